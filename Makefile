@@ -1,0 +1,43 @@
+PYTHON ?= python3
+PORT ?= 8501
+HEADLESS ?=
+BIN := .venv/bin
+
+.PHONY: help setup app test lint bench clean
+
+help:
+	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 opens no browser)"
+	@echo "make test    install what the tests need and run them all"
+	@echo "make lint    check style and types"
+	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
+	@echo "make setup   install what development and training need"
+	@echo "make clean   remove the virtual environment and the caches"
+
+.venv/installed-app: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+.venv/installed-dev: .venv/installed-app requirements-train.txt requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+setup: .venv/installed-dev
+
+app: .venv/installed-app
+	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed-dev
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

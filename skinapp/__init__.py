@@ -1,0 +1,1 @@
+"""A research bench for skin-lesion image classifiers. Not a diagnostic device."""

@@ -1,0 +1,88 @@
+"""Runs an exported model with LiteRT: calibrated probabilities, class maps and embedding. Never imports TensorFlow."""
+
+import functools
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from ai_edge_litert.interpreter import Interpreter
+
+from skinapp import registry
+from skinapp.errors import ModelError
+from skinapp.registry import Model
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to one image.
+
+    logits float32 [K], before the temperature; probabilities float64 [K], calibrated, summing to 1; class_maps
+    float32 [h, w, K], whose mean over the image plus a constant is the logit; embedding float32 [D].
+    """
+
+    model: Model
+    logits: np.ndarray
+    probabilities: np.ndarray
+    class_maps: np.ndarray
+    embedding: np.ndarray
+
+    @property
+    def predicted(self) -> str:
+        """The code of the class with the highest probability."""
+        return self.model.labels.codes[int(self.probabilities.argmax())]
+
+    @property
+    def malignancy(self) -> float:
+        """The summed probability of the classes that count as malignant."""
+        malignant = [label.malignant for label in self.model.labels.labels]
+        return float(self.probabilities[malignant].sum())
+
+
+class Classifier:
+    """A loaded model. `predict` may be called from several threads; they take turns."""
+
+    def __init__(self, model: Model, threads: int | None = None):
+        """Check every file of the model against its hash and load it; `threads` defaults to the number of cores."""
+        registry.verify(model)
+        try:
+            interpreter = Interpreter(
+                model_content=registry.verified_bytes(model, "model.tflite"),
+                num_threads=threads or os.cpu_count(),
+            )
+            self._run = interpreter.get_signature_runner()
+        except (ValueError, RuntimeError) as error:
+            raise ModelError(f"The model '{model.id}' cannot be run here ({error}).") from error
+        # the signature runner does not keep its interpreter alive
+        self._interpreter = interpreter
+        self._lock = threading.Lock()
+        self.model = model
+
+    def predict(self, pixels: np.ndarray) -> Prediction:
+        """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction."""
+        size = self.model.input_size
+        if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
+            raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
+        with self._lock:
+            outputs = self._run(image=pixels[np.newaxis].astype(np.float32))
+            logits, class_maps, embedding = (outputs[name][0].copy() for name in ("logits", "class_maps", "embedding"))
+        return Prediction(
+            self.model, logits, softmax(logits.astype(np.float64) / self.model.temperature), class_maps, embedding
+        )
+
+
+@functools.lru_cache(maxsize=8)
+def _loaded(model_id: str, folder: str, sha256: str) -> Classifier:
+    return Classifier(registry.read_model(Path(folder)))
+
+
+def classifier(model: Model) -> Classifier:
+    """The model's Classifier, loaded once per process and again only when its published file changes."""
+    return _loaded(model.id, str(model.folder), model.card["files"]["model.tflite"]["sha256"])
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities along the last axis."""
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
