@@ -1,0 +1,133 @@
+"""What defines a training run: a frozen dataclass, filled from YAML, checked before anything slow starts."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from skinapp.errors import DataError
+from skinapp.labels import label_set
+from train.datasets import DATASETS
+from train.network import ARCHITECTURES
+
+SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
+"""How strongly rare classes are drawn more often: weight of an image of class c is n_c ** -exponent."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Some epochs at one image size (px), with a linear warm-up and a cosine from `learning_rate` to `final_rate`."""
+
+    image_size: int
+    epochs: int
+    learning_rate: float
+    final_rate: float = 0.0
+    warmup_epochs: float = 0.5
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. `stages` follow each other, the weights carried over; the last one's size is the model's."""
+
+    id: str
+    title: str
+    dataset: str
+    labels: str
+    architecture: str
+    init: str
+    initial_weights: str
+    stages: tuple[Stage, ...]
+    cache_size: int = 240
+    samples_per_epoch: int = 6000
+    batch_size: int = 32
+    sampling: str = "square-root"
+    label_smoothing: float = 0.1
+    weight_decay: float = 1e-4
+    dropout: float = 0.3
+    patience: int = 8
+    folds: int = 8
+    fold: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        label_set(self.labels)
+        _one_of("dataset", self.dataset, DATASETS)
+        _one_of("architecture", self.architecture, ARCHITECTURES)
+        _one_of("sampling", self.sampling, SAMPLING)
+        if not self.stages:
+            raise DataError("Setting 'stages' is empty; give at least one stage.")
+        for stage in self.stages:
+            _positive("stages: image_size", stage.image_size)
+            _positive("stages: epochs", stage.epochs)
+            _positive("stages: learning_rate", stage.learning_rate)
+        for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
+            _positive(name, getattr(self, name))
+        for name in ("label_smoothing", "dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must lie from 0 up to, not at, 1.")
+        if self.folds < 2 or not 0 <= self.fold < self.folds:
+            raise DataError(f"Setting 'fold' is {self.fold} of {self.folds}; take 0 to folds - 1, of at least 2 folds.")
+
+    @property
+    def image_size(self) -> int:
+        return self.stages[-1].image_size
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash over every setting but the words: a checkpoint of another configuration is never resumed."""
+        settings = dataclasses.asdict(self) | {"title": None, "initial_weights": None}
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
+    """YAML, with `key=value` overrides on top, to a Config. DataError names an unknown key or impossible value."""
+    try:
+        settings = yaml.safe_load(Path(path).read_text())
+    except FileNotFoundError:
+        raise DataError(f"There is no configuration file {path}.") from None
+    except yaml.YAMLError as error:
+        raise DataError(f"{path} is not valid YAML: {error}") from None
+    if not isinstance(settings, dict):
+        raise DataError(f"{path} holds no settings; it should be 'key: value' lines.")
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise DataError(f"'{override}' is not of the form key=value.")
+        settings[key] = yaml.safe_load(value)
+    stages = settings.get("stages")
+    if not isinstance(stages, list):
+        raise DataError("Setting 'stages' is missing or is not a list.")
+    settings["stages"] = tuple(_build(Stage, stage, "stages: ") for stage in stages)
+    return _build(Config, settings, "")
+
+
+def _build(kind: type, settings: Any, where: str) -> Any:
+    if not isinstance(settings, dict):
+        raise DataError(f"{where}{settings!r} is not a set of settings.")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for key, value in settings.items():
+        if key not in fields:
+            raise DataError(f"There is no setting '{where}{key}'; there are {', '.join(fields)}.")
+        expected = fields[key].type
+        if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
+            settings = {**settings, key: float(value)}
+        elif isinstance(expected, type) and (not isinstance(value, expected) or isinstance(value, bool)):
+            raise DataError(f"Setting '{where}{key}' is {value!r}; it must be {expected.__name__}.")
+    missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in settings]
+    if missing:
+        raise DataError(f"Missing settings: {', '.join(where + name for name in missing)}.")
+    return kind(**settings)
+
+
+def _one_of(name: str, value: str, allowed: Any) -> None:
+    if value not in allowed:
+        raise DataError(f"Setting '{name}' is {value!r}; it must be one of {', '.join(allowed)}.")
+
+
+def _positive(name: str, value: float) -> None:
+    if not value > 0:
+        raise DataError(f"Setting '{name}' is {value}; it must be above 0.")
