@@ -21,7 +21,8 @@ MAX_BYTES = 50 * 1024 * 1024
 MAX_PIXELS = 150_000_000
 MIN_SIDE = 64
 DECODED_SIDE = 480
-"""A JPEG is decoded at the smallest of its own scales (1/1 to 1/8) whose shorter side is at least this."""
+"""A JPEG is decoded at the smallest of its own scales (1/1 to 1/8) in which the shorter side has at least this many
+pixels; twice, four or eight times as many where a small square is cut out of it."""
 
 pillow_heif.register_heif_opener()
 # Pillow warns above its limit and refuses above twice it; the check in `decode` refuses at exactly this size.
@@ -62,10 +63,11 @@ def read(path: str | Path) -> bytes:
         raise ImageError(f"The file cannot be read ({error.strerror}).") from None
 
 
-def decode(data: bytes) -> Image.Image:
+def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """Bytes of an image file -> upright RGB, first frame, on white where it was transparent, without metadata.
 
-    Large JPEGs come out reduced (see DECODED_SIDE); the result of every other format has its full size.
+    Large JPEGs come out reduced, less so where only a small `crop` is needed (see `decoded_side`); the result of every
+    other format has its full size.
     Raises ImageError for anything that is not a readable image of 64 px to 150 megapixels.
     """
     if not data:
@@ -86,13 +88,18 @@ def decode(data: bytes) -> Image.Image:
             f"The image is {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed. Use a larger one."
         )
     try:
-        if image.format == "JPEG":
-            scale = max(1, min(width, height) // DECODED_SIDE)
+        if image.format in ("JPEG", "MPO"):  # MPO: a phone's JPEG with a second picture behind the first
+            scale = max(1, min(width, height) // decoded_side(crop))
             image.draft(None, (math.ceil(width / scale), math.ceil(height / scale)))
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # decoders raise many kinds, all for one reason: the file is damaged
         raise ImageError("The image file is damaged or cut short and cannot be read; save or send it again.") from error
+
+
+def decoded_side(crop: Crop) -> int:
+    """The least pixels that the shorter side of a decoded JPEG has, so that enough are left of the crop."""
+    return DECODED_SIDE * 2 ** min(3, max(0, math.ceil(-math.log2(max(crop.side, 1e-3)))))
 
 
 def crop_resize(image: Image.Image, size: int, crop: Crop = CENTRE) -> np.ndarray:
@@ -104,7 +111,7 @@ def crop_resize(image: Image.Image, size: int, crop: Crop = CENTRE) -> np.ndarra
 def load(source: str | Path | bytes, size: int, crop: Crop = CENTRE) -> np.ndarray:
     """A file or its bytes -> the model's input, uint8 [size, size, 3]. Raises ImageError."""
     data = source if isinstance(source, bytes) else read(source)
-    return crop_resize(decode(data), size, crop)
+    return crop_resize(decode(data, crop), size, crop)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -141,4 +148,4 @@ def _not_an_image(data: bytes) -> str:
         kind = "This is an SVG drawing, not a photo."
     else:
         kind = "This is not an image that can be read, whatever its name says, or its beginning is damaged."
-    return f"{kind} Use a JPEG, PNG, WebP, BMP, TIFF or HEIC file."
+    return f"{kind} Use a JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC file."

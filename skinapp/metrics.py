@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -151,3 +152,37 @@ def intervals(
         low, high = np.nanpercentile(score(labels, probabilities, weights), (2.5, 97.5))
         result[name] = Interval(float(score(labels, probabilities, plain)[0]), float(low), float(high))
     return result
+
+
+def paired_differences(
+    scores: dict[str, Score],
+    labels: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    groups: np.ndarray,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Each score of `first` minus that of `second`, both probabilities [n, classes] of the same rows.
+
+    The interval is from the same resamples of groups for both, so what makes images hard for both cancels out.
+    """
+    plain = np.ones((1, len(labels)))
+    weights = bootstrap_weights(groups, resamples, seed)
+    result = {}
+    for name, score in scores.items():
+        value = score(labels, first, plain)[0] - score(labels, second, plain)[0]
+        low, high = np.nanpercentile(score(labels, first, weights) - score(labels, second, weights), (2.5, 97.5))
+        result[name] = Interval(float(value), float(low), float(high))
+    return result
+
+
+def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
+    """The exact two-sided p-value of McNemar's test (1947) that both are right equally often, of boolean [n] each.
+
+    Binomial over the rows on which only one of the two is right; 1 where there is no such row.
+    """
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((~first_correct & second_correct).sum())
+    discordant = only_first + only_second
+    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0

@@ -1,0 +1,187 @@
+"""Choosing an image and the square of it that a model sees. What a visitor adds stays in their session's memory."""
+
+import io
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+from PIL import Image, ImageDraw
+
+from skinapp import imaging, isic, phantom
+from skinapp.errors import SkinappError
+from skinapp.imaging import Crop
+from skinapp.ui import plain
+
+if TYPE_CHECKING:
+    from streamlit.typing import UploadedFile
+
+SOURCES = {
+    "upload": ":material/upload: Upload",
+    "camera": ":material/photo_camera: Camera",
+    "sample": ":material/draw: Without a photo",
+}
+
+SUGGESTED_ISIC_ID = "ISIC_0030623"
+"""An image of the test split: the bundled HAM10000 models have never seen it or its lesion."""
+
+PREVIEW_SIDE = 720
+SMALLEST_CROP = 20
+"""Percent of the shorter side."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` tells images apart."""
+
+    key: str
+    data: bytes = field(repr=False)
+    name: str
+    caption: str
+
+
+def choose() -> Photo | None:
+    """Show the ways to add an image; return the one that was added, or None."""
+    source = st.segmented_control(
+        "Where the image comes from",
+        list(SOURCES),
+        format_func=SOURCES.__getitem__,
+        default="upload",
+        required=True,
+        key="photo_source",
+        label_visibility="collapsed",
+    )
+    if source == "sample":
+        return _sample()
+    if source == "camera":
+        # the browser asks for the camera only now that the visitor has
+        return _added(st.camera_input("Hold the camera close and steady", key="photo_camera", resolution="1080p"))
+    # No filter by type: the widget would mark a PDF red without a word, where `imaging.decode` says what to do instead
+    return _added(
+        st.file_uploader(
+            "One image: JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC",
+            key="photo_upload",
+            help="Best is a dermoscopy image with the whole lesion in it. It stays in memory while you look at it.",
+        )
+    )
+
+
+def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
+    """The photo as upright RGB, fine enough for the crop. ImageError where it cannot be read.
+
+    Only the latest photo is kept, and in this session.
+    """
+    key, images = st.session_state.get("decoded", (None, {}))
+    if key != photo.key:
+        forget()
+        images = {}
+    side = imaging.decoded_side(crop)
+    if side not in images:
+        images[side] = imaging.decode(photo.data, crop)
+        st.session_state["decoded"] = (photo.key, images)
+    return images[side]
+
+
+def forget() -> None:
+    """Let go of the decoded image."""
+    st.session_state.pop("decoded", None)
+
+
+def choose_crop(photo: Photo, image: Image.Image) -> Crop:
+    """Show the image with the square drawn in, and sliders to size it and to move it where there is room.
+
+    Until one is touched, the square is the one that the command line takes: imaging.CENTRE.
+    """
+    frame = st.container()
+    with st.expander("Move or size the square", icon=":material/crop:", key="crop_controls"):
+        st.caption("The model sees only what is inside the square. Leave a margin of skin around the lesion.")
+        side = _percent_slider("Size", SMALLEST_CROP, 100, f"crop_side_{photo.key}", "Percent of the shorter side.")
+        # a slider from 0 to 100% spans the room that is left, so that the square never sticks out
+        room_x = image.width - side * min(image.size)
+        room_y = image.height - side * min(image.size)
+        x = _percent_slider("Left to right", 0, 100, f"crop_x_{photo.key}", value=50) if room_x >= 1 else 0.5
+        y = _percent_slider("Top to bottom", 0, 100, f"crop_y_{photo.key}", value=50) if room_y >= 1 else 0.5
+    crop = Crop(0.5 + (x - 0.5) * room_x / image.width, 0.5 + (y - 0.5) * room_y / image.height, side)
+    frame.image(preview(image, crop), caption=photo.caption, width="stretch", alt="The image, with the square marked")
+    return crop
+
+
+def preview(image: Image.Image, crop: Crop) -> Image.Image:
+    """The image, its longer side PREVIEW_SIDE, pale outside the square and with a line around it."""
+    scale = PREVIEW_SIDE / max(image.size)
+    small = image.resize([max(1, round(edge * scale)) for edge in image.size], reducing_gap=2.0)
+    left, top, right, bottom = (round(edge) for edge in crop.box(*small.size))
+    pale = Image.blend(small, Image.new("RGB", small.size, "white"), 0.6)
+    pale.paste(small.crop((left, top, right, bottom)), (left, top))
+    pen = ImageDraw.Draw(pale)
+    # dark within light, so that the line shows on any skin
+    pen.rectangle((left, top, right - 1, bottom - 1), outline="white", width=4)
+    pen.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="black", width=2)
+    return pale
+
+
+def png(pixels: np.ndarray) -> bytes:
+    """Uint8 [H, W, 3] -> the bytes of a PNG file, without metadata."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _added(file: "UploadedFile | None") -> Photo | None:
+    # neither the file's name nor its metadata goes any further
+    return Photo(file.file_id, file.getvalue(), "image", "Your image") if file else None
+
+
+def _sample() -> Photo:
+    drawing, archive = st.columns(2, gap="medium")
+    with drawing:
+        st.markdown("**A drawing**")
+        st.caption("A lesion drawn by code. It is of nobody, and the answer to it means nothing.")
+        if st.button("Draw another lesion", icon=":material/refresh:", key="draw"):
+            st.session_state["drawing"] = st.session_state.get("drawing", 0) + 1
+            st.session_state.pop("sample", None)
+    with archive:
+        st.markdown("**An example of the ISIC archive**")
+        st.caption("A public dermoscopy image, fetched from the internet with its licence.")
+        with st.form("isic", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+            isic_id = st.text_input(
+                "ISIC id",
+                SUGGESTED_ISIC_ID,
+                key="isic_id",
+                max_chars=20,
+                help="The suggested image was held out in training. Models may have learnt from other HAM10000 images.",
+            )
+            fetch = st.form_submit_button("Fetch", icon=":material/download:")
+        if fetch:
+            try:
+                with st.spinner("Asking the ISIC archive"):
+                    st.session_state["sample"] = _from_archive(isic.fetch(isic_id))
+            except SkinappError as error:
+                st.error(str(error))
+    if "sample" not in st.session_state:
+        st.session_state["sample"] = _drawing(st.session_state.get("drawing", 0))
+    return st.session_state["sample"]
+
+
+def _drawing(seed: int) -> Photo:
+    name = f"drawing-{seed + 1}"
+    return Photo(
+        name, png(np.asarray(phantom.draw(seed))), name, f"Drawing {seed + 1}, made by code. Not a photo of skin."
+    )
+
+
+def _from_archive(example: isic.Example) -> Photo:
+    facts = [
+        f"{example.isic_id} of the ISIC archive",
+        f"Licence: {plain(example.licence or 'not stated')}",
+        f"Attribution: {plain(example.attribution or 'not stated')}",
+        f"The archive's diagnosis: {plain(example.diagnosis or 'not stated')}",
+    ]
+    return Photo(example.isic_id, example.data, example.isic_id, ". ".join(facts) + ".")
+
+
+def _percent_slider(
+    label: str, low: int, high: int, key: str, hint: str | None = None, *, value: int | None = None
+) -> float:
+    chosen: int = st.slider(label, low, high, high if value is None else value, format="%d%%", key=key, help=hint)
+    return chosen / 100

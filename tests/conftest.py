@@ -1,0 +1,56 @@
+"""Fixtures that several tests share.
+
+Tests marked `data` need the data sets, in the folder that SKINAPP_DATA names or in ../shared/data.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+
+from skinapp import imaging, registry
+from tests.pictures import encode, lesion
+
+# a shared machine may stall any single example; what matters is the outcome
+hypothesis.settings.register_profile("skinapp", deadline=None, max_examples=50)
+hypothesis.settings.load_profile("skinapp")
+
+CHECKOUT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of the data sets; skips where there is none."""
+    root = Path(os.environ.get("SKINAPP_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not (root / "ham10000" / "metadata.csv").is_file():
+        pytest.skip(f"no data sets in {root}: set SKINAPP_DATA to the folder that holds ham10000/")
+    return root
+
+
+@pytest.fixture(scope="session")
+def model() -> registry.Model:
+    """The first of the bundled models."""
+    return next(iter(registry.models().values()))
+
+
+@pytest.fixture
+def own_models(model: registry.Model, tmp_path: Path) -> Path:
+    """A models folder with a copy of the bundled model, to be spoiled."""
+    root = tmp_path / "models"
+    shutil.copytree(model.folder, root / model.id)
+    return root
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[bytes]:
+    """Four real-looking JPEGs of different lesions."""
+    return [encode(lesion(seed=seed)) for seed in range(4)]
+
+
+@pytest.fixture(scope="session")
+def inputs(model: registry.Model, photos: list[bytes]) -> list[np.ndarray]:
+    """The photos as the model's input."""
+    return [imaging.load(photo, model.input_size) for photo in photos]

@@ -1,0 +1,45 @@
+"""Pictures for the tests, drawn and encoded in memory."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+
+def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
+    """A brown spot off the centre of skin with grain: RGB, alike in no rotation or reflection."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width]
+    across, down = x / width - generator.uniform(0.3, 0.45), y / height - generator.uniform(0.3, 0.45)
+    spot = np.exp(-(((across / 0.16) ** 2 + (down / 0.22) ** 2) ** 2))[..., np.newaxis]
+    skin = np.array([214.0, 168.0, 142.0]) - 30 * (x / width)[..., np.newaxis] + 15 * (y / height)[..., np.newaxis]
+    grain = generator.normal(0, 3, (height, width, 1))
+    tone = np.array([96.0, 54.0, 38.0]) + generator.uniform(-12, 12, 3)
+    return Image.fromarray(np.clip(skin * (1 - spot) + tone * spot + grain, 0, 255).astype(np.uint8))
+
+
+def encode(image: Image.Image, file_format: str = "JPEG", **options: object) -> bytes:
+    """The bytes of an image file; JPEGs at quality 95 unless told otherwise."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **({"quality": 95} if file_format == "JPEG" else {}) | options)
+    return buffer.getvalue()
+
+
+def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, interlaced: bool = False) -> bytes:
+    """A PNG of raw scan lines, for the kinds that Pillow does not write (https://www.w3.org/TR/png-3/)."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, depth, colour_type, 0, 0, interlaced)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 1)) + chunk(b"IEND", b"")
+
+
+def interlaced_png(image: Image.Image) -> bytes:
+    """An RGB picture as an Adam7-interlaced PNG."""
+    pixels = np.asarray(image)
+    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    lines = [b"\0" + line.tobytes() for top, left, down, across in passes for line in pixels[top::down, left::across]]
+    return png(image.width, image.height, 8, 2, b"".join(lines), interlaced=True)
