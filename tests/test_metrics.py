@@ -1,0 +1,220 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from skinapp import metrics
+
+Rows = tuple[np.ndarray, np.ndarray]
+
+
+def ones(rows: int) -> np.ndarray:
+    return np.ones((1, rows))
+
+
+@st.composite
+def predictions(draw: st.DrawFn, all_classes: bool = True) -> Rows:
+    """Labels [n] and probabilities [n, classes]; sometimes rounded, so that there are ties."""
+    classes = draw(st.integers(2, 5))
+    rows = draw(st.integers(classes + 3, 60))
+    generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    present = classes if all_classes else draw(st.integers(1, classes))
+    labels = np.concatenate([np.arange(present), generator.integers(0, present, rows - present)])
+    probabilities = generator.dirichlet(np.full(classes, draw(st.sampled_from([0.3, 1.0, 5.0]))), rows)
+    if draw(st.booleans()):
+        probabilities = probabilities.round(1) + 1e-3
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return labels, probabilities
+
+
+def expected(name: str, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> float:
+    """The score by scikit-learn, of rows repeated by their weight."""
+    repeated = np.repeat(np.arange(len(labels)), weights.astype(int))
+    labels, probabilities = labels[repeated], probabilities[repeated]
+    classes = range(probabilities.shape[1])
+    present = np.unique(labels)
+    predicted = probabilities.argmax(axis=1)
+    match name:
+        case "accuracy":
+            return reference.accuracy_score(labels, predicted)
+        case "balanced_accuracy":
+            return reference.recall_score(labels, predicted, labels=present, average="macro")
+        case "macro_f1":
+            return reference.f1_score(labels, predicted, labels=classes, average="macro", zero_division=0)
+        case "macro_roc_auc":
+            return float(np.mean([reference.roc_auc_score(labels == k, probabilities[:, k]) for k in present]))
+        case "log_loss":
+            return reference.log_loss(labels, probabilities, labels=classes)
+        case "brier":
+            return reference.brier_score_loss(labels, probabilities, labels=classes, scale_by_half=False)
+    raise AssertionError(name)
+
+
+SAME_AS_REFERENCE = sorted(metrics.DIAGNOSIS_SCORES.keys() - {"expected_calibration_error"})
+
+
+@pytest.mark.parametrize("name", SAME_AS_REFERENCE)
+@given(rows=predictions())
+def test_equals_scikit_learn(name: str, rows: Rows) -> None:
+    weights = ones(len(rows[0]))
+    assert metrics.DIAGNOSIS_SCORES[name](*rows, weights)[0] == pytest.approx(expected(name, *rows, weights[0]))
+
+
+@pytest.mark.parametrize("name", SAME_AS_REFERENCE)
+@given(rows=predictions(), seed=st.integers(0, 1000))
+def test_a_weight_counts_a_row_that_often(name: str, rows: Rows, seed: int) -> None:
+    classes = rows[1].shape[1]
+    weights = np.random.default_rng(seed).integers(0, 4, (3, len(rows[0]))).astype(float)
+    weights[:, :classes] += 1  # one row of every class stays
+    found = metrics.DIAGNOSIS_SCORES[name](*rows, weights)
+    assert found == pytest.approx([expected(name, *rows, row) for row in weights])
+
+
+@pytest.mark.parametrize("name", metrics.DIAGNOSIS_SCORES)
+@given(rows=predictions(), seed=st.integers(0, 1000))
+def test_the_order_of_rows_does_not_matter(name: str, rows: Rows, seed: int) -> None:
+    order = np.random.default_rng(seed).permutation(len(rows[0]))
+    score, weights = metrics.DIAGNOSIS_SCORES[name], ones(len(rows[0]))
+    assert score(rows[0][order], rows[1][order], weights) == pytest.approx(score(*rows, weights))
+
+
+@given(rows=predictions(all_classes=False))
+def test_classes_without_a_row_do_not_count(rows: Rows) -> None:
+    labels, probabilities = rows
+    weights = ones(len(labels))
+    recalls = metrics.class_recalls(labels, probabilities, weights)[0]
+    present = np.unique(labels)
+    assert np.isnan(np.delete(recalls, present)).all()
+    by_reference = reference.recall_score(
+        labels, probabilities.argmax(axis=1), labels=present, average=None, zero_division=0
+    )
+    assert recalls[present] == pytest.approx(by_reference)
+    assert metrics.balanced_accuracy(*rows, weights)[0] == pytest.approx(by_reference.mean())
+    if len(present) > 1:
+        assert metrics.macro_roc_auc(*rows, weights)[0] == pytest.approx(expected("macro_roc_auc", *rows, weights[0]))
+
+
+def test_area_under_the_curve_worked_by_hand() -> None:
+    # of the four pairs, three are in order and one is a tie
+    positive = np.array([True, True, False, False])
+    scores = np.array([0.8, 0.4, 0.4, 0.2])
+    assert metrics.roc_auc(positive, scores, ones(4)) == pytest.approx([3.5 / 4])
+    assert np.isnan(metrics.roc_auc(np.array([True, True]), scores[:2], ones(2))).all()
+
+
+def test_calibration_error_worked_by_hand() -> None:
+    # five bins: 0.55 alone and right, 0.75 alone and wrong, 0.95 twice, once right
+    confidence = np.array([0.55, 0.75, 0.95, 0.95])
+    probabilities = np.stack([confidence, 1 - confidence], axis=1)
+    labels = np.array([0, 1, 0, 1])
+    found = metrics.expected_calibration_error(labels, probabilities, ones(4), bins=5)
+    assert found == pytest.approx([(0.45 + 0.75 + 2 * 0.45) / 4])
+
+
+def test_a_confidence_of_one_has_a_bin() -> None:
+    probabilities = np.array([[1.0, 0.0], [1.0, 0.0]])
+    assert metrics.expected_calibration_error(np.array([0, 1]), probabilities, ones(2)) == pytest.approx([0.5])
+
+
+def test_certain_and_wrong_is_finite() -> None:
+    probabilities = np.array([[1.0, 0.0]])
+    assert np.isfinite(metrics.log_loss(np.array([1]), probabilities, ones(1))).all()
+    assert metrics.brier(np.array([1]), probabilities, ones(1)) == pytest.approx([2])
+
+
+def test_malignancy_scores_worked_by_hand() -> None:
+    # classes 0 and 2 are malignant; their summed probabilities are 0.7, 0.4, 0.5, 0.1
+    probabilities = np.array([[0.3, 0.3, 0.4], [0.2, 0.6, 0.2], [0.5, 0.5, 0.0], [0.0, 0.9, 0.1]])
+    labels = np.array([0, 2, 1, 1])
+    found = {
+        name: score(labels, probabilities, ones(4))[0]
+        for name, score in metrics.malignancy_scores((True, False, True)).items()
+    }
+    assert found == pytest.approx(
+        {"roc_auc_malignancy": 3 / 4, "sensitivity_malignancy": 1 / 2, "specificity_malignancy": 1 / 2}
+    )
+    careful = metrics.malignancy_scores((True, False, True), threshold=0.3)["sensitivity_malignancy"]
+    assert careful(labels, probabilities, ones(4)) == pytest.approx([1])
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "c", "d", "e"]), min_size=1, max_size=40),
+    st.integers(1, 50),
+    st.integers(0, 1000),
+)
+def test_the_bootstrap_draws_whole_groups(names: list[str], resamples: int, seed: int) -> None:
+    groups = np.array(names)
+    weights = metrics.bootstrap_weights(groups, resamples, seed)
+    assert weights.shape == (resamples, len(groups))
+    drawn = np.stack([weights[:, np.flatnonzero(groups == name)[0]] for name in np.unique(groups)], axis=1)
+    assert (drawn.sum(axis=1) == len(np.unique(groups))).all()
+    for name, column in zip(np.unique(groups), drawn.T, strict=True):
+        assert (weights[:, groups == name] == column[:, np.newaxis]).all()
+
+
+def test_the_bootstrap_is_repeatable_and_fair() -> None:
+    groups = np.repeat(np.arange(20), 2)
+    weights = metrics.bootstrap_weights(groups, 4000, seed=1)
+    assert (weights == metrics.bootstrap_weights(groups, 4000, seed=1)).all()
+    assert (weights != metrics.bootstrap_weights(groups, 4000, seed=2)).any()
+    assert weights.mean(axis=0) == pytest.approx(np.ones(40), abs=0.1)
+
+
+@given(rows=predictions())
+def test_copies_of_an_image_add_no_certainty(rows: Rows) -> None:
+    names = np.arange(len(rows[0]))
+    once = metrics.intervals({"accuracy": metrics.accuracy}, *rows, names, resamples=200)
+    copied = metrics.intervals(
+        {"accuracy": metrics.accuracy},
+        np.repeat(rows[0], 4),
+        np.repeat(rows[1], 4, axis=0),
+        np.repeat(names, 4),
+        resamples=200,
+    )
+    for side in ("value", "low", "high"):
+        assert getattr(copied["accuracy"], side) == pytest.approx(getattr(once["accuracy"], side))
+
+
+@given(rows=predictions())
+def test_an_interval_contains_its_value(rows: Rows) -> None:
+    interval = metrics.intervals({"accuracy": metrics.accuracy}, *rows, np.arange(len(rows[0])), 500)["accuracy"]
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+
+
+def test_an_interval_is_as_wide_as_theory_has_it() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.zeros(1000, dtype=int)
+    right = generator.random(1000) < 0.8
+    probabilities = np.stack([right, ~right], axis=1).astype(float)
+    interval = metrics.intervals({"accuracy": metrics.accuracy}, labels, probabilities, np.arange(1000))["accuracy"]
+    share = right.mean()
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.sqrt(share * (1 - share) / 1000), rel=0.08)
+
+
+@given(rows=predictions(), seed=st.integers(0, 1000))
+def test_a_paired_difference_is_that_of_the_scores(rows: Rows, seed: int) -> None:
+    labels, first = rows
+    second = np.random.default_rng(seed).permutation(first)
+    groups = np.arange(len(labels))
+    scores = {"accuracy": metrics.accuracy}
+    found = metrics.paired_differences(scores, labels, first, second, groups, 100)["accuracy"]
+    weights = ones(len(labels))
+    apart = metrics.accuracy(labels, first, weights)[0] - metrics.accuracy(labels, second, weights)[0]
+    assert found.value == pytest.approx(apart)
+    assert found.low <= found.value + 1e-12
+    assert found.value <= found.high + 1e-12
+    same = metrics.paired_differences(scores, labels, first, first, groups, 100)["accuracy"]
+    assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "p_value"),
+    # twice the tail of a fair coin: 2 * (1 + 6) / 2**6, 2 / 2**5, and no more than 1
+    [(5, 1, 14 / 64), (0, 5, 2 / 32), (3, 3, 1), (0, 0, 1)],
+)
+def test_mcnemar_worked_by_hand(only_first: int, only_second: int, p_value: float) -> None:
+    first = np.array([True] * only_first + [False] * only_second + [True, True, False])
+    second = np.array([False] * only_first + [True] * only_second + [True, True, False])
+    assert metrics.mcnemar(first, second) == pytest.approx(p_value)
+    assert metrics.mcnemar(second, first) == pytest.approx(p_value)
