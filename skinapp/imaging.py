@@ -6,6 +6,7 @@ answer, whichever way it arrives.
 
 import io
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,8 +26,9 @@ DECODED_SIDE = 480
 pixels; twice, four or eight times as many where a small square is cut out of it."""
 
 pillow_heif.register_heif_opener()
-# Pillow warns above its limit and refuses above twice it; the check in `decode` refuses at exactly this size.
+# Pillow only warns from its limit to twice that, unless told to refuse.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("error", Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
@@ -116,9 +118,11 @@ def load(source: str | Path | bytes, size: int, crop: Crop = CENTRE) -> np.ndarr
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
-        # 16-bit grey: Pillow's own conversion clips at 255 where a viewer would scale
-        values = np.asarray(image, dtype=np.float64)
-        top = 65535.0 if values.max() > 255 else 255.0
+        # Pillow's own conversion clips at 255 where a viewer would scale: 16 bits, and numbers from 0 to 1
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        peak = values.max()
+        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+        top = next((top for top in tops if peak <= top), peak)
         image = Image.fromarray(np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8))
     if image.has_transparency_data:
         rgba = image.convert("RGBA")

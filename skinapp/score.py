@@ -94,7 +94,7 @@ def classify_all(images: dict[str, Path], model: Model) -> Iterator[tuple[str, P
 
     One single-threaded classifier a core: together they answer more images a second than one that uses all cores.
     """
-    workers = os.cpu_count() or 1
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     classifiers: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     for _ in range(workers):
         classifiers.put(Classifier(model, threads=1))

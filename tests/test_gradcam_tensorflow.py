@@ -1,5 +1,7 @@
 """The closed form of Grad-CAM against the gradient that defines it, and LiteRT against Keras."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,13 +11,14 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def network(model: registry.Model):
-    keras = pytest.importorskip("keras")
+def network(model: registry.Model) -> Any:
+    import keras
+
     return keras.saving.load_model(model.folder / "model.keras", compile=False)
 
 
 @pytest.fixture(scope="module")
-def gradients(network, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Logits [K], features [h, w, D] and gradients [K, h, w, D] of the logits with respect to the features."""
     import keras
     import tensorflow as tf
@@ -49,14 +52,14 @@ def test_closed_form_grad_cam_is_the_gradient_computation(
     assert some_positive
 
 
-def test_litert_answers_like_keras(model: registry.Model, network, inputs: list[np.ndarray]) -> None:
+def test_litert_answers_like_keras(model: registry.Model, network: Any, inputs: list[np.ndarray]) -> None:
     logits = np.asarray(network.predict(np.stack(inputs).astype(np.float32), verbose=0))
     expected = runtime.softmax(logits.astype(np.float64) / model.temperature)
     found = np.stack([runtime.classifier(model).predict(pixels).probabilities for pixels in inputs])
     assert found == pytest.approx(expected, abs=0.01)
 
 
-def test_the_network_is_flat_and_whole(model: registry.Model, network) -> None:
+def test_the_network_is_flat_and_whole(model: registry.Model, network: Any) -> None:
     assert network.input_shape == (None, model.input_size, model.input_size, 3)
     assert network.output_shape == (None, len(model.labels.codes))
     assert network.count_params() == model.card["architecture"]["parameters"]

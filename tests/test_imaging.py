@@ -124,6 +124,11 @@ READABLE: dict[str, tuple[Callable[[], bytes], Image.Image, float]] = {
     "tiff of 16-bit grey": (lambda: encode(Image.fromarray(GREY_16), "TIFF"), GREY, 0),
     "tiff of 16-bit grey, big end first": (lambda: encode(big_endian(), "TIFF"), GREY, 0),
     "tiff of 32-bit whole numbers": (lambda: encode(Image.fromarray(GREY_16.astype(np.int32)), "TIFF"), GREY, 0),
+    "tiff of floats from 0 to 1": (
+        lambda: encode(Image.fromarray(np.asarray(GREY, dtype=np.float32) / 255), "TIFF"),
+        GREY,
+        0,
+    ),
     "tiff of floats": (lambda: encode(Image.fromarray(np.asarray(GREY, dtype=np.float32)), "TIFF"), GREY, 0),
     "heic": (lambda: encode(UPRIGHT, "HEIF", quality=95), UPRIGHT, 3),
     "heic with alpha": (lambda: encode(transparent(), "HEIF", quality=95), whitened(UPRIGHT), 4),

@@ -197,7 +197,7 @@ def test_a_paired_difference_is_that_of_the_scores(rows: Rows, seed: int) -> Non
     labels, first = rows
     second = np.random.default_rng(seed).permutation(first)
     groups = np.arange(len(labels))
-    scores = {"accuracy": metrics.accuracy}
+    scores: dict[str, metrics.Score] = {"accuracy": metrics.accuracy}
     found = metrics.paired_differences(scores, labels, first, second, groups, 100)["accuracy"]
     weights = ones(len(labels))
     apart = metrics.accuracy(labels, first, weights)[0] - metrics.accuracy(labels, second, weights)[0]

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,7 +88,7 @@ def test_anything_but_an_input_is_a_programming_error(
     classifier: runtime.Classifier, shape: tuple[int, ...], dtype: type
 ) -> None:
     size = classifier.model.input_size
-    pixels = np.zeros([length or size for length in shape], dtype)
+    pixels: np.ndarray = np.zeros([length or size for length in shape], dtype)
     with pytest.raises(ValueError, match=rf"expected uint8 \[{size}, {size}, 3\]"):
         classifier.predict(pixels)
 
@@ -98,16 +99,17 @@ def test_another_size_is_a_programming_error(classifier: runtime.Classifier) -> 
         classifier.predict(np.zeros((size, size, 3), np.uint8))
 
 
-def test_an_altered_network_is_not_run(own_models, model: registry.Model) -> None:
-    file = own_models / model.id / "model.tflite"
+@pytest.mark.parametrize("name", ["model.tflite", "README.md"])
+def test_an_altered_model_is_not_run(name: str, own_models: Path, model: registry.Model) -> None:
+    file = own_models / model.id / name
     content = bytearray(file.read_bytes())
-    content[-100] ^= 255
+    content[-100] ^= 1
     file.write_bytes(content)
-    with pytest.raises(ModelError, match="was changed after it was published"):
+    with pytest.raises(ModelError, match=f"{name} .* was changed after it was published"):
         runtime.Classifier(registry.model(model.id, own_models))
 
 
-def test_classifying_does_not_import_tensorflow(tmp_path) -> None:
+def test_classifying_does_not_import_tensorflow(tmp_path: Path) -> None:
     (tmp_path / "photo.jpg").write_bytes(encode(lesion()))
     script = (
         "import sys\n"
