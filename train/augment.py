@@ -18,5 +18,7 @@ def standard(image_size: int, seed: int) -> list[keras.layers.Layer]:
         layers.RandomContrast(0.25, value_range=_RANGE, seed=seed + 5),
         layers.RandomHue(0.05, value_range=_RANGE, seed=seed + 6),
         layers.RandomSaturation((0.4, 0.6), value_range=_RANGE, seed=seed + 7),
+        # saturation leaves the range a little
+        layers.ReLU(max_value=255.0),
         layers.RandomErasing(0.3, scale=(0.02, 0.15), value_range=_RANGE, seed=seed + 8),
     ]

@@ -5,6 +5,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import yaml
@@ -31,7 +32,13 @@ class Stage:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run. `stages` follow each other, the weights carried over; the last one's size is the model's."""
+    """One training run, and what becomes of its network. `stages` follow each other, the weights carried over.
+
+    The model takes images of `input_size` px, or of the last stage's size. A somewhat larger size than in training
+    often scores better, as random zooms make things look larger in training (Touvron et al. 2019, arXiv:1906.06423).
+    After training, `logit_adjustment` times the logarithm of each class's share of the training draws is taken off its
+    logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it, 1 answers as if classes were equally common.
+    """
 
     id: str
     title: str
@@ -41,6 +48,7 @@ class Config:
     init: str
     initial_weights: str
     stages: tuple[Stage, ...]
+    input_size: int | None = None
     cache_size: int = 240
     samples_per_epoch: int = 6000
     batch_size: int = 32
@@ -48,6 +56,7 @@ class Config:
     label_smoothing: float = 0.1
     weight_decay: float = 1e-4
     dropout: float = 0.3
+    logit_adjustment: float = 0.0
     patience: int = 8
     folds: int = 8
     fold: int = 0
@@ -64,22 +73,42 @@ class Config:
             _positive("stages: image_size", stage.image_size)
             _positive("stages: epochs", stage.epochs)
             _positive("stages: learning_rate", stage.learning_rate)
+            if not 0 <= stage.warmup_epochs < stage.epochs:
+                raise DataError(
+                    f"Setting 'stages: warmup_epochs' is {stage.warmup_epochs}; it must be below the stage's "
+                    f"{stage.epochs} epochs."
+                )
+            if not 0 <= stage.final_rate <= stage.learning_rate:
+                raise DataError(
+                    f"Setting 'stages: final_rate' is {stage.final_rate}; it must lie from 0 to the learning rate."
+                )
+        if self.input_size is not None:
+            _positive("input_size", self.input_size)
         for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
             _positive(name, getattr(self, name))
         for name in ("label_smoothing", "dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must lie from 0 up to, not at, 1.")
+        if not self.weight_decay >= 0:
+            raise DataError(f"Setting 'weight_decay' is {self.weight_decay}; it must not be below 0.")
+        if self.samples_per_epoch < self.batch_size:
+            raise DataError(
+                f"Setting 'samples_per_epoch' is {self.samples_per_epoch}; it must be at least the batch size, "
+                f"{self.batch_size}."
+            )
         if self.folds < 2 or not 0 <= self.fold < self.folds:
             raise DataError(f"Setting 'fold' is {self.fold} of {self.folds}; take 0 to folds - 1, of at least 2 folds.")
 
     @property
     def image_size(self) -> int:
-        return self.stages[-1].image_size
+        return self.input_size or self.stages[-1].image_size
 
     @property
     def fingerprint(self) -> str:
-        """A hash over every setting but the words: a checkpoint of another configuration is never resumed."""
-        settings = dataclasses.asdict(self) | {"title": None, "initial_weights": None}
+        """A hash over the settings that training depends on: a checkpoint of other ones is never resumed."""
+        settings = dataclasses.asdict(self)
+        for name in ("title", "initial_weights", "input_size", "logit_adjustment"):
+            del settings[name]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -97,7 +126,10 @@ def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
         key, equals, value = override.partition("=")
         if not equals:
             raise DataError(f"'{override}' is not of the form key=value.")
-        settings[key] = yaml.safe_load(value)
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise DataError(f"The value of '{override}' is not valid YAML.") from None
     stages = settings.get("stages")
     if not isinstance(stages, list):
         raise DataError("Setting 'stages' is missing or is not a list.")
@@ -115,8 +147,9 @@ def _build(kind: type, settings: Any, where: str) -> Any:
         expected = fields[key].type
         if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
             settings = {**settings, key: float(value)}
-        elif isinstance(expected, type) and (not isinstance(value, expected) or isinstance(value, bool)):
-            raise DataError(f"Setting '{where}{key}' is {value!r}; it must be {expected.__name__}.")
+        elif isinstance(expected, type | UnionType) and (not isinstance(value, expected) or isinstance(value, bool)):
+            name = expected.__name__ if isinstance(expected, type) else str(expected)
+            raise DataError(f"Setting '{where}{key}' is {value!r}; it must be {name}.")
     missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in settings]
     if missing:
         raise DataError(f"Missing settings: {', '.join(where + name for name in missing)}.")

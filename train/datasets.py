@@ -45,7 +45,8 @@ def ham10000(root: Path) -> pd.DataFrame:
 
     Images that share a lesion with a test image are `excluded`: neither trained on nor tested.
     """
-    source = read_table(root / "metadata.csv", ("image_id", "lesion_id", "dx", "dx_type", "split"))
+    columns = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "split")
+    source = read_table(root / "metadata.csv", columns)
     check_labels(source["dx"], HAM10000)
     return pd.DataFrame(
         {
@@ -75,7 +76,9 @@ DATASETS = {
         protocol=(
             "Split by lesion. Test: the 1,503 images on which published foundation-model results are reported. Images "
             "that share a lesion with a test image are left out altogether. Validation: whole lesions of the rest, "
-            "stratified by diagnosis; it alone chose the epoch and the temperature."
+            "stratified by diagnosis; it alone chose the epoch, input size, logit adjustment and temperature. "
+            "One picture is in the data under two lesion numbers, and so in two parts: ISIC_0030074 (test) and "
+            "ISIC_0025226 (training)."
         ),
     )
 }

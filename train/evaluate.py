@@ -13,9 +13,10 @@ from skinapp import metrics
 from skinapp.errors import DataError
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
-from train.config import Config
+from train import network as networks
+from train.config import SAMPLING, Config
 from train.datasets import Dataset, prepare, with_validation
-from train.fit import open_run, predict, resize
+from train.fit import open_run, predict
 
 RESAMPLES = 2000
 DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
@@ -24,9 +25,10 @@ DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
 def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     """Write `evaluation.json` and `predictions.csv` of the run's best network; give the scores on test."""
     run = open_run(config, runs)
-    network = best_network(config, run)
-    data = prepare(config.dataset, config.cache_size, runs)
+    # at the network's own size, so that these are the pixels that the app and the command line see
+    data = prepare(config.dataset, config.image_size, runs)
     data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
+    network = best_network(config, run, data.table)
     codes = label_set(config.labels).codes
 
     validation, validation_logits = split_logits(network, data, "validation")
@@ -62,12 +64,16 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     recalls = metrics.class_recalls(labels, probabilities, weights)[0]
     report = {
         "temperature": temperature,
+        "logit_adjustment": config.logit_adjustment,
         "resamples": RESAMPLES,
         "images": data.table["split"].value_counts().to_dict(),
         "groups": data.table.groupby("split")["group"].nunique().to_dict(),
         "scores": {name: dataclasses.asdict(value) for name, value in scores.items()},
         "uncalibrated": {name: dataclasses.asdict(value) for name, value in uncalibrated.items()},
         "validation": {name: dataclasses.asdict(value) for name, value in validation_scores.items()},
+        "validation_by_adjustment": by_adjustment(
+            validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
+        ),
         "recalls": {
             code: {"value": float(recall), "images": int((labels == index).sum())}
             for index, (code, recall) in enumerate(zip(codes, recalls, strict=True))
@@ -77,19 +83,50 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     return scores
 
 
-def best_network(config: Config, run: Path) -> keras.Model:
-    """The best network of the last stage. DataError where training has not got there."""
+def best_network(config: Config, run: Path, table: pd.DataFrame) -> keras.Model:
+    """The best network of the last stage, for images of the model's size, with its logits adjusted.
+
+    DataError where training is not done.
+    """
     file = run / f"stage-{len(config.stages)}" / "best.keras"
     if not file.exists():
         raise DataError(f"There is no trained network in {run}; run fit first, to the end.")
-    return keras.saving.load_model(file, compile=False)
+    network = keras.saving.load_model(file, compile=False)
+    if network.input_shape[1] != config.image_size:
+        network = networks.resized(network, config.architecture, config.image_size, config.dropout)
+    kernel, bias = network.get_layer("logits").get_weights()
+    network.get_layer("logits").set_weights([kernel, bias - config.logit_adjustment * log_shares(config, table)])
+    return network
+
+
+def log_shares(config: Config, table: pd.DataFrame) -> np.ndarray:
+    """The logarithm of each class's share of the images that training draws, [classes]."""
+    codes = list(label_set(config.labels).codes)
+    counts = table.loc[table["split"] == "train", "label"].value_counts().reindex(codes).to_numpy(dtype=np.float64)
+    drawn = counts ** (1 - SAMPLING[config.sampling])
+    return np.log(drawn / drawn.sum())
+
+
+def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, applied: float) -> list[dict[str, float]]:
+    """Accuracy and balanced accuracy for several logit adjustments, of logits that have `applied` of it: to choose."""
+    weights = np.ones((1, len(labels)))
+    rows = []
+    for adjustment in (0.0, 0.25, 0.5, 0.75, 1.0):
+        probabilities = softmax(logits - (adjustment - applied) * shares)
+        rows.append(
+            {
+                "logit_adjustment": adjustment,
+                "accuracy": float(metrics.accuracy(labels, probabilities, weights)[0]),
+                "balanced_accuracy": float(metrics.balanced_accuracy(labels, probabilities, weights)[0]),
+            }
+        )
+    return rows
 
 
 def split_logits(network: keras.Model, data: Dataset, split: str) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows of a split, and the network's logits [n, classes] for their images."""
     rows = np.flatnonzero(data.table["split"] == split)
-    images = resize(data.images[rows], network.input_shape[1])
-    return data.table.iloc[rows], predict(network, images)
+    return data.table.iloc[rows], predict(network, data.images[rows])
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

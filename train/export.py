@@ -20,9 +20,9 @@ from skinapp.errors import DataError, ModelError
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
 from train.config import Config
-from train.datasets import DATASETS, prepare
+from train.datasets import DATASETS, prepare, with_validation
 from train.evaluate import best_network
-from train.fit import MONITOR, open_run, predict, resize
+from train.fit import MONITOR, open_run, predict
 
 AGREEMENT = 0.02
 """The largest difference in a probability that is allowed between the trained network and what is exported."""
@@ -35,13 +35,13 @@ def export(config: Config, runs: Path, models: Path) -> Path:
     Raises ModelError, and leaves the older folder alone, where LiteRT and Keras disagree or the folder is not valid.
     """
     run = open_run(config, runs)
-    network = best_network(config, run)
     if not (run / "evaluation.json").exists():
         raise DataError(f"The run in {run} is not evaluated; run evaluate first.")
     evaluation = json.loads((run / "evaluation.json").read_text())
-    data = prepare(config.dataset, config.cache_size, runs)
+    data = prepare(config.dataset, config.image_size, runs)
+    network = best_network(config, run, with_validation(data.table, config.folds, config.fold, config.seed))
     test = np.flatnonzero(data.table["split"] == "test")[:CHECKED_IMAGES]
-    images = resize(data.images[test], config.image_size)
+    images = data.images[test]
     trained = predict(network, images)
 
     models.mkdir(exist_ok=True)
@@ -209,6 +209,10 @@ def readme(card: dict[str, Any], evaluation: dict[str, Any], difference: float) 
     validation = "\n".join(row(name, evaluation["validation"]) for name in evaluation["validation"])
     before = row("expected_calibration_error", evaluation["uncalibrated"])
     splits = "\n".join(f"| {split} | {images[split]:,} | {groups[split]:,} |" for split in images)
+    adjustments = "\n".join(
+        f"| {row['logit_adjustment']} | {row['balanced_accuracy']:.3f} | {row['accuracy']:.3f} |"
+        for row in evaluation["validation_by_adjustment"]
+    )
     recalls = "\n".join(
         f"| {labels[code].name} (`{code}`) | {round(recall['value'] * recall['images'])} of {recall['images']} |"
         for code, recall in evaluation["recalls"].items()
@@ -258,11 +262,18 @@ Found, by class (of the images whose label it is):
 
 ## Scores on the validation images
 
-These chose the epoch and the temperature, so they flatter.
+These made the choices, so they flatter.
 
 | score | value | 95% interval |
 |---|---|---|
 {validation}
+
+Logit adjustment, the multiple of each class's log share of the training draws that is taken off its logit: here
+{evaluation["logit_adjustment"]}, by these figures.
+
+| logit adjustment | balanced accuracy | accuracy |
+|---|---|---|
+{adjustments}
 
 ## Limits
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,9 +56,19 @@ class StartEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.batches.start(epoch)
-        generators = [layer.generator for layer in self.model.layers if hasattr(layer, "generator")]
-        for number, generator in enumerate(generators):
-            generator.state.assign([self.seed + number, epoch])
+        for number, generator in enumerate(seed_generators(self.model)):
+            # the second number counts the draws, so epochs lie far apart
+            generator.state.assign([self.seed + number, epoch << 20])
+
+
+def seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
+    """Every source of random numbers in a model: augmentation, dropout and skipped blocks."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += seed_generators(layer)
+        found += [getattr(layer, name) for name in ("generator", "seed_generator") if hasattr(layer, name)]
+    return found
 
 
 class Validate(keras.callbacks.Callback):
@@ -78,6 +89,8 @@ def fit(config: Config, runs: Path) -> Path:
     data = prepare(config.dataset, config.cache_size, runs)
     table = with_validation(data.table, config.folds, config.fold, config.seed)
     labels = label_set(config.labels)
+    # the initial weights of the last layer
+    keras.utils.set_random_seed(config.seed)
     previous = None
     for number, stage in enumerate(config.stages):
         folder = run / f"stage-{number + 1}"
@@ -96,13 +109,13 @@ def fit(config: Config, runs: Path) -> Path:
                 )
             print(f"stage {number + 1} of {len(config.stages)}: {stage}", flush=True)
             fit_stage(config, stage, model, Dataset(table, data.images), folder, config.seed + 1000 * number)
-        previous = folder / "best.keras"
-    assert previous is not None
-    return previous
+        # the next stage goes on from the last epoch: a better one by validation may only have been a lucky one
+        previous = folder / "last.keras"
+    return folder / "best.keras"
 
 
 def fit_stage(config: Config, stage: Stage, model: keras.Model, data: Dataset, folder: Path, seed: int) -> None:
-    """Train one stage and leave `best.keras`, `history.csv` and the mark `done` in `folder`."""
+    """Train one stage and leave `best.keras`, `last.keras`, `history.csv` and the mark `done` in `folder`."""
     labels = label_set(config.labels)
     codes = data.table["label"].map({code: index for index, code in enumerate(labels.codes)}).to_numpy()
     train_rows = np.flatnonzero(data.table["split"] == "train")
@@ -142,12 +155,31 @@ def fit_stage(config: Config, stage: Stage, model: keras.Model, data: Dataset, f
             StartEpoch(batches, seed),
             Validate(model, resize(data.images[validation_rows], stage.image_size), codes[validation_rows]),
             KeepBest(model, folder / "best.keras", best_so_far),
-            keras.callbacks.CSVLogger(str(history_file), append=history_file.exists()),
+            History(history_file),
             keras.callbacks.EarlyStopping(MONITOR, patience=config.patience, baseline=best_so_far, mode="min"),
-            keras.callbacks.BackupAndRestore(str(folder / "backup"), double_checkpoint=True),
+            keras.callbacks.BackupAndRestore(str(folder / "backup"), double_checkpoint=True, delete_checkpoint=False),
         ],
     )
+    model.save(folder / "last.keras")
     (folder / "done").touch()
+    shutil.rmtree(folder / "backup")
+
+
+class History(keras.callbacks.Callback):
+    """A CSV with one row per epoch; an epoch that is trained again after an interruption replaces its row."""
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.file = file
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        table = pd.DataFrame([{"epoch": epoch} | logs])
+        if self.file.exists():
+            earlier = pd.read_csv(self.file)
+            table = pd.concat([earlier[earlier["epoch"] < epoch], table])
+        partial = self.file.with_name("partial.csv")
+        table.to_csv(partial, index=False)
+        partial.replace(self.file)
 
 
 class KeepBest(keras.callbacks.Callback):

@@ -1,6 +1,7 @@
 """The network: a published backbone, global average pooling, one dense layer. Flat, and saved whole."""
 
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,8 +21,8 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
     """RGB 0-255 [n, size, size, 3] -> logits [n, classes].
 
     `init` is `imagenet` (downloaded by Keras), `none`, or the name of a backbone weights file in the folder that the
-    environment variable SKINAPP_WEIGHTS names. The layers `class_features` (last activation) and `embedding` (its
-    average) stand before `logits`.
+    environment variable SKINAPP_WEIGHTS names. The layer `embedding`, the average of the last activation, stands before
+    `logits`.
     """
     base = ARCHITECTURES[architecture](
         include_top=False, weights="imagenet" if init == "imagenet" else None, input_shape=(size, size, 3)
@@ -38,7 +39,10 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
 def resized(network: keras.Model, architecture: str, size: int, dropout: float) -> keras.Model:
     """The same weights in a network for another image size: padding, and so the graph, depends on the size."""
     other = build(architecture, size, network.output_shape[-1], "none", dropout)
-    other.set_weights(network.get_weights())
+    # through a file, since that is when layers with derived state (the input normalisation) bring it up to date
+    with tempfile.TemporaryDirectory() as folder:
+        network.save_weights(Path(folder) / "all.weights.h5")
+        other.load_weights(Path(folder) / "all.weights.h5")
     return other
 
 

@@ -1,0 +1,82 @@
+"""A data set, a network and a run, small enough to train in seconds."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from skinapp.labels import HAM10000
+from tests.pictures import lesion
+from train import network
+from train.config import Config, load_config
+
+
+@pytest.fixture(scope="package")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of data sets with 29 images in the form of HAM10000.
+
+    Of each class three training images of two lesions and one test image, and one more image of a tested lesion.
+    """
+    root = tmp_path_factory.mktemp("data")
+    images = root / "ham10000" / "images"
+    images.mkdir(parents=True)
+    rows: list[tuple[str, str, str, str]] = []
+    for code in HAM10000.codes:
+        for lesion_id, split in (("a", "train"), ("a", "train"), ("b", "train"), ("c", "test")):
+            rows.append((f"ISIC_{len(rows):07}", f"HAM_{code}_{lesion_id}", code, split))
+    rows.append((f"ISIC_{len(rows):07}", "HAM_nv_c", "nv", "test_sibling"))
+    for number, (image, *_) in enumerate(rows):
+        lesion(120, 90, seed=number).save(images / f"{image}.webp")
+    table = pd.DataFrame(rows, columns=["image_id", "lesion_id", "dx", "split"])
+    table = table.assign(dx_type="histo", age=50.0, sex="female", localization="back")
+    table.to_csv(root / "ham10000" / "metadata.csv", index=False)
+    return root
+
+
+def tiny_backbone(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
+    """As EfficientNet: values 0-255 in, scaled inside; convolutions that halve the size; batch normalisation."""
+    import keras
+    from keras import layers
+
+    assert not include_top
+    assert weights is None
+    images = keras.Input(input_shape)
+    x = layers.Normalization(axis=-1, name="normalization")(layers.Rescaling(1 / 127.5, offset=-1)(images))
+    for filters in (8, 16):
+        x = layers.Conv2D(filters, 3, strides=2, padding="same", use_bias=False)(x)
+        x = layers.Activation("swish")(layers.BatchNormalization(momentum=0.5)(x))
+    return keras.Model(images, x)
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
+    """A configuration that trains the tiny network on the tiny data in two stages."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINAPP_DATA", str(tiny_data))
+        patch.setitem(network.ARCHITECTURES, "tiny", tiny_backbone)
+        yield tiny_config(tmp_path_factory.mktemp("config") / "tiny.yaml")
+
+
+def tiny_config(file: Path) -> Config:
+    settings = {
+        "id": "tiny",
+        "title": "A tiny network",
+        "dataset": "ham10000",
+        "labels": "ham10000",
+        "architecture": "tiny",
+        "init": "none",
+        "initial_weights": "random numbers",
+        "cache_size": 48,
+        "samples_per_epoch": 16,
+        "batch_size": 8,
+        "folds": 2,
+        "stages": [
+            {"image_size": 24, "epochs": 1, "learning_rate": 0.01},
+            {"image_size": 32, "epochs": 3, "learning_rate": 0.003},
+        ],
+    }
+    file.write_text(yaml.safe_dump(settings))
+    return load_config(file)

@@ -1,0 +1,106 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from skinapp.errors import DataError
+from train import config
+
+PUBLISHED = sorted((Path(config.__file__).parent / "configs").glob("*.yaml"))
+SETTINGS = yaml.safe_load(PUBLISHED[0].read_text())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(SETTINGS))
+    return path
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=lambda path: path.stem)
+def test_every_published_configuration_is_valid(path: Path) -> None:
+    assert config.load_config(path).id == path.stem
+
+
+def test_overrides_come_last(file: Path) -> None:
+    loaded = config.load_config(file, ("seed=7", "dropout=0", "title=a = b"))
+    assert (loaded.seed, loaded.dropout, loaded.title) == (7, 0.0, "a = b")
+    stages = config.load_config(file, ("stages=[{image_size: 32, epochs: 1, learning_rate: 1}]",)).stages
+    assert stages == (config.Stage(32, 1, 1.0),)
+
+
+def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> None:
+    assert config.load_config(file, ("input_size=50",)).image_size == 50
+    assert config.load_config(file, ("input_size=null",)).image_size == SETTINGS["stages"][-1]["image_size"]
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("colour=red", "no setting 'colour'; there are id, title"),
+        ("stages=[{image_size: 32, epochs: 1, learning_rate: 0.1, speed: 1}]", "no setting 'stages: speed'"),
+        ("stages=[{image_size: 32, epochs: 1}]", "Missing settings: stages: learning_rate"),
+        ("stages=[]", "'stages' is empty"),
+        ("stages=3", "'stages' is missing or is not a list"),
+        ("stages=[3]", "stages: 3 is not a set of settings"),
+        (
+            "stages=[{image_size: 32.5, epochs: 1, learning_rate: 0.1}]",
+            r"'stages: image_size' is 32\.5; it must be int",
+        ),
+        ("stages=[{image_size: 0, epochs: 1, learning_rate: 0.1}]", "'stages: image_size' is 0; it must be above 0"),
+        ("stages=[{image_size: 32, epochs: 0, learning_rate: 0.1}]", "'stages: epochs' is 0; it must be above 0"),
+        ("stages=[{image_size: 32, epochs: 1, learning_rate: -1}]", r"'stages: learning_rate' is -1\.0; it must be"),
+        (
+            "stages=[{image_size: 32, epochs: 2, learning_rate: 0.1, warmup_epochs: 2}]",
+            "warmup_epochs",
+        ),
+        ("seed=many", "'seed' is 'many'; it must be int"),
+        ("seed=true", "'seed' is True; it must be int"),
+        ("dropout=high", "'dropout' is 'high'; it must be float"),
+        ("dropout=1", r"'dropout' is 1\.0; it must lie from 0 up to"),
+        ("label_smoothing=-0.1", r"'label_smoothing' is -0\.1; it must lie"),
+        ("batch_size=0", "'batch_size' is 0; it must be above 0"),
+        ("samples_per_epoch=1", "samples_per_epoch"),
+        ("weight_decay=.nan", "weight_decay"),
+        ("input_size=0", "'input_size' is 0; it must be above 0"),
+        ("input_size=large", "'input_size' is 'large'; it must be int"),
+        ("fold=8", "'fold' is 8 of 8"),
+        ("folds=1", "take 0 to folds - 1, of at least 2 folds"),
+        ("dataset=imagenet", "'dataset' is 'imagenet'; it must be one of ham10000"),
+        ("architecture=vgg", "'architecture' is 'vgg'; it must be one of efficientnetb1"),
+        ("sampling=odd", "'sampling' is 'odd'; it must be one of natural"),
+        ("labels=birds", "no label set 'birds'"),
+        ("seed", "'seed' is not of the form key=value"),
+        ("seed=[1", "seed"),
+    ],
+)
+def test_what_cannot_be_is_named(file: Path, override: str, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        config.load_config(file, (override,))
+
+
+def test_a_missing_setting_is_named(file: Path) -> None:
+    file.write_text(yaml.safe_dump({key: value for key, value in SETTINGS.items() if key != "title"}))
+    with pytest.raises(DataError, match="Missing settings: title"):
+        config.load_config(file)
+
+
+@pytest.mark.parametrize(("text", "sentence"), [("a: [", "is not valid YAML"), ("", "holds no settings")])
+def test_a_file_that_is_no_configuration(file: Path, text: str, sentence: str) -> None:
+    file.write_text(text)
+    with pytest.raises(DataError, match=sentence):
+        config.load_config(file)
+
+
+def test_a_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no configuration file"):
+        config.load_config(tmp_path / "none.yaml")
+
+
+def test_the_fingerprint_follows_what_changes_the_weights(file: Path) -> None:
+    plain = config.load_config(file)
+    assert config.load_config(file).fingerprint == plain.fingerprint
+    assert config.load_config(file, ("title=another",)).fingerprint == plain.fingerprint
+    assert config.load_config(file, ("seed=99",)).fingerprint != plain.fingerprint
+    # what is chosen after training does not make another run of it
+    assert config.load_config(file, ("input_size=50", "logit_adjustment=0.3")).fingerprint == plain.fingerprint
