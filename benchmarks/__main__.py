@@ -1,0 +1,102 @@
+"""python -m benchmarks: measure everything, print the table, and with --write put it into benchmarks/README.md."""
+
+import argparse
+import importlib.metadata
+import os
+import platform
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from benchmarks import pictures, startup
+from benchmarks.comparison import HEADER, Comparison, alternate
+from benchmarks.tasks import model
+from benchmarks.worker import worker
+
+README = Path(__file__).with_name("README.md")
+MARKED = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end -->)", re.DOTALL)
+
+
+def photo(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    with worker("plain_photo") as plain, worker("photo") as ours:
+        alternate(plain, ours, file, repeats=3)  # warm up
+        values = alternate(plain, ours, file, repeats=15)
+    yield Comparison("12-megapixel JPEG to probabilities and map", "s", 5, *values)
+
+
+def scoring(folder: Path, count: int = 500) -> Iterator[Comparison]:
+    few = pictures.dermoscopy_images(folder / "few", 8)
+    many = pictures.dermoscopy_images(folder / "many", count)
+    with worker("plain_scoring") as plain, worker("scoring") as ours:
+        alternate(plain, ours, few, repeats=1)  # warm up
+        values = alternate(plain, ours, many, repeats=3)
+    yield Comparison(f"`score`, {count} JPEGs of {'x'.join(map(str, pictures.HAM10000_SIZE))}", "s", 3, *values)
+
+
+def start(folder: Path) -> Iterator[Comparison]:
+    chromium = startup.chromium()
+    if chromium is None:
+        print("Start-up is not measured: no Chromium found; on Debian, `apt-get install chromium`.", file=sys.stderr)
+        return
+    file, port = pictures.phone_photo(folder / "upload.jpg"), startup.free_port()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        visitor = browser.new_context()
+        starts = [
+            (startup.start(visitor, port, file, "import tensorflow"), startup.start(visitor, port, file))
+            for _ in range(8)
+        ][1:]  # the first warms up: the browser's cache, byte code, files in memory
+        browser.close()
+    seconds = zip(*[(plain.seconds, ours.seconds) for plain, ours in starts], strict=True)
+    yield Comparison("server start to the first answer", "s", 2, *seconds)
+    memory = zip(*[(plain.megabytes, ours.megabytes) for plain, ours in starts], strict=True)
+    yield Comparison("the server's resident memory then", "MB", 2, *memory)
+
+
+PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {"photo": photo, "score": scoring, "start": start}
+
+
+def machine() -> str:
+    """A sentence on where and with what this was measured."""
+    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    versions = ", ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "keras", "tensorflow", "streamlit")
+    )
+    return (
+        f"{os.cpu_count()} cores, {names[0].partition(': ')[2] if names else platform.processor()}; "
+        f"Python {platform.python_version()}, {versions}; model `{model().id}`, input {model().input_size} px."
+    )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    options = parser.parse_args()
+    if unknown := set(options.parts) - set(PARTS):
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+
+    if options.write and options.parts:
+        parser.error("--write puts the whole table there, so it takes no part")
+
+    print(HEADER, flush=True)
+    comparisons = []
+    for part in options.parts or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            for comparison in PARTS[part](Path(folder)):
+                print(comparison.row, flush=True)
+                comparisons.append(comparison)
+    print(f"\n{machine()}")
+    if options.write:
+        table = "\n".join([HEADER, *(comparison.row for comparison in comparisons)])
+        README.write_text(MARKED.sub(lambda _: f"\n{table}\n\n{machine()}\n\n", README.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""Pairs of measurements, and the table that they make."""
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+HEADER = """\
+| measured | the plain way | here | ratio | lowest to highest | target |
+|---|---|---|---|---|---|"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What was measured in `unit`, less being better: a value by the plain way and one by ours, from each repeat."""
+
+    name: str
+    unit: str
+    target: float
+    plain: Sequence[float]
+    ours: Sequence[float]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Of each repeat: how many times less ours takes."""
+        return [plain / ours for plain, ours in zip(self.plain, self.ours, strict=True)]
+
+    @property
+    def row(self) -> str:
+        """The medians, and the median ratio with its range, as a row of the table."""
+        plain, ours, ratio = (statistics.median(values) for values in (self.plain, self.ours, self.ratios))
+        spread = f"{min(self.ratios):.1f} to {max(self.ratios):.1f}, n = {len(self.ratios)}"
+        return (
+            f"| {self.name} | {plain:,.3g} {self.unit} | {ours:,.3g} {self.unit} | **{ratio:.1f}** | {spread} "
+            f"| {self.target:g} |"
+        )
+
+
+def alternate(
+    plain: Callable[[Path], float], ours: Callable[[Path], float], path: Path, repeats: int
+) -> tuple[list[float], list[float]]:
+    """The values of both on `path`, taken in turns so that a busy machine disturbs both alike."""
+    pairs = [(plain(path), ours(path)) for _ in range(repeats)]
+    return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,0 +1,32 @@
+"""The images that are measured on: lesions drawn by code, with the grain of a sensor, as JPEG files."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from skinapp import phantom
+
+PHONE_SIZE = (4000, 3000)
+HAM10000_SIZE = (600, 450)
+"""The size at which HAM10000 is published."""
+
+
+def phone_photo(file: Path) -> Path:
+    """A 12-megapixel JPEG."""
+    return _save(phantom.draw(0, 1000, 750).resize(PHONE_SIZE, Image.Resampling.BICUBIC), 0, file)
+
+
+def dermoscopy_images(folder: Path, count: int) -> Path:
+    """A folder of `count` different JPEGs of HAM10000's size."""
+    folder.mkdir()
+    drawings = [phantom.draw(seed, *HAM10000_SIZE) for seed in range(20)]
+    for number in range(count):
+        _save(drawings[number % len(drawings)], number, folder / f"{number:04}.jpg")
+    return folder
+
+
+def _save(drawing: Image.Image, seed: int, file: Path) -> Path:
+    grain = np.random.default_rng(seed).integers(-6, 7, (drawing.height, drawing.width, 1), dtype=np.int16)
+    Image.fromarray((np.asarray(drawing) + grain).clip(0, 255).astype(np.uint8)).save(file, quality=90)
+    return file

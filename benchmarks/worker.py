@@ -1,0 +1,60 @@
+"""A process that does one task on each path it is told, and answers with the seconds that took.
+
+Tasks have processes of their own (`python -m benchmarks.worker TASK`, paths on standard input) so that neither the
+libraries nor the threads of one disturb the other.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from benchmarks.tasks import TASKS
+
+ROOT = Path(__file__).parents[1]
+QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
+
+
+def main() -> None:
+    # whatever libraries print goes elsewhere than the answers
+    with contextlib.redirect_stdout(sys.stderr):
+        task = TASKS[sys.argv[1]]()
+    for line in sys.stdin:
+        with contextlib.redirect_stdout(sys.stderr):
+            start = time.perf_counter()
+            task(Path(line.rstrip("\n")))
+            seconds = time.perf_counter() - start
+        print(seconds, flush=True)
+
+
+@contextlib.contextmanager
+def worker(task: str) -> Iterator[Callable[[Path], float]]:
+    """Start such a process; what is given does the task on a path and returns the seconds."""
+    command = [sys.executable, "-m", "benchmarks.worker", task]
+    with (
+        tempfile.TemporaryFile("w+") as messages,
+        subprocess.Popen(
+            command, cwd=ROOT, env=QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, text=True
+        ) as process,
+    ):
+        requests, answers = process.stdin, process.stdout
+        assert requests
+        assert answers
+
+        def measure(path: Path) -> float:
+            print(path, file=requests, flush=True)
+            if answer := answers.readline():
+                return float(answer)
+            messages.seek(0)
+            raise SystemExit(f"The benchmark '{task}' stopped.\n{messages.read()}")
+
+        yield measure
+        requests.close()
+
+
+if __name__ == "__main__":
+    main()
