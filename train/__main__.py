@@ -1,37 +1,59 @@
-"""python -m train prepare | fit | evaluate | export"""
+"""python -m train download | prepare | fit | evaluate | export | compare-published | audit | doctor"""
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
 
 from skinapp.errors import SkinappError
 
+RUNS = {
+    "prepare": "decode the data set once into a memory-mapped cache",
+    "fit": "train; run it again to resume after the last finished epoch",
+    "evaluate": "fit the temperature on validation, predict and score the test images",
+    "export": "write models/<id>/, checked against its schema and against LiteRT",
+}
+"""The commands that work on the run of one configuration."""
+
+TOOLS = {
+    "download": ("train.download", "fetch a data set, or images by id, from the publisher"),
+    "compare-published": ("train.compare_published", "published models and one of ours on the same images"),
+    "audit": ("train.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
+    "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
+}
+"""The commands with modules of their own."""
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0, or 2 with a sentence on standard error where it cannot be done."""
+    options = parse(arguments)
+    try:
+        return options.run(options)
+    except SkinappError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train a model and put it into models/. The commands follow each other in the order listed.",
+        description="Train a model and put it into models/: download, prepare, fit, evaluate, export, in this order.",
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name, text in {
-        "prepare": "decode the data set once into a memory-mapped cache",
-        "fit": "train; run it again to resume after the last finished epoch",
-        "evaluate": "fit the temperature on validation, predict and score the test images",
-        "export": "write models/<id>/, checked against its schema and against LiteRT",
-    }.items():
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, text in RUNS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.add_argument("--config", type=Path, required=True, help="a file of train/configs")
         command.add_argument("--runs", type=Path, default=Path("runs"), help="caches and checkpoints (default: runs)")
         command.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings that override the file's")
         if name == "export":
             command.add_argument("--models", type=Path, default=Path("models"), help="default: models")
-    options = parser.parse_args(arguments)
-    try:
-        return run(options)
-    except SkinappError as error:
-        print(error, file=sys.stderr)
-        return 2
+        command.set_defaults(run=run, command=name)
+    for name, (module, text) in TOOLS.items():
+        tool = importlib.import_module(module)
+        command = commands.add_parser(name, help=text, description=text)
+        tool.add_arguments(command)
+        command.set_defaults(run=tool.run)
+    return parser.parse_args(arguments)
 
 
 def run(options: argparse.Namespace) -> int:

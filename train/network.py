@@ -5,11 +5,9 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from skinapp.errors import DataError
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import keras
+
+from skinapp.errors import DataError
 
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "efficientnetb1": keras.applications.EfficientNetB1,
