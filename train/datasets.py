@@ -51,7 +51,7 @@ def ham10000(root: Path) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "image": source["image_id"],
-            "path": [root / "images" / f"{image}.webp" for image in source["image_id"]],
+            "path": image_files(root / "images", source["image_id"]),
             "group": source["lesion_id"],
             "label": source["dx"],
             "split": source["split"].replace("test_sibling", "excluded"),
@@ -102,6 +102,15 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     if images.duplicated().any():
         raise DataError(f"{path.name} lists an image twice: {images[images.duplicated()].iloc[0]}.")
     return table
+
+
+def image_files(folder: Path, images: pd.Series) -> list[Path]:
+    """The file of each image id in the folder, whatever its format. DataError names ids without one."""
+    files = {file.stem: file for file in folder.glob("*") if file.suffix.lower() in imaging.EXTENSIONS}
+    missing = [str(image) for image in images if image not in files]
+    if missing:
+        raise DataError(f"{len(missing):,} of {len(images):,} images are not in {folder}: {', '.join(missing[:5])}.")
+    return [files[image] for image in images]
 
 
 def check_labels(labels: pd.Series, allowed: LabelSet) -> None:

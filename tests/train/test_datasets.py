@@ -86,15 +86,27 @@ def test_the_cache_is_used_again_and_rebuilt_for_another_table(
     assert (other.images[0] == load(other.table["path"].iloc[0], 40)).all()
 
 
+def test_a_row_without_an_image_is_named_before_any_is_decoded(own_data: Path, tmp_path: Path) -> None:
+    (own_data / "images" / "ISIC_0000004.webp").unlink()
+    with pytest.raises(DataError, match=r"1 of 29 images are not in .*ISIC_0000004"):
+        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_may_have_any_format(own_data: Path) -> None:
+    (own_data / "images" / "ISIC_0000004.webp").rename(own_data / "images" / "ISIC_0000004.jpg")
+    assert {path.suffix for path in datasets.ham10000(own_data)["path"]} == {".webp", ".jpg"}
+
+
 def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, tmp_path: Path) -> None:
     (own_data / "images" / "ISIC_0000003.webp").write_bytes(b"")
-    (own_data / "images" / "ISIC_0000004.webp").unlink()
+    (own_data / "images" / "ISIC_0000004.webp").write_bytes(b"not an image")
     with pytest.raises(DataError) as caught:
         datasets.prepare("ham10000", 40, tmp_path / "runs")
     message = str(caught.value)
     assert "2 of 29 images cannot be read" in message
     assert "ISIC_0000003: The file is empty" in message
-    assert "ISIC_0000004: There is no such file" in message
+    assert "ISIC_0000004: This is not an image" in message
     assert not list((tmp_path / "runs").rglob("*.npy"))
     assert not list((tmp_path / "runs").rglob("*.json"))
 
