@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ROOT = Path(__file__).parents[2]
 LARGEST_FILE = 64 * 1024
 START_SECONDS = 60
+
+expect.set_options(timeout=30_000)
 
 
 @pytest.fixture(scope="session")
