@@ -128,7 +128,15 @@ def show_classes(model: Model) -> None:
 
 def show_limits(model: Model) -> None:
     training, scores = model.card["training"], model.card["scores"]
-    accuracy = scores["accuracy"]
+
+    def share(name: str) -> str:
+        score = scores[name]
+        return f"{score['value']:.0%} (95% interval {score['low']:.0%} to {score['high']:.0%})"
+
+    missed = ""
+    if "sensitivity_malignancy" in scores:
+        found = share("sensitivity_malignancy")
+        missed = f"Of the malignant ones, it gave half or more to the malignant classes in {found}."
     st.space("small")
     with st.container(border=True):
         st.subheader("What this does not tell you", anchor=False)
@@ -136,9 +144,8 @@ def show_limits(model: Model) -> None:
             f"""
 - **It is not a diagnosis.** The model compares one picture with pictures it learnt from. It knows nothing about your
   history, how the spot has changed, or the rest of your skin.
-- **It is often wrong.** On {model.card["test"]["images"]:,} test images, alike to those it learnt from, its highest
-  probability named the right class in {accuracy["value"]:.0%} (95% interval {accuracy["low"]:.0%} to
-  {accuracy["high"]:.0%}).
+- **It is often wrong.** On {model.card["test"]["images"]:,} test images, like those it learnt from, its highest
+  probability named the right class in {share("accuracy")}. {missed}
 - **It learnt from few places.** {training["images"]["train"]:,} {model.modality} images of {training["dataset"]}, from
   a few clinics and mostly of light skin. Other cameras, phone photos and darker skin can be answered worse, and the
   probabilities are calibrated on such images only.
