@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     except SkinappError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Stopped. What is finished is kept; run the same command again to go on.", file=sys.stderr)
+        return 130
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -45,6 +48,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         command.add_argument("--config", type=Path, required=True, help="a file of train/configs")
         command.add_argument("--runs", type=Path, default=Path("runs"), help="caches and checkpoints (default: runs)")
         command.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings that override the file's")
+        if name == "fit":
+            command.add_argument(
+                "--devices", type=int, default=1, metavar="N", help="GPUs to share a batch; default: 1"
+            )
         if name == "export":
             command.add_argument("--models", type=Path, default=Path("models"), help="default: models")
         command.set_defaults(run=run, command=name)
@@ -69,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     elif options.command == "fit":
         from train.fit import fit
 
-        print(fit(config, options.runs))
+        print(fit(config, options.runs, options.devices))
     elif options.command == "evaluate":
         from train.evaluate import evaluate
 

@@ -12,7 +12,9 @@ import yaml
 
 from skinapp.errors import DataError
 from skinapp.labels import label_set
+from train.augment import POLICIES
 from train.datasets import DATASETS
+from train.losses import LOSSES
 from train.network import ARCHITECTURES
 
 SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
@@ -36,6 +38,9 @@ class Config:
 
     The model takes images of `input_size` px, or of the last stage's size. A somewhat larger size than in training
     often scores better, as random zooms make things look larger in training (Touvron et al. 2019, arXiv:1906.06423).
+    `augmentation` names a policy of train/augment.py, `loss` one of train/losses.py; `mixup` and `cutmix` are beta
+    parameters, 0 for none. `ema` is the momentum of a moving average of the weights, which is then what is validated
+    and kept; 0 for none. `precision` other than float32 is for GPUs; what is exported is float32.
     After training, `logit_adjustment` times the logarithm of each class's share of the training draws is taken off its
     logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it, 1 answers as if classes were equally common.
     """
@@ -53,10 +58,17 @@ class Config:
     samples_per_epoch: int = 6000
     batch_size: int = 32
     sampling: str = "square-root"
+    augmentation: str = "standard"
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    loss: str = "cross-entropy"
     label_smoothing: float = 0.1
+    optimizer: str = "adamw"
     weight_decay: float = 1e-4
+    ema: float = 0.0
     dropout: float = 0.3
     logit_adjustment: float = 0.0
+    precision: str = "float32"
     patience: int = 8
     folds: int = 8
     fold: int = 0
@@ -67,6 +79,10 @@ class Config:
         _one_of("dataset", self.dataset, DATASETS)
         _one_of("architecture", self.architecture, ARCHITECTURES)
         _one_of("sampling", self.sampling, SAMPLING)
+        _one_of("augmentation", self.augmentation, POLICIES)
+        _one_of("loss", self.loss, LOSSES)
+        _one_of("optimizer", self.optimizer, ("adamw", "sgd"))
+        _one_of("precision", self.precision, ("float32", "mixed_float16", "mixed_bfloat16"))
         if not self.stages:
             raise DataError("Setting 'stages' is empty; give at least one stage.")
         for stage in self.stages:
@@ -86,11 +102,12 @@ class Config:
             _positive("input_size", self.input_size)
         for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
             _positive(name, getattr(self, name))
-        for name in ("label_smoothing", "dropout"):
+        for name in ("label_smoothing", "dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must lie from 0 up to, not at, 1.")
-        if not self.weight_decay >= 0:
-            raise DataError(f"Setting 'weight_decay' is {self.weight_decay}; it must not be below 0.")
+        for name in ("mixup", "cutmix", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must not be below 0.")
         if self.samples_per_epoch < self.batch_size:
             raise DataError(
                 f"Setting 'samples_per_epoch' is {self.samples_per_epoch}; it must be at least the batch size, "

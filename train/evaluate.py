@@ -84,7 +84,7 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
 
 
 def best_network(config: Config, run: Path, table: pd.DataFrame) -> keras.Model:
-    """The best network of the last stage, for images of the model's size, with its logits adjusted.
+    """The best network of the last stage, in float32, for images of the model's size, with its logits adjusted.
 
     DataError where training is not done.
     """
@@ -92,7 +92,7 @@ def best_network(config: Config, run: Path, table: pd.DataFrame) -> keras.Model:
     if not file.exists():
         raise DataError(f"There is no trained network in {run}; run fit first, to the end.")
     network = keras.saving.load_model(file, compile=False)
-    if network.input_shape[1] != config.image_size:
+    if network.input_shape[1] != config.image_size or config.precision != "float32":
         network = networks.resized(network, config.architecture, config.image_size, config.dropout)
     kernel, bias = network.get_layer("logits").get_weights()
     network.get_layer("logits").set_weights([kernel, bias - config.logit_adjustment * log_shares(config, table)])

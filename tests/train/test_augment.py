@@ -12,8 +12,8 @@ def batch() -> np.ndarray:
 
 
 def augmented(batch: np.ndarray, seed: int) -> np.ndarray:
-    images = batch
-    for layer in augment.standard(48, seed):
+    images = resize(batch, 48).astype(np.float32)
+    for layer in augment.standard(seed):
         images = layer(images, training=True) if layer.name.startswith("random") else layer(images)
     return np.asarray(images)
 
@@ -39,6 +39,19 @@ def test_every_image_changes_and_stays_a_picture(batch: np.ndarray) -> None:
 def test_one_seed_gives_one_result(batch: np.ndarray) -> None:
     assert (augmented(batch, 0) == augmented(batch, 0)).all()
     assert (augmented(batch, 0) != augmented(batch, 1)).any()
+
+
+@pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
+def test_mixing_shares_images_and_targets_alike(mixup: float, cutmix: float) -> None:
+    # every image is of one value, its class; so the mean of a mixed image must be the mean of its mixed target
+    values = np.arange(8, dtype=np.float32)
+    mixed = {"images": np.ones((8, 128, 128, 3), np.float32) * values[:, None, None, None], "labels": np.eye(8)}
+    for layer in augment.mixing(mixup, cutmix, seed=3):
+        mixed = layer(mixed, training=True)
+    images, targets = np.asarray(mixed["images"]), np.asarray(mixed["labels"])
+    assert targets.sum(axis=1) == pytest.approx(1)
+    assert targets.max(axis=1).min() < 1
+    assert images.mean(axis=(1, 2, 3)) == pytest.approx(targets @ values, abs=0.15)
 
 
 def test_resizing_keeps_flat_colours_and_the_range() -> None:

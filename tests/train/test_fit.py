@@ -1,5 +1,6 @@
 import dataclasses
 import gc
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
-from train import augment, export, fit, network
+from train import augment, evaluate, export, fit, network
 from train.config import SAMPLING, Config
 from train.datasets import prepare, with_validation
 
@@ -35,13 +36,14 @@ def test_batches_are_those_of_the_epoch() -> None:
     targets = np.eye(10, dtype=np.float32)
     batches = fit.Batches(images, targets, lambda epoch: np.random.default_rng(epoch).permutation(10), batch=4)
     assert len(batches) == 2
-    first = [batches[0][0].ravel().tolist(), batches[1][0].ravel().tolist()]
+    first = [batches[number][0]["images"].ravel().tolist() for number in (0, 1)]
     drawn = np.random.default_rng(0).permutation(10)
     assert [sorted(part) for part in first] == [sorted(drawn[:4]), sorted(drawn[4:8])]
-    pictures, answers = batches[1]
-    assert (answers.argmax(axis=1) == pictures.ravel()).all()
+    inputs, answers = batches[1]
+    assert (inputs["targets"].argmax(axis=1) == inputs["images"].ravel()).all()
+    assert (answers["logits"] == inputs["targets"]).all()
     batches.start(1)
-    assert batches[0][0].ravel().tolist() != first[0]
+    assert batches[0][0]["images"].ravel().tolist() != first[0]
 
 
 def test_validation_scores_weigh_classes_alike() -> None:
@@ -102,11 +104,11 @@ EVERY_EPOCH = [(1, 24), (2, 32), (2, 32), (2, 32)]
 def light_augmentation() -> Iterator[None]:
     """Tracing the whole augmentation takes most of a tiny run; the pipeline's test does it once."""
 
-    def standard(image_size: int, seed: int) -> list[keras.layers.Layer]:
-        return [keras.layers.Resizing(image_size, image_size), keras.layers.RandomFlip(seed=seed)]
+    def standard(seed: int) -> list[keras.layers.Layer]:
+        return [keras.layers.RandomFlip(seed=seed)]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(augment, "standard", standard)
+        patch.setitem(augment.POLICIES, "standard", standard)
         yield
 
 
@@ -140,7 +142,7 @@ INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
     "between the stages": (fit, "fit_stage", 2, False),
     "in the third epoch": (fit.StartEpoch, "on_epoch_begin", 3, True),
     "between the history and the backup": (keras.callbacks.BackupAndRestore, "on_epoch_end", 3, False),
-    "between the best network and the history": (fit.KeepBest, "on_epoch_end", 2, True),
+    "between the best network and the history": (fit.Validate, "on_epoch_end", 2, True),
     "after the last epoch": (keras.callbacks.BackupAndRestore, "on_train_end", 2, True),
 }
 
@@ -201,3 +203,55 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
     fit.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
     with pytest.raises(DataError, match="was begun with other settings"):
         fit.open_run(dataclasses.replace(tiny, seed=5), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
+    options = dataclasses.replace(tiny, ema=0.9, mixup=0.2, cutmix=1.0, loss="focal", optimizer="sgd")
+    fit.fit(options, tmp_path / "unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        nth_call(patch, fit.StartEpoch, "on_epoch_begin", 3)
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(options, tmp_path / "broken")
+    fit.fit(options, tmp_path / "broken")
+    for one, other in zip(
+        best_weights(tmp_path / "unbroken", tiny), best_weights(tmp_path / "broken", tiny), strict=True
+    ):
+        assert one == pytest.approx(other, abs=1e-4)
+    record = json.loads((tmp_path / "broken" / "tiny" / "run.json").read_text())
+    assert record["images_per_second"] > 0
+    assert record["config"]["ema"] == 0.9
+
+
+@pytest.mark.slow
+def test_the_average_of_the_weights_is_validated_and_kept(tiny: Config, tmp_path: Path) -> None:
+    plain = dataclasses.replace(tiny, stages=tiny.stages[1:])
+    kept = []
+    for config in (plain, dataclasses.replace(plain, ema=0.999999)):
+        file = fit.fit(config, tmp_path / str(config.ema))
+        kept.append(keras.saving.load_model(file, compile=False).trainable_weights)
+    # an average that hardly moves stays where the first step led, whatever the weights do
+    changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*kept, strict=True)]
+    assert max(changes) > 1e-3
+    history = pd.read_csv(tmp_path / "0.999999" / "tiny" / "stage-1" / "history.csv")
+    assert history["val_balanced_log_loss"].std() < 0.1
+
+
+@pytest.mark.slow
+def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path) -> None:
+    mixed = dataclasses.replace(tiny, precision="mixed_bfloat16", stages=tiny.stages[:1])
+    fit.fit(mixed, tmp_path)
+    assert keras.config.dtype_policy().name == "float32"
+    table = with_validation(prepare(mixed.dataset, mixed.image_size, tmp_path).table, mixed.folds, 0, 0)
+    found = evaluate.best_network(mixed, tmp_path / "tiny", table)
+    assert {layer.compute_dtype for layer in found.layers if layer.weights} == {"float32"}
+    trained = keras.saving.load_model(tmp_path / "tiny" / "stage-1" / "best.keras", compile=False)
+    images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
+    assert fit.predict(found, images) == pytest.approx(fit.predict(trained, images), abs=0.05)
+
+
+def test_more_devices_than_there_are_is_a_sentence(tiny: Config, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="99 devices are asked for"):
+        fit.fit(tiny, tmp_path, devices=99)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from keras import losses as keras_losses
+
+from train import losses
+
+COUNTS = np.array([1000, 10, 100])
+LOGITS = np.array([[2.0, 0.5, -1.0], [0.0, 0.0, 0.0], [-1.0, 3.0, 1.0]], dtype=np.float32)
+TARGETS = np.eye(3, dtype=np.float32)[[0, 1, 2]]
+
+
+def found(name: str, label_smoothing: float = 0.0, targets: np.ndarray = TARGETS) -> np.ndarray:
+    return np.asarray(losses.build(name, COUNTS, label_smoothing)(targets, LOGITS))
+
+
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_cross_entropy_is_keras_own(label_smoothing: float) -> None:
+    expected = keras_losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=label_smoothing, reduction="none"
+    )(TARGETS, LOGITS)
+    assert found("cross-entropy", label_smoothing) == pytest.approx(np.asarray(expected), rel=1e-5)
+
+
+def test_focal_by_hand() -> None:
+    probability = 1 / 3
+    assert found("focal")[1] == pytest.approx(-((1 - probability) ** 2) * np.log(probability), rel=1e-5)
+
+
+def test_class_balanced_by_hand() -> None:
+    # effective numbers (1 - 0.999 ** n) / (1 - 0.999): 632.3, 9.955 and 95.21; weights 1 / these, scaled to mean 1
+    effective = np.array([632.3, 9.955, 95.21])
+    weights = 3 / effective / (1 / effective).sum()
+    assert found("class-balanced") == pytest.approx(weights * found("cross-entropy"), rel=1e-3)
+
+
+def test_mixed_targets_weigh_by_share() -> None:
+    half = np.full((3, 3), (0.5, 0.5, 0.0), dtype=np.float32)
+    parts = [found("cross-entropy", targets=np.eye(3, dtype=np.float32)[[k, k, k]]) for k in (0, 1)]
+    assert found("cross-entropy", targets=half) == pytest.approx(np.mean(parts, axis=0), rel=1e-5)
