@@ -59,7 +59,7 @@ def test_data_sets_that_are_found_absent_or_damaged(
     (folder / "metadata.csv").write_text("image_id,dx\n")
     assert ham10000(tmp_path).status == FAIL
     (folder / "metadata.csv").write_bytes((tiny_data / "ham10000" / "metadata.csv").read_bytes())
-    assert "29 of 29 images are missing" in ham10000(tmp_path).text
+    assert "29 of 29 images are not in" in ham10000(tmp_path).text
 
 
 def test_initial_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
