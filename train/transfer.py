@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import zipfile
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -158,7 +159,8 @@ def unzip(archive: Path, folder: Path, place: Callable[[PurePosixPath], Path | N
                 (folder / target).parent.mkdir(parents=True, exist_ok=True)
                 with opened.open(entry) as source, (folder / target).open("wb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError) as error:
+    # RuntimeError: encrypted, or compressed in a way that zipfile does not know
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, zlib.error, EOFError) as error:
         archive.unlink()
         raise DataError(f"{archive.name} is damaged ({error}) and was removed. {GO_ON}") from None
     return len(chosen)

@@ -7,7 +7,7 @@ import json
 import socket
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -511,3 +511,38 @@ def test_impossible_options_are_refused(publisher: Publisher, tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot be made"):
         command("ham10000", "--out", tmp_path / "file" / "data")
+
+
+def encrypted(archive: bytes) -> bytes:
+    """Every entry marked as encrypted, in its own header and in the directory."""
+    content = bytearray(archive)
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + offset] |= 1
+    return bytes(content)
+
+
+def unknown_compression(archive: bytes) -> bytes:
+    content = bytearray(archive)
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        content[content.index(signature) + offset] = 97
+    return bytes(content)
+
+
+def damaged_data(archive: bytes) -> bytes:
+    """The first block of the deflated data has a type that does not exist."""
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        start = 30 + len(opened.infolist()[0].filename)
+    return archive[:start] + b"\xff" * 8 + archive[start + 8 :]
+
+
+@pytest.mark.parametrize("spoil", [encrypted, unknown_compression, damaged_data])
+def test_an_archive_that_cannot_be_unpacked_is_a_sentence(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
+        opened.writestr("a.jpg", bytes(range(256)) * 100)
+    archive = tmp_path / "images.zip"
+    archive.write_bytes(spoil(buffer.getvalue()))
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match=r"images\.zip is damaged"):
+        transfer.unzip(archive, tmp_path / "out", lambda name: Path(name))
+    assert not archive.exists()
