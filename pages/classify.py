@@ -1,5 +1,6 @@
 """An image in; every class with its probability, and where the model looked, out."""
 
+import numpy as np
 import streamlit as st
 from PIL import Image
 
@@ -30,7 +31,10 @@ def show_answer(model: Model, photo: Photo, image: Image.Image) -> None:
         return
     with result:
         show_probabilities(prediction)
-    show_map(prediction, photo, image, crop)
+    if prediction.class_maps is None:
+        st.caption("This network ends in dense layers, so there is no map of where it looked.")
+    else:
+        show_map(prediction, prediction.class_maps, photo, image, crop)
 
 
 def show_probabilities(prediction: Prediction) -> None:
@@ -74,7 +78,7 @@ def show_probabilities(prediction: Prediction) -> None:
 
 
 @st.fragment
-def show_map(prediction: Prediction, photo: Photo, image: Image.Image, crop: Crop) -> None:
+def show_map(prediction: Prediction, class_maps: np.ndarray, photo: Photo, image: Image.Image, crop: Crop) -> None:
     """The attention map of a class beside the square it belongs to."""
     labels = prediction.model.labels
     st.space("small")
@@ -94,7 +98,7 @@ def show_map(prediction: Prediction, photo: Photo, image: Image.Image, crop: Cro
     )
     opacity = strength.slider("Opacity", 0, 100, 60, 5, format="%d%%", key="map_opacity") / 100
     square = imaging.crop_resize(image, MAP_SIDE, crop)
-    cam = attention.grad_cam(prediction.class_maps, labels.codes.index(code))
+    cam = attention.grad_cam(class_maps, labels.codes.index(code))
     overlay = attention.overlay(square, cam, opacity)
     name = labels[code].name
     before, after = st.columns(2, gap="medium")
@@ -165,7 +169,7 @@ with ui.page("Classify"):
 
     for reason in registry.problems().values():
         st.warning(reason)
-    models = {key: model for key, model in registry.models().items() if model.task == "diagnosis"}
+    models = {model.id: model for model in registry.ranked()}
     if not models:
         st.error("There is no model to answer with. Put a model folder into `models`, then load this page again.")
         st.stop()

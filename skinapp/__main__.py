@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     classify = commands.add_parser("classify", help="classify images, one answer each")
     classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    classify.add_argument("--model", metavar="ID", help="default: the first diagnosis model")
+    classify.add_argument("--model", metavar="ID", help="default: the best diagnosis model")
     classify.add_argument("--json", action="store_true", help="one JSON object a line")
     classify.add_argument("--cam-dir", type=Path, metavar="DIR", help="write <image>.cam.png overlays there")
     classify.set_defaults(run=classify_images)
@@ -75,6 +75,8 @@ def classify_images(options: argparse.Namespace) -> int:
     from skinapp.runtime import classifier
 
     model = registry.model(options.model) if options.model else default_model()
+    if options.cam_dir and not model.has_class_maps:
+        raise ModelError(f"The model '{model.id}' ends in dense layers and has no map to draw; leave --cam-dir out.")
     answer = classifier(model)
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     failed = False
@@ -102,7 +104,7 @@ def classify_images(options: argparse.Namespace) -> int:
             print(f"{path}  (malignant classes together {prediction.malignancy:.1%})")
             for index in np.argsort(-prediction.probabilities):
                 print(f"  {prediction.probabilities[index]:6.1%}  {model.labels.labels[index].name}")
-        if overlays:
+        if overlays and prediction.class_maps is not None:
             cam = attention.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(attention.overlay(pixels, cam)).save(overlays[path])
     if not options.json:
@@ -129,8 +131,8 @@ def score_images(options: argparse.Namespace) -> int:
 
 
 def default_model() -> registry.Model:
-    """The first diagnosis model, by id."""
-    for model in registry.models().values():
+    """The diagnosis model with the highest balanced accuracy on its test images."""
+    for model in registry.ranked():
         if model.task == "diagnosis":
             return model
     left_out = " ".join(registry.problems().values())

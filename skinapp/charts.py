@@ -13,6 +13,8 @@ PALETTE = {
     "mel": "#AA3377",
     "nv": "#4477AA",
     "vasc": "#66CCEE",
+    "benign": "#4477AA",
+    "malignant": "#AA3377",
 }
 """One colour per class code, told apart with and without colour vision deficiency: Paul Tol's "bright" scheme
 (https://personal.sron.nl/~pault/), warm where the class counts as malignant. A class has it on every page."""

@@ -81,7 +81,52 @@ HAM10000 = LabelSet(
     ),
 )
 
-LABEL_SETS = {label_set.id: label_set for label_set in (HAM10000,)}
+MALIGNANCY = LabelSet(
+    "malignancy",
+    (
+        Label("benign", "Benign", False, "A harmless lesion: most often an ordinary mole."),
+        Label(
+            "malignant",
+            "Malignant",
+            True,
+            "A skin cancer or a pre-cancer: melanoma, basal cell carcinoma, actinic keratosis or Bowen's disease.",
+        ),
+    ),
+)
+
+PAD_UFES_20 = LabelSet(
+    "pad_ufes_20",
+    (
+        Label(
+            "ACK",
+            "Actinic keratosis",
+            False,
+            "A rough, sun-damaged patch: a pre-cancer, which this data set does not count among its cancers.",
+        ),
+        Label(
+            "BCC",
+            "Basal cell carcinoma",
+            True,
+            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
+        ),
+        Label(
+            "MEL",
+            "Melanoma",
+            True,
+            "A cancer of the pigment cells that can spread early; it is the most dangerous of these classes.",
+        ),
+        Label("NEV", "Melanocytic nevus", False, "An ordinary mole: a harmless cluster of pigment cells."),
+        Label(
+            "SCC",
+            "Squamous cell carcinoma",
+            True,
+            "A skin cancer of sun-damaged skin that can spread if it is left; Bowen's disease is counted here too.",
+        ),
+        Label("SEK", "Seborrhoeic keratosis", False, "A harmless, often brown and waxy growth of the outer skin."),
+    ),
+)
+
+LABEL_SETS = {label_set.id: label_set for label_set in (HAM10000, MALIGNANCY, PAD_UFES_20)}
 
 
 def label_set(set_id: str) -> LabelSet:

@@ -64,6 +64,26 @@ def expected_calibration_error(
     return np.abs(weights @ (in_bin * gap[:, np.newaxis])).sum(axis=1) / weights.sum(axis=1)
 
 
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
+    """The reliability diagram's rows, of the most probable class: one for each equal-width bin that is not empty.
+
+    `low` and `high` bound the bin; `images` counts, `confidence` and `accuracy` are means over it (0 to 1).
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
+    return [
+        {
+            "low": number / bins,
+            "high": (number + 1) / bins,
+            "images": int((bin_of == number).sum()),
+            "confidence": float(confidence[bin_of == number].mean()),
+            "accuracy": float(correct[bin_of == number].mean()),
+        }
+        for number in np.unique(bin_of).tolist()
+    ]
+
+
 def brier(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Mean squared distance of the probabilities from the truth, summed over classes: 0 to 2 (Brier 1950)."""
     errors = ((probabilities - np.eye(probabilities.shape[1])[labels]) ** 2).sum(axis=1)
@@ -74,6 +94,14 @@ def log_loss(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray)
     """Mean negative logarithm of the probability of the label, in nats."""
     losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(float).tiny))
     return weights @ losses / weights.sum(axis=1)
+
+
+def balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Mean, over the classes that have a row in the resample, of the mean log loss of their rows, in nats."""
+    truth = np.eye(probabilities.shape[1])[labels]
+    losses = -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(float).tiny))
+    with np.errstate(invalid="ignore"):
+        return np.nanmean((weights * losses) @ truth / (weights @ truth), axis=1)
 
 
 def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -88,9 +116,10 @@ def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
 
 
 def macro_roc_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over classes of the area under the ROC curve of that class against the rest."""
-    areas = [roc_auc(labels == k, probabilities[:, k], weights) for k in range(probabilities.shape[1])]
-    return np.nanmean(areas, axis=0)
+    """Mean over classes of the area under the ROC curve of that class against the rest. NaN with one class only."""
+    areas = np.array([roc_auc(labels == k, probabilities[:, k], weights) for k in range(probabilities.shape[1])])
+    defined = (~np.isnan(areas)).sum(axis=0)
+    return np.divide(np.nansum(areas, axis=0), defined, out=np.full(len(weights), np.nan), where=defined > 0)
 
 
 def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> dict[str, Score]:
@@ -186,3 +215,12 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
     only_second = int((~first_correct & second_correct).sum())
     discordant = only_first + only_second
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """P-values [n] of n tests, raised so that together they err at the level of one (Holm 1979, step-down)."""
+    order = np.argsort(p_values)
+    raised = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
+    result = np.empty(len(p_values))
+    result[order] = raised
+    return result

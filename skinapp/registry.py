@@ -30,6 +30,15 @@ class Model:
     folder: Path
     card: dict[str, Any]
 
+    @property
+    def runnable(self) -> bool:
+        """Whether the weights are in the folder; of some baselines only the figures are."""
+        return "model.tflite" in self.card["files"]
+
+    @property
+    def has_class_maps(self) -> bool:
+        return "class_maps" in self.card["outputs"]
+
 
 def default_root() -> Path:
     """The folder of the models: the environment variable SKINAPP_MODELS, or `models` beside the package."""
@@ -58,6 +67,14 @@ def model(model_id: str, root: Path | None = None) -> Model:
     raise ModelError(f"There is no model '{model_id}'; {there_are}.")
 
 
+def ranked(root: Path | None = None) -> list[Model]:
+    """The models that can run, those that name a diagnosis first, and the highest balanced accuracy on test first."""
+    usable = [model for model in models(root).values() if model.runnable]
+    return sorted(
+        usable, key=lambda model: (model.task != "diagnosis", -model.card["scores"]["balanced_accuracy"]["value"])
+    )
+
+
 def read_model(folder: Path) -> Model:
     """A folder -> Model. ModelError names the first thing that is missing or wrong; hashes are left to `verify`."""
     try:
@@ -81,6 +98,9 @@ def read_model(folder: Path) -> Model:
             raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
         if (folder / name).stat().st_size != expected["size"]:
             raise ModelError(_altered(card["id"], name))
+    for name in ("model.tflite", "model.keras"):
+        if name not in card["files"] and (folder / name).exists():
+            raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
     return Model(
         id=card["id"],
         title=card["title"],

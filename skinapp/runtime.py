@@ -19,13 +19,14 @@ class Prediction:
     """A model's answer to one image.
 
     logits float32 [K], before the temperature; probabilities float64 [K], calibrated, summing to 1; class_maps
-    float32 [h, w, K], whose mean over the image plus a constant is the logit; embedding float32 [D].
+    float32 [h, w, K], whose mean over the image plus a constant is the logit, None for networks that end in dense
+    layers; embedding float32 [D].
     """
 
     model: Model
     logits: np.ndarray
     probabilities: np.ndarray
-    class_maps: np.ndarray
+    class_maps: np.ndarray | None
     embedding: np.ndarray
 
     @property
@@ -45,6 +46,11 @@ class Classifier:
 
     def __init__(self, model: Model, threads: int | None = None):
         """Check every file of the model against its hash and load it; `threads` defaults to the number of cores."""
+        if not model.runnable:
+            raise ModelError(
+                f"Of the model '{model.id}' only the figures are here, not the weights; its README.md says how to "
+                "train it."
+            )
         registry.verify(model)
         try:
             interpreter = Interpreter(
@@ -65,10 +71,15 @@ class Classifier:
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
         with self._lock:
-            outputs = self._run(image=pixels[np.newaxis].astype(np.float32))
-            logits, class_maps, embedding = (outputs[name][0].copy() for name in ("logits", "class_maps", "embedding"))
+            outputs = {
+                name: value[0].copy() for name, value in self._run(image=pixels[np.newaxis].astype(np.float32)).items()
+            }
         return Prediction(
-            self.model, logits, softmax(logits.astype(np.float64) / self.model.temperature), class_maps, embedding
+            self.model,
+            outputs["logits"],
+            softmax(outputs["logits"].astype(np.float64) / self.model.temperature),
+            outputs.get("class_maps"),
+            outputs["embedding"],
         )
 
 
@@ -79,7 +90,8 @@ def _loaded(model_id: str, folder: str, sha256: str) -> Classifier:
 
 def classifier(model: Model) -> Classifier:
     """The model's Classifier, loaded once per process and again only when its published file changes."""
-    return _loaded(model.id, str(model.folder), model.card["files"]["model.tflite"]["sha256"])
+    file = model.card["files"].get("model.tflite", {})
+    return _loaded(model.id, str(model.folder), file.get("sha256", ""))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -95,6 +95,24 @@ def test_classes_without_a_row_do_not_count(rows: Rows) -> None:
         assert metrics.macro_roc_auc(*rows, weights)[0] == pytest.approx(expected("macro_roc_auc", *rows, weights[0]))
 
 
+@given(rows=predictions(all_classes=False))
+def test_the_balanced_log_loss_weighs_present_classes_alike(rows: Rows) -> None:
+    labels, probabilities = rows
+    balance = 1 / np.bincount(labels)[labels]
+    by_reference = reference.log_loss(
+        labels, probabilities, sample_weight=balance, labels=range(probabilities.shape[1])
+    )
+    assert metrics.balanced_log_loss(*rows, ones(len(labels)))[0] == pytest.approx(by_reference)
+
+
+def test_a_resample_of_one_class_has_no_area_and_warns_of_nothing() -> None:
+    labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
+    weights = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]])
+    found = metrics.macro_roc_auc(labels, probabilities, weights)
+    assert found[0] == pytest.approx(1 / 2)
+    assert np.isnan(found[1])
+
+
 def test_area_under_the_curve_worked_by_hand() -> None:
     # of the four pairs, three are in order and one is a tie
     positive = np.array([True, True, False, False])
@@ -218,3 +236,10 @@ def test_mcnemar_worked_by_hand(only_first: int, only_second: int, p_value: floa
     second = np.array([False] * only_first + [True] * only_second + [True, True, False])
     assert metrics.mcnemar(first, second) == pytest.approx(p_value)
     assert metrics.mcnemar(second, first) == pytest.approx(p_value)
+
+
+def test_holm_worked_by_hand() -> None:
+    # in order 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, and none below the one before
+    found = metrics.holm(np.array([0.04, 0.01, 0.03, 0.02]))
+    assert found == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert metrics.holm(np.array([0.9, 0.6])) == pytest.approx([1, 1])

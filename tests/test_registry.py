@@ -41,6 +41,8 @@ def test_the_models_are_small_enough_to_clone() -> None:
 
 def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> None:
     table = pd.read_csv(bundled.folder / "predictions.csv")
+    # with several data sets the first is the one that the card's scores are of
+    table = table[table["dataset"] == table["dataset"].iloc[0]]
     codes = bundled.labels.codes
     labels = table["label"].map(codes.index).to_numpy()
     probabilities = table[[f"p_{code}" for code in codes]].to_numpy()
@@ -106,7 +108,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "file not listed": (
         lambda folder: edit(folder, lambda card: card["files"].pop("model.tflite")),
-        "'model.tflite' is a required property",
+        "does not list its file model.tflite",
     ),
 }
 

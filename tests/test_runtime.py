@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skinapp import registry, runtime
+from skinapp import imaging, registry, runtime
 from skinapp.errors import ModelError
 from tests.conftest import CHECKOUT
 from tests.pictures import encode, lesion
@@ -23,6 +23,19 @@ def test_a_prediction_has_the_shapes_of_the_card(classifier: runtime.Classifier,
     assert list(prediction.class_maps.shape) == outputs["class_maps"]
     assert list(prediction.embedding.shape) == outputs["embedding"]
     assert prediction.probabilities.dtype == np.float64
+
+
+@pytest.mark.parametrize("model_id", sorted(registry.models()))
+def test_every_model_answers_as_its_card_says_or_says_why_not(model_id: str, photos: list[bytes]) -> None:
+    model = registry.model(model_id)
+    if not model.runnable:
+        with pytest.raises(ModelError, match="only the figures are here"):
+            runtime.classifier(model)
+        return
+    prediction = runtime.classifier(model).predict(imaging.crop_resize(imaging.decode(photos[0]), model.input_size))
+    assert list(prediction.logits.shape) == model.card["outputs"]["logits"] == [len(model.labels.codes)]
+    assert list(prediction.embedding.shape) == model.card["outputs"]["embedding"]
+    assert model.has_class_maps == (prediction.class_maps is not None)
 
 
 def test_probabilities_are_the_softmax_of_calibrated_logits(

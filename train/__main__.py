@@ -1,4 +1,4 @@
-"""python -m train download | prepare | fit | evaluate | export | compare-published | audit | doctor"""
+"""python -m train: from a published data set to a model in models/; --help lists the commands."""
 
 import argparse
 import importlib
@@ -8,10 +8,11 @@ from pathlib import Path
 from skinapp.errors import SkinappError
 
 RUNS = {
-    "prepare": "decode the data set once into a memory-mapped cache",
-    "fit": "train; run it again to resume after the last finished epoch",
-    "evaluate": "fit the temperature on validation, predict and score the test images",
-    "export": "write models/<id>/, checked against its schema and against LiteRT",
+    "prepare": "decode the images of a data set, once; fit does it too where it was not done",
+    "fit": "train a network; stopped or killed, it goes on when it is run again",
+    "evaluate": "calibrate the network of a run and score it on the test images; or score a model on your own images",
+    "export": "put an evaluated network into models/, where the app finds it",
+    "ablate": "train variations of a short run and compare them with it on the validation lesions",
 }
 """The commands that work on the run of one configuration."""
 
@@ -19,41 +20,132 @@ TOOLS = {
     "download": ("train.download", "fetch a data set, or images by id, from the publisher"),
     "compare-published": ("train.compare_published", "published models and one of ours on the same images"),
     "audit": ("train.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
+    "search": ("train.search", "search for the best small network, under a leaking protocol or an honest one"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""
 
+STEPS = """
+a model, step by step:
+  C=train/configs/ham10000-efficientnetb1.yaml
+  python -m train doctor                what is missing, and how to get it
+  python -m train download ham10000     the images, once
+  python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, the same line goes on
+  python -m train evaluate --config $C  scores on the test images
+  python -m train export   --config $C  the app shows the model
+
+SKINAPP_DATA names the folder of the data sets (default: data), SKINAPP_WEIGHTS that of initial weights (default:
+weights). KERAS_BACKEND=jax or torch trains on those instead of TensorFlow.
+"""
+
+EXAMPLES = {
+    "prepare": """
+example:
+  python -m train prepare --config train/configs/ham10000-efficientnetb1.yaml
+""",
+    "fit": """
+examples:
+  python -m train fit --config train/configs/ham10000-efficientnetb1.yaml
+  python -m train fit --config train/configs/ham10000-efficientnetb1.yaml --runs runs/large batch_size=64
+
+Every epoch is scored on the validation images, and the best network is kept; fit prints its file. Ctrl-C stops
+training; evaluate and export then take the best network so far, and the same fit goes on after the last finished epoch,
+to the same result as without the break. Other settings are another run: give it another --runs folder or id=NAME.
+""",
+    "evaluate": """
+examples:
+  python -m train evaluate --config train/configs/ham10000-efficientnetb1.yaml
+  python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv
+
+With --config it comes after fit, and writes evaluation.json and predictions.csv into the run. Scores are printed with
+their 95% intervals.
+""",
+    "export": """
+example:
+  python -m train export --config train/configs/ham10000-efficientnetb1.yaml
+
+It comes after evaluate. Nothing is written where the exported file answers otherwise than the trained network. A model
+of the same id is replaced.
+""",
+    "ablate": """
+example:
+  python -m train ablate --config train/configs/ablations/ham10000.yaml --out ablation.csv
+
+The file is that of a run, with one more key: rows, each a name and the settings it changes. KEY=VALUE goes into all
+rows. The table is written after each; stopped, the same line goes on with the next.
+""",
+}
+"""What --help says below the options."""
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 with a sentence on standard error where it cannot be done."""
-    options = parse(arguments)
+    """Run one command; 0, or 2 with a sentence on standard error where it cannot be done, 130 where it was stopped."""
     try:
+        options = parse(arguments)
         return options.run(options)
     except SkinappError as error:
         print(error, file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Stopped. What is finished is kept; run the same command again to go on.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        general = "Stopped. What is finished is kept; run the same command again to go on."
+        print(str(stop) or general, file=sys.stderr)
         return 130
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
+    from train import evaluate_folder
+
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train a model and put it into models/: download, prepare, fit, evaluate, export, in this order.",
+        description="Train a model and put it into models/, where the app finds it.",
+        epilog=STEPS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, text in RUNS.items():
-        command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--config", type=Path, required=True, help="a file of train/configs")
-        command.add_argument("--runs", type=Path, default=Path("runs"), help="caches and checkpoints (default: runs)")
-        command.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="settings that override the file's")
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=text,
+            epilog=EXAMPLES.get(name),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_argument(
+            "--config",
+            type=Path,
+            required=name != "evaluate",
+            metavar="FILE",
+            help="the settings of a run, one of train/configs or your own",
+        )
+        command.add_argument(
+            "--runs",
+            type=Path,
+            default=Path("runs"),
+            metavar="DIR",
+            help="where decoded images and runs are kept (default: %(default)s)",
+        )
+        command.add_argument(
+            "settings",
+            nargs="*",
+            metavar="KEY=VALUE",
+            help="settings in place of the file's, such as seed=1; train/config.py explains them all",
+        )
         if name == "fit":
             command.add_argument(
-                "--devices", type=int, default=1, metavar="N", help="GPUs to share a batch; default: 1"
+                "--devices", type=int, default=1, metavar="N", help="GPUs that share each batch (default: %(default)s)"
             )
         if name == "export":
-            command.add_argument("--models", type=Path, default=Path("models"), help="default: models")
+            command.add_argument(
+                "--models",
+                type=Path,
+                default=Path("models"),
+                metavar="DIR",
+                help="the folder of the app's models (default: %(default)s)",
+            )
+        if name == "evaluate":
+            evaluate_folder.add_arguments(command)
+        if name == "ablate":
+            command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table of figures")
         command.set_defaults(run=run, command=name)
     for name, (module, text) in TOOLS.items():
         tool = importlib.import_module(module)
@@ -64,9 +156,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
+    from train import evaluate_folder
+
+    if options.command == "evaluate" and evaluate_folder.wanted(options):
+        return evaluate_folder.run(options)
     # Keras takes seconds to import, so only after the arguments are known to be good
     from train.config import load_config
 
+    if options.command == "ablate":
+        from train.ablate import ablate
+
+        print(ablate(options.config, tuple(options.settings), options.runs, options.out))
+        return 0
     config = load_config(options.config, tuple(options.settings))
     if options.command == "prepare":
         from train.datasets import prepare

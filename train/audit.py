@@ -17,7 +17,7 @@ from scipy.stats.contingency import association
 from skinapp import imaging
 from skinapp.errors import DataError
 from skinapp.labels import LABEL_SETS
-from train import duplicates
+from train import datasets, duplicates
 from train.datasets import DATASETS, data_root
 
 LEFT_OUT = "excluded"
@@ -38,7 +38,7 @@ class Audit:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", choices=sorted({*DATASETS, *FOLDER_SETS}), help="below the folder SKINAPP_DATA")
+    parser.add_argument("dataset", choices=sorted(DATASETS), help="below the folder SKINAPP_DATA")
     parser.add_argument(
         "--split-column",
         metavar="NAME",
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="DATASET",
-        choices=sorted({*DATASETS, *FOLDER_SETS}),
+        choices=sorted(DATASETS),
         help="look for the pictures that this data set and DATASET share, instead of within the one",
     )
     parser.add_argument(
@@ -101,27 +101,11 @@ def run(options: argparse.Namespace) -> int:
 
 def read(name: str, split_column: str | None) -> pd.DataFrame:
     """A data set's table in the common form, its parts taken from a column of metadata.csv where one is named."""
-    root = data_root() / name
-    table = DATASETS[name].read(root) if name in DATASETS else FOLDER_SETS[name](root)
-    table = table.reset_index(drop=True)
-    return table if split_column is None else table.assign(split=_column(root / "metadata.csv", split_column, table))
-
-
-def folders(root: Path) -> pd.DataFrame:
-    """Images in one folder a class, in the common form: every image a group and all in one part."""
-    files = sorted(
-        file for file in root.glob("*/*") if file.suffix.lower() in imaging.EXTENSIONS and file.parent.name[0] != "."
-    )
-    if not files:
-        raise DataError(
-            f"There are no images in the folders of {root}; set SKINAPP_DATA to the folder of the data sets."
-        )
-    image = [f"{file.parent.name}/{file.stem}" for file in files]
-    label = [file.parent.name for file in files]
-    return pd.DataFrame({"image": image, "path": files, "group": image, "label": label, "split": "all"})
-
-
-FOLDER_SETS = {"malignant_benign": folders}
+    table = datasets.read(name)
+    if split_column is None:
+        return table
+    metadata = data_root() / DATASETS[name].folder / "metadata.csv"
+    return table.assign(split=_column(metadata, split_column, table))
 
 
 def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
@@ -233,7 +217,7 @@ def cramers_v(counts: np.ndarray) -> float:
     return float(association(counts, method="cramer"))
 
 
-def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int, test_share: float = 0.25) -> pd.DataFrame:
+def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd.DataFrame:
     """Draw `per_class` images of every class with replacement, then cut off a random test part; a row a seed.
 
     `copies` is the share (0 to 1) of test rows whose very image is among the training rows, `lesions` the share whose
@@ -241,11 +225,8 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int, test_
     """
     rows = []
     for seed in range(seeds):
-        generator = np.random.default_rng(seed)
-        drawn = table.groupby("label").sample(per_class, replace=True, random_state=generator)
-        order = generator.permutation(len(drawn))
-        cut = round(test_share * len(drawn))
-        test, train = drawn.iloc[order[:cut]], drawn.iloc[order[cut:]]
+        drawn = datasets.resampled(table, per_class, seed)
+        test, train = drawn[drawn["split"] == "test"], drawn[drawn["split"] == "train"]
         copies = test["image"].isin(set(train["image"]))
         lesions = test["group"].isin(set(train["group"]))
         by_class = copies.groupby(test["label"]).mean().add_prefix("copies_")

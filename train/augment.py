@@ -1,7 +1,11 @@
 """Augmentation, as layers that run on the device, inside the training graph, on RGB 0-255."""
 
+import importlib.util
+
 import keras
 from keras import layers
+
+from skinapp.errors import DataError
 
 _RANGE = (0, 255)
 
@@ -25,7 +29,60 @@ def none(seed: int) -> list[keras.layers.Layer]:
     return []
 
 
-POLICIES = {"standard": standard, "none": none}
+def kerascv(seed: int) -> list[keras.layers.Layer]:
+    """The geometry of `standard`, then keras-cv's RandAugment and GridMask; only on TensorFlow, see `check`.
+
+    RandAugment (Cubuk et al. 2019, arXiv:1909.13719): two operations an image, of automatic contrast, colour, contrast,
+    brightness, shear and shift. Solarising and equalising are left out: negatives and channels stretched one by one
+    rewrite the colours by which lesions are told apart. GridMask (Chen et al. 2020, arXiv:2001.04086): black squares
+    over a quarter of the image at most.
+
+    keras-cv augments whether training or not. It draws strengths from TensorFlow's global stream, so that `seed`
+    settles everything only after `keras.utils.set_random_seed`, and has no state that an epoch could set: a run repeats
+    itself, but one that was interrupted goes on with other augmentation than without the break.
+    """
+    import keras_cv
+    import tensorflow as tf
+
+    unfit = (keras_cv.layers.Solarization, keras_cv.layers.Equalization)
+    precision = keras.config.dtype_policy()
+    # in half precision the mean of an image overflows
+    keras.config.set_dtype_policy("float32")
+    try:
+        operations = keras_cv.layers.RandAugment.get_standard_policy(_RANGE, 0.3, magnitude_stddev=0.15, seed=seed + 10)
+        rand_augment = keras_cv.layers.RandomAugmentationPipeline(
+            [operation for operation in operations if not isinstance(operation, unfit)],
+            augmentations_per_image=2,
+            rate=10 / 11,
+            seed=seed + 11,
+        )
+        grid_mask = keras_cv.layers.GridMask(seed=seed + 12)
+    finally:
+        keras.config.set_dtype_policy(precision)
+
+    def one_by_one(images: tf.Tensor) -> tf.Tensor:
+        # in parallel the order of the draws, and so what an image gets, would be left to chance
+        return tf.map_fn(lambda image: grid_mask(rand_augment(image)), images, parallel_iterations=1)
+
+    # a function of TensorFlow, since keras-cv branches on tensors in Python, which Keras does not convert
+    return [*_geometry(seed), layers.Lambda(tf.function(one_by_one), dtype="float32")]
+
+
+POLICIES = {"standard": standard, "kerascv": kerascv, "none": none}
+
+
+def check(policy: str) -> None:
+    """DataError where that policy cannot run here."""
+    if policy == "kerascv" and keras.backend.backend() != "tensorflow":
+        raise DataError(
+            f"The augmentation 'kerascv' runs on TensorFlow, not on {keras.backend.backend()}; set "
+            "KERAS_BACKEND=tensorflow, or take augmentation=standard."
+        )
+    if policy == "kerascv" and importlib.util.find_spec("keras_cv") is None:
+        raise DataError(
+            "The augmentation 'kerascv' needs keras-cv, which is not installed; run pip install -r "
+            "requirements-train.txt, or take augmentation=standard."
+        )
 
 
 def mixing(mixup: float, cutmix: float, seed: int) -> list[keras.layers.Layer]:

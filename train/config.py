@@ -13,9 +13,9 @@ import yaml
 from skinapp.errors import DataError
 from skinapp.labels import label_set
 from train.augment import POLICIES
-from train.datasets import DATASETS
+from train.datasets import sources
 from train.losses import LOSSES
-from train.network import ARCHITECTURES
+from train.network import ARCHITECTURES, SMALL
 
 SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
 """How strongly rare classes are drawn more often: weight of an image of class c is n_c ** -exponent."""
@@ -23,13 +23,20 @@ SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
 
 @dataclass(frozen=True)
 class Stage:
-    """Some epochs at one image size (px), with a linear warm-up and a cosine from `learning_rate` to `final_rate`."""
+    """Some epochs at one image size (px), with a linear warm-up and a cosine from `learning_rate` to `final_rate`.
+
+    `mixup` and `cutmix` are beta parameters, 0 for none: a later stage bears more of them (Tan and Le 2021,
+    arXiv:2104.00298, section 4). `frozen_blocks` keeps the stem and that many blocks of the backbone as they are.
+    """
 
     image_size: int
     epochs: int
     learning_rate: float
     final_rate: float = 0.0
     warmup_epochs: float = 0.5
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    frozen_blocks: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,15 @@ class Config:
 
     The model takes images of `input_size` px, or of the last stage's size. A somewhat larger size than in training
     often scores better, as random zooms make things look larger in training (Touvron et al. 2019, arXiv:1906.06423).
-    `augmentation` names a policy of train/augment.py, `loss` one of train/losses.py; `mixup` and `cutmix` are beta
-    parameters, 0 for none. `ema` is the momentum of a moving average of the weights, which is then what is validated
-    and kept; 0 for none. `precision` other than float32 is for GPUs; what is exported is float32.
+    `augmentation` names a policy of train/augment.py, `loss` one of train/losses.py. `ema` is the momentum of a moving
+    average of the weights, which is then what is validated and kept; 0 for none. `precision` other than float32 is for
+    GPUs; what is exported is float32.
     After training, `logit_adjustment` times the logarithm of each class's share of the training draws is taken off its
-    logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it, 1 answers as if classes were equally common.
+    logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it, 1 answers as if classes were equally common,
+    which is what the loss `logit-adjusted` trains for.
+    `dataset` is one of train/datasets.py, or several joined by +. `init` is explained at `network.build`. `beside` is
+    the id of a run, of another protocol, whose scores the card shows too. The folder of a model that is only a baseline
+    may go without its weights: `ship_weights: false`. `note` is for the card.
     """
 
     id: str
@@ -59,8 +70,6 @@ class Config:
     batch_size: int = 32
     sampling: str = "square-root"
     augmentation: str = "standard"
-    mixup: float = 0.0
-    cutmix: float = 0.0
     loss: str = "cross-entropy"
     label_smoothing: float = 0.1
     optimizer: str = "adamw"
@@ -73,11 +82,14 @@ class Config:
     folds: int = 8
     fold: int = 0
     seed: int = 0
+    beside: str | None = None
+    ship_weights: bool = True
+    note: str = ""
 
     def __post_init__(self) -> None:
         label_set(self.labels)
-        _one_of("dataset", self.dataset, DATASETS)
-        _one_of("architecture", self.architecture, ARCHITECTURES)
+        sources(self.dataset)
+        _one_of("architecture", self.architecture, {**ARCHITECTURES, **SMALL})
         _one_of("sampling", self.sampling, SAMPLING)
         _one_of("augmentation", self.augmentation, POLICIES)
         _one_of("loss", self.loss, LOSSES)
@@ -98,6 +110,11 @@ class Config:
                 raise DataError(
                     f"Setting 'stages: final_rate' is {stage.final_rate}; it must lie from 0 to the learning rate."
                 )
+            for name in ("mixup", "cutmix", "frozen_blocks"):
+                _not_negative(f"stages: {name}", getattr(stage, name))
+        sizes = {stage.image_size for stage in self.stages} | {self.image_size}
+        if self.architecture in SMALL and len(sizes) > 1:
+            raise DataError(f"The network '{self.architecture}' takes images of one size only, not {sorted(sizes)}.")
         if self.input_size is not None:
             _positive("input_size", self.input_size)
         for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
@@ -105,9 +122,12 @@ class Config:
         for name in ("label_smoothing", "dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must lie from 0 up to, not at, 1.")
-        for name in ("mixup", "cutmix", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must not be below 0.")
+        _not_negative("weight_decay", self.weight_decay)
+        if self.loss == "logit-adjusted" and self.logit_adjustment > 0:
+            raise DataError(
+                f"Setting 'logit_adjustment' is {self.logit_adjustment} beside the loss 'logit-adjusted', and would "
+                "correct for the class shares twice; set logit_adjustment=0."
+            )
         if self.samples_per_epoch < self.batch_size:
             raise DataError(
                 f"Setting 'samples_per_epoch' is {self.samples_per_epoch}; it must be at least the batch size, "
@@ -124,13 +144,18 @@ class Config:
     def fingerprint(self) -> str:
         """A hash over the settings that training depends on: a checkpoint of other ones is never resumed."""
         settings = dataclasses.asdict(self)
-        for name in ("title", "initial_weights", "input_size", "logit_adjustment"):
+        for name in ("title", "initial_weights", "input_size", "logit_adjustment", "beside", "ship_weights", "note"):
             del settings[name]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
     """YAML, with `key=value` overrides on top, to a Config. DataError names an unknown key or impossible value."""
+    return from_settings(read_settings(path, overrides))
+
+
+def read_settings(path: str | Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The settings in a YAML file, with `key=value` overrides on top. DataError where it is not a set of settings."""
     try:
         settings = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
@@ -147,11 +172,15 @@ def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
             settings[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise DataError(f"The value of '{override}' is not valid YAML.") from None
+    return settings
+
+
+def from_settings(settings: dict[str, Any]) -> Config:
+    """Settings, as YAML gives them, to a Config. DataError names an unknown key or impossible value."""
     stages = settings.get("stages")
     if not isinstance(stages, list):
         raise DataError("Setting 'stages' is missing or is not a list.")
-    settings["stages"] = tuple(_build(Stage, stage, "stages: ") for stage in stages)
-    return _build(Config, settings, "")
+    return _build(Config, settings | {"stages": tuple(_build(Stage, stage, "stages: ") for stage in stages)}, "")
 
 
 def _build(kind: type, settings: Any, where: str) -> Any:
@@ -164,7 +193,9 @@ def _build(kind: type, settings: Any, where: str) -> Any:
         expected = fields[key].type
         if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
             settings = {**settings, key: float(value)}
-        elif isinstance(expected, type | UnionType) and (not isinstance(value, expected) or isinstance(value, bool)):
+        elif isinstance(expected, type | UnionType) and (
+            not isinstance(value, expected) or (isinstance(value, bool) and expected is not bool)
+        ):
             name = expected.__name__ if isinstance(expected, type) else str(expected)
             raise DataError(f"Setting '{where}{key}' is {value!r}; it must be {name}.")
     missing = [name for name, field in fields.items() if field.default is dataclasses.MISSING and name not in settings]
@@ -181,3 +212,8 @@ def _one_of(name: str, value: str, allowed: Any) -> None:
 def _positive(name: str, value: float) -> None:
     if not value > 0:
         raise DataError(f"Setting '{name}' is {value}; it must be above 0.")
+
+
+def _not_negative(name: str, value: float) -> None:
+    if not value >= 0:
+        raise DataError(f"Setting '{name}' is {value}; it must not be below 0.")

@@ -121,6 +121,8 @@ def data_sets() -> Iterator[Finding]:
     from train.datasets import DATASETS, data_root
 
     for name, source in DATASETS.items():
+        if name != source.folder:
+            continue
         folder = data_root() / name
         remedy = (
             f"set SKINAPP_DATA to the folder that holds {name}/, or get it: "

@@ -330,12 +330,8 @@ PUBLISHERS = {
         folder="pad_ufes_20",
         title="PAD-UFES-20",
         address="https://doi.org/10.17632/zr7vgbcyr2.1",
-        licence="CC BY 4.0",
-        attribution=(
-            "Pacheco et al.: PAD-UFES-20, a skin lesion dataset composed of patient data and clinical images collected "
-            "from smartphones. Data in Brief 32, 106221 (2020), doi:10.1016/j.dib.2020.106221. Federal University of "
-            "Espirito Santo."
-        ),
+        licence=DATASETS["pad_ufes_20"].licence,
+        attribution=DATASETS["pad_ufes_20"].attribution,
         changes="The three archives are unpacked into one folder.",
         listing=lambda session: mendeley(
             session, "zr7vgbcyr2", 1, ["metadata.csv", "imgs_part_1.zip", "imgs_part_2.zip", "imgs_part_3.zip"]
@@ -346,11 +342,8 @@ PUBLISHERS = {
         folder="malignant_benign",
         title="Skin Cancer: Malignant vs. Benign",
         address="https://www.kaggle.com/datasets/fanconic/skin-cancer-malignant-vs-benign",
-        licence="ISIC archive terms of use, non-commercial",
-        attribution=(
-            "Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle from images of the ISIC archive, "
-            "https://www.isic-archive.com. Three of four of the training images are HAM10000's."
-        ),
+        licence=DATASETS["malignant_benign"].licence,
+        attribution=DATASETS["malignant_benign"].attribution,
         changes="The training half is unpacked as benign/ and malignant/, the test half below test/.",
         listing=lambda session: kaggle("fanconic/skin-cancer-malignant-vs-benign", "archive.zip"),
         arrange=arrange_malignant_benign,

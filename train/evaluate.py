@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,49 +11,63 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from skinapp import metrics
-from skinapp.errors import DataError
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
 from train import network as networks
 from train.config import SAMPLING, Config
-from train.datasets import Dataset, prepare, with_validation
-from train.fit import open_run, predict
+from train.datasets import DATASETS, Dataset, encode, prepare, with_validation
+from train.files import replacing
+from train.fit import best_file, epochs, open_run, predict
 
 RESAMPLES = 2000
 DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
+CALIBRATION: dict[str, metrics.Score] = {"expected_calibration_error": metrics.expected_calibration_error}
 
 
 def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
-    """Write `evaluation.json` and `predictions.csv` of the run's best network; give the scores on test."""
+    """Write `evaluation.json` and `predictions.csv` of the run's best network; give the scores on test.
+
+    With several data sets each is scored by itself; the scores that are given are those of the first.
+    """
     run = open_run(config, runs)
     # at the network's own size, so that these are the pixels that the app and the command line see
     data = prepare(config.dataset, config.image_size, runs)
     data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
     network = best_network(config, run, data.table)
-    codes = label_set(config.labels).codes
+    labels = label_set(config.labels)
+    kinds = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
 
     validation, validation_logits = split_logits(network, data, "validation")
-    validation_labels = validation["label"].map(codes.index).to_numpy()
+    validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
     test, test_logits = split_logits(network, data, "test")
     probabilities = softmax(test_logits.astype(np.float64) / temperature)
+    test_labels = encode(test["label"], labels)
     predictions = pd.concat(
         [
-            test[["image", "group", "label"]].reset_index(drop=True),
-            pd.DataFrame(probabilities, columns=[f"p_{code}" for code in codes]).round(6),
-            test[DEMOGRAPHICS].reset_index(drop=True),
+            test[["image", "group"]].reset_index(drop=True),
+            pd.Series(np.array(labels.codes)[test_labels], name="label"),
+            pd.DataFrame(probabilities, columns=[f"p_{code}" for code in labels.codes]).round(6),
+            test[["dataset", *DEMOGRAPHICS]].reset_index(drop=True),
         ],
         axis=1,
     )
-    predictions.to_csv(run / "predictions.csv", index=False)
+    with replacing(run / "predictions.csv") as partial:
+        predictions.to_csv(partial, index=False)
 
-    labels = test["label"].map(codes.index).to_numpy()
-    groups = test["group"].to_numpy()
-    malignant = tuple(label.malignant for label in label_set(config.labels).labels)
-    kinds = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(malignant)
-    scores = metrics.intervals(kinds, labels, probabilities, groups, RESAMPLES)
-    calibration: dict[str, metrics.Score] = {"expected_calibration_error": metrics.expected_calibration_error}
-    uncalibrated = metrics.intervals(calibration, labels, softmax(test_logits.astype(np.float64)), groups, RESAMPLES)
+    tests = [
+        scored(
+            DATASETS[name].name,
+            DATASETS[name].protocol,
+            kinds,
+            labels.codes,
+            test_labels[rows],
+            test_logits[rows],
+            temperature,
+            test["group"].to_numpy()[rows],
+        )
+        for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
+    ]
     validation_scores = metrics.intervals(
         kinds,
         validation_labels,
@@ -60,50 +75,74 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
         validation["group"].to_numpy(),
         RESAMPLES,
     )
-    weights = np.ones((1, len(test)))
-    recalls = metrics.class_recalls(labels, probabilities, weights)[0]
     report = {
+        "epochs": epochs(config, run),
         "temperature": temperature,
         "logit_adjustment": config.logit_adjustment,
         "resamples": RESAMPLES,
         "images": data.table["split"].value_counts().to_dict(),
         "groups": data.table.groupby("split")["group"].nunique().to_dict(),
-        "scores": {name: dataclasses.asdict(value) for name, value in scores.items()},
-        "uncalibrated": {name: dataclasses.asdict(value) for name, value in uncalibrated.items()},
-        "validation": {name: dataclasses.asdict(value) for name, value in validation_scores.items()},
+        "tests": tests,
+        "validation": _plain(validation_scores),
         "validation_by_adjustment": by_adjustment(
             validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
         ),
+    }
+    with replacing(run / "evaluation.json") as partial:
+        partial.write_text(json.dumps(report, indent=2))
+    return {name: metrics.Interval(**score) for name, score in tests[0]["scores"].items()}
+
+
+def scored(
+    name: str,
+    protocol: str,
+    kinds: dict[str, metrics.Score],
+    codes: tuple[str, ...],
+    labels: np.ndarray,
+    logits: np.ndarray,
+    temperature: float,
+    groups: np.ndarray,
+) -> dict[str, Any]:
+    """The scores of one data set's test images, calibration before and after the temperature, and what was found."""
+    uncalibrated = softmax(logits.astype(np.float64))
+    probabilities = softmax(logits.astype(np.float64) / temperature)
+    recalls = metrics.class_recalls(labels, probabilities, np.ones((1, len(labels))))[0]
+    return {
+        "name": name,
+        "protocol": protocol,
+        "images": len(labels),
+        "groups": len(set(groups)),
+        "scores": _plain(metrics.intervals(kinds, labels, probabilities, groups, RESAMPLES)),
+        "uncalibrated": _plain(metrics.intervals(CALIBRATION, labels, uncalibrated, groups, RESAMPLES)),
+        "reliability": metrics.reliability(labels, probabilities),
+        "reliability_uncalibrated": metrics.reliability(labels, uncalibrated),
         "recalls": {
             code: {"value": float(recall), "images": int((labels == index).sum())}
             for index, (code, recall) in enumerate(zip(codes, recalls, strict=True))
+            if (labels == index).any()
         },
     }
-    (run / "evaluation.json").write_text(json.dumps(report, indent=2))
-    return scores
 
 
 def best_network(config: Config, run: Path, table: pd.DataFrame) -> keras.Model:
-    """The best network of the last stage, in float32, for images of the model's size, with its logits adjusted.
+    """The best network so far, in float32, for images of the model's size, with its logits adjusted.
 
-    DataError where training is not done.
+    DataError where no epoch is finished.
     """
-    file = run / f"stage-{len(config.stages)}" / "best.keras"
-    if not file.exists():
-        raise DataError(f"There is no trained network in {run}; run fit first, to the end.")
-    network = keras.saving.load_model(file, compile=False)
+    network = keras.saving.load_model(best_file(config, run), compile=False)
     if network.input_shape[1] != config.image_size or config.precision != "float32":
         network = networks.resized(network, config.architecture, config.image_size, config.dropout)
-    kernel, bias = network.get_layer("logits").get_weights()
-    network.get_layer("logits").set_weights([kernel, bias - config.logit_adjustment * log_shares(config, table)])
+    if config.logit_adjustment:
+        kernel, bias = network.get_layer("logits").get_weights()
+        network.get_layer("logits").set_weights([kernel, bias - config.logit_adjustment * log_shares(config, table)])
     return network
 
 
 def log_shares(config: Config, table: pd.DataFrame) -> np.ndarray:
     """The logarithm of each class's share of the images that training draws, [classes]."""
-    codes = list(label_set(config.labels).codes)
-    counts = table.loc[table["split"] == "train", "label"].value_counts().reindex(codes).to_numpy(dtype=np.float64)
-    drawn = counts ** (1 - SAMPLING[config.sampling])
+    labels = label_set(config.labels)
+    counts = np.bincount(encode(table.loc[table["split"] == "train", "label"], labels), minlength=len(labels.codes))
+    drawn = counts.astype(np.float64) ** (1 - SAMPLING[config.sampling])
     return np.log(drawn / drawn.sum())
 
 
@@ -139,3 +178,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
     return float(np.exp(found.x))
+
+
+def _plain(scores: dict[str, metrics.Interval]) -> dict[str, dict[str, float]]:
+    return {name: dataclasses.asdict(score) for name, score in scores.items()}

@@ -17,12 +17,12 @@ from ai_edge_litert.interpreter import Interpreter
 
 from skinapp import registry
 from skinapp.errors import DataError, ModelError
-from skinapp.labels import label_set
+from skinapp.labels import MALIGNANCY, label_set
 from skinapp.runtime import softmax
 from train.config import Config
-from train.datasets import DATASETS, prepare, with_validation
+from train.datasets import prepare, sources, with_validation
 from train.evaluate import best_network
-from train.fit import MONITOR, open_run, predict
+from train.fit import MONITOR, epochs, open_run, predict
 
 AGREEMENT = 0.02
 """The largest difference in a probability that is allowed between the trained network and what is exported."""
@@ -34,10 +34,13 @@ def export(config: Config, runs: Path, models: Path) -> Path:
 
     Raises ModelError, and leaves the older folder alone, where LiteRT and Keras disagree or the folder is not valid.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise DataError("Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, whatever trained the network.")
     run = open_run(config, runs)
-    if not (run / "evaluation.json").exists():
-        raise DataError(f"The run in {run} is not evaluated; run evaluate first.")
-    evaluation = json.loads((run / "evaluation.json").read_text())
+    evaluation = read_evaluation(run)
+    if evaluation["epochs"] != epochs(config, run):
+        raise DataError(f"Training has gone on since the run in {run} was evaluated; run evaluate again.")
+    beside = read_evaluation(runs / config.beside)["tests"] if config.beside else []
     data = prepare(config.dataset, config.image_size, runs)
     network = best_network(config, run, with_validation(data.table, config.folds, config.fold, config.seed))
     test = np.flatnonzero(data.table["split"] == "test")[:CHECKED_IMAGES]
@@ -48,18 +51,21 @@ def export(config: Config, runs: Path, models: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=models) as partial:
         folder = Path(partial) / config.id
         folder.mkdir()
-        round_kernels(network)
-        save_compressed(network, folder / "model.keras")
-        (folder / "model.tflite").write_bytes(to_litert(network))
-        exported = run_litert((folder / "model.tflite").read_bytes(), images)
-        difference = float(np.abs(softmax(exported) - softmax(trained)).max())
-        if difference > AGREEMENT:
-            raise ModelError(f"LiteRT and Keras differ by {difference:.3f} in a probability; nothing was exported.")
+        difference = None
+        if config.ship_weights:
+            round_kernels(network)
+            content = to_litert(network)
+            difference = float(np.abs(softmax(run_litert(content, images)) - softmax(trained)).max())
+            if difference > AGREEMENT:
+                raise ModelError(f"LiteRT and Keras differ by {difference:.3f} in a probability; nothing was exported.")
+            (folder / "model.tflite").write_bytes(content)
+            if has_class_maps(network):
+                save_compressed(network, folder / "model.keras")
 
         shutil.copy(run / "predictions.csv", folder)
         history(config, run).to_csv(folder / "history.csv", index=False)
-        card = model_card(config, evaluation, network)
-        (folder / "README.md").write_text(readme(card, evaluation, difference))
+        card = model_card(config, evaluation, beside, network)
+        (folder / "README.md").write_text(readme(config, card, evaluation, beside, difference, read_run(run)))
         card["files"] = {
             file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
             for file in sorted(folder.iterdir())
@@ -69,6 +75,19 @@ def export(config: Config, runs: Path, models: Path) -> Path:
         shutil.rmtree(models / config.id, ignore_errors=True)
         folder.rename(models / config.id)
     return models / config.id
+
+
+def read_evaluation(run: Path) -> dict[str, Any]:
+    """What `evaluate` found for a run. DataError where it has not been evaluated."""
+    try:
+        return json.loads((run / "evaluation.json").read_text())
+    except FileNotFoundError:
+        raise DataError(f"The run in {run} is not evaluated; run evaluate first.") from None
+
+
+def read_run(run: Path) -> dict[str, Any]:
+    """`run.json`, which `fit` leaves however it ends."""
+    return json.loads((run / "run.json").read_text())
 
 
 def round_kernels(network: keras.Model) -> None:
@@ -88,26 +107,31 @@ def save_compressed(network: keras.Model, file: Path) -> None:
                 target.writestr(name, source.read(name))
 
 
-def with_class_maps(network: keras.Model) -> keras.Model:
-    """The network with three outputs: `logits` [n, K], `class_maps` [n, h, w, K] and `embedding` [n, D].
+def has_class_maps(network: keras.Model) -> bool:
+    """Whether global average pooling and one dense layer end the network, so that class maps are exact."""
+    return isinstance(network.get_layer("embedding"), keras.layers.GlobalAveragePooling2D)
 
-    `class_maps` are the last features times the dense weights, so that logits = mean(class_maps) + bias.
+
+def with_outputs(network: keras.Model) -> keras.Model:
+    """The network with the outputs `logits` [n, K], `embedding` [n, D] and, where there are any, `class_maps`.
+
+    `class_maps` [n, h, w, K] are the last features times the dense weights, so that logits = mean(class_maps) + bias.
     """
     embedding = network.get_layer("embedding")
-    kernel, _ = network.get_layer("logits").get_weights()
-    project = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="class_maps")
-    class_maps = project(embedding.input)
-    project.set_weights([kernel[np.newaxis, np.newaxis]])
-    return keras.Model(
-        network.input, {"logits": network.output, "class_maps": class_maps, "embedding": embedding.output}
-    )
+    outputs = {"logits": network.output, "embedding": embedding.output}
+    if has_class_maps(network):
+        kernel, _ = network.get_layer("logits").get_weights()
+        project = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="class_maps")
+        outputs["class_maps"] = project(embedding.input)
+        project.set_weights([kernel[np.newaxis, np.newaxis]])
+    return keras.Model(network.input, outputs)
 
 
 def to_litert(network: keras.Model) -> bytes:
-    """The network with its class maps as a LiteRT file: half-precision weights, float32 [1, size, size, 3] in."""
+    """The network with all its outputs as a LiteRT file: half-precision weights, float32 [1, size, size, 3] in."""
     import tensorflow as tf
 
-    outputs = with_class_maps(network)
+    outputs = with_outputs(network)
     archive = keras.export.ExportArchive()
     archive.track(outputs)
     archive.add_endpoint(
@@ -134,25 +158,31 @@ def history(config: Config, run: Path) -> pd.DataFrame:
     """The epochs of all stages, one row each, numbered on; `chosen` marks the one whose weights were exported."""
     stages = []
     for number, stage in enumerate(config.stages, 1):
-        epochs = pd.read_csv(run / f"stage-{number}" / "history.csv")
-        epochs.insert(0, "image_size", stage.image_size)
-        epochs.insert(0, "stage", number)
-        stages.append(epochs)
+        file = run / f"stage-{number}" / "history.csv"
+        # a run that was stopped lacks its later stages
+        if file.exists():
+            rows = pd.read_csv(file)
+            rows.insert(0, "image_size", stage.image_size)
+            rows.insert(0, "stage", number)
+            stages.append(rows)
     table = pd.concat(stages, ignore_index=True)
     table["epoch"] = range(1, len(table) + 1)
     table["chosen"] = np.arange(len(table)) == int(stages[-1][MONITOR].argmin()) + len(table) - len(stages[-1])
     return table.round(6)
 
 
-def model_card(config: Config, evaluation: dict[str, Any], network: keras.Model) -> dict[str, Any]:
+def model_card(
+    config: Config, evaluation: dict[str, Any], beside: list[dict[str, Any]], network: keras.Model
+) -> dict[str, Any]:
     """What `model.json` holds, but for the hashes of the files."""
-    labels, source = label_set(config.labels), DATASETS[config.dataset]
-    features = network.get_layer("embedding").input.shape
+    labels, parts = label_set(config.labels), sources(config.dataset)
+    first, *others = evaluation["tests"]
     codes = list(labels.codes)
+    outputs = {name: list(tensor.shape[1:]) for name, tensor in with_outputs(network).output.items()}
     return {
         "id": config.id,
         "title": config.title,
-        "task": "diagnosis",
+        "task": "malignancy" if labels is MALIGNANCY else "diagnosis",
         "modality": "dermoscopy",
         "labels": {"set": labels.id, "codes": codes},
         "architecture": {"name": config.architecture, "parameters": network.count_params()},
@@ -164,28 +194,23 @@ def model_card(config: Config, evaluation: dict[str, Any], network: keras.Model)
             "channels": "RGB",
             "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
         },
-        "outputs": {
-            "logits": [len(codes)],
-            "class_maps": [*features[1:3], len(codes)],
-            "embedding": [features[3]],
-        },
+        "outputs": outputs,
         "temperature": round(evaluation["temperature"], 4),
         "training": {
-            "dataset": source.name,
-            "attribution": source.attribution,
-            "data_licence": source.licence,
-            "protocol": source.protocol,
+            "dataset": " and ".join(source.name for source in parts),
+            "attribution": " ".join(source.attribution for source in parts),
+            "data_licence": "; ".join(source.licence for source in parts),
+            "protocol": " ".join([*(source.protocol for source in parts), VALIDATION]),
             "images": evaluation["images"],
             "groups": evaluation["groups"],
         },
-        "test": {
-            "images": evaluation["images"]["test"],
-            "groups": evaluation["groups"]["test"],
-            "resamples": evaluation["resamples"],
-        },
-        "scores": {
-            name: {key: round(value, 4) for key, value in score.items()} for name, score in evaluation["scores"].items()
-        },
+        "test": {"images": first["images"], "groups": first["groups"], "resamples": evaluation["resamples"]},
+        "scores": rounded(first["scores"]),
+        "other_tests": [
+            {name: test[name] for name in ("name", "protocol", "images", "groups")}
+            | {"scores": rounded(test["scores"])}
+            for test in others + beside
+        ],
         "licence": "CC BY-NC 4.0",
         "intended_use": (
             "Research and teaching on skin-lesion classifiers. Not a diagnostic device; not for decisions about a "
@@ -196,92 +221,187 @@ def model_card(config: Config, evaluation: dict[str, Any], network: keras.Model)
     }
 
 
-def readme(card: dict[str, Any], evaluation: dict[str, Any], difference: float) -> str:
-    """The model card for people, every figure of it from `evaluation`."""
-    labels = label_set(card["labels"]["set"])
+VALIDATION = (
+    "Validation: whole lesions of the training part, stratified by diagnosis; they alone chose the epoch, input size, "
+    "logit adjustment and temperature."
+)
 
-    def row(name: str, scores: dict[str, Any]) -> str:
-        score = scores[name]
-        return f"| {name.replace('_', ' ')} | {score['value']:.3f} | {score['low']:.3f} to {score['high']:.3f} |"
 
+def rounded(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    return {name: {key: round(value, 4) for key, value in score.items()} for name, score in scores.items()}
+
+
+def readme(
+    config: Config,
+    card: dict[str, Any],
+    evaluation: dict[str, Any],
+    beside: list[dict[str, Any]],
+    difference: float | None,
+    run: dict[str, Any],
+) -> str:
+    """The model card for people, every figure of it from `evaluation` and `run`."""
     images, groups = card["training"]["images"], card["training"]["groups"]
-    test = "\n".join(row(name, evaluation["scores"]) for name in evaluation["scores"])
-    validation = "\n".join(row(name, evaluation["validation"]) for name in evaluation["validation"])
-    before = row("expected_calibration_error", evaluation["uncalibrated"])
-    splits = "\n".join(f"| {split} | {images[split]:,} | {groups[split]:,} |" for split in images)
-    adjustments = "\n".join(
-        f"| {row['logit_adjustment']} | {row['balanced_accuracy']:.3f} | {row['accuracy']:.3f} |"
-        for row in evaluation["validation_by_adjustment"]
+    splits = table(
+        ["part", "images", "lesions"], [[split, f"{images[split]:,}", f"{groups[split]:,}"] for split in images]
     )
-    recalls = "\n".join(
-        f"| {labels[code].name} (`{code}`) | {round(recall['value'] * recall['images'])} of {recall['images']} |"
-        for code, recall in evaluation["recalls"].items()
+    stages = table(
+        ["stage", "image size", "epochs", "images an epoch", "learning rate", "MixUp", "CutMix", "frozen blocks"],
+        [
+            [
+                str(number),
+                f"{stage.image_size} px",
+                str(stage.epochs),
+                f"{config.samples_per_epoch:,}",
+                f"{stage.learning_rate:g} to {stage.final_rate:g}",
+                f"{stage.mixup:g}" if stage.mixup else "-",
+                f"{stage.cutmix:g}" if stage.cutmix else "-",
+                str(stage.frozen_blocks or "-"),
+            ]
+            for number, stage in enumerate(config.stages, 1)
+        ],
+    )
+    adjustments = table(
+        ["logit adjustment", "balanced accuracy", "accuracy"],
+        [
+            [str(row["logit_adjustment"]), f"{row['balanced_accuracy']:.3f}", f"{row['accuracy']:.3f}"]
+            for row in evaluation["validation_by_adjustment"]
+        ],
+    )
+    tests = "\n\n".join(tested(test, card) for test in evaluation["tests"])
+    if beside:
+        tests += (
+            "\n\n## The same network under another protocol\n\nFor comparison only; the model here was not trained so."
+            "\n\n" + "\n\n".join(f"{test['protocol']}\n\n{score_table(rounded(test['scores']))}" for test in beside)
+        )
+    if difference is None:
+        shipped = (
+            "The weights are not shipped: this is a baseline, too large for what it is worth. The commands below make "
+            "them."
+        )
+    else:
+        shipped = (
+            f"The exported LiteRT file differs from the trained network by at most "
+            f"{math.ceil(difference * 1e5) / 1e5:.5f} in any probability over {CHECKED_IMAGES} test images."
+        )
+    note = f"\n\n{config.note.strip()}" if config.note else ""
+    made = (
+        f"{config.sampling.capitalize()} sampling, loss {config.loss} with label smoothing {config.label_smoothing:g}, "
+        f"{config.optimizer} with weight decay {config.weight_decay:g}, augmentation {config.augmentation}, dropout "
+        f"{config.dropout:g}, {f'moving average of the weights of momentum {config.ema:g}, ' if config.ema else ''}"
+        f"seed {config.seed}. {run['wall_seconds'] / 60:,.0f} minutes of training on {run['hardware']['cores']} cores, "
+        f"{run['hardware']['backend']}."
+    )
+    maps = (
+        "global average pooling and one dense layer, so its class maps are exact"
+        if "class_maps" in card["outputs"]
+        else "ending in dense layers, so it has no class maps"
     )
     return f"""# {card["title"]}
 
 {card["intended_use"]}
 
-- **Network**: {card["architecture"]["name"]}, {card["architecture"]["parameters"]:,} parameters, global average pooling
-  and one dense layer.
+- **Network**: {card["architecture"]["name"]}, {card["architecture"]["parameters"]:,} parameters, {maps}.
 - **Initial weights**: {card["initial_weights"]}.
 - **Input**: RGB, {card["input"]["size"]} x {card["input"]["size"]} px, values 0-255; {card["input"]["resize"]}.
-- **Output**: logits of {len(labels.codes)} classes, their class maps and the embedding. Probabilities are the softmax
+- **Output**: {", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())}. Probabilities are the softmax
   of logits / {card["temperature"]}.
 - **Licence**: {card["licence"]}, as the training data asks.
 
 ## Data
 
-{card["training"]["dataset"]}, {card["training"]["data_licence"]}. {card["training"]["attribution"]}
+{card["training"]["dataset"]}; {card["training"]["data_licence"]}. {card["training"]["attribution"]}
 
 {card["training"]["protocol"]}
 
-| part | images | lesions |
-|---|---|---|
 {splits}
 
-## Scores on the test images
+## Training
 
-{card["test"]["images"]:,} images of {card["test"]["groups"]:,} lesions, one network, no test-time augmentation.
-Intervals are 95%, from {card["test"]["resamples"]:,} bootstrap resamples of lesions.
+{stages}
 
-| score | value | 95% interval |
-|---|---|---|
-{test}
+{made}
 
-Before the temperature:
+To make it again, `prepare`, `fit`, `evaluate` and `export` with `--config train/configs/{config.id}.yaml`; see
+docs/training.md.{note}
 
-| score | value | 95% interval |
-|---|---|---|
-{before}
-
-Found, by class (of the images whose label it is):
-
-| class | found |
-|---|---|
-{recalls}
+{tests}
 
 ## Scores on the validation images
 
 These made the choices, so they flatter.
 
-| score | value | 95% interval |
-|---|---|---|
-{validation}
+{score_table(rounded(evaluation["validation"]))}
 
 Logit adjustment, the multiple of each class's log share of the training draws that is taken off its logit: here
 {evaluation["logit_adjustment"]}, by these figures.
 
-| logit adjustment | balanced accuracy | accuracy |
-|---|---|---|
 {adjustments}
 
 ## Limits
 
-- Dermoscopy from two clinics, in Austria and Australia; mostly light skin, which the data do not record.
-- It knows seven kinds of lesion and answers with one of them whatever it is shown.
+- Dermoscopy from a few clinics; mostly light skin, which the data do not record.
+- It answers with one of its {len(card["labels"]["codes"])} classes whatever it is shown.
 - Probabilities are calibrated on data with this data set's mix of diagnoses; in another clinic they will be off.
 - Malignant means melanoma, basal cell carcinoma, or actinic keratosis and Bowen's disease (`akiec`).
 
-The exported LiteRT file differs from the trained network by at most {math.ceil(difference * 1e5) / 1e5:.5f} in any
-probability over {CHECKED_IMAGES} test images.
+{shipped}
 """
+
+
+def tested(test: dict[str, Any], card: dict[str, Any]) -> str:
+    """The card's section on the test images of one data set."""
+    labels = label_set(card["labels"]["set"])
+    recalls = table(
+        ["class", "found"],
+        [
+            [f"{labels[code].name} (`{code}`)", f"{round(recall['value'] * recall['images'])} of {recall['images']}"]
+            for code, recall in test["recalls"].items()
+        ],
+    )
+    before = test["uncalibrated"]["expected_calibration_error"]
+    bins = {row["low"]: row for row in test["reliability_uncalibrated"]}
+    empty = {"images": 0, "confidence": math.nan, "accuracy": math.nan}
+    reliability = table(
+        ["confidence", "images before", "mean confidence", "right", "images after", "mean confidence", "right"],
+        [
+            [
+                f"{row['low']:.1f} to {row['high']:.1f}",
+                *(
+                    cell
+                    for side in (bins.get(row["low"], empty), row)
+                    for cell in (f"{side['images']:,}", f"{side['confidence']:.2f}", f"{side['accuracy']:.2f}")
+                ),
+            ]
+            for row in test["reliability"]
+        ],
+    ).replace("nan", "-")
+    return f"""## Scores on the test images: {test["name"]}
+
+{test["images"]:,} images of {test["groups"]:,} lesions, one network, no test-time augmentation. Intervals are 95%, from
+{card["test"]["resamples"]:,} bootstrap resamples of lesions.
+
+{score_table(rounded(test["scores"]))}
+
+Found, by class (of the images whose label it is):
+
+{recalls}
+
+Reliability of the most probable class, before the temperature (expected calibration error {before["value"]:.3f},
+{before["low"]:.3f} to {before["high"]:.3f}) and after it:
+
+{reliability}"""
+
+
+def score_table(scores: dict[str, dict[str, float]]) -> str:
+    return table(
+        ["score", "value", "95% interval"],
+        [
+            [name.replace("_", " "), f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"]
+            for name, score in scores.items()
+        ],
+    )
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table."""
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, ["---"] * len(header), *rows])

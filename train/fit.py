@@ -2,15 +2,18 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import os
 import platform
-import shutil
+import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 
 import keras
 import numpy as np
@@ -19,11 +22,12 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.labels import label_set
+from skinapp.labels import LabelSet, label_set
 from skinapp.runtime import softmax
 from train import augment, losses, network
 from train.config import SAMPLING, Config, Stage
-from train.datasets import Dataset, prepare, with_validation
+from train.datasets import Dataset, encode, prepare, read, with_validation
+from train.files import replacing
 
 MONITOR = "val_balanced_log_loss"
 """Chooses the epoch: cross-entropy with every class weighing the same. Steadier than balanced accuracy, which a
@@ -66,47 +70,49 @@ class StartEpoch(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.batches.start(epoch)
-        for number, generator in enumerate(seed_generators(self.model)):
+        for number, state in enumerate(seeds(self.model)):
             # the second number counts the draws, so epochs lie far apart
-            generator.state.assign([self.seed + number, epoch << 20])
+            state.assign([self.seed + number, epoch << 20])
 
 
-def seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
-    """Every source of random numbers in a model: augmentation, dropout and skipped blocks."""
-    found = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            found += seed_generators(layer)
-        found += [getattr(layer, name) for name in ("generator", "seed_generator") if hasattr(layer, name)]
-    return found
+def seeds(model: keras.Model) -> list[keras.Variable]:
+    """The state [2] of every source of random numbers in a model: augmentation, dropout and skipped blocks."""
+    return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
 class Validate(keras.callbacks.Callback):
-    """Adds the validation scores to the epoch's logs, and keeps the best network: written beside, then renamed.
+    """Adds the validation scores to the epoch's logs, and keeps the best network.
 
-    Where the optimizer averages the weights, it is the average that is validated and kept.
+    Where the optimizer averages the weights, it is the average that is validated and kept. DataError where the network
+    no longer answers with numbers.
     """
 
     def __init__(
-        self, model: keras.Model, images: np.ndarray, labels: np.ndarray, file: Path, best_so_far: float | None
+        self,
+        model: keras.Model,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch: int,
+        file: Path,
+        best_so_far: float | None,
     ):
         super().__init__()
-        self.network, self.images, self.labels, self.file, self.best = model, images, labels, file, best_so_far
+        self.network, self.images, self.labels, self.batch = model, images, labels, batch
+        self.file, self.best = file, best_so_far
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         with averaged(self.model):
-            logs |= validation_scores(self.labels, softmax(predict(self.network, self.images)))
+            logits = predict(self.network, self.images, self.batch)
+            if not np.isfinite(logits).all():
+                raise DataError(
+                    f"Training diverged in epoch {epoch + 1}: the network answers with infinities. Lower the learning "
+                    "rate, or train in precision=float32. Earlier epochs are kept."
+                )
+            logs |= validation_scores(self.labels, softmax(logits))
             if self.best is None or logs[MONITOR] < self.best:
                 self.best = logs[MONITOR]
-                partial = self.file.with_name("partial.keras")
-                try:
+                with replacing(self.file) as partial:
                     self.network.save(partial)
-                except OSError as error:
-                    raise DataError(
-                        f"The network of epoch {epoch + 1} cannot be saved to {partial} ({error}). Make room and run "
-                        "fit again; earlier epochs are safe."
-                    ) from error
-                partial.replace(self.file)
 
 
 class Progress(keras.callbacks.Callback):
@@ -115,9 +121,7 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, batches: Batches, epochs: int):
         super().__init__()
         self.batches, self.epochs = batches, epochs
-
-    def on_train_begin(self, logs: dict | None = None) -> None:
-        self.bar = tqdm(total=self.epochs * len(self.batches) * self.batches.batch, unit=" images", mininterval=5)
+        self.bar = tqdm(total=epochs * len(batches) * batches.batch, unit=" images", mininterval=5)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.bar.n = epoch * len(self.batches) * self.batches.batch
@@ -132,15 +136,34 @@ class Progress(keras.callbacks.Callback):
         scores = {name.removeprefix("val_"): f"{logs[name]:.3f}" for name in logs if name.startswith("val_")}
         self.bar.set_postfix(scores)
 
-    def on_train_end(self, logs: dict | None = None) -> None:
+    def close(self) -> None:
         self.bar.close()
 
 
 def fit(config: Config, runs: Path, devices: int = 1) -> Path:
-    """Train every stage of `config`, resuming what is there; gives the file of the best network, a whole model."""
+    """Train every stage of `config`, resuming what is there; gives the file of the best network, a whole model.
+
+    What can be wrong is looked for before images are decoded. KeyboardInterrupt says how far training came.
+    """
+    network.initial_file(config.init)
+    augment.check(config.augmentation)
+    table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
+    check_classes(table, label_set(config.labels))
     run = open_run(config, runs)
-    data = prepare(config.dataset, config.cache_size, runs)
-    table = with_validation(data.table, config.folds, config.fold, config.seed)
+    record = functools.partial(write_run_file, config, run, devices)
+    with interruptible() as stop, distributed(devices, config.batch_size):
+        data = Dataset(table, prepare(config.dataset, config.cache_size, runs).images)
+        try:
+            fit_stages(config, data, run, [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: record()), stop])
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(stopped(config, run)) from None
+        finally:
+            record()
+    return best_file(config, run)
+
+
+def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.callbacks.Callback]) -> None:
+    """Train the stages that are not done, each going on from the last weights of the one before it."""
     classes = len(label_set(config.labels).codes)
     # the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
@@ -151,31 +174,33 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
             folder = run / f"stage-{number + 1}"
             folder.mkdir(exist_ok=True)
             if not (folder / "done").exists():
-                with distributed(devices):
-                    if previous is None:
-                        model = network.build(
-                            config.architecture, stage.image_size, classes, config.init, config.dropout
-                        )
-                    else:
-                        model = network.resized(
-                            keras.saving.load_model(previous, compile=False),
-                            config.architecture,
-                            stage.image_size,
-                            config.dropout,
-                        )
-                    fit_stage(config, stage, model, Dataset(table, data.images), folder, config.seed + 1000 * number)
+                if previous is None:
+                    model = network.build(config.architecture, stage.image_size, classes, config.init, config.dropout)
+                else:
+                    earlier = keras.saving.load_model(previous, compile=False)
+                    model = network.resized(earlier, config.architecture, stage.image_size, config.dropout)
+                fit_stage(config, stage, model, data, folder, config.seed + 1000 * number, callbacks)
             # the next stage goes on from the last epoch: a better one by validation may only have been a lucky one
             previous = folder / "last.keras"
     finally:
         keras.config.set_dtype_policy("float32")
-        write_run_file(config, run, devices)
-    return folder / "best.keras"
 
 
-def fit_stage(config: Config, stage: Stage, model: keras.Model, data: Dataset, folder: Path, seed: int) -> None:
-    """Train one stage and leave `best.keras`, `last.keras`, `history.csv` and the mark `done` in `folder`."""
+def fit_stage(
+    config: Config,
+    stage: Stage,
+    model: keras.Model,
+    data: Dataset,
+    folder: Path,
+    seed: int,
+    callbacks: list[keras.callbacks.Callback],
+) -> None:
+    """Train one stage and leave `best.keras`, `last.keras`, `history.csv` and the mark `done` in `folder`.
+
+    `callbacks` are called after those that keep an epoch.
+    """
     labels = label_set(config.labels)
-    codes = data.table["label"].map({code: index for index, code in enumerate(labels.codes)}).to_numpy()
+    codes = encode(data.table["label"], labels)
     train_rows = np.flatnonzero(data.table["split"] == "train")
     validation_rows = np.flatnonzero(data.table["split"] == "validation")
     weights = sampling_weights(codes[train_rows], SAMPLING[config.sampling])
@@ -185,37 +210,54 @@ def fit_stage(config: Config, stage: Stage, model: keras.Model, data: Dataset, f
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
     batches = Batches(data.images, np.eye(len(labels.codes), dtype=np.float32)[codes], rows, config.batch_size)
-    trainer = training_model(config, stage, model, np.bincount(codes[train_rows]), data.images.shape[1], seed)
+    network.freeze(model, stage.frozen_blocks)
+    loss = losses.build(
+        config.loss,
+        counts=np.bincount(codes[train_rows]),
+        shares=np.bincount(codes[train_rows], weights),
+        label_smoothing=config.label_smoothing,
+    )
+    trainer = training_model(config, stage, model, loss, data.images.shape[1], seed)
     trainer.compile(
         optimizer=optimizer(config, stage, len(batches)),
-        loss={"loss": lambda _, values: keras.ops.mean(values), "logits": None},
+        loss={"loss": Given(), "logits": None},
         metrics={"logits": keras.metrics.CategoricalAccuracy(name="accuracy")},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
-    history_file = folder / "history.csv"
-    best_so_far = pd.read_csv(history_file)[MONITOR].min() if history_file.exists() else None
-    trainer.fit(
-        batches,
-        epochs=stage.epochs,
-        verbose=0,
-        callbacks=[
-            StartEpoch(batches, seed),
-            Validate(
-                model,
-                resize(data.images[validation_rows], stage.image_size),
-                codes[validation_rows],
-                folder / "best.keras",
-                best_so_far,
-            ),
-            Progress(batches, stage.epochs),
-            History(history_file),
-            keras.callbacks.EarlyStopping(MONITOR, patience=config.patience, baseline=best_so_far, mode="min"),
-            keras.callbacks.BackupAndRestore(str(folder / "backup"), double_checkpoint=True, delete_checkpoint=False),
-        ],
-    )
-    model.save(folder / "last.keras")
+    scores = stage_scores(folder)
+    bar = Progress(batches, stage.epochs)
+    try:
+        trainer.fit(
+            batches,
+            initial_epoch=resume(trainer, folder),
+            epochs=stage_epochs(stage, scores, config.patience),
+            # the rows are drawn by chance already; Keras's order of batches would depend on what the process did before
+            shuffle=False,
+            verbose=0,
+            callbacks=[
+                StartEpoch(batches, seed),
+                Validate(
+                    model,
+                    resize(data.images[validation_rows], stage.image_size),
+                    codes[validation_rows],
+                    config.batch_size,
+                    folder / "best.keras",
+                    min(scores, default=None),
+                ),
+                bar,
+                History(folder / "history.csv"),
+                Patience(stage, folder, config.patience),
+                Checkpoint(folder),
+                *callbacks,
+            ],
+        )
+    finally:
+        bar.close()
+    with replacing(folder / "last.keras") as partial:
+        model.save(partial)
     (folder / "done").touch()
-    shutil.rmtree(folder / "backup")
+    for file in folder.glob("checkpoint-*.npz"):
+        file.unlink()
 
 
 class History(keras.callbacks.Callback):
@@ -230,13 +272,148 @@ class History(keras.callbacks.Callback):
         if self.file.exists():
             earlier = pd.read_csv(self.file)
             table = pd.concat([earlier[earlier["epoch"] < epoch], table])
-        partial = self.file.with_name("partial.csv")
-        table.to_csv(partial, index=False)
-        partial.replace(self.file)
+        with replacing(self.file) as partial:
+            table.to_csv(partial, index=False)
+
+
+class Patience(keras.callbacks.Callback):
+    """Ends a stage whose scores no longer improve. Keras's own counts anew after every interruption."""
+
+    def __init__(self, stage: Stage, folder: Path, patience: int):
+        super().__init__()
+        self.stage, self.folder, self.patience = stage, folder, patience
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.model.stop_training = epoch + 1 == stage_epochs(self.stage, stage_scores(self.folder), self.patience)
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the state of training after each epoch as `checkpoint-<finished epochs>.npz`, the newest only.
+
+    One file, whole or not there: Keras's own writes weights and epoch as two, in place, and a process that is killed
+    between them goes on with the weights of another epoch.
+    """
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self.folder = folder
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        older = list(self.folder.glob("checkpoint-*.npz"))
+        with replacing(self.folder / f"checkpoint-{epoch + 1}.npz") as partial, partial.open("wb") as stream:
+            np.savez(stream, *[keras.ops.convert_to_numpy(variable) for variable in state(self.model)])
+        for file in older:
+            file.unlink()
+
+
+def state(trainer: keras.Model) -> list[keras.Variable]:
+    """Every variable of a model and of its optimizer."""
+    trainer.optimizer.build(trainer.trainable_variables)
+    return [*trainer.variables, *trainer.optimizer.variables]
+
+
+def resume(trainer: keras.Model, folder: Path) -> int:
+    """Set the newest state that is kept in a stage's folder, if any; give the number of epochs it comes after."""
+    files = {int(file.stem.removeprefix("checkpoint-")): file for file in folder.glob("checkpoint-*.npz")}
+    done = max(files, default=0)
+    if done:
+        with np.load(files[done]) as arrays:
+            for variable, value in zip(state(trainer), arrays.values(), strict=True):
+                variable.assign(value)
+    return done
+
+
+def stage_scores(folder: Path) -> list[float]:
+    """The score of each finished epoch of a stage, lower being better."""
+    file = folder / "history.csv"
+    return pd.read_csv(file)[MONITOR].tolist() if file.exists() else []
+
+
+def stage_epochs(stage: Stage, scores: Sequence[float], patience: int) -> int:
+    """How many epochs a stage takes: all of them, or those done where the last `patience` brought no better score."""
+    if scores and len(scores) - 1 - int(np.argmin(scores)) >= patience:
+        return len(scores)
+    return stage.epochs
+
+
+def epochs(config: Config, run: Path) -> dict[str, int]:
+    """The epochs of a run, `done` and `planned`: equal once it is finished, also where patience ended a stage early."""
+    stages = [(stage, stage_scores(run / f"stage-{number}")) for number, stage in enumerate(config.stages, 1)]
+    return {
+        "done": sum(len(scores) for _, scores in stages),
+        "planned": sum(stage_epochs(stage, scores, config.patience) for stage, scores in stages),
+    }
+
+
+def best_file(config: Config, run: Path) -> Path:
+    """The best network so far, of the last stage that has finished an epoch. DataError where none has."""
+    for number in range(len(config.stages), 0, -1):
+        if stage_scores(run / f"stage-{number}"):
+            return run / f"stage-{number}" / "best.keras"
+    raise DataError(f"There is no trained network in {run}; run fit first.")
+
+
+def stopped(config: Config, run: Path) -> str:
+    """A sentence on a run that was stopped: how far it came, what it leaves, and how it goes on."""
+    done, planned = epochs(config, run).values()
+    if not done:
+        return "Stopped before the first epoch was finished; run fit again to start anew."
+    return (
+        f"Stopped after {done} of {planned} epochs; the best network so far, for evaluate and export, is "
+        f"{best_file(config, run)}, and fit goes on from here when it is run again."
+    )
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[keras.callbacks.Callback]:
+    """A callback that ends training after the batch in which Ctrl-C was pressed.
+
+    KeyboardInterrupt is raised at once as well, but Keras loses it where it catches everything, as while it builds
+    layers.
+    """
+    usual = signal.getsignal(signal.SIGINT)
+    # elsewhere Ctrl-C is none of our business, as in a background job, or cannot be listened to
+    here = usual is signal.default_int_handler and threading.current_thread() is threading.main_thread()
+    pressed = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        pressed.append(number)
+        signal.default_int_handler(number, frame)
+
+    def end(_: int, logs: dict | None = None) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+
+    if here:
+        signal.signal(signal.SIGINT, note)
+    try:
+        yield keras.callbacks.LambdaCallback(on_train_batch_end=end, on_epoch_end=end)
+    finally:
+        if here:
+            signal.signal(signal.SIGINT, usual)
+
+
+def check_classes(table: pd.DataFrame, labels: LabelSet) -> None:
+    """DataError where training or validation has no image of a class."""
+    for split in ("train", "validation"):
+        present = set(encode(table.loc[table["split"] == split, "label"], labels))
+        absent = [code for index, code in enumerate(labels.codes) if index not in present]
+        if absent:
+            raise DataError(
+                f"With this fold the {split} images have none of {', '.join(absent)}; set another 'fold', or fewer "
+                "'folds'."
+            )
+
+
+class Given(keras.losses.Loss):
+    """The mean of losses [n] that the model has worked out; a Loss, since Keras shares only those among devices."""
+
+    def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+        return y_pred
 
 
 def training_model(
-    config: Config, stage: Stage, model: keras.Model, counts: np.ndarray, cache_size: int, seed: int
+    config: Config, stage: Stage, model: keras.Model, loss: losses.Loss, cache_size: int, seed: int
 ) -> keras.Model:
     """The network between its augmentation and its loss, all on the device.
 
@@ -244,15 +421,14 @@ def training_model(
     as MixUp or CutMix left them, and `logits` [n, classes].
     """
     images = keras.Input((cache_size, cache_size, 3), dtype="uint8", name="images")
-    targets = keras.Input((len(counts),), name="targets")
+    targets = keras.Input(model.output_shape[1:], name="targets")
     x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True)(images)
     for layer in augment.POLICIES[config.augmentation](seed):
         x = layer(x)
     mixed = {"images": x, "labels": targets}
-    for layer in augment.mixing(config.mixup, config.cutmix, seed):
+    for layer in augment.mixing(stage.mixup, stage.cutmix, seed):
         mixed = layer(mixed)
     logits = model(mixed["images"])
-    loss = losses.build(config.loss, counts, config.label_smoothing)
     return keras.Model(
         {"images": images, "targets": targets}, {"loss": loss(mixed["labels"], logits), "logits": logits}
     )
@@ -283,6 +459,9 @@ def averaged(trainer: keras.Model) -> Iterator[None]:
     variables = trainer.trainable_variables
     current = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     trainer.optimizer.finalize_variable_values(variables)
+    for variable in variables:
+        # JAX lets the average and the weights share memory, and gives that of the weights away when it predicts
+        variable.assign(keras.ops.copy(variable))
     try:
         yield
     finally:
@@ -291,12 +470,17 @@ def averaged(trainer: keras.Model) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def distributed(devices: int) -> Iterator[None]:
+def distributed(devices: int, batch_size: int) -> Iterator[None]:
     """Data parallelism over that many devices: `tf.distribute` on TensorFlow, Keras distribution on JAX.
 
-    DataError where there are not so many, or the backend is PyTorch and more than one is asked for.
+    DataError where there are not so many, where they cannot share a batch evenly, or where the backend is PyTorch and
+    more than one is asked for.
     """
     backend = keras.backend.backend()
+    if devices < 1 or batch_size % devices:
+        raise DataError(
+            f"A batch of {batch_size} cannot be shared by {devices} devices; change --devices or batch_size."
+        )
     if devices == 1:
         yield
     elif backend == "tensorflow":
@@ -337,7 +521,10 @@ def resize(images: np.ndarray, size: int) -> np.ndarray:
 
 def predict(model: keras.Model, images: np.ndarray, batch: int = 32) -> np.ndarray:
     """Logits, float32 [n, classes], of uint8 images [n, size, size, 3]."""
-    return np.asarray(model.predict(images, batch_size=batch, verbose=0))
+    # whole batches, which several devices can share
+    missing = -len(images) % batch
+    filled = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+    return np.asarray(model.predict(filled, batch_size=batch, verbose=0))[: len(images)]
 
 
 def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
@@ -367,15 +554,16 @@ def open_run(config: Config, runs: Path) -> Path:
             raise DataError(f"{run} was begun with other settings; move it away, or pass another --runs folder.")
     else:
         run.mkdir(parents=True, exist_ok=True)
-        settings_file.write_text(json.dumps(settings, indent=2))
+        with replacing(settings_file) as partial:
+            partial.write_text(json.dumps(settings, indent=2))
     return run
 
 
 def write_run_file(config: Config, run: Path, devices: int) -> None:
-    """`run.json`: settings, versions, commit, hardware, and what the finished epochs took."""
-    epochs = [pd.read_csv(file) for file in sorted(run.glob("stage-*/history.csv"))]
-    seconds = float(sum(table["seconds"].sum() for table in epochs))
-    images = sum(len(table) for table in epochs) * (config.samples_per_epoch // config.batch_size) * config.batch_size
+    """Write `run.json`: settings, versions, commit, hardware, and how many epochs are finished and what they took."""
+    tables = [pd.read_csv(file) for file in run.glob("stage-*/history.csv")]
+    seconds = float(sum(table["seconds"].sum() for table in tables))
+    images = sum(len(table) for table in tables) * (config.samples_per_epoch // config.batch_size) * config.batch_size
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"],  # noqa: S607
         cwd=Path(__file__).parent,
@@ -393,7 +581,9 @@ def write_run_file(config: Config, run: Path, devices: int) -> None:
             "backend": keras.backend.backend(),
             "devices": devices,
         },
+        "epochs": epochs(config, run),
         "wall_seconds": round(seconds),
         "images_per_second": round(images / seconds, 2) if seconds else None,
     }
-    (run / "run.json").write_text(json.dumps(content, indent=2))
+    with replacing(run / "run.json") as partial:
+        partial.write_text(json.dumps(content, indent=2))

@@ -101,13 +101,25 @@ def test_a_new_photo_starts_with_the_centre_square(page: AppTest, model: registr
 def test_the_map_of_any_class_can_be_chosen(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
     prediction = expected(model, PHOTO)
-    assert page.selectbox[0].value == prediction.predicted
+    [choice] = [box for box in page.selectbox if box.label == "Map of the class"]
+    assert choice.value == prediction.predicted
     least = model.labels.codes[int(prediction.probabilities.argmin())]
     before = page.image[2].value
-    page.selectbox[0].set_value(least).run()
+    choice.set_value(least).run()
     assert not page.exception
     assert page.image[2].value != before
     assert model.labels[least].name in page.image[2].captions[0]
+
+
+@pytest.mark.parametrize("chosen", registry.ranked(), ids=lambda chosen: chosen.id)
+def test_every_model_can_be_chosen(page: AppTest, chosen: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.selectbox(key="model").set_value(chosen.id).run()
+    assert not page.exception
+    assert charts.percent(expected(chosen, PHOTO).malignancy) == page.metric[0].value
+    maps = [box for box in page.selectbox if box.label == "Map of the class"]
+    assert bool(maps) == chosen.has_class_maps
+    assert any("no map" in caption.value for caption in page.caption) != chosen.has_class_maps
 
 
 @pytest.mark.parametrize("name", BAD_FILES)

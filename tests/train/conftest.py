@@ -1,6 +1,6 @@
 """A data set, a network and a run, small enough to train in seconds."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,13 @@ def tiny_backbone(include_top: bool, weights: str | None, input_shape: tuple[int
     return keras.Model(images, x)
 
 
+def light_augmentation(seed: int) -> list[Any]:
+    """In place of the whole augmentation, whose tracing would take most of a tiny run."""
+    import keras
+
+    return [keras.layers.RandomFlip(seed=seed)]
+
+
 @pytest.fixture(scope="module")
 def tiny(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     """A configuration that trains the tiny network on the tiny data in two stages."""
@@ -70,7 +77,7 @@ def tiny_config(file: Path) -> Config:
         "init": "none",
         "initial_weights": "random numbers",
         "cache_size": 48,
-        "samples_per_epoch": 16,
+        "samples_per_epoch": 24,
         "batch_size": 8,
         "folds": 2,
         "stages": [
@@ -80,3 +87,21 @@ def tiny_config(file: Path) -> Config:
     }
     file.write_text(yaml.safe_dump(settings))
     return load_config(file)
+
+
+def nth_call(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: bool = False) -> None:
+    """The nth call of a function is interrupted, before or after it has done its work."""
+    work: Callable = getattr(owner, name)
+    calls = 0
+
+    def interrupted(*arguments: object, **options: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == number and not after:
+            raise KeyboardInterrupt
+        result = work(*arguments, **options)
+        if calls == number:
+            raise KeyboardInterrupt
+        return result
+
+    patch.setattr(owner, name, interrupted)

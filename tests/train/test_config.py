@@ -7,7 +7,7 @@ from skinapp.errors import DataError
 from train import config
 
 PUBLISHED = sorted((Path(config.__file__).parent / "configs").glob("*.yaml"))
-SETTINGS = yaml.safe_load(PUBLISHED[0].read_text())
+SETTINGS = yaml.safe_load((Path(config.__file__).parent / "configs" / "ham10000-efficientnetb1.yaml").read_text())
 
 
 @pytest.fixture
@@ -66,7 +66,18 @@ def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> Non
         ("input_size=large", "'input_size' is 'large'; it must be int"),
         ("fold=8", "'fold' is 8 of 8"),
         ("folds=1", "take 0 to folds - 1, of at least 2 folds"),
-        ("dataset=imagenet", "'dataset' is 'imagenet'; it must be one of ham10000"),
+        ("loss=hinge", "'loss' is 'hinge'; it must be one of cross-entropy"),
+        ("loss=logit-adjusted", r"'logit_adjustment' is 0\.5 beside .*; set logit_adjustment=0"),
+        (
+            "stages=[{image_size: 32, epochs: 1, learning_rate: 0.1, mixup: -0.1}]",
+            r"'stages: mixup' is -0\.1; it must not be below 0",
+        ),
+        (
+            "stages=[{image_size: 32, epochs: 1, learning_rate: 0.1, frozen_blocks: half}]",
+            "'stages: frozen_blocks' is 'half'; it must be int",
+        ),
+        ("mixup=0.2", "no setting 'mixup'"),
+        ("dataset=imagenet", "no data set 'imagenet'; there are ham10000"),
         ("architecture=vgg", "'architecture' is 'vgg'; it must be one of efficientnetb1"),
         ("sampling=odd", "'sampling' is 'odd'; it must be one of natural"),
         ("labels=birds", "no label set 'birds'"),

@@ -49,6 +49,18 @@ def test_folds_cover_the_training_split_once(tiny_data: Path) -> None:
     assert (again["split"] == parts[0]["split"]).all()
 
 
+def test_copies_of_test_images_are_left_out_of_the_folds_that_were_drawn(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = datasets.ham10000(tiny_data / "ham10000")
+    plain = datasets.with_validation(table, 2, 0, seed=0)
+    copies = [plain["image"][plain["split"] == split].iloc[0] for split in ("train", "validation")]
+    monkeypatch.setattr(datasets, "COPIES_OF_TEST", tuple(copies))
+    found = datasets.with_validation(table, 2, 0, seed=0)
+    assert (found["split"] != plain["split"]).sum() == 2
+    assert set(found["split"][found["image"].isin(copies)]) == {"excluded"}
+
+
 def test_a_lesion_in_two_splits_is_refused(tiny_data: Path) -> None:
     table = datasets.ham10000(tiny_data / "ham10000")
     leaking = table["group"].where(table["split"] != "test", "HAM_nv_a")
@@ -109,6 +121,19 @@ def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, t
     assert "ISIC_0000004: This is not an image" in message
     assert not list((tmp_path / "runs").rglob("*.npy"))
     assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@pytest.mark.parametrize("name", ["images.npy", "stamp.json"])
+def test_a_full_disk_is_a_sentence_and_leaves_no_cache(name: str, own_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "cache" / "ham10000-40"
+    folder.mkdir(parents=True)
+    (folder / f"partial-{name}").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
+        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert not list(folder.glob("partial*"))
+    data = datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert (data.images[28] == imaging.load(data.table["path"].iloc[28], 40)).all()
 
 
 SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {

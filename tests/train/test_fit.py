@@ -1,7 +1,12 @@
+import contextlib
 import dataclasses
-import gc
+import itertools
 import json
-from collections.abc import Callable, Iterator
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +18,10 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
+from tests.train.conftest import light_augmentation, nth_call
 from train import augment, evaluate, export, fit, network
-from train.config import SAMPLING, Config
-from train.datasets import prepare, with_validation
+from train.config import SAMPLING, Config, Stage
+from train.datasets import prepare, read, with_validation
 
 CODES = np.array([0] * 16 + [1] * 4 + [2])
 
@@ -101,14 +107,10 @@ EVERY_EPOCH = [(1, 24), (2, 32), (2, 32), (2, 32)]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def light_augmentation() -> Iterator[None]:
-    """Tracing the whole augmentation takes most of a tiny run; the pipeline's test does it once."""
-
-    def standard(seed: int) -> list[keras.layers.Layer]:
-        return [keras.layers.RandomFlip(seed=seed)]
-
+def quick() -> Iterator[None]:
+    """The pipeline's test has the whole augmentation."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(augment.POLICIES, "standard", standard)
+        patch.setitem(augment.POLICIES, "standard", light_augmentation)
         yield
 
 
@@ -119,37 +121,23 @@ def unbroken(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs
 
 
-def nth_call(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: bool = False) -> None:
-    """The nth call of a method is interrupted, before or after it has done its work."""
-    work: Callable = getattr(owner, name)
-    calls = 0
-
-    def interrupted(*arguments: object, **options: object) -> object:
-        nonlocal calls
-        calls += 1
-        if calls == number and not after:
-            raise KeyboardInterrupt
-        result = work(*arguments, **options)
-        if calls == number:
-            raise KeyboardInterrupt
-        return result
-
-    patch.setattr(owner, name, interrupted)
+@pytest.fixture
+def one_stage(tiny: Config) -> Config:
+    """The last stage alone, where it does not matter that training starts from nothing."""
+    return dataclasses.replace(tiny, stages=tiny.stages[1:])
 
 
 INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
     "in the first epoch": (fit.Batches, "__getitem__", 1, True),
     "between the stages": (fit, "fit_stage", 2, False),
     "in the third epoch": (fit.StartEpoch, "on_epoch_begin", 3, True),
-    "between the history and the backup": (keras.callbacks.BackupAndRestore, "on_epoch_end", 3, False),
+    "between the history and the checkpoint": (fit.Checkpoint, "on_epoch_end", 3, False),
+    "while a checkpoint is written": (np, "savez", 3, False),
     "between the best network and the history": (fit.Validate, "on_epoch_end", 2, True),
-    "after the last epoch": (keras.callbacks.BackupAndRestore, "on_train_end", 2, True),
+    "after the last epoch": (fit.Progress, "close", 2, True),
 }
 
 
-# an interrupted CSVLogger leaves its file to the garbage collector
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("moment", INTERRUPTIONS)
 def test_an_interrupted_run_goes_on_to_the_same_network(
@@ -158,14 +146,70 @@ def test_an_interrupted_run_goes_on_to_the_same_network(
     owner, name, number, after = INTERRUPTIONS[moment]
     with pytest.MonkeyPatch.context() as patch:
         nth_call(patch, owner, name, number, after)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt, match=r"^Stopped (after [1-4] of 4 epochs; the best|before the first)"):
             fit.fit(tiny, tmp_path)
-        gc.collect()
+    assert json.loads((tmp_path / "tiny" / "run.json").read_text())["epochs"] == fit.epochs(tiny, tmp_path / "tiny")
+    assert not list((tmp_path / "tiny").rglob("partial*"))
     fit.fit(tiny, tmp_path)
     assert epochs(tmp_path, tiny) == EVERY_EPOCH
     assert epochs(unbroken, tiny) == EVERY_EPOCH
     for one, other in zip(best_weights(tmp_path, tiny), best_weights(unbroken, tiny), strict=True):
-        assert one == pytest.approx(other, abs=1e-4)
+        assert (one == other).all()
+    assert not list((tmp_path / "tiny").rglob("checkpoint*"))
+
+
+@pytest.mark.slow
+def test_a_swallowed_interrupt_is_not_lost(one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_epoch = fit.StartEpoch.on_epoch_begin
+
+    def swallowing(callback: fit.StartEpoch, epoch: int, logs: dict | None = None) -> None:
+        start_epoch(callback, epoch, logs)
+        if epoch == 1:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(fit.StartEpoch, "on_epoch_begin", swallowing)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="Stopped after 1 of 3 epochs"):
+            fit.fit(one_stage, tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+SIGNALS = {
+    "SIGKILL Validate.on_epoch_end 1": "between the first best network and its history",
+    "SIGKILL History.on_epoch_end 2": "between the history of the second stage and its checkpoint",
+    "SIGKILL Checkpoint.on_epoch_end 2": "after an epoch",
+    "SIGINT StartEpoch.on_epoch_begin 1": "in the last epoch",
+}
+
+
+@pytest.mark.slow
+def test_a_run_killed_three_times_and_stopped_once_ends_in_the_same_network(
+    tiny: Config, unbroken: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(dataclasses.asdict(tiny)))
+    for moment in SIGNALS:
+        process = subprocess.run(
+            [sys.executable, "-m", "tests.train.tiny_command", "fit", "--config", file, "--runs", tmp_path],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "SIGNAL": moment},
+            check=False,
+        )
+        assert process.returncode == (-signal.SIGKILL if moment.startswith("SIGKILL") else 130), process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("Stopped after 3 of 4 epochs; the best network so far")
+    fit.fit(tiny, tmp_path)
+    assert epochs(tmp_path, tiny) == EVERY_EPOCH
+    for one, other in zip(best_weights(tmp_path, tiny), best_weights(unbroken, tiny), strict=True):
+        assert (one == other).all()
+    scores = [fit.stage_scores(runs / "tiny" / "stage-2") for runs in (tmp_path, unbroken)]
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.slow
@@ -201,15 +245,15 @@ def test_training_changes_the_network(tiny: Config, unbroken: Path, tmp_path: Pa
 def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: Path) -> None:
     fit.open_run(tiny, tmp_path)
     fit.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
-    with pytest.raises(DataError, match="was begun with other settings"):
-        fit.open_run(dataclasses.replace(tiny, seed=5), tmp_path)
+    for command in (fit.fit, evaluate.evaluate):
+        with pytest.raises(DataError, match="was begun with other settings"):
+            command(dataclasses.replace(tiny, seed=5), tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
-    options = dataclasses.replace(tiny, ema=0.9, mixup=0.2, cutmix=1.0, loss="focal", optimizer="sgd")
+    stages = tuple(dataclasses.replace(stage, mixup=0.2, cutmix=1.0) for stage in tiny.stages)
+    options = dataclasses.replace(tiny, stages=stages, ema=0.9, loss="logit-adjusted", optimizer="sgd")
     fit.fit(options, tmp_path / "unbroken")
     with pytest.MonkeyPatch.context() as patch:
         nth_call(patch, fit.StartEpoch, "on_epoch_begin", 3)
@@ -219,17 +263,16 @@ def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_p
     for one, other in zip(
         best_weights(tmp_path / "unbroken", tiny), best_weights(tmp_path / "broken", tiny), strict=True
     ):
-        assert one == pytest.approx(other, abs=1e-4)
+        assert (one == other).all()
     record = json.loads((tmp_path / "broken" / "tiny" / "run.json").read_text())
     assert record["images_per_second"] > 0
     assert record["config"]["ema"] == 0.9
 
 
 @pytest.mark.slow
-def test_the_average_of_the_weights_is_validated_and_kept(tiny: Config, tmp_path: Path) -> None:
-    plain = dataclasses.replace(tiny, stages=tiny.stages[1:])
+def test_the_average_of_the_weights_is_validated_and_kept(one_stage: Config, tmp_path: Path) -> None:
     kept = []
-    for config in (plain, dataclasses.replace(plain, ema=0.999999)):
+    for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
         file = fit.fit(config, tmp_path / str(config.ema))
         kept.append(keras.saving.load_model(file, compile=False).trainable_weights)
     # an average that hardly moves stays where the first step led, whatever the weights do
@@ -252,6 +295,132 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
     assert fit.predict(found, images) == pytest.approx(fit.predict(trained, images), abs=0.05)
 
 
-def test_more_devices_than_there_are_is_a_sentence(tiny: Config, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="99 devices are asked for"):
-        fit.fit(tiny, tmp_path, devices=99)
+@pytest.mark.parametrize(
+    ("devices", "sentence"),
+    [(8, "8 devices are asked for and 1 found; pass --devices 1"), (3, "batch of 8 cannot be shared"), (0, "by 0 dev")],
+)
+def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=sentence):
+        fit.fit(tiny, tmp_path, devices=devices)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([], 9), ([1.0], 9), ([1.0, 2.0], 9), ([1.0, 2.0, 2.0], 3), ([2.0, 2.0, 1.0, 1.0], 9), ([2.0, 1.0, 3.0, 1.0], 4)],
+)
+def test_patience_ends_a_stage(scores: list[float], expected: int) -> None:
+    assert fit.stage_epochs(Stage(32, 9, 0.1), scores, patience=2) == expected
+
+
+@pytest.fixture
+def worsening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch scores worse than all before it."""
+    scores = itertools.count(1)
+    monkeypatch.setattr(fit, "validation_scores", lambda *_: {fit.MONITOR: float(next(scores))})
+
+
+@pytest.fixture
+def improving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch scores better than all before it."""
+    scores = itertools.count(1)
+    monkeypatch.setattr(fit, "validation_scores", lambda *_: {fit.MONITOR: 1 / next(scores)})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worsening")
+@pytest.mark.parametrize("owner", [fit.StartEpoch, fit.Checkpoint])
+def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
+    impatient = dataclasses.replace(one_stage, patience=1)
+    name = "on_epoch_begin" if owner is fit.StartEpoch else "on_epoch_end"
+    with pytest.MonkeyPatch.context() as patch:
+        # in the second epoch, which is the last by patience
+        nth_call(patch, owner, name, 2, after=True)
+        with pytest.raises(KeyboardInterrupt):
+            fit.fit(impatient, tmp_path)
+    fit.fit(impatient, tmp_path)
+    assert fit.epochs(impatient, tmp_path / "tiny") == {"done": 2, "planned": 2}
+
+
+def full_disk_from_now(folder: Path, name: str) -> None:
+    (folder / f"partial-{name}").symlink_to("/dev/full")
+
+
+FULL = ["best.keras", "history.csv", "checkpoint-2.npz"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@pytest.mark.usefixtures("improving")
+@pytest.mark.parametrize("name", FULL)
+def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
+    name: str, one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny" / "stage-1"
+    start_epoch = fit.StartEpoch.on_epoch_begin
+    kept = []
+
+    def second_epoch_fills_the_disk(callback: fit.StartEpoch, epoch: int, logs: dict | None = None) -> None:
+        start_epoch(callback, epoch, logs)
+        if epoch == 1:
+            kept.append((folder / "best.keras").read_bytes())
+            full_disk_from_now(folder, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
+        with pytest.raises(DataError, match=rf"{name} cannot be written: No space left on device\. Make room"):
+            fit.fit(one_stage, tmp_path)
+    assert sorted(file.name for file in folder.iterdir()) == ["best.keras", "checkpoint-1.npz", "history.csv"]
+    assert keras.saving.load_model(fit.best_file(one_stage, tmp_path / "tiny"), compile=False)
+    if name == "best.keras":
+        assert (folder / "best.keras").read_bytes() == kept[0]
+    fit.fit(one_stage, tmp_path)
+    assert fit.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
+def test_a_full_disk_at_the_first_files_is_a_sentence(
+    name: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "fit_stages", lambda *_: None)
+    (tmp_path / "tiny").mkdir()
+    full_disk_from_now(tmp_path / "tiny", name)
+    with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
+        fit.fit(tiny, tmp_path)
+
+
+@pytest.mark.slow
+def test_diverged_training_is_a_sentence(one_stage: Config, tmp_path: Path) -> None:
+    wild = dataclasses.replace(one_stage.stages[0], learning_rate=1e38, warmup_epochs=0.0)
+    with pytest.raises(DataError, match=r"Training diverged in epoch 1: .* Lower the learning rate"):
+        fit.fit(dataclasses.replace(one_stage, stages=(wild,), optimizer="sgd"), tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_fold_without_a_class_is_refused_before_images_are_read(split: str, tiny: Config, tmp_path: Path) -> None:
+    table = with_validation(read(tiny.dataset), tiny.folds, tiny.fold, tiny.seed)
+    without = table[(table["split"] != split) | (table["label"] != "df")]
+    with pytest.raises(DataError, match=f"the {split} images have none of df; set another 'fold'"):
+        fit.check_classes(without, label_set(tiny.labels))
+
+
+@pytest.mark.slow
+def test_frozen_blocks_stay_as_they_are(tiny: Config) -> None:
+    model = network.build("efficientnetb1", 32, 7, "none")
+    network.freeze(model, 2)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    model.compile(keras.optimizers.SGD(0.1), loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
+    model.fit(images, np.eye(7, dtype=np.float32)[np.arange(8) % 7], verbose=0)
+    changed = {
+        layer.name
+        for layer in model.layers
+        if any((one != other).any() for one, other in zip(before[layer.name], layer.get_weights(), strict=True))
+    }
+    frozen = [layer.name for layer in model.layers if layer.name.startswith(("stem", "block1", "block2"))]
+    assert frozen
+    assert not changed & set(frozen)
+    assert {"block3a_expand_conv", "block3a_expand_bn", "block7b_bn", "top_conv", "top_bn", "logits"} <= changed
+    network.freeze(model, 0)
+    assert all(layer.trainable for layer in model.layers)

@@ -11,7 +11,8 @@ import yaml
 
 from skinapp import imaging, registry, runtime
 from skinapp.__main__ import main as skinapp
-from train import evaluate, export
+from tests.train.conftest import nth_call
+from train import evaluate, export, fit
 from train.__main__ import main as train
 from train.config import Config, load_config
 from train.datasets import prepare, with_validation
@@ -143,6 +144,36 @@ def test_commands_out_of_order_say_what_comes_first(
     for command, first in (("evaluate", "fit"), ("export", "evaluate")):
         assert train([command, *arguments]) == 2
         assert f"run {first} first" in capsys.readouterr().err
+
+
+def test_a_stopped_run_is_evaluated_and_exported_until_it_goes_on(
+    config: Config,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    models = tmp_path / "models"
+
+    def command(name: str, *more: str) -> int:
+        places = ["--config", str(folder / "tiny.yaml"), "--runs", str(tmp_path)]
+        return train([name, *places, *more, *OVERRIDES, "augmentation=none"])
+
+    with monkeypatch.context() as patch:
+        nth_call(patch, fit.StartEpoch, "on_epoch_begin", 2)
+        assert command("fit") == 130
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Stopped after 1 of 2 epochs; the best network so far, for evaluate and export, is ")
+    assert command("evaluate") == 0
+    assert json.loads((tmp_path / "tiny" / "evaluation.json").read_text())["epochs"] == {"done": 1, "planned": 2}
+    assert command("export", "--models", str(models)) == 0
+    stopped = registry.model("tiny", models)
+    registry.verify(stopped)
+    assert len(pd.read_csv(stopped.folder / "history.csv")) == 1
+    assert command("fit") == 0
+    assert command("export", "--models", str(models)) == 2
+    assert "Training has gone on since" in capsys.readouterr().err
+    registry.verify(registry.model("tiny", models))
 
 
 def test_a_wrong_setting_is_a_sentence(folder: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:

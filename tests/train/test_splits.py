@@ -59,3 +59,17 @@ def test_images_of_one_lesion_are_one_group(tmp_path: Path) -> None:
     groups = grouped(table, duplicates.fingerprints(paths), ham, duplicates.fingerprints(ham_paths))
     assert list(groups["group"]) == ["benign/1", "benign/1", "L", "L", "malignant/9"]
     assert list(groups["ham10000"]) == ["", "", "I1", "I2", ""]
+
+
+def test_the_malignant_benign_set_follows_ham10000_and_a_fifth_of_the_rest_is_test() -> None:
+    own = [f"own{number}" for number in range(10)]
+    groups = pd.DataFrame(
+        {
+            "group": ["L1", "L1", "L1", "L2", "L2", *own, *own],
+            "ham10000": ["T", "S", "", "R", "", *[""] * 20],
+        }
+    )
+    split = splits.part(groups, pd.Series({"T": "test", "S": "test_sibling", "R": "train"}))
+    assert split[:5].tolist() == ["test", "excluded", "excluded", "train", "train"]
+    rest = split[5:].groupby(groups["group"][5:]).agg(list)
+    assert rest.map(tuple).value_counts().to_dict() == {("train", "train"): 8, ("test", "excluded"): 2}

@@ -28,19 +28,38 @@ def ham10000_split(images: pd.Series, lesions: pd.Series) -> pd.Series:
 
 
 def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
-    """`group` and `ham10000` for each image of the malignant/benign set, named as in "malignant/768".
+    """`group`, `ham10000` and `split` for each image of the malignant/benign set, named as in "malignant/768".
 
     Three of four of its images are HAM10000's: `ham10000` is that image's id, "" where there is none, so that
     what is tested in the one set is not trained on in the other. `group` is shared by the images of one lesion: the
-    lesion's id in HAM10000, or the first of its images here. An image that is not in the list is a group of its own.
+    lesion's id in HAM10000, or the first of its images here. `split` is train, test or excluded, see `part`. An image
+    that is not in the list is a group of its own and excluded: it may be a test image of HAM10000.
     `python -m train.splits` makes the list.
     """
     known = pd.read_csv(MALIGNANT_BENIGN, keep_default_na=False).set_index("image")
-    found = known.reindex(images)
-    return (
-        pd.DataFrame(
-            {"group": found["group"].fillna(pd.Series(images.to_numpy(), found.index)), "ham10000": found["ham10000"]}
-        )
-        .fillna("")
-        .set_index(images.index)
+    found = known.reindex(images).set_index(images.index)
+    return pd.DataFrame(
+        {
+            "group": found["group"].fillna(images),
+            "ham10000": found["ham10000"].fillna(""),
+            "split": found["split"].fillna("excluded"),
+        }
     )
+
+
+def part(groups: pd.DataFrame, ham10000: pd.Series, seed: int = 0) -> pd.Series:
+    """The part of each image of the malignant/benign set: train, test or excluded.
+
+    `groups` has the columns `group` and `ham10000`; `ham10000` is HAM10000's split by image id. An image that is
+    HAM10000's has its part there, one beside a lesion of HAM10000 is trained on or excluded as that lesion is, and of
+    the other groups a random fifth is test. Of a test group all images but the first are excluded.
+    """
+    split = groups["ham10000"].map(ham10000.replace("test_sibling", "excluded"))
+    known: dict[str, set[str]] = {str(group): set(parts.dropna()) for group, parts in split.groupby(groups["group"])}
+    others = np.array(sorted(group for group, parts in known.items() if not parts))
+    drawn = set(np.random.default_rng(seed).permutation(others)[: len(others) // 5])
+    by_group = {group: "train" if parts <= {"train"} else "excluded" for group, parts in known.items()}
+    by_group |= dict.fromkeys(drawn, "test")
+    split = split.fillna(groups["group"].map(by_group))
+    further = groups[split == "test"].duplicated("group")
+    return split.mask(further.reindex(split.index, fill_value=False), "excluded")

@@ -7,8 +7,8 @@ import pandas as pd
 
 from skinapp.errors import SkinappError
 from train import duplicates
-from train.audit import read
-from train.splits import MALIGNANT_BENIGN
+from train.datasets import read
+from train.splits import MALIGNANT_BENIGN, ham10000_split, part
 
 NEIGHBOURS, BURST_CORRELATION = 10, 0.35
 """File numbers at most this far apart, of one label, are a burst of one lesion where they are at least this alike.
@@ -17,12 +17,13 @@ Looked through by eye: all such pairs were."""
 
 def main() -> int:
     try:
-        table, ham = read("malignant_benign", None), read("ham10000", None)
+        table, ham = read("malignant_benign"), read("ham10000")
     except SkinappError as error:
         print(error, file=sys.stderr)
         return 2
     prints = duplicates.fingerprints(list(table["path"]), "malignant_benign")
     groups = grouped(table, prints, ham, duplicates.fingerprints(list(ham["path"]), "ham10000"))
+    groups["split"] = part(groups, pd.Series(ham10000_split(ham["image"], ham["group"]).to_numpy(), ham["image"]))
     groups.to_csv(MALIGNANT_BENIGN, index=False)
     in_ham10000 = (groups["ham10000"] != "").sum()
     print(f"{len(groups):,} images, {groups['group'].nunique():,} groups, {in_ham10000:,} in HAM10000")
