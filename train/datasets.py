@@ -144,7 +144,7 @@ def resampled_ham10000(root: Path) -> pd.DataFrame:
     """HAM10000 as `resampled`; every draw has a name of its own and counts as a lesion of its own."""
     table = resampled(ham10000(root), DRAWS_A_CLASS, seed=0)
     name = table["image"] + "#" + table.groupby("image").cumcount().astype(str)
-    return table.assign(image=name, group=name).reset_index(drop=True)
+    return table.assign(dataset="ham10000-resampled", image=name, group=name).reset_index(drop=True)
 
 
 HAM10000_ATTRIBUTION = (
@@ -289,7 +289,10 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int, seed: int) -> pd
     for _, part in table[table["split"] == "train"].groupby("dataset", sort=False):
         new = part[~part["group"].isin(seen)]
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-        parts = list(splitter.split(new, new["label"], new["group"]))
+        try:
+            parts = list(splitter.split(new, new["label"], new["group"]))
+        except ValueError as error:
+            raise DataError(f"The training images cannot be divided into {folds} folds; take fewer. {error}") from None
         held_back |= set(new["group"].iloc[parts[fold][1]])
         seen |= set(part["group"])
     table.loc[(table["split"] == "train") & table["group"].isin(held_back), "split"] = "validation"

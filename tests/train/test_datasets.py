@@ -68,6 +68,11 @@ def test_a_lesion_in_two_splits_is_refused(tiny_data: Path) -> None:
         datasets.with_validation(table.assign(group=leaking), 2, 0, seed=0)
 
 
+def test_more_folds_than_images_are_refused(tiny_data: Path) -> None:
+    with pytest.raises(DataError, match="cannot be divided into 50 folds; take fewer"):
+        datasets.with_validation(datasets.ham10000(tiny_data / "ham10000"), 50, 0, seed=0)
+
+
 def test_the_cache_holds_what_the_app_would_see(own_data: Path, tmp_path: Path) -> None:
     data = datasets.prepare("ham10000", 40, tmp_path / "runs")
     assert data.images.shape == (29, 40, 40, 3)
@@ -155,6 +160,13 @@ def test_a_spoiled_table_is_refused(name: str, own_data: Path) -> None:
     spoil(pd.read_csv(own_data / "metadata.csv")).to_csv(own_data / "metadata.csv", index=False)
     with pytest.raises(DataError, match=sentence):
         datasets.ham10000(own_data)
+
+
+def test_further_columns_and_images_do_no_harm(own_data: Path) -> None:
+    before = datasets.ham10000(own_data)
+    pd.read_csv(own_data / "metadata.csv").assign(note="x").to_csv(own_data / "metadata.csv", index=False)
+    (own_data / "images" / "ISIC_9999999.webp").write_bytes((own_data / "images" / "ISIC_0000000.webp").read_bytes())
+    pd.testing.assert_frame_equal(datasets.ham10000(own_data), before)
 
 
 def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -397,6 +397,17 @@ def test_diverged_training_is_a_sentence(one_stage: Config, tmp_path: Path) -> N
         fit.fit(dataclasses.replace(one_stage, stages=(wild,), optimizer="sgd"), tmp_path)
 
 
+def test_a_split_that_shares_a_lesion_is_refused_before_images_are_read(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = read(tiny.dataset)
+    leaking = table.assign(group=table["group"].where(table["split"] != "test", "HAM_nv_a"))
+    monkeypatch.setattr(fit, "read", lambda _: leaking)
+    with pytest.raises(DataError, match="HAM_nv_a is in several parts"):
+        fit.fit(tiny, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("split", ["train", "validation"])
 def test_a_fold_without_a_class_is_refused_before_images_are_read(split: str, tiny: Config, tmp_path: Path) -> None:
     table = with_validation(read(tiny.dataset), tiny.folds, tiny.fold, tiny.seed)
