@@ -86,5 +86,6 @@ with ui.page("Home"):
     models = registry.models()
     if not models:
         st.error("There is no model here yet. Put a model folder into `models`, then load this page again.")
-    for model in models.values():
+    runnable = registry.ranked()
+    for model in [*runnable, *(model for model in models.values() if model not in runnable)]:
         show_model(model)
