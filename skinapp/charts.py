@@ -15,6 +15,12 @@ PALETTE = {
     "vasc": "#66CCEE",
     "benign": "#4477AA",
     "malignant": "#AA3377",
+    "ACK": "#CCBB44",
+    "BCC": "#EE6677",
+    "MEL": "#AA3377",
+    "NEV": "#4477AA",
+    "SCC": "#EE8866",
+    "SEK": "#228833",
 }
 """One colour per class code, told apart with and without colour vision deficiency: Paul Tol's "bright" scheme
 (https://personal.sron.nl/~pault/), warm where the class counts as malignant. A class has it on every page."""
