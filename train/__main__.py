@@ -175,13 +175,15 @@ def run(options: argparse.Namespace) -> int:
         data = prepare(config.dataset, config.cache_size, options.runs)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
-        from train.fit import fit
+        from train import crossvalidate, fit
 
-        print(fit(config, options.runs, options.devices))
+        train = fit.fit if config.fold is not None else crossvalidate.fit_all
+        print(train(config, options.runs, options.devices))
     elif options.command == "evaluate":
-        from train.evaluate import evaluate
+        from train import crossvalidate, evaluate
 
-        for name, score in evaluate(config, options.runs).items():
+        judge = evaluate.evaluate if config.fold is not None else crossvalidate.evaluate
+        for name, score in judge(config, options.runs).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
     else:
         from train.export import export
