@@ -57,6 +57,12 @@ def ham10000(root: Path) -> pd.DataFrame:
     columns = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "split")
     source = read_table(root / "metadata.csv", columns)
     check_labels(source["dx"], HAM10000)
+    unknown = sorted(set(source["split"].astype(str)) - {"train", "test", "test_sibling"})
+    if unknown:
+        raise DataError(
+            f"The column split of {root / 'metadata.csv'} says {', '.join(unknown)}; it must be train, test "
+            "or test_sibling."
+        )
     return pd.DataFrame(
         {
             "dataset": "ham10000",
