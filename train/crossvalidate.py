@@ -11,7 +11,12 @@ from skinapp.labels import label_set
 from train.config import Config
 from train.datasets import Dataset, encode, prepare, with_validation
 from train.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
+from train.files import replacing
 from train.fit import fit, last_file, open_run
+
+LOGITS_FILE = "logits.npz"
+"""What `evaluate` leaves for others: `images` [n], their `logits` [n, K] by networks that had not seen them, and the
+`folds` [n] that these were trained without."""
 
 
 def fold_config(config: Config, fold: int) -> Config:
@@ -29,7 +34,7 @@ def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
 
 
 def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
-    """Write `evaluation.json`, `predictions.csv` and `logits.npz` of a cross-validation; give its scores.
+    """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; give its scores.
 
     Every image is scored by the network of the last epoch that has not seen its lesion or patient, with the temperature
     that fits the other parts. The exported network gets the temperature that fits them all.
@@ -54,7 +59,10 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
         others = (folds != fold) & (folds >= 0)
         temperatures[folds == fold] = fit_temperature(logits[others], encoded[others])
     tested = folds >= 0
-    np.savez(run / "logits.npz", logits=logits[tested], folds=folds[tested], labels=encoded[tested])
+    with replacing(run / LOGITS_FILE) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream, images=data.table.loc[tested, "image"].to_numpy(str), logits=logits[tested], folds=folds[tested]
+        )
     return report(
         config,
         run,
