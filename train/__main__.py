@@ -21,6 +21,8 @@ TOOLS = {
     "compare-published": ("train.compare_published", "published models and one of ours on the same images"),
     "audit": ("train.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
     "search": ("train.search", "search for the best small network, under a leaking protocol or an honest one"),
+    "summarise": ("train.summarise", "count who is in the data sets, for the explorer of the app"),
+    "sort-by-class": ("train.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""
