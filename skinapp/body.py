@@ -15,7 +15,16 @@ ARM: Outline = ((0.82, 6.42), (1.02, 6.3), (1.14, 5.95), (1.2, 5.2), (0.96, 5.2)
 FOREARM: Outline = ((0.96, 5.16), (1.2, 5.16), (1.26, 4.75), (1.24, 4.2), (1.08, 4.2), (0.99, 4.7))
 THIGH: Outline = ((0.05, 4.0), (0.4, 4.12), (0.72, 4.22), (0.74, 3.6), (0.62, 2.35), (0.22, 2.35), (0.1, 3.2))
 LOWER_LEG: Outline = ((0.22, 2.31), (0.62, 2.31), (0.66, 1.8), (0.5, 0.62), (0.28, 0.62), (0.24, 1.5))
-FLANKS: Outline = ((-0.7, 5.28), (0.7, 5.28), (0.64, 4.8), (0.72, 4.26), (0.3, 4.1), (-0.3, 4.1), (-0.72, 4.26), (-0.64, 4.8))
+FLANKS: Outline = (
+    (-0.7, 5.28),
+    (0.7, 5.28),
+    (0.64, 4.8),
+    (0.72, 4.26),
+    (0.3, 4.1),
+    (-0.3, 4.1),
+    (-0.72, 4.26),
+    (-0.64, 4.8),
+)
 NECK: Outline = ((-0.2, 6.95), (0.2, 6.95), (0.22, 6.72), (0.5, 6.56), (-0.5, 6.56), (-0.22, 6.72))
 
 FRONT: dict[str, Outline] = {
@@ -40,7 +49,21 @@ SITES: dict[str, tuple[str, ...]] = {
     "posterior torso": ("back",),
 }
 """Published sites that are several parts of the drawing; any other is the part of its own name."""
-PARTS = ("scalp", "face", "ear", "nose", "lip", "neck", "chest", "abdomen", "back", "genital", "arm", "forearm", "hand")
+PARTS: tuple[str, ...] = (
+    "scalp",
+    "face",
+    "ear",
+    "nose",
+    "lip",
+    "neck",
+    "chest",
+    "abdomen",
+    "back",
+    "genital",
+    "arm",
+    "forearm",
+    "hand",
+)
 PARTS += ("thigh", "lower leg", "foot")
 BACK_AT = 3.2
 """How far right of the front view the back view stands."""
@@ -48,7 +71,7 @@ BACK_AT = 3.2
 
 def placed(sites: pd.DataFrame) -> pd.Series:
     """A `demographics.counts` of sites -> images of every part of the drawing that some published site names."""
-    images = {part: 0 for part in PARTS}
+    images = dict.fromkeys(PARTS, 0)
     named = set()
     for site, count in zip(sites["value"], sites["images"], strict=True):
         for part in SITES.get(site, (site,)):
@@ -88,8 +111,8 @@ def outline(sites: pd.DataFrame) -> go.Figure:
             text=f"{name}: {count:,} images" if count is not None else f"{part}: no such site in this selection",
             showlegend=False,
         )
-    for x, text in ((0.0, "Front"), (BACK_AT, "Back")):
-        figure.add_annotation(x=x, y=8.35, text=text, showarrow=False, font={"size": 14})
+    for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
+        figure.add_annotation(x=middle, y=8.35, text=text, showarrow=False, font={"size": 14})
     figure.update_layout(
         height=460,
         margin={"l": 0, "r": 0, "t": 4, "b": 4},

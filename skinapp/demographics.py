@@ -89,8 +89,8 @@ SOURCES = {
             "HAM10000",
             "ham10000",
             HAM10000,
-            "Dermoscopy images of pigmented lesions, collected over 20 years at a university clinic in Vienna, Austria, "
-            "and a skin cancer practice in Queensland, Australia.",
+            "Dermoscopy images of pigmented lesions, collected over 20 years at a university clinic in Vienna, "
+            "Austria, and a skin cancer practice in Queensland, Australia.",
             "Tschandl, Rosendahl and Kittler 2018, doi:10.1038/sdata.2018.161, CC BY-NC 4.0",
             10_015,
         ),
@@ -99,8 +99,8 @@ SOURCES = {
             "PAD-UFES-20",
             "pad_ufes_20",
             PAD_UFES_20,
-            "Smartphone photos of lesions, with what the patients said about them, collected in Espírito Santo, Brazil, "
-            "where many people have ancestors from Pomerania, Germany or Italy.",
+            "Smartphone photos of lesions, with what the patients said about them, collected in Espírito Santo, "
+            "Brazil, where many people have ancestors from Pomerania, Germany or Italy.",
             "Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221, CC BY 4.0",
             2_298,
         ),
@@ -110,7 +110,7 @@ SOURCES = {
             "malignant_benign",
             MALIGNANCY,
             "Dermoscopy images of the ISIC archive, compiled on Kaggle in two folders and without any table (the half "
-            "meant for training). Three of four are HAM10000's, so their age, sex, site and confirmation are known here.",
+            "meant for training). Three of four are HAM10000's, so their age, sex, site and confirmation are known.",
             "Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle, ISIC archive terms of use",
             2_637,
         ),
@@ -225,7 +225,10 @@ def published(dataset: str, root: Path) -> pd.DataFrame:
                     "sex": raw["gender"],
                     "site": raw["region"],
                     "skin_type": raw["fitspatrick"].astype("Int64").astype("string"),
-                    **{name: raw[name].map({"True": "yes", "False": "no", True: "yes", False: "no"}) for name in SYMPTOMS},
+                    **{
+                        name: raw[name].map({"True": "yes", "False": "no", True: "yes", False: "no"})
+                        for name in SYMPTOMS
+                    },
                 }
             )
     except FileNotFoundError:
@@ -247,7 +250,7 @@ def image_files(dataset: str, root: Path) -> dict[str, Path]:
 
 def _images(folder: Path) -> list[Path]:
     try:
-        return [folder / name for name in os.listdir(folder) if name.lower().endswith(imaging.EXTENSIONS)]
+        return [file for file in folder.iterdir() if file.suffix.lower() in imaging.EXTENSIONS]
     except OSError:
         return []
 
@@ -256,7 +259,7 @@ def tidy(raw: pd.DataFrame, labels: LabelSet | None) -> pd.DataFrame:
     """A frame of text columns -> the form of this module: words unified, categories ordered, lesions numbered.
 
     Columns that are missing become not stated, without `lesion` each row is one, without `images` each row is one.
-    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns are kept as they are.
+    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns are kept.
     """
     frame = raw.copy()
     images = raw["images"].astype("int64") if "images" in raw else pd.Series(1, raw.index)
@@ -346,9 +349,7 @@ def counts(frame: pd.DataFrame, column: str) -> pd.DataFrame:
     width = int(frame["lesion"].max()) + 1 if len(frame) else 1
     pairs = pd.unique(codes * width + frame["lesion"].to_numpy())
     lesions = np.bincount(pairs // width, minlength=len(names))
-    table = pd.DataFrame(
-        {"value": names, "images": images, "lesions": lesions, "share": images / max(1, images.sum())}
-    )
+    table = pd.DataFrame({"value": names, "images": images, "lesions": lesions, "share": images / max(1, images.sum())})
     return table[table["images"] > 0].reset_index(drop=True)
 
 
@@ -403,10 +404,8 @@ def age_summary(frame: pd.DataFrame, by: str = "diagnosis") -> pd.DataFrame:
             quartiles = ages[mine][order][np.searchsorted(steps, (0.25, 0.5, 0.75))]
             lesions = int((mine & first).sum())
             margin = Z * total.sd_age / np.sqrt(max(1, lesions))
-            rows.append(
-                (name, total.aged, lesions, total.mean_age, total.sd_age, total.mean_age - margin, total.mean_age + margin)
-                + (ages[mine].min(), *quartiles, ages[mine].max())
-            )
+            middle = (total.mean_age, total.sd_age, total.mean_age - margin, total.mean_age + margin)
+            rows.append((name, total.aged, lesions, *middle, ages[mine].min(), *quartiles, ages[mine].max()))
     columns = [by, "images", "lesions", "mean", "sd", "low", "high", "min", "q1", "median", "q3", "max"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -496,9 +495,9 @@ def strength(effect: float) -> str:
 def standardised_differences(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     """How two selections differ, over one image a lesion: a row for the mean age and for each value of each column.
 
-    `variable`, `value`, `first` and `second` (years, or shares 0-1 of the lesions that state it), `n_first`, `n_second`,
-    and `difference`, in units of the pooled standard deviation (Austin 2009, doi:10.1002/sim.3697), with its 95%
-    interval `low` to `high`.
+    `variable`, `value`, `first` and `second` (years, or shares 0-1 of the lesions that state it), `n_first`,
+    `n_second`, and `difference`, in units of the pooled standard deviation (Austin 2009,
+    doi:10.1002/sim.3697), with its 95% interval `low` to `high`.
     """
     one, two = one_per_lesion(first), one_per_lesion(second)
     rows = []
@@ -529,6 +528,8 @@ def _difference(
     gap = float(means[0] - means[1])
     difference = gap / spread if spread > 0 else 0.0 if gap == 0 else float(np.copysign(np.inf, gap))
     margin = Z * np.sqrt(sum(sizes) / (sizes[0] * sizes[1]) + difference**2 / (2 * sum(sizes)))
+    if not np.isfinite(difference):
+        margin = 0.0
     return variable, value, *means, *sizes, difference, difference - margin, difference + margin
 
 

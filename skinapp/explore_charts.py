@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from skinapp.charts import INK, class_colour
 from skinapp.demographics import NOT_STATED
@@ -248,9 +249,7 @@ def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
 
 
 def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) -> go.Figure:
-    """A `subgroups.cells` -> the measures side by side, a dot with its interval a cell; grey rings are too wide to tell."""
-    from plotly.subplots import make_subplots
-
+    """A `subgroups.cells` -> the measures side by side, a dot with its interval a cell; a grey ring is too wide."""
     figure = make_subplots(1, len(columns), subplot_titles=[names[column] for column in columns], shared_yaxes=True)
     rows = list(range(len(table)))
     for place, column in enumerate(columns, start=1):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.demographics import NOT_STATED, SOURCES, Table, Z, shipped, tidy, wilson
-from skinapp.errors import DataError
+from skinapp.errors import DataError, SkinappError
 from skinapp.labels import LABEL_SETS, MALIGNANCY
 from skinapp.registry import Model, verified_bytes
 
@@ -42,7 +42,7 @@ def predictions(model: Model, dataset: str) -> Table:
     model was not tested on that data set. DataError where the predictions cannot be read.
     """
     try:
-        raw = pd.read_csv(io.BytesIO(verified_bytes(model, "predictions.csv")))
+        raw = _rows(model, model.card["files"]["predictions.csv"]["sha256"])
         raw = raw[raw["dataset"] == dataset].reset_index(drop=True)
         probabilities = raw[[f"p_{code}" for code in model.labels.codes]].to_numpy(dtype=float)
         raw = raw.rename(columns={"group": "lesion", "label": "diagnosis"}).drop(columns="dataset")
@@ -61,6 +61,14 @@ def predictions(model: Model, dataset: str) -> Table:
     )
     labels = MALIGNANCY if set(raw["diagnosis"]) <= set(MALIGNANCY.codes) else SOURCES[dataset].labels
     return Table(dataset, SOURCES[dataset].title, tidy(raw, labels), labels)
+
+
+def tested_on(model: Model) -> set[str]:
+    """The data sets that a model was tested on; none where its predictions cannot be read."""
+    try:
+        return set(_rows(model, model.card["files"]["predictions.csv"]["sha256"])["dataset"])
+    except (SkinappError, ValueError, KeyError):
+        return set()
 
 
 def age_band(age: pd.Series) -> pd.Series:
@@ -86,6 +94,16 @@ def cells(frame: pd.DataFrame, by: str, widest: float) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+_kept: dict[str, pd.DataFrame] = {}
+
+
+def _rows(model: Model, sha256: str) -> pd.DataFrame:
+    """The published rows, kept by their hash: many pages ask for the same few files."""
+    if sha256 not in _kept:
+        _kept[sha256] = pd.read_csv(io.BytesIO(verified_bytes(model, "predictions.csv")))
+    return _kept[sha256]
+
+
 def _cell(name: str, frame: pd.DataFrame, widest: float) -> dict[str, object]:
     truth, called = frame["truth"].to_numpy(), frame["probability"].to_numpy() >= THRESHOLD
     lesion = frame["lesion"].to_numpy()
@@ -103,7 +121,9 @@ def _cell(name: str, frame: pd.DataFrame, widest: float) -> dict[str, object]:
     lesions = len(np.unique(lesion))
     spread = float(gap.std(ddof=1)) if len(gap) > 1 else float("nan")
     margin = Z * spread / np.sqrt(lesions)
-    return cell | _told("calibration", float(gap.mean()), float(gap.mean()) - margin, float(gap.mean()) + margin, widest)
+    return cell | _told(
+        "calibration", float(gap.mean()), float(gap.mean()) - margin, float(gap.mean()) + margin, widest
+    )
 
 
 def _told(measure: str, value: float, low: float, high: float, widest: float) -> dict[str, object]:

@@ -9,11 +9,24 @@ import pandas as pd
 
 from skinapp import demographics
 from skinapp.demographics import SOURCES, SYMPTOMS
+from skinapp.errors import DataError
 from train import splits
 from train.datasets import data_root
 from train.files import replacing
 
-COLUMNS = ("image", "lesion", "diagnosis", "confirmation", "sex", "age", "site", "skin_type", *SYMPTOMS, "origin", "split")
+COLUMNS = (
+    "image",
+    "lesion",
+    "diagnosis",
+    "confirmation",
+    "sex",
+    "age",
+    "site",
+    "skin_type",
+    *SYMPTOMS,
+    "origin",
+    "split",
+)
 """What a shipped table can hold besides `images`, the number of images that its row stands for."""
 
 
@@ -22,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the explorer of "
         "the app. Lesions are numbered anew, and no image is named where the publisher's own table names it."
     )
-    parser.add_argument("datasets", nargs="*", choices=[[], *SOURCES], metavar="DATASET", help=f"default: all of {', '.join(SOURCES)}")
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(SOURCES)}")
     parser.add_argument(
         "--out",
         type=Path,
@@ -33,11 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    unknown = [name for name in options.datasets if name not in SOURCES]
+    if unknown:
+        raise DataError(f"There is no data set '{unknown[0]}'; there are {', '.join(SOURCES)}.")
     options.out.mkdir(parents=True, exist_ok=True)
     for dataset in options.datasets or SOURCES:
         table = summarise(dataset, data_root())
         write(table, options.out / f"{dataset}.csv.gz")
-        print(f"{dataset}: {table['images'].sum():,} images, {table['lesion'].nunique():,} lesions, {len(table):,} rows")
+        print(
+            f"{dataset}: {table['images'].sum():,} images, {table['lesion'].nunique():,} lesions, {len(table):,} rows"
+        )
     return 0
 
 

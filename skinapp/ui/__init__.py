@@ -49,6 +49,18 @@ def navigation() -> "Page":
                 icon=":material/image_search:",
                 help="Add an image; see every class with its probability, and where the model looked.",
             ),
+            st.Page(
+                path("explore"),
+                title="Explore",
+                icon=":material/groups:",
+                help="Who is in the data sets: age, sex, site, diagnosis, and what is missing.",
+            ),
+            st.Page(
+                path("guide"),
+                title="Guide",
+                icon=":material/menu_book:",
+                help="Every diagnosis in plain words, with how many images there are and how often models find it.",
+            ),
         ],
         position="top",
     )
@@ -57,6 +69,11 @@ def navigation() -> "Page":
 def path(page: str) -> Path:
     """The file of a page, for `st.page_link` and `st.switch_page`; it does not depend on the entry point."""
     return PAGES / f"{page}.py"
+
+
+def guide_link(code: str, name: str) -> None:
+    """A link from the name of a class to what the guide says of it."""
+    st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params={"class": code})
 
 
 def page(title: str) -> "DeltaGenerator":
