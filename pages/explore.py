@@ -101,7 +101,7 @@ def show_totals(table: Table, frame: pd.DataFrame) -> None:
             (
                 "Male",
                 f"{sex.get('male', 0):.1%}",
-                f"{sex.get('female', 0):.1%} female, {sex.get(NOT_STATED, 0):.1%} not stated",
+                f"{sex.get('female', 0):.1%} female",
             ),
         ):
             st.metric(name, value, words, delta_color="off", delta_arrow="off")
@@ -138,7 +138,12 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
         absent["column"] = absent["column"].map(NAMES)
         st.subheader("Not stated", anchor=False)
         panel.show(
-            explore_charts.bars(absent, absent["column"].tolist(), [explore_charts.ACCENT] * len(absent)),
+            explore_charts.bars(
+                absent,
+                absent["column"].tolist(),
+                [explore_charts.ACCENT] * len(absent),
+                whole=int(frame["images"].sum()),
+            ),
             absent,
             "missing",
             "Images in which a value is not stated: " + listed(absent["column"], absent["images"]),
@@ -307,7 +312,7 @@ def show_symptoms(table: Table, frame: pd.DataFrame) -> None:
         {name: st.column_config.NumberColumn(name.capitalize(), format="percent") for name in ("share", "low", "high")},
     )
     st.caption(
-        "Numbers are images with the sign; darker cells are larger shares of their diagnosis. The table has 95% intervals."
+        "Numbers are images with the sign; darker cells are larger shares of a diagnosis. The table has 95% intervals."
     )
 
 

@@ -49,22 +49,8 @@ SITES: dict[str, tuple[str, ...]] = {
     "posterior torso": ("back",),
 }
 """Published sites that are several parts of the drawing; any other is the part of its own name."""
-PARTS: tuple[str, ...] = (
-    "scalp",
-    "face",
-    "ear",
-    "nose",
-    "lip",
-    "neck",
-    "chest",
-    "abdomen",
-    "back",
-    "genital",
-    "arm",
-    "forearm",
-    "hand",
-)
-PARTS += ("thigh", "lower leg", "foot")
+PARTS: tuple[str, ...] = ("scalp", "face", "ear", "nose", "lip", "neck", "chest", "abdomen", "back", "genital")
+PARTS += ("arm", "forearm", "hand", "thigh", "lower leg", "foot")
 BACK_AT = 3.2
 """How far right of the front view the back view stands."""
 

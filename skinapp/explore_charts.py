@@ -35,11 +35,14 @@ MOST_ROWS = 25
 Namer = Callable[[str], str]
 
 
-def bars(table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images") -> go.Figure:
-    """A `demographics.counts` -> one horizontal bar a row, the name and the count above it."""
+def bars(
+    table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images", whole: int | None = None
+) -> go.Figure:
+    """A `demographics.counts` -> one horizontal bar a row, the name and the count above it. The longest bar fills the
+    width, or, of a `whole`, its share of that."""
     table, names, colours = table.head(MOST_ROWS), list(names)[:MOST_ROWS], list(colours)[:MOST_ROWS]
     rows = list(range(len(table)))
-    top = max(1, int(table[unit].max())) if len(table) else 1
+    top = whole or (max(1, int(table[unit].max())) if len(table) else 1)
     figure = go.Figure(
         go.Bar(
             x=table[unit],
