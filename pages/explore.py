@@ -10,7 +10,7 @@ import streamlit as st
 
 from skinapp import body, demographics, explore_charts, facts, registry, subgroups, ui
 from skinapp.charts import class_colour
-from skinapp.demographics import NAMES, NOT_STATED, SOURCES, SYMPTOMS, Filters, Table
+from skinapp.demographics import NAMES, SOURCES, SYMPTOMS, Filters, Table
 from skinapp.errors import SkinappError
 from skinapp.ui import gallery, own_table, panel
 

@@ -9,7 +9,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
-from skinapp import imaging
+from skinapp import guide, imaging
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -72,8 +72,9 @@ def path(page: str) -> Path:
 
 
 def guide_link(code: str, name: str) -> None:
-    """A link from the name of a class to what the guide says of it."""
-    st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params={"class": code})
+    """A link from the name of a class to what the guide says of it; DataError where the guide has no such class."""
+    query = {"class": guide.entry(code).name}
+    st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
 
 
 def page(title: str) -> "DeltaGenerator":

@@ -73,7 +73,7 @@ def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
         known = {"diagnosis": table.name(str(record["diagnosis"]))}
         known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
         st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
-        ui.guide_link(str(record["diagnosis"]), "What this diagnosis is")
+        ui.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
         if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
             photo.send(data, str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}.")
 
