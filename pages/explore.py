@@ -191,7 +191,7 @@ def show_facts(table: Table) -> None:
 
 def show_people(table: Table, frame: pd.DataFrame) -> None:
     summary = demographics.age_summary(frame)
-    st.subheader("Age", anchor=False)
+    st.subheader("Age in years", anchor=False)
     if summary.empty:
         st.caption("No age is stated in this selection.")
     else:
@@ -210,8 +210,8 @@ def show_people(table: Table, frame: pd.DataFrame) -> None:
             "Median age by diagnosis: " + listed(map(table.name, summary["diagnosis"]), summary["median"]),
         )
         st.caption(
-            "Boxes go from the first to the third quartile, whiskers to the youngest and oldest. Means have their 95% "
-            "interval in the table, with lesions as the number of cases."
+            "The number beside each name is the median. Boxes go from the first to the third quartile, whiskers to the "
+            "youngest and oldest, and the dashed line is the mean; the table has its 95% interval, over lesions."
         )
     show_shares(table, frame, "sex", "Sex")
     if "skin_type" in frame:
@@ -332,7 +332,7 @@ def show_relations(table: Table, frame: pd.DataFrame) -> None:
             p = "p < 0.001" if relation.p < 0.001 else f"p = {relation.p:.3f}"
             st.markdown(f"**{NAMES[relation.column]} and diagnosis**")
             st.markdown(
-                f"{relation.effect_name.capitalize()} **{relation.effect:.2f}** · {relation.test} "
+                f"{relation.effect_name[0].upper()}{relation.effect_name[1:]} **{relation.effect:.2f}** · {relation.test} "
                 f"{relation.statistic:,.1f} ({relation.df} degrees of freedom), {p}, n = {relation.lesions:,} lesions"
             )
             st.markdown(f"{means}  \n:gray[{means_not}]")

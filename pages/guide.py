@@ -7,7 +7,11 @@ from skinapp import demographics, guide, registry, subgroups, ui
 from skinapp.errors import SkinappError
 from skinapp.guide import Entry
 
-PERCENT = st.column_config.NumberColumn(format="percent")
+COLUMNS = {
+    "Images": st.column_config.NumberColumn(format="localized"),
+    "Lesions": st.column_config.NumberColumn(format="localized"),
+    "Share": st.column_config.NumberColumn(format="percent"),
+}
 
 
 def in_the_data(entry: Entry) -> pd.DataFrame:
@@ -22,17 +26,18 @@ def in_the_data(entry: Entry) -> pd.DataFrame:
 
 
 def by_the_models(entry: Entry) -> pd.DataFrame:
-    """How often each model names the diagnosis on its own test images of it, on each data set apart."""
+    """How often each model names the diagnosis on its test images of it, each data set apart; the default model first."""
+    models = registry.models()
+    order = [model.id for model in registry.ranked()]
     rows = []
-    for model in registry.models().values():
+    for model in sorted(models.values(), key=lambda each: order.index(each.id) if each.id in order else len(order)):
         for code in set(entry.codes) & set(model.labels.codes):
             for dataset in sorted(subgroups.tested_on(model) & set(demographics.SOURCES)):
                 found = subgroups.found(subgroups.predictions(model, dataset).frame, code)
                 if found is not None:
-                    title = demographics.SOURCES[dataset].title
-                    rows.append((model.title, title, found.share, found.low, found.high, found.images))
-    columns = ["Model", "Tested on", "Sensitivity", "From", "To", "Images"]
-    return pd.DataFrame(rows, columns=columns).sort_values("Sensitivity", ascending=False, ignore_index=True)
+                    share, interval = f"{found.share:.0%}", f"{found.low:.0%} to {found.high:.0%}"
+                    rows.append((share, interval, found.images, model.title, demographics.SOURCES[dataset].title))
+    return pd.DataFrame(rows, columns=["share", "interval", "images", "model", "dataset"])
 
 
 def show_numbers(entry: Entry) -> None:
@@ -42,7 +47,7 @@ def show_numbers(entry: Entry) -> None:
         data,
         hide_index=True,
         height="content",
-        column_config={"Share": PERCENT},
+        column_config=COLUMNS,
         alt=f"Images of {entry.name}",
     )
     st.subheader("How often models find it", anchor=False)
@@ -54,11 +59,11 @@ def show_numbers(entry: Entry) -> None:
     if models.empty:
         st.caption("No model here was tested on images of this class.")
         return
-    best = models.iloc[0]
+    first = models.iloc[0]
     st.metric(
-        f"Sensitivity of {best['Model']}",
-        f"{best['Sensitivity']:.0%}",
-        f"{best['From']:.0%} to {best['To']:.0%}, n = {best['Images']:,}",
+        first["model"],
+        first["share"],
+        f"{first['interval']}, n = {first['images']:,}",
         delta_color="off",
         delta_arrow="off",
         delta_description="95% interval",
@@ -67,7 +72,13 @@ def show_numbers(entry: Entry) -> None:
         models,
         hide_index=True,
         height="content",
-        column_config=dict.fromkeys(("Sensitivity", "From", "To"), PERCENT),
+        column_config={
+            "share": st.column_config.TextColumn("Found", width=60),
+            "interval": st.column_config.TextColumn("95% interval", width=100),
+            "images": st.column_config.NumberColumn("Of", format="localized", width=60),
+            "model": "Model",
+            "dataset": "Tested on",
+        },
         alt=f"How often each model names {entry.name}",
     )
     st.caption(

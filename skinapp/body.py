@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from skinapp.explore_charts import SCALE
+from skinapp.explore_charts import SCALE, TOP
 
 Outline = tuple[tuple[float, float], ...]
 
@@ -100,8 +100,8 @@ def outline(sites: pd.DataFrame) -> go.Figure:
     for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
         figure.add_annotation(x=middle, y=8.35, text=text, showarrow=False, font={"size": 14})
     figure.update_layout(
-        height=460,
-        margin={"l": 0, "r": 0, "t": 4, "b": 4},
+        height=500,
+        margin={"l": 0, "r": 0, "t": TOP, "b": 4},
         xaxis={"visible": False, "fixedrange": True, "range": [-1.5, BACK_AT + 1.5]},
         yaxis={"visible": False, "fixedrange": True, "range": [-0.05, 8.6], "scaleanchor": "x"},
         plot_bgcolor="rgba(0,0,0,0)",

@@ -29,6 +29,8 @@ ACCENT = "#1D6B68"
 SCALE = [[0.0, "#EEF3F1"], [0.15, "#C6DEDA"], [0.4, "#7FB8B1"], [0.7, "#368A85"], [1.0, "#0E4A48"]]
 """Light to dark, so that it can be read without colour."""
 CLEAR = "rgba(0,0,0,0)"
+TOP = 36
+"""Pixels above a figure, where a phone shows the button that saves it."""
 MOST_ROWS = 25
 """More bars or columns than this nobody reads; what is beyond is counted together."""
 
@@ -60,8 +62,8 @@ def bars(
         figure.add_annotation(x=0, xanchor="left", text=name, **above)
         figure.add_annotation(x=top, xanchor="right", text=f"{count:,} · {share:.1%}", **above)
     figure.update_layout(
-        height=44 * len(rows) + 24,
-        margin={"l": 0, "r": 0, "t": 10, "b": 4},
+        height=44 * len(rows) + TOP + 14,
+        margin={"l": 0, "r": 0, "t": TOP, "b": 4},
         xaxis={"range": [0, top], "visible": False, "fixedrange": True},
         yaxis={"range": [len(rows) - 0.6, -0.75], "visible": False, "fixedrange": True},
     )
@@ -84,7 +86,7 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
     figure.update_layout(
         barmode="stack",
         height=380,
-        xaxis={"title": "Age in years, bands of five", "dtick": 10, "fixedrange": True},
+        xaxis={"dtick": 10, "fixedrange": True},
         yaxis={"title": "Images", "fixedrange": True},
     )
     return _below(_clear(figure))
@@ -109,13 +111,13 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
             marker={"color": class_colour(code)},
             showlegend=False,
         )
-        text = f"{name(code)} · median {found['median']:.0f}, mean {found['mean']:.1f}, n = {found['images']:,}"
+        text = f"{name(code)} · {found['median']:.0f} · n = {found['images']:,}"
         figure.add_annotation(
             x=0, y=row, yshift=20, text=text, xanchor="left", showarrow=False, font={"size": 13, "color": INK}
         )
     figure.update_layout(
-        height=52 * len(summary) + 60,
-        margin={"l": 0, "r": 8, "t": 8, "b": 40},
+        height=52 * len(summary) + 60 + TOP,
+        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
         xaxis={"title": "Age in years", "range": [-1, max(90, _top(summary))], "dtick": 20, "fixedrange": True},
         yaxis={"range": [len(summary) - 0.6, -0.8], "visible": False, "fixedrange": True},
     )
@@ -148,8 +150,7 @@ def share_bars(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_na
         )
     figure.update_layout(
         barmode="stack",
-        height=46 * len(rows) + 110,
-        margin={"l": 0, "r": 8, "t": 8, "b": 40},
+        height=46 * len(rows) + 100 + TOP,
         xaxis={"range": [0, 1], "tickformat": ".0%", "fixedrange": True},
         yaxis={"range": [len(rows) - 0.6, -0.8], "visible": False, "fixedrange": True},
     )
@@ -177,8 +178,8 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figu
         )
     )
     figure.update_layout(
-        height=28 * len(shares) + 60,
-        margin={"l": 0, "r": 0, "t": 30, "b": 4},
+        height=28 * len(shares) + TOP + 30,
+        margin={"l": 0, "r": 0, "t": TOP + 24, "b": 4},
         xaxis={"side": "top", "fixedrange": True, "type": "category"},
         yaxis={"autorange": "reversed", "fixedrange": True, "automargin": True, "type": "category"},
     )
@@ -203,7 +204,7 @@ def lesion_bars(table: pd.DataFrame) -> go.Figure:
         height=280,
         xaxis={"title": "Images of the lesion", "type": "category", "fixedrange": True},
         yaxis={"title": "Lesions", "fixedrange": True},
-        margin={"l": 0, "r": 0, "t": 24, "b": 40},
+        margin={"l": 0, "r": 0, "t": TOP, "b": 40},
     )
     return _clear(figure)
 
@@ -236,15 +237,15 @@ def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
             x=0,
             xref="x domain",
             y=row,
-            yshift=12,
+            yshift=14,
             text=text,
             xanchor="left",
             showarrow=False,
             font={"size": 12, "color": INK},
         )
     figure.update_layout(
-        height=40 * len(rows) + 70,
-        margin={"l": 0, "r": 8, "t": 8, "b": 40},
+        height=44 * len(rows) + 70 + TOP,
+        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
         xaxis={"title": "Difference in standard deviations", "fixedrange": True},
         yaxis={"range": [len(rows) - 0.4, -0.8], "visible": False, "fixedrange": True},
     )
@@ -300,7 +301,7 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
             font={"size": 12, "color": INK},
         )
     figure.update_yaxes(range=[len(rows) - 0.5, -0.8], visible=False, fixedrange=True)
-    figure.update_layout(height=42 * len(rows) + 80, margin={"l": 0, "r": 8, "t": 36, "b": 30})
+    figure.update_layout(height=42 * len(rows) + 60 + 2 * TOP, margin={"l": 0, "r": 8, "t": 2 * TOP, "b": 30})
     return _clear(figure)
 
 
@@ -316,7 +317,7 @@ def _clear(figure: go.Figure) -> go.Figure:
 def _below(figure: go.Figure) -> go.Figure:
     """The legend under the figure, where it takes no width from a phone."""
     figure.update_layout(
-        legend={"orientation": "h", "yanchor": "top", "y": -0.16, "x": 0, "traceorder": "normal"},
-        margin={"l": 0, "r": 8, "t": 8, "b": 40},
+        legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0, "traceorder": "normal"},
+        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
     )
     return figure

@@ -180,7 +180,7 @@ def _ages(column: pd.Series, problems: list[str]) -> pd.Series:
     if len(impossible):
         problems.append(
             f"{len(impossible):,} ages are impossible, below 0 or over {OLDEST}: "
-            f"{_examples(impossible.value_counts())}. They count as not stated."
+            f"{_examples(stated[impossible.index].value_counts())}. They count as not stated."
         )
     return ages.where(ages.between(0, OLDEST)).astype("float64")
 

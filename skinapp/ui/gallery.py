@@ -31,14 +31,20 @@ def show(table: Table, filters: Filters) -> None:
         return
     images = _images(table, root)
     chosen = demographics.select(images, filters)
-    chosen = chosen[chosen["image"].isin(files.keys())]
+    # in an order that mixes the diagnoses, and is the same on every run
+    chosen = chosen[chosen["image"].isin(files.keys())].sample(frac=1, random_state=0)
     if chosen.empty:
         st.info("None of the images that pass the filters is on this machine.")
         return
     pages = -(-len(chosen) // A_PAGE)
-    number = st.number_input(f"Page, of {pages:,}", 1, pages, key=f"gallery_page_{pages}") if pages > 1 else 1
-    start = (int(number) - 1) * A_PAGE
-    st.caption(f"Images {start + 1:,} to {min(start + A_PAGE, len(chosen)):,} of {len(chosen):,}.")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        number = 1
+        if pages > 1:
+            number = int(st.number_input(f"Page, of {pages:,}", 1, pages, key=f"gallery_page_{pages}", width=160))
+        start = (number - 1) * A_PAGE
+        st.caption(
+            f"Images {start + 1:,} to {min(start + A_PAGE, len(chosen)):,} of {len(chosen):,}. Open one by its name."
+        )
     with st.grid(6, min_column_width=130, gap="small"):
         for record in chosen.iloc[start : start + A_PAGE].to_dict("records"):
             with st.container(gap="xsmall"):
