@@ -332,7 +332,7 @@ def show_relations(table: Table, frame: pd.DataFrame) -> None:
             p = "p < 0.001" if relation.p < 0.001 else f"p = {relation.p:.3f}"
             st.markdown(f"**{NAMES[relation.column]} and diagnosis**")
             st.markdown(
-                f"{relation.effect_name[0].upper()}{relation.effect_name[1:]} **{relation.effect:.2f}** · {relation.test} "
+                f"**{relation.effect:.2f}** {relation.effect_name} · {relation.test} "
                 f"{relation.statistic:,.1f} ({relation.df} degrees of freedom), {p}, n = {relation.lesions:,} lesions"
             )
             st.markdown(f"{means}  \n:gray[{means_not}]")

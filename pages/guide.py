@@ -26,7 +26,7 @@ def in_the_data(entry: Entry) -> pd.DataFrame:
 
 
 def by_the_models(entry: Entry) -> pd.DataFrame:
-    """How often each model names the diagnosis on its test images of it, each data set apart; the default model first."""
+    """How often each model names the diagnosis on its test images, each data set apart; the default model first."""
     models = registry.models()
     order = [model.id for model in registry.ranked()]
     rows = []

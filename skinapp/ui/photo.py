@@ -70,7 +70,8 @@ def send(data: bytes, name: str, caption: str) -> NoReturn:
     """Go to the classify page with an image of a public data set. `caption` is plain text."""
     st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), plain(caption))
     st.session_state["photo_source"] = "sample"
-    st.switch_page(path("classify"))
+    # without them given, those of bound widgets would be in the way
+    st.switch_page(path("classify"), query_params={})
 
 
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
