@@ -140,7 +140,8 @@ def test_a_row_that_stands_for_several_images_counts_as_so_many(small: Table) ->
     assert len(again) < len(small.frame)
     assert demographics.totals(again) == demographics.totals(small.frame)
     for name in demographics.CATEGORIES:
-        pd.testing.assert_frame_equal(demographics.counts(again, name), demographics.counts(small.frame, name))
+        first, second = (demographics.counts(each, name).sort_values("value") for each in (again, small.frame))
+        assert first.to_dict("records") == second.to_dict("records")
     pd.testing.assert_frame_equal(demographics.age_summary(again), demographics.age_summary(small.frame))
 
 

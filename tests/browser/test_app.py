@@ -136,7 +136,9 @@ def test_a_first_request_straight_to_a_page(fresh_app: str, open_page: Callable[
     expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
     expect(page).to_have_title(f"Classify · {ui.NAME}")
     # the menu is the app's own, not the one that Streamlit makes of the file names
-    expect(page.get_by_test_id("stTopNavLink")).to_have_text([re.compile("Home"), re.compile("Classify")])
+    expect(page.get_by_test_id("stTopNavLink")).to_have_text(
+        [re.compile(name) for name in ("Home", "Classify", "Explore", "Guide")]
+    )
     upload(page, as_upload(PHOTO))
     headline(page)
 
