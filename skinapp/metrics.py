@@ -156,7 +156,7 @@ def macro_roc_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.nda
 def rates(
     positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivity and specificity, [r, thresholds] each, where `scores` [n] at or above a threshold call a row positive.
+    """Sensitivity and specificity [r, thresholds]: `scores` [n] at or above a threshold call a row positive.
 
     `positive` is boolean [n]. NaN where a resample has no row of that side.
     """
@@ -184,9 +184,7 @@ def predictive_values(
         return np.divide(found, found + alarmed), np.divide(cleared, cleared + missed)
 
 
-def net_benefit(
-    positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray
-) -> np.ndarray:
+def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """True positives less false positives times t / (1 - t), as a share of all rows: [r, thresholds], t below 1.
 
     Vickers and Elkin 2006 (Med Decis Making 26:565). Treating nobody has 0; treating all is `scores` of 1 throughout.
@@ -199,7 +197,9 @@ def net_benefit(
     return true_positives - false_positives * thresholds / (1 - thresholds)
 
 
-def selective_risk(correct: np.ndarray, confidence: np.ndarray, coverage: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def selective_risk(
+    correct: np.ndarray, confidence: np.ndarray, coverage: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
     """Share of wrong answers among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
 
     Geifman and El-Yaniv 2017 (arXiv:1705.08500). Rows of equal confidence are taken together, so that their order does
@@ -324,7 +324,7 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class AreaTest:
-    """DeLong's test: area under the first ROC curve minus that under the second, and the p-value that they are equal."""
+    """DeLong's test: one area under a ROC curve minus another, and the p-value of no difference."""
 
     difference: Interval
     first: float
