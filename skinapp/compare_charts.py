@@ -25,16 +25,18 @@ def colour(number: int) -> str:
     return MODEL_COLOURS[number % len(MODEL_COLOURS)]
 
 
-def forest(table: pd.DataFrame, axis: str, order: Sequence[str], zero: bool = False) -> go.Figure:
+def forest(
+    table: pd.DataFrame, axis: str, order: Sequence[str], zero: bool = False, one_each: bool = False
+) -> go.Figure:
     """Dots with intervals, one under another: columns row, series, value, low, high, note.
 
     Words stand above the dots of a row, where they fit a phone; the figures stand to the right. `order` lists the
     series, which colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
-    without a value shows its note alone.
+    without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
     """
     figure = go.Figure()
     rows = list(dict.fromkeys(table["row"]))
-    single = table["series"].nunique() < 2
+    single = one_each or table["series"].nunique() < 2
     places: dict[tuple[str, str], float] = {}
     heads: dict[str, float] = {}
     height = 0.0

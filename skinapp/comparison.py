@@ -192,6 +192,12 @@ def draw(shared: Shared, weights: np.ndarray | None = None) -> Draws:
     )
 
 
+def calibration_error(shared: Shared, weights: np.ndarray, probabilities: np.ndarray) -> Interval:
+    """Expected calibration error of other probabilities [n, classes] of the shared images, as before a temperature."""
+    chosen = {"ece": metrics.expected_calibration_error}
+    return metrics.interval(metrics.draws(chosen, shared.truth, probabilities, weights)["ece"])
+
+
 def leaderboard(shared: Shared, drawn: Draws) -> pd.DataFrame:
     """One row for each model and score: model, score, value, low, high."""
     rows: list[dict[str, Any]] = []

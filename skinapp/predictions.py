@@ -2,13 +2,14 @@
 
 import hashlib
 import io
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from skinapp import registry
+from skinapp import imaging, registry
 from skinapp.errors import DataError
 from skinapp.labels import LABEL_SETS, MALIGNANCY, LabelSet
 from skinapp.registry import Model
@@ -199,4 +200,14 @@ def _label_for(own: Predictions, set_id: str, label: str) -> str | None:
         return label
     if own.labels is MALIGNANCY:
         return "malignant" if LABEL_SETS[set_id][label].malignant else "benign"
+    return None
+
+
+def image_file(dataset: str, image: str) -> Path | None:
+    """The file of a data set's image, where the data sets are on disk: below SKINAPP_DATA, or the folder `data`."""
+    root = Path(os.environ.get("SKINAPP_DATA", "data")) / dataset
+    for folder in (root / "images", root):
+        for extension in imaging.EXTENSIONS:
+            if (file := folder / f"{image}{extension}").is_file():
+                return file
     return None

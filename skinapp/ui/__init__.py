@@ -56,10 +56,22 @@ def navigation() -> "Page":
                 help="Who is in the data sets: age, sex, site, diagnosis, and what is missing.",
             ),
             st.Page(
+                path("compare"),
+                title="Compare",
+                icon=":material/balance:",
+                help="Which model is better, how sure that is, and what an operating point costs.",
+            ),
+            st.Page(
                 path("guide"),
                 title="Guide",
                 icon=":material/menu_book:",
                 help="Every diagnosis in plain words, with how many images there are and how often models find it.",
+            ),
+            st.Page(
+                path("models"),
+                title="Models",
+                icon=":material/deployed_code:",
+                help="The card of every model: input, data, scores, licence, limits, layers.",
             ),
         ],
         position="top",

@@ -135,6 +135,15 @@ def png(pixels: np.ndarray) -> bytes:
     return file.getvalue()
 
 
+def hand_over(name: str, data: bytes | None, caption: str) -> None:
+    """Let `choose`, on the page that is opened next, start with this image; without its bytes, with its ISIC id."""
+    st.session_state["photo_source"] = "sample"
+    if data is None:
+        st.session_state["isic_id"] = name
+    else:
+        st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), caption)
+
+
 def _added(file: "UploadedFile | None") -> Photo | None:
     # neither the file's name nor its metadata goes any further
     return Photo(file.file_id, file.getvalue(), "image", "Your image") if file else None
