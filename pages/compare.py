@@ -1,23 +1,42 @@
 """Which model is better, how sure that is, and what an operating point costs."""
 
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp import breakdown, compare_charts, comparison, operating, predictions, registry, runtime, ui
+from skinapp import (
+    breakdown,
+    compare_report,
+    compare_views,
+    comparison,
+    imaging,
+    operating,
+    predictions,
+    registry,
+    report,
+    runtime,
+    ui,
+)
+from skinapp.compare_views import CURVES, Names
 from skinapp.comparison import CLASSES, MALIGNANT, MEASURES, Draws, Shared
-from skinapp.errors import DataError, ModelError, SkinappError
-from skinapp.metrics import Interval
+from skinapp.errors import DataError, ModelError
 from skinapp.operating import OperatingPoint
 from skinapp.predictions import Predictions
 from skinapp.registry import Model
+from skinapp.report import Chart
 from skinapp.ui import panel, plain
+from skinapp.ui import photo as photos
 
 OWN = "own"
 """The id of what a visitor uploaded."""
+
+NAMES = {OWN: "Your predictions"}
+"""Models are called by their id, but for this one."""
 
 QUESTIONS = {CLASSES: "Which class", MALIGNANT: "Malignant or not"}
 DATASETS = {
@@ -27,10 +46,15 @@ DATASETS = {
 }
 """Names of data sets; others are shown as predictions.csv has them."""
 
+THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
+"""Percent, until the reader says otherwise."""
+
+SHOWN_ERRORS = 8
+
 T = TypeVar("T")
 
 
-@st.cache_resource(max_entries=48, show_spinner=False)
+@st.cache_resource(max_entries=64, show_spinner=False)
 def for_everyone(key: tuple[str, ...], _compute: Callable[[], Any]) -> Any:
     return _compute()
 
@@ -45,29 +69,12 @@ def remembered(shared: Shared, name: str, compute: Callable[[], T]) -> T:
     return kept[shared.digest, name]
 
 
-def words(found: Interval, form: str = ".3f") -> str:
-    """0.695 (0.650 to 0.739)"""
-    if np.isnan(found.value):
-        return "not defined"
-    return f"{found.value:{form}} ({found.low:{form}} to {found.high:{form}})"
+def weights_of(shared: Shared) -> np.ndarray:
+    return remembered(shared, "weights", shared.weights)
 
 
-def signed(found: Interval) -> str:
-    return words(found, "+.3f")
-
-
-def p_value(value: float) -> str:
-    if np.isnan(value):
-        return "not defined"
-    return "under 0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def interval_of(row: Any) -> Interval:
-    return Interval(row["value"], row["low"], row["high"])
-
-
-def name_of(model_id: str) -> str:
-    return "Your predictions" if model_id == OWN else model_id
+def show(chart: Chart, key: str) -> None:
+    panel.show(chart.figure, chart.table, key, chart.words)
 
 
 def choose_own(known: dict[str, Predictions]) -> Predictions | None:
@@ -79,20 +86,18 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
             "whose labels and lesions are then taken from them. The file stays in memory while you look at it."
         )
         file = st.file_uploader("Predictions file", type="csv", key="own_predictions")
-        if file is None:
+        key, own = st.session_state.get("compare_own_file", (None, None))
+        if file is None or key != file.file_id:
             st.session_state.pop("compare_own", None)
             st.session_state.pop("compare_own_file", None)
+        if file is None:
             return None
-        key, own = st.session_state.get("compare_own_file", (None, None))
         if key != file.file_id:
-            st.session_state.pop("compare_own", None)
             try:
-                read = predictions.read(file.getvalue(), "Your file", "Your predictions")
-                read = predictions.complete(read, list(known.values()))
+                own = predictions.own(file.getvalue(), OWN, "Your predictions", list(known.values()))
             except DataError as error:
                 st.error(str(error))
                 return None
-            own = Predictions(OWN, read.title, read.labels, read.table, read.digest)
             st.session_state["compare_own_file"] = (file.file_id, own)
         st.caption(f"{len(own.table):,} of its images are test images here; label set {own.labels.id}.")
         return own
@@ -100,19 +105,17 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
 
 def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str, str]:
     """The models to compare, the question and the data set, each in the page's address."""
-    datasets: dict[str, None] = {}
-    for model in [*(model.id for model in registry.ranked()), *known]:
-        datasets |= dict.fromkeys(known[model].datasets if model in known else [])
+    order = list(dict.fromkeys([*(model.id for model in registry.ranked() if model.id in known), *known]))
+    datasets = list(dict.fromkeys(dataset for name in order for dataset in known[name].datasets))
     left, right = st.columns([3, 2], gap="medium")
     dataset = left.selectbox(
         "Test images of",
-        list(datasets),
+        datasets,
         format_func=lambda name: DATASETS.get(name, name),
         key="test",
         bind="query-params",
     )
-    order = [*(model.id for model in registry.ranked() if model.id in known), *known]
-    there = {name: known[name] for name in dict.fromkeys(order) if dataset in known[name].datasets}
+    there = {name: known[name] for name in order if dataset in known[name].datasets}
     richest = next((model.labels for model in there.values() if len(model.labels.codes) > 2), None)
     asked = [CLASSES, MALIGNANT] if richest else [MALIGNANT]
     question = right.segmented_control(
@@ -131,38 +134,30 @@ def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str
         "Models",
         list(there),
         default=list(there),
-        format_func=name_of,
+        format_func=lambda name: NAMES.get(name, name),
         key="models",
         bind="query-params",
         placeholder="Choose at least one model",
     )
-    return [there[name] for name in chosen], question or asked[0], dataset
+    return [there[name] for name in chosen if name in there], question or asked[0], dataset
 
 
-def show_leaderboard(shared: Shared, drawn: Draws, known: dict[str, Predictions], dataset: str) -> None:
+def show_leaderboard(
+    shared: Shared, drawn: Draws, known: dict[str, Predictions], published: pd.DataFrame, names: Names
+) -> None:
     st.subheader("Leaderboard", anchor=False)
-    own = comparison.leaderboard(shared, drawn)
-    own["kind"] = "here"
-    theirs = comparison.published(shared.question, dataset)
-    theirs["kind"] = "published"
-    both = pd.concat([own, theirs.drop(columns=["images", "protocol"])], ignore_index=True)
-    both["text"] = [words(interval_of(row)) for _, row in both.iterrows()]
-    wide = both.pivot_table(index=["kind", "model"], columns="score", values="text", aggfunc="first", sort=False)
-    wide = wide[[name for name in MEASURES if name in wide]].reset_index()
-    cards = {name: known[name].model for name in shared.ids}
-    images = dict(zip(theirs["model"], theirs["images"], strict=True))
-    wide["images"] = [images.get(name, len(shared.images)) for name in wide["model"]]
-    wide["parameters"] = [_card(cards.get(name), _parameters) for name in wide["model"]]
-    wide["megabytes"] = [_card(cards.get(name), _megabytes) for name in wide["model"]]
-    wide["milliseconds"] = [_card(cards.get(name), _milliseconds) for name in wide["model"]]
-    wide["model"] = wide["model"].map(name_of)
+    board = remembered(shared, "board", lambda: compare_views.scoreboard(shared, drawn, published, names))
+    table = compare_views.wide(board)
+    cards = {names[name]: known[name].model for name in shared.ids}
+    for column, read in (("parameters", parameters), ("megabytes", megabytes), ("milliseconds", milliseconds)):
+        table[column] = [read(model) if (model := cards.get(name)) else None for name in table["name"]]
     st.dataframe(
-        wide,
+        table,
         hide_index=True,
         key="leaderboard_table",
         column_config={
-            "kind": st.column_config.TextColumn("From", width="small", help="Measured here, or a published figure."),
-            "model": st.column_config.TextColumn("Model", pinned=True),
+            "name": st.column_config.TextColumn("Model", pinned=True),
+            "origin": st.column_config.TextColumn("From", help="Measured here, or a published figure."),
             **{name: st.column_config.TextColumn(one.name, help=one.meaning) for name, one in MEASURES.items()},
             "images": st.column_config.NumberColumn("Images", format="localized"),
             "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
@@ -177,54 +172,32 @@ def show_leaderboard(shared: Shared, drawn: Draws, known: dict[str, Predictions]
         alt="Every score of every model with its 95% interval",
     )
     st.caption(
-        "Value (95% interval). Intervals are from 2,000 bootstrap resamples of whole lesions or patients. "
-        "Sensitivity and specificity are for a threshold of one half. Press a column's head to sort."
+        f"Value (95% interval), from {comparison.RESAMPLES:,} bootstrap resamples of whole lesions or patients. "
+        "Sensitivity and specificity are for a threshold of one half. Press a column's head to sort by it."
     )
-    available = [name for name in MEASURES if name in drawn.by_model[shared.ids[0]]]
     score = st.selectbox(
-        "Show", available, format_func=lambda name: MEASURES[name].name, key="measure", bind="query-params"
+        "Show",
+        list(comparison.scores(shared.labels)),
+        format_func=lambda name: MEASURES[name].name,
+        key="measure",
+        bind="query-params",
     )
-    part = both[both["score"] == score].sort_values("value", ascending=not MEASURES[score].higher)
-    frame = pd.DataFrame(
-        {
-            "row": part["model"].map(name_of),
-            "series": [
-                name_of(m) if k == "here" else "published" for m, k in zip(part["model"], part["kind"], strict=True)
-            ],
-            "value": part["value"],
-            "low": part["low"],
-            "high": part["high"],
-            "note": part["text"],
-        }
-    )
-    frame.loc[frame["series"] == "published", "row"] += " (published)"
-    panel.show(
-        compare_charts.forest(frame, MEASURES[score].name, [name_of(name) for name in shared.ids], one_each=True),
-        both.drop(columns="text"),
-        "leaderboard",
-        f"{MEASURES[score].name} with 95% intervals: "
-        + "; ".join(f"{row} {note}" for row, note in zip(frame["row"], frame["note"], strict=True)),
-    )
-    if len(theirs):
+    show(compare_views.leaderboard(board, score, names), "leaderboard")
+    if len(published):
         with st.expander("Where the published figures are from", icon=":material/menu_book:", key="published_source"):
-            for protocol, rows in theirs.groupby("protocol", sort=False):
+            for protocol, rows in published.groupby("protocol", sort=False):
                 st.markdown(f"{', '.join(dict.fromkeys(rows['model']))}: {plain(str(protocol))}")
 
 
-def _card(model: Model | None, read: Callable[[Model], Any]) -> Any:
-    return read(model) if model else None
-
-
-def _parameters(model: Model) -> int:
+def parameters(model: Model) -> int:
     return int(model.card["architecture"]["parameters"])
 
 
-def _megabytes(model: Model) -> float | None:
-    size = model.card["files"].get("model.tflite", {}).get("size")
-    return size / 1e6 if size else None
+def megabytes(model: Model) -> float | None:
+    return model.card["files"]["model.tflite"]["size"] / 1e6 if model.runnable else None
 
 
-def _milliseconds(model: Model) -> str | None:
+def milliseconds(model: Model) -> str | None:
     try:
         median, least, most = runtime.milliseconds(model)
     except ModelError:
@@ -233,64 +206,35 @@ def _milliseconds(model: Model) -> str | None:
     return f"{median:6.1f} ({least:.1f} to {most:.1f})"
 
 
-def choose_pair(shared: Shared) -> list[str]:
+def choose_pair(shared: Shared, names: Names) -> list[str]:
     """The two models that are looked at closely; the only one, where there is one."""
     if len(shared.ids) == 1:
         return shared.ids
     left, right = st.columns(2, gap="medium")
-    first = left.selectbox("Model A", shared.ids, format_func=name_of, key="a", bind="query-params")
+    first = left.selectbox("Model A", shared.ids, format_func=names.__getitem__, key="a", bind="query-params")
     others = [name for name in shared.ids if name != first]
-    second = right.selectbox("Model B", others, format_func=name_of, key="b", bind="query-params")
+    second = right.selectbox("Model B", others, format_func=names.__getitem__, key="b", bind="query-params")
     return [first, second]
 
 
-def show_paired(shared: Shared, weights: np.ndarray, drawn: Draws, pair: list[str]) -> None:
+def show_paired(shared: Shared, weights: np.ndarray, drawn: Draws, pair: list[str], names: Names) -> None:
     first, second = pair
-    names = {name: f"**{name_of(name)}**" for name in shared.ids}
-    st.markdown(comparison.sentence(shared, weights, first, second, names))
-    table = comparison.paired(shared, drawn, first, second)
-    table["name"] = [MEASURES[name].name for name in table["score"]]
-    table["words"] = [
-        {"first better": "A better", "second better": "B better"}.get(verdict, verdict) for verdict in table["verdict"]
-    ]
-    notes = [
-        f"{signed(Interval(row['difference'], row['low'], row['high']))} · {row['words']}"
-        for _, row in table.iterrows()
-    ]
-    frame = table.rename(columns={"name": "row", "difference": "value"}).assign(series="A minus B", note=notes)
-    panel.show(
-        compare_charts.forest(frame, "A minus B, with 95% interval", ["A minus B"], zero=True),
-        table.drop(columns=["name", "words"]),
-        "paired",
-        f"Differences, {name_of(first)} minus {name_of(second)}: "
-        + "; ".join(f"{row['row']} {row['note']}" for _, row in frame.iterrows()),
-    )
+    bold = {name: f"**{words}**" for name, words in names.items()}
+    st.markdown(comparison.sentence(shared, weights, first, second, bold))
+    show(compare_views.paired(shared, drawn, first, second, names), "paired")
     tests = remembered(shared, "tests", lambda: comparison.pairwise(shared))
-    several = len(shared.ids) > 2
-    shown = pd.DataFrame(
-        {
-            "Pair": [f"{name_of(a)} and {name_of(b)}" for a, b in zip(tests["first"], tests["second"], strict=True)],
-            "Only the first right": tests["only_first"],
-            "Only the second right": tests["only_second"],
-            "McNemar p": tests["mcnemar_p"].map(p_value),
-            **({"McNemar p, Holm": tests["mcnemar_p_holm"].map(p_value)} if several else {}),
-            "ROC AUC, malignant, difference": [
-                signed(Interval(row["auc_difference"], row["auc_low"], row["auc_high"])) for _, row in tests.iterrows()
-            ],
-            "DeLong p": tests["delong_p"].map(p_value),
-            **({"DeLong p, Holm": tests["delong_p_holm"].map(p_value)} if several else {}),
-        }
+    st.dataframe(
+        compare_views.tests(tests, names), hide_index=True, key="tests_table", alt="Tests of each pair of models"
     )
-    st.dataframe(shown, hide_index=True, key="tests_table", alt="Tests of each pair of models")
     st.caption(
         "McNemar's test is exact and asks whether both are right equally often; DeLong's, whether both rank equally "
         "well. Both take images as independent; where a lesion has several images, rather trust the intervals above."
-        + (f" Holm's correction is for all {len(tests):,} pairs." if several else "")
+        + (f" Holm's correction is for all {len(tests):,} pairs." if len(tests) > 1 else "")
     )
 
 
 @st.fragment
-def show_operating_point(shared: Shared, pair: list[str]) -> None:
+def show_operating_point(shared: Shared, pair: list[str], names: Names) -> None:
     """The threshold and all that it moves. A fragment, so that moving it redraws no more than this."""
     weights = weights_of(shared)
     st.markdown(
@@ -307,86 +251,80 @@ def show_operating_point(shared: Shared, pair: list[str]) -> None:
         key="by",
         bind="query-params",
     )
+    threshold, wanted = THRESHOLD, SENSITIVITY
     if by == "sensitivity":
         wanted = middle.slider(
-            "Sensitivity, at least", 50, 100, 95, format="%d%%", key="sensitivity", bind="query-params"
+            "Sensitivity, at least", 50, 100, wanted, format="%d%%", key="sensitivity", bind="query-params"
         )
-        thresholds = {name: operating.threshold_for(shared, name, wanted / 100) for name in shared.ids}
     else:
-        chosen = middle.slider("Threshold", 1, 99, 50, format="%d%%", key="threshold", bind="query-params")
-        thresholds = dict.fromkeys(shared.ids, chosen / 100)
-    prevalence = (
-        right.slider(
-            "Malignant among the people examined",
-            0.5,
-            50.0,
-            5.0,
-            0.5,
-            format="%.1f%%",
-            key="prevalence",
-            bind="query-params",
-            help="Predictive values and the counts per 1,000 depend on it. Among these test images it is "
-            f"{shared.malignant.mean():.0%}, which is far from a screening clinic's.",
-        )
-        / 100
+        threshold = middle.slider("Threshold", 1, 99, threshold, format="%d%%", key="threshold", bind="query-params")
+    share = right.slider(
+        "Malignant among the people examined",
+        0.5,
+        50.0,
+        PREVALENCE,
+        0.5,
+        format="%.1f%%",
+        key="prevalence",
+        bind="query-params",
+        help="Predictive values and the counts per 1,000 depend on it. Among these test images it is "
+        f"{shared.malignant.mean():.0%}, which is far from a screening clinic's.",
     )
+    thresholds = thresholds_of(shared, by, threshold, wanted)
     points = {
-        name: operating.operating_point(shared, weights, name, thresholds[name], prevalence) for name in shared.ids
+        name: operating.operating_point(shared, weights, name, thresholds[name], share / 100) for name in shared.ids
     }
     for name in pair:
-        show_point(name, points[name])
-    table = pd.DataFrame({name_of(name): _point_row(point) for name, point in points.items()}).T.reset_index(
-        names="model"
+        show_point(names[name], points[name])
+    st.dataframe(
+        compare_views.points(points, names), hide_index=True, key="points_table", alt="Every model's operating point"
     )
-    st.dataframe(table, hide_index=True, key="points_table", alt="The operating point of every model")
     if by == "sensitivity":
         st.caption("Each threshold was chosen on these same images, which flatters it a little.")
-
-    st.space("small")
-    code = st.selectbox(
+    for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
+        with column:
+            st.markdown(f"**{names[name]}**")
+            show(compare_views.called(points[name], names[name]), f"called_{name}")
+    chosen = st.selectbox(
         "Curves of",
         ["", *(shared.labels.codes if shared.question == CLASSES else [])],
         format_func=lambda code: shared.labels[code].name if code else "The malignant classes together",
         key="curves_of",
         bind="query-params",
     )
-    show_curves(shared, weights, thresholds, code or None)
-    columns = st.columns(len(pair), gap="medium")
-    for column, name in zip(columns, pair, strict=True):
-        with column:
-            point = points[name]
-            counts = pd.DataFrame(
-                {
-                    "label": ["malignant", "malignant", "benign", "benign"],
-                    "named": ["malignant", "benign"] * 2,
-                    "images": [
-                        point.true_positives,
-                        point.false_negatives,
-                        point.false_positives,
-                        point.true_negatives,
-                    ],
-                }
-            )
-            counts["share"] = counts["images"] / counts.groupby("label")["images"].transform("sum")
-            st.markdown(f"**{name_of(name)}**")
-            panel.show(
-                compare_charts.confusion(counts),
-                counts,
-                f"called_{name}",
-                f"At threshold {point.threshold:.2f}, {name_of(name)} finds {point.true_positives:,} and misses "
-                f"{point.false_negatives:,} malignant images; it clears {point.true_negatives:,} and calls "
-                f"{point.false_positives:,} of the others.",
-            )
+    code = chosen or None
+    with st.grid(2, min_column_width=320, gap="medium"):
+        for kind, (title, _, _) in CURVES.items():
+            curves = remembered(shared, f"{kind} {chosen}", partial(all_curves, shared, weights, kind, code))
+            with st.container():
+                st.markdown(f"**{title}**")
+                show(compare_views.curve(shared, curves, kind, code, thresholds, names), f"curve_{kind}")
+    st.caption(
+        "Bands are pointwise 95% intervals. Large marks are the operating point. Net benefit counts a needless "
+        "referral as t / (1 - t) of a cancer found, at the share of malignant lesions among these images. Risk and "
+        "coverage has no threshold on malignancy, and no mark."
+    )
+
+
+def all_curves(shared: Shared, weights: np.ndarray, kind: str, code: str | None) -> dict[str, pd.DataFrame]:
+    return {name: operating.curve(shared, weights, name, kind, code) for name in shared.ids}
+
+
+def thresholds_of(shared: Shared, by: str | None, threshold: int, sensitivity: int) -> dict[str, float]:
+    """Each model's threshold: the same for all, or its own for at least that sensitivity. Both in percent."""
+    if by == "sensitivity":
+        return {name: operating.threshold_for(shared, name, sensitivity / 100) for name in shared.ids}
+    return dict.fromkeys(shared.ids, threshold / 100)
 
 
 def show_point(name: str, point: OperatingPoint) -> None:
-    st.markdown(f"**{name_of(name)}**, threshold {point.threshold:.3f}")
+    st.markdown(f"**{name}**, threshold {point.threshold:.3f}")
     with st.grid(4, min_column_width=150):
         for label, found, form, meaning in (
             ("Sensitivity", point.sensitivity, ".1%", "The share of malignant images that are called malignant."),
             ("Specificity", point.specificity, ".1%", "The share of the other images that are not."),
-            ("Missed per 1,000 people", point.missed, ".1f", "People with a malignant lesion that is not called."),
-            ("Needless per 1,000 people", point.needless, ".0f", "People without one who are referred all the same."),
+            ("Missed per 1,000", point.missed, ".1f", "People with a malignant lesion that is not called."),
+            ("Needless per 1,000", point.needless, ".0f", "People without one who are referred all the same."),
         ):
             st.metric(
                 label,
@@ -399,154 +337,39 @@ def show_point(name: str, point: OperatingPoint) -> None:
             )
 
 
-def _point_row(point: OperatingPoint) -> dict[str, str]:
-    return {
-        "threshold": f"{point.threshold:.3f}",
-        "sensitivity": words(point.sensitivity),
-        "specificity": words(point.specificity),
-        "positive predictive value": words(point.positive_predictive_value),
-        "negative predictive value": words(point.negative_predictive_value),
-        "missed per 1,000": words(point.missed, ".1f"),
-        "needless per 1,000": words(point.needless, ".0f"),
-        "net benefit on these images": f"{point.net_benefit:+.3f}",
-    }
-
-
-CURVES = {
-    "roc": ("ROC", "1 - specificity", "Sensitivity"),
-    "precision": ("Precision and recall", "Recall (sensitivity)", "Precision"),
-    "benefit": ("Net benefit", "Threshold", "Net benefit"),
-    "risk": ("Risk and coverage", "Share of images answered, surest first", "Share of those named wrongly"),
-}
-
-
-def curves_of(shared: Shared, weights: np.ndarray, kind: str, code: str | None) -> dict[str, pd.DataFrame]:
-    return remembered(
-        shared,
-        f"{kind} {code}",
-        lambda: {name_of(name): operating.curve(shared, weights, name, kind, code) for name in shared.ids},
-    )
-
-
-def show_curves(shared: Shared, weights: np.ndarray, thresholds: dict[str, float], code: str | None) -> None:
-    """ROC, precision-recall, net benefit and risk-coverage, with the operating point marked where there is one."""
-    marks: dict[str, dict[str, tuple[float, float]]] = {kind: {} for kind in CURVES}
-    for name in shared.ids:
-        positive, chance = operating.side(shared, name, code)
-        threshold = thresholds[name]
-        called = chance >= threshold
-        found, alarmed = (called & positive).sum(), (called & ~positive).sum()
-        marks["roc"][name_of(name)] = (alarmed / (~positive).sum(), found / positive.sum())
-        if called.any():
-            marks["precision"][name_of(name)] = (found / positive.sum(), found / called.sum())
-        if threshold < 1:
-            benefit = (found - alarmed * threshold / (1 - threshold)) / len(positive)
-            marks["benefit"][name_of(name)] = (threshold, benefit)
-    with st.grid(2, min_column_width=320, gap="medium"):
-        for kind, (title, x, y) in CURVES.items():
-            curves = curves_of(shared, weights, kind, code)
-            references: dict[str, pd.DataFrame] = {}
-            y_range: tuple[float, float] | None = (0, 1)
-            if kind == "roc":
-                references = compare_charts.diagonal()
-            elif kind == "benefit":
-                share = float(operating.side(shared, shared.ids[0], code)[0].mean())
-                at = np.arange(1, 100) / 100
-                references = {
-                    "Refer everybody": pd.DataFrame({"x": at, "y": share - (1 - share) * at / (1 - at)}),
-                    "Refer nobody": pd.DataFrame({"x": [0, 1], "y": [0, 0]}),
-                }
-                y_range = (-0.15 * share, share * 1.05)
-            elif kind == "risk":
-                y_range = (0, max(0.05, 1.1 * max(curve["high"].max() for curve in curves.values())))
-            with st.container():
-                st.markdown(f"**{title}**")
-                panel.show(
-                    compare_charts.lines(
-                        curves, x, y, marks[kind], references, y_range=y_range, percent=kind != "benefit"
-                    ),
-                    pd.concat([frame.assign(model=name) for name, frame in curves.items()], ignore_index=True),
-                    f"curve_{kind}",
-                    f"{title}: {y} over {x} for {', '.join(curves)}, with 95% bands",
-                )
-    st.caption(
-        "Bands are pointwise 95% intervals. Large marks are the operating point. Net benefit counts a needless "
-        "referral as t / (1 - t) of a cancer found, at the share of malignant lesions among these images."
-    )
-
-
-def show_reliability(shared: Shared, weights: np.ndarray, known: dict[str, Predictions], pair: list[str]) -> None:
+def show_calibration(
+    shared: Shared, weights: np.ndarray, known: dict[str, Predictions], pair: list[str], names: Names
+) -> None:
     st.subheader("Calibration", anchor=False)
-    st.markdown("Of the images a model is 80% sure of, 80% should be right: dots on the dotted line.")
-    tables: dict[str, pd.DataFrame] = {}
-    errors = []
-    for name in pair:
-        after = shared.probabilities[name]
-        model = known[name].model
-        versions = {name_of(name): after}
-        # with cross-validation each part has a temperature of its own, which the card does not give
-        if shared.question == CLASSES and model and "validation" in model.card["training"]["images"]:
-            versions[f"{name_of(name)}, before temperature"] = operating.raw(after, model.temperature)
-        for title, rows in versions.items():
-            tables[title] = remembered(
-                shared, f"reliability {title}", lambda rows=rows: operating.reliability(shared, weights, rows)
-            )  # type: ignore[misc]
-            error = remembered(
-                shared, f"ece {title}", lambda rows=rows: comparison.calibration_error(shared, weights, rows)
-            )  # type: ignore[misc]
-            errors.append(f"{title}: ECE {words(error)}")
-    panel.show(
-        compare_charts.reliability(tables),
-        pd.concat([table.assign(model=name) for name, table in tables.items()], ignore_index=True),
-        "reliability",
-        "Share right over confidence. " + "; ".join(errors),
+    st.markdown("Of the images a model is 80% sure of, 80% should be right: on the dotted line.")
+    chart = remembered(
+        shared, f"calibration {pair}", lambda: compare_report.calibration(shared, weights, known, pair, names)
     )
-    st.caption(". ".join(errors) + ".")
+    show(chart, "reliability")
+    st.caption(chart.words)
 
 
-def show_confusion(shared: Shared, weights: np.ndarray, pair: list[str]) -> None:
+def show_classes(shared: Shared, weights: np.ndarray, pair: list[str], names: Names) -> None:
     st.subheader("Which class is taken for which", anchor=False)
-    columns = st.columns(len(pair), gap="medium")
-    for column, name in zip(columns, pair, strict=True):
-        with column:
-            st.markdown(f"**{name_of(name)}**")
-            table = breakdown.confusion(shared, name)
-            panel.show(
-                compare_charts.confusion(table),
-                table,
-                f"confusion_{name}",
-                f"Confusion matrix of {name_of(name)}: counts, and shares of each label's images",
-            )
     wrong = remembered(shared, "wrong", lambda: breakdown.wrong_by_class(shared, weights))
-    st.markdown("**Named wrongly, by class**")
-    columns = st.columns(len(pair), gap="medium")
-    for column, name in zip(columns, pair, strict=True):
-        part = wrong[wrong["model"] == name]
-        part = part.assign(
-            name=[shared.labels[code].name for code in part["label"]],
-            note=[f"{words(interval_of(row), '.0%')}, n = {row['images']:,}" for _, row in part.iterrows()],
-        )
+    for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
         with column:
-            st.caption(name_of(name))
-            panel.show(
-                compare_charts.class_bars(part),
-                part.drop(columns="note"),
-                f"wrong_{name}",
-                f"{name_of(name)} names wrongly: "
-                + "; ".join(f"{a} {b}" for a, b in zip(part["name"], part["note"], strict=True)),
-            )
+            st.markdown(f"**{names[name]}**")
+            show(compare_views.confusion(shared, name, names), f"confusion_{name}")
+            st.markdown("Named wrongly, by class")
+            show(compare_views.wrong(shared, wrong, name, names), f"wrong_{name}")
 
 
 @st.fragment
-def show_subgroups(shared: Shared, pair: list[str]) -> None:
-    names = breakdown.subgroup_names(shared)
+def show_subgroups(shared: Shared, pair: list[str], names: Names) -> None:
+    facts = breakdown.subgroup_names(shared)
     st.subheader("Subgroups", anchor=False)
-    if not names:
+    if not facts:
         st.markdown("Nothing is recorded about the people or lesions of these images.")
         return
     weights = weights_of(shared)
     left, right = st.columns(2, gap="medium")
-    fact = left.selectbox("By", names, format_func=breakdown.SUBGROUPS.__getitem__, key="by_fact", bind="query-params")
+    fact = left.selectbox("By", facts, format_func=breakdown.SUBGROUPS.__getitem__, key="by_fact", bind="query-params")
     score = right.selectbox(
         "Score",
         list(comparison.scores(shared.labels)),
@@ -554,47 +377,124 @@ def show_subgroups(shared: Shared, pair: list[str]) -> None:
         key="subgroup_score",
         bind="query-params",
     )
-    table = remembered(shared, f"subgroups {fact} {score}", lambda: breakdown.subgroups(shared, weights, fact, score))
-    table = table[table["model"].isin(pair)]
-    frame = pd.DataFrame(
-        {
-            "row": [
-                f"{row['subgroup']} (n = {row['images']:,}, {row['malignant']:,} malignant)"
-                for _, row in table.iterrows()
-            ],
-            "series": table["model"].map(name_of),
-            "value": table["value"],
-            "low": table["low"],
-            "high": table["high"],
-            "note": [
-                "too few to say" if np.isnan(row["value"]) else words(interval_of(row), ".2f")
-                for _, row in table.iterrows()
-            ],
-        }
+    table = remembered(
+        shared, f"subgroups {fact} {score} {pair}", lambda: breakdown.subgroups(shared, weights, fact, score, pair)
     )
-    if gap := breakdown.largest_gap(table, MEASURES[score].higher):
-        verdict = "their intervals overlap" if gap.overlap else "their intervals do not overlap"
-        st.markdown(
-            f"The largest gap: **{name_of(gap.model)}** does better for “{plain(gap.best)}” than for "
-            f"“{plain(gap.worst)}”, by {gap.difference:.2f}; {verdict}."
-        )
-    else:
-        st.markdown("Too few images to compare subgroups.")
-    panel.show(
-        compare_charts.forest(frame, MEASURES[score].name, [name_of(name) for name in shared.ids]),
-        table,
-        "subgroups",
-        f"{MEASURES[score].name} by {breakdown.SUBGROUPS[fact].lower()}: "
-        + "; ".join(f"{row['row']}, {row['series']}: {row['note']}" for _, row in frame.iterrows()),
-    )
+    st.markdown(plain(compare_views.gap_words(table, score, names)))
+    show(compare_views.subgroups(table, fact, score, names), "subgroups")
     st.caption(
         f"Too few to say: fewer than {breakdown.FEW_IMAGES} images, or {breakdown.FEW_ON_A_SIDE} of a side that the "
         "score needs. Subgroups differ in their mix of diagnoses too, and with many of them some gap is always large."
     )
 
 
-def weights_of(shared: Shared) -> np.ndarray:
-    return remembered(shared, "weights", shared.weights)
+@st.fragment
+def show_errors(shared: Shared, pair: list[str], names: Names) -> None:
+    st.subheader("Errors", anchor=False)
+    lists = {name: f"Surest mistakes of {names[name]}" for name in pair}
+    if len(pair) == 2:
+        lists = {"both": "Only one of the two is right", **lists}
+    left, right = st.columns(2, gap="medium")
+    which = left.selectbox("Images", list(lists), format_func=lists.__getitem__, key="errors", bind="query-params")
+    code = right.selectbox(
+        "Labelled",
+        ["", *shared.labels.codes],
+        format_func=lambda code: shared.labels[code].name if code else "Any class",
+        key="errors_label",
+        bind="query-params",
+    )
+    if which == "both":
+        first, second = pair
+        table = breakdown.disagreements(shared, first, second)
+        table["right"] = table["right"].map(names)
+    else:
+        table = breakdown.mistakes(shared, which)
+    if code:
+        table = table[table["label"] == code]
+    st.caption(f"{len(table):,} of {len(shared.images):,} images; the surest mistake first.")
+    datasets = dict(zip(shared.images, shared.facts["dataset"], strict=True))
+    with st.grid(4, min_column_width=150, gap="small"):
+        for _, row in table.head(SHOWN_ERRORS).iterrows():
+            with st.container(border=True, height="stretch"):
+                show_error(row, datasets[row["image"]])
+    with st.expander("Table and download", icon=":material/table_chart:", key="errors_table"):
+        st.dataframe(table, hide_index=True, alt="The images that were named wrongly")
+        st.download_button(
+            "Download as CSV",
+            table.to_csv(index=False),
+            "errors.csv",
+            "text/csv",
+            key="errors_csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+
+
+def show_error(row: pd.Series, dataset: str) -> None:
+    """One image: a thumbnail where the data set is on disk, what it was taken for, and the ways to look closer."""
+    image = str(row["image"])
+    file = predictions.image_file(dataset, image)
+    if file:
+        st.image(thumbnail(str(file)), width="stretch", alt=f"{image}, labelled {row['label']}")
+    named = f"taken for {row['named']}" if "named" in row else f"A: {row['first']}, B: {row['second']}"
+    st.markdown(f"**{plain(image)}**  \n{row['label']} · {named}")
+    st.caption(f"The mistake's probability: {row['confidence']:.0%}")
+    if file or image.startswith("ISIC_"):
+        with st.container(horizontal=True, gap="small"):
+            for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
+                if ui.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
+                    caption = f"{image} of {DATASETS.get(dataset, dataset)}, labelled {row['label']}"
+                    photos.hand_over(image, file.read_bytes() if file else None, caption)
+                    st.switch_page(ui.path(page))
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def thumbnail(file: str) -> np.ndarray:
+    return imaging.load(Path(file), 200)
+
+
+def show_training(known: dict[str, Predictions], pair: list[str], names: Names) -> None:
+    trained = {name: model for name in pair if (model := known[name].model)}
+    if not trained:
+        return
+    st.subheader("Training", anchor=False)
+    for column, (name, model) in zip(st.columns(len(trained), gap="medium"), trained.items(), strict=True):
+        with column:
+            st.markdown(f"**{names[name]}**")
+            try:
+                show(compare_views.training(breakdown.history(model), names[name]), f"training_{name}")
+            except DataError as error:
+                st.warning(str(error))
+
+
+def show_protocols(known: dict[str, Predictions]) -> None:
+    """Networks that were scored under more than one protocol, wherever they were tested."""
+    several = {name: model for name, one in known.items() if (model := one.model) and model.card.get("other_tests")}
+    if not several:
+        return
+    st.subheader("The protocol matters", anchor=False)
+    st.markdown("The same kind of network, scored honestly and as many tutorials do it. Only the honest figure counts.")
+    for name, model in several.items():
+        table = breakdown.protocols(model)
+        st.markdown(f"**{name}**")
+        for test, rows in table.groupby("test", sort=False):
+            st.markdown(f"- *{plain(str(test))}*, {rows['images'].iloc[0]:,} images: {plain(rows['protocol'].iloc[0])}")
+        show(compare_views.protocols(table, name), f"protocols_{name}")
+
+
+def write_report(
+    shared: Shared, drawn: Draws, known: dict[str, Predictions], published: pd.DataFrame, pair: list[str], names: Names
+) -> str:
+    """The comparison as one HTML file, at the operating point that the address holds."""
+    state = st.session_state
+    thresholds = thresholds_of(
+        shared, state.get("by"), state.get("threshold", THRESHOLD), state.get("sensitivity", SENSITIVITY)
+    )
+    prevalence = state.get("prevalence", PREVALENCE) / 100
+    parts = compare_report.sections(
+        shared, weights_of(shared), drawn, known, published, pair, thresholds, prevalence, names
+    )
+    return report.render("Skin-lesion classifiers compared", parts, compare_report.CAUTION)
 
 
 with ui.page("Compare"):
@@ -620,29 +520,49 @@ with ui.page("Compare"):
         st.stop()
     try:
         shared = comparison.share(chosen, question, dataset)
-    except SkinappError as error:
+    except DataError as error:
         st.error(str(error))
         st.stop()
     malignant = int(shared.malignant.sum())
     controls.markdown(
         f":material/photo_library: **{len(shared.images):,} images** of {len(np.unique(shared.groups)):,} lesions or "
-        f"patients that {'all ' + str(len(chosen)) + ' models have' if len(chosen) > 1 else 'the model has'} answered; "
+        f"patients, answered by {'all ' + str(len(chosen)) + ' models' if len(chosen) > 1 else 'the model'}; "
         f"{malignant:,} of them malignant ({malignant / len(shared.images):.0%})."
     )
     with st.spinner("Resampling lesions"):
         weights = weights_of(shared)
-        drawn = remembered(shared, "draws", lambda: comparison.draw(shared, weights))
-    show_leaderboard(shared, drawn, known, dataset)
+        drawn = remembered(shared, "draws", partial(comparison.draw, shared, weights))
+    names = {name: NAMES.get(name, name) for name in shared.ids}
+    published = comparison.published(question, dataset)
+    show_leaderboard(shared, drawn, known, published, names)
     st.space("medium")
     st.subheader("Two models, image by image" if len(chosen) > 1 else "One model", anchor=False)
-    pair = choose_pair(shared)
+    pair = choose_pair(shared, names)
     if len(pair) == 2:
-        show_paired(shared, weights, drawn, pair)
+        show_paired(shared, weights, drawn, pair, names)
     st.space("medium")
     st.subheader("What an operating point costs", anchor=False)
-    show_operating_point(shared, pair)
+    show_operating_point(shared, pair, names)
     st.space("medium")
-    show_reliability(shared, weights, known, pair)
+    show_calibration(shared, weights, known, pair, names)
     if question == CLASSES:
-        show_confusion(shared, weights, pair)
-    show_subgroups(shared, pair)
+        st.space("medium")
+        show_classes(shared, weights, pair, names)
+    st.space("medium")
+    show_subgroups(shared, pair, names)
+    st.space("medium")
+    show_errors(shared, pair, names)
+    st.space("medium")
+    show_training(known, pair, names)
+    show_protocols(known)
+    st.space("medium")
+    st.download_button(
+        "Download the whole comparison",
+        partial(write_report, shared, drawn, known, published, pair, names),
+        "comparison.html",
+        "text/html",
+        key="report",
+        icon=":material/download:",
+        on_click="ignore",
+        help="One HTML file with every figure and table, which opens anywhere and prints well.",
+    )

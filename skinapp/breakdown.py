@@ -80,8 +80,8 @@ def _values(shared: Shared, name: str) -> pd.Series:
     return column.where(column.notna() & ~column.isin(["", "unknown"])).astype(object)
 
 
-def subgroups(shared: Shared, weights: np.ndarray, name: str, score: str) -> pd.DataFrame:
-    """A score in each subgroup of a fact: model, subgroup, images, malignant, value, low, high.
+def subgroups(shared: Shared, weights: np.ndarray, name: str, score: str, models: list[str]) -> pd.DataFrame:
+    """A score of some models in each subgroup of a fact: model, subgroup, images, malignant, value, low, high.
 
     Value and interval are NaN where a subgroup is too small to say (FEW_IMAGES, FEW_ON_A_SIDE).
     """
@@ -95,12 +95,12 @@ def subgroups(shared: Shared, weights: np.ndarray, name: str, score: str) -> pd.
         needed = {"sensitivity_malignancy": malignant, "specificity_malignancy": int(chosen.sum()) - malignant}
         least = min(malignant, int(chosen.sum()) - malignant) if two_sided else needed.get(score, int(chosen.sum()))
         enough = chosen.sum() >= FEW_IMAGES and least >= FEW_ON_A_SIDE
-        for model_id, probabilities in shared.probabilities.items():
+        for model_id in models:
             found = Interval(np.nan, np.nan, np.nan)
             if enough:
                 drawn = np.asfortranarray(weights[:, chosen])
                 drawn = drawn[drawn.sum(axis=1) > 0]
-                truth, part = shared.truth[chosen], probabilities[chosen]
+                truth, part = shared.truth[chosen], shared.probabilities[model_id][chosen]
                 found = metrics.interval(metrics.draws({score: function}, truth, part, drawn)[score])
             rows.append(
                 {"model": model_id, "subgroup": value, "images": int(chosen.sum()), "malignant": malignant}

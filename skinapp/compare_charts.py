@@ -91,7 +91,7 @@ def forest(
             showarrow=False,
             font={"size": 12, "color": INK},
         )
-    _lay_out(figure, int(height * ROW) + (80 if single else 110), axis, None)
+    _lay_out(figure, int(height * ROW) + (106 if single else 136), axis, None)
     if zero:
         figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
     low, high = (
@@ -302,7 +302,6 @@ def training(table: pd.DataFrame) -> go.Figure:
             font={"size": 12, "color": INK},
         )
     _lay_out(figure, 460, None, None)
-    figure.update_layout(margin={"t": 24})
     figure.update_xaxes(title_text="Epoch", row=2, col=1)
     figure.update_yaxes(title_text="Loss", row=1, col=1)
     figure.update_yaxes(title_text="Accuracy", tickformat=".0%", row=2, col=1)
@@ -392,12 +391,15 @@ def _pale(tone: str) -> str:
 def _lay_out(figure: go.Figure, height: int, x: str | None, y: str | None) -> None:
     figure.update_layout(
         height=height,
-        margin={"l": 8, "r": 8, "t": 8, "b": 8},
+        # room above, so that the button that saves the figure covers none of it
+        margin={"l": 8, "r": 8, "t": 34, "b": 8},
         legend={"orientation": "h", "yanchor": "top", "y": -0.18, "x": 0, "title": None},
         plot_bgcolor=CLEAR,
         paper_bgcolor=CLEAR,
         font={"color": INK},
         bargap=0.15,
     )
-    figure.update_xaxes(title_text=x, fixedrange=True, automargin=True, zeroline=False)
-    figure.update_yaxes(title_text=y, fixedrange=True, automargin=True, zeroline=False)
+    both = {"fixedrange": True, "automargin": True, "zeroline": False}
+    ink = {"tickfont": {"color": INK}, "title_font": {"color": INK}}
+    figure.update_xaxes(title_text=x, **both, **ink)
+    figure.update_yaxes(title_text=y, **both, **ink)

@@ -194,7 +194,7 @@ def draw(shared: Shared, weights: np.ndarray | None = None) -> Draws:
 
 def calibration_error(shared: Shared, weights: np.ndarray, probabilities: np.ndarray) -> Interval:
     """Expected calibration error of other probabilities [n, classes] of the shared images, as before a temperature."""
-    chosen = {"ece": metrics.expected_calibration_error}
+    chosen: dict[str, Score] = {"ece": metrics.expected_calibration_error}
     return metrics.interval(metrics.draws(chosen, shared.truth, probabilities, weights)["ece"])
 
 

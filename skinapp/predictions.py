@@ -165,6 +165,12 @@ def of_model(model: Model) -> Predictions:
     return predictions
 
 
+def own(content: bytes, own_id: str, title: str, others: list[Predictions]) -> Predictions:
+    """The bytes of a file from elsewhere, read and completed. DataError says in a sentence what cannot be used."""
+    found = complete(read(content, "The file", title), others)
+    return Predictions(own_id, title, found.labels, found.table, found.digest)
+
+
 def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     """`own` with the label, group and facts of the images that `others` have, its own label kept where it has one.
 
