@@ -327,3 +327,49 @@ def sentence(shared: Shared, weights: np.ndarray, first: str, second: str, names
     low, high = found.difference.low, found.difference.high
     zero = "includes" if low <= 0 <= high else "does not include"
     return f"{start}{middle}; the 95% interval of the difference, {low:+,.0f} to {high:+,.0f}, {zero} zero."
+
+
+def summary(shared: Shared) -> dict[str, Any]:
+    """Everything above as one object for JSON: question, images, groups, malignant, models and pairs. NaN is None."""
+    weights = shared.weights()
+    drawn = draw(shared, weights)
+    names = {name: name for name in shared.ids}
+    pairs = []
+    for _, row in pairwise(shared).iterrows():
+        first, second = row["first"], row["second"]
+        pairs.append(
+            {name: _plain(value) for name, value in row.items()}
+            | {
+                "sentence": sentence(shared, weights, first, second, names),
+                "differences": {
+                    line["score"]: {
+                        "value": _plain(line["difference"]),
+                        "low": _plain(line["low"]),
+                        "high": _plain(line["high"]),
+                        "verdict": line["verdict"],
+                    }
+                    for line in paired(shared, drawn, first, second).to_dict("records")
+                },
+            }
+        )
+    return {
+        "question": shared.question,
+        "images": len(shared.images),
+        "groups": len(np.unique(shared.groups)),
+        "malignant": int(shared.malignant.sum()),
+        "resamples": RESAMPLES,
+        "models": {
+            name: {
+                score: {key: _plain(value) for key, value in vars(drawn.interval(name, score)).items()}
+                for score in by_score
+            }
+            for name, by_score in drawn.by_model.items()
+        },
+        "pairs": pairs,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's own; None for NaN, which JSON lacks."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and np.isnan(plain) else plain
