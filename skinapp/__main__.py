@@ -160,9 +160,8 @@ def compare_models(options: argparse.Namespace) -> int:
     for name, found in summary["models"].items():
         print(name)
         for score, value in found.items():
-            print(
-                f"  {comparison.MEASURES[score].name:28} {value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
-            )
+            interval = f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+            print(f"  {comparison.MEASURES[score].name:28} {interval}")
     for pair in summary["pairs"]:
         print(f"\n{pair['first']} minus {pair['second']}")
         for score, value in pair["differences"].items():

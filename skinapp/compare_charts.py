@@ -135,7 +135,7 @@ def lines(
             x=np.r_[frame["x"], frame["x"][::-1]],
             y=np.r_[frame["high"], frame["low"][::-1]],
             fill="toself",
-            fillcolor=_pale(tone),
+            fillcolor=pale(tone),
             line={"width": 0},
             hoverinfo="skip",
             showlegend=False,
@@ -180,8 +180,11 @@ def diagonal() -> dict[str, pd.DataFrame]:
     return {"Chance": pd.DataFrame({"x": [0, 1], "y": [0, 1]})}
 
 
-def reliability(tables: dict[str, pd.DataFrame]) -> go.Figure:
-    """Reliability diagrams, one for each name: share right over confidence with intervals, and below it the counts."""
+def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before: set[str]) -> go.Figure:
+    """Reliability diagrams, one for each name: share right over confidence with intervals, and below it the counts.
+
+    `numbers` gives the models' places in the order of choice, for their colours; those in `before` are hollow.
+    """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06)
     figure.add_scatter(
         x=[0, 1],
@@ -193,16 +196,17 @@ def reliability(tables: dict[str, pd.DataFrame]) -> go.Figure:
         row=1,
         col=1,
     )
-    for number, (name, table) in enumerate(tables.items()):
-        tone = colour(number)
+    for name, table in tables.items():
+        number = numbers[name]
+        tone, marker = colour(number), MARKERS[number % len(MARKERS)]
         figure.add_scatter(
             x=table["confidence"],
             y=table["accuracy"],
             mode="lines+markers",
             name=name,
             legendgroup=name,
-            line={"color": tone, "width": 1.5, "dash": DASHES[number % len(DASHES)]},
-            marker={"size": 8, "symbol": MARKERS[number % len(MARKERS)]},
+            line={"color": tone, "width": 1.5, "dash": "dot" if name in before else "solid"},
+            marker={"size": 9, "symbol": f"{marker}-open" if name in before else marker, "color": tone},
             error_y={
                 "type": "data",
                 "symmetric": False,
@@ -222,7 +226,7 @@ def reliability(tables: dict[str, pd.DataFrame]) -> go.Figure:
             name=name,
             legendgroup=name,
             showlegend=False,
-            marker={"color": tone},
+            marker={"color": pale(tone) if name in before else tone, "line": {"color": tone, "width": 1}},
             hovertemplate="%{y:,} images<extra>" + name + "</extra>",
             row=2,
             col=1,
@@ -314,51 +318,6 @@ def words_for(series: str) -> str:
     return f"{name}, {'validation' if series.startswith('val_') else 'training'}"
 
 
-def layers(boxes: Sequence[tuple[str, str, str]]) -> go.Figure:
-    """A network from top to bottom: boxes of (name, what it does, shape of what it hands on), with arrows between."""
-    figure = go.Figure()
-    for number, (name, words, shape) in enumerate(boxes):
-        figure.add_shape(
-            type="rect",
-            x0=0.02,
-            x1=0.98,
-            y0=number - 0.34,
-            y1=number + 0.34,
-            line={"color": colour(0), "width": 1.2},
-            fillcolor=_pale(colour(0)),
-        )
-        lines_of_text = f"<b>{name}</b><br>{words}" if words else f"<b>{name}</b>"
-        figure.add_annotation(
-            x=0.05,
-            xanchor="left",
-            align="left",
-            y=number,
-            text=lines_of_text,
-            showarrow=False,
-            font={"color": INK, "size": 13},
-        )
-        figure.add_annotation(
-            x=0.95, xanchor="right", y=number - 0.17, text=shape, showarrow=False, font={"color": INK, "size": 12}
-        )
-        if number:
-            figure.add_annotation(
-                x=0.5,
-                y=number - 0.35,
-                ax=0.5,
-                ay=number - 0.65,
-                axref="x",
-                ayref="y",
-                arrowhead=2,
-                arrowcolor=GREY,
-                text="",
-            )
-    _lay_out(figure, 84 * len(boxes) + 10, None, None)
-    figure.update_layout(margin={"l": 0, "r": 0, "t": 4, "b": 4})
-    figure.update_xaxes(range=[0, 1], visible=False)
-    figure.update_yaxes(range=[len(boxes) - 0.55, -0.45], visible=False)
-    return figure
-
-
 def class_bars(table: pd.DataFrame) -> go.Figure:
     """The share of each class named wrongly, in the classes' colours: columns label, name, note, value, low, high."""
     figure = go.Figure(
@@ -383,7 +342,8 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def _pale(tone: str) -> str:
+def pale(tone: str) -> str:
+    """The colour #rrggbb, nearly transparent."""
     red, green, blue = (int(tone[place : place + 2], 16) for place in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.14)"
 

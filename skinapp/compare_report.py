@@ -107,17 +107,21 @@ def calibration(
     shared: Shared, weights: np.ndarray, known: dict[str, Predictions], pair: list[str], names: Names
 ) -> Chart:
     """Reliability of the pair, before the temperature too where one temperature was fitted on validation images."""
-    versions: dict[str, np.ndarray] = {}
+    after = {name: shared.probabilities[name] for name in pair}
+    before = {}
     for name in pair:
-        versions[names[name]] = shared.probabilities[name]
         model = known[name].model
         # with cross-validation every part has a temperature of its own, which the card does not give
         if shared.question == CLASSES and model and "validation" in model.card["training"]["images"]:
-            before = operating.raw(shared.probabilities[name], model.temperature)
-            versions[f"{names[name]}, before its temperature"] = before
+            before[name] = operating.raw(after[name], model.temperature)
+    errors = {names[name]: rows for name, rows in after.items()}
+    errors |= {compare_views.before_words(names[name]): rows for name, rows in before.items()}
     return compare_views.reliability(
-        {title: operating.reliability(shared, weights, rows) for title, rows in versions.items()},
-        {title: comparison.calibration_error(shared, weights, rows) for title, rows in versions.items()},
+        shared,
+        {name: operating.reliability(shared, weights, rows) for name, rows in after.items()},
+        {name: operating.reliability(shared, weights, rows) for name, rows in before.items()},
+        {title: comparison.calibration_error(shared, weights, rows) for title, rows in errors.items()},
+        names,
     )
 
 

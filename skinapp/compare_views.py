@@ -201,14 +201,30 @@ def curve(
     )
 
 
-def reliability(tables: dict[str, pd.DataFrame], errors: dict[str, Interval]) -> Chart:
-    """Reliability diagrams by name, with the calibration error of each."""
+def reliability(
+    shared: Shared,
+    tables: dict[str, pd.DataFrame],
+    raw: dict[str, pd.DataFrame],
+    errors: dict[str, Interval],
+    names: Names,
+) -> Chart:
+    """Reliability diagrams by model id, `raw` those before the temperature; `errors` by the names in the figure."""
+    titles = {name: names[name] for name in tables} | {f"{name} raw": before_words(names[name]) for name in raw}
+    both = tables | {f"{name} raw": table for name, table in raw.items()}
+    numbers = {title: shared.ids.index(name.removesuffix(" raw")) for name, title in titles.items()}
     return Chart(
-        compare_charts.reliability(tables),
-        pd.concat([table.assign(model=name) for name, table in tables.items()], ignore_index=True),
+        compare_charts.reliability(
+            {titles[name]: table for name, table in both.items()}, numbers, {before_words(names[name]) for name in raw}
+        ),
+        pd.concat([table.assign(model=titles[name]) for name, table in both.items()], ignore_index=True),
         "Share right over confidence. Calibration error (ECE): "
         + _listed(errors, [words(error) for error in errors.values()]),
     )
+
+
+def before_words(name: str) -> str:
+    """What a model is called before its temperature."""
+    return f"{name}, before its temperature"
 
 
 def confusion(shared: Shared, model_id: str, names: Names) -> Chart:
