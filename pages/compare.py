@@ -103,6 +103,11 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
         return own
 
 
+def choose_all() -> None:
+    """Other images or another question have other models: start with all of them."""
+    st.session_state.pop("models", None)
+
+
 def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str, str]:
     """The models to compare, the question and the data set, each in the page's address."""
     order = list(dict.fromkeys([*(model.id for model in registry.ranked() if model.id in known), *known]))
@@ -114,6 +119,7 @@ def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str
         format_func=lambda name: DATASETS.get(name, name),
         key="test",
         bind="query-params",
+        on_change=choose_all,
     )
     there = {name: known[name] for name in order if dataset in known[name].datasets}
     richest = next((model.labels for model in there.values() if len(model.labels.codes) > 2), None)
@@ -126,6 +132,7 @@ def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str
         required=True,
         key="question",
         bind="query-params",
+        on_change=choose_all,
         help="Models of different classes can be compared on the summed probability of what is malignant.",
     )
     if question == CLASSES:

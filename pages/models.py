@@ -15,10 +15,11 @@ def show_contract(model: Model) -> None:
     card = model.card
     size = model.input_size
     entry = card["input"]
+    low, high = entry["range"]
     rows = {
         "Task": "one of several diagnoses" if model.task == "diagnosis" else "malignant or not",
         "Made for": f"{model.modality} images",
-        "Input": f"{size} x {size} px, {entry['channels']}, {entry['dtype']}, {entry['range'][0]} to {entry['range'][1]}",
+        "Input": f"{size} x {size} px, {entry['channels']}, {entry['dtype']} from {low} to {high}",
         "How an image becomes it": entry["resize"],
         "Output": "; ".join(f"{name} {shape}" for name, shape in card["outputs"].items()),
         "Probabilities": f"softmax of logits / {model.temperature:g}",
@@ -33,9 +34,14 @@ def show_contract(model: Model) -> None:
         st.info("Only the figures of this model are here, not its weights; the card says how to train it.")
 
 
-def lowered(card: str) -> str:
-    """The card with every heading a level lower, as the page has its own title."""
-    return re.sub(r"^#", "##", card, flags=re.MULTILINE)
+def show_card(text: str) -> None:
+    """The card's Markdown: its headings a level lower, as the page has its own title; its tables within the screen."""
+    for part in re.split(r"((?:^\|.*\n?)+)", text, flags=re.MULTILINE):
+        if part.startswith("|"):
+            head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
+            st.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, alt=f"A table of {', '.join(head)}")
+        elif part.strip():
+            st.markdown(re.sub(r"^#", "##", part, flags=re.MULTILINE))
 
 
 with ui.page("Models"):
@@ -72,4 +78,4 @@ with ui.page("Models"):
         )
     st.space("medium")
     with st.container(border=True):
-        st.markdown(lowered((model.folder / "README.md").read_text()))
+        show_card((model.folder / "README.md").read_text())

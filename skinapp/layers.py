@@ -49,7 +49,7 @@ def stages(model: Model) -> list[Stage]:
 
 
 def _blocks(model: Model) -> list[Stage]:
-    """The stages of the backbone by the names that Keras's EfficientNets give their layers; empty without such names."""
+    """The stages of the backbone, by the names that Keras gives the layers of EfficientNets; empty for other names."""
     if "model.keras" not in model.card["files"]:
         return []
     try:

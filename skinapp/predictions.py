@@ -193,7 +193,7 @@ def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     if "label" not in table:
         theirs = known.loc[table.index]
         labels = [_label_for(own, *pair) for pair in zip(theirs["_set"], theirs["label"], strict=True)]
-        table = table.assign(label=pd.Series(labels, index=table.index, dtype=object))
+        table = table.assign(label=pd.Series(labels, index=table.index))
         if table["label"].isna().any():
             raise DataError(
                 f"{own.title} has no column 'label', and the models here know its images only as malignant or benign."
