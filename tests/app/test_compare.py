@@ -8,8 +8,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from skinapp import comparison, operating, predictions, registry, ui
-from skinapp.comparison import CLASSES, MALIGNANT
 from skinapp.compare_views import words
+from skinapp.comparison import CLASSES, MALIGNANT
 
 
 def opened(**query: str) -> AppTest:
