@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import pictures, startup
 from benchmarks.comparison import HEADER, Comparison, alternate
-from benchmarks.tasks import model
+from benchmarks.tasks import EVERY, RESAMPLES, model
 from benchmarks.worker import worker
 
 README = Path(__file__).with_name("README.md")
@@ -38,6 +38,14 @@ def scoring(folder: Path, count: int = 500) -> Iterator[Comparison]:
     yield Comparison(f"`score`, {count} JPEGs of {'x'.join(map(str, pictures.HAM10000_SIZE))}", "s", 3, *values)
 
 
+def statistics(folder: Path) -> Iterator[Comparison]:
+    with worker("plain_statistics") as plain, worker("statistics") as ours:
+        alternate(plain, ours, folder, repeats=1)  # warm up
+        seconds, values = alternate(plain, ours, folder, repeats=5)
+    whole = [EVERY * value for value in seconds]
+    yield Comparison(f"{RESAMPLES:,} resamples of six scores of eight models", "s", 30, whole, values)
+
+
 def start(folder: Path) -> Iterator[Comparison]:
     chromium = startup.chromium()
     if chromium is None:
@@ -58,7 +66,12 @@ def start(folder: Path) -> Iterator[Comparison]:
     yield Comparison("the server's resident memory then", "MB", 2, *memory)
 
 
-PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {"photo": photo, "score": scoring, "start": start}
+PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
+    "photo": photo,
+    "score": scoring,
+    "statistics": statistics,
+    "start": start,
+}
 
 
 def machine() -> str:

@@ -4,6 +4,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from skinapp import registry
 
 Task = Callable[[Path], object]
@@ -57,9 +59,81 @@ def plain_scoring() -> Task:
     return lambda folder: [classifier.probabilities(classifier.load(file)) for file in sorted(folder.iterdir())]
 
 
+SIX = (
+    "balanced_accuracy",
+    "accuracy",
+    "macro_f1",
+    "roc_auc_malignancy",
+    "average_precision_malignancy",
+    "brier",
+)
+RESAMPLES = 2000
+EVERY = 40
+"""The plain way takes one of so many resamples."""
+
+
+def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
+    """Truth [n], groups [n], probabilities [n, classes] of a bundled model at eight temperatures, malignant [classes]."""
+    from skinapp import comparison, operating, predictions
+
+    shared = comparison.share([predictions.of_model(model())], comparison.CLASSES)
+    [probabilities] = shared.probabilities.values()
+    malignant = np.array([label.malignant for label in shared.labels.labels])
+    return shared.truth, shared.groups, [operating.raw(probabilities, 0.6 + 0.1 * k) for k in range(8)], malignant
+
+
+def statistics() -> Task:
+    """95% intervals of six scores of eight models, from resamples of lesions."""
+    from skinapp import comparison, metrics
+
+    truth, groups, models, _ = eight_models()
+    chosen = {name: score for name, score in comparison.scores(model().labels).items() if name in SIX}
+
+    def intervals(_: Path) -> object:
+        weights = metrics.bootstrap_weights(groups, RESAMPLES, 0)
+        drawn = [metrics.draws(chosen, truth, rows, weights) for rows in models]
+        return [{name: metrics.interval(values) for name, values in one.items()} for one in drawn]
+
+    return intervals
+
+
+def plain_statistics() -> Task:
+    """The same by scikit-learn, resample by resample; one of EVERY."""
+    from sklearn import metrics
+
+    truth, groups, models, malignant = eight_models()
+    members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+
+    def intervals(_: Path) -> object:
+        generator = np.random.default_rng(0)
+        values = []
+        for _resample in range(RESAMPLES // EVERY):
+            drawn = generator.integers(0, len(members), len(members))
+            rows = np.concatenate([members[group] for group in drawn])
+            labels, positive = truth[rows], malignant[truth[rows]]
+            for probabilities in models:
+                answers = probabilities[rows]
+                named, chance = answers.argmax(axis=1), answers[:, malignant].sum(axis=1)
+                values.append(
+                    (
+                        metrics.balanced_accuracy_score(labels, named),
+                        metrics.accuracy_score(labels, named),
+                        metrics.f1_score(labels, named, average="macro"),
+                        metrics.roc_auc_score(positive, chance),
+                        metrics.average_precision_score(positive, chance),
+                        metrics.brier_score_loss(labels, answers, labels=range(len(malignant)), scale_by_half=False),
+                    )
+                )
+        return np.percentile(np.reshape(values, (-1, len(models), len(SIX))), (2.5, 97.5), axis=0)
+
+    return intervals
+
+
 TASKS: dict[str, Callable[[], Task]] = {
     "photo": photo,
     "plain_photo": plain_photo,
     "scoring": scoring,
     "plain_scoring": plain_scoring,
+    "statistics": statistics,
+    "plain_statistics": plain_statistics,
 }

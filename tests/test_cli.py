@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinapp import imaging, registry, runtime
+from skinapp import imaging, predictions, registry, runtime
 from skinapp.__main__ import main
 
 MODEL = "ham10000-efficientnetb1"
@@ -84,6 +84,9 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
     [
         (["classify", "missing.jpg"], "There is no such file"),
         (["classify", "missing.jpg", "--model", "oracle"], "There is no model 'oracle'"),
+        (["compare", MODEL, MODEL], "named twice"),
+        (["compare", MODEL, "oracle"], "There is no model 'oracle'"),
+        (["compare", MODEL, "missing.csv"], "The file missing.csv cannot be read"),
         (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or CSV file missing"),
         (["score", ".", "--model", "oracle", "--out", "out.csv"], "There is no model 'oracle'"),
         (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),
@@ -189,6 +192,23 @@ def test_score_never_writes_into_another_table(tmp_path: Path, capsys: pytest.Ca
     assert main(["score", str(tmp_path), "--model", MODEL, "--out", str(out)]) == 2
     assert "name another file" in capsys.readouterr().err
     assert out.read_text() == "name,value\nx,1\n"
+
+
+def test_compare_prints_the_statistics_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    own = tmp_path / "mine.csv"
+    table = predictions.of_model(registry.model(MODEL)).table.head(300)
+    table[[f"p_{code}" for code in registry.model(MODEL).labels.codes]].reset_index().to_csv(own, index=False)
+    assert main(["compare", MODEL, str(own), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 300
+    assert found["models"][MODEL] == found["models"][str(own)]
+    [pair] = found["pairs"]
+    assert (pair["mcnemar_p"], pair["delong_p"]) == (1, 1)
+    assert main(["compare", MODEL, str(own)]) == 0
+    text = capsys.readouterr().out
+    assert "300 images" in text
+    assert f"{found['models'][MODEL]['accuracy']['value']:.3f}" in text
+    assert "as many of the" in text
 
 
 def test_tensorflow_is_not_imported_to_classify(tmp_path: Path) -> None:

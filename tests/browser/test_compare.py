@@ -1,0 +1,44 @@
+"""Comparing models in a real browser: the operating point moves every number, and the address keeps it."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_app import keep, settle, wider_than_the_screen
+
+
+def shown(page: Page, label: str) -> float:
+    """The first value of that name."""
+    metric = page.get_by_test_id("stMetric").filter(has_text=label).first
+    return float(metric.get_by_test_id("stMetricValue").inner_text().rstrip("%"))
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_operating_point_moves_the_numbers(app: str, open_page: Callable[..., Page], width: int) -> None:
+    page = open_page(f"{app}/compare", width)
+    expect(page.get_by_role("heading", name="What an operating point costs")).to_be_visible(timeout=120_000)
+    expect(page.get_by_test_id("stMetric").first).to_be_visible(timeout=120_000)
+    settle(page)
+    before = {label: shown(page, label) for label in ("Sensitivity", "Specificity", "Missed", "Needless")}
+    page.get_by_role("slider", name="Threshold").press("PageDown")
+    expect(page).to_have_url(re.compile("threshold="))
+    sensitivity = page.get_by_test_id("stMetric").filter(has_text="Sensitivity").first
+    expect(sensitivity.get_by_test_id("stMetricValue")).not_to_have_text(f"{before['Sensitivity']:.1f}%")
+    settle(page)
+    after = {label: shown(page, label) for label in before}
+    assert after["Sensitivity"] > before["Sensitivity"]
+    assert after["Missed"] < before["Missed"]
+    assert after["Specificity"] <= before["Specificity"]
+    assert after["Needless"] >= before["Needless"]
+    assert not wider_than_the_screen(page)
+    keep(page, "compare")
+
+
+def test_a_card_with_its_layers(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/models", 390)
+    expect(page.get_by_role("heading", name="Layers")).to_be_visible()
+    expect(page.locator(".annotation-text", has_text="Global average pooling")).to_be_visible()
+    assert not wider_than_the_screen(page)
+    keep(page, "models")
