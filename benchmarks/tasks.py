@@ -73,7 +73,7 @@ EVERY = 40
 
 
 def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
-    """Truth [n], groups [n], probabilities [n, classes] of a bundled model at eight temperatures, malignant [classes]."""
+    """Truth [n], groups [n], a bundled model's probabilities [n, classes] at 8 temperatures, malignant [classes]."""
     from skinapp import comparison, operating, predictions
 
     shared = comparison.share([predictions.of_model(model())], comparison.CLASSES)

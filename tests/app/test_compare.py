@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -17,6 +18,11 @@ def opened(**query: str) -> AppTest:
     for name, value in query.items():
         at.query_params[name] = value
     return at.run()
+
+
+def table(at: AppTest, column: str) -> pd.DataFrame:
+    """The first table that has that column."""
+    return next(frame.value for frame in at.dataframe if column in frame.value)
 
 
 @pytest.fixture
@@ -38,7 +44,7 @@ def copied(root: Path, model: registry.Model, name: str) -> None:
 def test_the_leaderboard_holds_the_cards_figures_and_the_published_ones(model: registry.Model) -> None:
     at = opened()
     assert not at.exception
-    board = at.dataframe(key="leaderboard_table").value.set_index("name")
+    board = table(at, "origin").set_index("name")
     figures = model.card["scores"]["balanced_accuracy"]
     expected = f"{figures['value']:.3f} ({figures['low']:.3f} to {figures['high']:.3f})"
     assert board.loc[model.id, "balanced_accuracy"] == expected
@@ -63,7 +69,7 @@ def test_every_number_of_the_operating_point_follows_the_threshold() -> None:
         f"{point.missed.value:.1f}",
         f"{point.needless.value:.0f}",
     ]
-    row = at.dataframe(key="points_table").value.iloc[0]
+    row = table(at, "Threshold").iloc[0]
     assert row["Positive predictive value"] == words(point.positive_predictive_value)
 
 
@@ -113,7 +119,7 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
     at = opened()
     assert at.multiselect(key="models").value == [model.id, "copy"]
     # the same answers: no difference, and both tests say so
-    assert list(at.dataframe(key="tests_table").value["McNemar p"]) == ["1.000"]
+    assert list(table(at, "McNemar p")["McNemar p"]) == ["1.000"]
     copied(two_models, model, "third")
     at.run()
     assert "third" in at.multiselect(key="models").options
@@ -125,9 +131,8 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
 
 
 def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
-    table = predictions.of_model(model).table
-    columns = [f"p_{code}" for code in model.labels.codes]
-    half = table.iloc[: len(table) // 2][columns].reset_index()
+    theirs = predictions.of_model(model)
+    half = theirs.table.iloc[: len(theirs.table) // 2][theirs.columns].reset_index()
     at = opened()
     at.file_uploader(key="own_predictions").upload("mine.csv", half.to_csv(index=False).encode()).run()
     assert not at.exception
@@ -135,7 +140,7 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
     at.multiselect(key="models").set_value([model.id, "own"]).run()
     assert not at.exception
     assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
-    assert "Your predictions" in set(at.dataframe(key="leaderboard_table").value["name"])
+    assert "Your predictions" in set(table(at, "origin")["name"])
     assert "compare_own" in at.session_state
     at.file_uploader(key="own_predictions").clear().run()
     assert not at.exception
