@@ -39,7 +39,10 @@ def show_card(text: str) -> None:
     for part in re.split(r"((?:^\|.*\n?)+)", text, flags=re.MULTILINE):
         if part.startswith("|"):
             head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
-            st.dataframe(pd.DataFrame(rows, columns=head), hide_index=True, alt=f"A table of {', '.join(head)}")
+            # a name that occurs again needs to be another one, and cells are shown as they are, without Markdown
+            names = [name + " " * head[:place].count(name) for place, name in enumerate(head)]
+            cells = [[cell.replace("`", "").replace("**", "") for cell in row] for row in rows]
+            st.dataframe(pd.DataFrame(cells, columns=names), hide_index=True, alt=f"A table of {', '.join(head)}")
         elif part.strip():
             st.markdown(re.sub(r"^#", "##", part, flags=re.MULTILINE))
 

@@ -143,11 +143,8 @@ def reliability(shared: Shared, weights: np.ndarray, probabilities: np.ndarray, 
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == shared.truth
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    bounds = []
-    for number in np.unique(bin_of):
-        rows = bin_of == number
-        with np.errstate(invalid="ignore"):
-            drawn = (weights @ (rows & correct)) / (weights @ rows)
-        found = metrics.interval(np.r_[correct[rows].mean(), drawn])
-        bounds.append((found.low, found.high))
-    return table.assign(accuracy_low=[low for low, _ in bounds], accuracy_high=[high for _, high in bounds])
+    inside = np.eye(bins)[bin_of][:, np.unique(bin_of)]
+    with np.errstate(invalid="ignore"):
+        drawn = (weights @ (inside * correct[:, np.newaxis])) / (weights @ inside)
+    found = [metrics.interval(values) for values in np.vstack([table["accuracy"], drawn]).T]
+    return table.assign(accuracy_low=[one.low for one in found], accuracy_high=[one.high for one in found])
