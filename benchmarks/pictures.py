@@ -1,11 +1,11 @@
-"""The images that are measured on: lesions drawn by code, with the grain of a sensor, as JPEG files."""
+"""What is measured on: a table drawn from the shipped one, and lesions drawn by code, with the grain of a sensor, as JPEG files."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from skinapp import phantom
+from skinapp import demographics, phantom
 
 PHONE_SIZE = (4000, 3000)
 HAM10000_SIZE = (600, 450)
@@ -24,6 +24,14 @@ def dermoscopy_images(folder: Path, count: int) -> Path:
     for number in range(count):
         _save(drawings[number % len(drawings)], number, folder / f"{number:04}.jpg")
     return folder
+
+
+def demographics_table(file: Path, rows: int) -> Path:
+    """A CSV of that many rows with HAM10000's columns, drawn from the shipped table with replacement."""
+    frame = demographics.shipped("ham10000").frame.sample(rows, replace=True, random_state=0)
+    names = {"lesion": "lesion_id", "diagnosis": "dx", "confirmation": "dx_type", "site": "localization"}
+    frame.drop(columns=["images", "split"]).rename(columns=names).to_csv(file, index=False)
+    return file
 
 
 def _save(drawing: Image.Image, seed: int, file: Path) -> Path:

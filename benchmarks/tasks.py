@@ -129,6 +129,48 @@ def plain_statistics() -> Task:
     return intervals
 
 
+EXPLORED = ["dx", "sex", "localization", "dx_type"]
+"""The columns that are grouped by, as HAM10000 calls them."""
+
+
+def explore() -> Task:
+    """The figures of the explorer's first view, after a filter was changed, of a CSV that is already loaded."""
+    from skinapp import demographics, own_table
+
+    tables: dict[Path, demographics.Table] = {}
+
+    def redraw(file: Path) -> object:
+        if file not in tables:
+            raw = own_table.read(file.read_bytes())
+            tables[file] = own_table.build(raw, own_table.guess(list(raw.columns)))[0]
+            return None
+        frame = demographics.select(tables[file], demographics.Filters(sex=("female", "male")))
+        return (
+            demographics.totals(frame),
+            demographics.counts(frame, "diagnosis"),
+            demographics.counts(frame, "sex"),
+            demographics.images_per_lesion(frame),
+            demographics.missing(frame),
+        )
+
+    return redraw
+
+
+def plain_explore() -> Task:
+    """One pandas group-by over the same rows, of the strings that a CSV gives."""
+    import pandas as pd
+
+    frames: dict[Path, pd.DataFrame] = {}
+
+    def group(file: Path) -> object:
+        if file not in frames:
+            frames[file] = pd.read_csv(file)
+            return None
+        return frames[file].groupby(EXPLORED, dropna=False).size()
+
+    return group
+
+
 TASKS: dict[str, Callable[[], Task]] = {
     "photo": photo,
     "plain_photo": plain_photo,
@@ -136,4 +178,6 @@ TASKS: dict[str, Callable[[], Task]] = {
     "plain_scoring": plain_scoring,
     "statistics": statistics,
     "plain_statistics": plain_statistics,
+    "explore": explore,
+    "plain_explore": plain_explore,
 }

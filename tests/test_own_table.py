@@ -10,9 +10,12 @@ from skinapp import demographics, own_table
 from skinapp.demographics import Filters
 from skinapp.errors import DataError
 
-PLAIN = (
-    "image_id,lesion_id,dx,age,sex,localization\na,1,mel,60,male,back\nb,1,mel,60,male,back\nc,2,nv,30,female,face\n"
-)
+PLAIN = """\
+image_id,lesion_id,dx,age,sex,localization
+a,1,mel,60,male,back
+b,1,mel,60,male,back
+c,2,nv,30,female,face
+"""
 
 
 def build(text: str | bytes, **chosen: str) -> tuple[demographics.Table, list[str]]:

@@ -34,7 +34,7 @@ BAD_FILES = {
 
 @pytest.fixture
 def page() -> AppTest:
-    return AppTest.from_file(ui.path("classify"), default_timeout=30).run()
+    return AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=30).switch_page("pages/classify.py").run()
 
 
 def upload(at: AppTest, data: bytes, name: str = "photo.jpg") -> AppTest:

@@ -3,13 +3,12 @@
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skinapp import demographics, ui
-from tests.pictures import lesion
+from tests.pictures import small_ham10000
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ("ham10000", "pad_ufes_20", "malignant_benign")
@@ -17,7 +16,7 @@ VIEWS = ("Overview", "People", "Sites", "Confirmation", "Relations", "Compare", 
 
 
 def opened(**query: object) -> AppTest:
-    at = AppTest.from_file(ROOT / "app.py", default_timeout=30).run().switch_page("pages/explore.py")
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/explore.py")
     for name, value in query.items():
         at.query_params[name] = value
     at.run()
@@ -47,12 +46,14 @@ def test_the_first_view_has_the_published_figures() -> None:
     assert facts.loc["Sex not stated", "here"] == "0.6%"
 
 
-@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("dataset", PUBLISHED)
-def test_every_view_of_every_data_set_opens(dataset: str, view: str) -> None:
-    at = opened(data=demographics.SOURCES[dataset].title, view=view)
-    assert not at.error
-    assert len(at.subheader) or len(at.markdown) > 2
+def test_every_view_of_every_data_set_opens(dataset: str) -> None:
+    at = opened(data=demographics.SOURCES[dataset].title)
+    for view in VIEWS:
+        at.button_group(key="view").set_value([view]).run()
+        assert not at.exception
+        assert not at.error
+        assert at.subheader
 
 
 def test_an_address_opens_its_selection_and_pressing_clear_undoes_it() -> None:
@@ -64,14 +65,6 @@ def test_an_address_opens_its_selection_and_pressing_clear_undoes_it() -> None:
     at.button(key="clear").click().run()
     assert not at.exception
     assert metrics(at)["Images"] == "10,015"
-    assert "diagnosis" not in at.query_params
-
-
-def test_a_filter_is_written_into_the_address() -> None:
-    at = opened()
-    at.multiselect(key="sex").set_value(["female"]).run()
-    assert metrics(at)["Images"] == "4,552"
-    assert at.query_params["sex"] == "Female"
 
 
 def test_a_strange_address_shows_everything() -> None:
@@ -131,29 +124,16 @@ def test_without_images_the_page_says_how_to_get_them() -> None:
 
 @pytest.fixture
 def data_set(tmp_path: Path) -> Path:
-    images = tmp_path / "ham10000" / "images"
-    images.mkdir(parents=True)
-    rows = []
-    for number, code in enumerate(("mel", "nv", "nv")):
-        lesion(120, 90, seed=number).save(images / f"ISIC_{number}.webp")
-        rows.append((f"ISIC_{number}", f"HAM_{number}", code, "histo", 50.0, "male", "back"))
-    columns = ["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "ham10000" / "metadata.csv", index=False)
-    return tmp_path
+    return small_ham10000(tmp_path)
 
 
 @pytest.mark.usefixtures("data_set")
-def test_the_gallery_shows_the_selection_and_sends_an_image_to_classify() -> None:
+def test_the_gallery_shows_the_selection_and_opens_an_image_with_its_record() -> None:
     at = opened(view="Images", diagnosis="Melanoma")
     assert len(at.image) == 1
     at.button(key="open_ISIC_0").click().run()
     assert "ISIC_0" in words(at)
     assert "Age: 50" in words(at)
-    at.button(key="send").click().run()
-    assert not at.exception
-    assert at.title[0].value == "Classify an image"
-    assert at.session_state["sample"].name == "ISIC_0"
-    assert len(at.image) == 3
 
 
 def test_images_deleted_under_an_open_page_are_a_sentence(data_set: Path) -> None:
@@ -188,8 +168,6 @@ def test_an_own_table_gets_the_same_panels_and_its_problems_named() -> None:
     assert "impossible" in at.warning[0].value
     at.multiselect(key="own_site").set_value(["face"]).run()
     assert metrics(at)["Images"] == "2"
-    # what a visitor's table says stays out of the address
-    assert "own_site" not in at.query_params
     for view in ("People", "Sites", "Confirmation", "Relations", "Compare"):
         at.button_group(key="view").set_value([view]).run()
         assert not at.exception

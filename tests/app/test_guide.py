@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize("name", [entry.name for entry in guide.ENTRIES])
 def test_an_address_opens_its_entry(name: str) -> None:
-    at = AppTest.from_file(ROOT / "app.py", default_timeout=30).run().switch_page("pages/guide.py")
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py")
     at.query_params["class"] = name
     at.run()
     assert not at.exception
@@ -23,7 +23,7 @@ def test_an_address_opens_its_entry(name: str) -> None:
 
 
 def test_melanoma_has_its_counts_and_how_often_models_find_it() -> None:
-    at = AppTest.from_file(ROOT / "app.py", default_timeout=30).run().switch_page("pages/guide.py").run()
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py").run()
     data = at.dataframe[0].value.set_index("Data set")
     assert data.loc["HAM10000", ["Images", "Lesions"]].tolist() == [1113, 614]
     assert at.metric[0].value.endswith("%")

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import served
 from tests.browser.test_app import keep, settle, wider_than_the_screen
+from tests.pictures import small_ham10000
 
 
 def pick(page: Page, label: str, option: str) -> None:
@@ -71,3 +74,17 @@ def test_no_view_is_wider_than_the_screen(app: str, open_page: Callable[..., Pag
     expect(page.get_by_test_id("stMetricValue").first).to_be_visible()
     settle(page)
     assert not wider_than_the_screen(page)
+
+
+def test_an_image_of_the_gallery_goes_to_classify(
+    open_page: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(small_ham10000(tmp_path)))
+    with served() as address:
+        page = open_page(f"{address}/explore?view=Images&diagnosis=Melanoma")
+        page.get_by_role("button", name="mel", exact=True).click()
+        expect(page.get_by_role("dialog")).to_contain_text("ISIC_0")
+        page.get_by_role("button", name="Classify this image").click()
+        expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
+        expect(page.get_by_role("heading", name=re.compile("highest probability"))).to_be_visible()
+        expect(page.get_by_text("ISIC_0 of HAM10000")).to_be_visible()
