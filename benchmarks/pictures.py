@@ -1,4 +1,4 @@
-"""What is measured on: a table drawn from the shipped one, and lesions drawn by code, with the grain of a sensor, as JPEG files."""
+"""What is measured on: lesions drawn by code, with the grain of a sensor, as JPEG files; and tables."""
 
 from pathlib import Path
 
