@@ -39,7 +39,7 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
     for _ in range(13):
         youngest.press("ArrowRight")
     settle(page)
-    expect(youngest).to_have_attribute("aria-valuenow", "65")
+    expect(youngest).to_have_value("65")
     value = page.get_by_test_id("stMetric").filter(has_text="Images").get_by_test_id("stMetricValue")
     expect(value).to_have_text("45")
     assert not wider_than_the_screen(page)
