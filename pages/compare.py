@@ -476,13 +476,13 @@ def show_training(known: dict[str, Predictions], pair: list[str], names: Names) 
 
 def show_protocols(known: dict[str, Predictions]) -> None:
     """Networks that were scored under more than one protocol, wherever they were tested."""
-    several = {name: model for name, one in known.items() if (model := one.model) and model.card.get("other_tests")}
+    tables = {name: breakdown.protocols(model) for name, one in known.items() if (model := one.model)}
+    several = {name: table for name, table in tables.items() if len(set(table["test"])) > 1}
     if not several:
         return
     st.subheader("The protocol matters", anchor=False)
     st.markdown("The same kind of network, scored honestly and as many tutorials do it. Only the honest figure counts.")
-    for name, model in several.items():
-        table = breakdown.protocols(model)
+    for name, table in several.items():
         st.markdown(f"**{name}**")
         for test, rows in table.groupby("test", sort=False):
             st.markdown(f"- *{plain(str(test))}*, {rows['images'].iloc[0]:,} images: {plain(rows['protocol'].iloc[0])}")

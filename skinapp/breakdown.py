@@ -188,16 +188,23 @@ def history(model: Model) -> pd.DataFrame:
     fold = {"fold": table["fold"]} if "fold" in table else {}
     table = table[["epoch", *wanted]].assign(chosen=chosen, **fold)
     long = table.melt(["epoch", "chosen", *fold], var_name="series", value_name="value")
+    # Keras names a metric after the output too where there are several losses; it is the same metric
+    long["series"] = long["series"].str.replace("logits_", "")
     return long.dropna(subset=["value"]).reset_index(drop=True)
 
 
 def protocols(model: Model) -> pd.DataFrame:
-    """A model's figures under its own test and its other ones: test, protocol, images, score, value, low, high."""
+    """A model's figures under its own protocol and others: test, protocol, images, score, value, low, high.
+
+    A test that bears the name of a set that was trained on is that set's held-out part, by the same protocol: left out.
+    """
     tests = [{"name": "Whole lesions or patients held out", "protocol": model.card["training"]["protocol"]}]
     tests[0] |= model.card["test"] | {"scores": model.card["scores"]}
+    learnt = model.card["training"]["dataset"]
+    others = [test for test in model.card.get("other_tests", []) if test["name"] not in learnt]
     rows = [
         {"test": test["name"], "protocol": test["protocol"], "images": test["images"], "score": name} | figures
-        for test in [*tests, *model.card.get("other_tests", [])]
+        for test in [*tests, *others]
         for name, figures in test["scores"].items()
         if name in MEASURES
     ]
