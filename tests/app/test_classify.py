@@ -177,7 +177,7 @@ def test_an_altered_model_gives_a_sentence_instead_of_an_answer(
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
-    at = AppTest.from_file(ui.path("classify"), default_timeout=30).run()
+    at = AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=30).switch_page("pages/classify.py").run()
     upload(at, PHOTO)
     assert "was changed after it was published" in at.error[0].value
     assert not at.metric

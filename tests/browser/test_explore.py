@@ -82,6 +82,7 @@ def test_an_image_of_the_gallery_goes_to_classify(
     monkeypatch.setenv("SKINAPP_DATA", str(small_ham10000(tmp_path)))
     with served() as address:
         page = open_page(f"{address}/explore?view=Images&diagnosis=Melanoma")
+        expect(page.get_by_alt_text("ISIC_0, Melanoma")).to_be_visible()
         page.get_by_role("button", name="mel", exact=True).click()
         expect(page.get_by_role("dialog")).to_contain_text("ISIC_0")
         page.get_by_role("button", name="Classify this image").click()
