@@ -384,5 +384,7 @@ def _lay_out(
 def _ticks(low: float, high: float) -> list[float]:
     """Four to nine round numbers from `low` to `high`."""
     step = 10 ** np.floor(np.log10(high - low))
-    step *= next(part for part in (0.2, 0.5, 1) if (high - low) / (step * part) < 9)
-    return [float(round(step * number, 6)) for number in range(int(np.ceil(low / step)), int(high / step) + 1)]
+    step *= next(part for part in (0.2, 0.5, 1, 2) if (high - low) / (step * part) < 9)
+    return [
+        float(round(step * number, 6)) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+    ]
