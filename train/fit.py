@@ -406,7 +406,7 @@ def interruptible() -> Iterator[keras.callbacks.Callback]:
             signal.signal(signal.SIGINT, usual)
 
 
-def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str]) -> None:
+def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str] = ("train", "validation")) -> None:
     """DataError where one of the `parts`, training or validation, has no image of a class."""
     for split in parts:
         present = set(encode(table.loc[table["split"] == split, "label"], labels))
