@@ -126,8 +126,10 @@ def show_classes(model: Model) -> None:
     st.subheader("What the classes mean", anchor=False)
     with st.grid(2, min_column_width=300, gap=("small", "medium")):
         for label in model.labels.labels:
-            badge = " :orange-badge[counts as malignant]" if label.malignant else ""
-            st.markdown(f"**{label.name}**{badge}  \n{label.summary}")
+            with st.container(gap=None):
+                badge = " :orange-badge[counts as malignant]" if label.malignant else ""
+                ui.guide_link(label.code, f"**{label.name}**{badge}")
+                st.markdown(label.summary)
 
 
 def show_limits(model: Model) -> None:

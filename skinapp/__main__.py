@@ -1,4 +1,4 @@
-"""python -m skinapp models | classify | score"""
+"""python -m skinapp models | classify | score | compare"""
 
 import argparse
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from skinapp import registry
-from skinapp.errors import ImageError, ModelError, SkinappError
+from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
 
@@ -48,6 +48,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     score.add_argument("--model", required=True, metavar="ID")
     score.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="run again to go on with it")
     score.set_defaults(run=score_images)
+
+    compare = commands.add_parser("compare", help="compare models on the test images that they share")
+    compare.add_argument("first", metavar="A", help="the id of a model, or a predictions file (.csv)")
+    compare.add_argument("others", nargs="+", metavar="B", help="one more or several")
+    compare.add_argument("--json", action="store_true", help="every statistic, as one JSON object")
+    compare.set_defaults(run=compare_models)
     return parser.parse_args(arguments)
 
 
@@ -128,6 +134,51 @@ def score_images(options: argparse.Namespace) -> int:
         failed_file = options.out.with_name("failed.csv")
         print(f"{summary.failed:,} could not be read; the reasons are in {failed_file}", file=sys.stderr)
     return 0
+
+
+def compare_models(options: argparse.Namespace) -> int:
+    from skinapp import comparison, predictions
+
+    shipped, left_out = predictions.shipped()
+    chosen: dict[str, predictions.Predictions] = {}
+    for name in (options.first, *options.others):
+        if name in chosen:
+            raise ModelError(f"'{name}' is named twice; name two different models.")
+        if name.endswith(".csv"):
+            chosen[name] = predictions.own(read_bytes(Path(name)), name, name, list(shipped.values()))
+        elif name in left_out:
+            raise ModelError(left_out[name])
+        else:
+            chosen[name] = shipped[registry.model(name).id]
+    models = list(chosen.values())
+    shared = comparison.share(models, comparison.questions(models)[0])
+    summary = comparison.summary(shared)
+    if options.json:
+        print(json.dumps(summary, indent=2))
+        return 0
+    print(f"{summary['images']:,} images of {summary['groups']:,} lesions or patients, question: {shared.question}\n")
+    for name, found in summary["models"].items():
+        print(name)
+        for score, value in found.items():
+            interval = f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
+            print(f"  {comparison.MEASURES[score].name:28} {interval}")
+    for pair in summary["pairs"]:
+        print(f"\n{pair['first']} minus {pair['second']}")
+        for score, value in pair["differences"].items():
+            difference = f"{value['value']:+.3f} ({value['low']:+.3f} to {value['high']:+.3f})"
+            print(f"  {comparison.MEASURES[score].name:28} {difference}  {value['verdict']}")
+        for test, words in (("mcnemar", "McNemar's exact test"), ("delong", "DeLong's test of the malignant ROC AUC")):
+            corrected = f", {pair[f'{test}_p_holm']:.3g} by Holm's correction" if len(summary["pairs"]) > 1 else ""
+            print(f"  {words}: p = {pair[f'{test}_p']:.3g}{corrected}")
+        print(f"  {pair['sentence']}")
+    return 0
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"The file {path} cannot be read ({error.strerror}).") from None
 
 
 def default_model() -> registry.Model:

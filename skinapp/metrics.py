@@ -105,14 +105,45 @@ def balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray, weights: np
 
 
 def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the ROC curve of boolean `positive` [n] and `scores` [n]; ties count half. NaN with one class only."""
-    order = np.argsort(scores, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(scores[order]) > 0])
-    ups = np.add.reduceat((weights * positive)[:, order], starts, axis=1)
-    downs = np.add.reduceat((weights * ~positive)[:, order], starts, axis=1)
-    below = np.cumsum(downs, axis=1) - downs / 2
+    """Area under the ROC curve of boolean `positive` [n] and `scores` [n]; ties count half. NaN with one class only.
+
+    By the ranks of the rarer side (Mann and Whitney), of which each resample needs only one running sum.
+    """
+    rare, ordered = (positive, scores) if positive.mean() <= 0.5 else (~positive, -scores)
+    rank, total = _ranked(rare, ordered, weights)
+    drawn = weights.T[np.flatnonzero(rare)[np.argsort(ordered[rare], kind="stable")]]
+    rare_sum = drawn.sum(axis=0)
+    other_sum = total - rare_sum
+    below = (drawn * (rank[0] + rank[1])).sum(axis=0) / 2 - rare_sum**2 / 2
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return below / (rare_sum * other_sum)
+
+
+def average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Area under the steps of the precision-recall curve, as scikit-learn's; rows that tie are found together.
+
+    Boolean `positive` [n] and `scores` [n]. NaN where a resample has no positive row.
+    """
+    (before, _), total = _ranked(positive, scores, weights)
+    ordered = np.sort(scores[positive], kind="stable")
+    drawn = weights.T[np.flatnonzero(positive)[np.argsort(scores[positive], kind="stable")]]
+    found = np.cumsum(drawn[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
+    named = total - before
+    precision = np.divide(found, named, out=np.zeros_like(named), where=named > 0)
     with np.errstate(invalid="ignore"):
-        return (ups * below).sum(axis=1) / (ups.sum(axis=1) * downs.sum(axis=1))
+        return (drawn * precision).sum(axis=0) / drawn.sum(axis=0)
+
+
+def _ranked(chosen: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each chosen row, lowest score first: the weight of all rows that score less, and of those that score no more,
+    together [2, chosen, r]; and the weight of all rows, [r]."""
+    order = np.argsort(scores, kind="stable")
+    running = np.empty((len(scores) + 1, len(weights)), weights.dtype)
+    running[0] = 0
+    np.cumsum(weights.T[order], axis=0, out=running[1:])
+    ordered, own = scores[order], np.sort(scores[chosen], kind="stable")
+    edges = np.stack([np.searchsorted(ordered, own, side=side) for side in ("left", "right")])
+    return running[edges], running[-1]
 
 
 def macro_roc_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -120,6 +151,69 @@ def macro_roc_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.nda
     areas = np.array([roc_auc(labels == k, probabilities[:, k], weights) for k in range(probabilities.shape[1])])
     defined = (~np.isnan(areas)).sum(axis=0)
     return np.divide(np.nansum(areas, axis=0), defined, out=np.full(len(weights), np.nan), where=defined > 0)
+
+
+def rates(
+    positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivity and specificity [r, thresholds]: `scores` [n] at or above a threshold call a row positive.
+
+    `positive` is boolean [n]. NaN where a resample has no row of that side.
+    """
+    result = []
+    for side in (positive, ~positive):
+        order = np.flatnonzero(side)[np.argsort(scores[side], kind="stable")]
+        running = np.zeros((len(order) + 1, len(weights)))
+        np.cumsum(weights.T[order], axis=0, out=running[1:])
+        below = np.searchsorted(scores[order], thresholds, side="left")
+        with np.errstate(invalid="ignore"):
+            result.append((running[below] / running[-1]).T)
+    return 1 - result[0], result[1]
+
+
+def predictive_values(
+    sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positive and negative predictive value by Bayes' rule, where a share `prevalence` of the people has the disease.
+
+    NaN where nobody is called positive, or negative.
+    """
+    found, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
+    cleared, alarmed = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.divide(found, found + alarmed), np.divide(cleared, cleared + missed)
+
+
+def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """True positives less false positives times t / (1 - t), as a share of all rows: [r, thresholds], t below 1.
+
+    Vickers and Elkin 2006 (Med Decis Making 26:565). Treating nobody has 0; treating all is `scores` of 1 throughout.
+    """
+    sensitivity, specificity = rates(positive, scores, thresholds, weights)
+    share = ((weights @ positive) / weights.sum(axis=1))[:, np.newaxis]
+    # a resample without a row of one side has no true or no false positives, whatever the rate
+    true_positives = np.where(share > 0, np.nan_to_num(sensitivity) * share, 0)
+    false_positives = np.where(share < 1, np.nan_to_num(1 - specificity) * (1 - share), 0)
+    return true_positives - false_positives * thresholds / (1 - thresholds)
+
+
+def selective_risk(
+    correct: np.ndarray, confidence: np.ndarray, coverage: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Share of wrong answers among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
+
+    Geifman and El-Yaniv 2017 (arXiv:1705.08500). Rows of equal confidence are taken together, so that their order does
+    not matter: within them the risk runs straight.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    last = np.flatnonzero(np.r_[np.diff(confidence[order]) != 0, True])
+    rows = np.cumsum(weights.T[order], axis=0)[last].T
+    wrong = np.cumsum((weights * ~correct).T[order], axis=0)[last].T
+    result = np.empty((len(weights), len(coverage)))
+    for number, (covered, errors) in enumerate(zip(rows, wrong, strict=True)):
+        wanted = coverage * covered[-1]
+        result[number] = np.interp(wanted, np.r_[0, covered], np.r_[0, errors]) / wanted
+    return result
 
 
 def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> dict[str, Score]:
@@ -157,12 +251,33 @@ DIAGNOSIS_SCORES: dict[str, Score] = {
 
 
 def bootstrap_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """How often each row is drawn when whole groups are resampled with replacement: float64 [resamples, n]."""
+    """How often each row is drawn when whole groups are resampled with replacement: float64 [resamples, n].
+
+    Laid out so that all resamples of a row lie together, which is how the ranks above read them.
+    """
     codes = np.unique(groups, return_inverse=True)[1]
     count = codes.max() + 1
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return drawn[:, codes].astype(np.float64)
+    return drawn.T.astype(np.float64)[codes].T
+
+
+def draws(
+    scores: dict[str, Score], labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Each score [1 + r]: first its plain value, then that of every resample of `bootstrap_weights`."""
+    plain = np.ones((1, len(labels)))
+    return {
+        name: np.concatenate([score(labels, probabilities, plain), score(labels, probabilities, weights)])
+        for name, score in scores.items()
+    }
+
+
+def interval(values: np.ndarray) -> Interval:
+    """The first of `values` [1 + r] with the 95% percentile interval of the others; NaN where none is defined."""
+    defined = values[1:][~np.isnan(values[1:])]
+    low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (np.nan, np.nan)
+    return Interval(float(values[0]), float(low), float(high))
 
 
 def intervals(
@@ -174,13 +289,8 @@ def intervals(
     seed: int = 0,
 ) -> dict[str, Interval]:
     """Each score with its 95% interval from a bootstrap over groups (lesions or patients), percentile method."""
-    plain = np.ones((1, len(labels)))
-    weights = bootstrap_weights(groups, resamples, seed)
-    result = {}
-    for name, score in scores.items():
-        low, high = np.nanpercentile(score(labels, probabilities, weights), (2.5, 97.5))
-        result[name] = Interval(float(score(labels, probabilities, plain)[0]), float(low), float(high))
-    return result
+    drawn = draws(scores, labels, probabilities, bootstrap_weights(groups, resamples, seed))
+    return {name: interval(values) for name, values in drawn.items()}
 
 
 def paired_differences(
@@ -196,14 +306,9 @@ def paired_differences(
 
     The interval is from the same resamples of groups for both, so what makes images hard for both cancels out.
     """
-    plain = np.ones((1, len(labels)))
     weights = bootstrap_weights(groups, resamples, seed)
-    result = {}
-    for name, score in scores.items():
-        value = score(labels, first, plain)[0] - score(labels, second, plain)[0]
-        low, high = np.nanpercentile(score(labels, first, weights) - score(labels, second, weights), (2.5, 97.5))
-        result[name] = Interval(float(value), float(low), float(high))
-    return result
+    one, other = (draws(scores, labels, probabilities, weights) for probabilities in (first, second))
+    return {name: interval(one[name] - other[name]) for name in scores}
 
 
 def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
@@ -215,6 +320,42 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
     only_second = int((~first_correct & second_correct).sum())
     discordant = only_first + only_second
     return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+@dataclass(frozen=True)
+class AreaTest:
+    """DeLong's test: one area under a ROC curve minus another, and the p-value of no difference."""
+
+    difference: Interval
+    first: float
+    second: float
+    standard_error: float
+    p_value: float
+
+
+def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> AreaTest:
+    """Two-sided test of two ROC areas on the same rows: boolean `positive` [n], scores `first` and `second` [n].
+
+    DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837), by ranks (Sun and Xu 2014, IEEE SPL 21:1389). It takes
+    rows as independent. NaN where a side has fewer than two rows; p is 1 where the two rank all rows alike.
+    """
+    ups, downs = int(positive.sum()), int((~positive).sum())
+    if min(ups, downs) < 2:
+        return AreaTest(Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.nan, np.nan)
+    shares_below, shares_above = [], []
+    for scores in (first, second):
+        ranks = stats.rankdata(scores)
+        shares_below.append((ranks[positive] - stats.rankdata(scores[positive])) / downs)
+        shares_above.append(1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / ups)
+    one, other = (float(shares.mean()) for shares in shares_below)
+    variance = sum(
+        np.var(shares[0] - shares[1], ddof=1) / count for shares, count in ((shares_below, ups), (shares_above, downs))
+    )
+    error = float(np.sqrt(variance))
+    difference = one - other
+    p_value = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
+    margin = float(stats.norm.isf(0.025)) * error
+    return AreaTest(Interval(difference, difference - margin, difference + margin), one, other, error, p_value)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

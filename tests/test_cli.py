@@ -159,7 +159,7 @@ def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest
 
 def test_score_equals_classify(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = photo(tmp_path / "a.jpg")
-    main(["classify", str(file), "--json"])
+    main(["classify", str(file), "--json", "--model", MODEL])
     probabilities = json.loads(capsys.readouterr().out)["probabilities"]
     main(["score", str(tmp_path), "--model", MODEL, "--out", str(tmp_path / "p.csv")])
     row = rows(tmp_path / "p.csv")[0]

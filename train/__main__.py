@@ -21,6 +21,8 @@ TOOLS = {
     "compare-published": ("train.compare_published", "published models and one of ours on the same images"),
     "audit": ("train.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
     "search": ("train.search", "search for the best small network, under a leaking protocol or an honest one"),
+    "summarise": ("train.summarise", "count who is in the data sets, for the explorer of the app"),
+    "sort-by-class": ("train.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""
@@ -175,13 +177,15 @@ def run(options: argparse.Namespace) -> int:
         data = prepare(config.dataset, config.cache_size, options.runs)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
-        from train.fit import fit
+        from train import crossvalidate, fit
 
-        print(fit(config, options.runs, options.devices))
+        train = fit.fit if config.fold is not None else crossvalidate.fit_all
+        print(train(config, options.runs, options.devices))
     elif options.command == "evaluate":
-        from train.evaluate import evaluate
+        from train import crossvalidate, evaluate
 
-        for name, score in evaluate(config, options.runs).items():
+        judge = evaluate.evaluate if config.fold is not None else crossvalidate.evaluate
+        for name, score in judge(config, options.runs).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
     else:
         from train.export import export

@@ -25,7 +25,7 @@ from train.config import Config, from_settings, read_settings
 from train.datasets import Dataset, encode, prepare, with_validation
 from train.evaluate import best_network, log_shares, split_logits
 from train.files import replacing
-from train.fit import fit
+from train.fit import best_file, fit
 
 BASE = "base"
 RESAMPLES = 2000
@@ -141,7 +141,7 @@ def validation_logits(config: Config, runs: Path) -> tuple[pd.DataFrame, np.ndar
     table = with_validation(data.table, config.folds, config.fold, config.seed)
     file = runs / config.id / f"validation-{config.image_size}.npy"
     if not file.exists():
-        best = best_network(replace(config, logit_adjustment=0.0), runs / config.id, table)
+        best = best_network(replace(config, logit_adjustment=0.0), best_file(config, runs / config.id), table)
         logits = split_logits(best, Dataset(table, data.images), "validation")[1]
         with replacing(file) as partial, partial.open("wb") as stream:
             np.save(stream, logits)

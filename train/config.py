@@ -51,6 +51,9 @@ class Config:
     After training, `logit_adjustment` times the logarithm of each class's share of the training draws is taken off its
     logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it, 1 answers as if classes were equally common,
     which is what the loss `logit-adjusted` trains for.
+    Of the training images one of `folds` parts, whole lesions or patients, is held back for validation: number `fold`.
+    Without a `fold` (null) nothing is held back and the last epoch is kept; train/crossvalidate.py then also trains a
+    network without each part, and tests it on that part.
     `dataset` is one of train/datasets.py, or several joined by +. `init` is explained at `network.build`. `beside` is
     the id of a run, of another protocol, whose scores the card shows too. The folder of a model that is only a baseline
     may go without its weights: `ship_weights: false`. `note` is for the card.
@@ -80,7 +83,7 @@ class Config:
     precision: str = "float32"
     patience: int = 8
     folds: int = 8
-    fold: int = 0
+    fold: int | None = 0
     seed: int = 0
     beside: str | None = None
     ship_weights: bool = True
@@ -133,7 +136,7 @@ class Config:
                 f"Setting 'samples_per_epoch' is {self.samples_per_epoch}; it must be at least the batch size, "
                 f"{self.batch_size}."
             )
-        if self.folds < 2 or not 0 <= self.fold < self.folds:
+        if self.folds < 2 or not 0 <= (self.fold or 0) < self.folds:
             raise DataError(f"Setting 'fold' is {self.fold} of {self.folds}; take 0 to folds - 1, of at least 2 folds.")
 
     @property

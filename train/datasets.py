@@ -30,7 +30,7 @@ COPIES_OF_TEST = ("ISIC_0025226",)
 @dataclass(frozen=True)
 class Source:
     """A published data set: its name, its folder below the data root, how its table is read, whom to cite, its
-    licence, and how it is split here."""
+    licence, how it is split here, and with what its images were taken."""
 
     name: str
     folder: str
@@ -38,6 +38,7 @@ class Source:
     attribution: str
     licence: str
     protocol: str
+    modality: str = "dermoscopy"
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,12 @@ def ham10000(root: Path) -> pd.DataFrame:
     columns = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "split")
     source = read_table(root / "metadata.csv", columns)
     check_labels(source["dx"], HAM10000)
+    unknown = sorted(set(source["split"].astype(str)) - {"train", "test", "test_sibling"})
+    if unknown:
+        raise DataError(
+            f"The column split of {root / 'metadata.csv'} says {', '.join(unknown)}; it must be train, test "
+            "or test_sibling."
+        )
     return pd.DataFrame(
         {
             "dataset": "ham10000",
@@ -191,7 +198,11 @@ DATASETS = {
             "Espirito Santo."
         ),
         licence="CC BY 4.0",
-        protocol="PAD-UFES-20 is divided by patient.",
+        protocol=(
+            "PAD-UFES-20 is divided by patient into five parts: each image is scored by a network that was trained on "
+            "the other four parts and has seen no image of its patient."
+        ),
+        modality="smartphone",
     ),
     "ham10000-resampled": Source(
         name="HAM10000, resampled before it was split",
@@ -276,8 +287,9 @@ def check_labels(labels: pd.Series, allowed: LabelSet) -> None:
         raise DataError(f"No image of the classes {', '.join(empty)}.")
 
 
-def with_validation(table: pd.DataFrame, folds: int, fold: int, seed: int) -> pd.DataFrame:
-    """A copy in which one of `folds` parts of the training split, whole groups only, has become `validation`.
+def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int) -> pd.DataFrame:
+    """A copy in which one of `folds` parts of the training split, whole groups only, has become `validation`;
+    with no `fold`, none has.
 
     Data sets are divided in their order, each without the groups of those before it, so the lesions that HAM10000 holds
     back are the same whatever else is trained on. Raises DataError where a group (lesion or patient) lies in more than
@@ -293,7 +305,8 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int, seed: int) -> pd
             parts = list(splitter.split(new, new["label"], new["group"]))
         except ValueError as error:
             raise DataError(f"The training images cannot be divided into {folds} folds; take fewer. {error}") from None
-        held_back |= set(new["group"].iloc[parts[fold][1]])
+        if fold is not None:
+            held_back |= set(new["group"].iloc[parts[fold][1]])
         seen |= set(part["group"])
     table.loc[(table["split"] == "train") & table["group"].isin(held_back), "split"] = "validation"
     # only now, so that the folds do not depend on it

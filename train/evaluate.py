@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from skinapp import metrics
-from skinapp.labels import label_set
+from skinapp.labels import LabelSet, label_set
 from skinapp.runtime import softmax
 from train import network as networks
 from train.config import SAMPLING, Config
@@ -33,20 +33,58 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     # at the network's own size, so that these are the pixels that the app and the command line see
     data = prepare(config.dataset, config.image_size, runs)
     data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
-    network = best_network(config, run, data.table)
+    network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)
-    kinds = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
 
     validation, validation_logits = split_logits(network, data, "validation")
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
+    validation_scores = metrics.intervals(
+        kinds(labels),
+        validation_labels,
+        softmax(validation_logits.astype(np.float64) / temperature),
+        validation["group"].to_numpy(),
+        RESAMPLES,
+    )
     test, test_logits = split_logits(network, data, "test")
-    probabilities = softmax(test_logits.astype(np.float64) / temperature)
-    test_labels = encode(test["label"], labels)
+    return report(
+        config,
+        run,
+        data.table,
+        test,
+        test_logits,
+        np.full((len(test), 1), temperature),
+        {
+            "temperature": temperature,
+            "validation": _plain(validation_scores),
+            "validation_by_adjustment": by_adjustment(
+                validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
+            ),
+        },
+    )
+
+
+def report(
+    config: Config,
+    run: Path,
+    table: pd.DataFrame,
+    test: pd.DataFrame,
+    logits: np.ndarray,
+    temperatures: np.ndarray,
+    found: dict[str, Any],
+) -> dict[str, metrics.Interval]:
+    """Write `predictions.csv` and `evaluation.json`; give the scores on the first data set.
+
+    `table` is the whole of the data, `test` its rows that are scored, with their logits [n, classes] and temperatures
+    [n, 1]; `found` is what else belongs into the file.
+    """
+    labels = label_set(config.labels)
+    encoded = encode(test["label"], labels)
+    probabilities = softmax(logits.astype(np.float64) / temperatures)
     predictions = pd.concat(
         [
             test[["image", "group"]].reset_index(drop=True),
-            pd.Series(np.array(labels.codes)[test_labels], name="label"),
+            pd.Series(np.array(labels.codes)[encoded], name="label"),
             pd.DataFrame(probabilities, columns=[f"p_{code}" for code in labels.codes]).round(6),
             test[["dataset", *DEMOGRAPHICS]].reset_index(drop=True),
         ],
@@ -59,60 +97,54 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
         scored(
             DATASETS[name].name,
             DATASETS[name].protocol,
-            kinds,
+            kinds(labels),
             labels.codes,
-            test_labels[rows],
-            test_logits[rows],
-            temperature,
+            encoded[rows],
+            logits[rows],
+            temperatures[rows],
             test["group"].to_numpy()[rows],
         )
         for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
     ]
-    validation_scores = metrics.intervals(
-        kinds,
-        validation_labels,
-        softmax(validation_logits.astype(np.float64) / temperature),
-        validation["group"].to_numpy(),
-        RESAMPLES,
-    )
-    report = {
+    content = {
         "epochs": epochs(config, run),
-        "temperature": temperature,
+        "input_size": config.image_size,
         "logit_adjustment": config.logit_adjustment,
         "resamples": RESAMPLES,
-        "images": data.table["split"].value_counts().to_dict(),
-        "groups": data.table.groupby("split")["group"].nunique().to_dict(),
+        "images": table["split"].value_counts().to_dict(),
+        "groups": table.groupby("split")["group"].nunique().to_dict(),
         "tests": tests,
-        "validation": _plain(validation_scores),
-        "validation_by_adjustment": by_adjustment(
-            validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
-        ),
-    }
+    } | found
     with replacing(run / "evaluation.json") as partial:
-        partial.write_text(json.dumps(report, indent=2))
+        partial.write_text(json.dumps(content, indent=2))
     return {name: metrics.Interval(**score) for name, score in tests[0]["scores"].items()}
+
+
+def kinds(labels: LabelSet) -> dict[str, metrics.Score]:
+    """Every score that a card has."""
+    return metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
 
 
 def scored(
     name: str,
     protocol: str,
-    kinds: dict[str, metrics.Score],
+    scores: dict[str, metrics.Score],
     codes: tuple[str, ...],
     labels: np.ndarray,
     logits: np.ndarray,
-    temperature: float,
+    temperatures: np.ndarray,
     groups: np.ndarray,
 ) -> dict[str, Any]:
     """The scores of one data set's test images, calibration before and after the temperature, and what was found."""
     uncalibrated = softmax(logits.astype(np.float64))
-    probabilities = softmax(logits.astype(np.float64) / temperature)
+    probabilities = softmax(logits.astype(np.float64) / temperatures)
     recalls = metrics.class_recalls(labels, probabilities, np.ones((1, len(labels))))[0]
     return {
         "name": name,
         "protocol": protocol,
         "images": len(labels),
         "groups": len(set(groups)),
-        "scores": _plain(metrics.intervals(kinds, labels, probabilities, groups, RESAMPLES)),
+        "scores": _plain(metrics.intervals(scores, labels, probabilities, groups, RESAMPLES)),
         "uncalibrated": _plain(metrics.intervals(CALIBRATION, labels, uncalibrated, groups, RESAMPLES)),
         "reliability": metrics.reliability(labels, probabilities),
         "reliability_uncalibrated": metrics.reliability(labels, uncalibrated),
@@ -124,12 +156,9 @@ def scored(
     }
 
 
-def best_network(config: Config, run: Path, table: pd.DataFrame) -> keras.Model:
-    """The best network so far, in float32, for images of the model's size, with its logits adjusted.
-
-    DataError where no epoch is finished.
-    """
-    network = keras.saving.load_model(best_file(config, run), compile=False)
+def best_network(config: Config, file: Path, table: pd.DataFrame) -> keras.Model:
+    """The network in a file of a run, in float32, for images of the model's size, with its logits adjusted."""
+    network = keras.saving.load_model(file, compile=False)
     if network.input_shape[1] != config.image_size or config.precision != "float32":
         network = networks.resized(network, config.architecture, config.image_size, config.dropout)
     if config.logit_adjustment:

@@ -22,7 +22,7 @@ from skinapp.runtime import softmax
 from train.config import Config
 from train.datasets import prepare, sources, with_validation
 from train.evaluate import best_network
-from train.fit import MONITOR, epochs, open_run, predict
+from train.fit import MONITOR, best_file, epochs, open_run, predict
 
 AGREEMENT = 0.02
 """The largest difference in a probability that is allowed between the trained network and what is exported."""
@@ -40,11 +40,18 @@ def export(config: Config, runs: Path, models: Path) -> Path:
     evaluation = read_evaluation(run)
     if evaluation["epochs"] != epochs(config, run):
         raise DataError(f"Training has gone on since the run in {run} was evaluated; run evaluate again.")
+    for name, value in (("logit_adjustment", config.logit_adjustment), ("input_size", config.image_size)):
+        if evaluation.get(name, value) != value:
+            raise DataError(
+                f"The run in {run} was evaluated with {name}={evaluation[name]}, not {value}; run evaluate again."
+            )
     beside = read_evaluation(runs / config.beside)["tests"] if config.beside else []
     data = prepare(config.dataset, config.image_size, runs)
-    network = best_network(config, run, with_validation(data.table, config.folds, config.fold, config.seed))
-    test = np.flatnonzero(data.table["split"] == "test")[:CHECKED_IMAGES]
-    images = data.images[test]
+    divided = with_validation(data.table, config.folds, config.fold, config.seed)
+    network = best_network(config, best_file(config, run), divided)
+    images = data.images[
+        np.flatnonzero(divided["split"] == ("train" if config.fold is None else "test"))[:CHECKED_IMAGES]
+    ]
     trained = predict(network, images)
 
     models.mkdir(exist_ok=True)
@@ -167,8 +174,29 @@ def history(config: Config, run: Path) -> pd.DataFrame:
             stages.append(rows)
     table = pd.concat(stages, ignore_index=True)
     table["epoch"] = range(1, len(table) + 1)
-    table["chosen"] = np.arange(len(table)) == int(stages[-1][MONITOR].argmin()) + len(table) - len(stages[-1])
+    # without validation the last epoch is kept
+    best = int(stages[-1][MONITOR].argmin()) if MONITOR in table else len(stages[-1]) - 1
+    table["chosen"] = np.arange(len(table)) == best + len(table) - len(stages[-1])
     return table.round(6)
+
+
+MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients"}
+"""What images are grouped by."""
+
+LIMITS = {
+    "dermoscopy": "- Dermoscopy from a few clinics; mostly light skin, which the data do not record.",
+    "smartphone": (
+        "- Phone photographs of one Brazilian programme, its patients mostly farmers of European descent; light skin "
+        "types prevail where they are recorded.\n"
+        "- In these data every cancer was confirmed by biopsy and most benign lesions were not; some pictures are "
+        "softer than others, and benign lesions are more frequent among those."
+    ),
+}
+
+MALIGNANT = {
+    "dermoscopy": "melanoma, basal cell carcinoma, or actinic keratosis and Bowen's disease (`akiec`)",
+    "smartphone": "basal cell carcinoma, melanoma or squamous cell carcinoma; actinic keratosis does not count",
+}
 
 
 def model_card(
@@ -183,7 +211,7 @@ def model_card(
         "id": config.id,
         "title": config.title,
         "task": "malignancy" if labels is MALIGNANCY else "diagnosis",
-        "modality": "dermoscopy",
+        "modality": modality(config),
         "labels": {"set": labels.id, "codes": codes},
         "architecture": {"name": config.architecture, "parameters": network.count_params()},
         "initial_weights": config.initial_weights,
@@ -200,7 +228,9 @@ def model_card(
             "dataset": " and ".join(source.name for source in parts),
             "attribution": " ".join(source.attribution for source in parts),
             "data_licence": "; ".join(source.licence for source in parts),
-            "protocol": " ".join([*(source.protocol for source in parts), VALIDATION]),
+            "protocol": " ".join(
+                [*(source.protocol for source in parts), CROSS if config.fold is None else VALIDATION]
+            ),
             "images": evaluation["images"],
             "groups": evaluation["groups"],
         },
@@ -227,6 +257,21 @@ VALIDATION = (
 )
 
 
+CROSS = (
+    "Every network was kept as its last epoch left it, so no epoch was chosen by what it is scored on; the temperature "
+    "of each part's probabilities fits the other parts. The network that is shipped was then trained on all the images "
+    "by the same schedule: nothing is left to test it on, and the scores are those of the networks of the parts."
+)
+
+
+def modality(config: Config) -> str:
+    """What the images of a run were taken with. DataError where its data sets differ in that."""
+    found = {source.modality for source in sources(config.dataset)}
+    if len(found) > 1:
+        raise DataError(f"The data sets '{config.dataset}' are of several modalities: {', '.join(sorted(found))}.")
+    return found.pop()
+
+
 def rounded(scores: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     return {name: {key: round(value, 4) for key, value in score.items()} for name, score in scores.items()}
 
@@ -242,7 +287,8 @@ def readme(
     """The model card for people, every figure of it from `evaluation` and `run`."""
     images, groups = card["training"]["images"], card["training"]["groups"]
     splits = table(
-        ["part", "images", "lesions"], [[split, f"{images[split]:,}", f"{groups[split]:,}"] for split in images]
+        ["part", "images", MEMBERS[card["modality"]]],
+        [[split, f"{images[split]:,}", f"{groups[split]:,}"] for split in images],
     )
     stages = table(
         ["stage", "image size", "epochs", "images an epoch", "learning rate", "MixUp", "CutMix", "frozen blocks"],
@@ -267,7 +313,8 @@ def readme(
             for row in evaluation["validation_by_adjustment"]
         ],
     )
-    tests = "\n\n".join(tested(test, card) for test in evaluation["tests"])
+    crossed = config.fold is None
+    tests = "\n\n".join(tested(test, card, crossed) for test in evaluation["tests"])
     if beside:
         tests += (
             "\n\n## The same network under another protocol\n\nFor comparison only; the model here was not trained so."
@@ -290,6 +337,17 @@ def readme(
         f"{config.dropout:g}, {f'moving average of the weights of momentum {config.ema:g}, ' if config.ema else ''}"
         f"seed {config.seed}. {run['wall_seconds'] / 60:,.0f} minutes of training on {run['hardware']['cores']} cores, "
         f"{run['hardware']['backend']}."
+    )
+    validated = (
+        ""
+        if crossed
+        else f"""
+## Scores on the validation images
+
+These made the choices, so they flatter.
+
+{score_table(rounded(evaluation["validation"]))}
+"""
     )
     maps = (
         "global average pooling and one dense layer, so its class maps are exact"
@@ -325,13 +383,7 @@ To make it again, `prepare`, `fit`, `evaluate` and `export` with `--config train
 docs/training.md.{note}
 
 {tests}
-
-## Scores on the validation images
-
-These made the choices, so they flatter.
-
-{score_table(rounded(evaluation["validation"]))}
-
+{validated}
 Logit adjustment, the multiple of each class's log share of the training draws that is taken off its logit: here
 {evaluation["logit_adjustment"]}, by these figures.
 
@@ -339,17 +391,19 @@ Logit adjustment, the multiple of each class's log share of the training draws t
 
 ## Limits
 
-- Dermoscopy from a few clinics; mostly light skin, which the data do not record.
+{LIMITS[card["modality"]]}
 - It answers with one of its {len(card["labels"]["codes"])} classes whatever it is shown.
 - Probabilities are calibrated on data with this data set's mix of diagnoses; in another clinic they will be off.
-- Malignant means melanoma, basal cell carcinoma, or actinic keratosis and Bowen's disease (`akiec`).
+- Malignant means {MALIGNANT[card["modality"]]}.
 
 {shipped}
 """
 
 
-def tested(test: dict[str, Any], card: dict[str, Any]) -> str:
-    """The card's section on the test images of one data set."""
+def tested(test: dict[str, Any], card: dict[str, Any], crossed: bool) -> str:
+    """The card's section on the test images of one data set, or on all of them by cross-validation."""
+    members = MEMBERS[card["modality"]]
+    title = "Scores by cross-validation" if crossed else "Scores on the test images"
     labels = label_set(card["labels"]["set"])
     recalls = table(
         ["class", "found"],
@@ -375,10 +429,10 @@ def tested(test: dict[str, Any], card: dict[str, Any]) -> str:
             for row in test["reliability"]
         ],
     ).replace("nan", "-")
-    return f"""## Scores on the test images: {test["name"]}
+    return f"""## {title}: {test["name"]}
 
-{test["images"]:,} images of {test["groups"]:,} lesions, one network, no test-time augmentation. Intervals are 95%, from
-{card["test"]["resamples"]:,} bootstrap resamples of lesions.
+{test["images"]:,} images of {test["groups"]:,} {members}, one network, no test-time augmentation. Intervals are 95%,
+from {card["test"]["resamples"]:,} bootstrap resamples of {members}.
 
 {score_table(rounded(test["scores"]))}
 

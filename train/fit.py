@@ -148,7 +148,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
     network.initial_file(config.init)
     augment.check(config.augmentation)
     table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
-    check_classes(table, label_set(config.labels))
+    check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
     run = open_run(config, runs)
     record = functools.partial(write_run_file, config, run, devices)
     with interruptible() as stop, distributed(devices, config.batch_size):
@@ -225,6 +225,13 @@ def fit_stage(
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     scores = stage_scores(folder)
+    validate = []
+    if len(validation_rows):
+        images = resize(data.images[validation_rows], stage.image_size)
+        best_so_far = min(scores, default=None)
+        validate = [
+            Validate(model, images, codes[validation_rows], config.batch_size, folder / "best.keras", best_so_far)
+        ]
     bar = Progress(batches, stage.epochs)
     try:
         trainer.fit(
@@ -236,14 +243,7 @@ def fit_stage(
             verbose=0,
             callbacks=[
                 StartEpoch(batches, seed),
-                Validate(
-                    model,
-                    resize(data.images[validation_rows], stage.image_size),
-                    codes[validation_rows],
-                    config.batch_size,
-                    folder / "best.keras",
-                    min(scores, default=None),
-                ),
+                *validate,
                 bar,
                 History(folder / "history.csv"),
                 Patience(stage, folder, config.patience),
@@ -324,14 +324,14 @@ def resume(trainer: keras.Model, folder: Path) -> int:
 
 
 def stage_scores(folder: Path) -> list[float]:
-    """The score of each finished epoch of a stage, lower being better."""
+    """The score of each finished epoch of a stage, lower being better; NaN where no images are held back."""
     file = folder / "history.csv"
-    return pd.read_csv(file)[MONITOR].tolist() if file.exists() else []
+    return pd.read_csv(file).reindex(columns=[MONITOR])[MONITOR].tolist() if file.exists() else []
 
 
 def stage_epochs(stage: Stage, scores: Sequence[float], patience: int) -> int:
     """How many epochs a stage takes: all of them, or those done where the last `patience` brought no better score."""
-    if scores and len(scores) - 1 - int(np.argmin(scores)) >= patience:
+    if scores and np.isfinite(scores).all() and len(scores) - 1 - int(np.argmin(scores)) >= patience:
         return len(scores)
     return stage.epochs
 
@@ -346,11 +346,22 @@ def epochs(config: Config, run: Path) -> dict[str, int]:
 
 
 def best_file(config: Config, run: Path) -> Path:
-    """The best network so far, of the last stage that has finished an epoch. DataError where none has."""
+    """The best network so far, of the last stage that has finished an epoch; where no images are held back, that of the
+    last epoch. DataError where there is none."""
+    if config.fold is None:
+        return last_file(config, run)
     for number in range(len(config.stages), 0, -1):
         if stage_scores(run / f"stage-{number}"):
             return run / f"stage-{number}" / "best.keras"
     raise DataError(f"There is no trained network in {run}; run fit first.")
+
+
+def last_file(config: Config, run: Path) -> Path:
+    """The network of the last epoch. DataError where the run is not finished."""
+    folder = run / f"stage-{len(config.stages)}"
+    if not (folder / "done").exists():
+        raise DataError(f"The run in {run} is not finished; run fit first, or again.")
+    return folder / "last.keras"
 
 
 def stopped(config: Config, run: Path) -> str:
@@ -358,6 +369,8 @@ def stopped(config: Config, run: Path) -> str:
     done, planned = epochs(config, run).values()
     if not done:
         return "Stopped before the first epoch was finished; run fit again to start anew."
+    if config.fold is None:
+        return f"Stopped after {done} of {planned} epochs; fit goes on from here when it is run again."
     return (
         f"Stopped after {done} of {planned} epochs; the best network so far, for evaluate and export, is "
         f"{best_file(config, run)}, and fit goes on from here when it is run again."
@@ -393,9 +406,9 @@ def interruptible() -> Iterator[keras.callbacks.Callback]:
             signal.signal(signal.SIGINT, usual)
 
 
-def check_classes(table: pd.DataFrame, labels: LabelSet) -> None:
-    """DataError where training or validation has no image of a class."""
-    for split in ("train", "validation"):
+def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str]) -> None:
+    """DataError where one of the `parts`, training or validation, has no image of a class."""
+    for split in parts:
         present = set(encode(table.loc[table["split"] == split, "label"], labels))
         absent = [code for index, code in enumerate(labels.codes) if index not in present]
         if absent:

@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,11 +77,18 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
         include_top=False, weights="imagenet" if init == "imagenet" else None, input_shape=(size, size, 3)
     )
     file = initial_file(init)
-    if file and file.suffix == ".keras":
-        source = keras.saving.load_model(file, compile=False)
-        copy_weights(keras.Model(source.input, source.get_layer("embedding").input), base)
-    elif file:
-        base.load_weights(file)
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns of layers that a file lacks, and leaves them at random numbers
+            warnings.filterwarnings("error", message="Skipping", category=UserWarning)
+            if file and file.suffix == ".keras":
+                source = keras.saving.load_model(file, compile=False)
+                copy_weights(keras.Model(source.input, source.get_layer("embedding").input), base)
+            elif file:
+                base.load_weights(file)
+    except (ValueError, OSError, UserWarning) as error:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"The weights of init '{init}' do not fit the network '{architecture}' ({reason}).") from None
     embedding = layers.GlobalAveragePooling2D(name="embedding")(base.output)
     logits = layers.Dense(classes, name="logits", dtype="float32")(
         layers.Dropout(dropout, name="head_dropout")(embedding)

@@ -9,7 +9,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
-from skinapp import imaging
+from skinapp import guide, imaging
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -49,6 +49,30 @@ def navigation() -> "Page":
                 icon=":material/image_search:",
                 help="Add an image; see every class with its probability, and where the model looked.",
             ),
+            st.Page(
+                path("explore"),
+                title="Explore",
+                icon=":material/groups:",
+                help="Who is in the data sets: age, sex, site, diagnosis, and what is missing.",
+            ),
+            st.Page(
+                path("compare"),
+                title="Compare",
+                icon=":material/balance:",
+                help="Which model is better, how sure that is, and what an operating point costs.",
+            ),
+            st.Page(
+                path("guide"),
+                title="Guide",
+                icon=":material/menu_book:",
+                help="Every diagnosis in plain words, with how many images there are and how often models find it.",
+            ),
+            st.Page(
+                path("models"),
+                title="Models",
+                icon=":material/deployed_code:",
+                help="The card of every model: input, data, scores, licence, limits, layers.",
+            ),
         ],
         position="top",
     )
@@ -57,6 +81,12 @@ def navigation() -> "Page":
 def path(page: str) -> Path:
     """The file of a page, for `st.page_link` and `st.switch_page`; it does not depend on the entry point."""
     return PAGES / f"{page}.py"
+
+
+def guide_link(code: str, name: str) -> None:
+    """A link from the name of a class to what the guide says of it; DataError where the guide has no such class."""
+    query = {"class": guide.entry(code).name}
+    st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
 
 
 def page(title: str) -> "DeltaGenerator":

@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 import streamlit as st
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from skinapp import imaging, isic, phantom
 from skinapp.errors import SkinappError
 from skinapp.imaging import Crop
-from skinapp.ui import plain
+from skinapp.ui import path, plain
 
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
@@ -64,6 +64,14 @@ def choose() -> Photo | None:
             help="Best is a dermoscopy image with the whole lesion in it. It stays in memory while you look at it.",
         )
     )
+
+
+def send(data: bytes, name: str, caption: str) -> NoReturn:
+    """Go to the classify page with an image of a public data set. `caption` is plain text."""
+    st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), plain(caption))
+    st.session_state["photo_source"] = "sample"
+    # without them given, those of bound widgets would be in the way
+    st.switch_page(path("classify"), query_params={})
 
 
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
@@ -125,6 +133,15 @@ def png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
+
+
+def hand_over(name: str, data: bytes | None, caption: str) -> None:
+    """Let `choose`, on the page that is opened next, start with this image; without its bytes, with its ISIC id."""
+    st.session_state["photo_source"] = "sample"
+    if data is None:
+        st.session_state["isic_id"] = name
+    else:
+        st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), caption)
 
 
 def _added(file: "UploadedFile | None") -> Photo | None:

@@ -288,7 +288,7 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
     fit.fit(mixed, tmp_path)
     assert keras.config.dtype_policy().name == "float32"
     table = with_validation(prepare(mixed.dataset, mixed.image_size, tmp_path).table, mixed.folds, 0, 0)
-    found = evaluate.best_network(mixed, tmp_path / "tiny", table)
+    found = evaluate.best_network(mixed, fit.best_file(mixed, tmp_path / "tiny"), table)
     assert {layer.compute_dtype for layer in found.layers if layer.weights} == {"float32"}
     trained = keras.saving.load_model(tmp_path / "tiny" / "stage-1" / "best.keras", compile=False)
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -51,3 +53,13 @@ def test_vgg16_subtracts_the_means_of_its_own_weights() -> None:
     expected = keras.applications.vgg16.preprocess_input(red.copy())
     scaled = keras.Model(built.input, scaling.output)
     assert np.asarray(scaled.predict(red, verbose=0)) == pytest.approx(expected, abs=1e-3)
+
+
+def test_initial_weights_of_another_network_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_WEIGHTS", str(tmp_path))
+    network.build("mlp64", 8, 2, "none").save_weights(tmp_path / "other.weights.h5")
+    with pytest.raises(DataError, match=r"init 'other\.weights\.h5' do not fit the network 'efficientnetv2b0'"):
+        network.build("efficientnetv2b0", 32, 7, "other.weights.h5")
+    (tmp_path / "torn.h5").write_bytes(b"no HDF5")
+    with pytest.raises(DataError, match="do not fit"):
+        network.build("efficientnetv2b0", 32, 7, "torn.h5")

@@ -72,7 +72,9 @@ def test_one_image_gives_one_answer_by_every_way(
     data = prepare(config.dataset, config.image_size, folder / "runs")
     rows = np.flatnonzero(data.table["split"] == "test")
     table = with_validation(data.table, config.folds, config.fold, config.seed)
-    trained = predict(evaluate.best_network(config, folder / "runs" / "tiny", table), data.images[rows])
+    trained = predict(
+        evaluate.best_network(config, fit.best_file(config, folder / "runs" / "tiny"), table), data.images[rows]
+    )
     kept = predict(keras.saving.load_model(exported.folder / "model.keras", compile=False), data.images[rows])
     evaluated = pd.read_csv(exported.folder / "predictions.csv").set_index("image")
     classifier = runtime.Classifier(exported)

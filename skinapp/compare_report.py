@@ -1,0 +1,143 @@
+"""A whole comparison as the sections of a report."""
+
+import numpy as np
+import pandas as pd
+
+from skinapp import breakdown, compare_views, comparison, operating
+from skinapp.compare_views import CURVES, Names
+from skinapp.comparison import CLASSES, MEASURES, Draws, Shared
+from skinapp.errors import DataError
+from skinapp.predictions import Predictions
+from skinapp.registry import Model
+from skinapp.report import Block, Chart, Section
+
+CAUTION = (
+    "For research and learning only. The figures are of test images whose mix of people and diagnoses is not that of a "
+    "clinic; they do not say how a model would do there."
+)
+
+
+def sections(
+    shared: Shared,
+    weights: np.ndarray,
+    drawn: Draws,
+    known: dict[str, Predictions],
+    published: pd.DataFrame,
+    pair: list[str],
+    thresholds: dict[str, float],
+    prevalence: float,
+    names: Names,
+) -> list[Section]:
+    """Everything that the compare page shows of these models, at these thresholds and this prevalence."""
+    malignant = int(shared.malignant.sum())
+    board = compare_views.scoreboard(shared, drawn, published, names)
+    shown = compare_views.wide(board).rename(columns={name: measure.name for name, measure in MEASURES.items()})
+    parts = [
+        Section(
+            "What was compared",
+            [
+                f"{', '.join(names[name] for name in shared.ids)} on {len(shared.images):,} images of "
+                f"{len(np.unique(shared.groups)):,} lesions or patients that all of them answered; {malignant:,} are "
+                f"malignant ({malignant / len(shared.images):.0%}).",
+                f"Intervals are 95%, percentile, from {comparison.RESAMPLES:,} bootstrap resamples of whole lesions or "
+                "patients, the same resamples for every model.",
+                *(f"{names[name]}: {_protocol(known[name])}" for name in shared.ids),
+                *(f"Published figures: {protocol}" for protocol in dict.fromkeys(published["protocol"])),
+            ],
+        ),
+        Section(
+            "Leaderboard",
+            [shown, *(compare_views.leaderboard(board, score, names) for score in drawn.by_model[shared.ids[0]])],
+        ),
+    ]
+    if len(pair) == 2:
+        first, second = pair
+        parts.append(
+            Section(
+                f"{names[first]} (A) and {names[second]} (B)",
+                [
+                    comparison.sentence(shared, weights, first, second, names),
+                    compare_views.paired(shared, drawn, first, second, names),
+                    compare_views.tests(comparison.pairwise(shared), names),
+                ],
+            )
+        )
+    points = {
+        name: operating.operating_point(shared, weights, name, thresholds[name], prevalence) for name in shared.ids
+    }
+    curves = [
+        compare_views.curve(
+            shared,
+            {name: operating.curve(shared, weights, name, kind) for name in shared.ids},
+            kind,
+            None,
+            thresholds,
+            names,
+        )
+        for kind in CURVES
+    ]
+    parts.append(
+        Section(
+            "Operating point",
+            [
+                f"Predictive values and counts are for {prevalence:.1%} malignant among the people examined.",
+                compare_views.points(points, names),
+                *(compare_views.called(points[name], names[name]) for name in pair),
+                *curves,
+            ],
+        )
+    )
+    parts.append(Section("Calibration", [calibration(shared, weights, known, pair, names)]))
+    if shared.question == CLASSES:
+        table = breakdown.wrong_by_class(shared, weights)
+        blocks: list[Block] = [compare_views.confusion(shared, name, names) for name in pair]
+        parts.append(Section("Classes", [*blocks, *(compare_views.wrong(shared, table, name, names) for name in pair)]))
+    score = next(iter(comparison.scores(shared.labels)))
+    for fact in breakdown.subgroup_names(shared):
+        table = breakdown.subgroups(shared, weights, fact, score, pair)
+        blocks = [compare_views.gap_words(table, score, names), compare_views.subgroups(table, fact, score, names)]
+        parts.append(Section(f"Subgroups: {breakdown.SUBGROUPS[fact].lower()}", blocks))
+    trained = {name: model for name in shared.ids if (model := known[name].model)}
+    return parts + [
+        Section(f"How {names[name]} was trained", _training(model, names[name])) for name, model in trained.items()
+    ]
+
+
+def calibration(
+    shared: Shared, weights: np.ndarray, known: dict[str, Predictions], pair: list[str], names: Names
+) -> Chart:
+    """Reliability of the pair, before the temperature too where one temperature was fitted on validation images."""
+    after = {name: shared.probabilities[name] for name in pair}
+    before = {}
+    for name in pair:
+        model = known[name].model
+        # with cross-validation every part has a temperature of its own, which the card does not give
+        if shared.question == CLASSES and model and "validation" in model.card["training"]["images"]:
+            before[name] = operating.raw(after[name], model.temperature)
+    errors = {names[name]: rows for name, rows in after.items()}
+    errors |= {compare_views.before_words(names[name]): rows for name, rows in before.items()}
+    return compare_views.reliability(
+        shared,
+        {name: operating.reliability(shared, weights, rows) for name, rows in after.items()},
+        {name: operating.reliability(shared, weights, rows) for name, rows in before.items()},
+        {title: comparison.calibration_error(shared, weights, rows) for title, rows in errors.items()},
+        names,
+    )
+
+
+def _protocol(predictions: Predictions) -> str:
+    return predictions.model.card["training"]["protocol"] if predictions.model else "a file from elsewhere."
+
+
+def _training(model: Model, name: str) -> list[Block]:
+    try:
+        blocks: list[Block] = [compare_views.training(breakdown.history(model), name)]
+    except DataError as error:
+        blocks = [str(error)]
+    table = breakdown.protocols(model)
+    if table["test"].nunique() >= 2:
+        blocks += [
+            f"{test}: {protocol}" for test, protocol in table.groupby("test", sort=False)["protocol"].first().items()
+        ]
+        blocks.append(compare_views.protocols(table, name))
+    return blocks

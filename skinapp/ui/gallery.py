@@ -1,0 +1,111 @@
+"""Thumbnails of a selection's images, where the data set is on disk; one opened with its record."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from skinapp import demographics, imaging, ui
+from skinapp.demographics import NAMES, NOT_STATED, SOURCES, Filters, Table
+from skinapp.errors import ImageError, SkinappError
+from skinapp.ui import photo
+
+A_PAGE = 24
+THUMBNAIL = 200
+"""Pixels of a thumbnail's side."""
+
+
+def show(table: Table, filters: Filters) -> None:
+    """One page of thumbnails of the images that pass the filters."""
+    st.subheader("Images", anchor=False)
+    root = demographics.data_root()
+    files = demographics.image_files(table.id, root)
+    if not files:
+        st.info(
+            "The images of this data set are not on this machine. Everything else on this page works without them; "
+            f"`python -m train download {table.id.replace('_20', '-20').replace('_', '-')}` fetches them."
+        )
+        return
+    images = _images(table, root)
+    chosen = demographics.select(images, filters)
+    # in an order that mixes the diagnoses, and is the same on every run
+    chosen = chosen[chosen["image"].isin(files.keys())].sample(frac=1, random_state=0)
+    if chosen.empty:
+        st.info("None of the images that pass the filters is on this machine.")
+        return
+    pages = -(-len(chosen) // A_PAGE)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        number = 1
+        if pages > 1:
+            number = int(st.number_input(f"Page, of {pages:,}", 1, pages, key=f"gallery_page_{pages}", width=160))
+        start = (number - 1) * A_PAGE
+        st.caption(
+            f"Images {start + 1:,} to {min(start + A_PAGE, len(chosen)):,} of {len(chosen):,}. Open one by its name."
+        )
+    with st.grid(6, min_column_width=130, gap="small"):
+        for record in chosen.iloc[start : start + A_PAGE].to_dict("records"):
+            with st.container(gap="xsmall"):
+                _thumbnail(table, record, files[record["image"]])
+
+
+def _thumbnail(table: Table, record: dict[Any, Any], file: Path) -> None:
+    name = table.name(str(record["diagnosis"]))
+    try:
+        st.image(_small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
+    except (OSError, ImageError):
+        st.caption(f"{record['image']} cannot be read any more.")
+        return
+    if st.button(
+        str(record["diagnosis"]), key=f"open_{record['image']}", width="stretch", help=f"{record['image']}: {name}"
+    ):
+        _open(table, record, file)
+
+
+@st.dialog("Image and record", width="large")
+def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
+    try:
+        data = imaging.read(file)
+        picture = imaging.decode(data)
+    except SkinappError as error:
+        st.error(str(error))
+        return
+    left, right = st.columns(2, gap="medium")
+    left.image(picture, width="stretch", alt=f"{record['image']}, {table.name(str(record['diagnosis']))}")
+    with right:
+        st.markdown(f"**{record['image']}**")
+        known = {"diagnosis": table.name(str(record["diagnosis"]))}
+        known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
+        st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
+        ui.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
+        if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
+            photo.send(data, str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}.")
+
+
+def _word(value: Any) -> str:
+    if value is None or pd.isna(value):
+        return NOT_STATED
+    return f"{value:.0f}" if isinstance(value, float) else str(value)
+
+
+@st.cache_data(max_entries=3, show_spinner=False)
+def _published(dataset: str, root: str) -> pd.DataFrame:
+    return demographics.tidy(demographics.published(dataset, Path(root)), SOURCES[dataset].labels)
+
+
+def _images(table: Table, root: Path) -> Table:
+    """The data set with a row for each image, so that it can be named."""
+    if "image" in table.frame:
+        return table
+    return Table(table.id, table.title, _published(table.id, str(root)), table.labels)
+
+
+@st.cache_data(max_entries=2000, show_spinner=False)
+def _small(file: str, changed: float) -> bytes:
+    """A JPEG of the middle of an image of a published data set."""
+    picture = Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=82)
+    return stream.getvalue()

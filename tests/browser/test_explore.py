@@ -1,0 +1,73 @@
+"""A question that a new visitor answers with the filters, and the ways between explorer, guide and classify."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.test_app import keep, settle, wider_than_the_screen
+
+
+def pick(page: Page, label: str, option: str) -> None:
+    page.get_by_role("combobox", name=re.compile(label)).click()
+    page.get_by_role("option", name=option, exact=True).click()
+    page.keyboard.press("Escape")
+    settle(page)
+
+
+def images(page: Page) -> str:
+    return page.get_by_test_id("stMetric").filter(has_text="Images").get_by_test_id("stMetricValue").inner_text()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
+    app: str, open_page: Callable[..., Page], width: int
+) -> None:
+    page = open_page(f"{app}/explore", width)
+    expect(page.get_by_role("heading", name="Who is in the data")).to_be_visible()
+    settle(page)
+    assert images(page) == "10,015"
+    pick(page, "Diagnosis", "Melanoma")
+    pick(page, "Sex", "Female")
+    pick(page, "Site", "Back")
+    pick(page, "Confirmation", "Histology")
+    youngest = page.get_by_role("slider").first
+    for _ in range(13):
+        youngest.press("ArrowRight")
+    settle(page)
+    expect(youngest).to_have_attribute("aria-valuenow", "65")
+    value = page.get_by_test_id("stMetric").filter(has_text="Images").get_by_test_id("stMetricValue")
+    expect(value).to_have_text("45")
+    assert not wider_than_the_screen(page)
+    keep(page, "explore-question")
+
+    # the address alone shows another visitor the same
+    shared = open_page(page.url, width)
+    settle(shared)
+    assert images(shared) == "45"
+
+
+def test_a_filter_from_a_fresh_server_and_back(fresh_app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{fresh_app}/explore?diagnosis=Dermatofibroma&site=Face")
+    expect(page.get_by_text("No image passes these filters")).to_be_visible()
+    page.get_by_role("button", name="Clear all filters").click()
+    expect(page.get_by_role("heading", name="Diagnoses")).to_be_visible()
+    assert images(page) == "10,015"
+
+
+def test_a_class_name_leads_to_the_guide(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/classify", 390)
+    page.get_by_role("link", name=re.compile("Dermatofibroma")).click()
+    expect(page.get_by_role("heading", name="Dermatofibroma", exact=True)).to_be_visible()
+    assert not wider_than_the_screen(page)
+    keep(page, "guide")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("view", ["People", "Sites", "Relations", "Models", "Limits"])
+def test_no_view_is_wider_than_the_screen(app: str, open_page: Callable[..., Page], view: str, width: int) -> None:
+    page = open_page(f"{app}/explore?view={view}", width)
+    expect(page.get_by_test_id("stMetricValue").first).to_be_visible()
+    settle(page)
+    assert not wider_than_the_screen(page)
