@@ -53,6 +53,13 @@ class Field:
         """The option of the command line."""
         return f"--{self.name.replace('_', '-')}"
 
+    @property
+    def form(self) -> str:
+        """What an answer looks like, in a word."""
+        if self.kind == "number":
+            return self.unit.split()[0].upper() if self.name != "skin_type" else "1-6"
+        return "yes|no" if self.kind == "yes-no" else "|".join(self.categories) or "NAME"
+
 
 QUESTIONS = (
     Field("age", "Age", "number", "", "years", 0, 120),

@@ -29,6 +29,8 @@ KINDS = {
 }
 """In the order of the outputs. The first two are what a model card calls `modality`."""
 
+IMAGES = {"dermoscopy": "dermoscopy images", "smartphone": "phone photos"}
+
 EMBEDDING_MODEL = "ham10000-efficientnetb1"
 WEIGHTS_FILE = Path(__file__).with_name("modality.npz")
 CARD_FILE = Path(__file__).with_name("modality.json")
@@ -50,6 +52,16 @@ class Recognised:
             return "it is less like those than nearly all images of either kind are"
         share = self.probabilities[self.kind]
         return "over 99% sure" if share > 0.99 else f"{share:.0%} sure"
+
+
+@dataclass(frozen=True)
+class Route:
+    """The model that answers, a sentence on what the image looks like and why this model, and whether the answer is
+    `doubtful`: the image is not of the kind that the model learnt from."""
+
+    model: Model
+    sentence: str
+    doubtful: bool
 
 
 @dataclass(frozen=True)
@@ -111,9 +123,23 @@ def recogniser(model: Model) -> Recogniser:
     return _loaded(card()["sha256"])
 
 
-def pick(models: list[Model], kind: str) -> Model | None:
-    """The first of the models, best first, that learnt from that kind of image; None where there is none."""
-    return next((model for model in models if model.modality == kind), None)
+def route(models: list[Model], recognised: Recognised | None, chosen: Model | None = None) -> Route:
+    """Which of the models, best first, answers an image: the one that was `chosen`, or else the first that learnt from
+    that kind of image, or else the first of all."""
+    if recognised is None:
+        return Route(chosen or models[0], "", doubtful=False)
+    looks = f"This looks like {KINDS[recognised.kind]} ({recognised.reason})"
+    if recognised.kind == "neither":
+        nothing = "The models know nothing about anything else, and what they answer to it means nothing."
+        return Route(chosen or models[0], f"{looks}. {nothing}", doubtful=True)
+    suited = next((model for model in models if model.modality == recognised.kind), None)
+    model = chosen or suited or models[0]
+    if model.modality == recognised.kind:
+        which = "was chosen" if chosen else "answers"
+        return Route(model, f"{looks}: “{model.title}” {which}, which learnt from such images.", doubtful=False)
+    missing = "" if suited else f" No model for {IMAGES[recognised.kind]} is installed."
+    learnt = f" “{model.title}” answers; it learnt from {IMAGES[model.modality]}, so trust its answer less."
+    return Route(model, f"{looks}.{missing}{learnt}", doubtful=True)
 
 
 @functools.cache
@@ -133,7 +159,9 @@ def save(recogniser: Recogniser, file: Path) -> None:
 def load(content: bytes) -> Recogniser:
     """The recogniser in the bytes of a file that `save` wrote."""
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Recogniser(**{name: arrays[name] for name in arrays.files if name != "limit"}, limit=float(arrays["limit"]))
+        return Recogniser(
+            **{name: arrays[name] for name in arrays.files if name != "limit"}, limit=float(arrays["limit"])
+        )
 
 
 @functools.cache

@@ -48,7 +48,7 @@ class Quality:
 
 SENTENCES = {
     "small": "The picture is small: its square has {side} pixels a side. Move closer, or send the original photo.",
-    "sharpness": "The picture is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap on the spot to focus, and "
+    "sharpness": "The picture is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap on the spot to focus and "
     "keep still.",
     "dark": "The picture is dark. Take it in daylight or switch on a lamp, and stay out of your own shadow.",
     "bright": "The picture is very bright. Switch the flash off, move away from the lamp, or tap on the spot so that "
@@ -57,11 +57,10 @@ SENTENCES = {
 }
 
 
-def measure(image: Image.Image, crop: Crop = imaging.CENTRE, scale: float = 1.0) -> Quality:
-    """The quality of the square of an upright RGB image. `scale` is how many pixels of the file one of the image's
-    stands for, where it was decoded smaller."""
+def measure(image: Image.Image, crop: Crop = imaging.CENTRE) -> Quality:
+    """The quality of the square of an upright RGB image, as `imaging.decode` gives it."""
     left, _, right, _ = crop.box(*image.size)
-    return measure_pixels(imaging.crop_resize(image, SIDE, crop), round((right - left) * scale))
+    return measure_pixels(imaging.crop_resize(image, SIDE, crop), round(right - left))
 
 
 def measure_pixels(pixels: np.ndarray, side: int) -> Quality:

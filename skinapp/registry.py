@@ -40,6 +40,11 @@ class Model:
         return "model.tflite" in self.card["files"]
 
     @property
+    def removes_hair(self) -> bool:
+        """Whether it learnt from images whose hairs were taken out, and so is shown every image that way."""
+        return self.card["input"].get("hair_removal", False)
+
+    @property
     def has_class_maps(self) -> bool:
         return "class_maps" in self.card["outputs"]
 

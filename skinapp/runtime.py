@@ -1,5 +1,6 @@
 """Runs an exported model with LiteRT: calibrated probabilities, class maps and embedding. Never imports TensorFlow."""
 
+import dataclasses
 import functools
 import os
 import statistics
@@ -80,22 +81,25 @@ class Classifier:
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
-        if self.model.card["input"].get("hair_removal"):
+        if self.model.removes_hair:
             pixels = hair.remove(pixels)
         with self._lock:
             outputs = {
                 name: value[0].copy() for name, value in self._run(image=pixels[np.newaxis].astype(np.float32)).items()
             }
-        logits = outputs["logits"].astype(np.float64)
+        logits = outputs["logits"]
+        probabilities = self._probabilities(logits, answers or {})
+        return Prediction(self.model, logits, probabilities, outputs.get("class_maps"), outputs["embedding"])
+
+    def with_answers(self, prediction: Prediction, answers: Answers) -> Prediction:
+        """What `predict` would give the same image with these answers, without running the network again."""
+        return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, answers))
+
+    def _probabilities(self, logits: np.ndarray, answers: Answers) -> np.ndarray:
+        total = logits.astype(np.float64)
         if self._fusion:
-            logits = self._fusion.add(logits, clinical.code(self.model.clinical, answers or {}))
-        return Prediction(
-            self.model,
-            outputs["logits"],
-            softmax(logits / self.model.temperature),
-            outputs.get("class_maps"),
-            outputs["embedding"],
-        )
+            total = self._fusion.add(total, clinical.code(self.model.clinical, answers))
+        return softmax(total / self.model.temperature)
 
 
 @functools.lru_cache(maxsize=8)

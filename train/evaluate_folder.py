@@ -13,7 +13,7 @@ from tqdm import tqdm
 from skinapp import imaging, metrics, registry
 from skinapp.errors import DataError, ImageError
 from skinapp.labels import HAM10000, MALIGNANCY, LabelSet
-from skinapp.score import classify_all, find_images
+from skinapp.score import classify_all, find_cases
 from train.datasets import encode
 
 RESAMPLES = 2000
@@ -133,7 +133,7 @@ def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evalua
     scored = scored_labels(table["label"], model.labels)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    images = find_images(folder)
+    images = find_cases(folder)
     table = table.assign(file=matching_files(table["image"], images, folder)).set_index("file")
     probabilities: dict[str, np.ndarray] = {}
     failures: dict[str, str] = {}
