@@ -11,7 +11,7 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
 from skinapp import imaging, metrics, registry
-from skinapp.errors import DataError, ImageError
+from skinapp.errors import DataError, SkinappError
 from skinapp.labels import HAM10000, MALIGNANCY, LabelSet
 from skinapp.score import classify_all, find_cases
 from train.datasets import encode
@@ -139,7 +139,7 @@ def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evalua
     failures: dict[str, str] = {}
     answers = classify_all({file: images[file] for file in table.index}, model)
     for file, answer in tqdm(answers, total=len(table), unit="image", disable=None):
-        if isinstance(answer, ImageError):
+        if isinstance(answer, SkinappError):
             failures[file] = str(answer)
         else:
             probabilities[file] = answer.probabilities
