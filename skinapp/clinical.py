@@ -184,7 +184,7 @@ def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fu
         raise ModelError(f"{WEIGHTS_FILE} does not fit the fields in model.json ({error}).") from None
     if fusion.bias.shape != (classes,) or fusion.weights.shape[1] != classes:
         raise ModelError(f"{WEIGHTS_FILE} is not for {classes} classes.")
-    if not all(map(np.all, map(np.isfinite, (fusion.scale, fusion.bias, fusion.weights)))):
+    if not all(np.isfinite(values).all() for values in (fusion.scale, fusion.bias, fusion.weights)):
         raise ModelError(f"{WEIGHTS_FILE} holds a value that is not a number.")
     return fusion
 

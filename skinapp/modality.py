@@ -151,7 +151,7 @@ def card() -> dict[str, Any]:
 def save(recogniser: Recogniser, file: Path) -> None:
     """Write a recogniser as plain arrays."""
     buffer = io.BytesIO()
-    arrays = {name: np.asarray(value, dtype=np.float32) for name, value in vars(recogniser).items()}
+    arrays: dict[str, Any] = {name: np.asarray(value, dtype=np.float32) for name, value in vars(recogniser).items()}
     np.savez_compressed(buffer, **arrays)
     file.write_bytes(buffer.getvalue())
 

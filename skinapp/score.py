@@ -59,9 +59,10 @@ def find_cases(source: Path) -> dict[str, Case]:
         raise DataError(f"{source} is neither a folder nor a CSV file that can be read ({error}).") from None
     if "image" not in table.columns:
         raise DataError(f"{source} has no column 'image'; it has {', '.join(table.columns)}.")
-    rows = [row for row in table.to_dict("records") if row["image"]]
-    if not rows:
+    table = table[table["image"] != ""]
+    if table.empty:
         raise DataError(f"The column 'image' of {source} is empty.")
+    rows = [{str(column): str(cell) for column, cell in row.items()} for row in table.to_dict("records")]
     return {row["image"]: Case(source.parent / row["image"], row) for row in rows}
 
 

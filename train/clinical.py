@@ -83,7 +83,7 @@ def questions(table: pd.DataFrame) -> tuple[Field, ...]:
 
 def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Answers]:
     """The answers of each row of a table with the fields' columns. DataError for an impossible one."""
-    return [clinical.parse(fields, row) for row in table.to_dict("records")]
+    return [clinical.parse(fields, {str(name): cell for name, cell in row.items()}) for row in table.to_dict("records")]
 
 
 def coded_by(fields: Sequence[Field], answers: Sequence[Answers]) -> tuple[Field, ...]:

@@ -30,7 +30,7 @@ SIDE = 320
 
 def photographs() -> dict[str, Path]:
     """Name -> file of each photograph. DataError where scikit-image is not installed."""
-    found = {}
+    found: dict[str, Path] = {}
     for package, (folder, names) in PHOTOGRAPHS.items():
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:

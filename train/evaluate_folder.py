@@ -171,7 +171,7 @@ def scored_labels(labels: pd.Series, own: LabelSet) -> LabelSet:
     return MALIGNANCY
 
 
-def matching_files(names: pd.Series, images: dict[str, Path], folder: Path) -> list[str]:
+def matching_files(names: pd.Series, images: Iterable[str], folder: Path) -> list[str]:
     """The key of `images` (paths below the folder) that each name means: a path or file name, with or without ending.
 
     A name's own ending may differ from the file's, as it does where a data set was saved in another format. DataError

@@ -142,7 +142,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
     card = {
         "learnt_from": {kind: int((~test & (kinds == index)).sum()) for index, kind in enumerate(KINDS)},
         "tests": [
-            judged(name, chosen.to_numpy(), probabilities, unlike, kinds, groups) for name, chosen in parts.items()
+            judged(name, np.asarray(chosen), probabilities, unlike, kinds, groups) for name, chosen in parts.items()
         ],
     }
     return Recogniser(**(vars(final) | {"limit": limit})), card

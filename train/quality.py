@@ -81,7 +81,7 @@ def alarms(table: pd.DataFrame, chosen: Limits = quality.LIMITS) -> pd.DataFrame
             quality.problems(Quality(row["sharpness"], row["brightness"], row["glare"], row["side"]), chosen)
             for row in part.to_dict("records")
         ]
-        wanted = [SPOILT[spoilt][0]] if spoilt else ["sharpness", "dark", "bright", "glare"]
+        wanted = [SPOILT[str(spoilt)][0]] if spoilt else ["sharpness", "dark", "bright", "glare"]
         for problem in [*wanted, "any"]:
             count = sum(bool(one) if problem == "any" else problem in one for one in found)
             share = round(100 * count / len(part), 1)
