@@ -177,7 +177,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "prepare":
         from train.datasets import prepare
 
-        data = prepare(config.dataset, config.cache_size, options.runs)
+        data = prepare(config.dataset, config.cache_size, options.runs, config.hair_removal)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
         from train import crossvalidate, fit

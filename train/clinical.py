@@ -18,6 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from skinapp import clinical
 from skinapp.clinical import Answers, Field, Fusion
+from skinapp.errors import DataError
 from skinapp.runtime import softmax
 from train.datasets import read_table
 
@@ -117,6 +118,7 @@ def fit(
     *,
     adjustment: float = 0.0,
     dropout: bool = True,
+    parts: np.ndarray | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> Fitted:
@@ -124,13 +126,15 @@ def fit(
 
     `table` has one row an image and one column a field; `labels` [n] are class indices, `groups` [n] patients or
     lesions. Everything, coding and penalty included, is chosen without the group that a row of `probabilities` belongs
-    to. `adjustment` times the log share of each class is taken off its logit at the end, as in `train.config`.
+    to: without its part, of the `parts` [n] that `train.crossvalidate` leaves, or of as many new ones as `folds` says.
+    `adjustment` times the log share of each class is taken off its logit at the end, as in `train.config`.
     With `dropout`, rows are also learnt from with some or all of their answers taken away, so that the fusion stays
     calibrated however much of the form is filled in.
     """
     answers = parse(fields, table)
     probabilities = np.empty(logits.shape)
-    for train, test in _folds(labels, groups, folds, seed):
+    held_out = _folds(labels, groups, folds, seed) if parts is None else _given_folds(parts, groups)
+    for train, test in held_out:
         coded = coded_by(fields, [answers[row] for row in train])
         x = np.array([clinical.code(coded, row) for row in answers])
         owners = owner(coded)
@@ -226,6 +230,14 @@ def adjusted(fusion: Fusion, labels: np.ndarray, adjustment: float) -> Fusion:
 def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     return list(splitter.split(labels, labels, groups))
+
+
+def _given_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    for part in np.unique(parts):
+        shared = set(groups[parts == part]) & set(groups[parts != part])
+        if shared:
+            raise DataError(f"The parts share a lesion or patient: {min(shared)} is in several.")
+    return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
 
 
 def _renamed(source: pd.DataFrame, columns: dict[str, str], image: pd.Series) -> pd.DataFrame:
