@@ -4,11 +4,15 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from skinapp import registry
+from skinapp import clinical, modality, registry
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
+
+if TYPE_CHECKING:
+    from skinapp.runtime import Prediction
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
 
@@ -38,12 +42,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     classify = commands.add_parser("classify", help="classify images, one answer each")
     classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    classify.add_argument("--model", metavar="ID", help="default: the best diagnosis model")
+    classify.add_argument("--model", metavar="ID", help="default: the best one for the kind of image")
+    classify.add_argument("--anyway", action="store_true", help="answer what is no picture of a lesion, too")
     classify.add_argument("--json", action="store_true", help="one JSON object a line")
     classify.add_argument("--cam-dir", type=Path, metavar="DIR", help="write <image>.cam.png overlays there")
+    patient = classify.add_argument_group(
+        "the patient", "Of all the images that are named. Used by models with clinical inputs; none need be given."
+    )
+    for question in clinical.QUESTIONS:
+        patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())
     classify.set_defaults(run=classify_images)
 
-    score = commands.add_parser("score", help="score every image of a folder or of a CSV's `image` column")
+    score = commands.add_parser(
+        "score",
+        help="score every image of a folder or of a CSV's `image` column",
+        epilog="A model with clinical inputs reads the answers from the CSV's columns of their names, such as age and "
+        "sex; what is empty or has no column counts as not known.",
+    )
     score.add_argument("source", type=Path, metavar="DIR_OR_CSV")
     score.add_argument("--model", required=True, metavar="ID")
     score.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="run again to go on with it")
@@ -74,32 +89,57 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def classify_images(options: argparse.Namespace) -> int:
-    import numpy as np
     from PIL import Image
 
     from skinapp import attention, imaging
     from skinapp.runtime import classifier
 
-    model = registry.model(options.model) if options.model else default_model()
-    if options.cam_dir and not model.has_class_maps:
-        raise ModelError(f"The model '{model.id}' ends in dense layers and has no map to draw; leave --cam-dir out.")
-    answer = classifier(model)
+    chosen = registry.model(options.model) if options.model else None
+    models = registry.ranked()
+    if chosen is None and not models:
+        default_model()
+    if chosen and options.cam_dir and not chosen.has_class_maps:
+        raise ModelError(f"The model '{chosen.id}' ends in dense layers and has no map to draw; leave --cam-dir out.")
+    given = {one.name: getattr(options, one.name) for one in clinical.QUESTIONS}
+    given = {name: text for name, text in given.items() if text is not None}
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
+    if chosen:
+        warn_unused(chosen, given)
     failed = False
+    told: set[str] = set()
     for path in options.images:
         try:
-            pixels = imaging.load(path, model.input_size)
+            data = imaging.read(path)
+            if chosen:
+                model, route, kind = chosen, None, None
+            else:
+                kind = modality.recognise(imaging.decode(data))
+                route = modality.route(models, kind)
+                model = route.model
         except ImageError as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True
             continue
-        prediction = answer.predict(pixels)
+        answer = {"image": str(path), "modality": kind.probabilities if kind else None}
+        if kind and kind.kind == "neither" and not options.anyway:
+            print(f"{path}: {route.sentence if route else ''} Add --anyway or --model ID to see it.", file=sys.stderr)
+            if options.json:
+                print(json.dumps(answer | {"model": None, "probabilities": None}))
+            failed = True
+            continue
+        if not chosen and model.id not in told:
+            warn_unused(model, given)
+            told.add(model.id)
+        answers = clinical.parse(model.clinical, given)
+        pixels = imaging.load(data, model.input_size)
+        prediction = classifier(model).predict(pixels, answers)
         if options.json:
             print(
                 json.dumps(
-                    {
-                        "image": str(path),
+                    answer
+                    | {
                         "model": model.id,
+                        "answers": answers,
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
@@ -107,15 +147,29 @@ def classify_images(options: argparse.Namespace) -> int:
                 )
             )
         else:
-            print(f"{path}  (malignant classes together {prediction.malignancy:.1%})")
-            for index in np.argsort(-prediction.probabilities):
-                print(f"  {prediction.probabilities[index]:6.1%}  {model.labels.labels[index].name}")
+            print_answer(path, prediction, route.sentence if route else "")
         if overlays and prediction.class_maps is not None:
             cam = attention.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(attention.overlay(pixels, cam)).save(overlays[path])
     if not options.json:
         print(CAUTION)
     return 2 if failed else 0
+
+
+def print_answer(path: Path, prediction: "Prediction", why: str) -> None:
+    print(f"{path}  (malignant classes together {prediction.malignancy:.1%})")
+    if why:
+        print(f"  {why}")
+    for index in (-prediction.probabilities).argsort():
+        print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
+
+
+def warn_unused(model: registry.Model, given: dict[str, str]) -> None:
+    """Say which answers about the patient the model has no use for."""
+    used = {one.name for one in model.clinical}
+    unused = [one.flag for one in clinical.QUESTIONS if one.name in given and one.name not in used]
+    if unused:
+        print(f"The model '{model.id}' has no use for {', '.join(unused)}; the rest is used.", file=sys.stderr)
 
 
 def score_images(options: argparse.Namespace) -> int:
@@ -129,6 +183,9 @@ def score_images(options: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         summary = score(options.source, model, options.out, progress)
+    if summary.not_asked:
+        names = ", ".join(summary.not_asked)
+        print(f"{options.source} has no column {names}: counted as not known for every image.", file=sys.stderr)
     print(f"{summary.scored:,} scored, {summary.skipped:,} were there already: {options.out}", file=sys.stderr)
     if summary.failed:
         failed_file = options.out.with_name("failed.csv")

@@ -43,7 +43,7 @@ def draw(seed: int, width: int = 720, height: int = 540) -> Image.Image:
     picture = skin * (1 - cover[..., np.newaxis]) + lesion * cover[..., np.newaxis]
     picture *= (1 - 0.22 * np.hypot(x, y) ** 2)[..., np.newaxis]
     image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
-    return _with_hairs(image, rng, int(rng.integers(0, 6)))
+    return with_hairs(image, rng, int(rng.integers(0, 6)))
 
 
 def _noise(rng: np.random.Generator, width: int, height: int, cells: int) -> np.ndarray:
@@ -57,7 +57,8 @@ def _smooth_step(values: np.ndarray) -> np.ndarray:
     return inside * inside * (3 - 2 * inside)
 
 
-def _with_hairs(image: Image.Image, rng: np.random.Generator, count: int) -> Image.Image:
+def with_hairs(image: Image.Image, rng: np.random.Generator, count: int) -> Image.Image:
+    """The image, drawn over with so many dark, bent hairs from edge to edge."""
     scale = 3  # drawn larger and shrunk, as Pillow's lines have hard edges
     width, height = image.width * scale, image.height * scale
     mask = Image.new("L", (width, height))

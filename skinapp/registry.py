@@ -10,6 +10,8 @@ from typing import Any
 
 import jsonschema
 
+from skinapp import clinical
+from skinapp.clinical import Field
 from skinapp.errors import DataError, ModelError
 from skinapp.labels import LabelSet, label_set
 
@@ -29,11 +31,18 @@ class Model:
     temperature: float
     folder: Path
     card: dict[str, Any]
+    clinical: tuple[Field, ...] = ()
+    """What it takes beside the image; every answer may be missing."""
 
     @property
     def runnable(self) -> bool:
         """Whether the weights are in the folder; of some baselines only the figures are."""
         return "model.tflite" in self.card["files"]
+
+    @property
+    def removes_hair(self) -> bool:
+        """Whether it learnt from images whose hairs were taken out, and so is shown every image that way."""
+        return self.card["input"].get("hair_removal", False)
 
     @property
     def has_class_maps(self) -> bool:
@@ -98,6 +107,11 @@ def read_model(folder: Path) -> Model:
             raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
         if (folder / name).stat().st_size != expected["size"]:
             raise ModelError(_altered(card["id"], name))
+    if ("inputs" in card) != (clinical.WEIGHTS_FILE in card["files"]):
+        raise ModelError(
+            f"The model '{card['id']}' must list clinical inputs and the file {clinical.WEIGHTS_FILE}, or neither; "
+            "fetch the folder again."
+        )
     for name in ("model.tflite", "model.keras"):
         if name not in card["files"] and (folder / name).exists():
             raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
@@ -111,6 +125,7 @@ def read_model(folder: Path) -> Model:
         temperature=card["temperature"],
         folder=folder,
         card=card,
+        clinical=clinical.fields_of(card),
     )
 
 

@@ -1,5 +1,6 @@
 """Runs an exported model with LiteRT: calibrated probabilities, class maps and embedding. Never imports TensorFlow."""
 
+import dataclasses
 import functools
 import os
 import statistics
@@ -11,18 +12,19 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from skinapp import registry
+from skinapp import clinical, hair, registry
+from skinapp.clinical import Answers
 from skinapp.errors import ModelError
 from skinapp.registry import Model
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer to one image.
+    """A model's answer to one image, and to what else it was told.
 
-    logits float32 [K], before the temperature; probabilities float64 [K], calibrated, summing to 1; class_maps
-    float32 [h, w, K], whose mean over the image plus a constant is the logit, None for networks that end in dense
-    layers; embedding float32 [D].
+    logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
+    the answers about the patient where the model takes any; class_maps float32 [h, w, K], whose mean over the image
+    plus a constant is the logit, None for networks that end in dense layers; embedding float32 [D].
     """
 
     model: Model
@@ -62,27 +64,42 @@ class Classifier:
             self._run = interpreter.get_signature_runner()
         except (ValueError, RuntimeError) as error:
             raise ModelError(f"The model '{model.id}' cannot be run here ({error}).") from error
+        self._fusion = None
+        if model.clinical:
+            content = registry.verified_bytes(model, clinical.WEIGHTS_FILE)
+            self._fusion = clinical.from_json(content, model.clinical, len(model.labels.codes))
         # the signature runner does not keep its interpreter alive
         self._interpreter = interpreter
         self._lock = threading.Lock()
         self.model = model
 
-    def predict(self, pixels: np.ndarray) -> Prediction:
-        """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction."""
+    def predict(self, pixels: np.ndarray, answers: Answers | None = None) -> Prediction:
+        """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction.
+
+        `answers`, as `clinical.parse` gives them, move the probabilities of a model that takes any.
+        """
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
+        if self.model.removes_hair:
+            pixels = hair.remove(pixels)
         with self._lock:
             outputs = {
                 name: value[0].copy() for name, value in self._run(image=pixels[np.newaxis].astype(np.float32)).items()
             }
-        return Prediction(
-            self.model,
-            outputs["logits"],
-            softmax(outputs["logits"].astype(np.float64) / self.model.temperature),
-            outputs.get("class_maps"),
-            outputs["embedding"],
-        )
+        logits = outputs["logits"]
+        probabilities = self._probabilities(logits, answers or {})
+        return Prediction(self.model, logits, probabilities, outputs.get("class_maps"), outputs["embedding"])
+
+    def with_answers(self, prediction: Prediction, answers: Answers) -> Prediction:
+        """What `predict` would give the same image with these answers, without running the network again."""
+        return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, answers))
+
+    def _probabilities(self, logits: np.ndarray, answers: Answers) -> np.ndarray:
+        total = logits.astype(np.float64)
+        if self._fusion:
+            total = self._fusion.add(total, clinical.code(self.model.clinical, answers))
+        return softmax(total / self.model.temperature)
 
 
 @functools.lru_cache(maxsize=8)

@@ -12,23 +12,33 @@ from typing import Any
 
 import pandas as pd
 
-from skinapp import imaging
-from skinapp.errors import DataError, ImageError
+from skinapp import clinical, imaging
+from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.registry import Model
 from skinapp.runtime import Classifier, Prediction
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How many images were scored now, were there from an earlier run, and failed."""
+    """How many images were scored now, were there from an earlier run, and failed; and the model's questions for which
+    the table had no column."""
 
     scored: int
     skipped: int
     failed: int
+    not_asked: tuple[str, ...] = ()
 
 
-def find_images(source: Path) -> dict[str, Path]:
-    """What to score: name -> file, of a folder (recursively, by extension) or of a CSV's `image` column.
+@dataclass(frozen=True)
+class Case:
+    """An image to score, and what the table says of its patient, by column."""
+
+    path: Path
+    given: dict[str, str]
+
+
+def find_cases(source: Path) -> dict[str, Case]:
+    """What to score: name -> case, of a folder (recursively, by extension) or of a CSV's `image` column.
 
     A name is the path relative to the folder, or the cell of the CSV, whose relative paths start at the CSV's folder.
     Raises DataError where there is nothing to score.
@@ -37,7 +47,7 @@ def find_images(source: Path) -> dict[str, Path]:
         files = sorted(
             path for path in source.rglob("*") if path.suffix.lower() in imaging.EXTENSIONS and path.is_file()
         )
-        found = {path.relative_to(source).as_posix(): path for path in files}
+        found = {path.relative_to(source).as_posix(): Case(path, {}) for path in files}
         if not found:
             raise DataError(f"There are no images in {source}; these endings are read: {' '.join(imaging.EXTENSIONS)}.")
         return found
@@ -49,10 +59,11 @@ def find_images(source: Path) -> dict[str, Path]:
         raise DataError(f"{source} is neither a folder nor a CSV file that can be read ({error}).") from None
     if "image" not in table.columns:
         raise DataError(f"{source} has no column 'image'; it has {', '.join(table.columns)}.")
-    names = [name for name in table["image"] if name]
-    if not names:
+    table = table[table["image"] != ""]
+    if table.empty:
         raise DataError(f"The column 'image' of {source} is empty.")
-    return {name: source.parent / name for name in names}
+    rows = [{str(column): str(cell) for column, cell in row.items()} for row in table.to_dict("records")]
+    return {row["image"]: Case(source.parent / row["image"], row) for row in rows}
 
 
 def score(
@@ -60,14 +71,16 @@ def score(
 ) -> Summary:
     """Append a row per image of `source` to the CSV `out`, and one per unreadable file to `failed.csv` beside it.
 
+    A model with clinical inputs takes the answers from the columns of their names; a row with an impossible one fails.
     Columns: image, model, predicted, malignancy, and `p_<label>` in the model's order. Images that `out` already
     holds are skipped, so an interrupted run goes on where it stopped; earlier failures are tried again. `progress` is
     called with the count done and in all.
     """
-    images = find_images(source)
+    images = find_cases(source)
+    asked = set().union(*(case.given for case in images.values()))
     columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
     done = _already_scored(out, model, columns)
-    waiting = {name: path for name, path in images.items() if name not in done}
+    waiting = {name: case for name, case in images.items() if name not in done}
     skipped = len(images) - len(waiting)
     failed_file = out.with_name("failed.csv")
     scored = failed = 0
@@ -86,11 +99,11 @@ def score(
         raise DataError(f"{out} cannot be written ({error.strerror}).") from None
     if not failed:
         failed_file.unlink()
-    return Summary(scored, skipped, failed)
+    return Summary(scored, skipped, failed, tuple(one.name for one in model.clinical if one.name not in asked))
 
 
-def classify_all(images: dict[str, Path], model: Model) -> Iterator[tuple[str, Prediction | ImageError]]:
-    """Each name with its Prediction, or the ImageError that says why there is none; in the order given.
+def classify_all(images: dict[str, Case], model: Model) -> Iterator[tuple[str, Prediction | SkinappError]]:
+    """Each name with its Prediction, or the error that says why there is none; in the order given.
 
     One single-threaded classifier a core: together they answer more images a second than one that uses all cores.
     """
@@ -99,14 +112,15 @@ def classify_all(images: dict[str, Path], model: Model) -> Iterator[tuple[str, P
     for _ in range(workers):
         classifiers.put(Classifier(model, threads=1))
 
-    def answer(path: Path) -> Prediction | ImageError:
+    def answer(case: Case) -> Prediction | SkinappError:
         try:
-            pixels = imaging.load(path, model.input_size)
-        except ImageError as error:
+            answers = clinical.parse(model.clinical, case.given)
+            pixels = imaging.load(case.path, model.input_size)
+        except (ImageError, DataError) as error:
             return error
         classifier = classifiers.get()
         try:
-            return classifier.predict(pixels)
+            return classifier.predict(pixels, answers)
         finally:
             classifiers.put(classifier)
 

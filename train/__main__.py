@@ -23,6 +23,9 @@ TOOLS = {
     "search": ("train.search", "search for the best small network, under a leaking protocol or an honest one"),
     "summarise": ("train.summarise", "count who is in the data sets, for the explorer of the app"),
     "sort-by-class": ("train.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
+    "artefacts": ("train.artefacts", "what hairs, rulers and stickers do to the answers of a model"),
+    "quality": ("train.quality", "find when a picture is too blurred, dark or bright, and how often that warns"),
+    "modality": ("train.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""
@@ -174,7 +177,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "prepare":
         from train.datasets import prepare
 
-        data = prepare(config.dataset, config.cache_size, options.runs)
+        data = prepare(config.dataset, config.cache_size, options.runs, config.hair_removal)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
         from train import crossvalidate, fit

@@ -137,7 +137,7 @@ def validation_logits(config: Config, runs: Path) -> tuple[pd.DataFrame, np.ndar
 
     The logits before adjustment are kept in the run's folder, so that they are computed once.
     """
-    data = prepare(config.dataset, config.image_size, runs)
+    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     table = with_validation(data.table, config.folds, config.fold, config.seed)
     file = runs / config.id / f"validation-{config.image_size}.npy"
     if not file.exists():

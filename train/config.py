@@ -54,6 +54,7 @@ class Config:
     Of the training images one of `folds` parts, whole lesions or patients, is held back for validation: number `fold`.
     Without a `fold` (null) nothing is held back and the last epoch is kept; train/crossvalidate.py then also trains a
     network without each part, and tests it on that part.
+    `hair_removal` takes dark hairs out of every image, here and wherever the model is used.
     `dataset` is one of train/datasets.py, or several joined by +. `init` is explained at `network.build`. `beside` is
     the id of a run, of another protocol, whose scores the card shows too. The folder of a model that is only a baseline
     may go without its weights: `ship_weights: false`. `note` is for the card.
@@ -69,6 +70,7 @@ class Config:
     stages: tuple[Stage, ...]
     input_size: int | None = None
     cache_size: int = 240
+    hair_removal: bool = False
     samples_per_epoch: int = 6000
     batch_size: int = 32
     sampling: str = "square-root"
@@ -149,6 +151,9 @@ class Config:
         settings = dataclasses.asdict(self)
         for name in ("title", "initial_weights", "input_size", "logit_adjustment", "beside", "ship_weights", "note"):
             del settings[name]
+        if not self.hair_removal:
+            # so that runs from before there was this setting go on
+            del settings["hair_removal"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

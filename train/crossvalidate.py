@@ -42,7 +42,7 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     labels = label_set(config.labels)
     run = open_run(config, runs)
     last_file(config, run)
-    data = prepare(config.dataset, config.image_size, runs)
+    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     encoded = encode(data.table["label"], labels)
     logits = np.zeros((len(data.table), len(labels.codes)), np.float32)
     folds = np.full(len(data.table), -1)

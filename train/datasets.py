@@ -13,7 +13,7 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from skinapp import imaging
+from skinapp import hair, imaging
 from skinapp.errors import DataError, ImageError
 from skinapp.labels import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 from train import splits
@@ -317,13 +317,15 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
     return table
 
 
-def prepare(name: str, size: int, runs: Path) -> Dataset:
+def prepare(name: str, size: int, runs: Path, hair_removal: bool = False) -> Dataset:
     """Decode a data set once into a memory-mapped uint8 cache below `runs`; open it where it is already there.
+
+    With `hair_removal`, dark hairs are taken out of every image, see `skinapp.hair`.
 
     Every unreadable image is reported in one DataError, after all have been tried, and no cache is left.
     """
     table = read(name)
-    folder = runs / "cache" / f"{name}-{size}"
+    folder = runs / "cache" / f"{name}-{size}{'-hairless' if hair_removal else ''}"
     images_file, stamp_file = folder / "images.npy", folder / "stamp.json"
     stamp = {"size": size, "table": hashlib.sha256(table.to_csv().encode()).hexdigest()}
     if stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
@@ -336,7 +338,8 @@ def prepare(name: str, size: int, runs: Path) -> Dataset:
 
     def decode(row: int) -> np.ndarray:
         try:
-            return imaging.load(table["path"].iloc[row], size)
+            pixels = imaging.load(table["path"].iloc[row], size)
+            return hair.remove(pixels) if hair_removal else pixels
         except ImageError as error:
             failures.append(f"{table['image'].iloc[row]}: {error}")
             return np.zeros(shape[1:], dtype=np.uint8)

@@ -31,7 +31,7 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     """
     run = open_run(config, runs)
     # at the network's own size, so that these are the pixels that the app and the command line see
-    data = prepare(config.dataset, config.image_size, runs)
+    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
     network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,9 +12,9 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
 from skinapp import imaging, metrics, registry
-from skinapp.errors import DataError, ImageError
+from skinapp.errors import DataError, SkinappError
 from skinapp.labels import HAM10000, MALIGNANCY, LabelSet
-from skinapp.score import classify_all, find_images
+from skinapp.score import classify_all, find_cases
 from train.datasets import encode
 
 RESAMPLES = 2000
@@ -133,13 +134,13 @@ def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evalua
     scored = scored_labels(table["label"], model.labels)
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}.")
-    images = find_images(folder)
+    images = find_cases(folder)
     table = table.assign(file=matching_files(table["image"], images, folder)).set_index("file")
     probabilities: dict[str, np.ndarray] = {}
     failures: dict[str, str] = {}
     answers = classify_all({file: images[file] for file in table.index}, model)
     for file, answer in tqdm(answers, total=len(table), unit="image", disable=None):
-        if isinstance(answer, ImageError):
+        if isinstance(answer, SkinappError):
             failures[file] = str(answer)
         else:
             probabilities[file] = answer.probabilities
@@ -171,7 +172,7 @@ def scored_labels(labels: pd.Series, own: LabelSet) -> LabelSet:
     return MALIGNANCY
 
 
-def matching_files(names: pd.Series, images: dict[str, Path], folder: Path) -> list[str]:
+def matching_files(names: pd.Series, images: Iterable[str], folder: Path) -> list[str]:
     """The key of `images` (paths below the folder) that each name means: a path or file name, with or without ending.
 
     A name's own ending may differ from the file's, as it does where a data set was saved in another format. DataError

@@ -46,7 +46,7 @@ def export(config: Config, runs: Path, models: Path) -> Path:
                 f"The run in {run} was evaluated with {name}={evaluation[name]}, not {value}; run evaluate again."
             )
     beside = read_evaluation(runs / config.beside)["tests"] if config.beside else []
-    data = prepare(config.dataset, config.image_size, runs)
+    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     divided = with_validation(data.table, config.folds, config.fold, config.seed)
     network = best_network(config, best_file(config, run), divided)
     images = data.images[
@@ -221,6 +221,7 @@ def model_card(
             "range": [0, 255],
             "channels": "RGB",
             "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+            **({"hair_removal": True} if config.hair_removal else {}),
         },
         "outputs": outputs,
         "temperature": round(evaluation["temperature"], 4),

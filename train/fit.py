@@ -152,7 +152,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
     run = open_run(config, runs)
     record = functools.partial(write_run_file, config, run, devices)
     with interruptible() as stop, distributed(devices, config.batch_size):
-        data = Dataset(table, prepare(config.dataset, config.cache_size, runs).images)
+        data = Dataset(table, prepare(config.dataset, config.cache_size, runs, config.hair_removal).images)
         try:
             fit_stages(config, data, run, [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: record()), stop])
         except KeyboardInterrupt:

@@ -8,9 +8,10 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from skinapp import imaging, isic, phantom
+from skinapp import imaging, isic, modality, phantom
 from skinapp.errors import SkinappError
 from skinapp.imaging import Crop
+from skinapp.modality import Recognised
 from skinapp.ui import path, plain
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Photo:
     data: bytes = field(repr=False)
     name: str
     caption: str
+    drawn: bool = False
 
 
 def choose() -> Photo | None:
@@ -61,7 +63,8 @@ def choose() -> Photo | None:
         st.file_uploader(
             "One image: JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC",
             key="photo_upload",
-            help="Best is a dermoscopy image with the whole lesion in it. It stays in memory while you look at it.",
+            help="A dermoscopy image, or a phone photo from close by, with the whole lesion in it. It stays in memory "
+            "while you look at it.",
         )
     )
 
@@ -90,9 +93,24 @@ def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
     return images[side]
 
 
+def recognised(photo: Photo) -> Recognised | None:
+    """What kind of image the photo is; None for a drawing, and where the network that tells is not installed.
+
+    Only the latest photo's is kept, and in this session. ModelError where it cannot be told.
+    """
+    if photo.drawn:
+        return None
+    key, found = st.session_state.get("recognised", (None, None))
+    if key != photo.key:
+        found = modality.recognise(decoded(photo))
+        st.session_state["recognised"] = (photo.key, found)
+    return found
+
+
 def forget() -> None:
-    """Let go of the decoded image."""
-    st.session_state.pop("decoded", None)
+    """Let go of the decoded image, and of what it was."""
+    for name in ("decoded", "recognised"):
+        st.session_state.pop(name, None)
 
 
 def choose_crop(photo: Photo, image: Image.Image) -> Crop:
@@ -102,7 +120,10 @@ def choose_crop(photo: Photo, image: Image.Image) -> Crop:
     """
     frame = st.container()
     with st.expander("Move or size the square", icon=":material/crop:", key="crop_controls"):
-        st.caption("The model sees only what is inside the square. Leave a margin of skin around the lesion.")
+        st.caption(
+            "The model sees only what is inside the square. Leave a margin of skin around the lesion; where there are "
+            "two lesions, or one in a corner, put the square around the one you mean."
+        )
         side = _percent_slider("Size", SMALLEST_CROP, 100, f"crop_side_{photo.key}", "Percent of the shorter side.")
         # a slider from 0 to 100% spans the room that is left, so that the square never sticks out
         room_x = image.width - side * min(image.size)
@@ -183,7 +204,7 @@ def _sample() -> Photo:
 def _drawing(seed: int) -> Photo:
     name = f"drawing-{seed + 1}"
     return Photo(
-        name, png(np.asarray(phantom.draw(seed))), name, f"Drawing {seed + 1}, made by code. Not a photo of skin."
+        name, png(np.asarray(phantom.draw(seed))), name, f"Drawing {seed + 1}, made by code. Not a photo of skin.", True
     )
 
 

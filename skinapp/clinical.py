@@ -1,0 +1,222 @@
+"""What is known about the patient: checked, coded, and added to what the image says.
+
+A model that uses it lists its fields in `model.json` under `inputs.clinical`, with their coding, and keeps the weights
+in `clinical.json`:
+
+    logits = scale * logits of the image + coded answers @ weights + bias
+
+Every coded column is zero on average over the patients who answered, and zero where there is no answer. So an answer
+that is missing adds nothing, and that somebody was asked at all tells nothing. The image's own logits, and with them
+its class maps, stay as they are.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from skinapp.errors import DataError, ModelError
+
+Answers = dict[str, float | str]
+"""Field name -> a number, the code of a category, or "yes" or "no". What is not known is left out."""
+
+WEIGHTS_FILE = "clinical.json"
+NOT_GIVEN = {"", "nan", "none", "na", "n/a", "unk", "unknown", "missing", "-"}
+YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": "no", "false": "no", "0": "no"}
+
+
+@dataclass(frozen=True)
+class Field:
+    """A question about the patient or the lesion.
+
+    `kind` is number, category or yes-no. A number lies from `low` to `high`, in `unit`; `categories` maps the codes of
+    a category to what a person reads. `coding` says how the answer becomes columns, see `columns`; it is empty for a
+    question that no model has learnt yet.
+    """
+
+    name: str
+    title: str
+    kind: str
+    hint: str = ""
+    unit: str = ""
+    low: float = 0
+    high: float = 0
+    categories: Mapping[str, str] = field(default_factory=dict)
+    coding: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def flag(self) -> str:
+        """The option of the command line."""
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def form(self) -> str:
+        """What an answer looks like, in a word."""
+        if self.kind == "number":
+            return self.unit.split()[0].upper() if self.name != "skin_type" else "1-6"
+        return "yes|no" if self.kind == "yes-no" else "|".join(self.categories) or "NAME"
+
+
+QUESTIONS = (
+    Field("age", "Age", "number", "", "years", 0, 120),
+    Field("sex", "Sex", "category", categories={"female": "Female", "male": "Male"}),
+    Field("site", "Site", "category", "Where on the body the lesion is."),
+    Field("itch", "It itches", "yes-no"),
+    Field("grew", "It has grown", "yes-no"),
+    Field("hurt", "It hurts", "yes-no"),
+    Field("changed", "It has changed", "yes-no", "In colour or shape, lately."),
+    Field("bleed", "It has bled", "yes-no"),
+    Field("elevation", "It is raised", "yes-no", "It can be felt above the skin around it."),
+    Field(
+        "skin_type",
+        "Skin type",
+        "number",
+        "Fitzpatrick: 1 always burns and never tans, 6 is deeply pigmented and never burns.",
+        "of Fitzpatrick's",
+        1,
+        6,
+    ),
+    Field("diameter_1", "Larger diameter", "number", "", "mm", 0.5, 200),
+    Field("diameter_2", "Smaller diameter", "number", "Across the larger one.", "mm", 0.5, 200),
+)
+"""All that a model may ask; the sites are the model's own. Whether a biopsy was taken is not among them, and must not
+be: in PAD-UFES-20 it is known only where a cancer was suspected, so that it gives the diagnosis away."""
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """How coded answers [D] join the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
+
+    scale: float
+    bias: np.ndarray
+    weights: np.ndarray
+
+    def add(self, logits: np.ndarray, coded: np.ndarray) -> np.ndarray:
+        """Logits [..., K] of images and coded answers [..., D] -> float64 [..., K]."""
+        return self.scale * logits.astype(np.float64) + coded @ self.weights + self.bias
+
+
+def fields_of(card: Mapping[str, Any]) -> tuple[Field, ...]:
+    """The fields that a model card lists; none for a model that takes the image alone."""
+    return tuple(Field(**listed) for listed in card.get("inputs", {}).get("clinical", ()))
+
+
+def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
+    """The fields as `model.json` lists them; `fields_of` reads them back."""
+    empty = ("", 0, {})
+    return [
+        {name: value for name, value in dataclasses.asdict(one).items() if value not in empty} | {"coding": one.coding}
+        for one in fields
+    ]
+
+
+def parse(fields: Iterable[Field], given: Mapping[str, object]) -> Answers:
+    """What was typed, read from a table or chosen -> Answers. DataError with a sentence where a value is impossible.
+
+    Empty, None, NaN and "unknown" are no answer; what `fields` does not ask is passed over.
+    """
+    answers: Answers = {}
+    for one in fields:
+        text = "" if given.get(one.name) is None else " ".join(str(given[one.name]).split())
+        if text.lower() not in NOT_GIVEN:
+            answers[one.name] = _parsed(one, text)
+    return answers
+
+
+def columns(one: Field) -> int:
+    """How many columns a field is coded in: one and one a knot for a number, one a category, one for yes or no."""
+    if one.kind == "number":
+        return 1 + len(one.coding["knots"])
+    return len(one.categories) if one.kind == "category" else 1
+
+
+def raw_columns(one: Field, answer: float | str) -> np.ndarray:
+    """An answer before centring, float64 [columns].
+
+    A number is kept within `seen`, the range in which the model learnt, put on a logarithmic scale where `log` is set,
+    and followed by how far it lies above each of the `knots`, so that its effect may bend there. A category is 1 in its
+    own column. Yes is 1, no is 0.
+    """
+    if one.kind == "number":
+        low, high = one.coding["seen"]
+        value = min(max(float(answer), low), high)
+        if one.coding["log"]:
+            value = math.log(value)
+        return np.array([value, *(max(value - knot, 0.0) for knot in one.coding["knots"])])
+    if one.kind == "category":
+        return np.array([float(answer == code) for code in one.categories])
+    return np.array([float(answer == "yes")])
+
+
+def code(fields: Iterable[Field], answers: Answers) -> np.ndarray:
+    """Answers -> float64 [D]: each field's `raw_columns` less the `centre` and over the `spread` of its coding, one
+    after the other; zeros for a field without an answer."""
+    parts = [
+        (raw_columns(one, answers[one.name]) - one.coding["centre"]) / one.coding["spread"]
+        if one.name in answers
+        else np.zeros(columns(one))
+        for one in fields
+    ]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def to_json(fusion: Fusion, fields: Iterable[Field]) -> str:
+    """The content of `clinical.json`: scale, bias, and the weights [columns][K] of each field by name."""
+    content: dict[str, Any] = {"scale": fusion.scale, "bias": fusion.bias.tolist(), "weights": {}}
+    start = 0
+    for one in fields:
+        content["weights"][one.name] = fusion.weights[start : start + columns(one)].tolist()
+        start += columns(one)
+    return json.dumps(content, indent=1) + "\n"
+
+
+def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fusion:
+    """Read `clinical.json` back. ModelError where it does not belong to these fields and that many classes."""
+    try:
+        read = json.loads(content)
+        weights = [np.array(read["weights"][one.name], dtype=np.float64).reshape(columns(one), -1) for one in fields]
+        fusion = Fusion(float(read["scale"]), np.array(read["bias"], dtype=np.float64), np.concatenate(weights))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{WEIGHTS_FILE} does not fit the fields in model.json ({error}).") from None
+    if fusion.bias.shape != (classes,) or fusion.weights.shape[1] != classes:
+        raise ModelError(f"{WEIGHTS_FILE} is not for {classes} classes.")
+    if not all(np.isfinite(values).all() for values in (fusion.scale, fusion.bias, fusion.weights)):
+        raise ModelError(f"{WEIGHTS_FILE} holds a value that is not a number.")
+    return fusion
+
+
+def _parsed(one: Field, text: str) -> float | str:
+    if one.kind == "number":
+        return _number(one, text)
+    if one.kind == "yes-no":
+        if text.lower() not in YES_NO:
+            raise DataError(f"{one.title}: '{text}' is neither yes nor no; write yes or no, or leave it out.")
+        return YES_NO[text.lower()]
+    wanted = _plain(text)
+    names = {code: (_plain(code), _plain(title)) for code, title in one.categories.items()}
+    exact = [code for code, spellings in names.items() if wanted in spellings]
+    begun = exact or [code for code, spellings in names.items() if any(name.startswith(wanted) for name in spellings)]
+    if len(begun) != 1:
+        raise DataError(
+            f"{one.title}: '{text}' is not known here; write one of {', '.join(one.categories)}, or leave it out."
+        )
+    return begun[0]
+
+
+def _number(one: Field, text: str) -> float:
+    allowed = f"write a number from {one.low:g} to {one.high:g} ({one.unit}), or leave it out"
+    try:
+        value = float(text.replace(",", "."))
+    except ValueError:
+        raise DataError(f"{one.title}: '{text}' is not a number; {allowed}.") from None
+    if not one.low <= value <= one.high:
+        raise DataError(f"{one.title}: {text} is not possible; {allowed}.")
+    return value
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().replace("_", " ").replace("-", " ").split())

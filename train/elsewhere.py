@@ -1,0 +1,164 @@
+"""Pictures of anything but a skin lesion: photographs that come with installed packages, and drawn ones.
+
+The photographs are those of scikit-learn (CC BY) and scikit-image (public domain, CC0 or CC BY; its
+`skimage/data/README.txt` names them). They are few, so each is cut, turned and recoloured in many ways, and what a
+classifier makes of them is only ever judged on photographs of which it has seen no part.
+"""
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from skinapp.errors import DataError
+
+PHOTOGRAPHS = {
+    "sklearn": ("datasets/images", ("china.jpg", "flower.jpg")),
+    "skimage": (
+        "data",
+        (
+            *("astronaut.png", "brick.png", "camera.png", "cell.png", "chelsea.png", "clock_motion.png", "coffee.png"),
+            *("coins.png", "color.png", "grass.png", "gravel.png", "hubble_deep_field.jpg", "ihc.png", "logo.png"),
+            *("moon.png", "motorcycle_left.png", "page.png", "retina.jpg", "rocket.jpg", "text.png"),
+        ),
+    ),
+}
+SIDE = 320
+
+
+def photographs() -> dict[str, Path]:
+    """Name -> file of each photograph. DataError where scikit-image is not installed."""
+    found: dict[str, Path] = {}
+    for package, (folder, names) in PHOTOGRAPHS.items():
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            raise DataError(f"The photographs of {package} are needed; run pip install -r requirements-train.txt.")
+        found |= {Path(name).stem: Path(spec.origin).parent / folder / name for name in names}
+    return found
+
+
+def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
+    """`views` views of each photograph and `views` drawings of each kind: where it is from, and RGB."""
+    for number, (name, file) in enumerate(photographs().items()):
+        with Image.open(file) as opened:
+            photograph = opened.convert("RGB")
+        for view in range(views):
+            yield name, viewed(photograph, np.random.default_rng([seed, number, view]))
+    for number, (name, draw) in enumerate(DRAWN.items()):
+        for view in range(views):
+            yield f"drawn {name}", draw(np.random.default_rng([seed, 1000 + number, view]))
+
+
+def viewed(photograph: Image.Image, generator: np.random.Generator, least: float = 0.3) -> Image.Image:
+    """A square of a photograph, a share from `least` to 1 of its shorter side, turned and in other light."""
+    side = generator.uniform(least, 1) * min(photograph.size)
+    left, top = (generator.uniform(0, edge - side) for edge in photograph.size)
+    square = photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
+    square = square.transpose(Image.Transpose(int(generator.integers(0, 7))))
+    for enhance, spread in ((ImageEnhance.Brightness, 0.3), (ImageEnhance.Contrast, 0.3), (ImageEnhance.Color, 0.6)):
+        square = enhance(square).enhance(generator.uniform(1 - spread, 1 + spread))
+    if generator.random() < 0.3:
+        # a cast towards one colour, as lamps give
+        cast = Image.new("RGB", square.size, tuple(int(value) for value in generator.integers(0, 256, 3)))
+        square = Image.blend(square, cast, generator.uniform(0.05, 0.25))
+    return square
+
+
+def _colour(generator: np.random.Generator, low: int = 0, high: int = 256) -> tuple[int, ...]:
+    return tuple(int(value) for value in generator.integers(low, high, 3))
+
+
+def _document(generator: np.random.Generator) -> Image.Image:
+    page = Image.new("RGB", (SIDE, SIDE), _colour(generator, 225))
+    pen = ImageDraw.Draw(page)
+    size, ink = int(generator.integers(8, 22)), _colour(generator, 0, 90)
+    letters = np.array(list("aaabcdeeeefghiiiklmnnnooprrsssttuvw    .,"))
+    for top in range(int(generator.integers(4, 30)), SIDE, int(size * 1.6)):
+        line = "".join(generator.choice(letters, int(generator.integers(10, 60))))
+        pen.text((int(generator.integers(6, 30)), top), line, fill=ink, font_size=size)
+    return page.rotate(generator.uniform(-8, 8), Image.Resampling.BICUBIC, fillcolor=_colour(generator))
+
+
+def _chart(generator: np.random.Generator) -> Image.Image:
+    page = Image.new("RGB", (SIDE, SIDE), "white")
+    pen = ImageDraw.Draw(page)
+    count = int(generator.integers(3, 12))
+    heights = generator.uniform(0.1, 0.9, count) * (SIDE - 60)
+    step = (SIDE - 60) / count
+    if generator.random() < 0.5:
+        colour = _colour(generator)
+        for bar, height in enumerate(heights):
+            box = (40 + bar * step, SIDE - 30 - height, 40 + (bar + 0.8) * step, SIDE - 30)
+            pen.rectangle(box, fill=colour if generator.random() < 0.7 else _colour(generator))
+    else:
+        for _ in range(int(generator.integers(1, 4))):
+            points = [(40 + step * at, SIDE - 30 - generator.uniform(0, SIDE - 60)) for at in range(count)]
+            pen.line(points, fill=_colour(generator), width=int(generator.integers(1, 6)))
+    pen.line((40, 20, 40, SIDE - 30, SIDE - 10, SIDE - 30), fill="black", width=2)
+    pen.text((60, 6), "".join(generator.choice(list("abcdefghij "), 18)), fill="black", font_size=14)
+    return page
+
+
+def _screen(generator: np.random.Generator) -> Image.Image:
+    page = Image.new("RGB", (SIDE, SIDE), _colour(generator, 0 if generator.random() < 0.4 else 210))
+    pen = ImageDraw.Draw(page)
+    pen.rectangle((0, 0, SIDE, int(generator.integers(18, 50))), fill=_colour(generator))
+    for _ in range(int(generator.integers(3, 14))):
+        left, top = generator.integers(0, SIDE - 40, 2).tolist()
+        box = (left, top, left + int(generator.integers(30, 180)), top + int(generator.integers(12, 90)))
+        pen.rounded_rectangle(box, int(generator.integers(0, 12)), fill=_colour(generator))
+        pen.text((left + 6, top + 3), "".join(generator.choice(list("Menuopqrst "), 9)), fill=_colour(generator))
+    return page
+
+
+def _noise(generator: np.random.Generator) -> Image.Image:
+    cells = int(generator.choice([4, 8, 20, 80, SIDE]))
+    channels = 3 if generator.random() < 0.7 else 1
+    coarse = generator.integers(0, 256, (cells, cells, channels), dtype=np.uint8).repeat(4 - channels, axis=2)[..., :3]
+    return Image.fromarray(np.ascontiguousarray(coarse)).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def _gradient(generator: np.random.Generator) -> Image.Image:
+    angle = generator.uniform(0, 2 * np.pi)
+    down, across = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
+    share = ((np.cos(angle) * across + np.sin(angle) * down) / 2 + 0.5).clip(0, 1)[..., np.newaxis]
+    pixels = share * _colour(generator) + (1 - share) * np.array(_colour(generator))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def _plain(generator: np.random.Generator) -> Image.Image:
+    return Image.new("RGB", (SIDE, SIDE), _colour(generator))
+
+
+def _shapes(generator: np.random.Generator) -> Image.Image:
+    page = Image.new("RGB", (SIDE, SIDE), _colour(generator))
+    pen = ImageDraw.Draw(page)
+    for _ in range(int(generator.integers(4, 20))):
+        points = [(float(x), float(y)) for x, y in generator.uniform(0, SIDE, (int(generator.integers(3, 6)), 2))]
+        pen.polygon(points, fill=_colour(generator))
+    return page
+
+
+def _stripes(generator: np.random.Generator) -> Image.Image:
+    pitch = generator.uniform(6, 60)
+    down, across = np.mgrid[:SIDE, :SIDE]
+    wave = np.sin(2 * np.pi * across / pitch)
+    if generator.random() < 0.6:
+        wave = wave * np.sin(2 * np.pi * down / pitch)
+    share = (wave > 0).astype(float)[..., np.newaxis]
+    pixels = Image.fromarray((share * _colour(generator) + (1 - share) * np.array(_colour(generator))).astype(np.uint8))
+    return ImageOps.fit(pixels.rotate(generator.uniform(0, 90), Image.Resampling.BICUBIC), (SIDE, SIDE))
+
+
+DRAWN: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+    "document": _document,
+    "chart": _chart,
+    "screen": _screen,
+    "noise": _noise,
+    "gradient": _gradient,
+    "plain": _plain,
+    "shapes": _shapes,
+    "stripes": _stripes,
+}
