@@ -12,6 +12,7 @@ RUNS = {
     "fit": "train a network; stopped or killed, it goes on when it is run again",
     "evaluate": "calibrate the network of a run and score it on the test images; or score a model on your own images",
     "export": "put an evaluated network into models/, where the app finds it",
+    "fuse": "make a second model of an exported one, which also takes what is known about the patient",
     "ablate": "train variations of a short run and compare them with it on the validation lesions",
 }
 """The commands that work on the run of one configuration."""
@@ -71,6 +72,12 @@ example:
 
 It comes after evaluate. Nothing is written where the exported file answers otherwise than the trained network. A model
 of the same id is replaced.
+""",
+    "fuse": """
+example:
+  python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
+
+It comes after export, and writes models/<id>-clinical/. The network stays as it is.
 """,
     "ablate": """
 example:
@@ -139,7 +146,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             command.add_argument(
                 "--devices", type=int, default=1, metavar="N", help="GPUs that share each batch (default: %(default)s)"
             )
-        if name == "export":
+        if name == "fuse":
+            command.add_argument("--title", required=True, help="what the new model is called")
+            command.add_argument(
+                "--adjustment",
+                type=float,
+                default=0.0,
+                metavar="X",
+                help="how much of each class's log share is taken off its logit, 0 to 1 (default: %(default)s)",
+            )
+        if name in ("export", "fuse"):
             command.add_argument(
                 "--models",
                 type=Path,
@@ -190,6 +206,10 @@ def run(options: argparse.Namespace) -> int:
         judge = evaluate.evaluate if config.fold is not None else crossvalidate.evaluate
         for name, score in judge(config, options.runs).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
+    elif options.command == "fuse":
+        from train.fuse import fuse
+
+        print(fuse(config, options.title, options.adjustment, options.runs, options.models))
     else:
         from train.export import export
 

@@ -8,7 +8,8 @@ import pytest
 
 from skinapp import imaging
 from skinapp.errors import DataError
-from train import datasets
+from train import clinical, datasets
+from train.fuse import ANSWERS
 
 
 @pytest.fixture
@@ -174,3 +175,11 @@ def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatc
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     with pytest.raises(DataError, match="set SKINAPP_DATA"):
         datasets.prepare("ham10000", 40, tmp_path)
+
+
+@pytest.mark.data
+def test_whether_a_biopsy_was_taken_is_never_asked(data_root: Path) -> None:
+    for name, read in ANSWERS.items():
+        asked = {field.name for field in clinical.questions(read(data_root / name))}
+        assert {"age", "sex", "site"} <= asked
+        assert not [field for field in asked if "biops" in field]
