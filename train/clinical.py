@@ -223,7 +223,8 @@ def best_penalty(
 
 def adjusted(fusion: Fusion, labels: np.ndarray, adjustment: float) -> Fusion:
     """The fusion with `adjustment` times each class's log share of the labels taken off its bias."""
-    counts = np.bincount(labels, minlength=len(fusion.bias))
+    # a class that a small part lacks counts as one
+    counts = np.maximum(np.bincount(labels, minlength=len(fusion.bias)), 1)
     return dataclasses.replace(fusion, bias=fusion.bias - adjustment * np.log(counts / counts.sum()))
 
 
