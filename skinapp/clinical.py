@@ -107,7 +107,7 @@ def fields_of(card: Mapping[str, Any]) -> tuple[Field, ...]:
 
 def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
     """The fields as `model.json` lists them; `fields_of` reads them back."""
-    empty = ("", 0, {})
+    empty: tuple[Any, ...] = ("", 0, {})
     return [
         {name: value for name, value in dataclasses.asdict(one).items() if value not in empty} | {"coding": one.coding}
         for one in fields

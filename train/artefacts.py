@@ -111,7 +111,7 @@ def answer_all(model: registry.Model, table: pd.DataFrame) -> dict[str, np.ndarr
 def compare(answers: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
     """One row a change: accuracy and balanced accuracy, each with what it differs from the first change's by, and the
     share of answers whose most probable class is another; all with 95% intervals over groups."""
-    scores = {"accuracy": metrics.accuracy, "balanced accuracy": metrics.balanced_accuracy}
+    scores: dict[str, metrics.Score] = {"accuracy": metrics.accuracy, "balanced accuracy": metrics.balanced_accuracy}
     first = next(iter(answers.values()))
     rows = []
     for name, changed in answers.items():

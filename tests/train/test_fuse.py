@@ -14,7 +14,6 @@ from train import clinical as clinical_fit
 from train import crossvalidate, datasets, evaluate, export, fit, fuse
 from train.config import Config
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:The least populated class")
 
 
