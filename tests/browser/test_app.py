@@ -128,7 +128,7 @@ def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, ope
         expect(page.get_by_role("heading", name=re.compile("highest probability"))).to_have_count(0)
     upload(page, as_upload(PHOTO))
     headline(page)
-    expect(page.get_by_test_id("stAlert")).to_have_count(0)
+    expect(page.get_by_role("alert").filter(has_text=sentence)).to_have_count(0)
 
 
 def test_a_first_request_straight_to_a_page(fresh_app: str, open_page: Callable[..., Page]) -> None:
