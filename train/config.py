@@ -21,6 +21,10 @@ SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
 """How strongly rare classes are drawn more often: weight of an image of class c is n_c ** -exponent."""
 
 
+RUN = "run:"
+"""What `init` begins with where it names another run in the same folder of runs, instead of a model."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """Some epochs at one image size (px), with a linear warm-up and a cosine from `learning_rate` to `final_rate`.
@@ -55,9 +59,10 @@ class Config:
     Without a `fold` (null) nothing is held back and the last epoch is kept; train/crossvalidate.py then also trains a
     network without each part, and tests it on that part.
     `hair_removal` takes dark hairs out of every image, here and wherever the model is used.
-    `dataset` is one of train/datasets.py, or several joined by +. `init` is explained at `network.build`. `beside` is
-    the id of a run, of another protocol, whose scores the card shows too. The folder of a model that is only a baseline
-    may go without its weights: `ship_weights: false`. `note` is for the card.
+    `dataset` is one of train/datasets.py, or several joined by +. `init` is explained at `network.build`; `run:` before
+    the id of another run of the same folds takes the network that this ended with. `beside` is the id of a run, of
+    another protocol, whose scores the card shows too. The folder of a model that is only a baseline may go without its
+    weights: `ship_weights: false`. `note` is for the card.
     """
 
     id: str

@@ -8,7 +8,7 @@ import numpy as np
 
 from skinapp import metrics
 from skinapp.labels import label_set
-from train.config import Config
+from train.config import RUN, Config
 from train.datasets import Dataset, encode, prepare, with_validation
 from train.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
 from train.files import replacing
@@ -20,9 +20,13 @@ LOGITS_FILE = "logits.npz"
 
 
 def fold_config(config: Config, fold: int) -> Config:
-    """The run that holds part `fold` back. Its last epoch is what is tested, so patience must not end it earlier."""
+    """The run that holds part `fold` back. Its last epoch is what is tested, so patience must not end it earlier.
+
+    One that goes on from another cross-validation takes the network of the same part, which has not seen it either.
+    """
     epochs = sum(stage.epochs for stage in config.stages)
-    return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=epochs)
+    init = f"{config.init}-fold-{fold}" if config.init.startswith(RUN) else config.init
+    return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=epochs, init=init)
 
 
 def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:

@@ -25,7 +25,7 @@ from skinapp.errors import DataError
 from skinapp.labels import LabelSet, label_set
 from skinapp.runtime import softmax
 from train import augment, losses, network
-from train.config import SAMPLING, Config, Stage
+from train.config import RUN, SAMPLING, Config, Stage
 from train.datasets import Dataset, encode, prepare, read, with_validation
 from train.files import replacing
 
@@ -145,7 +145,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
 
     What can be wrong is looked for before images are decoded. KeyboardInterrupt says how far training came.
     """
-    network.initial_file(config.init)
+    network.initial_file(initial(config, runs))
     augment.check(config.augmentation)
     table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
     check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
@@ -175,7 +175,8 @@ def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.c
             folder.mkdir(exist_ok=True)
             if not (folder / "done").exists():
                 if previous is None:
-                    model = network.build(config.architecture, stage.image_size, classes, config.init, config.dropout)
+                    init = initial(config, run.parent)
+                    model = network.build(config.architecture, stage.image_size, classes, init, config.dropout)
                 else:
                     earlier = keras.saving.load_model(previous, compile=False)
                     model = network.resized(earlier, config.architecture, stage.image_size, config.dropout)
@@ -334,6 +335,33 @@ def stage_epochs(stage: Stage, scores: Sequence[float], patience: int) -> int:
     if scores and np.isfinite(scores).all() and len(scores) - 1 - int(np.argmin(scores)) >= patience:
         return len(scores)
     return stage.epochs
+
+
+HELD_BACK = ("dataset", "folds", "fold", "seed")
+"""The settings that decide which images a run has not seen."""
+
+
+def initial(config: Config, runs: Path) -> str:
+    """`init` as `network.build` takes it; of another run it is the network of the last epoch.
+
+    DataError where that run is not finished, or may have seen images that this one holds back.
+    """
+    if not config.init.startswith(RUN):
+        return config.init
+    run = runs / config.init.removeprefix(RUN)
+    try:
+        settings = json.loads((run / "config.json").read_text())
+    except FileNotFoundError:
+        raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
+    if differing := [name for name in HELD_BACK if settings[name] != getattr(config, name)]:
+        raise DataError(
+            f"The run in {run} differs in {', '.join(differing)}, and so may have learnt from images that this one "
+            "holds back; take another 'init'."
+        )
+    file = run / f"stage-{len(settings['stages'])}" / "last.keras"
+    if not file.with_name("done").exists():
+        raise DataError(f"The run in {run}, which 'init: {config.init}' names, is not finished; run fit for it first.")
+    return str(file)
 
 
 def epochs(config: Config, run: Path) -> dict[str, int]:

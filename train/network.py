@@ -68,8 +68,8 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
     """RGB 0-255 [n, size, size, 3] -> logits [n, classes].
 
     `init` is `imagenet` (downloaded by Keras), `none`, a backbone weights file (.h5) in the folder that the environment
-    variable SKINAPP_WEIGHTS names, or the id of a model in models/, whose backbone is taken over. The layer
-    `embedding`, with a backbone the average of its last activation, stands before `logits`.
+    variable SKINAPP_WEIGHTS names, or a whole model, whose backbone is taken over: the id of one in models/ or the path
+    of a .keras file. The layer `embedding`, with a backbone the average of its last activation, stands before `logits`.
     """
     if architecture in SMALL:
         return SMALL[architecture](size, classes, dropout)
@@ -100,6 +100,8 @@ def initial_file(init: str) -> Path | None:
     """The file of initial weights that `init` names, None where it names none. DataError where the file is absent."""
     if init in ("imagenet", "none"):
         return None
+    if init.endswith(".keras"):
+        return Path(init)
     if not init.endswith(".h5"):
         return registry.model(init).folder / "model.keras"
     path = Path(os.environ.get("SKINAPP_WEIGHTS", "weights")) / init

@@ -10,7 +10,7 @@ import pytest
 
 from skinapp import registry
 from skinapp.errors import DataError
-from train import crossvalidate, datasets, export
+from train import crossvalidate, datasets, export, fit
 from train.config import Config
 
 
@@ -58,3 +58,32 @@ def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(
     assert "Scores by cross-validation" in (folder / "README.md").read_text()
     history = pd.read_csv(folder / "history.csv")
     assert history["chosen"].tolist() == [False] * (len(history) - 1) + [True]
+
+
+@pytest.mark.slow
+def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(runs: Path, config: Config) -> None:
+    later = dataclasses.replace(config, id="later", init="run:crossed")
+    for fold in range(config.folds):
+        part = crossvalidate.fold_config(later, fold)
+        assert fit.initial(part, runs) == str(runs / f"crossed-fold-{fold}" / "stage-1" / "last.keras")
+    assert fit.initial(later, runs) == str(runs / "crossed" / "stage-1" / "last.keras")
+    crossvalidate.fit_all(later, runs)
+    for name in ("later", "later-fold-1"):
+        assert fit.last_file(later, runs / name).exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, config: Config) -> None:
+    for wrong in (
+        {"init": "run:crossed", "fold": 0},
+        {"init": "run:crossed-fold-1", "fold": 0},
+        {"init": "run:crossed", "seed": 1},
+    ):
+        with pytest.raises(DataError, match="may have learnt from images"):
+            fit.initial(dataclasses.replace(config, id="other", **wrong), runs)
+    with pytest.raises(DataError, match="There is no run"):
+        fit.initial(dataclasses.replace(config, init="run:absent"), runs)
+    (runs / "begun").mkdir()
+    (runs / "begun" / "config.json").write_text((runs / "crossed" / "config.json").read_text())
+    with pytest.raises(DataError, match="is not finished"):
+        fit.initial(dataclasses.replace(config, init="run:begun"), runs)
