@@ -365,6 +365,7 @@ def show_classes(shared: Shared, weights: np.ndarray, pair: list[str], names: Na
             show(compare_views.confusion(shared, name, names), f"confusion_{name}")
             st.markdown("Named wrongly, by class")
             show(compare_views.wrong(shared, wrong, name, names), f"wrong_{name}")
+    ui.guide_links({label.code: label.name for label in shared.labels.labels})
 
 
 @st.fragment

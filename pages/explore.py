@@ -155,13 +155,7 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
 
 def show_classes(table: Table, codes: list[str]) -> None:
     if table.labels is not None:
-        with (
-            st.expander("What these diagnoses are", icon=":material/menu_book:", key="classes"),
-            st.container(horizontal=True, gap="small"),
-        ):
-            for code in codes:
-                if code in table.labels.codes:
-                    ui.guide_link(code, table.name(code))
+        ui.guide_links({code: table.name(code) for code in codes if code in table.labels.codes})
 
 
 def show_facts(table: Table) -> None:

@@ -1,5 +1,6 @@
 """What this bench is, for whom, what to do first, what it is not, and which models it holds."""
 
+import pandas as pd
 import streamlit as st
 from PIL import Image
 
@@ -16,34 +17,66 @@ SCORES = {
     ),
 }
 
+# for whom, what for, and the pages to go to with what to do there
+DOORS = (
+    (
+        ":material/person: If you have an image",
+        "Learn how such models answer, how far an answer can be trusted, and what the words mean.",
+        (("classify", "Classify an image"), ("guide", "Read about a diagnosis")),
+    ),
+    (
+        ":material/groups: If you ask who is in the data",
+        "Age, sex, site, diagnosis and how it was confirmed, for three public data sets, and what they cannot tell.",
+        (("explore", "Explore the data sets"),),
+    ),
+    (
+        ":material/science: If you study models",
+        "Compare them with intervals and paired tests, move the operating point, and read how each was made.",
+        (("compare", "Compare models"), ("models", "Read the cards")),
+    ),
+)
+
 
 @st.cache_data(max_entries=1, show_spinner=False)
 def cover() -> Image.Image:
     return phantom.draw(7)
 
 
-def show_model(model: Model) -> None:
-    card = model.card
-    with st.container(border=True):
-        st.markdown(f"**{model.title}**")
-        st.caption(
-            f"{model.modality.capitalize()}, {len(model.labels.codes)} classes, learnt from "
-            f"{card['training']['dataset']}. "
-            f"Tested on {card['test']['images']:,} images of lesions it had never seen. Licence: {card['licence']}."
-        )
-        with st.grid(3, min_column_width=180):
-            for key, (name, meaning) in SCORES.items():
-                if key in card["scores"]:
-                    score = card["scores"][key]
-                    st.metric(
-                        name,
-                        f"{score['value']:.2f}",
-                        f"{score['low']:.2f} to {score['high']:.2f}",
-                        delta_color="off",
-                        delta_arrow="off",
-                        delta_description="95% interval",
-                        help=meaning,
-                    )
+def row(model: Model) -> dict[str, object]:
+    """What the table says of a model."""
+    scores = model.card["scores"]
+    texts = {
+        key: f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
+        for key in SCORES
+        if (score := scores.get(key))
+    }
+    return {
+        "title": model.title,
+        "modality": model.modality,
+        "classes": len(model.labels.codes),
+        "images": model.card["test"]["images"],
+    } | texts
+
+
+def show_models(models: list[Model]) -> None:
+    st.dataframe(
+        pd.DataFrame([row(model) for model in models]),
+        hide_index=True,
+        key="models",
+        column_order=["title", "modality", "classes", *SCORES, "images"],
+        column_config={
+            "title": st.column_config.TextColumn("Model"),
+            "modality": st.column_config.TextColumn("Made for", help="The kind of image it learnt from."),
+            "classes": st.column_config.NumberColumn("Classes"),
+            **{key: st.column_config.TextColumn(name, help=meaning) for key, (name, meaning) in SCORES.items()},
+            "images": st.column_config.NumberColumn("Test images", format="localized"),
+        },
+        alt="Every model with its scores and their 95% intervals",
+    )
+    st.caption(
+        "Scores with 95% intervals, on images of lesions or patients that the model had never seen. Models of other "
+        "classes or another kind of image were tested on other images; Compare sets side by side what can be compared."
+    )
 
 
 with ui.page("Home"):
@@ -61,31 +94,24 @@ with ui.page("Home"):
         cover(), "A drawing, made by code", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
     )
 
-    with st.grid(3, min_column_width=260, gap="medium"):
-        for heading, text in (
-            (
-                ":material/person: If you have an image",
-                "Learn how such models answer, and how far an answer can be trusted.",
-            ),
-            (
-                ":material/science: If you study models",
-                "See calibrated probabilities and attention maps, with the tests and the data behind each model.",
-            ),
-            (
-                ":material/block: What it is not",
-                "It is no medical device and gives no diagnosis. If a spot worries you, see a doctor.",
-            ),
-        ):
+    with st.grid(len(DOORS), min_column_width=260, gap="medium"):
+        for heading, text, links in DOORS:
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{heading}**")
                 st.markdown(text)
+                for page, label in links:
+                    st.page_link(ui.path(page), label=label, icon=":material/arrow_forward:")
+    st.markdown(
+        ":material/block: **What it is not**: a medical device. It gives no diagnosis; if a spot worries you, see a "
+        "doctor."
+    )
 
     st.subheader("Models on this bench", anchor=False)
     for reason in registry.problems().values():
         st.warning(reason)
     models = registry.models()
-    if not models:
+    if models:
+        runnable = registry.ranked()
+        show_models([*runnable, *(model for model in models.values() if model not in runnable)])
+    else:
         st.error("There is no model here yet. Put a model folder into `models`, then load this page again.")
-    runnable = registry.ranked()
-    for model in [*runnable, *(model for model in models.values() if model not in runnable)]:
-        show_model(model)

@@ -79,6 +79,7 @@ with ui.page("Models"):
             f"layers_{model.id}",
             "From top to bottom: " + "; ".join(f"{stage.name}, {stage.shape}" for stage in stages),
         )
+    ui.guide_links({label.code: label.name for label in model.labels.labels})
     st.space("medium")
     with st.container(border=True):
         show_card((model.folder / "README.md").read_text())

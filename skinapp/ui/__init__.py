@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,16 @@ def guide_link(code: str, name: str) -> None:
     """A link from the name of a class to what the guide says of it; DataError where the guide has no such class."""
     query = {"class": guide.entry(code).name}
     st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
+
+
+def guide_links(names: Mapping[str, str]) -> None:
+    """Links from classes, code to name, to what the guide says of them, folded away until they are asked for."""
+    with (
+        st.expander("What these diagnoses are", icon=":material/menu_book:", key="guide_links"),
+        st.container(horizontal=True, gap="small"),
+    ):
+        for code, name in names.items():
+            guide_link(code, name)
 
 
 def page(title: str) -> "DeltaGenerator":
