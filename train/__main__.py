@@ -19,7 +19,7 @@ RUNS = {
 
 TOOLS = {
     "download": ("train.download", "fetch a data set, or images by id, from the publisher"),
-    "compare-published": ("train.compare_published", "published models and one of ours on the same images"),
+    "compare-published": ("train.compare_published", "published models and ours on the same images"),
     "audit": ("train.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
     "search": ("train.search", "search for the best small network, under a leaking protocol or an honest one"),
     "summarise": ("train.summarise", "count who is in the data sets, for the explorer of the app"),

@@ -19,6 +19,7 @@ from skinapp import registry
 from skinapp.errors import DataError, ModelError
 from skinapp.labels import MALIGNANCY, label_set
 from skinapp.runtime import softmax
+from train import compare_published
 from train.config import Config
 from train.datasets import prepare, sources, with_validation
 from train.evaluate import best_network
@@ -72,7 +73,11 @@ def export(config: Config, runs: Path, models: Path) -> Path:
         shutil.copy(run / "predictions.csv", folder)
         history(config, run).to_csv(folder / "history.csv", index=False)
         card = model_card(config, evaluation, beside, network)
-        (folder / "README.md").write_text(readme(config, card, evaluation, beside, difference, read_run(run)))
+        published = ""
+        if config.dataset == config.labels:
+            published = compare_published.section(config.id, label_set(config.labels), folder / "predictions.csv")
+        text = readme(config, card, evaluation, beside, difference, read_run(run), published)
+        (folder / "README.md").write_text(text)
         card["files"] = {
             file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
             for file in sorted(folder.iterdir())
@@ -284,8 +289,9 @@ def readme(
     beside: list[dict[str, Any]],
     difference: float | None,
     run: dict[str, Any],
+    published: str,
 ) -> str:
-    """The model card for people, every figure of it from `evaluation` and `run`."""
+    """The model card for people, every figure of it from `evaluation` and `run`; `published` is a section of it."""
     images, groups = card["training"]["images"], card["training"]["groups"]
     splits = table(
         ["part", "images", MEMBERS[card["modality"]]],
@@ -384,7 +390,7 @@ To make it again, `prepare`, `fit`, `evaluate` and `export` with `--config train
 docs/training.md.{note}
 
 {tests}
-{validated}
+{published}{validated}
 Logit adjustment, the multiple of each class's log share of the training draws that is taken off its logit: here
 {evaluation["logit_adjustment"]}, by these figures.
 

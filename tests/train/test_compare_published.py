@@ -38,6 +38,10 @@ def predictions(named: tuple[str, ...], labels: tuple[str, ...] = TRUTH, prefix:
     return table
 
 
+def compared(ours: registry.Model, folder: Path) -> pd.DataFrame:
+    return compare_published.compare(ours.id, ours.labels, ours.folder / "predictions.csv", folder)
+
+
 @pytest.fixture(scope="module")
 def model() -> registry.Model:
     return registry.model("ham10000-efficientnetb1")
@@ -64,7 +68,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_eight_images_worked_by_hand(ours: registry.Model, folder: Path) -> None:
-    table = compare_published.compare(ours, folder).set_index(["model", "score"])
+    table = compared(ours, folder).set_index(["model", "score"])
     worse = table.loc["worse"]
     # recalls of theirs: bcc 0, df 0, mel 0, nv 1/4; of ours 1, 0, 1, 1
     assert worse.loc["accuracy", "value"] == pytest.approx(1 / 8)
@@ -88,7 +92,7 @@ def test_eight_images_worked_by_hand(ours: registry.Model, folder: Path) -> None
 
 
 def test_p_values_are_corrected_for_the_number_of_models(ours: registry.Model, folder: Path) -> None:
-    table = compare_published.compare(ours, folder).set_index(["model", "score"])
+    table = compared(ours, folder).set_index(["model", "score"])
     # six images on which only ours is right: 2 / 2**6; and none on which the equal one differs
     assert table.loc[("worse", "accuracy"), "mcnemar_p"] == pytest.approx(2 / 64)
     assert table.loc[("equal", "accuracy"), "mcnemar_p"] == 1
@@ -103,7 +107,7 @@ def test_only_images_that_both_have_count(ours: registry.Model, folder: Path) ->
     (folder / "ham10000_equal.csv").unlink()
     shuffled = predictions(THEIRS).iloc[[7, 5, 1, 0]]
     pd.concat([shuffled, predictions(THEIRS, prefix="other")]).to_csv(folder / "ham10000_worse.csv", index=False)
-    table = compare_published.compare(ours, folder).set_index("score")
+    table = compared(ours, folder).set_index("score")
     assert table.loc["accuracy", "images"] == 4
     assert table.loc["accuracy", "groups"] == 4
     assert table.loc["accuracy", "value"] == pytest.approx(1 / 4)
@@ -113,7 +117,7 @@ def test_only_images_that_both_have_count(ours: registry.Model, folder: Path) ->
 def test_a_probability_of_0_is_one_that_was_rounded(ours: registry.Model, folder: Path) -> None:
     certain = predictions(THEIRS).replace({0.94: 1.0, 0.01: 0.0})
     certain.to_csv(folder / "ham10000_worse.csv", index=False)
-    table = compare_published.compare(ours, folder).set_index(["model", "score"])
+    table = compared(ours, folder).set_index(["model", "score"])
     assert table.loc[("worse", "log_loss"), "value"] == pytest.approx(-7 / 8 * np.log(5e-7), rel=1e-3)
 
 
@@ -157,18 +161,18 @@ def test_a_table_that_cannot_be_compared_is_named(
 ) -> None:
     spoil(predictions(THEIRS)).to_csv(folder / "ham10000_worse.csv", index=False)
     with pytest.raises(DataError, match=sentence):
-        compare_published.compare(ours, folder)
+        compared(ours, folder)
 
 
 def test_a_missing_folder_and_a_file_that_cannot_be_written(
     ours: registry.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(DataError, match=r"no published predictions ham10000_\*\.csv in .*; set SKINAPP_DATA"):
-        compare_published.compare(ours, folder / "none")
+        compared(ours, folder / "none")
     monkeypatch.setenv("SKINAPP_DATA", str(folder.parent))
     monkeypatch.setattr(registry, "model", lambda model_id: ours)
     with pytest.raises(DataError, match="cannot be written"):
-        compare_published.run(argparse.Namespace(model=ours.id, out=folder))
+        compare_published.run(argparse.Namespace(models=[ours.id], out=folder))
 
 
 def test_the_command_writes_one_row_a_model_and_score(
@@ -177,7 +181,7 @@ def test_the_command_writes_one_row_a_model_and_score(
     monkeypatch.setenv("SKINAPP_DATA", str(folder.parent))
     monkeypatch.setattr(registry, "model", lambda model_id: ours)
     out = folder / "new" / "published.csv"
-    assert compare_published.run(argparse.Namespace(model=ours.id, out=out)) == 0
+    assert compare_published.run(argparse.Namespace(models=[ours.id], out=out)) == 0
     table = pd.read_csv(out)
     assert not table.duplicated(["dataset", "model", "score"]).any()
     assert set(table["model"]) == {"worse", "equal"}
@@ -186,11 +190,26 @@ def test_the_command_writes_one_row_a_model_and_score(
     assert "worse" in capsys.readouterr().out
 
 
+def test_a_card_sets_the_model_beside_the_published_ones(
+    ours: registry.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = ours.folder / "predictions.csv"
+    monkeypatch.setenv("SKINAPP_DATA", str(folder.parent))
+    text = compare_published.section("ours", ours.labels, file)
+    accuracy = compared(ours, folder).set_index(["model", "score"]).loc[("worse", "accuracy")]
+    assert "shares lesions or patients" in text
+    assert f"| worse | accuracy | {accuracy['value']:.3f} " in text
+    assert f"{accuracy['ours_minus_theirs']:+.3f}" in text
+    monkeypatch.setenv("SKINAPP_DATA", str(folder))
+    assert compare_published.section("ours", ours.labels, file) == ""
+
+
 def test_the_shipped_table_is_of_the_shipped_model(model: registry.Model) -> None:
     file = model.folder.parent / "published.csv"
     if not file.exists():
         pytest.skip("there is no models/published.csv; write it with python -m train compare-published")
-    for score, rows in pd.read_csv(file).groupby("score"):
+    table = pd.read_csv(file)
+    for score, rows in table[table["our_model"] == model.id].groupby("score"):
         ours = rows["value"] + rows["ours_minus_theirs"]
         assert ours.to_numpy() == pytest.approx(model.card["scores"][score]["value"], abs=2e-3)
 
@@ -200,7 +219,7 @@ def test_the_published_figures_come_out(
     data_root: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compare_published, "RESAMPLES", 100)
-    table = compare_published.compare(model, data_root / "published_predictions").set_index(["score", "model"])
+    table = compared(model, data_root / "published_predictions").set_index(["score", "model"])
     assert (table["images"] == 1503).all()
     assert (table["groups"] == 1437).all()
     found = table.loc["balanced_accuracy"]
