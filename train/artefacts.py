@@ -15,10 +15,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
 from skinapp import hair, imaging, metrics, phantom, registry
+from skinapp.files import replacing
 from skinapp.runtime import classifier
 from train import datasets
 from train.datasets import encode
-from train.files import replacing
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
