@@ -61,9 +61,19 @@ th { color: #51605e; font-weight: 600; } td.number { text-align: right; font-var
 figure { margin: 1rem 0; } figcaption, .note { color: #51605e; font-size: 0.85rem; } img { max-width: 100%; }
 details { margin: 0.5rem 0 1.5rem; } summary { cursor: pointer; color: var(--accent); }
 .caution { background: var(--pale); border-left: 4px solid var(--accent); padding: 0.75rem 1rem; }
-@media print { body { max-width: none; padding: 0; font-size: 11pt; } h2, figure, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } nav, details, .modebar { display: none; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; }
+  table { font-size: 8.5pt; } td, th { padding: 0.1rem 0.5rem 0.1rem 0; } h2, figure, tr { break-inside: avoid; }
+  h2, h3 { break-after: avoid; } figure { break-before: avoid; } nav, details, .modebar { display: none; } }
+@media (max-width: 600px) { nav ul { columns: 1; } }
 """
+
+PRINTED = """
+addEventListener("beforeprint", () => document.querySelectorAll(".js-plotly-plot").forEach(
+  figure => Plotly.relayout(figure, { width: 660 })));
+addEventListener("afterprint", () => document.querySelectorAll(".js-plotly-plot").forEach(
+  figure => Plotly.relayout(figure, { width: null, autosize: true })));
+"""
+"""Figures as wide as a page of A4 or letter paper: drawn for a wider screen, they would make all of it smaller."""
 
 
 def render(title: str, sections: Sequence[Section], caution: str, made: datetime.datetime | None = None) -> str:
@@ -74,7 +84,7 @@ def render(title: str, sections: Sequence[Section], caution: str, made: datetime
     """
     made = made or datetime.datetime.now(datetime.UTC)
     charts = any(isinstance(block, Chart) for section in sections for block in section.blocks)
-    script = f"<script>{get_plotlyjs()}</script>" if charts else ""
+    script = f"<script>{get_plotlyjs()}</script><script>{PRINTED}</script>" if charts else ""
     links = "".join(
         f'<li><a href="#part-{number}">{html.escape(section.heading)}</a></li>'
         for number, section in enumerate(sections)

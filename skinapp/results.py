@@ -28,7 +28,7 @@ from skinapp import (
     operating,
     registry,
 )
-from skinapp.comparison import CLASSES, MEASURES
+from skinapp.comparison import CLASSES, MEASURES, Shared
 from skinapp.demographics import SOURCES
 from skinapp.errors import ImageError
 from skinapp.metrics import Interval
@@ -42,8 +42,8 @@ OVERVIEW = ("balanced_accuracy", "roc_auc_malignancy")
 THRESHOLD = 0.5
 SHOWN = 3
 """Classes whose probabilities stand below an attention map."""
-SIDE = 336
-"""Pixels of each of the two squares of an attention map."""
+SIDE, GAP = 336, 12
+"""Pixels of each of the two squares of an attention map, and between them."""
 
 
 def read_images(files: Sequence[Path]) -> tuple[dict[Path, Image.Image], dict[Path, str]]:
@@ -81,7 +81,7 @@ def overview(models: Sequence[Model]) -> Section:
         {
             "Model": model.id,
             "What it is": model.title,
-            "Images": modality.IMAGES[model.modality],
+            "Images": model.modality,
             "Learnt from": model.card["training"]["dataset"],
             "Tested on": f"{model.card['test']['images']:,} images",
             **{MEASURES[score].name: _score_words(model, score) for score in OVERVIEW},
@@ -95,7 +95,7 @@ def overview(models: Sequence[Model]) -> Section:
             "95% intervals from a bootstrap over whole lesions or patients.",
             table,
             "Models that were tested on other images cannot be compared by these figures; each model's part below says "
-            "on which. `python -m skinapp compare` compares models on the images that they share.",
+            "on which. The command python -m skinapp compare compares models on the images that they share.",
             *(_forest(models, score) for score in OVERVIEW),
         ],
     )
@@ -125,7 +125,7 @@ def one_model(predictions: Predictions) -> Section:
     model = predictions.model
     assert model is not None
     names = {model.id: model.id}
-    shared = comparison.share([predictions], comparison.questions([predictions])[0])
+    shared = tested(predictions)
     weights = shared.weights()
     roc = operating.curve(shared, weights, model.id, "roc")
     blocks: list[Block] = [
@@ -159,6 +159,12 @@ def one_model(predictions: Predictions) -> Section:
         *limits_of(model),
     ]
     return Section(model.title, blocks)
+
+
+def tested(predictions: Predictions) -> Shared:
+    """The answers that the scores of the model's card are of: those to the data set with most of its images."""
+    dataset = predictions.datasets[0] if predictions.datasets else None
+    return comparison.share([predictions], comparison.questions([predictions])[0], dataset)
 
 
 def facts_of(model: Model) -> pd.DataFrame:
@@ -205,10 +211,7 @@ def limits_of(model: Model) -> list[str]:
 
 
 def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
-    """Each image beside where the model for its kind found support for the class that it names.
-
-    ModelError where no model can run and has maps.
-    """
+    """Each image beside where the model for its kind found support for the class that it names."""
     models = [model for model in registry.ranked() if model.has_class_maps]
     blocks: list[Block] = [
         "Grad-CAM of the most probable class at the last convolution, with the model for the kind of image. A map says "
@@ -234,9 +237,8 @@ def attention_map(image: Image.Image, model: Model) -> Picture:
     assert prediction.class_maps is not None
     shown = imaging.crop_resize(image, SIDE)
     cam = attention.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
-    both = Image.fromarray(
-        np.concatenate([shown, np.full((SIDE, 12, 3), 255, np.uint8), attention.overlay(shown, cam)], axis=1)
-    )
+    gap = np.full((SIDE, GAP, 3), 255, np.uint8)
+    both = Image.fromarray(np.concatenate([shown, gap, attention.overlay(shown, cam)], axis=1))
     buffer = io.BytesIO()
     both.save(buffer, "PNG")
     classes = charts.probability_frame(prediction).head(SHOWN)
@@ -282,7 +284,7 @@ def _forest(models: Sequence[Model], score: str) -> Chart:
             "row": model.id,
             "series": model.id,
             **found,
-            "note": f"{_score_words(model, score)}, n = {model.card['test']['images']:,}",
+            "note": f"{found['value']:.3f}",
         }
         for model, found in rows
     )
@@ -291,5 +293,5 @@ def _forest(models: Sequence[Model], score: str) -> Chart:
         compare_charts.forest(frame, measure.name, list(frame["row"]), one_each=True),
         frame.drop(columns=["series", "note"]).rename(columns={"row": "model"}),
         f"{measure.name} with 95% intervals: "
-        + "; ".join(f"{row} {note}" for row, note in zip(frame["row"], frame["note"], strict=True)),
+        + "; ".join(f"{model.id} {_score_words(model, score)}" for model, _ in rows),
     )
