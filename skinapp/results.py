@@ -162,8 +162,8 @@ def one_model(predictions: Predictions) -> Section:
 
 
 def tested(predictions: Predictions) -> Shared:
-    """The answers that the scores of the model's card are of: those to the data set with most of its images."""
-    dataset = predictions.datasets[0] if predictions.datasets else None
+    """The answers that the scores of the model's card are of: those to the first of its data sets."""
+    dataset = predictions.table["dataset"].iloc[0] if "dataset" in predictions.table else None
     return comparison.share([predictions], comparison.questions([predictions])[0], dataset)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinapp import compare_report, comparison, predictions, registry, report, results
+from skinapp import compare_report, predictions, registry, report, results
 from skinapp.__main__ import main
 from skinapp.modality import Recognised
 from skinapp.report import Chart, Heading, Picture, Section
@@ -65,13 +65,9 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert right / model.card["test"]["images"] == pytest.approx(model.card["scores"]["accuracy"]["value"], abs=1e-4)
 
 
-def test_every_score_of_every_card_is_what_its_predictions_give(known: dict[str, predictions.Predictions]) -> None:
+def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
     for model_id, found in known.items():
-        shared = results.tested(found)
-        drawn = comparison.draw(shared, shared.weights(2))
-        for score in ("balanced_accuracy", "roc_auc_malignancy"):
-            card = registry.model(model_id).card["scores"][score]["value"]
-            assert drawn.by_model[model_id][score][0] == pytest.approx(card, abs=2e-4), (model_id, score)
+        assert len(results.tested(found).images) == registry.model(model_id).card["test"]["images"], model_id
 
 
 def test_the_limits_are_those_of_the_card() -> None:
