@@ -2,16 +2,16 @@
 
 import functools
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp import body, demographics, explore_charts, facts, registry, subgroups, ui
-from skinapp.charts import class_colour
+from skinapp import body, demographics, explore_charts, explore_views, facts, registry, subgroups, ui
 from skinapp.demographics import NAMES, SOURCES, SYMPTOMS, Filters, Table
 from skinapp.errors import SkinappError
+from skinapp.report import Chart
 from skinapp.ui import gallery, own_table, panel
 
 OWN = "own"
@@ -107,18 +107,14 @@ def show_totals(table: Table, frame: pd.DataFrame) -> None:
             st.metric(name, value, words, delta_color="off", delta_arrow="off")
 
 
+def show(chart: Chart, key: str, columns: dict[str, Any] | None = None) -> None:
+    panel.show(chart.figure, chart.table, key, chart.words, columns)
+
+
 def show_overview(table: Table, frame: pd.DataFrame) -> None:
-    found = demographics.counts(frame, "diagnosis").sort_values("images", ascending=False, kind="stable")
-    names = [table.name(code) for code in found["value"]]
     st.subheader("Diagnoses", anchor=False)
-    panel.show(
-        explore_charts.bars(found, names, [class_colour(code) for code in found["value"]]),
-        found.assign(diagnosis=names)[["diagnosis", "images", "lesions", "share"]],
-        "diagnoses",
-        "Images by diagnosis: " + listed(names, found["images"]),
-        {"diagnosis": "Diagnosis"} | COUNT,
-    )
-    show_classes(table, found["value"].tolist())
+    show(explore_views.diagnoses(table, frame), "diagnoses", {"diagnosis": "Diagnosis"} | COUNT)
+    show_classes(table, demographics.counts(frame, "diagnosis")["value"].tolist())
     left, right = st.columns(2, gap="medium")
     with left:
         spread = demographics.images_per_lesion(frame)
@@ -128,25 +124,16 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
                 explore_charts.lesion_bars(spread),
                 spread,
                 "images_per_lesion",
-                "Lesions by their number of images: " + listed(spread["images"], spread["lesions"]),
+                "Lesions by their number of images: " + explore_views.listed(spread["images"], spread["lesions"]),
                 {"images": "Images of the lesion"} | {key: COUNT[key] for key in ("lesions", "share")},
             )
         else:
             st.caption("The table has no lesion numbers, so every image counts as a lesion of its own.")
     with right:
-        absent = demographics.missing(frame)
-        absent["column"] = absent["column"].map(NAMES)
         st.subheader("Not stated", anchor=False)
-        panel.show(
-            explore_charts.bars(
-                absent,
-                absent["column"].tolist(),
-                [explore_charts.ACCENT] * len(absent),
-                whole=int(frame["images"].sum()),
-            ),
-            absent,
+        show(
+            explore_views.not_stated(frame),
             "missing",
-            "Images in which a value is not stated: " + listed(absent["column"], absent["images"]),
             {"column": "Column"} | {key: COUNT[key] for key in ("images", "share")},
         )
     if table.id != OWN:
@@ -189,19 +176,13 @@ def show_people(table: Table, frame: pd.DataFrame) -> None:
     if summary.empty:
         st.caption("No age is stated in this selection.")
     else:
-        bands = demographics.age_bands(frame)
-        panel.show(
-            explore_charts.age_histogram(bands, table.name),
-            bands.rename_axis("from_age").reset_index(),
-            "ages",
-            f"Ages in bands of five years; the band with most images begins at {bands.sum(axis=1).idxmax()} years",
-            {"from_age": "From age"},
-        )
+        show(explore_views.ages(table, frame), "ages", {"from_age": "From age"})
         panel.show(
             explore_charts.age_boxes(summary, table.name),
             summary.round(2),
             "age_by_diagnosis",
-            "Median age by diagnosis: " + listed(map(table.name, summary["diagnosis"]), summary["median"]),
+            "Median age by diagnosis: "
+            + explore_views.listed(map(table.name, summary["diagnosis"]), summary["median"]),
         )
         st.caption(
             "The number beside each name is the median. Boxes go from the first to the third quartile, whiskers to the "
@@ -213,23 +194,8 @@ def show_people(table: Table, frame: pd.DataFrame) -> None:
 
 
 def show_shares(table: Table, frame: pd.DataFrame, column: str, title: str) -> None:
-    """A column's values by diagnosis, each diagnosis as a bar of 100%."""
-    found = demographics.folded(demographics.cross(frame, "diagnosis", column), 8)
-    shares = demographics.shares(found)
     st.subheader(title, anchor=False)
-    panel.show(
-        explore_charts.share_bars(shares, found, table.name, str.capitalize),
-        with_names(found, table),
-        f"{column}_by_diagnosis",
-        f"{title} by diagnosis. All images: " + listed(found.columns, found.sum()),
-    )
-
-
-def with_names(found: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """A cross table for the screen: the diagnoses' names in the first column."""
-    shown = found.rename(columns=str).rename_axis(None, axis=1)
-    shown.insert(0, "diagnosis", [table.name(code) for code in found.index])
-    return shown
+    show(explore_views.by_diagnosis(table, frame, column, title), f"{column}_by_diagnosis")
 
 
 def show_sites(table: Table, frame: pd.DataFrame) -> None:
@@ -241,13 +207,17 @@ def show_sites(table: Table, frame: pd.DataFrame) -> None:
             body.outline(sites),
             sites,
             "body",
-            "Images by site on a drawn body: " + listed(sites["value"].head(15), sites["images"]),
+            "Images by site on a drawn body: " + explore_views.listed(sites["value"].head(15), sites["images"]),
             {"value": "Site"} | COUNT,
         )
         rest = body.elsewhere(sites)
         words = "Darker is more images. A count is of the whole site: left and right, and front and back, are one. "
         if len(rest):
-            words += "Not on the drawing: " + listed(map(ui.plain, rest["value"].head(10)), rest["images"]) + "."
+            words += (
+                "Not on the drawing: "
+                + explore_views.listed(map(ui.plain, rest["value"].head(10)), rest["images"])
+                + "."
+            )
         st.caption(words)
     with numbers:
         st.subheader("All sites", anchor=False)
@@ -256,14 +226,14 @@ def show_sites(table: Table, frame: pd.DataFrame) -> None:
             explore_charts.bars(sites, [value.capitalize() for value in sites["value"]], colours),
             sites,
             "sites",
-            "Images by site: " + listed(sites["value"].head(15), sites["images"]),
+            "Images by site: " + explore_views.listed(sites["value"].head(15), sites["images"]),
             {"value": "Site"} | COUNT,
         )
     found = demographics.folded(demographics.cross(frame, "diagnosis", "site"), 20)
     st.subheader("Site by diagnosis", anchor=False)
     panel.show(
         explore_charts.heat_map(demographics.shares(found), found, table.name),
-        with_names(found, table),
+        explore_views.with_names(found, table),
         "site_by_diagnosis",
         "Images of each diagnosis at each site; the table has the numbers",
     )
@@ -503,10 +473,6 @@ def show_limits(table: Table) -> None:
     st.subheader("What the data cannot tell you", anchor=False)
     for heading, text in facts.limits(table):
         st.markdown(f"**{heading}.** {text}")
-
-
-def listed(names: object, numbers: object) -> str:
-    return ", ".join(f"{name} {number:,.0f}" for name, number in zip(names, numbers, strict=False))  # type: ignore[call-overload]
 
 
 with ui.page("Explore"):

@@ -1,4 +1,4 @@
-"""python -m skinapp models | classify | score | compare"""
+"""python -m skinapp models | classify | score | compare | report"""
 
 import argparse
 import json
@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from skinapp import clinical, modality, registry
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
+from skinapp.files import replacing
 
 if TYPE_CHECKING:
     from skinapp.runtime import Prediction
@@ -69,6 +70,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     compare.add_argument("others", nargs="+", metavar="B", help="one more or several")
     compare.add_argument("--json", action="store_true", help="every statistic, as one JSON object")
     compare.set_defaults(run=compare_models)
+
+    report = commands.add_parser("report", help="write one HTML file that presents all models, their data and figures")
+    report.add_argument("--out", required=True, type=Path, metavar="FILE.html", help="opens anywhere, and prints well")
+    report.add_argument(
+        "--images", nargs="+", type=Path, default=[], metavar="FILE", help="draw attention maps of these images into it"
+    )
+    report.set_defaults(run=write_report)
     return parser.parse_args(arguments)
 
 
@@ -229,6 +237,36 @@ def compare_models(options: argparse.Namespace) -> int:
             print(f"  {words}: p = {pair[f'{test}_p']:.3g}{corrected}")
         print(f"  {pair['sentence']}")
     return 0
+
+
+def write_report(options: argparse.Namespace) -> int:
+    from skinapp import compare_report, predictions, report, results
+
+    if not options.out.parent.is_dir():
+        raise DataError(f"There is no folder {options.out.parent}; make it, or name a file in another one.")
+    if options.out.is_dir():
+        raise DataError(f"{options.out} is a folder; name a file in it, such as {options.out / 'report.html'}.")
+    known, left_out = predictions.shipped()
+    for problem in left_out.values():
+        print(problem, file=sys.stderr)
+    if not known:
+        raise ModelError(f"There is no usable model in {registry.default_root()}.")
+    images, failed = results.read_images(options.images)
+    for path, reason in failed.items():
+        print(f"{path}: {reason}", file=sys.stderr)
+    if failed and not images:
+        raise ImageError("None of the images can be read, so nothing was written; name others, or leave --images out.")
+    with tqdm(unit="model", disable=None) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        text = report.render(results.TITLE, results.sections(known, images, progress), compare_report.CAUTION)
+    with replacing(options.out) as partial:
+        partial.write_text(text, encoding="utf-8")
+    print(options.out)
+    return 2 if failed else 0
 
 
 def read_bytes(path: Path) -> bytes:

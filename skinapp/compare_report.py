@@ -99,7 +99,7 @@ def sections(
         parts.append(Section(f"Subgroups: {breakdown.SUBGROUPS[fact].lower()}", blocks))
     trained = {name: model for name in shared.ids if (model := known[name].model)}
     return parts + [
-        Section(f"How {names[name]} was trained", _training(model, names[name])) for name, model in trained.items()
+        Section(f"How {names[name]} was trained", training(model, names[name])) for name, model in trained.items()
     ]
 
 
@@ -129,7 +129,8 @@ def _protocol(predictions: Predictions) -> str:
     return predictions.model.card["training"]["protocol"] if predictions.model else "a file from elsewhere."
 
 
-def _training(model: Model, name: str) -> list[Block]:
+def training(model: Model, name: str) -> list[Block]:
+    """How the losses went, and the figures under other protocols where there are any."""
     try:
         blocks: list[Block] = [compare_views.training(breakdown.history(model), name)]
     except DataError as error:

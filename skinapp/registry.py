@@ -77,11 +77,15 @@ def model(model_id: str, root: Path | None = None) -> Model:
 
 
 def ranked(root: Path | None = None) -> list[Model]:
-    """The models that can run, those that name a diagnosis first, and the highest balanced accuracy on test first."""
+    """The models that can run: those that name a diagnosis first, of each task the ones for dermoscopy, and then by
+    balanced accuracy on test, which says nothing across kinds of image."""
     usable = [model for model in models(root).values() if model.runnable]
-    return sorted(
-        usable, key=lambda model: (model.task != "diagnosis", -model.card["scores"]["balanced_accuracy"]["value"])
-    )
+
+    def place(model: Model) -> tuple[bool, bool, float]:
+        score = model.card["scores"]["balanced_accuracy"]["value"]
+        return model.task != "diagnosis", model.modality != "dermoscopy", -score
+
+    return sorted(usable, key=place)
 
 
 def read_model(folder: Path) -> Model:

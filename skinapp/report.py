@@ -28,8 +28,15 @@ class Picture:
     caption: str
 
 
-Block = str | pd.DataFrame | Chart | Picture
-"""A paragraph of plain text, a table, a figure or an image."""
+@dataclass(frozen=True)
+class Heading:
+    """A heading within a section."""
+
+    text: str
+
+
+Block = str | Heading | pd.DataFrame | Chart | Picture
+"""A paragraph of plain text, a heading, a table, a figure or an image."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +51,8 @@ STYLE = """
 :root { color-scheme: light; --ink: #1b2726; --line: #dadfd9; --accent: #1d6b68; --pale: #f1f3ef; }
 body { font: 16px/1.5 "Source Sans 3", "Source Sans Pro", system-ui, sans-serif; color: var(--ink); background: #fdfdfb;
   max-width: 1000px; margin: 0 auto; padding: 2rem 1rem 4rem; }
-h1, h2 { font-family: "Source Serif 4", Georgia, serif; line-height: 1.2; }
+h1, h2, h3 { font-family: "Source Serif 4", Georgia, serif; line-height: 1.2; }
+h3 { margin: 1.75rem 0 0.25rem; }
 h2 { margin-top: 2.5rem; border-top: 1px solid var(--line); padding-top: 1.5rem; }
 nav ul { columns: 2; padding-left: 1.2rem; } a { color: var(--accent); }
 .table { overflow-x: auto; } table { border-collapse: collapse; font-size: 0.85rem; margin: 0.75rem 0; }
@@ -53,9 +61,19 @@ th { color: #51605e; font-weight: 600; } td.number { text-align: right; font-var
 figure { margin: 1rem 0; } figcaption, .note { color: #51605e; font-size: 0.85rem; } img { max-width: 100%; }
 details { margin: 0.5rem 0 1.5rem; } summary { cursor: pointer; color: var(--accent); }
 .caution { background: var(--pale); border-left: 4px solid var(--accent); padding: 0.75rem 1rem; }
-@media print { body { max-width: none; padding: 0; font-size: 11pt; } h2, figure, tr { break-inside: avoid; }
-  h2 { break-after: avoid; } nav, details, .modebar { display: none; } }
+@media print { body { max-width: none; padding: 0; font-size: 10pt; }
+  table { font-size: 8.5pt; } td, th { padding: 0.1rem 0.5rem 0.1rem 0; } h2, figure, tr { break-inside: avoid; }
+  h2, h3 { break-after: avoid; } figure { break-before: avoid; } nav, details, .modebar { display: none; } }
+@media (max-width: 600px) { nav ul { columns: 1; } }
 """
+
+PRINTED = """
+addEventListener("beforeprint", () => document.querySelectorAll(".js-plotly-plot").forEach(
+  figure => Plotly.relayout(figure, { width: 660 })));
+addEventListener("afterprint", () => document.querySelectorAll(".js-plotly-plot").forEach(
+  figure => Plotly.relayout(figure, { width: null, autosize: true })));
+"""
+"""Figures as wide as a page of A4 or letter paper: drawn for a wider screen, they would make all of it smaller."""
 
 
 def render(title: str, sections: Sequence[Section], caution: str, made: datetime.datetime | None = None) -> str:
@@ -66,7 +84,7 @@ def render(title: str, sections: Sequence[Section], caution: str, made: datetime
     """
     made = made or datetime.datetime.now(datetime.UTC)
     charts = any(isinstance(block, Chart) for section in sections for block in section.blocks)
-    script = f"<script>{get_plotlyjs()}</script>" if charts else ""
+    script = f"<script>{get_plotlyjs()}</script><script>{PRINTED}</script>" if charts else ""
     links = "".join(
         f'<li><a href="#part-{number}">{html.escape(section.heading)}</a></li>'
         for number, section in enumerate(sections)
@@ -92,6 +110,8 @@ def render(title: str, sections: Sequence[Section], caution: str, made: datetime
 def _block(block: Block, place: str) -> str:
     if isinstance(block, str):
         return f"<p>{html.escape(block)}</p>"
+    if isinstance(block, Heading):
+        return f"<h3>{html.escape(block.text)}</h3>"
     if isinstance(block, pd.DataFrame):
         return _table(block)
     if isinstance(block, Picture):

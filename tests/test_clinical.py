@@ -56,8 +56,10 @@ def test_a_beginning_is_enough_where_it_is_clear() -> None:
     site = Field("site", "Site", "category", categories={"arm": "Arm", "armpit": "Armpit", "lower extremity": "Leg"})
     assert clinical.parse([site], {"site": "ARM"}) == {"site": "arm"}
     assert clinical.parse([site], {"site": "lower_ext"}) == {"site": "lower extremity"}
-    with pytest.raises(DataError):
-        clinical.parse([site], {"site": "ar"})
+    for unknown in ("ar", "moon"):
+        with pytest.raises(DataError) as reason:
+            clinical.parse([site], {"site": unknown})
+        assert f"Site: '{unknown}' is not known here; write one of arm, armpit, lower extremity" in str(reason.value)
 
 
 def test_the_coding_worked_out_by_hand() -> None:

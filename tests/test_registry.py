@@ -10,6 +10,7 @@ import pytest
 
 from skinapp import metrics, registry
 from skinapp.errors import ModelError
+from tests.clinical_model import make
 
 FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
 LARGEST_ROOT = 200 * 1024 * 1024
@@ -165,3 +166,11 @@ def test_stray_files_and_hidden_folders_are_no_models(own_models: Path, model: r
     (own_models / ".partial").mkdir()
     assert list(registry.models(own_models)) == [model.id]
     assert registry.problems(own_models) == {}
+
+
+def test_models_for_dermoscopy_come_before_better_ones_for_phone_photos(
+    own_models: Path, model: registry.Model
+) -> None:
+    for model_id, modality, rank in (("phone", "smartphone", 0.99), ("worse", "dermoscopy", 0.1)):
+        make(model, own_models, model_id, modality, rank)
+    assert [one.id for one in registry.ranked(own_models)] == [model.id, "worse", "phone"]

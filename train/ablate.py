@@ -18,13 +18,13 @@ import yaml
 
 from skinapp import metrics
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
 from train import augment, network
 from train.config import Config, from_settings, read_settings
 from train.datasets import Dataset, encode, prepare, with_validation
 from train.evaluate import best_network, log_shares, split_logits
-from train.files import replacing
 from train.fit import best_file, fit
 
 BASE = "base"

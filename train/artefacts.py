@@ -15,10 +15,11 @@ from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
 from skinapp import hair, imaging, metrics, phantom, registry
+from skinapp.compare_views import words
+from skinapp.files import replacing
 from skinapp.runtime import classifier
 from train import datasets
 from train.datasets import encode
-from train.files import replacing
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
@@ -117,15 +118,11 @@ def compare(answers: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarr
     for name, changed in answers.items():
         row: dict[str, object] = {"image": name}
         for score, interval in metrics.intervals(scores, labels, changed, groups).items():
-            row[score] = interval_text(interval)
+            row[score] = words(interval)
         for score, interval in metrics.paired_differences(scores, labels, changed, first, groups).items():
-            row[f"{score}, difference"] = interval_text(interval, "+")
+            row[f"{score}, difference"] = words(interval, "+.3f")
         # "accuracy" against the first change's answers is how often the answer stays
         same = metrics.intervals({"same": metrics.accuracy}, first.argmax(axis=1), changed, groups)["same"]
-        row["answers that change"] = interval_text(metrics.Interval(1 - same.value, 1 - same.high, 1 - same.low))
+        row["answers that change"] = words(metrics.Interval(1 - same.value, 1 - same.high, 1 - same.low))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def interval_text(interval: metrics.Interval, sign: str = "") -> str:
-    return f"{interval.value:{sign}.3f} ({interval.low:{sign}.3f} to {interval.high:{sign}.3f})"

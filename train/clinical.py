@@ -6,7 +6,7 @@ answer that is missing adds nothing.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -131,24 +131,53 @@ def fit(
     With `dropout`, rows are also learnt from with some or all of their answers taken away, so that the fusion stays
     calibrated however much of the form is filled in.
     """
-    answers = parse(fields, table)
     probabilities = np.empty(logits.shape)
-    held_out = _folds(labels, groups, folds, seed) if parts is None else _given_folds(parts, groups)
-    for train, test in held_out:
-        coded = coded_by(fields, [answers[row] for row in train])
-        x = np.array([clinical.code(coded, row) for row in answers])
-        owners = owner(coded)
-        penalty = best_penalty(logits[train], x[train], labels[train], groups[train], owners, dropout, folds, seed)
-        fusion = adjusted(
-            regress(logits[train], x[train], labels[train], owners, penalty, dropout, seed), labels[train], adjustment
-        )
-        probabilities[test] = softmax(fusion.add(logits[test], x[test]))
+    answers = parse(fields, table)
+    for test, coded, fusion in cross_fitted(
+        logits,
+        answers,
+        fields,
+        labels,
+        groups,
+        adjustment=adjustment,
+        dropout=dropout,
+        parts=parts,
+        folds=folds,
+        seed=seed,
+    ):
+        x = np.array([clinical.code(coded, answers[row]) for row in test])
+        probabilities[test] = softmax(fusion.add(logits[test], x))
     coded = coded_by(fields, answers)
     x = np.array([clinical.code(coded, row) for row in answers])
     owners = owner(coded)
     penalty = best_penalty(logits, x, labels, groups, owners, dropout, folds, seed)
     fusion = adjusted(regress(logits, x, labels, owners, penalty, dropout, seed), labels, adjustment)
     return Fitted(coded, fusion, probabilities, penalty)
+
+
+def cross_fitted(
+    logits: np.ndarray,
+    answers: Sequence[Answers],
+    fields: Sequence[Field],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    adjustment: float = 0.0,
+    dropout: bool = True,
+    parts: np.ndarray | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Iterator[tuple[np.ndarray, tuple[Field, ...], Fusion]]:
+    """For each part of the rows: their numbers, and the coded fields and fusion learnt without their groups. See `fit`
+    for what it takes."""
+    held_out = _folds(labels, groups, folds, seed) if parts is None else _given_folds(parts, groups)
+    for train, test in held_out:
+        coded = coded_by(fields, [answers[row] for row in train])
+        x = np.array([clinical.code(coded, answers[row]) for row in train])
+        owners = owner(coded)
+        penalty = best_penalty(logits[train], x, labels[train], groups[train], owners, dropout, folds, seed)
+        fusion = regress(logits[train], x, labels[train], owners, penalty, dropout, seed)
+        yield test, coded, adjusted(fusion, labels[train], adjustment)
 
 
 def owner(fields: Sequence[Field]) -> np.ndarray:

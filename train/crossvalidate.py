@@ -7,11 +7,11 @@ import keras
 import numpy as np
 
 from skinapp import metrics
+from skinapp.files import replacing
 from skinapp.labels import label_set
 from train.config import RUN, Config
 from train.datasets import Dataset, encode, prepare, with_validation
 from train.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
-from train.files import replacing
 from train.fit import fit, last_file, open_run
 
 LOGITS_FILE = "logits.npz"

@@ -15,9 +15,9 @@ from tqdm import tqdm
 
 from skinapp import hair, imaging
 from skinapp.errors import DataError, ImageError
+from skinapp.files import replacing
 from skinapp.labels import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 from train import splits
-from train.files import replacing
 
 COLUMNS = ("dataset", "image", "path", "group", "label", "split", "age", "sex", "site", "confirmation")
 """The common form: data set, image id, file, lesion or patient, published class code, split (train, test or excluded),

@@ -11,12 +11,12 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from skinapp import metrics
+from skinapp.files import replacing
 from skinapp.labels import LabelSet, label_set
 from skinapp.runtime import softmax
 from train import network as networks
 from train.config import SAMPLING, Config
 from train.datasets import DATASETS, Dataset, encode, prepare, with_validation
-from train.files import replacing
 from train.fit import best_file, epochs, open_run, predict
 
 RESAMPLES = 2000

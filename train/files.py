@@ -1,27 +1,5 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, as the commands here write them."""
 
-import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+from skinapp.files import replacing
 
-from skinapp.errors import DataError
-
-
-@contextlib.contextmanager
-def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to, beside `file`, that takes its place at the end of the block.
-
-    Whatever stops the process meanwhile, an older `file` stays whole. DataError, and nothing left behind, where the
-    disk is full or cannot be written to.
-    """
-    partial = file.with_name(f"partial-{file.name}")
-    try:
-        yield partial
-        partial.replace(file)
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be written: {error.strerror or error}. Make room there and run the same command "
-            "again; what was finished before is kept."
-        ) from error
-    finally:
-        partial.unlink(missing_ok=True)
+__all__ = ["replacing"]

@@ -22,12 +22,12 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 from tqdm import tqdm
 
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from skinapp.labels import LabelSet, label_set
 from skinapp.runtime import softmax
 from train import augment, losses, network
 from train.config import RUN, SAMPLING, Config, Stage
 from train.datasets import Dataset, encode, prepare, read, with_validation
-from train.files import replacing
 
 MONITOR = "val_balanced_log_loss"
 """Chooses the epoch: cross-entropy with every class weighing the same. Steadier than balanced accuracy, which a

@@ -46,10 +46,7 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
 
     DataError where its data set publishes no answers, or the run is not evaluated.
     """
-    if config.dataset not in ANSWERS:
-        raise DataError(f"'{config.dataset}' publishes no answers about patients; {' and '.join(ANSWERS)} do.")
-    (source,) = sources(config.dataset)
-    answers = ANSWERS[config.dataset](data_root() / source.folder)
+    answers = published_answers(config)
     fields = fitting.questions(answers)
     learnt, tested = held_out(config, runs)
     found = fitting.fit(
@@ -66,6 +63,14 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
         coded = np.array([clinical.code(found.fields, row) for row in given])
         probabilities = softmax(found.fusion.add(tested.logits, coded))
     return write(config, registry.model(config.id, models), title, adjustment, tested, probabilities, found, models)
+
+
+def published_answers(config: Config) -> pd.DataFrame:
+    """What the data set of a run publishes about its patients, one row an image id. DataError where it is nothing."""
+    if config.dataset not in ANSWERS:
+        raise DataError(f"'{config.dataset}' publishes no answers about patients; {' and '.join(ANSWERS)} do.")
+    (source,) = sources(config.dataset)
+    return ANSWERS[config.dataset](data_root() / source.folder)
 
 
 def held_out(config: Config, runs: Path) -> tuple[Held, Held]:

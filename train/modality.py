@@ -17,10 +17,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from skinapp import imaging, metrics, modality, registry
+from skinapp.files import replacing
 from skinapp.modality import KINDS, Recogniser
 from skinapp.runtime import classifier
 from train import datasets, elsewhere, splits
-from train.files import replacing
 
 PENALTY = 0.03
 """Inverse strength of the regression's L2 penalty, on standardised embeddings."""

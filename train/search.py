@@ -20,10 +20,10 @@ from tqdm import tqdm
 
 from skinapp import metrics
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from skinapp.labels import HAM10000
 from skinapp.runtime import softmax
 from train.datasets import Dataset, encode, prepare, resampled, with_validation
-from train.files import replacing
 
 if TYPE_CHECKING:
     import keras

@@ -12,8 +12,8 @@ from tqdm import tqdm
 
 from skinapp import imaging
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from train.datasets import read_table
-from train.files import replacing
 
 COLUMNS = (("image_id", "dx"), ("img_id", "diagnostic"))
 """Image and class, in HAM10000's table and in that of PAD-UFES-20."""

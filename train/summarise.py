@@ -10,9 +10,9 @@ import pandas as pd
 from skinapp import demographics
 from skinapp.demographics import SOURCES, SYMPTOMS
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from train import splits
 from train.datasets import data_root
-from train.files import replacing
 
 COLUMNS = (
     "image",

@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinapp import clinical
+from skinapp import clinical, metrics
 from skinapp.errors import DataError
 from skinapp.runtime import softmax
 from train import clinical as fitting
+from train import export, missing_answers
 
 PATIENTS = 120
 
@@ -120,3 +121,22 @@ def test_every_published_answer_is_possible(data_root: Path) -> None:
         assert not [one.name for one in fields if "biops" in one.name]
         answers = fitting.parse(fields, table)
         assert all(one.coding for one in fitting.coded_by(fields, answers))
+
+
+def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
+    logits, table, labels, groups = study
+    found = missing_answers.measure(logits, table, labels, groups).set_index("answers")
+    assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
+    fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
+    whole = metrics.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
+    assert found.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
+    assert found.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
+    cost = {title: float(text.split()[0]) for title, text in found["balanced accuracy, difference"].items()}
+    # age tells much, and sex nothing
+    assert cost["none"] < -0.1
+    assert cost["all but age"] < -0.1
+    assert abs(cost["all but sex"]) < 0.05
+    assert abs(cost["age alone"]) < 0.05
+    assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
+    markdown = export.table(list(found.columns), found.to_numpy().tolist()).splitlines()
+    assert len(markdown) == 2 + len(found)

@@ -1,0 +1,51 @@
+"""A phone photo and a dermoscopy image, uploaded on a phone: which model the page gives each to."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Page, expect
+
+from skinapp import imaging, modality, registry
+from tests.browser.test_app import as_upload, headline, keep, upload, wider_than_the_screen
+from train import datasets
+
+PHONE_MODEL = "smartphone-efficientnetb1-6class"
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.skipif(
+        PHONE_MODEL not in registry.models(),
+        reason=f"no model for phone photos: train and export {PHONE_MODEL} to run this",
+    ),
+]
+
+
+def recognised_image(root: Path, name: str, kind: str) -> Path:
+    """The first published image of a data set that is taken for its kind, of the test part where there is one."""
+    table: pd.DataFrame = datasets.DATASETS[name].read(root / name)
+    if (table["split"] == "test").any():
+        table = table[table["split"] == "test"]
+    for file in table["path"].head(20):
+        found = modality.recognise(imaging.decode(imaging.read(file)))
+        if found and found.kind == kind:
+            return Path(file)
+    pytest.fail(f"none of the first 20 images of {name} is recognised as {kind}")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("pad_ufes_20", "smartphone"), ("ham10000", "dermoscopy")])
+def test_an_upload_on_a_phone_gets_the_model_for_its_kind(
+    data_root: Path, app: str, open_page: Callable[..., Page], name: str, kind: str
+) -> None:
+    file = recognised_image(data_root, name, kind)
+    page = open_page(f"{app}/classify", 390)
+    upload(page, as_upload(file.read_bytes(), file.name, "image/webp"))
+    answered, _ = headline(page).groups()
+    suited = next(model for model in registry.ranked() if model.modality == kind)
+    expect(page.get_by_text(f"This looks like {modality.KINDS[kind]}")).to_contain_text(
+        f"“{suited.title}” answers, which learnt from such images"
+    )
+    assert answered in [label.name for label in suited.labels.labels]
+    assert not wider_than_the_screen(page)
+    keep(page, f"routed-{kind}")
