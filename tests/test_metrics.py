@@ -404,11 +404,19 @@ def test_delong_where_nothing_differs_or_nothing_can_be_said() -> None:
     assert np.isnan(metrics.delong(np.array([True, False, False]), scores[:3], scores[1:]).p_value)
 
 
-def test_mcnemar_as_published() -> None:
-    # Fagerland et al. 2013 (BMC Med Res Methodol 13:91), airway hyper-responsiveness: 1 and 7 discordant of 21; 0.070
-    first = np.array([True] * 1 + [False] * 7 + [True] * 13)
-    second = np.array([False] * 1 + [True] * 7 + [True] * 13)
-    assert metrics.mcnemar(first, second) == pytest.approx(0.070, abs=5e-4)
+@pytest.mark.parametrize(
+    ("only_first", "only_second", "both", "p_value"),
+    [
+        # Fagerland et al. 2013 (BMC Med Res Methodol 13:91): airway hyper-responsiveness of 21 children; 0.070
+        (1, 7, 13, 0.070),
+        # Armitage and Berry 1994, p. 127, two media for one sputum, the exact test as StatsDirect's manual gives it
+        (12, 2, 36, 0.0129),
+    ],
+)
+def test_mcnemar_as_published(only_first: int, only_second: int, both: int, p_value: float) -> None:
+    first = np.array([True] * only_first + [False] * only_second + [True] * both)
+    second = np.array([False] * only_first + [True] * only_second + [True] * both)
+    assert metrics.mcnemar(first, second) == pytest.approx(p_value, abs=5e-4)
 
 
 def test_an_interval_of_what_is_not_defined() -> None:
