@@ -112,7 +112,8 @@ def calibration(
     for name in pair:
         model = known[name].model
         # with cross-validation every part has a temperature of its own, which the card does not give
-        if shared.question == CLASSES and model and "validation" in model.card["training"]["images"]:
+        fitted = model and model.temperature != 1 and "validation" in model.card["training"]["images"]
+        if shared.question == CLASSES and model and fitted:
             before[name] = operating.raw(after[name], model.temperature)
     errors = {names[name]: rows for name, rows in after.items()}
     errors |= {compare_views.before_words(names[name]): rows for name, rows in before.items()}

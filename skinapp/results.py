@@ -5,6 +5,7 @@ models' own cards say.
 """
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def facts_of(model: Model) -> pd.DataFrame:
     asked = ", ".join(field.title.lower() for field in model.clinical)
     rows = {
         "Made for": modality.IMAGES[model.modality],
-        "Answers with": ", ".join(label.name for label in model.labels.labels),
+        "Answers with": ", ".join(f"{label.name} ({label.code})" for label in model.labels.labels),
         "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
         "Initial weights": card["initial_weights"],
         "Input": f"{model.input_size} x {model.input_size} px; {card['input']['resize']}",
@@ -206,7 +207,8 @@ def scores_of(model: Model) -> pd.DataFrame:
 def limits_of(model: Model) -> list[str]:
     """The limits that the model's README.md names, a paragraph each."""
     _, _, text = (model.folder / "README.md").read_text(encoding="utf-8").partition("\n## Limits\n")
-    text = text.partition("\n## ")[0].replace("`", "").replace("\n- ", "\n\n")
+    text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text.partition("\n## ")[0])
+    text = text.replace("`", "").replace("\n- ", "\n\n")
     return [" ".join(part.removeprefix("- ").split()) for part in text.split("\n\n") if part.strip()]
 
 

@@ -1,5 +1,6 @@
 """The results document: every model is in it, with the figures of its folder, and refusals are sentences."""
 
+import dataclasses
 import datetime
 import html
 import io
@@ -78,6 +79,15 @@ def test_the_limits_are_those_of_the_card() -> None:
         readme = " ".join((model.folder / "README.md").read_text().replace("`", "").split())
         for line in limits:
             assert line in readme
+
+
+def test_a_limit_that_points_to_another_card_is_read_without_the_link(own_models: Path, model: registry.Model) -> None:
+    readme = own_models / model.id / "README.md"
+    readme.write_text(
+        "# T\n\n## Limits\n\nAll limits of [this\none](../one/README.md).\n- And `more`.\n\n## Next\n\nNo.\n"
+    )
+    broken = dataclasses.replace(model, folder=readme.parent)
+    assert results.limits_of(broken) == ["All limits of this one.", "And more."]
 
 
 def test_a_model_that_is_told_about_the_patient_says_so(model: registry.Model, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from skinapp import registry
+
 ROOT = Path(__file__).parents[2]
 LARGEST_FILE = 64 * 1024
 START_SECONDS = 60
@@ -43,6 +45,12 @@ def browser() -> Iterator[Browser]:
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def model() -> registry.Model:
+    """The bundled model that answers where nothing else is chosen or recognised, with or without questions."""
+    return registry.ranked()[0]
 
 
 def no_large_files() -> None:

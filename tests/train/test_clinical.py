@@ -140,3 +140,26 @@ def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
     markdown = export.table(list(found.columns), found.to_numpy().tolist()).splitlines()
     assert len(markdown) == 2 + len(found)
+
+
+def test_the_command_prints_a_table_in_markdown(
+    study: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from train import fuse
+    from train.__main__ import main
+
+    logits, answers, labels, groups = study
+    images = [f"image {row}" for row in range(len(labels))]
+    held = fuse.Held(pd.DataFrame({"image": images, "group": groups}), logits, labels)
+    monkeypatch.setattr(fuse, "held_out", lambda config, runs: (held, held))
+    # the publisher's order is another one
+    published = answers.set_index(pd.Index(images)).iloc[::-1]
+    monkeypatch.setattr(fuse, "published_answers", lambda config: published)
+    monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
+    assert main(["missing-answers", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| answers | balanced accuracy | balanced accuracy, difference | log loss |")
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {title}" for title in ("all", "none", "all but age", "all but sex", "age alone", "sex alone")
+    ]
+    assert lines[3].split(" | ")[2].startswith("-0.")
