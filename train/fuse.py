@@ -1,7 +1,8 @@
 """python -m train fuse: a model that also takes what is known about the patient, from one that takes the image alone.
 
 The network stays as it is. What the answers add to its logits is fitted by `train.clinical`: after a cross-validation
-on the logits of the images that each part's network had not seen, otherwise on those of the validation images.
+on the logits of the images that each part's network had not seen, otherwise on what the exported model says of the
+validation images.
 """
 
 import hashlib
@@ -15,18 +16,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from skinapp import clinical, metrics, registry
+from skinapp import clinical, metrics, registry, runtime
 from skinapp.errors import DataError
 from skinapp.labels import label_set
 from skinapp.runtime import softmax
 from train import clinical as fitting
 from train.config import Config
 from train.crossvalidate import LOGITS_FILE
-from train.datasets import Dataset, data_root, encode, prepare, sources, with_validation
-from train.evaluate import RESAMPLES, best_network, kinds, split_logits
+from train.datasets import data_root, encode, prepare, sources, with_validation
+from train.evaluate import RESAMPLES, kinds
 from train.export import MEMBERS, rounded, score_table, table
-from train.fit import best_file, open_run
+from train.fit import open_run
 
 ANSWERS = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
 """Which data sets publish answers, and how they are read."""
@@ -48,7 +50,7 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
     """
     answers = published_answers(config)
     fields = fitting.questions(answers)
-    learnt, tested = held_out(config, runs)
+    learnt, tested = held_out(config, runs, models)
     found = fitting.fit(
         learnt.logits,
         answers.loc[learnt.table["image"]],
@@ -73,12 +75,13 @@ def published_answers(config: Config) -> pd.DataFrame:
     return ANSWERS[config.dataset](data_root() / source.folder)
 
 
-def held_out(config: Config, runs: Path) -> tuple[Held, Held]:
-    """The rows to learn from and those to judge by: the same ones after a cross-validation."""
+def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
+    """The rows to learn from and those to judge by: the same ones after a cross-validation, which its run keeps;
+    otherwise what the exported model says of the validation and of the test images."""
     labels = label_set(config.labels)
-    run = open_run(config, runs)
     data = prepare(config.dataset, config.image_size, runs)
     if config.fold is None:
+        run = open_run(config, runs)
         try:
             kept = np.load(run / LOGITS_FILE)
         except FileNotFoundError:
@@ -86,12 +89,14 @@ def held_out(config: Config, runs: Path) -> tuple[Held, Held]:
         rows = data.table.set_index("image", drop=False).loc[kept["images"]]
         all_rows = Held(rows, kept["logits"], encode(rows["label"], labels))
         return all_rows, all_rows
-    divided = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
-    network = best_network(config, best_file(config, run), divided.table)
+    divided = with_validation(data.table, config.folds, config.fold, config.seed)
+    classifier = runtime.classifier(registry.model(config.id, models))
     parts = []
     for split in ("validation", "test"):
-        rows, logits = split_logits(network, divided, split)
-        parts.append(Held(rows, logits, encode(rows["label"], labels)))
+        chosen = np.flatnonzero(divided["split"] == split)
+        logits = [classifier.predict(data.images[row]).logits for row in tqdm(chosen, split, unit=" images")]
+        rows = divided.iloc[chosen]
+        parts.append(Held(rows, np.array(logits), encode(rows["label"], labels)))
     return parts[0], parts[1]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinapp import clinical, metrics
+from skinapp import clinical, metrics, registry
 from skinapp.compare_views import words
 from skinapp.runtime import softmax
 from train import clinical as fitting
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     config = load_config(options.config)
     answers = fuse.published_answers(config)
-    rows, _ = fuse.held_out(config, options.runs)
+    rows, _ = fuse.held_out(config, options.runs, registry.default_root())
     groups = rows.table["group"].to_numpy()
     found = measure(rows.logits, answers.loc[rows.table["image"]], rows.labels, groups, options.adjustment)
     print(export.table(list(found.columns), found.to_numpy().tolist()))
