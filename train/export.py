@@ -204,6 +204,14 @@ MALIGNANT = {
 }
 
 
+def limits(card: dict[str, Any]) -> str:
+    """What a card warns of, a line each."""
+    return f"""{LIMITS[card["modality"]]}
+- It answers with one of its {len(card["labels"]["codes"])} classes whatever it is shown.
+- Probabilities are calibrated on data with this data set's mix of diagnoses; in another clinic they will be off.
+- Malignant means {MALIGNANT[card["modality"]]}."""
+
+
 def model_card(
     config: Config, evaluation: dict[str, Any], beside: list[dict[str, Any]], network: keras.Model
 ) -> dict[str, Any]:
@@ -398,10 +406,7 @@ Logit adjustment, the multiple of each class's log share of the training draws t
 
 ## Limits
 
-{LIMITS[card["modality"]]}
-- It answers with one of its {len(card["labels"]["codes"])} classes whatever it is shown.
-- Probabilities are calibrated on data with this data set's mix of diagnoses; in another clinic they will be off.
-- Malignant means {MALIGNANT[card["modality"]]}.
+{limits(card)}
 
 {shipped}
 """

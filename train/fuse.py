@@ -27,7 +27,7 @@ from train.config import Config
 from train.crossvalidate import LOGITS_FILE
 from train.datasets import data_root, encode, prepare, sources, with_validation
 from train.evaluate import RESAMPLES, kinds
-from train.export import MEMBERS, rounded, score_table, table
+from train.export import MEMBERS, limits, rounded, score_table, table
 from train.fit import open_run
 
 ANSWERS = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
@@ -227,6 +227,7 @@ To make it again: `{command}`.
 
 ## Limits
 
-All limits of [{base.id}](../{base.id}/README.md). Moreover the answers were given to the doctors who made the
-data set, some of them by asking with a diagnosis in mind; how a visitor answers at home was not measured.
+{limits(card)}
+- The answers were given to the doctors who made the data set, some of them by asking with a diagnosis in mind; how a
+  visitor answers at home was not measured.
 """

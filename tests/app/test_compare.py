@@ -15,7 +15,7 @@ from skinapp.comparison import CLASSES, MALIGNANT
 
 
 def opened(**query: str) -> AppTest:
-    at = AppTest.from_file(ui.path("compare"), default_timeout=120)
+    at = AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/compare.py")
     for name, value in query.items():
         at.query_params[name] = value
     return at.run()
@@ -180,7 +180,7 @@ def test_an_error_opens_in_classify(data_root: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("chosen", registry.models().values(), ids=lambda chosen: chosen.id)
 def test_every_card_is_shown(chosen: registry.Model) -> None:
-    at = AppTest.from_file(ui.path("models"), default_timeout=120).run()
+    at = AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/models.py").run()
     at.selectbox(key="card").set_value(chosen.id).run()
     assert not at.exception
     text = " ".join(element.value for element in at.markdown)
