@@ -39,7 +39,7 @@ def table(root: Path) -> pd.DataFrame:
     """HAM10000 in the common form, with the file of each mask; validation lesions are those of the classifiers."""
     known = datasets.with_validation(datasets.ham10000(root), folds=8, fold=0, seed=0)
     known = known[~known["image"].isin(NOT_DRAWN)].reset_index(drop=True)
-    return known.assign(mask=datasets.image_files(root / "masks", known["image"]))
+    return known.assign(mask=pd.Series(datasets.image_files(root / "masks", known["image"])))
 
 
 def prepare(runs: Path) -> Outlined:
@@ -65,8 +65,10 @@ def prepare(runs: Path) -> Outlined:
 def squares(known: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
     """The centre squares that the app takes: images, uint8 [n, size, size, 3], and masks, bool [n, size, size]."""
     pairs = [
-        (imaging.load(row.path, size), square_mask(row.mask, size))
-        for row in tqdm(known.itertuples(), total=len(known), desc="squares", unit="image", leave=False)
+        (imaging.load(path, size), square_mask(mask, size))
+        for path, mask in tqdm(
+            zip(known["path"], known["mask"], strict=True), total=len(known), desc="squares", leave=False
+        )
     ]
     images, masks = zip(*pairs, strict=True)
     return np.stack(images), np.stack(masks)

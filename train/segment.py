@@ -1,7 +1,8 @@
 """python -m train segment: the network that outlines the lesion, from HAM10000's masks to models/lesion-segmentation.
 
-A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) whose way down is the first five blocks of an EfficientNetV2B0. It
-learns views that are squares, as the app cuts them, and is kept as it does best on whole lesions held back.
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) whose way down is the first four blocks of an EfficientNetV2B0, left
+as ImageNet made them; the way up is learnt, from square views as the app cuts them, and kept as it does best on whole
+lesions that were held back.
 """
 
 import argparse
@@ -20,11 +21,11 @@ from train.masks import Outlined
 if TYPE_CHECKING:
     import keras
 
-SIZE = 128
+SIZE = 96
 """Pixels of the network's input and of the outline it gives."""
 SKIPS = {"block1a_project_activation": 16, "block2b_add": 32, "block3b_add": 48}
 """Activations that the way up takes from the way down, finest first, and the channels there."""
-DEEPEST = "block5e_add"
+DEEPEST = "block4c_add"
 BATCH = 32
 SEED = 0
 
@@ -36,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="initial weights in the folder SKINAPP_WEIGHTS, or imagenet: Keras fetches them (default: %(default)s)",
     )
-    parser.add_argument("--epochs", type=int, default=8, metavar="N", help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default: %(default)s")
     parser.add_argument("--samples", type=int, default=6400, metavar="N", help="views an epoch (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="default: %(default)s")
@@ -75,6 +76,7 @@ def build(init: str) -> "keras.Model":
         return layers.Activation("swish")(layers.BatchNormalization(momentum=0.95)(x))
 
     base = network.build("efficientnetv2b0", SIZE, 2, init)
+    base.trainable = False
     x = convolved(base.get_layer(DEEPEST).output, 96)
     for name, filters in reversed(SKIPS.items()):
         x = layers.UpSampling2D(interpolation="bilinear")(layers.Conv2D(filters, 1, use_bias=False)(x))
@@ -162,6 +164,8 @@ def fit(known: Outlined, folder: Path, init: str, epochs: int, samples: int) -> 
                 dataset,
                 initial_epoch=training.resume(network, folder),
                 epochs=epochs,
+                # the views of a batch follow from its number, whatever the process did before
+                shuffle=False,
                 verbose=0,
                 callbacks=[
                     training.StartEpoch(dataset, SEED),
