@@ -1,0 +1,193 @@
+"""python -m train segment: the network that outlines the lesion, from HAM10000's masks to models/lesion-segmentation.
+
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) whose way down is the first four blocks of an EfficientNetV2B0, left
+as ImageNet made them; the way up is learnt, from square views as the app cuts them, and kept as it does best on whole
+lesions that were held back.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from skinapp.errors import DataError
+from train import masks
+from train.files import replacing
+from train.masks import Outlined
+
+if TYPE_CHECKING:
+    import keras
+
+SIZE = 96
+"""Pixels of the network's input and of the outline it gives."""
+SKIPS = {"block1a_project_activation": 16, "block2b_add": 32, "block3b_add": 48}
+"""Activations that the way up takes from the way down, finest first, and the channels there."""
+DEEPEST = "block4c_add"
+BATCH = 32
+SEED = 0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--init",
+        default="efficientnetv2b0_imagenet_notop.weights.h5",
+        metavar="FILE",
+        help="initial weights in the folder SKINAPP_WEIGHTS, or imagenet: Keras fetches them (default: %(default)s)",
+    )
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--samples", type=int, default=6400, metavar="N", help="views an epoch (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="default: %(default)s")
+
+
+def run(options: argparse.Namespace) -> int:
+    folder = options.runs / "lesion-segmentation"
+    settings = {name: getattr(options, name) for name in ("init", "epochs", "samples")}
+    begin(folder, settings)
+    known = masks.prepare(options.runs)
+    fit(known, folder, options.init, options.epochs, options.samples)
+    return 0
+
+
+def begin(folder: Path, settings: dict[str, str | int]) -> None:
+    """Make the run's folder. DataError where one of other settings is there."""
+    file = folder / "settings.json"
+    if file.exists():
+        if json.loads(file.read_text()) != settings:
+            raise DataError(f"{folder} was begun with other settings; move it away, or pass another --runs folder.")
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as partial:
+        partial.write_text(json.dumps(settings, indent=2))
+
+
+def build(init: str) -> "keras.Model":
+    """RGB 0-255 [n, SIZE, SIZE, 3] -> logits of the lesion [n, SIZE, SIZE]."""
+    import keras
+    from keras import layers
+
+    from train import network
+
+    def convolved(x: "keras.KerasTensor", filters: int) -> "keras.KerasTensor":
+        x = layers.Conv2D(filters, 3, padding="same", use_bias=False)(x)
+        return layers.Activation("swish")(layers.BatchNormalization(momentum=0.95)(x))
+
+    base = network.build("efficientnetv2b0", SIZE, 2, init)
+    base.trainable = False
+    x = convolved(base.get_layer(DEEPEST).output, 96)
+    for name, filters in reversed(SKIPS.items()):
+        x = layers.UpSampling2D(interpolation="bilinear")(layers.Conv2D(filters, 1, use_bias=False)(x))
+        x = convolved(layers.Concatenate()([x, base.get_layer(name).output]), filters)
+    x = layers.Conv2D(1, 1, dtype="float32")(x)
+    x = layers.UpSampling2D(interpolation="bilinear", dtype="float32")(x)
+    return keras.Model(base.input, layers.Reshape((SIZE, SIZE), name="logits")(x), name="lesion-segmentation")
+
+
+def loss(targets: "keras.KerasTensor", logits: "keras.KerasTensor") -> "keras.KerasTensor":
+    """Cross-entropy of each pixel and one less Dice of each image (Milletari et al. 2016, arXiv:1606.04797): [n]."""
+    from keras import ops
+
+    entropy = ops.mean(ops.relu(logits) - logits * targets + ops.softplus(-ops.abs(logits)), axis=(1, 2))
+    probabilities = ops.sigmoid(logits)
+    shared = ops.sum(probabilities * targets, axis=(1, 2))
+    # a few pixels on both sides, so that an image without a lesion has a Dice as well
+    of_both = ops.sum(probabilities, axis=(1, 2)) + ops.sum(targets, axis=(1, 2))
+    return entropy + 1 - (2 * shared + 20) / (of_both + 20)
+
+
+def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
+    """Batches of random views of the training images; `start` draws those of an epoch, from its number alone."""
+    import keras
+
+    rows = np.flatnonzero(known.table["split"] == "train")
+
+    class Views(keras.utils.PyDataset):
+        batch = BATCH
+
+        def start(self, epoch: int) -> None:
+            self.epoch = epoch
+            self.drawn = np.random.default_rng([SEED, epoch]).choice(rows, samples)
+
+        def __len__(self) -> int:
+            return samples // BATCH
+
+        def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+            generator = np.random.default_rng([SEED, self.epoch, index])
+            pairs = [
+                masks.view(known.pictures[row], known.masks[row], SIZE, generator)
+                for row in self.drawn[index * BATCH : (index + 1) * BATCH]
+            ]
+            images, targets = zip(*pairs, strict=True)
+            return np.stack(images), np.stack(targets)
+
+    dataset = Views()
+    dataset.start(0)
+    return dataset
+
+
+def fit(known: Outlined, folder: Path, init: str, epochs: int, samples: int) -> None:
+    """Train, going on after the last finished epoch; leaves `best.keras` and `history.csv` in `folder`."""
+    import keras
+
+    from train import fit as training
+
+    images, lesions = masks.squares(known.table[known.table["split"] == "validation"], SIZE)
+    keras.utils.set_random_seed(SEED)
+    network = build(init)
+    dataset = views(known, samples)
+    steps = len(dataset)
+    network.compile(
+        keras.optimizers.AdamW(
+            keras.optimizers.schedules.CosineDecay(
+                1e-5, steps * epochs - steps // 2, warmup_target=1e-3, warmup_steps=steps // 2, alpha=0.01
+            ),
+            weight_decay=0.01,
+        ),
+        loss=loss,
+        jit_compile=False,
+    )
+
+    def validate(epoch: int, logs: dict[str, float]) -> None:
+        scores = dice(network.predict(images, batch_size=BATCH, verbose=0) > 0, lesions)
+        logs["val_dice"] = float(scores.mean())
+        if logs["val_dice"] > max(earlier_scores(folder)[:epoch], default=0.0):
+            with replacing(folder / "best.keras") as partial:
+                network.save(partial)
+
+    bar = training.Progress(dataset, epochs)
+    with training.interruptible() as stop:
+        try:
+            network.fit(
+                dataset,
+                initial_epoch=training.resume(network, folder),
+                epochs=epochs,
+                # the views of a batch follow from its number, whatever the process did before
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    training.StartEpoch(dataset, SEED),
+                    keras.callbacks.LambdaCallback(on_epoch_end=validate),
+                    bar,
+                    training.History(folder / "history.csv"),
+                    training.Checkpoint(folder),
+                    stop,
+                ],
+            )
+        finally:
+            bar.close()
+
+
+def earlier_scores(folder: Path) -> list[float]:
+    """The validation Dice of each finished epoch of a run."""
+    file = folder / "history.csv"
+    return pd.read_csv(file)["val_dice"].tolist() if file.exists() else []
+
+
+def dice(found: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The Dice coefficient of each pair of masks [n, H, W]: [n], 1 where both are empty."""
+    shared = (found & drawn).sum(axis=(1, 2))
+    of_both = found.sum(axis=(1, 2)) + drawn.sum(axis=(1, 2))
+    return np.where(of_both == 0, 1.0, 2 * shared / np.maximum(of_both, 1))
