@@ -30,7 +30,7 @@ FILE = "attention-audit.csv"
 WITHOUT_MASK = ("ISIC_0029819", "ISIC_0026042")
 """Test images whose masks are white all over."""
 MASK_SIDE = 112
-STEPS = 6
+STEPS = 4
 """Of the insertion and deletion curves."""
 RESAMPLES = 2000
 COLUMNS = ("image", "group", "energy", "insertion", "deletion", "head", "network", "milliseconds", "answer")
