@@ -43,20 +43,20 @@ def input_slopes(model: Model, images: np.ndarray, direction: np.ndarray) -> np.
 def keras_network(model: Model) -> Any:
     """The model's network, a keras.Model, loaded once per process. ModelError where it or TensorFlow is not here."""
     block(model, None)
-    return _loaded(*_key(model))
+    return loaded(*key(model))
 
 
-def _key(model: Model) -> tuple[str, str, str]:
+def key(model: Model) -> tuple[str, str, str]:
     return model.id, str(model.folder), model.card["files"]["model.keras"]["sha256"]
 
 
 def _function(kind: str, model: Model) -> Any:
     keras_network(model)
-    return _traced(kind, *_key(model))
+    return _traced(kind, *key(model))
 
 
 @functools.lru_cache(maxsize=4)
-def _loaded(model_id: str, folder: str, sha256: str) -> Any:
+def loaded(model_id: str, folder: str, sha256: str) -> Any:
     try:
         import keras
         import tensorflow  # noqa: F401
@@ -79,7 +79,7 @@ def _traced(kind: str, model_id: str, folder: str, sha256: str) -> Any:
     import keras
     import tensorflow as tf
 
-    network = _loaded(model_id, folder, sha256)
+    network = loaded(model_id, folder, sha256)
     layers = {one.name: one.layer for one in blocks(registry.read_model(Path(folder)))}
     outputs = keras.Model(
         network.input, [network.output, *(network.get_layer(layer).output for layer in layers.values())]

@@ -1,5 +1,6 @@
 """The methods, by name: what each is, what it needs, and the one call that runs any of them."""
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from skinapp import hair
 from skinapp.attention import targets
 from skinapp.attention.methods import (
     Progress,
+    family,
     grad_cam,
     grad_cam_plus_plus,
     integrated_gradients,
@@ -107,6 +109,89 @@ METHODS: dict[str, Method] = {
             settings={"masks": 500, "grid": 7, "seed": 0},
         ),
     )
+}
+
+FAMILY = (
+    (
+        "GradCAM",
+        "Grad-CAM",
+        "The package's own Grad-CAM, to compare with.",
+        "Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74",
+    ),
+    (
+        "GradCAMPlusPlus",
+        "Grad-CAM++",
+        "The package's own Grad-CAM++, to compare with.",
+        "Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097",
+    ),
+    (
+        "XGradCAM",
+        "XGradCAM",
+        "Gradients weighted by the features, so that the map adds up to the score.",
+        "Fu et al. 2020, https://arxiv.org/abs/2008.02312",
+    ),
+    (
+        "HiResCAM",
+        "HiResCAM",
+        "Features times their gradients, place by place, without averaging.",
+        "Draelos and Carin 2020, https://arxiv.org/abs/2011.08891",
+    ),
+    (
+        "LayerCAM",
+        "LayerCAM",
+        "Features times their positive gradients, place by place; made for early blocks.",
+        "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
+    ),
+    (
+        "EigenCAM",
+        "EigenCAM",
+        "The main pattern of a block's features. It knows no class: all classes get one map.",
+        "Muhammad and Yeasin 2020, https://arxiv.org/abs/2008.00299",
+    ),
+    (
+        "EigenGradCAM",
+        "EigenGradCAM",
+        "The main pattern of features times gradients.",
+        "pytorch-grad-cam, https://github.com/jacobgil/pytorch-grad-cam",
+    ),
+    (
+        "ScoreCAM",
+        "Score-CAM",
+        "Each feature weighted by the score of the image seen through it; one answer for each channel, so slow.",
+        "Wang et al. 2020, https://arxiv.org/abs/1910.01279",
+    ),
+    (
+        "AblationCAM",
+        "Ablation-CAM",
+        "Each feature weighted by what is lost without it; slow in early blocks.",
+        "Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360",
+    ),
+    (
+        "FinerCAM",
+        "Finer-CAM",
+        "What sets the class apart from those nearest to it.",
+        "Zhang et al. 2025, https://arxiv.org/abs/2501.11309",
+    ),
+    (
+        "ShapleyCAM",
+        "Shapley-CAM",
+        "Grad-CAM with a second-order term; at the last convolution both are one.",
+        "Cai 2025, https://arxiv.org/abs/2501.06261",
+    ),
+)
+"""Of the grad-cam package: its class, the name, what it does, and the paper."""
+
+METHODS |= {
+    f"package-{name.lower()}": Method(
+        f"package-{name.lower()}",
+        f"{title} (package)",
+        says,
+        source,
+        TORCH,
+        functools.partial(family.explain, name=name),
+        layered=True,
+    )
+    for name, title, says, source in FAMILY
 }
 
 
