@@ -44,7 +44,7 @@ class Outline:
 
 
 def find(square: np.ndarray) -> Outline:
-    """The lesion in uint8 RGB [H, W, 3], at the threshold that validation lesions chose.
+    """The lesion in uint8 RGB [S, S, 3], at the threshold that validation lesions chose.
 
     OutlineError where there is none to be seen, ModelError where the network is not installed or was altered.
     """
@@ -54,12 +54,9 @@ def find(square: np.ndarray) -> Outline:
 
 
 def probabilities(square: np.ndarray) -> np.ndarray:
-    """The network's probability that a place belongs to the lesion: uint8 [H, W, 3] -> float32 [H, W]."""
+    """The network's probability that a place belongs to the lesion: uint8 [S, S, 3] -> float32 [S, S]."""
     network = _loaded(str(folder()), card()["files"]["model.tflite"]["sha256"])
-    small = network.run(imaging.crop_resize(Image.fromarray(square), network.size))
-    height, width = square.shape[:2]
-    large = Image.fromarray(small).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(large).clip(0, 1)
+    return network.probabilities(square, square.shape[0])
 
 
 def at_threshold(found: np.ndarray, threshold: float) -> Outline:
@@ -149,7 +146,7 @@ def _noted(outline: Outline) -> Outline:
     return dataclasses.replace(outline, note=note)
 
 
-class _Network:
+class Network:
     """The loaded network; callers in several threads take turns."""
 
     def __init__(self, content: bytes):
@@ -159,18 +156,20 @@ class _Network:
         self._lock = threading.Lock()
         self.size = int(self._run.get_input_details()["image"]["shape"][1])
 
-    def run(self, pixels: np.ndarray) -> np.ndarray:
-        """Uint8 [size, size, 3] -> probabilities float32 [size, size]."""
+    def probabilities(self, square: np.ndarray, side: int) -> np.ndarray:
+        """Of uint8 RGB [S, S, 3] the probability that a place belongs to the lesion: float32 [side, side]."""
+        pixels = imaging.crop_resize(Image.fromarray(square), self.size)
         with self._lock:
-            return self._run(image=pixels[np.newaxis].astype(np.float32))["probabilities"][0].copy()
+            small = self._run(image=pixels[np.newaxis].astype(np.float32))["probabilities"][0].copy()
+        return np.asarray(Image.fromarray(small).resize((side, side), Image.Resampling.BILINEAR)).clip(0, 1)
 
 
 @functools.lru_cache(maxsize=2)
-def _loaded(folder: str, sha256: str) -> _Network:
+def _loaded(folder: str, sha256: str) -> Network:
     try:
         content = (Path(folder) / "model.tflite").read_bytes()
     except OSError:
         raise ModelError(f"The network in {folder} lacks its file model.tflite; fetch the folder again.") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelError(f"The file model.tflite in {folder} was changed after it was published; fetch it again.")
-    return _Network(content)
+    return Network(content)
