@@ -164,6 +164,14 @@ def show_map(
         icon=":material/download:",
         on_click="ignore",
     )
+    if after.button(
+        "Look closer: other methods, layers and models",
+        icon=":material/visibility:",
+        key="to_attention",
+        on_click=photos.take_along,
+        args=(photo,),
+    ):
+        st.switch_page(ui.path("attention"))
 
 
 def show_classes(model: Model) -> None:

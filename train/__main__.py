@@ -25,6 +25,7 @@ TOOLS = {
     "summarise": ("train.summarise", "count who is in the data sets, for the explorer of the app"),
     "sort-by-class": ("train.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
     "artefacts": ("train.artefacts", "what hairs, rulers and stickers do to the answers of a model"),
+    "attention-audit": ("train.attention_audit", "measure the attention methods on test images with lesion masks"),
     "quality": ("train.quality", "find when a picture is too blurred, dark or bright, and how often that warns"),
     "modality": ("train.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
     "segment": ("train.segment", "train the network that outlines the lesion, and put it into models/"),

@@ -80,8 +80,11 @@ def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
         known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
         st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
         ui.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
+        name, caption = str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}."
         if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
-            photo.send(data, str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}.")
+            photo.send(data, name, caption)
+        if st.button("See where models look", icon=":material/visibility:", key="send_attention"):
+            photo.send(data, name, caption, "attention")
 
 
 def _word(value: Any) -> str:
