@@ -7,35 +7,32 @@ or all of its weights, as before training (the first and last step of Adebayo et
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from ai_edge_litert.interpreter import Interpreter
 from tqdm import tqdm
 
-from skinapp import attention, imaging, registry
+from skinapp import attention, imaging, registry, runtime
 from skinapp.attention import verdict
 from skinapp.attention.verdict import Evidence
 from skinapp.registry import Model
-from skinapp.runtime import softmax
 from train import datasets, masks
+from train.files import replacing
 from train.similar import share
-
-if TYPE_CHECKING:
-    import keras
+from train.untrained import PARTS, untrained
 
 MODELS = ("ham10000-efficientnetb1", "ham10000-efficientnetv2b0", "malignancy-efficientnetb1")
-COPIES = ("shipped", "head", "all")
-"""What of a network is drawn anew: nothing, the last layer, or everything."""
+COPIES = ("shipped", *PARTS)
+"""What of a network is untrained: nothing, the last layer, or everything."""
+MASK_SIDE = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="ID", help="default: %(default)s")
     parser.add_argument("--images", type=int, default=60, metavar="N", help="of each split (default: %(default)s)")
-    parser.add_argument("--out", type=Path, default=Path("runs/trust.csv"), metavar="FILE", help="default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,75 +40,36 @@ def run(options: argparse.Namespace) -> int:
     chosen = pd.concat(
         [known[known["split"] == split].sample(options.images, random_state=0) for split in ("validation", "test")]
     )
+    options.runs.mkdir(parents=True, exist_ok=True)
     rows = []
     for model in map(registry.model, options.models):
         for copy in COPIES:
-            predict = answering(randomised(model, copy, seed=1), model.temperature)
+            asked = model if copy == "shipped" else untrained(model, copy, options.runs / "untrained")
             for record in tqdm(chosen.to_dict("records"), desc=f"{model.id}, {copy}", unit="image", mininterval=5):
                 pixels = imaging.load(record["path"], model.input_size)
-                found = evidence(predict, pixels, masks.square_mask(record["mask"], 120))
+                found = evidence(asked, pixels, masks.square_mask(record["mask"], MASK_SIDE))
                 rows.append(
                     {"model": model.id, "copy": copy, **{name: record[name] for name in ("image", "group", "split")}}
                     | {"moved": found.moved, "alike": found.alike, "trusted": found.trusted}
                 )
-            options.out.parent.mkdir(parents=True, exist_ok=True)
-            pd.DataFrame(rows).round(4).to_csv(options.out, index=False)
+            with replacing(options.runs / "trust.csv") as partial:
+                pd.DataFrame(rows).round(4).to_csv(partial, index=False)
     print(json.dumps(rates(pd.DataFrame(rows)), indent=2))
     return 0
 
 
-def randomised(model: Model, copy: str, seed: int) -> bytes:
-    """The LiteRT file of a model, with the weights of its head, or all of them, drawn anew as before training."""
-    if copy == "shipped":
-        return registry.verified_bytes(model, "model.tflite")
-    import keras
-
-    from train.export import to_litert
-
-    registry.verified_bytes(model, "model.keras")
-    keras.utils.set_random_seed(seed)
-    trained = keras.saving.load_model(model.folder / "model.keras", compile=False)
-    # a clone has the layers, and weights of its own
-    fresh = keras.models.clone_model(trained)
-    if copy == "head":
-        copy_body(trained, fresh)
-    return to_litert(fresh)
-
-
-def copy_body(source: "keras.Model", target: "keras.Model") -> None:
-    """Every layer's weights but those of the head."""
-    from train import network
-
-    head = target.get_layer("logits").get_weights()
-    network.copy_weights(source, target)
-    target.get_layer("logits").set_weights(head)
-
-
-def answering(content: bytes, temperature: float) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Uint8 [S, S, 3] to the probabilities [K] and class maps [h, w, K] of a LiteRT file."""
-    interpreter = Interpreter(model_content=content)
-    runner = interpreter.get_signature_runner()
-
-    # the signature runner does not keep its interpreter alive
-    def predict(pixels: np.ndarray, _: Interpreter = interpreter) -> tuple[np.ndarray, np.ndarray]:
-        outputs = runner(image=pixels[np.newaxis].astype(np.float32))
-        return softmax(outputs["logits"][0].astype(np.float64) / temperature), outputs["class_maps"][0].copy()
-
-    return predict
-
-
-def evidence(
-    predict: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], pixels: np.ndarray, mask: np.ndarray
-) -> Evidence:
-    """What the verdict on the map of the most probable class rests on."""
-    probabilities, class_maps = predict(pixels)
-    index = int(probabilities.argmax())
+def evidence(model: Model, pixels: np.ndarray, mask: np.ndarray) -> Evidence:
+    """What the verdict on the map of a model's most probable class rests on."""
+    predict = runtime.classifier(model).predict
+    prediction = predict(pixels)
+    index = int(prediction.probabilities.argmax())
 
     def explain(square: np.ndarray) -> np.ndarray:
-        return attention.grad_cam(predict(square)[1], index)
+        class_maps = predict(square).class_maps
+        assert class_maps is not None
+        return attention.grad_cam(class_maps, index)
 
-    cam = attention.grad_cam(class_maps, index)
-    return verdict.gather(lambda square: predict(square)[0], explain, pixels, index, cam, mask)
+    return verdict.gather(lambda square: predict(square).probabilities, explain, pixels, index, explain(pixels), mask)
 
 
 def rates(table: pd.DataFrame) -> dict[str, Any]:
