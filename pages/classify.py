@@ -10,7 +10,7 @@ from skinapp.errors import ModelError, SkinappError
 from skinapp.imaging import Crop
 from skinapp.registry import Model
 from skinapp.runtime import Prediction
-from skinapp.ui import patient
+from skinapp.ui import patient, trust
 from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 

@@ -80,11 +80,6 @@ def card(model: Model) -> dict[str, Any]:
     return json.loads(registry.verified_bytes(model, CARD_FILE))
 
 
-def archive_link(image: str) -> str:
-    """The page of an image in the ISIC archive."""
-    return f"https://gallery.isic-archive.com/#!/topWithHeader/onlyHeaderTop/gallery?filter=%5B%22{image}%22%5D"
-
-
 def save(found: Index, file: Path) -> None:
     """Write an index as plain arrays."""
     stream = io.BytesIO()
