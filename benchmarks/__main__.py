@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import pictures, startup
 from benchmarks.comparison import HEADER, Comparison, alternate
-from benchmarks.tasks import EVERY, RESAMPLES, model
+from benchmarks.tasks import ANSWERS, EVERY, RESAMPLES, model
 from benchmarks.worker import worker
 
 README = Path(__file__).with_name("README.md")
@@ -56,6 +56,14 @@ def explore(folder: Path) -> Iterator[Comparison]:
         yield Comparison(f"explorer, a filter changed on {rows:,} rows", "s", 1 / 3, *values)
 
 
+def trust(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    with worker("answers") as plain, worker("sentence") as ours:
+        alternate(plain, ours, file, repeats=3)  # warm up
+        values = alternate(plain, ours, file, repeats=15)
+    yield Comparison(f"the trust sentence, against {ANSWERS} classifications", "s", 1, *values)
+
+
 def start(folder: Path) -> Iterator[Comparison]:
     chromium = startup.chromium()
     if chromium is None:
@@ -81,6 +89,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "score": scoring,
     "statistics": statistics,
     "explore": explore,
+    "trust": trust,
     "start": start,
 }
 

@@ -171,6 +171,47 @@ def plain_explore() -> Task:
     return group
 
 
+ANSWERS = 12
+"""Classifications that a trust sentence may take as long as."""
+
+
+def sentence() -> Task:
+    """The lesion's outline and the sentence on whether to believe the map, of an image that is already answered."""
+    from skinapp import attention, imaging, outline, runtime
+    from skinapp.attention import verdict
+
+    classifier = runtime.classifier(model())
+    size = classifier.model.input_size
+
+    def judge(file: Path) -> object:
+        pixels, square = imaging.load(file, size), imaging.load(file, 512)
+        index = int(classifier.predict(pixels).probabilities.argmax())
+
+        def explain(other: np.ndarray) -> np.ndarray:
+            return attention.grad_cam(classifier.predict(other).class_maps, index)
+
+        mask = outline.find(square).mask
+        found = verdict.gather(
+            lambda other: classifier.predict(other).probabilities, explain, pixels, index, explain(pixels), mask
+        )
+        return verdict.sentence(found, classifier.model.labels)
+
+    return judge
+
+
+def answers() -> Task:
+    """So many classifications of the same image, decoded once, one after another."""
+    from skinapp import imaging, runtime
+
+    classifier = runtime.classifier(model())
+
+    def classify(file: Path) -> object:
+        pixels = imaging.load(file, classifier.model.input_size)
+        return [classifier.predict(pixels) for _ in range(ANSWERS)]
+
+    return classify
+
+
 TASKS: dict[str, Callable[[], Task]] = {
     "photo": photo,
     "plain_photo": plain_photo,
@@ -180,4 +221,6 @@ TASKS: dict[str, Callable[[], Task]] = {
     "plain_statistics": plain_statistics,
     "explore": explore,
     "plain_explore": plain_explore,
+    "sentence": sentence,
+    "answers": answers,
 }

@@ -11,7 +11,9 @@ import pytest
 from skinapp import metrics, registry
 from skinapp.errors import ModelError
 
-FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
+FOLDERS = sorted(
+    folder for folder in registry.default_root().iterdir() if folder.is_dir() and folder.name != registry.OUTLINE
+)
 LARGEST_ROOT = 200 * 1024 * 1024
 
 

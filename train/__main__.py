@@ -29,6 +29,8 @@ TOOLS = {
     "quality": ("train.quality", "find when a picture is too blurred, dark or bright, and how often that warns"),
     "modality": ("train.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
     "segment": ("train.segment", "train the network that outlines the lesion, and put it into models/"),
+    "similar": ("train.similar", "index a model's training images, for the similar cases of an image"),
+    "trust": ("train.trust", "how often the verdict on an attention map is wrong"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""

@@ -6,17 +6,25 @@ lesions that were held back.
 """
 
 import argparse
+import hashlib
+import importlib.metadata
 import json
+import shutil
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
-from skinapp.errors import DataError
-from train import masks
+from skinapp import imaging, outline, registry
+from skinapp.errors import DataError, OutlineError
+from skinapp.labels import HAM10000
+from train import datasets, masks
 from train.files import replacing
 from train.masks import Outlined
+from train.similar import share
 
 if TYPE_CHECKING:
     import keras
@@ -27,6 +35,10 @@ SKIPS = {"block1a_project_activation": 16, "block2b_add": 32, "block3b_add": 48}
 """Activations that the way up takes from the way down, finest first, and the channels there."""
 DEEPEST = "block4c_add"
 BATCH = 32
+JUDGED_SIDE = 120
+"""Pixels of the squares at which outlines are judged: those of the published masks as they lie here."""
+THRESHOLDS = np.arange(0.3, 0.71, 0.05).round(2)
+POOR = 0.8
 SEED = 0
 
 
@@ -49,6 +61,10 @@ def run(options: argparse.Namespace) -> int:
     begin(folder, settings)
     known = masks.prepare(options.runs)
     fit(known, folder, options.init, options.epochs, options.samples)
+    content = to_litert(folder / "best.keras")
+    card = evaluate(content, known.table, folder)
+    print(json.dumps({name: card[name] for name in ("threshold", "validation", "scores", "diagnoses")}, indent=2))
+    print(export(content, card, folder, options.models))
     return 0
 
 
@@ -191,3 +207,183 @@ def dice(found: np.ndarray, drawn: np.ndarray) -> np.ndarray:
     shared = (found & drawn).sum(axis=(1, 2))
     of_both = found.sum(axis=(1, 2)) + drawn.sum(axis=(1, 2))
     return np.where(of_both == 0, 1.0, 2 * shared / np.maximum(of_both, 1))
+
+
+def to_litert(file: Path) -> bytes:
+    """A trained network as a LiteRT file: half-precision weights, float32 [1, SIZE, SIZE, 3] in,
+    `probabilities` out."""
+    import keras
+    import tensorflow as tf
+
+    network = keras.saving.load_model(file, compile=False)
+    archive = keras.export.ExportArchive()
+    archive.track(network)
+    archive.add_endpoint(
+        "serve",
+        lambda image: {"probabilities": keras.ops.sigmoid(network(image, training=False))},
+        input_signature=[tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32, name="image")],
+    )
+    with tempfile.TemporaryDirectory() as saved:
+        archive.write_out(saved, verbose=False)
+        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serve"])
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.target_spec.supported_types = [tf.float16]
+        return converter.convert()
+
+
+def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any]:
+    """Choose the threshold on validation, judge the test images once, and leave `dice.csv` in `folder`: the card.
+
+    It is the exported file that is judged, with all that the app does to its answer.
+    """
+    validation, test = (known[known["split"] == split].reset_index(drop=True) for split in ("validation", "test"))
+    found, drawn = outlined(content, validation)
+    by_threshold = {float(threshold): judged(found, drawn, float(threshold)).mean() for threshold in THRESHOLDS}
+    threshold = max(by_threshold, key=by_threshold.__getitem__)
+    validated = share(judged(found, drawn, threshold), validation["group"].to_numpy())
+
+    scores = judged(*outlined(content, test), threshold)
+    table = test[["image", "group", "label"]].assign(dice=scores.round(4))
+    with replacing(folder / "dice.csv") as partial:
+        table.to_csv(partial, index=False)
+    lesions = table["group"].to_numpy()
+    return {
+        "id": registry.OUTLINE,
+        "title": "The outline of the lesion",
+        "task": "segmentation",
+        "threshold": threshold,
+        "validation": {
+            "images": len(validation),
+            "dice": validated,
+            "by_threshold": {f"{threshold:g}": round(float(value), 4) for threshold, value in by_threshold.items()},
+        },
+        "test": {"images": len(test), "lesions": len(set(lesions))},
+        "scores": {
+            "dice": share(scores, lesions),
+            "jaccard": share(scores / (2 - scores), lesions),
+            f"dice_below_{POOR:g}": share((scores < POOR).astype(float), lesions),
+            "not_found": share((scores == 0).astype(float), lesions),
+        },
+        "diagnoses": {
+            str(code): {"images": len(part), "dice": share(part["dice"].to_numpy(), part["group"].to_numpy())}
+            for code, part in table.groupby("label")
+        },
+    }
+
+
+def outlined(content: bytes, known: pd.DataFrame) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of each image's centre square the probabilities that a LiteRT file gives, and the mask, both at JUDGED_SIDE."""
+    network = outline.Network(content)
+    found, drawn = [], []
+    for image, mask in tqdm(zip(known["path"], known["mask"], strict=True), total=len(known), unit="image"):
+        found.append(network.probabilities(imaging.load(image, 2 * JUDGED_SIDE), JUDGED_SIDE))
+        drawn.append(masks.square_mask(mask, JUDGED_SIDE))
+    return found, drawn
+
+
+def judged(found: list[np.ndarray], drawn: list[np.ndarray], threshold: float) -> np.ndarray:
+    """The Dice coefficient of every image's outline at a threshold, [n]; 0 where no lesion is found."""
+
+    def mask(probabilities: np.ndarray) -> np.ndarray:
+        try:
+            return outline.at_threshold(probabilities, threshold).mask
+        except OutlineError:
+            return np.zeros(probabilities.shape, dtype=bool)
+
+    return dice(np.stack([mask(one) for one in found]), np.stack(drawn))
+
+
+def export(content: bytes, card: dict[str, Any], folder: Path, models: Path) -> Path:
+    """Put the network, its card and its history into `models`, replacing an older one; give the folder."""
+    settings = json.loads((folder / "settings.json").read_text())
+    card |= {
+        "initial_weights": "EfficientNetV2B0, ImageNet; its first four blocks were left as they are",
+        "training": settings | {"seconds": round(float(pd.read_csv(folder / "history.csv")["seconds"].sum()))},
+        "attribution": datasets.HAM10000_ATTRIBUTION,
+        "licence": "CC BY-NC 4.0",
+        "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "ai-edge-litert")},
+    }
+    target = models / registry.OUTLINE
+    models.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".partial-", dir=models) as partial:
+        new = Path(partial) / registry.OUTLINE
+        new.mkdir()
+        (new / "model.tflite").write_bytes(content)
+        (new / "README.md").write_text(readme(card))
+        for name in ("history.csv", "dice.csv"):
+            shutil.copy(folder / name, new)
+        card["files"] = {
+            file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
+            for file in sorted(new.iterdir())
+        }
+        (new / "model.json").write_text(json.dumps(card, indent=2) + "\n")
+        shutil.rmtree(target, ignore_errors=True)
+        new.rename(target)
+    return target
+
+
+def readme(card: dict[str, Any]) -> str:
+    """The model card for people."""
+    from train.export import table
+
+    def shown(score: dict[str, float]) -> list[str]:
+        return [f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"]
+
+    training = card["training"]
+    scores = table(
+        ["score", "value", "95% interval"],
+        [[name.replace("_", " "), *shown(score)] for name, score in card["scores"].items()],
+    )
+    diagnoses = table(
+        ["diagnosis", "images", "Dice", "95% interval"],
+        [
+            [HAM10000[code].name, f"{part['images']:,}", *shown(part["dice"])]
+            for code, part in card["diagnoses"].items()
+        ],
+    )
+    return f"""# {card["title"]}
+
+Where the lesion ends in a dermoscopy image. It serves the trust measures of attention maps and the measurements of
+shape and colour; it does not classify, and its outline is no finding. For research and teaching, not a diagnostic
+device.
+
+- **Network**: a U-Net whose way down is the first four blocks of EfficientNetV2B0 (ImageNet, left as they are).
+- **Input**: RGB, {SIZE} x {SIZE} px, values 0-255: the square that the models see. **Output**: for each pixel the
+  probability that it belongs to the lesion.
+- **Then**: from {card["threshold"]:g} on a pixel counts as lesion, chosen on validation; the largest connected place is
+  kept, its holes filled.
+- **Licence**: {card["licence"]}, as the training data asks.
+
+## Data
+
+HAM10000 with the lesion masks of its authors. {card["attribution"]}
+
+Trained on the training lesions, chosen on the same validation lesions as the classifiers, tested on the
+{card["test"]["images"]:,} images whose lesions ({card["test"]["lesions"]:,}) were never trained on; images that share a
+lesion with them were left out. {" and ".join(masks.NOT_DRAWN)} are left out too: their masks are white all over.
+
+## Training
+
+{training["epochs"]} epochs of {training["samples"]:,} views: squares of 55% to 100% of the shorter side, turned,
+mirrored and recoloured, {masks.BARE:.0%} of them of bare skin. Cross-entropy and Dice loss, AdamW.
+{training["seconds"] / 60:.0f} minutes on a busy core. To make it again:
+`python -m train segment --epochs {training["epochs"]} --samples {training["samples"]}`.
+
+## Scores on the test images
+
+One outline against the published mask, on the centre square at {JUDGED_SIDE} px. Intervals are 95%, from bootstrap
+resamples of lesions. A lesion that is not found counts as a Dice of 0.
+
+{scores}
+
+{diagnoses}
+
+On the validation images, which chose the threshold and the epoch: Dice {" (".join(shown(card["validation"]["dice"]))}),
+{card["validation"]["images"]:,} images.
+
+## Limits
+
+- The published masks are themselves drawn half by machine, and borders of lesions are often a matter of opinion.
+- Phone photos: PAD-UFES-20 has no masks, so how it does there is not measured. Look at the outline, and correct it.
+- It gives one outline: of several lesions, the largest.
+"""

@@ -54,7 +54,7 @@ def show(table: Table, filters: Filters) -> None:
 def _thumbnail(table: Table, record: dict[Any, Any], file: Path) -> None:
     name = table.name(str(record["diagnosis"]))
     try:
-        st.image(_small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
+        st.image(small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
     except (OSError, ImageError):
         st.caption(f"{record['image']} cannot be read any more.")
         return
@@ -106,7 +106,7 @@ def _images(table: Table, root: Path) -> Table:
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
-def _small(file: str, changed: float) -> bytes:
+def small(file: str, changed: float) -> bytes:
     """A JPEG of the middle of an image of a published data set."""
     picture = Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
     stream = io.BytesIO()

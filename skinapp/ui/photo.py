@@ -1,8 +1,9 @@
 """Choosing an image and the square of it that a model sees. What a visitor adds stays in their session's memory."""
 
 import io
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -16,6 +17,8 @@ from skinapp.ui import path, plain
 
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
+
+T = TypeVar("T")
 
 SOURCES = {
     "upload": ":material/upload: Upload",
@@ -117,10 +120,23 @@ def recognised(photo: Photo) -> Recognised | None:
     return found
 
 
+KEPT = "kept_"
+
+
+def kept(name: str, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives, made anew when the key changes. Only the latest of a name is kept, and in this session."""
+    known, value = st.session_state.get(KEPT + name, (None, None))
+    if known != key:
+        value = make()
+        st.session_state[KEPT + name] = (key, value)
+    return value
+
+
 def forget() -> None:
-    """Let go of the decoded image, and of what it was."""
-    for name in ("decoded", "recognised"):
-        st.session_state.pop(name, None)
+    """Let go of the decoded image, of what it was, and of what was kept of it."""
+    for name in list(st.session_state):
+        if name in ("decoded", "recognised") or str(name).startswith(KEPT):
+            st.session_state.pop(name, None)
 
 
 def choose_crop(photo: Photo, image: Image.Image) -> Crop:
