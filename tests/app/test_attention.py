@@ -26,7 +26,7 @@ def upload(at: AppTest, data: bytes) -> AppTest:
 
 
 def kept(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
-    return at.session_state["attention_maps"][1]
+    return at.session_state["kept_attention_maps"][1]
 
 
 def classes(model: registry.Model) -> str:
@@ -104,12 +104,12 @@ def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monke
 
 def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     upload(page, PHOTO)
-    before = page.session_state["attention_maps"][0]
+    before = page.session_state["kept_attention_maps"][0]
     upload(page, encode(lesion(400, 300, seed=2)))
-    assert page.session_state["attention_maps"][0] != before
+    assert page.session_state["kept_attention_maps"][0] != before
     assert len(kept(page)) == 1
     page.file_uploader(key="photo_upload").clear().run()
-    assert "attention_maps" not in page.session_state
+    assert "kept_attention_maps" not in page.session_state
 
 
 def test_the_classify_page_hands_its_image_and_square_over() -> None:
