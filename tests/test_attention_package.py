@@ -2,13 +2,14 @@
 
 import builtins
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from skinapp import registry, runtime
-from skinapp.attention import network, package, targets, trust
+from skinapp import registry
+from skinapp.attention import network, package, targets
 from skinapp.attention import registry as lab
 from skinapp.attention.methods import grad_cam, grad_cam_plus_plus
 from skinapp.errors import ModelError
@@ -91,14 +92,30 @@ def test_the_second_derivative_is_that_of_finite_differences(model: registry.Mod
     assert np.corrcoef(product.ravel(), expected.ravel())[0, 1] > 0.98
 
 
+class LeftTop:
+    """Answers with the brightness of the left top quarter, and nothing else."""
+
+    def predict(self, pixels: np.ndarray) -> SimpleNamespace:
+        half = len(pixels) // 2
+        return SimpleNamespace(probabilities=np.array([0.0, pixels[:half, :half].mean() / 255]))
+
+
 @needs_research
-def test_road_tells_a_map_from_its_opposite(model: registry.Model, inputs: list[np.ndarray]) -> None:
-    index = runtime.classifier(model).predict(inputs[0]).probabilities.argmax()
-    cam = trust.resized(trust.centred_blob((28, 28)), inputs[0].shape[:2])
-    score, opposite = (package.road(model, inputs[0], one, int(index), (50,)) for one in (cam, 1 - cam))
-    assert np.isfinite(score)
-    assert score == pytest.approx(-opposite, abs=0.05)
-    assert score > 0.01
+def test_road_tells_the_place_that_counts_from_the_others(
+    model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package.runtime, "classifier", lambda model: LeftTop())
+    generator = np.random.default_rng(0)
+    # a spot in the quarter that counts and one in another, both brighter than what they would be made up from
+    pixels = generator.integers(40, 50, (48, 48, 3), dtype=np.uint8)
+    pixels[8:16, 8:16] = pixels[30:38, 30:38] = 250
+    ramp = generator.random((48, 48)) / 10
+    here, there = ramp.copy(), ramp.copy()
+    here[8:16, 8:16] += 1
+    there[30:38, 30:38] += 1
+    scores = [package.road(model, pixels, cam.astype(np.float32), 1, (95,)) for cam in (here, there)]
+    assert scores[0] > 0.02
+    assert abs(scores[1]) < 0.02
 
 
 @needs_research
