@@ -14,7 +14,7 @@ from skinapp.attention.targets import Target
 from skinapp.errors import SkinappError
 from skinapp.imaging import Crop
 from skinapp.registry import Model
-from skinapp.ui import attention_audit
+from skinapp.ui import attention_audit, trust
 from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 
@@ -269,6 +269,39 @@ def show_panel(
             )
 
 
+@st.fragment
+def show_trust(
+    panels: list[Panel], square: np.ndarray, photo: Photo, crop: Crop, answers: dict[str, runtime.Prediction]
+) -> None:
+    """How far to believe one of the maps, and what else can be said of the lesion."""
+    usual = [panel for panel in panels if panel.raw is not None and (panel.raw > 0).any() and panel.model.id in answers]
+    if not usual:
+        return
+    st.space("small")
+    st.subheader("How far to believe a map", anchor=False)
+    number = st.selectbox(
+        "Which map",
+        range(len(usual)),
+        format_func=lambda at: f"{targets.name(usual[at].model, usual[at].target)}: {usual[at].method.title}",
+        key="trust_map_" + "_".join(panel.name for panel in usual),
+    )
+    panel = usual[number]
+    raw = panel.raw
+    assert raw is not None
+    code = panel.target if isinstance(panel.target, str) else panel.target[0]
+
+    def explain(pixels: np.ndarray) -> np.ndarray:
+        return methods.explain(panel.method.id, panel.model, pixels, panel.target, panel.layer, **panel.settings)
+
+    cam = methods.scaled(raw)
+    subject = trust.Subject(panel.model, photo, crop, square, panel.pixels, code, cam, explain)
+    try:
+        trust.show_sentence(subject)
+        trust.show_panels(subject, answers[panel.model.id], tensorflow=True)
+    except SkinappError as error:
+        st.warning(str(error))
+
+
 def answer_text(model: Model, target: Target, answers: dict[str, runtime.Prediction]) -> str:
     """The model's probability of the class, in brackets; of two classes, of the first among these two."""
     if model.id not in answers:
@@ -317,7 +350,9 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
         st.info(f"These are {len(asked)} maps; the first {MOST_MAPS} are shown.")
     with controls:
         panels = make(asked[:MOST_MAPS], photo, crop)
-    show_maps(panels, imaging.crop_resize(image, MAP_SIDE, crop), photo, crop)
+    square = imaging.crop_resize(image, MAP_SIDE, crop)
+    show_maps(panels, square, photo, crop)
+    show_trust([panel for panel in panels if panel.raw is not None], square, photo, crop, answers)
     for model in models:
         attention_audit.show(model)
 
