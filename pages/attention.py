@@ -286,7 +286,7 @@ def show_trust(
     judged = {
         panel.name: panel
         for panel in panels
-        if panel.raw is not None and panel.raw.max() > 0 and isinstance(panel.target, str)
+        if panel.raw is not None and panel.raw.max() > 0 and isinstance(panel.target, str) and panel.model.id in answers
     }
     if not judged:
         return
@@ -320,7 +320,7 @@ def show_trust(
     cam = methods.scaled(panel.raw)
     subject = trust.Subject(panel.model, photo, crop, square, panel.pixels, panel.target, cam, explain)
     trust.show_sentence(subject)
-    trust.show_panels(subject, answers[panel.model.id])
+    trust.show_panels(subject, answers[panel.model.id], tensorflow=True)
 
 
 def answer_text(model: Model, target: Target, answers: dict[str, runtime.Prediction]) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from skinapp.attention import trust
+from skinapp.charts import percent
 from skinapp.labels import LabelSet
 
 STRONGEST = 0.3
@@ -88,15 +89,11 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
             "This map should not be trusted: whatever is hidden, the lesion included, the answer stays nearly the "
             "same, as that of an untrained network does."
         )
-    lies = (
-        f"{_percent(evidence.inside)} of this map lies on the lesion; hiding"
-        if evidence.inside is not None
-        else "Hiding"
-    )
+    lies = f"{evidence.inside:.0%} of this map lies on the lesion; hiding" if evidence.inside is not None else "Hiding"
     names = [label.name for label in labels.labels]
     whole, after = evidence.whole, evidence.hidden["strongest"]
     before, now = whole[evidence.index], after[evidence.index]
-    numbers = f"from {_percent(before)} to {_percent(now)}"
+    numbers = f"from {percent(before)} to {percent(now)}"
     where = f"the {STRONGEST:.0%} of the square where it is strongest"
     if whole.argmax() == evidence.index != after.argmax():
         return f"{lies} {where} changes the answer, to “{names[int(after.argmax())]}” ({numbers} for this class)."
@@ -108,10 +105,6 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
     verb = "lowers" if now < before else "raises"
     doubt = "" if now < before else ", so it does not show what speaks for this class"
     return f"{lies} {where} {verb} the probability of “{names[evidence.index]}” {numbers}{doubt}."
-
-
-def _percent(share: float) -> str:
-    return f"{share:.0%}"
 
 
 def _log_odds(probability: float) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from skinapp import attention, demographics, isic, outline, runtime, shape, similar, ui
-from skinapp.attention import trust, verdict
+from skinapp.attention import trust, untrained, verdict
 from skinapp.charts import percent
 from skinapp.compare_charts import lines
 from skinapp.errors import ModelError, OutlineError, SkinappError
@@ -116,13 +116,15 @@ def show_sentence(subject: Subject) -> None:
         st.caption(missing)
 
 
-def show_panels(subject: Subject, prediction: Prediction) -> None:
-    """Everything else, in tabs."""
+def show_panels(subject: Subject, prediction: Prediction, tensorflow: bool = False) -> None:
+    """Everything else, in tabs; what needs `tensorflow` only where that may be loaded."""
     lesion, measured, cases = st.tabs(["Outline, shape and colour", "How far to believe the map", "Similar cases"])
     with lesion:
         show_lesion(subject)
     with measured:
         show_measures(subject)
+        if tensorflow:
+            show_untrained(subject)
     with cases:
         show_similar(subject.model, prediction)
 
@@ -263,6 +265,41 @@ def show_measures(subject: Subject) -> None:
         st.caption(
             f"{inside:.0%} of the map's energy lies on the lesion, which takes up {found.share:.0%} of the square."
         )
+
+
+def show_untrained(subject: Subject) -> None:
+    """How similar the map is to those of copies of the network that have not learnt."""
+    if not st.toggle("Compare with untrained copies of the network", key="untrained_map"):
+        return
+    bar = st.progress(0.0, "Drawing the network's weights anew (the first time, TensorFlow is loaded)")
+
+    def progress(share: float) -> None:
+        bar.progress(share)
+
+    try:
+        maps = photos.kept(
+            "untrained",
+            subject.content,
+            lambda: untrained.cascade(subject.model, subject.pixels, subject.index, progress),
+        )
+    except SkinappError as error:
+        st.warning(str(error))
+        return
+    finally:
+        bar.empty()
+    found = {name: trust.similarity(cam, subject.cam) for name, cam in maps.items()}
+    st.dataframe(
+        pd.DataFrame(found.items(), columns=["drawn anew, down to", "rank correlation"]).round(2),
+        hide_index=True,
+        alt="Similarity of the map to maps of untrained copies",
+    )
+    alike = max(found.values()) > verdict.ALIKE
+    st.caption(
+        "This map should not be trusted: it looks the same for an untrained network."
+        if alike
+        else "The map changes when what was learnt is lost, as it should. The copies' maps are Grad-CAM at the last "
+        "convolution; Adebayo et al. 2018, arXiv:1810.03292."
+    )
 
 
 def show_similar(model: Model, prediction: Prediction) -> None:

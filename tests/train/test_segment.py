@@ -101,7 +101,7 @@ def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     runs, models = tmp_path / "runs", tmp_path / "models"
     command = ["segment", "--samples", "64", "--runs", str(runs), "--models", str(models), "--init", "none"]
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     real = segment.earlier_scores
@@ -109,11 +109,11 @@ def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     def stop_in_the_second_epoch(folder: Path) -> list[float]:
         scores = real(folder)
         if len(scores) == 1:
-            raise Stop
+            raise StopError
         return scores
 
     monkeypatch.setattr(segment, "earlier_scores", stop_in_the_second_epoch)
-    with pytest.raises(Stop):
+    with pytest.raises(StopError):
         main([*command, "--epochs", "3"])
     monkeypatch.setattr(segment, "earlier_scores", real)
     assert main([*command, "--epochs", "3"]) == 0
