@@ -17,9 +17,11 @@ from skinapp.registry import Model
 
 PARTS = ("head", "network")
 """What is made untrained: the last dense layer alone, or every layer."""
+SEED = 20_260
+"""None that training starts from: a trained last layer still resembles the random one that it began as."""
 
 
-def untrained(model: Model, part: str, folder: Path, seed: int = 0) -> Model:
+def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
     """A complete model below `folder`, as `model` but for weights drawn anew in `part`. Made once, then read again."""
     target = folder / part / model.id
     if (target / "model.json").exists():

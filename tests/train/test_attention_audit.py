@@ -11,6 +11,7 @@ from PIL import Image
 
 from skinapp import registry
 from skinapp.attention import registry as methods
+from skinapp.attention.network import keras_network
 from skinapp.errors import DataError
 from tests.pictures import encode, lesion
 from train import attention_audit, untrained
@@ -157,6 +158,8 @@ def test_an_untrained_copy_is_whole_and_knows_nothing(
         registry.verify(copy)
         assert json.loads((copy.folder / "model.json").read_text())["id"] == model.id
         assert not np.allclose(runtime.Classifier(copy).predict(inputs[0]).logits, shipped.predict(inputs[0]).logits)
+    kernels = [keras_network(one).get_layer("logits").get_weights()[0].ravel() for one in (model, head)]
+    assert abs(np.corrcoef(*kernels)[0, 1]) < 0.1
     # without its head it still sees what the shipped one sees
     same, other = (runtime.Classifier(copy).predict(inputs[0]).embedding for copy in (head, network))
     assert same == pytest.approx(shipped.predict(inputs[0]).embedding, abs=0.02)
