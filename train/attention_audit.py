@@ -125,12 +125,14 @@ def measure(
     entry: Entry, model: Model, chosen: pd.DataFrame, others: dict[str, Model], compared: int, file: Path
 ) -> None:
     """Measure the entry's map on each chosen image, and append a row for each to `file`; those there are kept."""
-    done = set(pd.read_csv(file)["image"]) if file.exists() else set()
+    # a file that was only just begun is empty
+    begun = file.exists() and file.stat().st_size > 0
+    done = set(pd.read_csv(file)["image"]) if begun else set()
     with file.open("a", newline="") as stream:
         rows = csv.DictWriter(stream, COLUMNS)
-        if not done:
-            stream.truncate(0)
+        if not begun:
             rows.writeheader()
+            stream.flush()
         bar = tqdm(chosen.to_dict("records"), desc=entry.name, unit="image", mininterval=5)
         for number, record in enumerate(bar):
             if record["image"] not in done:
@@ -182,7 +184,7 @@ def summary(model: Model, folder: Path) -> pd.DataFrame:
     rows = []
     for entry in entries(model):
         file = folder / f"{entry.name}.csv"
-        if file.exists() and len(found := pd.read_csv(file)):
+        if file.exists() and file.stat().st_size and len(found := pd.read_csv(file)):
             rows.append(summarised(entry, found))
     return pd.DataFrame(rows)
 

@@ -13,12 +13,11 @@ import numpy as np
 
 from skinapp import registry
 from skinapp.attention.network import keras_network
+from skinapp.attention.untrained import SEED
 from skinapp.registry import Model
 
 PARTS = ("head", "network")
 """What is made untrained: the last dense layer alone, or every layer."""
-SEED = 20_260
-"""None that training starts from: a trained last layer still resembles the random one that it began as."""
 
 
 def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:

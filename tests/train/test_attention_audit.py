@@ -53,11 +53,15 @@ def test_the_table_is_written_goes_on_and_is_part_of_the_model(
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
     common = ("--model", model.id, "--untrained", 0, "--runs", data / "runs")
     rows = ("random", "centre", "last-convolution")
+    folder = data / "runs" / "attention-audit" / model.id
+    folder.mkdir(parents=True)
+    # as a run leaves it that was killed before its first image
+    (folder / "random.csv").touch()
     assert run(*common, "--images", 2, "--methods", *rows) == 0
     first = pd.read_csv(own_models / model.id / attention_audit.FILE).set_index("name")
     assert list(first.index) == list(rows)
     assert (first["images"] == 2).all()
-    partial = data / "runs" / "attention-audit" / model.id / "last-convolution.csv"
+    partial = folder / "last-convolution.csv"
     before = partial.read_text()
 
     assert run(*common, "--images", IMAGES, "--methods", *rows) == 0
