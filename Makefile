@@ -3,7 +3,7 @@ PORT ?= 8501
 HEADLESS ?=
 BIN := .venv/bin
 
-.PHONY: help setup app test lint bench clean
+.PHONY: help setup research app test lint bench clean
 
 help:
 	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 opens no browser)"
@@ -11,6 +11,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
 	@echo "make setup   install what development and training need"
+	@echo "make research  install PyTorch and grad-cam, for more methods in the attention lab (several GB)"
 	@echo "make clean   remove the virtual environment and the caches"
 
 .venv/installed-app: requirements.txt
@@ -24,6 +25,12 @@ help:
 	touch $@
 
 setup: .venv/installed-dev
+
+.venv/installed-research: .venv/installed-app requirements-research.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-research.txt
+	touch $@
+
+research: .venv/installed-research
 
 app: .venv/installed-app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)

@@ -10,7 +10,7 @@ from skinapp.errors import ModelError, SkinappError
 from skinapp.imaging import Crop
 from skinapp.registry import Model
 from skinapp.runtime import Prediction
-from skinapp.ui import patient
+from skinapp.ui import patient, trust
 from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 
@@ -164,6 +164,24 @@ def show_map(
         icon=":material/download:",
         on_click="ignore",
     )
+    if after.button(
+        "Look closer: other methods, layers and models",
+        icon=":material/visibility:",
+        key="to_attention",
+        on_click=photos.take_along,
+        args=(photo,),
+    ):
+        st.switch_page(ui.path("attention"))
+    if not cam.any():
+        return
+    # after the map is drawn, since it takes some more answers of the model
+    pixels = imaging.crop_resize(image, prediction.model.input_size, crop)
+    if hairless:
+        pixels = hair.remove(pixels)
+    explain = trust.last_convolution(prediction.model, labels.codes.index(code))
+    subject = trust.Subject(prediction.model, photo, crop, square, pixels, code, cam, explain)
+    trust.show_sentence(subject)
+    trust.show_panels(subject, prediction)
 
 
 def show_classes(model: Model) -> None:

@@ -87,8 +87,11 @@ with ui.page("Home"):
             "A research bench for image classifiers of skin lesions. Add an image to see every class with its "
             "probability, where the model looked, and what that does not tell you."
         )
-        if st.button("Classify an image", type="primary", icon=":material/image_search:", key="start"):
-            st.switch_page(ui.path("classify"))
+        with st.container(horizontal=True):
+            if st.button("Classify an image", type="primary", icon=":material/image_search:", key="start"):
+                st.switch_page(ui.path("classify"))
+            if st.button("See where a model looks", icon=":material/visibility:", key="start_attention"):
+                st.switch_page(ui.path("attention"))
         st.caption("No photo at hand? The page has a drawing to try. Nothing you add is kept.")
     picture.image(
         cover(), "A drawing, made by code", width="stretch", alt="A drawn brown lesion on skin, with two hairs"

@@ -15,3 +15,7 @@ class ModelError(SkinappError):
 
 class DataError(SkinappError):
     """A table, folder or setting that cannot be used."""
+
+
+class OutlineError(SkinappError):
+    """An image in which no lesion is found to be outlined."""

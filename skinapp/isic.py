@@ -57,6 +57,11 @@ def fetch(isic_id: str) -> Example:
         ) from error
 
 
+def page(isic_id: str) -> str:
+    """The address of an image's page in the archive."""
+    return f"{ARCHIVE}/images/{isic_id}/"
+
+
 def _download(url: str) -> bytes:
     # the limits hold for what arrives, not for what the server announces
     deadline = time.monotonic() + WHOLE_SECONDS

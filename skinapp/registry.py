@@ -16,6 +16,8 @@ from skinapp.errors import DataError, ModelError
 from skinapp.labels import LabelSet, label_set
 
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
+OUTLINE = "lesion-segmentation"
+"""The folder of the network that outlines the lesion: no classifier, see outline.py."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def _scan(root: Path | None) -> tuple[dict[str, Model], dict[str, str]]:
     root = root or default_root()
     known, left_out = {}, {}
     for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        if folder.is_dir() and not folder.name.startswith("."):
+        if folder.is_dir() and not folder.name.startswith(".") and folder.name != OUTLINE:
             try:
                 known[folder.name] = read_model(folder)
             except ModelError as error:

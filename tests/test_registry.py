@@ -12,7 +12,9 @@ from skinapp import metrics, registry
 from skinapp.errors import ModelError
 from tests.clinical_model import make
 
-FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
+FOLDERS = sorted(
+    folder for folder in registry.default_root().iterdir() if folder.is_dir() and folder.name != registry.OUTLINE
+)
 LARGEST_ROOT = 200 * 1024 * 1024
 
 

@@ -26,8 +26,12 @@ TOOLS = {
     "sort-by-class": ("train.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
     "artefacts": ("train.artefacts", "what hairs, rulers and stickers do to the answers of a model"),
     "missing-answers": ("train.missing_answers", "what it costs when answers about the patient are left out"),
+    "attention-audit": ("train.attention_audit", "measure the attention methods on test images with lesion masks"),
     "quality": ("train.quality", "find when a picture is too blurred, dark or bright, and how often that warns"),
     "modality": ("train.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
+    "segment": ("train.segment", "train the network that outlines the lesion, and put it into models/"),
+    "similar": ("train.similar", "index a model's training images, for the similar cases of an image"),
+    "trust": ("train.trust", "how often the verdict on an attention map is wrong"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""

@@ -33,9 +33,17 @@ def overlay(pixels: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.nda
     enlarged = np.asarray(
         Image.fromarray(cam.astype(np.float32)).resize((width, height), Image.Resampling.BICUBIC)
     ).clip(0, 1)
-    coloured = _colours()[(enlarged * 255).round().astype(np.uint8)]
     alpha = (enlarged * opacity)[..., np.newaxis]
-    return (pixels * (1 - alpha) + coloured * alpha).round().astype(np.uint8)
+    return (pixels * (1 - alpha) + _colours()[_levels(enlarged)] * alpha).round().astype(np.uint8)
+
+
+def coloured(cam: np.ndarray) -> np.ndarray:
+    """A map [h, w] in 0-1 in colours: uint8 [h, w, 3]."""
+    return _colours()[_levels(cam)].round().astype(np.uint8)
+
+
+def _levels(cam: np.ndarray) -> np.ndarray:
+    return (cam * 255).round().astype(np.uint8)
 
 
 @functools.cache

@@ -51,6 +51,12 @@ def navigation() -> "Page":
                 help="Add an image; see every class with its probability, and where the model looked.",
             ),
             st.Page(
+                path("attention"),
+                title="Attention",
+                icon=":material/visibility:",
+                help="Where a model looked: any class, by many methods, and how far the picture can be believed.",
+            ),
+            st.Page(
                 path("explore"),
                 title="Explore",
                 icon=":material/groups:",

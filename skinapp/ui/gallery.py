@@ -54,7 +54,7 @@ def show(table: Table, filters: Filters) -> None:
 def _thumbnail(table: Table, record: dict[Any, Any], file: Path) -> None:
     name = table.name(str(record["diagnosis"]))
     try:
-        st.image(_small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
+        st.image(small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
     except (OSError, ImageError):
         st.caption(f"{record['image']} cannot be read any more.")
         return
@@ -80,8 +80,11 @@ def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
         known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
         st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
         ui.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
+        name, caption = str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}."
         if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
-            photo.send(data, str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}.")
+            photo.send(data, name, caption)
+        if st.button("See where models look", icon=":material/visibility:", key="send_attention"):
+            photo.send(data, name, caption, "attention")
 
 
 def _word(value: Any) -> str:
@@ -103,7 +106,7 @@ def _images(table: Table, root: Path) -> Table:
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
-def _small(file: str, changed: float) -> bytes:
+def small(file: str, changed: float) -> bytes:
     """A JPEG of the middle of an image of a published data set."""
     picture = Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
     stream = io.BytesIO()

@@ -1,8 +1,9 @@
 """Choosing an image and the square of it that a model sees. What a visitor adds stays in their session's memory."""
 
 import io
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -16,6 +17,8 @@ from skinapp.ui import path, plain
 
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
+
+T = TypeVar("T")
 
 SOURCES = {
     "upload": ":material/upload: Upload",
@@ -69,12 +72,22 @@ def choose() -> Photo | None:
     )
 
 
-def send(data: bytes, name: str, caption: str) -> NoReturn:
-    """Go to the classify page with an image of a public data set. `caption` is plain text."""
+def send(data: bytes, name: str, caption: str, page: str = "classify") -> NoReturn:
+    """Go to the classify page, or another, with an image of a public data set. `caption` is plain text."""
     st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), plain(caption))
     st.session_state["photo_source"] = "sample"
     # without them given, those of bound widgets would be in the way
-    st.switch_page(path("classify"), query_params={})
+    st.switch_page(path(page), query_params={})
+
+
+def take_along(photo: Photo) -> None:
+    """Let `choose`, on the page that is opened next, start with this image and its square. To be called back by a
+    button, as the widgets here already stand."""
+    st.session_state["sample"] = photo
+    st.session_state["photo_source"] = "sample"
+    names = ("side", "x", "y")
+    chosen = {name: st.session_state.get(f"crop_{name}_{photo.key}") for name in names}
+    st.session_state["square"] = (photo.key, {name: value for name, value in chosen.items() if value is not None})
 
 
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
@@ -107,10 +120,23 @@ def recognised(photo: Photo) -> Recognised | None:
     return found
 
 
+KEPT = "kept_"
+
+
+def kept(name: str, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` gives, made anew when the key changes. Only the latest of a name is kept, and in this session."""
+    known, value = st.session_state.get(KEPT + name, (None, None))
+    if known != key:
+        value = make()
+        st.session_state[KEPT + name] = (key, value)
+    return value
+
+
 def forget() -> None:
-    """Let go of the decoded image, and of what it was."""
-    for name in ("decoded", "recognised"):
-        st.session_state.pop(name, None)
+    """Let go of the decoded image, of what it was, and of what was kept of it."""
+    for name in list(st.session_state):
+        if name in ("decoded", "recognised") or str(name).startswith(KEPT):
+            st.session_state.pop(name, None)
 
 
 def choose_crop(photo: Photo, image: Image.Image) -> Crop:
@@ -124,12 +150,21 @@ def choose_crop(photo: Photo, image: Image.Image) -> Crop:
             "The model sees only what is inside the square. Leave a margin of skin around the lesion; where there are "
             "two lesions, or one in a corner, put the square around the one you mean."
         )
-        side = _percent_slider("Size", SMALLEST_CROP, 100, f"crop_side_{photo.key}", "Percent of the shorter side.")
+        brought = st.session_state.get("square", ("", {}))
+        start = {"side": 100, "x": 50, "y": 50} | (brought[1] if brought[0] == photo.key else {})
+        side = _percent_slider(
+            "Size",
+            SMALLEST_CROP,
+            100,
+            f"crop_side_{photo.key}",
+            "Percent of the shorter side.",
+            value=start["side"],
+        )
         # a slider from 0 to 100% spans the room that is left, so that the square never sticks out
         room_x = image.width - side * min(image.size)
         room_y = image.height - side * min(image.size)
-        x = _percent_slider("Left to right", 0, 100, f"crop_x_{photo.key}", value=50) if room_x >= 1 else 0.5
-        y = _percent_slider("Top to bottom", 0, 100, f"crop_y_{photo.key}", value=50) if room_y >= 1 else 0.5
+        x = _percent_slider("Left to right", 0, 100, f"crop_x_{photo.key}", value=start["x"]) if room_x >= 1 else 0.5
+        y = _percent_slider("Top to bottom", 0, 100, f"crop_y_{photo.key}", value=start["y"]) if room_y >= 1 else 0.5
     crop = Crop(0.5 + (x - 0.5) * room_x / image.width, 0.5 + (y - 0.5) * room_y / image.height, side)
     frame.image(preview(image, crop), caption=photo.caption, width="stretch", alt="The image, with the square marked")
     return crop
@@ -218,8 +253,6 @@ def _from_archive(example: isic.Example) -> Photo:
     return Photo(example.isic_id, example.data, example.isic_id, ". ".join(facts) + ".")
 
 
-def _percent_slider(
-    label: str, low: int, high: int, key: str, hint: str | None = None, *, value: int | None = None
-) -> float:
-    chosen: int = st.slider(label, low, high, high if value is None else value, format="%d%%", key=key, help=hint)
+def _percent_slider(label: str, low: int, high: int, key: str, hint: str | None = None, *, value: int) -> float:
+    chosen: int = st.slider(label, low, high, value, format="%d%%", key=key, help=hint)
     return chosen / 100

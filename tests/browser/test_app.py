@@ -136,7 +136,7 @@ def test_a_first_request_straight_to_a_page(fresh_app: str, open_page: Callable[
     expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
     expect(page).to_have_title(f"Classify · {ui.NAME}")
     # the menu is the app's own, not the one that Streamlit makes of the file names
-    menu = [re.compile(title) for title in ("Home", "Classify", "Explore", "Compare", "Guide", "Models")]
+    menu = [re.compile(title) for title in ("Home", "Classify", "Attention", "Explore", "Compare", "Guide", "Models")]
     expect(page.get_by_test_id("stTopNavLink")).to_have_text(menu)
     upload(page, as_upload(PHOTO))
     headline(page)

@@ -1,0 +1,114 @@
+"""The CAM family of the grad-cam package, run on our network by the adapter in `attention.package`.
+
+Its own code makes the weights; its scaling is left out, so that 0 keeps its meaning and maps stay in their own units.
+"""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from skinapp.attention import package
+from skinapp.attention.blocks import block
+from skinapp.attention.methods import Progress
+from skinapp.errors import ModelError
+from skinapp.registry import Model
+
+WHOLE_SVD = 56
+"""The most places a side of which the package's full singular value decomposition is made: with 112 it takes 1 GB."""
+EIGEN = ("EigenCAM", "EigenGradCAM")
+BY_PROBABILITY = ("AblationCAM",)
+"""Methods that divide by the score, which a logit below 0 would turn over."""
+
+
+def explain(
+    model: Model,
+    pixels: np.ndarray,
+    direction: np.ndarray,
+    layer: str | None,
+    progress: Progress | None,
+    *,
+    name: str,
+) -> np.ndarray:
+    """The map of the package's class `name`, [h, w] of the block. ModelError where it does not fit the block."""
+    torch, _ = package.load()
+    chosen = block(model, layer)
+    if name in EIGEN and chosen.side > WHOLE_SVD:
+        raise ModelError(
+            f"{name} decomposes all places at once, which takes too much memory at {chosen.side} x {chosen.side}; "
+            "choose a later block."
+        )
+    network = package.adapter(model, layer)
+    image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32))
+    with _cam(name, network) as cam:
+        if name == "FinerCAM" and not (direction < 0).any():
+            # it chooses by itself the classes that this one is to be told from: those that are nearest in the logit
+            found = cam(image, None, target_idx=int(direction.argmax()))[0]
+        else:
+            found = cam(image, [_target(torch, direction, model.temperature if name in BY_PROBABILITY else None)])[0]
+    if name in EIGEN and -found.min() > found.max():
+        # the sign of a singular vector is arbitrary; as in Seg-Eigen-CAM (doi:10.3390/app15137562, equation 13)
+        found = -found
+    return np.asarray(found)
+
+
+def _target(torch: Any, direction: np.ndarray, temperature: float | None) -> Any:
+    """The score of a row of logits [K]: a logit or a difference, or with a temperature its probability."""
+    weights = torch.from_numpy(direction)
+
+    def score(logits: Any) -> Any:
+        if temperature is None:
+            return (logits * weights).sum()
+        if (direction < 0).any():
+            return torch.sigmoid((logits * weights).sum() / temperature)
+        return (torch.softmax(logits / temperature, dim=-1) * weights).sum()
+
+    return score
+
+
+def _cam(name: str, network: Any) -> Any:
+    """The package's object for `name` at the network's block, with maps as they are before they are scaled."""
+    _, grad_cam = package.load()
+    layers = [network.features]
+    if name == "FinerCAM":
+        return grad_cam.FinerCAM(network, layers, base_method=_unscaled("GradCAM"))
+    if name == "AblationCAM":
+        return _unscaled(name)(network, layers, ablation_layer=_zeroing(), batch_size=32)
+    return _unscaled(name)(network, layers)
+
+
+@functools.cache
+def _unscaled(name: str) -> Any:
+    _, grad_cam = package.load()
+
+    base: Any = getattr(grad_cam, name)
+
+    class Unscaled(base):
+        def compute_cam_per_layer(self, images: Any, targets: Any, smooth: bool) -> list[np.ndarray]:
+            [features], slopes = self.activations_and_grads.activations, self.activations_and_grads.gradients
+            slope = slopes[0] if slopes else None
+            if self.detach:
+                features, slope = features.numpy(), None if slope is None else slope.numpy()
+            return [np.asarray(self.get_cam_image(images, self.target_layers[0], targets, features, slope, smooth))]
+
+        def aggregate_multi_layers(self, maps: list[np.ndarray]) -> np.ndarray:
+            return maps[0]
+
+    return Unscaled
+
+
+def _zeroing() -> Any:
+    """Takes a channel out by setting it to 0, as the paper does; the package's own takes 10 million off channels that
+    can be negative, which those of EfficientNets can."""
+    _, grad_cam = package.load()
+
+    base: Any = grad_cam.AblationLayer
+
+    class Zeroing(base):
+        def __call__(self, features: Any) -> Any:
+            output = self.activations
+            for row in range(output.size(0)):
+                output[row, self.indices[row]] = 0
+            return output
+
+    return Zeroing()

@@ -1,0 +1,22 @@
+"""Grad-CAM at any block: features, each weighted by the mean of its gradient.
+
+Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74, equations 1 and 2; the rectifier of equation 2 comes last, in
+`registry.scaled`.
+"""
+
+import numpy as np
+
+from skinapp.attention import network
+from skinapp.attention.methods import Progress
+from skinapp.registry import Model
+
+
+def explain(
+    model: Model, pixels: np.ndarray, direction: np.ndarray, layer: str | None, progress: Progress | None
+) -> np.ndarray:
+    return combine(*network.features_and_slopes(model, pixels, direction, layer))
+
+
+def combine(features: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Features [h, w, C] and the score's gradients [h, w, C] -> [h, w]."""
+    return features @ slopes.mean(axis=(0, 1))

@@ -1,0 +1,28 @@
+"""Grad-CAM++ at any block: features, each weighted by its positive gradients, more where several places share them.
+
+Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097, equations 7 and 19.
+"""
+
+import numpy as np
+
+from skinapp.attention import network
+from skinapp.attention.methods import Progress
+from skinapp.registry import Model
+
+
+def explain(
+    model: Model, pixels: np.ndarray, direction: np.ndarray, layer: str | None, progress: Progress | None
+) -> np.ndarray:
+    return combine(*network.features_and_slopes(model, pixels, direction, layer))
+
+
+def combine(features: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+    """Features [h, w, C] and the score's gradients [h, w, C] -> [h, w].
+
+    Equation 19 for the exponential of the score: alpha = g^2 / (2 g^2 + sum(A) g^3), that is 1 / (2 + sum(A) g). The
+    derivation takes features as rectified, so a sum below 0, which these networks have, counts as 0.
+    """
+    total = np.maximum(features.sum(axis=(0, 1)), 0)
+    positive = np.maximum(slopes, 0)
+    weights = (positive / (2 + total * positive)).sum(axis=(0, 1))
+    return features @ weights

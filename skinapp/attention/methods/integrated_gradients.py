@@ -1,0 +1,35 @@
+"""Integrated gradients: each pixel's share of the score's change from a black image to this one.
+
+Sundararajan et al. 2017, https://proceedings.mlr.press/v70/sundararajan17a.html, equation 3, by the midpoint rule.
+"""
+
+import numpy as np
+
+from skinapp.attention import network
+from skinapp.attention.methods import Progress, clipped
+from skinapp.registry import Model
+
+
+def explain(
+    model: Model,
+    pixels: np.ndarray,
+    direction: np.ndarray,
+    layer: str | None,
+    progress: Progress | None,
+    steps: int = 32,
+) -> np.ndarray:
+    return clipped(shares(model, pixels, direction, progress, steps))
+
+
+def shares(
+    model: Model, pixels: np.ndarray, direction: np.ndarray, progress: Progress | None = None, steps: int = 32
+) -> np.ndarray:
+    """[S, S], summed over the channels; all of it sums to the change of the score, up to the error of the steps."""
+    image = pixels.astype(np.float32)
+    total = np.zeros_like(image)
+    for start in range(0, steps, network.BATCH):
+        along = (np.arange(start, min(start + network.BATCH, steps), dtype=np.float32) + 0.5) / steps
+        total += network.input_slopes(model, along[:, None, None, None] * image, direction).sum(axis=0)
+        if progress:
+            progress(min(start + network.BATCH, steps) / steps)
+    return (image * total / steps).sum(axis=-1)

@@ -1,0 +1,34 @@
+"""SmoothGrad: how strongly each pixel moves the score, averaged over noisy copies of the image.
+
+Smilkov et al. 2017, https://arxiv.org/abs/1706.03825. The size of the averaged gradient, its largest channel: it says
+where the score is sensitive, not in which direction.
+"""
+
+import numpy as np
+
+from skinapp.attention import network
+from skinapp.attention.methods import Progress, clipped
+from skinapp.registry import Model
+
+
+def explain(
+    model: Model,
+    pixels: np.ndarray,
+    direction: np.ndarray,
+    layer: str | None,
+    progress: Progress | None,
+    samples: int = 24,
+    noise: float = 0.15,
+    seed: int = 0,
+) -> np.ndarray:
+    """`noise` is the standard deviation as a share of the image's range."""
+    generator = np.random.default_rng(seed)
+    spread = noise * (int(pixels.max()) - int(pixels.min()))
+    total = np.zeros(pixels.shape, np.float32)
+    for start in range(0, samples, network.BATCH):
+        count = min(network.BATCH, samples - start)
+        noisy = pixels + generator.normal(0, spread, (count, *pixels.shape)).astype(np.float32)
+        total += network.input_slopes(model, noisy, direction).sum(axis=0)
+        if progress:
+            progress((start + count) / samples)
+    return clipped(np.abs(total / samples).max(axis=-1))

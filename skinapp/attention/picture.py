@@ -1,0 +1,44 @@
+"""A map as a picture: over its image or alone, smooth or cell by cell, with a line around the strongest part."""
+
+import numpy as np
+from PIL import Image
+
+from skinapp import attention
+
+LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)
+
+
+def alone(cam: np.ndarray, side: int) -> np.ndarray:
+    """A map [h, w] in 0-1 by itself, its cells as they are: uint8 [side, side, 3]."""
+    cells = Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.NEAREST)
+    return attention.coloured(np.asarray(cells))
+
+
+def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
+    """Bool [side, side]: the fewest places that hold this share of the map's sum; none where the map is all zeros."""
+    large = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR))
+    values = np.sort(large.clip(0, None).ravel().astype(np.float64))[::-1]
+    if not values.any():
+        return np.zeros((side, side), bool)
+    count = int(np.searchsorted(np.cumsum(values), share * values.sum()))
+    return (large >= values[min(count, len(values) - 1)]) & (large > 0)
+
+
+def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """A copy of uint8 [S, S, 3] with a line around the region, light within dark so that it shows on any skin."""
+    drawn = pixels.copy()
+    inner = eroded(eroded(region))
+    drawn[region & ~inner] = DARK
+    drawn[inner & ~eroded(eroded(inner))] = LIGHT
+    return drawn
+
+
+def eroded(region: np.ndarray) -> np.ndarray:
+    """The region without the pixels at its edge; the edge of the picture is none."""
+    framed = np.pad(region, 1, constant_values=True)
+    return region & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
+
+
+def scale(width: int = 320, height: int = 14) -> np.ndarray:
+    """The colours from 0 to 1, left to right: uint8 [height, width, 3]."""
+    return attention.coloured(np.repeat(np.linspace(0, 1, width, dtype=np.float32)[np.newaxis], height, 0))

@@ -1,0 +1,50 @@
+"""What a map is asked about: one class, or one class rather than another."""
+
+import numpy as np
+
+from skinapp.errors import ModelError
+from skinapp.registry import Model
+
+Target = str | tuple[str, str]
+"""The code of a class, or two codes: the first rather than the second."""
+
+
+def direction(model: Model, target: Target) -> np.ndarray:
+    """Float32 [K] that turns logits into the target's score: a logit, or the difference of two.
+
+    ModelError where the model has no such class, or both are one.
+    """
+    codes = (target,) if isinstance(target, str) else target
+    known = model.labels.codes
+    for code in codes:
+        if code not in known:
+            raise ModelError(f"The model '{model.id}' has no class '{code}'; it has {', '.join(known)}.")
+    if len(set(codes)) < len(codes):
+        raise ModelError("A class cannot be compared with itself; choose two different ones.")
+    weights = np.zeros(len(known), np.float32)
+    weights[known.index(codes[0])] = 1
+    if len(codes) == 2:
+        weights[known.index(codes[1])] = -1
+    return weights
+
+
+def name(model: Model, target: Target) -> str:
+    """The target in words."""
+    if isinstance(target, str):
+        return model.labels[target].name
+    first, second = (model.labels[code].name for code in target)
+    return f"{first} rather than {second}"
+
+
+def code(target: Target) -> str:
+    """The target in a file name."""
+    return target if isinstance(target, str) else "-not-".join(target)
+
+
+def probability(logits: np.ndarray, weights: np.ndarray, temperature: float) -> np.ndarray:
+    """The target's calibrated probability [n] for logits [n, K]: among all classes, or of the first among the two."""
+    scaled = logits.astype(np.float64) / temperature
+    if (weights < 0).any():
+        return 1 / (1 + np.exp(-scaled @ weights))
+    exponentials = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
+    return exponentials @ weights / exponentials.sum(axis=-1)

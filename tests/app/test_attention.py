@@ -1,0 +1,121 @@
+"""The attention page: an image in, the library's own maps out; what cannot be made gets a sentence."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from skinapp import imaging, registry, ui
+from skinapp.attention import registry as methods
+from tests.pictures import encode, lesion
+
+PHOTO = encode(lesion(400, 300, seed=1))
+
+
+@pytest.fixture
+def page() -> AppTest:
+    return AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+
+
+def upload(at: AppTest, data: bytes) -> AppTest:
+    at.file_uploader(key="photo_upload").clear().upload("photo.jpg", data).run()
+    assert not at.exception
+    return at
+
+
+def kept(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
+    return at.session_state["kept_attention_maps"][1]
+
+
+def classes(model: registry.Model) -> str:
+    return f"attention_classes_{model.id}"
+
+
+def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    [(raw, problem)] = kept(page).values()
+    [code] = page.multiselect(key=classes(model)).value
+    assert not problem
+    expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
+    assert (raw == expected).all()
+    # the image with its square, the square, the colours, the map, and the outline
+    assert len(page.image) == 5
+
+
+def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.multiselect(key="attention_methods").set_value(["last-convolution", "occlusion"])
+    page.multiselect(key=classes(model)).set_value(["mel", "nv"]).run()
+    page.number_input(key="attention_occlusion_cells").set_value(3)
+    page.number_input(key="attention_occlusion_patch").set_value(1).run()
+    assert not page.exception
+    made = kept(page)
+    assert {(key[1], key[3]) for key in made} >= {
+        (method, code) for method in ("last-convolution", "occlusion") for code in ("mel", "nv")
+    }
+    before = {key: id(raw) for key, (raw, _) in made.items()}
+    page.slider(key="attention_opacity").set_value(20).run()
+    page.toggle(key="attention_linked").set_value(True).run()
+    assert {key: id(raw) for key, (raw, _) in kept(page).items()} == before
+
+
+def test_one_class_rather_than_another(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.multiselect(key=classes(model)).set_value(["mel"])
+    page.selectbox(key="attention_against").set_value("nv").run()
+    raw = next(raw for key, (raw, _) in kept(page).items() if key[3] == ("mel", "nv"))
+    pixels = imaging.load(PHOTO, model.input_size)
+    parts = [methods.raw("last-convolution", model, pixels, code) for code in ("mel", "nv")]
+    assert raw == pytest.approx(parts[0] - parts[1], abs=1e-4)
+    page.selectbox(key="attention_against").set_value("mel").run()
+    assert "cannot be compared with itself" in page.warning[0].value
+
+
+def test_a_class_that_one_of_two_models_lacks(page: AppTest) -> None:
+    upload(page, PHOTO)
+    both = ["ham10000-efficientnetb1", "malignancy-efficientnetb1"]
+    page.multiselect(key="attention_models").set_value(both).run()
+    page.multiselect(key="attention_classes_" + "_".join(both)).set_value(["mel"]).run()
+    assert not page.exception
+    assert "The model 'malignancy-efficientnetb1' has no class 'mel'" in page.warning[0].value
+
+
+def test_an_image_all_black(page: AppTest) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (300, 300)).save(file, "PNG")
+    upload(page, file.getvalue())
+    assert any("The image is all black" in warning.value for warning in page.warning)
+
+
+def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_spec(name: str) -> object:
+        return None if name == "tensorflow" else object()
+
+    monkeypatch.setattr(methods.importlib.util, "find_spec", find_spec)
+    upload(page, PHOTO)
+    page.multiselect(key="attention_methods").set_value(["last-convolution", "grad-cam"]).run()
+    assert not page.exception
+    assert "needs TensorFlow" in page.warning[0].value
+    assert sum(raw is not None for raw, _ in kept(page).values()) == 1
+
+
+def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
+    upload(page, PHOTO)
+    before = page.session_state["kept_attention_maps"][0]
+    upload(page, encode(lesion(400, 300, seed=2)))
+    assert page.session_state["kept_attention_maps"][0] != before
+    assert len(kept(page)) == 1
+    page.file_uploader(key="photo_upload").clear().run()
+    assert "kept_attention_maps" not in page.session_state
+
+
+def test_the_classify_page_hands_its_image_and_square_over() -> None:
+    at = AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
+    upload(at, PHOTO)
+    next(slider for slider in at.slider if slider.label == "Size").set_value(60).run()
+    at.button(key="to_attention").click().run()
+    assert not at.exception
+    assert at.title[0].value == "Where a model looked"
+    assert next(slider for slider in at.slider if slider.label == "Size").value == 60

@@ -1,0 +1,83 @@
+"""python -m train trust: how often the verdict on an attention map is wrong, of shipped and of randomised networks.
+
+The limits of skinapp/attention/verdict.py are chosen on validation images; test images then say how often a shipped
+network's map is called untrustworthy, and how often that of a randomised copy is not. A copy has its head drawn anew,
+or all of its weights, as before training (the first and last step of Adebayo et al. 2018, arXiv:1810.03292).
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from skinapp import attention, imaging, registry, runtime
+from skinapp.attention import verdict
+from skinapp.attention.verdict import Evidence
+from skinapp.registry import Model
+from train import datasets, masks
+from train.files import replacing
+from train.similar import share
+from train.untrained import PARTS, untrained
+
+MODELS = ("ham10000-efficientnetb1", "ham10000-efficientnetv2b0", "malignancy-efficientnetb1")
+COPIES = ("shipped", *PARTS)
+"""What of a network is untrained: nothing, the last layer, or everything."""
+MASK_SIDE = 120
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="ID", help="default: %(default)s")
+    parser.add_argument("--images", type=int, default=60, metavar="N", help="of each split (default: %(default)s)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
+
+
+def run(options: argparse.Namespace) -> int:
+    known = masks.table(datasets.data_root() / "ham10000").drop_duplicates("group")
+    chosen = pd.concat(
+        [known[known["split"] == split].sample(options.images, random_state=0) for split in ("validation", "test")]
+    )
+    options.runs.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for model in map(registry.model, options.models):
+        for copy in COPIES:
+            asked = model if copy == "shipped" else untrained(model, copy, options.runs / "untrained")
+            for record in tqdm(chosen.to_dict("records"), desc=f"{model.id}, {copy}", unit="image", mininterval=5):
+                pixels = imaging.load(record["path"], model.input_size)
+                found = evidence(asked, pixels, masks.square_mask(record["mask"], MASK_SIDE))
+                rows.append(
+                    {"model": model.id, "copy": copy, **{name: record[name] for name in ("image", "group", "split")}}
+                    | {"moved": found.moved, "alike": found.alike, "trusted": found.trusted}
+                )
+            with replacing(options.runs / "trust.csv") as partial:
+                pd.DataFrame(rows).round(4).to_csv(partial, index=False)
+    print(json.dumps(rates(pd.DataFrame(rows)), indent=2))
+    return 0
+
+
+def evidence(model: Model, pixels: np.ndarray, mask: np.ndarray) -> Evidence:
+    """What the verdict on the map of a model's most probable class rests on."""
+    predict = runtime.classifier(model).predict
+    prediction = predict(pixels)
+    index = int(prediction.probabilities.argmax())
+
+    def explain(square: np.ndarray) -> np.ndarray:
+        class_maps = predict(square).class_maps
+        assert class_maps is not None
+        return attention.grad_cam(class_maps, index)
+
+    return verdict.gather(lambda square: predict(square).probabilities, explain, pixels, index, explain(pixels), mask)
+
+
+def rates(table: pd.DataFrame) -> dict[str, Any]:
+    """Of each model, copy and split: images, and the share that is trusted, with its 95% interval over lesions."""
+    return {
+        f"{model}, {copy}, {split}": {
+            "images": len(part),
+            "trusted": share(part["trusted"].to_numpy(dtype=float), part["group"].to_numpy()),
+        }
+        for (model, copy, split), part in table.groupby(["model", "copy", "split"], sort=False)
+    }
