@@ -15,7 +15,7 @@ from tqdm import tqdm
 from skinapp import imaging, metrics, registry, similar
 from skinapp.errors import DataError
 from skinapp.registry import Model
-from skinapp.runtime import classifier
+from skinapp.runtime import Classifier
 from skinapp.similar import ASKED, Index
 from train import datasets
 from train.files import replacing
@@ -68,7 +68,8 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
         with np.load(file) as arrays:
             if str(arrays["stamp"]) == stamp and len(arrays["embeddings"]) == len(known):
                 return arrays["embeddings"], arrays["predicted"]
-    answer = classifier(model)
+    # one thread: several wait for each other wherever the machine has other work
+    answer = Classifier(model, threads=1)
     answers = [
         answer.predict(imaging.load(path, model.input_size))
         for path in tqdm(known["path"], desc="embeddings", unit="image", mininterval=5)

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     )
     options.runs.mkdir(parents=True, exist_ok=True)
     file = options.runs / "trust.csv"
-    rows = pd.read_csv(file).to_dict("records") if file.exists() else []
+    rows: list[dict[Any, Any]] = pd.read_csv(file).to_dict("records") if file.exists() else []
     for model in map(registry.model, options.models):
         for copy in COPIES:
             done = {row["image"] for row in rows if (row["model"], row["copy"]) == (model.id, copy)}
