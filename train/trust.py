@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from skinapp import attention, imaging, registry, runtime
+from skinapp import attention, imaging, registry
 from skinapp.attention import verdict
 from skinapp.attention.verdict import ALIKE, FIRM, Evidence
 from skinapp.registry import Model
+from skinapp.runtime import Classifier
 from train import datasets, masks
 from train.files import replacing
 from train.similar import share
@@ -49,10 +50,10 @@ def run(options: argparse.Namespace) -> int:
             left = chosen[~chosen["image"].isin(done)]
             if left.empty:
                 continue
-            asked = model if copy == "shipped" else untrained(model, copy, options.runs / "untrained")
+            classifier = copied(model, copy, options.runs / "untrained")
             for record in tqdm(left.to_dict("records"), desc=f"{model.id}, {copy}", unit="image", mininterval=5):
                 pixels = imaging.load(record["path"], model.input_size)
-                found = evidence(asked, pixels, masks.square_mask(record["mask"], MASK_SIDE))
+                found = evidence(classifier, pixels, masks.square_mask(record["mask"], MASK_SIDE))
                 rows.append(
                     {"model": model.id, "copy": copy, **{name: record[name] for name in ("image", "group", "split")}}
                     | {"moved": round(found.moved, 4), "alike": round(found.alike, 4)}
@@ -65,6 +66,12 @@ def run(options: argparse.Namespace) -> int:
     table["trusted"] = (table["moved"] >= FIRM) & (table["alike"] <= ALIKE)
     print(json.dumps(rates(table), indent=2))
     return 0
+
+
+def copied(model: Model, copy: str, folder: Path) -> Classifier:
+    """The model, or a copy of it that is made below `folder`; on one thread, since several wait for each other wherever
+    the machine has other work."""
+    return Classifier(model if copy == "shipped" else untrained(model, copy, folder), threads=1)
 
 
 def best_limit(table: pd.DataFrame) -> float:
@@ -82,9 +89,9 @@ def best_limit(table: pd.DataFrame) -> float:
     return best[len(best) // 2]
 
 
-def evidence(model: Model, pixels: np.ndarray, mask: np.ndarray) -> Evidence:
+def evidence(classifier: Classifier, pixels: np.ndarray, mask: np.ndarray) -> Evidence:
     """What the verdict on the map of a model's most probable class rests on."""
-    predict = runtime.classifier(model).predict
+    predict = classifier.predict
     prediction = predict(pixels)
     index = int(prediction.probabilities.argmax())
 

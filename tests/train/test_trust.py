@@ -8,7 +8,7 @@ import pytest
 
 from skinapp import imaging, registry
 from train import datasets, masks, trust
-from train.untrained import PARTS, untrained
+from train.untrained import PARTS
 
 IMAGES = 8
 
@@ -35,8 +35,8 @@ def test_networks_that_have_not_learnt_are_told_from_the_shipped_one(
     model = registry.model(model_id)
     shares = {}
     for copy in trust.COPIES:
-        asked = model if copy == "shipped" else untrained(model, copy, tmp_path)
-        found = [trust.evidence(asked, imaging.load(path, model.input_size), mask) for path, mask in squares]
+        classifier = trust.copied(model, copy, tmp_path)
+        found = [trust.evidence(classifier, imaging.load(path, model.input_size), mask) for path, mask in squares]
         shares[copy] = np.mean([one.trusted for one in found])
     assert shares["shipped"] >= 0.75
     assert all(shares[part] <= 0.125 for part in PARTS), shares
