@@ -4,13 +4,12 @@ Every panel takes a `Subject`; the pages choose where it stands.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp import attention, demographics, isic, outline, runtime, shape, similar, ui
+from skinapp import attention, demographics, imaging, isic, outline, runtime, shape, similar, ui
 from skinapp.attention import trust, untrained, verdict
 from skinapp.charts import percent
 from skinapp.compare_charts import lines
@@ -319,12 +318,11 @@ def show_similar(model: Model, prediction: Prediction) -> None:
         f"Of the {card['images']:,} training images, these look most alike to the model, one of each lesion. "
         f"{agreeing} of {len(cases)} share the answer's diagnosis, “{ui.plain(labels[prediction.predicted].name)}”."
     )
-    files = demographics.image_files("ham10000", demographics.data_root())
     with st.grid(len(cases), min_column_width=140, gap="small"):
         for case in cases:
             with st.container(gap="xsmall"):
                 name = labels[case.label].name
-                _thumbnail(files.get(case.image), f"{case.image}, {name}")
+                _thumbnail(case.image, f"{case.image}, {name}")
                 mark = ":material/check:" if case.label == prediction.predicted else ":material/close:"
                 st.markdown(f"{mark} **{name}**  \n[{case.image}]({isic.page(case.image)}), {case.similarity:.2f}")
     sure = card["test"]["sure"]
@@ -340,7 +338,10 @@ def show_similar(model: Model, prediction: Prediction) -> None:
     )
 
 
-def _thumbnail(file: Path | None, alt: str) -> None:
+def _thumbnail(image: str, alt: str) -> None:
+    """An image of HAM10000, where the data set is on this machine."""
+    folder = demographics.data_root() / demographics.SOURCES["ham10000"].folder / "images"
+    file = next((file for ending in imaging.EXTENSIONS if (file := folder / f"{image}{ending}").is_file()), None)
     if file is None:
         return
     try:
