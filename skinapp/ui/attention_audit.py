@@ -48,15 +48,15 @@ def show(model: Model) -> None:
         else ""
         for _, row in table.iterrows()
     ]
-    shown["In answers"] = table["answers"]
+    shown["In answers"] = [f"{ratio:.1f}" if pd.notna(ratio) else "" for ratio in table["answers"]]
     st.dataframe(
         shown,
         hide_index=True,
         column_config={name: st.column_config.TextColumn(name, help=text) for name, text in MEASURES.values()}
         | {
             "Time, ms": st.column_config.TextColumn("Time, ms", help="Median and quartiles of one map, on two cores."),
-            "In answers": st.column_config.NumberColumn(
-                "In answers", format="%.1f", help="The time of one map as a multiple of one answer of the model."
+            "In answers": st.column_config.TextColumn(
+                "In answers", help="The time of one map as a multiple of one answer of the model."
             ),
         },
         alt="Every method with its measures on test images",
