@@ -30,7 +30,7 @@ def show(model: Model) -> None:
         st.error(str(error))
         return
     st.caption(
-        f"Measured on {table['images'].max():,} test images of HAM10000 with lesion masks, for the class that the "
+        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the class that the "
         "model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the random map "
         "and the centred blob, and where its map changes when the network has not learnt."
     )
@@ -54,7 +54,9 @@ def show(model: Model) -> None:
         hide_index=True,
         column_config={name: st.column_config.TextColumn(name, help=text) for name, text in MEASURES.values()}
         | {
-            "Time, ms": st.column_config.TextColumn("Time, ms", help="Median and quartiles of one map, on two cores."),
+            "Time, ms": st.column_config.TextColumn(
+                "Time, ms", help="Median and quartiles of one map, on two busy cores."
+            ),
             "In answers": st.column_config.TextColumn(
                 "In answers", help="The time of one map as a multiple of one answer of the model."
             ),
