@@ -30,8 +30,8 @@ def show(model: Model) -> None:
         st.error(str(error))
         return
     st.caption(
-        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the class that the "
-        "model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the random map "
+        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the class "
+        "that the model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the random map "
         "and the centred blob, and where its map changes when the network has not learnt."
     )
     shown = pd.DataFrame({"Method": table["title"], "Images": table["images"]})

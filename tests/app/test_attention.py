@@ -153,7 +153,7 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
         "Time, ms": "12 (10 to 20)",
         "In answers": "1.3",
     }
-    assert any("300 test images" in caption.value for caption in at.caption)
+    assert any("up to 300 test images" in caption.value for caption in at.caption)
     file.write_bytes(content.replace(b"0.5", b"0.9"))
     at.run()
     assert any("was changed after it was published" in error.value for error in at.error)
