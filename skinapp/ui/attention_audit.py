@@ -31,8 +31,8 @@ def show(model: Model) -> None:
         return
     st.caption(
         f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the class "
-        "that the model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the random map "
-        "and the centred blob, and where its map changes when the network has not learnt."
+        "that the model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the "
+        "random map and the centred blob, and where its map changes when the network has not learnt."
     )
     shown = pd.DataFrame({"Method": table["title"], "Images": table["images"]})
     for measure, (name, _) in MEASURES.items():
