@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import pictures, startup
 from benchmarks.comparison import HEADER, Comparison, alternate
-from benchmarks.tasks import ANSWERS, EVERY, RESAMPLES, model
+from benchmarks.tasks import ANSWERS, EVERY, MASKS, MASKS_EVERY, RESAMPLES, model
 from benchmarks.worker import worker
 
 README = Path(__file__).with_name("README.md")
@@ -64,6 +64,22 @@ def trust(folder: Path) -> Iterator[Comparison]:
     yield Comparison(f"the trust sentence, against {ANSWERS} classifications", "s", 1, *values)
 
 
+def attention(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    for name, plain_task, task in (
+        ("the map of the last convolution, against a classification", "classification", "last_convolution"),
+        ("Grad-CAM at the earliest block, against 3 Keras classifications", "three_predictions", "early_block"),
+    ):
+        with worker(plain_task) as plain, worker(task) as ours:
+            alternate(plain, ours, file, repeats=3)  # load, and warm up
+            values = alternate(plain, ours, file, repeats=15)
+        yield Comparison(name, "s", 1, *values)
+    with worker("plain_rise") as plain, worker("rise") as ours:
+        plain(file), ours(file)  # load, and warm up
+        seconds, values = alternate(plain, ours, file, repeats=3)
+    yield Comparison(f"RISE with {MASKS} masks", "s", 3, [MASKS_EVERY * value for value in seconds], values)
+
+
 def start(folder: Path) -> Iterator[Comparison]:
     chromium = startup.chromium()
     if chromium is None:
@@ -90,6 +106,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "statistics": statistics,
     "explore": explore,
     "trust": trust,
+    "attention": attention,
     "start": start,
 }
 

@@ -1,5 +1,6 @@
 """What is measured, each done our way and the plain way: a function that prepares, and gives what is then timed."""
 
+import functools
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from skinapp import registry
 Task = Callable[[Path], object]
 
 
+@functools.cache
 def model() -> registry.Model:
     """The first bundled model that has its network for Keras as well."""
     return next(model for model in registry.models().values() if "model.keras" in model.card["files"])
@@ -212,7 +214,92 @@ def answers() -> Task:
     return classify
 
 
+MASKS = 500
+MASKS_EVERY = 10
+"""The plain way answers one of so many masked images."""
+
+
+@functools.cache
+def pixels_of(file: Path) -> np.ndarray:
+    """The model's input; decoded in the warm-up, as it is not what is measured here."""
+    from skinapp import imaging
+
+    return imaging.load(file, model().input_size)
+
+
+def last_convolution() -> Task:
+    """Grad-CAM at the last convolution and its picture, of an image that is already answered."""
+    from skinapp import attention, imaging, runtime
+
+    classifier = runtime.classifier(model())
+    known: dict[Path, tuple] = {}
+
+    def draw(file: Path) -> object:
+        if file not in known:
+            known[file] = (classifier.predict(pixels_of(file)).class_maps, imaging.load(file, 512))
+        class_maps, square = known[file]
+        return attention.overlay(square, attention.grad_cam(class_maps, 0))
+
+    return draw
+
+
+def classification() -> Task:
+    from skinapp import runtime
+
+    classifier = runtime.classifier(model())
+    return lambda file: classifier.predict(pixels_of(file))
+
+
+def early_block() -> Task:
+    """Grad-CAM at the first block behind the stem, the one furthest from the answer."""
+    from skinapp.attention import blocks, registry
+
+    name = blocks.blocks(model())[1].name
+    return lambda file: registry.raw("grad-cam", model(), pixels_of(file), model().labels.codes[0], name)
+
+
+def three_predictions() -> Task:
+    """Three classifications by `keras.Model.predict`."""
+    from benchmarks.plain import PlainClassifier
+
+    classifier = PlainClassifier(model())
+    return lambda file: [classifier.probabilities(pixels_of(file)[np.newaxis].astype(np.float32)) for _ in range(3)]
+
+
+def rise() -> Task:
+    from skinapp.attention import registry
+
+    code = model().labels.codes[0]
+    return lambda file: registry.raw("rise", model(), pixels_of(file), code, masks=MASKS)
+
+
+def plain_rise() -> Task:
+    """One of MASKS_EVERY masks, each through `keras.Model.predict`."""
+    from benchmarks.plain import PlainClassifier
+    from skinapp.attention.methods.rise import mask
+
+    classifier = PlainClassifier(model())
+    size = model().input_size
+
+    def loop(file: Path) -> object:
+        generator, pixels = np.random.default_rng(0), pixels_of(file)
+        colour, total = pixels.mean(axis=(0, 1)), np.zeros((size, size))
+        for _ in range(MASKS // MASKS_EVERY):
+            shown = mask(generator, size, 7)
+            image = colour + shown[..., np.newaxis] * (pixels - colour)
+            total += classifier.probabilities(image[np.newaxis].astype(np.float32))[0] * shown
+        return total
+
+    return loop
+
+
 TASKS: dict[str, Callable[[], Task]] = {
+    "last_convolution": last_convolution,
+    "classification": classification,
+    "early_block": early_block,
+    "three_predictions": three_predictions,
+    "rise": rise,
+    "plain_rise": plain_rise,
     "photo": photo,
     "plain_photo": plain_photo,
     "scoring": scoring,

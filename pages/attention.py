@@ -20,6 +20,8 @@ from skinapp.ui.photo import Photo
 
 MAP_SIDE = 512
 MOST_MAPS = 12
+QUICK = ("last-convolution",)
+"""Methods that are judged without being asked, as fast as the answer."""
 OVERLAY, ALONE = "Over the image", "Map alone"
 RATHER_THAN_NONE = ""
 
@@ -62,7 +64,7 @@ def choose_targets(models: list[Model], answers: dict[str, runtime.Prediction]) 
     """The classes to explain, those of all the chosen models; first what the first model finds most probable."""
     names = {label.code: label.name for model in models for label in model.labels.labels}
     first = answers[models[0].id].predicted if models[0].id in answers else next(iter(names))
-    asked, against = st.columns(2, gap="medium")
+    asked, against = st.columns([3, 2], gap="medium")
     codes = asked.multiselect(
         "Classes",
         list(names),
@@ -143,10 +145,7 @@ def answers_of(models: list[Model], pixels: dict[str, np.ndarray]) -> dict[str, 
 
 def make(panels: list[Panel], photo: Photo, crop: Crop) -> list[Panel]:
     """The panels with their maps. Those of this image and square that were made before come from the session."""
-    key, kept = st.session_state.get("attention_maps", (None, {}))
-    if key != (photo.key, crop):
-        kept = {}
-    st.session_state["attention_maps"] = ((photo.key, crop), kept)
+    kept: dict[tuple, tuple[np.ndarray | None, str]] = photos.kept("attention_maps", (photo.key, crop), dict)
     signs = [
         (one.model.id, one.method.id, one.layer, one.target, tuple(one.settings.items()), one.model.folder)
         for one in panels
@@ -197,7 +196,7 @@ def made(panel: Panel) -> tuple[np.ndarray | None, str]:
 
 
 @st.fragment
-def show_maps(panels: list[Panel], square: np.ndarray, photo: Photo, crop: Crop) -> None:
+def show_maps(panels: list[Panel], square: np.ndarray, crop: Crop) -> None:
     """The maps side by side. A fragment, so that a slider redraws these and makes nothing anew."""
     st.space("small")
     with st.grid(4, min_column_width=200, gap="medium"):
@@ -233,16 +232,26 @@ def show_maps(panels: list[Panel], square: np.ndarray, photo: Photo, crop: Crop)
         for panel in panels:
             peak = peaks.get((panel.model.id, panel.method.id, panel.layer)) if linked else None
             with st.container(gap="xsmall"):
-                show_panel(panel, square, view == OVERLAY, opacity, share / 100, peak, crop)
+                named = len({panel.model.id for panel in panels}) > 1
+                show_panel(panel, square, view == OVERLAY, opacity, share / 100, peak, crop, named)
 
 
 def show_panel(
-    panel: Panel, square: np.ndarray, over: bool, opacity: float, share: float, peak: float | None, crop: Crop
+    panel: Panel,
+    square: np.ndarray,
+    over: bool,
+    opacity: float,
+    share: float,
+    peak: float | None,
+    crop: Crop,
+    named: bool,
 ) -> None:
-    """One map with what it is of, and its downloads; or why there is none."""
+    """One map with what it is of, its model where it is `named`, and its downloads; or why there is none."""
     name = targets.name(panel.model, panel.target) if not panel.problem else targets.code(panel.target)
     place = f", {blocks.block(panel.model, panel.layer).title}" if panel.layer and not panel.problem else ""
-    words = f"**{ui.plain(name)}**{panel.answer}  \n{panel.method.title}{place}  \n{ui.plain(panel.model.title)}"
+    words = f"**{ui.plain(name)}**{panel.answer}  \n{panel.method.title}{place}"
+    if named:
+        words += f"  \n{ui.plain(panel.model.title)}"
     if panel.raw is None:
         st.markdown(words)
         st.warning(panel.problem)
@@ -273,33 +282,45 @@ def show_panel(
 def show_trust(
     panels: list[Panel], square: np.ndarray, photo: Photo, crop: Crop, answers: dict[str, runtime.Prediction]
 ) -> None:
-    """How far to believe one of the maps, and what else can be said of the lesion."""
-    usual = [panel for panel in panels if panel.raw is not None and (panel.raw > 0).any() and panel.model.id in answers]
-    if not usual:
+    """Whether to believe one of the maps. A fragment, so that measuring one redraws no other."""
+    judged = {
+        panel.name: panel
+        for panel in panels
+        if panel.raw is not None and panel.raw.max() > 0 and isinstance(panel.target, str) and panel.model.id in answers
+    }
+    if not judged:
         return
     st.space("small")
-    st.subheader("How far to believe a map", anchor=False)
-    number = st.selectbox(
-        "Which map",
-        range(len(usual)),
-        format_func=lambda at: f"{targets.name(usual[at].model, usual[at].target)}: {usual[at].method.title}",
-        key="trust_map_" + "_".join(panel.name for panel in usual),
-    )
-    panel = usual[number]
-    raw = panel.raw
-    assert raw is not None
-    code = panel.target if isinstance(panel.target, str) else panel.target[0]
+    st.subheader("Whether to believe a map", anchor=False)
+    panel = judged[
+        st.selectbox(
+            "Map",
+            list(judged),
+            format_func=lambda key: (
+                f"{targets.name(judged[key].model, judged[key].target)}, {judged[key].method.title}, "
+                f"{judged[key].model.title}"
+            ),
+            key="attention_judged",
+            label_visibility="collapsed",
+        )
+    ]
+    if panel.method.id not in QUICK:
+        st.caption(
+            "This method makes some more maps for the judgement, each as long as the first. The limits of the verdict "
+            "were chosen for Grad-CAM at the last convolution."
+        )
+        if not st.toggle("Judge this map", key=f"judge_{panel.name}"):
+            return
 
     def explain(pixels: np.ndarray) -> np.ndarray:
-        return methods.explain(panel.method.id, panel.model, pixels, panel.target, panel.layer, **panel.settings)
+        return methods.explain(panel.method.id, panel.model, pixels, panel.target, panel.layer, None, **panel.settings)
 
-    cam = methods.scaled(raw)
-    subject = trust.Subject(panel.model, photo, crop, square, panel.pixels, code, cam, explain)
-    try:
-        trust.show_sentence(subject)
-        trust.show_panels(subject, answers[panel.model.id], tensorflow=True)
-    except SkinappError as error:
-        st.warning(str(error))
+    assert isinstance(panel.target, str)
+    assert panel.raw is not None
+    cam = methods.scaled(panel.raw)
+    subject = trust.Subject(panel.model, photo, crop, square, panel.pixels, panel.target, cam, explain)
+    trust.show_sentence(subject)
+    trust.show_panels(subject, answers[panel.model.id], tensorflow=True)
 
 
 def answer_text(model: Model, target: Target, answers: dict[str, runtime.Prediction]) -> str:
@@ -351,8 +372,8 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
     with controls:
         panels = make(asked[:MOST_MAPS], photo, crop)
     square = imaging.crop_resize(image, MAP_SIDE, crop)
-    show_maps(panels, square, photo, crop)
-    show_trust([panel for panel in panels if panel.raw is not None], square, photo, crop, answers)
+    show_maps(panels, square, crop)
+    show_trust(panels, square, photo, crop, answers)
     for model in models:
         attention_audit.show(model)
 
@@ -387,7 +408,6 @@ with ui.page("Attention"):
     photo = photos.choose()
     if photo is None:
         photos.forget()
-        st.session_state.pop("attention_maps", None)
     else:
         try:
             show_lab(usable, photo)

@@ -2,6 +2,7 @@
 
 import builtins
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -91,16 +92,43 @@ def test_the_second_derivative_is_that_of_finite_differences(model: registry.Mod
     assert np.corrcoef(product.ravel(), expected.ravel())[0, 1] > 0.98
 
 
+class LeftTop:
+    """Answers with the brightness of the left top quarter, and nothing else."""
+
+    def predict(self, pixels: np.ndarray) -> SimpleNamespace:
+        half = len(pixels) // 2
+        return SimpleNamespace(probabilities=np.array([0.0, pixels[:half, :half].mean() / 255]))
+
+
 @needs_research
-@pytest.mark.slow
-def test_road_tells_a_map_from_its_opposite(model: registry.Model, inputs: list[np.ndarray]) -> None:
-    index = 1
-    cam = lab.explain("last-convolution", model, inputs[0], model.labels.codes[index])
-    size = model.input_size
-    large = np.kron(cam, np.ones((size // len(cam), size // len(cam)), np.float32))
-    score, opposite = (package.road(model, inputs[0], one, index, (50,)) for one in (large, 1 - large))
-    assert np.isfinite(score)
-    assert score == pytest.approx(-opposite, abs=0.1)
+def test_road_tells_the_place_that_counts_from_the_others(
+    model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package.runtime, "classifier", lambda model: LeftTop())
+    generator = np.random.default_rng(0)
+    # a spot in the quarter that counts and one in another, both brighter than what they would be made up from
+    pixels = generator.integers(40, 50, (48, 48, 3), dtype=np.uint8)
+    pixels[8:16, 8:16] = pixels[30:38, 30:38] = 250
+    ramp = generator.random((48, 48)) / 10
+    here, there = ramp.copy(), ramp.copy()
+    here[8:16, 8:16] += 1
+    there[30:38, 30:38] += 1
+    scores = [package.road(model, pixels, cam.astype(np.float32), 1, (95,)) for cam in (here, there)]
+    assert scores[0] > 0.02
+    assert abs(scores[1]) < 0.02
+
+
+@needs_research
+def test_what_is_made_up_lies_between_its_neighbours() -> None:
+    torch, _ = package.load()
+    image = torch.from_numpy(np.repeat(np.linspace(0, 1, 9, dtype=np.float32)[np.newaxis], 9, 0)[np.newaxis])
+    kept = torch.ones(9, 9)
+    kept[3:6, 3:6] = 0
+    filled = package._imputer(torch)(image, kept)
+    assert filled.shape == image.shape
+    assert (filled[0][kept == 1] == image[0][kept == 1]).all()
+    # a ramp goes on through the gap, but for the noise
+    assert filled[0, 3:6, 3:6].numpy() == pytest.approx(image[0, 3:6, 3:6].numpy(), abs=0.06)
 
 
 @needs_research

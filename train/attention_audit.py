@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 from tqdm import tqdm
 
 from skinapp import imaging, metrics, registry, runtime
@@ -22,13 +21,11 @@ from skinapp.attention import blocks, trust
 from skinapp.attention import registry as methods
 from skinapp.errors import DataError, ModelError
 from skinapp.registry import Model
-from train import datasets
+from train import datasets, masks
 from train.files import replacing
 from train.untrained import PARTS, untrained, write_card
 
 FILE = "attention-audit.csv"
-WITHOUT_MASK = ("ISIC_0029819", "ISIC_0026042")
-"""Test images whose masks are white all over."""
 MASK_SIDE = 112
 STEPS = 4
 """Of the insertion and deletion curves."""
@@ -119,39 +116,23 @@ def run(options: argparse.Namespace) -> int:
 
 def choose(count: int, seed: int = 0) -> pd.DataFrame:
     """A seeded choice of test images that have a mask, in the common form, with its file in the column `mask`."""
-    root = datasets.data_root() / "ham10000"
-    table = datasets.ham10000(root)
-    table = table[(table["split"] == "test") & ~table["image"].isin(WITHOUT_MASK)]
-    files = {image: mask_file(root / "masks", image) for image in table["image"]}
-    table = table.assign(mask=table["image"].map(files)).dropna(subset="mask")
-    if table.empty:
-        raise DataError(f"There are no masks of test images in {root / 'masks'}; download HAM10000 with its masks.")
+    table = masks.table(datasets.data_root() / "ham10000")
     # all in one order, so that fewer images are the first of more
-    return table.sample(frac=1, random_state=seed).head(count)
-
-
-def mask_file(folder: Path, image: str) -> Path | None:
-    """The mask of an image, as it is named here or by the publisher."""
-    files = (folder / f"{image}.png", folder / f"{image}_segmentation.png")
-    return next((file for file in files if file.is_file()), None)
-
-
-def read_mask(file: Path) -> np.ndarray:
-    """The centre square of a mask, bool [MASK_SIDE, MASK_SIDE]."""
-    with Image.open(file) as image:
-        return imaging.crop_resize(image.convert("RGB"), MASK_SIDE)[..., 0] > 127
+    return table[table["split"] == "test"].sample(frac=1, random_state=seed).head(count)
 
 
 def measure(
     entry: Entry, model: Model, chosen: pd.DataFrame, others: dict[str, Model], compared: int, file: Path
 ) -> None:
     """Measure the entry's map on each chosen image, and append a row for each to `file`; those there are kept."""
-    done = set(pd.read_csv(file)["image"]) if file.exists() else set()
+    # a file that was only just begun is empty
+    begun = file.exists() and file.stat().st_size > 0
+    done = set(pd.read_csv(file)["image"]) if begun else set()
     with file.open("a", newline="") as stream:
         rows = csv.DictWriter(stream, COLUMNS)
-        if not done:
-            stream.truncate(0)
+        if not begun:
             rows.writeheader()
+            stream.flush()
         bar = tqdm(chosen.to_dict("records"), desc=entry.name, unit="image", mininterval=5)
         for number, record in enumerate(bar):
             if record["image"] not in done:
@@ -165,7 +146,7 @@ def measured(
 ) -> dict[str, object]:
     """One image's row. `warm` repeats the map, so that the time is not that of loading."""
     classifier = runtime.classifier(model)
-    pixels, mask = imaging.load(record["path"], model.input_size), read_mask(record["mask"])
+    pixels, mask = imaging.load(record["path"], model.input_size), masks.square_mask(record["mask"], MASK_SIDE)
     start = time.perf_counter()
     target = classifier.predict(pixels).predicted
     answered = time.perf_counter()
@@ -203,7 +184,7 @@ def summary(model: Model, folder: Path) -> pd.DataFrame:
     rows = []
     for entry in entries(model):
         file = folder / f"{entry.name}.csv"
-        if file.exists() and len(found := pd.read_csv(file)):
+        if file.exists() and file.stat().st_size and len(found := pd.read_csv(file)):
             rows.append(summarised(entry, found))
     return pd.DataFrame(rows)
 

@@ -13,13 +13,14 @@ import numpy as np
 
 from skinapp import registry
 from skinapp.attention.network import keras_network
+from skinapp.attention.untrained import SEED
 from skinapp.registry import Model
 
 PARTS = ("head", "network")
 """What is made untrained: the last dense layer alone, or every layer."""
 
 
-def untrained(model: Model, part: str, folder: Path, seed: int = 0) -> Model:
+def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
     """A complete model below `folder`, as `model` but for weights drawn anew in `part`. Made once, then read again."""
     target = folder / part / model.id
     if (target / "model.json").exists():

@@ -9,10 +9,12 @@ import contextlib
 import functools
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from scipy.sparse import csc_matrix
+from scipy.sparse.linalg import spsolve
 
 from skinapp import runtime
 from skinapp.attention import network
@@ -77,11 +79,13 @@ def adapter(model: Model, layer: str | None) -> Any:
     Its child `features` gives a block's features [n, C, h, w], its child `head` makes logits of them.
     """
     torch, _ = load()
+    function: Any = torch.autograd.Function
+    module: Any = torch.nn.Module
     chosen = block(model, layer)
     network.keras_network(model)
     before, behind, slopes, curvature = _halves(*network.key(model), chosen)
 
-    class Features(torch.autograd.Function):
+    class Features(function):
         @staticmethod
         def forward(context: Any, images: Any, anchor: Any) -> Any:
             context.shape = images.shape
@@ -92,7 +96,7 @@ def adapter(model: Model, layer: str | None) -> Any:
             # the package asks for the image's gradient only to have the graph walked; it reads the block's
             return slope.new_zeros(context.shape), None
 
-    class Head(torch.autograd.Function):
+    class Head(function):
         @staticmethod
         def forward(context: Any, features: Any) -> Any:
             context.save_for_backward(features)
@@ -103,7 +107,7 @@ def adapter(model: Model, layer: str | None) -> Any:
             (features,) = context.saved_tensors
             return Slopes.apply(features, slope)
 
-    class Slopes(torch.autograd.Function):
+    class Slopes(function):
         """The gradient of the head, itself with a gradient: ShapleyCAM takes the second derivative."""
 
         @staticmethod
@@ -116,7 +120,7 @@ def adapter(model: Model, layer: str | None) -> Any:
             features, slope = context.saved_tensors
             return to_torch(torch, curvature(to_keras(features), slope.detach().numpy(), to_keras(along))), None
 
-    class First(torch.nn.Module):
+    class First(module):
         def __init__(self) -> None:
             super().__init__()
             # PyTorch keeps a graph only behind something with a gradient, and the package finds the device by it
@@ -125,11 +129,11 @@ def adapter(model: Model, layer: str | None) -> Any:
         def forward(self, images: Any) -> Any:
             return Features.apply(images, self.anchor)
 
-    class Second(torch.nn.Module):
+    class Second(module):
         def forward(self, features: Any) -> Any:
             return Head.apply(features)
 
-    class Halves(torch.nn.Module):
+    class Halves(module):
         def __init__(self) -> None:
             super().__init__()
             self.features, self.head = First(), Second()
@@ -194,17 +198,47 @@ def road(
     are, over the percentiles; removed pixels are made up from their neighbours. Above 0 is better than random.
     """
     torch, _ = load()
-    from pytorch_grad_cam.metrics.road import ROADCombined
+    from pytorch_grad_cam.metrics import perturbation_confidence as confidence
 
     classifier = runtime.classifier(model)
+    module: Any = torch.nn.Module
 
-    class Answers(torch.nn.Module):
+    class Answers(module):
         def forward(self, images: Any) -> Any:
             squares = (to_keras(images) * 255).round().clip(0, 255).astype(np.uint8)
             return torch.from_numpy(np.stack([classifier.predict(square).probabilities for square in squares]))
 
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32) / 255)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        score = ROADCombined(list(percentiles))(image, cam[np.newaxis], [lambda output: output[index]], Answers())
-    return float(score[0])
+    imputer = _imputer(torch)
+    orders = (confidence.RemoveLeastRelevantFirst, confidence.RemoveMostRelevantFirst)
+    least, most = (
+        np.mean(
+            [
+                confidence.PerturbationConfidenceMetric(order(percentile, imputer))(
+                    image, cam[np.newaxis], [lambda output: output[index]], Answers()
+                )
+                for percentile in percentiles
+            ]
+        )
+        for order in orders
+    )
+    return float(least - most) / 2
+
+
+def _imputer(torch: Any) -> Callable[[Any, Any], Any]:
+    """The package's noisy linear imputation. Its own call gives tensors to NumPy in a way that NumPy 2.4 refuses, so
+    the equations are the package's and are solved here."""
+    from pytorch_grad_cam.metrics.road import NoisyLinearImputer, neighbors_weights
+
+    generator = np.random.default_rng(0)
+    noise = NoisyLinearImputer().noise
+
+    def impute(image: Any, kept: Any) -> Any:
+        filled = image.numpy().reshape(len(image), -1).copy()
+        missing = np.flatnonzero(kept.numpy() == 0)
+        left, right = NoisyLinearImputer.setup_sparse_system(kept.numpy(), image.numpy(), neighbors_weights)
+        found = spsolve(csc_matrix(left), right)
+        filled[:, missing] = found.T + noise * generator.normal(size=found.T.shape)
+        return torch.from_numpy(filled.reshape(image.shape))
+
+    return impute

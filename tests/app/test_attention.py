@@ -26,7 +26,7 @@ def upload(at: AppTest, data: bytes) -> AppTest:
 
 
 def kept(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
-    return at.session_state["attention_maps"][1]
+    return at.session_state["kept_attention_maps"][1]
 
 
 def classes(model: registry.Model) -> str:
@@ -40,8 +40,8 @@ def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(page: AppTes
     assert not problem
     expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
     assert (raw == expected).all()
-    # the image with its square, the square, the colours and the map
-    assert len(page.image) == 4
+    # the image with its square, the square, the colours, the map, and the outline
+    assert len(page.image) == 5
 
 
 def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, model: registry.Model) -> None:
@@ -97,19 +97,18 @@ def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monke
     upload(page, PHOTO)
     page.multiselect(key="attention_methods").set_value(["last-convolution", "grad-cam"]).run()
     assert not page.exception
-    [warning] = page.warning
-    assert "needs TensorFlow" in warning.value
+    assert "needs TensorFlow" in page.warning[0].value
     assert sum(raw is not None for raw, _ in kept(page).values()) == 1
 
 
 def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     upload(page, PHOTO)
-    before = page.session_state["attention_maps"][0]
+    before = page.session_state["kept_attention_maps"][0]
     upload(page, encode(lesion(400, 300, seed=2)))
-    assert page.session_state["attention_maps"][0] != before
+    assert page.session_state["kept_attention_maps"][0] != before
     assert len(kept(page)) == 1
     page.file_uploader(key="photo_upload").clear().run()
-    assert "attention_maps" not in page.session_state
+    assert "kept_attention_maps" not in page.session_state
 
 
 def test_the_classify_page_hands_its_image_and_square_over() -> None:

@@ -81,7 +81,9 @@ def _cam(name: str, network: Any) -> Any:
 def _unscaled(name: str) -> Any:
     _, grad_cam = package.load()
 
-    class Unscaled(getattr(grad_cam, name)):
+    base: Any = getattr(grad_cam, name)
+
+    class Unscaled(base):
         def compute_cam_per_layer(self, images: Any, targets: Any, smooth: bool) -> list[np.ndarray]:
             [features], slopes = self.activations_and_grads.activations, self.activations_and_grads.gradients
             slope = slopes[0] if slopes else None
@@ -100,7 +102,9 @@ def _zeroing() -> Any:
     can be negative, which those of EfficientNets can."""
     _, grad_cam = package.load()
 
-    class Zeroing(grad_cam.AblationLayer):
+    base: Any = grad_cam.AblationLayer
+
+    class Zeroing(base):
         def __call__(self, features: Any) -> Any:
             output = self.activations
             for row in range(output.size(0)):

@@ -1,0 +1,75 @@
+"""The attention page in a real browser: upload, two methods, two classes, download."""
+
+import io
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Page, expect
+
+from skinapp import imaging, registry
+from skinapp.attention import registry as methods
+from tests.browser.test_app import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
+
+
+def choose(page: Page, label: str, name: str) -> None:
+    """Add an option to a list of several."""
+    box = page.get_by_role("combobox", name=re.compile(label))
+    box.click()
+    box.fill(name)
+    page.get_by_role("option", name=name, exact=True).click()
+    page.keyboard.press("Escape")
+    settle(page)
+
+
+def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
+    """The name and the content of a file that the panel at that place offers."""
+    page.get_by_role("button", name="Save").nth(place).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name=label).click()
+    page.keyboard.press("Escape")
+    return download.value.suggested_filename, Path(download.value.path()).read_bytes()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_upload_two_methods_two_classes_download(
+    app: str, open_page: Callable[..., Page], model: registry.Model, width: int
+) -> None:
+    page = open_page(f"{app}/attention", width)
+    page.set_default_timeout(120_000)
+    upload(page, as_upload(PHOTO))
+    maps = page.get_by_alt_text(re.compile("^Attention map of"))
+    expect(maps).to_have_count(1, timeout=120_000)
+    pixels = imaging.load(PHOTO, model.input_size)
+    first = maps.first.get_attribute("alt") or ""
+    other = next(label for label in model.labels.labels if not first.startswith(f"Attention map of {label.name} by"))
+    choose(page, "Classes", other.name)
+    choose(page, "Methods", methods.METHODS["occlusion"].title)
+    expect(maps).to_have_count(4, timeout=120_000)
+    settle(page)
+    assert not wider_than_the_screen(page)
+    keep(page, "attention")
+
+    # classes in their order, the methods of each side by side
+    expect(maps.nth(2)).to_have_attribute("alt", re.compile(re.escape(f"{other.name} by Grad-CAM")))
+    name, content = saved(page, 2, "Map as NumPy")
+    assert name == f"map-{model.id}-last-convolution-{other.code}.npz"
+    expected = methods.raw("last-convolution", model, pixels, other.code)
+    with np.load(io.BytesIO(content)) as found:
+        assert found["raw"] == pytest.approx(expected, abs=1e-4)
+        assert found["map"] == pytest.approx(methods.scaled(expected), abs=1e-4)
+    name, content = saved(page, 2, "How it was made, JSON")
+    record = json.loads(content)
+    assert record["model"]["sha256"] == model.card["files"]["model.tflite"]["sha256"]
+    assert record["target"]["class"] == other.code
+    assert "photo.jpg" not in content.decode()
+    name, content = saved(page, 0, "Picture as PNG")
+    assert name.endswith(".png")
+    assert content.startswith(b"\x89PNG")
+
+    before = maps.first.get_attribute("src")
+    page.get_by_role("slider", name="Opacity").press("PageDown")
+    expect(maps.first).not_to_have_attribute("src", before or "")
