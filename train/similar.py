@@ -15,7 +15,7 @@ from tqdm import tqdm
 from skinapp import imaging, metrics, registry, similar
 from skinapp.errors import DataError
 from skinapp.registry import Model
-from skinapp.runtime import classifier
+from skinapp.runtime import Classifier
 from skinapp.similar import ASKED, Index
 from train import datasets
 from train.files import replacing
@@ -23,6 +23,7 @@ from train.files import replacing
 DIRECTIONS = (32, 64, 128, 256)
 """How many principal directions of the embedding are tried; validation chooses."""
 RESAMPLES = 2000
+CHUNK = 250
 PARTS = ("train", "validation", "test")
 
 
@@ -61,24 +62,33 @@ def run(options: argparse.Namespace) -> int:
 
 
 def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Each image's embedding, float32 [n, D], and the code that the model answers with, [n]; kept below `runs`."""
-    file = runs / "cache" / f"embeddings-{model.id}.npz"
-    stamp = model.card["files"]["model.tflite"]["sha256"]
-    if file.exists():
+    """Each image's embedding, float32 [n, D], and the code that the model answers with, [n].
+
+    They are kept below `runs` after every CHUNK images, and what is there is not worked out again.
+    """
+    folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files']['model.tflite']['sha256'][:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # one thread: several wait for each other wherever the machine has other work
+    answer = Classifier(model, threads=1)
+    parts = []
+    for start in tqdm(range(0, len(known), CHUNK), desc="embeddings", unit="chunk"):
+        chunk = known.iloc[start : start + CHUNK]
+        file = folder / f"{start}.npz"
+        if not file.exists():
+            answers = [answer.predict(imaging.load(path, model.input_size)) for path in chunk["path"]]
+            with replacing(file) as partial, partial.open("wb") as stream:
+                np.savez(
+                    stream,
+                    images=chunk["image"].to_numpy(dtype=str),
+                    embeddings=np.stack([one.embedding for one in answers]),
+                    predicted=np.array([one.predicted for one in answers]),
+                )
         with np.load(file) as arrays:
-            if str(arrays["stamp"]) == stamp and len(arrays["embeddings"]) == len(known):
-                return arrays["embeddings"], arrays["predicted"]
-    answer = classifier(model)
-    answers = [
-        answer.predict(imaging.load(path, model.input_size))
-        for path in tqdm(known["path"], desc="embeddings", unit="image", mininterval=5)
-    ]
-    embeddings = np.stack([one.embedding for one in answers])
-    predicted = np.array([one.predicted for one in answers])
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as partial, partial.open("wb") as stream:
-        np.savez(stream, embeddings=embeddings, predicted=predicted, stamp=np.array(stamp))
-    return embeddings, predicted
+            if list(arrays["images"]) != list(chunk["image"]):
+                raise DataError(f"{file} is of other images; remove {folder} and run the same command again.")
+            parts.append((arrays["embeddings"], arrays["predicted"]))
+    embeddings, predicted = zip(*parts, strict=True)
+    return np.concatenate(embeddings), np.concatenate(predicted)
 
 
 def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: int) -> Index:

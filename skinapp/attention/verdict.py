@@ -16,7 +16,7 @@ from skinapp.labels import LabelSet
 
 STRONGEST = 0.3
 """The share of the square, where the map is strongest, that is hidden."""
-FIRM = 1.4
+FIRM = 1.2
 """Natural logarithm of odds: an answer that nothing hidden moves by this much rests on the picture no more than an
 untrained network's does."""
 ALIKE = 0.8

@@ -4,13 +4,12 @@ Every panel takes a `Subject`; the pages choose where it stands.
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp import attention, demographics, isic, outline, runtime, shape, similar, ui
+from skinapp import attention, demographics, imaging, isic, outline, runtime, shape, similar, ui
 from skinapp.attention import trust, untrained, verdict
 from skinapp.charts import percent
 from skinapp.compare_charts import lines
@@ -204,31 +203,11 @@ def show_measures(subject: Subject) -> None:
     if not st.toggle("Measure this map", key="measure_map"):
         return
     measured = photos.kept("measures", subject.content, lambda: _measured(subject))
-    curves = {
-        f"{way}, {title}": pd.DataFrame({"x": np.linspace(0, 1, STEPS + 1), "y": curve, "low": curve, "high": curve})
-        for title, pair in measured["curves"].items()
-        for way, curve in zip(("Insertion", "Deletion"), pair, strict=True)
-        if title == "this map"
-    }
-    references = {
-        f"{way}, {title}": pd.DataFrame({"x": np.linspace(0, 1, STEPS + 1), "y": curve})
-        for title, pair in measured["curves"].items()
-        for way, curve in zip(("Insertion", "Deletion"), pair, strict=True)
-        if title != "this map"
-    }
-    table = pd.DataFrame(
-        [
-            {"order": title, "insertion": trust.area(pair[0]), "deletion": trust.area(pair[1])}
-            for title, pair in measured["curves"].items()
-        ]
-    )
     st.markdown(f"**Probability of “{ui.plain(name)}” as the strongest places are put in, and taken away**")
-    panel.show(
-        lines(curves, "Share of the square", "Probability", references=references),
-        table,
-        "insertion_deletion",
-        "Curves of the probability while pixels are put in and taken away in the order of the map",
-    )
+    for at, (way, column) in enumerate(zip(("Insertion", "Deletion"), st.columns(2, gap="medium"), strict=True)):
+        curves = {title: pair[at] for title, pair in measured["curves"].items()}
+        with column:
+            _show_curves(way, curves)
     st.caption(
         "A good map lifts insertion quickly and lowers deletion quickly: more than places at random, and more than the "
         "middle of the square, where photographers put the lesion. Hidden places are blurred. Petsiuk et al. 2018, "
@@ -265,6 +244,25 @@ def show_measures(subject: Subject) -> None:
         st.caption(
             f"{inside:.0%} of the map's energy lies on the lesion, which takes up {found.share:.0%} of the square."
         )
+
+
+def _show_curves(way: str, curves: dict[str, np.ndarray]) -> None:
+    shares = np.linspace(0, 1, STEPS + 1)
+    areas = ", ".join(f"{title} {trust.area(curve):.2f}" for title, curve in curves.items())
+    st.caption(f"**{way}**, area under the curve: {areas}.")
+    panel.show(
+        lines(
+            {
+                title: pd.DataFrame({"x": shares, "y": curve, "low": curve, "high": curve})
+                for title, curve in curves.items()
+            },
+            "Share of the square",
+            "Probability",
+        ),
+        pd.DataFrame({"share": shares} | curves).round(4),
+        way.lower(),
+        f"{way}: the probability over the share of the square. {areas}",
+    )
 
 
 def show_untrained(subject: Subject) -> None:
@@ -319,12 +317,11 @@ def show_similar(model: Model, prediction: Prediction) -> None:
         f"Of the {card['images']:,} training images, these look most alike to the model, one of each lesion. "
         f"{agreeing} of {len(cases)} share the answer's diagnosis, “{ui.plain(labels[prediction.predicted].name)}”."
     )
-    files = demographics.image_files("ham10000", demographics.data_root())
     with st.grid(len(cases), min_column_width=140, gap="small"):
         for case in cases:
             with st.container(gap="xsmall"):
                 name = labels[case.label].name
-                _thumbnail(files.get(case.image), f"{case.image}, {name}")
+                _thumbnail(case.image, f"{case.image}, {name}")
                 mark = ":material/check:" if case.label == prediction.predicted else ":material/close:"
                 st.markdown(f"{mark} **{name}**  \n[{case.image}]({isic.page(case.image)}), {case.similarity:.2f}")
     sure = card["test"]["sure"]
@@ -340,7 +337,10 @@ def show_similar(model: Model, prediction: Prediction) -> None:
     )
 
 
-def _thumbnail(file: Path | None, alt: str) -> None:
+def _thumbnail(image: str, alt: str) -> None:
+    """An image of HAM10000, where the data set is on this machine."""
+    folder = demographics.data_root() / demographics.SOURCES["ham10000"].folder / "images"
+    file = next((file for ending in imaging.EXTENSIONS if (file := folder / f"{image}{ending}").is_file()), None)
     if file is None:
         return
     try:
@@ -408,8 +408,8 @@ def _measured(subject: Subject) -> dict[str, dict]:
     with st.spinner("Asking the model about altered squares"):
         maps = {
             "this map": subject.cam,
-            "the middle of the square": trust.centred_blob(subject.cam.shape),
-            "places at random": trust.random_map(subject.cam.shape),
+            "the middle": trust.centred_blob(subject.cam.shape),
+            "at random": trust.random_map(subject.cam.shape),
         }
         return {
             "curves": {name: trust.curves(subject.answer, subject.pixels, cam, STEPS) for name, cam in maps.items()},

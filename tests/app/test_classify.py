@@ -217,3 +217,55 @@ def test_the_download_carries_no_metadata() -> None:
     file = photos_module.png(np.zeros((8, 8, 3), np.uint8))
     with Image.open(io.BytesIO(file)) as image:
         assert not image.info
+
+
+def test_the_map_has_a_sentence_on_whether_to_believe_it(page: AppTest) -> None:
+    upload(page, PHOTO)
+    told = [box.value for box in [*page.info, *page.warning]]
+    assert sum("hiding the 30%" in words.lower() or "should not be trusted" in words for words in told) == 1
+    names = [metric.label for metric in page.metric]
+    assert {"Asymmetry", "Border irregularity", "Notches", "Colour variegation", "Share of the square"} <= set(names)
+    assert "Largest diameter" not in names
+
+
+def test_a_diameter_needs_a_length_and_an_outline_can_be_drawn(page: AppTest) -> None:
+    upload(page, PHOTO)
+    [length] = [box for box in page.number_input if box.label.startswith("Side of the square")]
+    length.set_value(20.0).run()
+    [drawn] = [group for group in page.segmented_control if group.label == "Outline"]
+    drawn.set_value("An ellipse").run()
+    assert not page.exception
+    shown_now = {metric.label: metric.value for metric in page.metric}
+    # a disc of half the side
+    assert shown_now["Share of the square"] == "20%"
+    assert float(shown_now["Largest diameter"].removesuffix(" mm")) == pytest.approx(10, abs=0.2)
+    assert shown_now["Asymmetry"] == "0%"
+
+
+def test_an_image_without_a_lesion_says_so_and_the_answer_stands(page: AppTest) -> None:
+    skin = np.full((300, 400, 3), (220, 180, 160), dtype=np.uint8)
+    upload(page, encode(Image.fromarray(skin), "PNG"), "skin.png")
+    anyway = [box for box in page.toggle if box.label.startswith("Show the probabilities")]
+    if anyway:
+        anyway[0].set_value(True).run()
+    assert not page.exception
+    assert any("no lesion to outline" in box.value for box in page.warning)
+    assert page.metric[0].label == "Malignant classes together"
+
+
+def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
+    upload(page, PHOTO)
+    before = len(page.dataframe)
+    page.toggle(key="measure_map").set_value(True).run()
+    assert not page.exception
+    tables = [frame.value for frame in page.dataframe]
+    assert len(tables) >= before + 3
+    curves = [table for table in tables if "this map" in table]
+    assert len(curves) == 2
+    for table in curves:
+        assert set(table) == {"share", "this map", "the middle", "at random"}
+        assert table.to_numpy().min() >= 0
+    inserted, deleted = curves
+    # what is all there, and all gone, is the same whatever the order
+    assert inserted.iloc[-1].nunique() == inserted.iloc[0, 1:].nunique() + 1 == 2
+    assert deleted["this map"].iloc[0] == inserted["this map"].iloc[-1]
