@@ -11,7 +11,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
 	@echo "make setup   install what development and training need"
-	@echo "make research  install PyTorch and grad-cam, for more methods in the attention lab (several GB)"
+	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
 	@echo "make clean   remove the virtual environment and the caches"
 
 .venv/installed-app: requirements.txt

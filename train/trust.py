@@ -32,6 +32,7 @@ MASK_SIDE = 120
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="ID", help="default: %(default)s")
+    parser.add_argument("--copies", nargs="+", choices=COPIES, default=list(COPIES), help="default: %(default)s")
     parser.add_argument("--images", type=int, default=60, metavar="N", help="of each split (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
 
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     file = options.runs / "trust.csv"
     rows: list[dict[Any, Any]] = pd.read_csv(file).to_dict("records") if file.exists() else []
     for model in map(registry.model, options.models):
-        for copy in COPIES:
+        for copy in options.copies:
             done = {row["image"] for row in rows if (row["model"], row["copy"]) == (model.id, copy)}
             left = chosen[~chosen["image"].isin(done)]
             if left.empty:
@@ -61,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
             with replacing(file) as partial:
                 pd.DataFrame(rows).to_csv(partial, index=False)
     table = pd.DataFrame(rows)
-    table = table[table["model"].isin(options.models) & table["image"].isin(chosen["image"])]
+    table = table[table["model"].isin(options.models) & table["copy"].isin(options.copies)]
+    table = table[table["image"].isin(chosen["image"])]
     print(f"On validation the best limit of log odds is {best_limit(table)}; skinapp/attention/verdict.py has {FIRM}.")
     table["trusted"] = (table["moved"] >= FIRM) & (table["alike"] <= ALIKE)
     print(json.dumps(rates(table), indent=2))

@@ -33,7 +33,8 @@ def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
     keras.utils.set_random_seed(seed)
     network = build(model.card["architecture"]["name"], model.input_size, len(model.labels.codes), "none")
     if part == "head":
-        kernel, bias = network.get_layer("logits").get_weights()
+        # what get_weights gives may be the variable's own memory, which the next line writes to
+        kernel, bias = (weights.copy() for weights in network.get_layer("logits").get_weights())
         copy_weights(keras_network(model), network)
         network.get_layer("logits").set_weights([kernel, np.zeros_like(bias)])
     target.mkdir(parents=True, exist_ok=True)

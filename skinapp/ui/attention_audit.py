@@ -30,9 +30,9 @@ def show(model: Model) -> None:
         st.error(str(error))
         return
     st.caption(
-        f"Measured on {table['images'].max():,} test images of HAM10000 with lesion masks, for the class that the "
-        "model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the random map "
-        "and the centred blob, and where its map changes when the network has not learnt."
+        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the class "
+        "that the model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the "
+        "random map and the centred blob, and where its map changes when the network has not learnt."
     )
     shown = pd.DataFrame({"Method": table["title"], "Images": table["images"]})
     for measure, (name, _) in MEASURES.items():
@@ -48,15 +48,17 @@ def show(model: Model) -> None:
         else ""
         for _, row in table.iterrows()
     ]
-    shown["In answers"] = table["answers"]
+    shown["In answers"] = [f"{ratio:.1f}" if pd.notna(ratio) else "" for ratio in table["answers"]]
     st.dataframe(
         shown,
         hide_index=True,
         column_config={name: st.column_config.TextColumn(name, help=text) for name, text in MEASURES.values()}
         | {
-            "Time, ms": st.column_config.TextColumn("Time, ms", help="Median and quartiles of one map, on two cores."),
-            "In answers": st.column_config.NumberColumn(
-                "In answers", format="%.1f", help="The time of one map as a multiple of one answer of the model."
+            "Time, ms": st.column_config.TextColumn(
+                "Time, ms", help="Median and quartiles of one map, on two busy cores."
+            ),
+            "In answers": st.column_config.TextColumn(
+                "In answers", help="The time of one map as a multiple of one answer of the model."
             ),
         },
         alt="Every method with its measures on test images",

@@ -203,31 +203,11 @@ def show_measures(subject: Subject) -> None:
     if not st.toggle("Measure this map", key="measure_map"):
         return
     measured = photos.kept("measures", subject.content, lambda: _measured(subject))
-    curves = {
-        f"{way}, {title}": pd.DataFrame({"x": np.linspace(0, 1, STEPS + 1), "y": curve, "low": curve, "high": curve})
-        for title, pair in measured["curves"].items()
-        for way, curve in zip(("Insertion", "Deletion"), pair, strict=True)
-        if title == "this map"
-    }
-    references = {
-        f"{way}, {title}": pd.DataFrame({"x": np.linspace(0, 1, STEPS + 1), "y": curve})
-        for title, pair in measured["curves"].items()
-        for way, curve in zip(("Insertion", "Deletion"), pair, strict=True)
-        if title != "this map"
-    }
-    table = pd.DataFrame(
-        [
-            {"order": title, "insertion": trust.area(pair[0]), "deletion": trust.area(pair[1])}
-            for title, pair in measured["curves"].items()
-        ]
-    )
     st.markdown(f"**Probability of “{ui.plain(name)}” as the strongest places are put in, and taken away**")
-    panel.show(
-        lines(curves, "Share of the square", "Probability", references=references),
-        table,
-        "insertion_deletion",
-        "Curves of the probability while pixels are put in and taken away in the order of the map",
-    )
+    for at, (way, column) in enumerate(zip(("Insertion", "Deletion"), st.columns(2, gap="medium"), strict=True)):
+        curves = {title: pair[at] for title, pair in measured["curves"].items()}
+        with column:
+            _show_curves(way, curves)
     st.caption(
         "A good map lifts insertion quickly and lowers deletion quickly: more than places at random, and more than the "
         "middle of the square, where photographers put the lesion. Hidden places are blurred. Petsiuk et al. 2018, "
@@ -264,6 +244,25 @@ def show_measures(subject: Subject) -> None:
         st.caption(
             f"{inside:.0%} of the map's energy lies on the lesion, which takes up {found.share:.0%} of the square."
         )
+
+
+def _show_curves(way: str, curves: dict[str, np.ndarray]) -> None:
+    shares = np.linspace(0, 1, STEPS + 1)
+    areas = ", ".join(f"{title} {trust.area(curve):.2f}" for title, curve in curves.items())
+    st.caption(f"**{way}**, area under the curve: {areas}.")
+    panel.show(
+        lines(
+            {
+                title: pd.DataFrame({"x": shares, "y": curve, "low": curve, "high": curve})
+                for title, curve in curves.items()
+            },
+            "Share of the square",
+            "Probability",
+        ),
+        pd.DataFrame({"share": shares} | curves).round(4),
+        way.lower(),
+        f"{way}: the probability over the share of the square. {areas}",
+    )
 
 
 def show_untrained(subject: Subject) -> None:
@@ -409,8 +408,8 @@ def _measured(subject: Subject) -> dict[str, dict]:
     with st.spinner("Asking the model about altered squares"):
         maps = {
             "this map": subject.cam,
-            "the middle of the square": trust.centred_blob(subject.cam.shape),
-            "places at random": trust.random_map(subject.cam.shape),
+            "the middle": trust.centred_blob(subject.cam.shape),
+            "at random": trust.random_map(subject.cam.shape),
         }
         return {
             "curves": {name: trust.curves(subject.answer, subject.pixels, cam, STEPS) for name, cam in maps.items()},

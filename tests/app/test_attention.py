@@ -1,14 +1,19 @@
 """The attention page: an image in, the library's own maps out; what cannot be made gets a sentence."""
 
+import hashlib
 import io
+import json
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skinapp import imaging, registry, ui
 from skinapp.attention import registry as methods
+from skinapp.ui import attention_audit
 from tests.pictures import encode, lesion
 
 PHOTO = encode(lesion(400, 300, seed=1))
@@ -119,3 +124,36 @@ def test_the_classify_page_hands_its_image_and_square_over() -> None:
     assert not at.exception
     assert at.title[0].value == "Where a model looked"
     assert next(slider for slider in at.slider if slider.label == "Size").value == 60
+
+
+def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = own_models / model.id / "attention-audit.csv"
+    measures = {f"{name}{end}": 0.5 for name in attention_audit.MEASURES for end in ("", "_low", "_high")}
+    row = {"title": "A method", "images": 300, **measures, "milliseconds": 12.4, "answers": 1.26}
+    row |= {"milliseconds_low": 10.0, "milliseconds_high": 20.0, "network": None}
+    pd.DataFrame([row]).to_csv(file, index=False)
+    card = json.loads((own_models / model.id / "model.json").read_text())
+    content = file.read_bytes()
+    card["files"][file.name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (own_models / model.id / "model.json").write_text(json.dumps(card))
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    at = AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+    upload(at, PHOTO)
+    shown = next(table.value for table in at.dataframe if "Method" in table.value)
+    assert shown.iloc[0].to_dict() == {
+        "Method": "A method",
+        "Images": 300,
+        "On the lesion": "0.50 (0.50 to 0.50)",
+        "Insertion": "0.50 (0.50 to 0.50)",
+        "Deletion": "0.50 (0.50 to 0.50)",
+        "Like untrained head": "0.50 (0.50 to 0.50)",
+        "Like untrained network": "",
+        "Time, ms": "12 (10 to 20)",
+        "In answers": "1.3",
+    }
+    assert any("up to 300 test images" in caption.value for caption in at.caption)
+    file.write_bytes(content.replace(b"0.5", b"0.9"))
+    at.run()
+    assert any("was changed after it was published" in error.value for error in at.error)
