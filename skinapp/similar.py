@@ -63,13 +63,19 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def has_index(model: Model) -> bool:
-    return INDEX_FILE in model.card["files"]
+def indexed(model: Model) -> Model | None:
+    """The model whose index serves this one: itself, or another with the same network; None where there is none."""
+    network = model.card["files"].get("model.tflite")
+    others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
+    for other in [model, *others]:
+        if INDEX_FILE in other.card["files"] and other.card["files"].get("model.tflite") == network:
+            return other
+    return None
 
 
 def index(model: Model) -> Index:
-    """The model's index, read once per process. ModelError where it has none, or another than was published."""
-    if not has_index(model):
+    """The index of a model that has one of its own, read once per process. ModelError where it is not as published."""
+    if INDEX_FILE not in model.card["files"]:
         raise ModelError(f"The model '{model.id}' has no index of similar cases; python -m train similar makes it.")
     return _loaded(model.id, str(model.folder), model.card["files"][INDEX_FILE]["sha256"])
 

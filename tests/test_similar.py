@@ -46,7 +46,7 @@ def test_an_index_is_what_was_saved(tmp_path: Path) -> None:
 
 def test_a_model_without_an_index_says_so() -> None:
     model = registry.model("malignancy-efficientnetb1")
-    assert not similar.has_index(model)
+    assert similar.indexed(model) is None
     with pytest.raises(ModelError, match="no index of similar cases"):
         similar.index(model)
 
@@ -65,7 +65,7 @@ def test_an_index_that_was_changed_is_refused(own_models: Path) -> None:
         similar.index(registry.read_model(folder))
 
 
-INDEXED = [model for model in registry.models().values() if similar.has_index(model)]
+INDEXED = [model for model in registry.models().values() if similar.indexed(model) is model]
 
 
 @pytest.mark.parametrize("model", INDEXED, ids=lambda model: model.id)
@@ -81,3 +81,11 @@ def test_a_shipped_index_is_small_and_holds_no_test_image(model: registry.Model)
     assert not set(tested["image"]) & set(found.images)
     assert not set(tested["group"]) & set(found.lesions)
     assert card["test"]["images"] == len(tested)
+
+
+def test_a_model_of_the_same_network_takes_its_index() -> None:
+    together = registry.model("ham10000-efficientnetb1-clinical")
+    assert similar.INDEX_FILE not in together.card["files"]
+    source = similar.indexed(together)
+    assert source is not None
+    assert source.id == "ham10000-efficientnetb1"

@@ -302,12 +302,13 @@ def show_untrained(subject: Subject) -> None:
 
 def show_similar(model: Model, prediction: Prediction) -> None:
     """The nearest training images, and what their agreement is worth."""
-    if not similar.has_index(model):
+    source = similar.indexed(model)
+    if source is None:
         st.info("This model has no index of its training images.")
         return
     try:
-        cases = similar.index(model).nearest(prediction.embedding)
-        card = similar.card(model)
+        cases = similar.index(source).nearest(prediction.embedding)
+        card = similar.card(source)
     except ModelError as error:
         st.warning(str(error))
         return
