@@ -19,6 +19,12 @@ from tests.pictures import encode, lesion
 PHOTO = encode(lesion(400, 300, seed=1))
 
 
+@pytest.fixture(scope="module")
+def model() -> registry.Model:
+    """The model that the page begins with: the best that takes the image alone."""
+    return next(model for model in registry.ranked() if not model.clinical)
+
+
 @pytest.fixture
 def page() -> AppTest:
     return AppTest.from_file(ui.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
@@ -38,7 +44,11 @@ def classes(model: registry.Model) -> str:
     return f"attention_classes_{model.id}"
 
 
-def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(page: AppTest, model: registry.Model) -> None:
+def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
+    page: AppTest, model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # without the data set there are no thumbnails of similar cases
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     upload(page, PHOTO)
     [(raw, problem)] = kept(page).values()
     [code] = page.multiselect(key=classes(model)).value

@@ -15,6 +15,12 @@ from skinapp.attention import registry as methods
 from tests.browser.test_app import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
 
 
+@pytest.fixture(scope="module")
+def model() -> registry.Model:
+    """The model that the page begins with: the best that takes the image alone."""
+    return next(model for model in registry.ranked() if not model.clinical)
+
+
 def choose(page: Page, label: str, name: str) -> None:
     """Add an option to a list of several."""
     box = page.get_by_role("combobox", name=re.compile(label))
