@@ -151,7 +151,7 @@ def test_the_command_prints_a_table_in_markdown(
     logits, answers, labels, groups = study
     images = [f"image {row}" for row in range(len(labels))]
     held = fuse.Held(pd.DataFrame({"image": images, "group": groups}), logits, labels)
-    monkeypatch.setattr(fuse, "held_out", lambda config, runs: (held, held))
+    monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
     # the publisher's order is another one
     published = answers.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fuse, "published_answers", lambda config: published)
