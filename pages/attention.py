@@ -320,7 +320,7 @@ def show_trust(
     cam = methods.scaled(panel.raw)
     subject = trust.Subject(panel.model, photo, crop, square, panel.pixels, panel.target, cam, explain)
     trust.show_sentence(subject)
-    trust.show_panels(subject, answers[panel.model.id], tensorflow=True)
+    trust.show_panels(subject, answers[panel.model.id], research=True)
 
 
 def answer_text(model: Model, target: Target, answers: dict[str, runtime.Prediction]) -> str:

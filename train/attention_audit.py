@@ -20,9 +20,9 @@ from skinapp import imaging, metrics, registry, runtime
 from skinapp.attention import blocks, trust
 from skinapp.attention import registry as methods
 from skinapp.errors import DataError, ModelError
+from skinapp.files import replacing
 from skinapp.registry import Model
 from train import datasets, masks
-from train.files import replacing
 from train.untrained import PARTS, untrained, write_card
 
 FILE = "attention-audit.csv"

@@ -13,9 +13,9 @@ from tqdm import tqdm
 
 from skinapp import imaging
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from skinapp.imaging import CENTRE, Crop
 from train import datasets
-from train.files import replacing
 
 WIDTH, HEIGHT = 256, 192
 """Pixels of a kept picture, of which views are squares."""

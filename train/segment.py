@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from skinapp import imaging, outline, registry
 from skinapp.errors import DataError, OutlineError
+from skinapp.files import replacing
 from skinapp.labels import HAM10000
 from train import datasets, masks
-from train.files import replacing
 from train.masks import Outlined
 from train.similar import share
 

@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from skinapp import imaging, metrics, registry, similar
 from skinapp.errors import DataError
+from skinapp.files import replacing
 from skinapp.registry import Model
 from skinapp.runtime import Classifier
 from skinapp.similar import ASKED, Index
 from train import datasets
-from train.files import replacing
 
 DIRECTIONS = (32, 64, 128, 256)
 """How many principal directions of the embedding are tried; validation chooses."""

@@ -17,10 +17,10 @@ from tqdm import tqdm
 from skinapp import attention, imaging, registry
 from skinapp.attention import verdict
 from skinapp.attention.verdict import ALIKE, FIRM, Evidence
+from skinapp.files import replacing
 from skinapp.registry import Model
 from skinapp.runtime import Classifier
 from train import datasets, masks
-from train.files import replacing
 from train.similar import share
 from train.untrained import PARTS, untrained
 

@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from skinapp import attention, demographics, imaging, isic, outline, runtime, shape, similar, ui
-from skinapp.attention import trust, untrained, verdict
+from skinapp.attention import package, trust, untrained, verdict
+from skinapp.attention import registry as methods
 from skinapp.charts import percent
 from skinapp.compare_charts import lines
 from skinapp.errors import ModelError, OutlineError, SkinappError
@@ -115,14 +116,15 @@ def show_sentence(subject: Subject) -> None:
         st.caption(missing)
 
 
-def show_panels(subject: Subject, prediction: Prediction, tensorflow: bool = False) -> None:
-    """Everything else, in tabs; what needs `tensorflow` only where that may be loaded."""
+def show_panels(subject: Subject, prediction: Prediction, research: bool = False) -> None:
+    """Everything else, in tabs; what loads TensorFlow or PyTorch only for `research`."""
     lesion, measured, cases = st.tabs(["Outline, shape and colour", "How far to believe the map", "Similar cases"])
     with lesion:
         show_lesion(subject)
     with measured:
         show_measures(subject)
-        if tensorflow:
+        if research:
+            show_road(subject)
             show_untrained(subject)
     with cases:
         show_similar(subject.model, prediction)
@@ -262,6 +264,34 @@ def _show_curves(way: str, curves: dict[str, np.ndarray]) -> None:
         pd.DataFrame({"share": shares} | curves).round(4),
         way.lower(),
         f"{way}: the probability over the share of the square. {areas}",
+    )
+
+
+def show_road(subject: Subject) -> None:
+    """ROAD of the map, and of the two that it has to do better than."""
+    if not st.toggle(
+        "Remove and fill in, by ROAD",
+        key="road_map",
+        help="The strongest places, and then the weakest, are filled in from what surrounds them, so that the model "
+        "cannot tell the answer from the shape of the hole.",
+    ):
+        return
+    if sentence := methods.missing(frozenset({"torch"})):
+        st.warning(sentence)
+        return
+    try:
+        found = photos.kept("road", subject.content, lambda: _road(subject))
+    except SkinappError as error:
+        st.warning(str(error))
+        return
+    st.dataframe(
+        pd.DataFrame(found.items(), columns=["map", "ROAD"]).round(3),
+        hide_index=True,
+        alt="ROAD of the map and of two others",
+    )
+    st.caption(
+        "Half of how much more the class's probability falls without the strongest 20%, 50% and 80% of the square than "
+        "without the weakest. 0 is no better than chance. Rong et al. 2022, arXiv:2202.00449."
     )
 
 
@@ -405,14 +435,30 @@ def _ask_outline(subject: Subject) -> None:
         )
 
 
+def _compared(subject: Subject) -> dict[str, np.ndarray]:
+    """The map, and two that know nothing of the model."""
+    return {
+        "this map": subject.cam,
+        "the middle": trust.centred_blob(subject.cam.shape),
+        "at random": trust.random_map(subject.cam.shape),
+    }
+
+
 def _measured(subject: Subject) -> dict[str, dict]:
     with st.spinner("Asking the model about altered squares"):
-        maps = {
-            "this map": subject.cam,
-            "the middle": trust.centred_blob(subject.cam.shape),
-            "at random": trust.random_map(subject.cam.shape),
-        }
         return {
-            "curves": {name: trust.curves(subject.answer, subject.pixels, cam, STEPS) for name, cam in maps.items()},
+            "curves": {
+                name: trust.curves(subject.answer, subject.pixels, cam, STEPS)
+                for name, cam in _compared(subject).items()
+            },
             "stability": trust.stability(subject.explain, subject.pixels, subject.cam),
+        }
+
+
+def _road(subject: Subject) -> dict[str, float]:
+    with st.spinner("Filling in parts of the square (the first time, PyTorch is loaded)"):
+        size = subject.pixels.shape[:2]
+        return {
+            name: package.road(subject.model, subject.pixels, trust.resized(cam, size), subject.index)
+            for name, cam in _compared(subject).items()
         }

@@ -116,6 +116,22 @@ def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monke
     assert sum(raw is not None for raw, _ in kept(page).values()) == 1
 
 
+def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(page, PHOTO)
+    with monkeypatch.context() as patch:
+        patch.setattr(methods.importlib.util, "find_spec", lambda name: None)
+        page.toggle(key="road_map").set_value(True).run()
+        assert not page.exception
+        assert any("pip install -r requirements-research.txt" in warning.value for warning in page.warning)
+    if missing := methods.missing(methods.TORCH):
+        pytest.skip(missing)
+    page.run()
+    assert not page.exception
+    found = next(table.value for table in page.dataframe if "ROAD" in table.value)
+    assert list(found["map"]) == ["this map", "the middle", "at random"]
+    assert found["ROAD"].between(-1, 1).all()
+
+
 def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     upload(page, PHOTO)
     before = page.session_state["kept_attention_maps"][0]

@@ -28,18 +28,17 @@ def squares(data_root: Path) -> list[tuple[Path, np.ndarray]]:
 
 @pytest.mark.data
 @pytest.mark.slow
-@pytest.mark.parametrize("model_id", trust.MODELS)
 def test_networks_that_have_not_learnt_are_told_from_the_shipped_one(
-    model_id: str, squares: list[tuple[Path, np.ndarray]], tmp_path: Path
+    squares: list[tuple[Path, np.ndarray]], tmp_path: Path
 ) -> None:
-    model = registry.model(model_id)
+    model = registry.model(trust.MODELS[0])
     shares = {}
     for copy in trust.COPIES:
         classifier = trust.copied(model, copy, tmp_path)
         found = [trust.evidence(classifier, imaging.load(path, model.input_size), mask) for path, mask in squares]
         shares[copy] = np.mean([one.trusted for one in found])
     assert shares["shipped"] >= 0.75
-    # docs/outline.md has the rates on more images
+    # docs/outline.md has the rates on more images, and of other models
     assert all(shares[part] <= 0.25 for part in PARTS), shares
 
 
