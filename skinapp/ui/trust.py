@@ -287,6 +287,7 @@ def show_road(subject: Subject) -> None:
     st.dataframe(
         pd.DataFrame(found.items(), columns=["map", "ROAD"]).round(3),
         hide_index=True,
+        width="content",
         alt="ROAD of the map and of two others",
     )
     st.caption(
@@ -319,6 +320,7 @@ def show_untrained(subject: Subject) -> None:
     st.dataframe(
         pd.DataFrame(found.items(), columns=["drawn anew, down to", "rank correlation"]).round(2),
         hide_index=True,
+        width="content",
         alt="Similarity of the map to maps of untrained copies",
     )
     alike = max(found.values()) > verdict.ALIKE
