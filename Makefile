@@ -36,7 +36,7 @@ app: .venv/installed-app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
