@@ -1,6 +1,6 @@
 """Entry point of the app: page configuration and navigation, nothing else."""
 
-from skinapp import ui
+from skinapp.ui import layout
 
-ui.configure()
-ui.navigation().run()
+layout.configure()
+layout.navigation().run()

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skinapp import demographics, phantom
+from skinapp.demographics import records
+from skinapp.images import synthetic
 
 PHONE_SIZE = (4000, 3000)
 HAM10000_SIZE = (600, 450)
@@ -14,13 +15,13 @@ HAM10000_SIZE = (600, 450)
 
 def phone_photo(file: Path) -> Path:
     """A 12-megapixel JPEG."""
-    return _save(phantom.draw(0, 1000, 750).resize(PHONE_SIZE, Image.Resampling.BICUBIC), 0, file)
+    return _save(synthetic.draw(0, 1000, 750).resize(PHONE_SIZE, Image.Resampling.BICUBIC), 0, file)
 
 
 def dermoscopy_images(folder: Path, count: int) -> Path:
     """A folder of `count` different JPEGs of HAM10000's size."""
     folder.mkdir()
-    drawings = [phantom.draw(seed, *HAM10000_SIZE) for seed in range(20)]
+    drawings = [synthetic.draw(seed, *HAM10000_SIZE) for seed in range(20)]
     for number in range(count):
         _save(drawings[number % len(drawings)], number, folder / f"{number:04}.jpg")
     return folder
@@ -28,7 +29,7 @@ def dermoscopy_images(folder: Path, count: int) -> Path:
 
 def demographics_table(file: Path, rows: int) -> Path:
     """A CSV of that many rows with HAM10000's columns, drawn from the shipped table with replacement."""
-    frame = demographics.shipped("ham10000").frame.sample(rows, replace=True, random_state=0)
+    frame = records.shipped("ham10000").frame.sample(rows, replace=True, random_state=0)
     names = {"lesion": "lesion_id", "diagnosis": "dx", "confirmation": "dx_type", "site": "localization"}
     frame.drop(columns=["images", "split"]).rename(columns=names).to_csv(file, index=False)
     return file

@@ -7,8 +7,8 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from skinapp.registry import Model
-from skinapp.runtime import softmax
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import softmax
 
 
 class PlainClassifier:

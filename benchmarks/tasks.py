@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from skinapp import registry
+from skinapp.inference import registry
 
 Task = Callable[[Path], object]
 
@@ -20,13 +20,15 @@ def model() -> registry.Model:
 
 def photo() -> Task:
     """A JPEG file to probabilities and the map of the most probable class."""
-    from skinapp import attention, imaging, runtime
+    from skinapp.attention import heatmap
+    from skinapp.images import imaging
+    from skinapp.inference import runtime
 
     classifier = runtime.classifier(model())
 
     def classify(file: Path) -> object:
         prediction = classifier.predict(imaging.load(file, classifier.model.input_size))
-        return attention.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
+        return heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
 
     return classify
 
@@ -45,7 +47,7 @@ def plain_photo() -> Task:
 
 def scoring() -> Task:
     """Probabilities of every JPEG of a folder: `python -m skinapp score`, loading of the model included."""
-    from skinapp.score import score
+    from skinapp.inference.scoring import score
 
     def classify(folder: Path) -> object:
         with tempfile.TemporaryDirectory() as results:
@@ -76,17 +78,22 @@ EVERY = 40
 
 def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
     """Truth [n], groups [n], a bundled model's probabilities [n, classes] at 8 temperatures, malignant [classes]."""
-    from skinapp import comparison, operating, predictions
+    from skinapp.evaluation import comparison, operating_points, predictions
 
     shared = comparison.share([predictions.of_model(model())], comparison.CLASSES)
     [probabilities] = shared.probabilities.values()
     malignant = np.array([label.malignant for label in shared.labels.labels])
-    return shared.truth, shared.groups, [operating.raw(probabilities, 0.6 + 0.1 * k) for k in range(8)], malignant
+    return (
+        shared.truth,
+        shared.groups,
+        [operating_points.raw(probabilities, 0.6 + 0.1 * k) for k in range(8)],
+        malignant,
+    )
 
 
 def statistics() -> Task:
     """95% intervals of six scores of eight models, from resamples of lesions."""
-    from skinapp import comparison, metrics
+    from skinapp.evaluation import comparison, metrics
 
     truth, groups, models, _ = eight_models()
     chosen = {name: score for name, score in comparison.scores(model().labels).items() if name in SIX}
@@ -137,22 +144,22 @@ EXPLORED = ["dx", "sex", "localization", "dx_type"]
 
 def explore() -> Task:
     """The figures of the explorer's first view, after a filter was changed, of a CSV that is already loaded."""
-    from skinapp import demographics, own_table
+    from skinapp.demographics import own_table, records, statistics
 
-    tables: dict[Path, demographics.Table] = {}
+    tables: dict[Path, records.Table] = {}
 
     def redraw(file: Path) -> object:
         if file not in tables:
             raw = own_table.read(file.read_bytes())
             tables[file] = own_table.build(raw, own_table.guess(list(raw.columns)))[0]
             return None
-        frame = demographics.select(tables[file], demographics.Filters(sex=("female", "male")))
+        frame = records.select(tables[file], records.Filters(sex=("female", "male")))
         return (
-            demographics.totals(frame),
-            demographics.counts(frame, "diagnosis"),
-            demographics.counts(frame, "sex"),
-            demographics.images_per_lesion(frame),
-            demographics.missing(frame),
+            statistics.totals(frame),
+            statistics.counts(frame, "diagnosis"),
+            statistics.counts(frame, "sex"),
+            statistics.images_per_lesion(frame),
+            statistics.missing(frame),
         )
 
     return redraw
@@ -179,8 +186,10 @@ ANSWERS = 12
 
 def sentence() -> Task:
     """The lesion's outline and the sentence on whether to believe the map, of an image that is already answered."""
-    from skinapp import attention, imaging, outline, runtime
-    from skinapp.attention import verdict
+    from skinapp.attention import heatmap, sanity_check
+    from skinapp.images import imaging
+    from skinapp.inference import runtime
+    from skinapp.lesion import segmentation
 
     classifier = runtime.classifier(model())
     size = classifier.model.input_size
@@ -190,20 +199,21 @@ def sentence() -> Task:
         index = int(classifier.predict(pixels).probabilities.argmax())
 
         def explain(other: np.ndarray) -> np.ndarray:
-            return attention.grad_cam(classifier.predict(other).class_maps, index)
+            return heatmap.grad_cam(classifier.predict(other).class_maps, index)
 
-        mask = outline.find(square).mask
-        found = verdict.gather(
+        mask = segmentation.find(square).mask
+        found = sanity_check.gather(
             lambda other: classifier.predict(other).probabilities, explain, pixels, index, explain(pixels), mask
         )
-        return verdict.sentence(found, classifier.model.labels)
+        return sanity_check.sentence(found, classifier.model.labels)
 
     return judge
 
 
 def answers() -> Task:
     """So many classifications of the same image, decoded once, one after another."""
-    from skinapp import imaging, runtime
+    from skinapp.images import imaging
+    from skinapp.inference import runtime
 
     classifier = runtime.classifier(model())
 
@@ -222,14 +232,16 @@ MASKS_EVERY = 10
 @functools.cache
 def pixels_of(file: Path) -> np.ndarray:
     """The model's input; decoded in the warm-up, as it is not what is measured here."""
-    from skinapp import imaging
+    from skinapp.images import imaging
 
     return imaging.load(file, model().input_size)
 
 
 def last_convolution() -> Task:
     """Grad-CAM at the last convolution and its picture, of an image that is already answered."""
-    from skinapp import attention, imaging, runtime
+    from skinapp.attention import heatmap
+    from skinapp.images import imaging
+    from skinapp.inference import runtime
 
     classifier = runtime.classifier(model())
     known: dict[Path, tuple] = {}
@@ -238,13 +250,13 @@ def last_convolution() -> Task:
         if file not in known:
             known[file] = (classifier.predict(pixels_of(file)).class_maps, imaging.load(file, 512))
         class_maps, square = known[file]
-        return attention.overlay(square, attention.grad_cam(class_maps, 0))
+        return heatmap.overlay(square, heatmap.grad_cam(class_maps, 0))
 
     return draw
 
 
 def classification() -> Task:
-    from skinapp import runtime
+    from skinapp.inference import runtime
 
     classifier = runtime.classifier(model())
     return lambda file: classifier.predict(pixels_of(file))
@@ -252,10 +264,11 @@ def classification() -> Task:
 
 def early_block() -> Task:
     """Grad-CAM at the first block behind the stem, the one furthest from the answer."""
-    from skinapp.attention import blocks, registry
+    from skinapp.attention import catalogue
+    from skinapp.inference import architecture
 
-    name = blocks.blocks(model())[1].name
-    return lambda file: registry.raw("grad-cam", model(), pixels_of(file), model().labels.codes[0], name)
+    name = architecture.blocks(model())[1].name
+    return lambda file: catalogue.raw("grad-cam", model(), pixels_of(file), model().labels.codes[0], name)
 
 
 def three_predictions() -> Task:
@@ -267,10 +280,10 @@ def three_predictions() -> Task:
 
 
 def rise() -> Task:
-    from skinapp.attention import registry
+    from skinapp.attention import catalogue
 
     code = model().labels.codes[0]
-    return lambda file: registry.raw("rise", model(), pixels_of(file), code, masks=MASKS)
+    return lambda file: catalogue.raw("rise", model(), pixels_of(file), code, masks=MASKS)
 
 
 def plain_rise() -> Task:

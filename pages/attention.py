@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from skinapp import attention, charts, imaging, registry, runtime, ui
-from skinapp.attention import blocks, picture, record, targets
-from skinapp.attention import registry as methods
+from skinapp import formatting
+from skinapp.attention import catalogue as methods
+from skinapp.attention import heatmap, picture, record, targets
 from skinapp.attention.targets import Target
 from skinapp.errors import SkinappError
-from skinapp.imaging import Crop
-from skinapp.registry import Model
-from skinapp.ui import attention_audit, trust
+from skinapp.images import imaging
+from skinapp.images.imaging import Crop
+from skinapp.inference import architecture, registry, runtime
+from skinapp.inference.registry import Model
+from skinapp.ui import attention_audit, layout, lesion_panels
 from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 
@@ -96,13 +98,13 @@ def choose_methods() -> list[methods.Method]:
     )
     for key in chosen:
         method = methods.METHODS[key]
-        st.caption(f"**{method.title}**: {method.says} {ui.plain(method.source)}.")
+        st.caption(f"**{method.title}**: {method.says} {layout.plain(method.source)}.")
     return [methods.METHODS[key] for key in chosen]
 
 
 def choose_layer(model: Model, chosen: list[methods.Method]) -> str | None:
     """The block for the methods that take one; None for the last."""
-    known = {block.name: block for block in blocks.blocks(model)}
+    known = {block.name: block for block in architecture.blocks(model)}
     if not known or not any(method.layered for method in chosen):
         return None
     return st.selectbox(
@@ -248,16 +250,16 @@ def show_panel(
 ) -> None:
     """One map with what it is of, its model where it is `named`, and its downloads; or why there is none."""
     name = targets.name(panel.model, panel.target) if not panel.problem else targets.code(panel.target)
-    place = f", {blocks.block(panel.model, panel.layer).title}" if panel.layer and not panel.problem else ""
-    words = f"**{ui.plain(name)}**{panel.answer}  \n{panel.method.title}{place}"
+    place = f", {architecture.block(panel.model, panel.layer).title}" if panel.layer and not panel.problem else ""
+    words = f"**{layout.plain(name)}**{panel.answer}  \n{panel.method.title}{place}"
     if named:
-        words += f"  \n{ui.plain(panel.model.title)}"
+        words += f"  \n{layout.plain(panel.model.title)}"
     if panel.raw is None:
         st.markdown(words)
         st.warning(panel.problem)
         return
     cam = methods.scaled(panel.raw, peak)
-    shown = attention.overlay(square, cam, opacity) if over else picture.alone(cam, MAP_SIDE)
+    shown = heatmap.overlay(square, cam, opacity) if over else picture.alone(cam, MAP_SIDE)
     if share and cam.any():
         shown = picture.outlined(shown, picture.strongest(cam, share, MAP_SIDE))
     st.image(shown, width="stretch", alt=f"Attention map of {name} by {panel.method.title}, {panel.model.title}")
@@ -318,9 +320,9 @@ def show_trust(
     assert isinstance(panel.target, str)
     assert panel.raw is not None
     cam = methods.scaled(panel.raw)
-    subject = trust.Subject(panel.model, photo, crop, square, panel.pixels, panel.target, cam, explain)
-    trust.show_sentence(subject)
-    trust.show_panels(subject, answers[panel.model.id], research=True)
+    subject = lesion_panels.Subject(panel.model, photo, crop, square, panel.pixels, panel.target, cam, explain)
+    lesion_panels.show_sentence(subject)
+    lesion_panels.show_panels(subject, answers[panel.model.id], research=True)
 
 
 def answer_text(model: Model, target: Target, answers: dict[str, runtime.Prediction]) -> str:
@@ -332,7 +334,7 @@ def answer_text(model: Model, target: Target, answers: dict[str, runtime.Predict
     except SkinappError:
         return ""
     logits = answers[model.id].logits[np.newaxis]
-    return f", {charts.percent(float(targets.probability(logits, direction, model.temperature)[0]))}"
+    return f", {formatting.percent(float(targets.probability(logits, direction, model.temperature)[0]))}"
 
 
 def show_lab(usable: dict[str, Model], photo: Photo) -> None:
@@ -394,7 +396,7 @@ def show_limits() -> None:
         )
 
 
-with ui.page("Attention"):
+with layout.page("Attention"):
     st.title("Where a model looked", anchor=False)
     st.markdown(
         "Maps of the evidence for any class, by several methods, at any block of the network. Nothing you add is kept."

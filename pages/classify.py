@@ -4,13 +4,16 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from skinapp import attention, charts, hair, imaging, modality, quality, registry, runtime, ui
-from skinapp.charts import percent
+from skinapp.attention import heatmap
+from skinapp.charts import probabilities
 from skinapp.errors import ModelError, SkinappError
-from skinapp.imaging import Crop
-from skinapp.registry import Model
-from skinapp.runtime import Prediction
-from skinapp.ui import patient, trust
+from skinapp.formatting import percent
+from skinapp.images import hair, imaging, quality
+from skinapp.images.imaging import Crop
+from skinapp.inference import modality, registry, runtime
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Prediction
+from skinapp.ui import layout, lesion_panels, metadata_form
 from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 
@@ -48,7 +51,7 @@ def show_answer(model: Model, photo: Photo, image: Image.Image) -> None:
         classifier = runtime.classifier(model)
         alone = classifier.predict(hair.remove(pixels) if hairless else pixels)
         with picture:
-            answers = patient.ask(model)
+            answers = metadata_form.ask(model)
         prediction = classifier.with_answers(alone, answers)
     except SkinappError as error:
         result.error(str(error))
@@ -69,7 +72,7 @@ def show_unanswered(photo: Photo, image: Image.Image) -> None:
 
 def show_probabilities(prediction: Prediction, alone: Prediction, answered: int) -> None:
     """The answer; and, where `answered` questions about the patient were, what it was from the image `alone`."""
-    frame = charts.probability_frame(prediction)
+    frame = probabilities.probability_frame(prediction)
     top = frame.iloc[0]
     st.subheader(f"The model's highest probability: {top['class']}, {percent(top['probability'])}", anchor=False)
     st.metric(
@@ -79,7 +82,7 @@ def show_probabilities(prediction: Prediction, alone: Prediction, answered: int)
         + "; ".join(label.name for label in prediction.model.labels.labels if label.malignant),
     )
     if answered:
-        first = charts.probability_frame(alone).iloc[0]
+        first = probabilities.probability_frame(alone).iloc[0]
         st.markdown(
             f":material/person: With your {answered} {'answer' if answered == 1 else 'answers'}. From the image alone: "
             f"{first['class']}, {percent(first['probability'])}; malignant classes together "
@@ -88,7 +91,7 @@ def show_probabilities(prediction: Prediction, alone: Prediction, answered: int)
         image_alone = dict(zip(alone.model.labels.codes, alone.probabilities, strict=True))
         frame["image alone"] = frame["code"].map(image_alone)
     st.plotly_chart(
-        charts.probability_bars(frame),
+        probabilities.probability_bars(frame),
         key="probabilities",
         config={"displayModeBar": False},
         alt="; ".join(f"{row['class']} {percent(row['probability'])}" for _, row in frame.iterrows()),
@@ -134,7 +137,7 @@ def show_map(
     choice, strength = st.columns(2, gap="medium")
     code = choice.selectbox(
         "Map of the class",
-        charts.probability_frame(prediction)["code"].tolist(),
+        probabilities.probability_frame(prediction)["code"].tolist(),
         format_func=lambda code: labels[code].name,
         # a new square or image starts at its own most probable class
         key=f"map_class_{photo.key}_{prediction.predicted}",
@@ -143,8 +146,8 @@ def show_map(
     square = imaging.crop_resize(image, MAP_SIDE, crop)
     if hairless or prediction.model.removes_hair:
         square = hair.remove(square)
-    cam = attention.grad_cam(class_maps, labels.codes.index(code))
-    overlay = attention.overlay(square, cam, opacity)
+    cam = heatmap.grad_cam(class_maps, labels.codes.index(code))
+    overlay = heatmap.overlay(square, cam, opacity)
     name = labels[code].name
     before, after = st.columns(2, gap="medium")
     before.image(square, "The square the model saw", width="stretch", alt="The square of the image")
@@ -171,17 +174,17 @@ def show_map(
         on_click=photos.take_along,
         args=(photo,),
     ):
-        st.switch_page(ui.path("attention"))
+        st.switch_page(layout.path("attention"))
     if not cam.any():
         return
     # after the map is drawn, since it takes some more answers of the model
     pixels = imaging.crop_resize(image, prediction.model.input_size, crop)
     if hairless:
         pixels = hair.remove(pixels)
-    explain = trust.last_convolution(prediction.model, labels.codes.index(code))
-    subject = trust.Subject(prediction.model, photo, crop, square, pixels, code, cam, explain)
-    trust.show_sentence(subject)
-    trust.show_panels(subject, prediction)
+    explain = lesion_panels.last_convolution(prediction.model, labels.codes.index(code))
+    subject = lesion_panels.Subject(prediction.model, photo, crop, square, pixels, code, cam, explain)
+    lesion_panels.show_sentence(subject)
+    lesion_panels.show_panels(subject, prediction)
 
 
 def show_classes(model: Model) -> None:
@@ -191,7 +194,7 @@ def show_classes(model: Model) -> None:
         for label in model.labels.labels:
             with st.container(gap=None):
                 badge = " :orange-badge[counts as malignant]" if label.malignant else ""
-                ui.guide_link(label.code, f"**{label.name}**{badge}")
+                layout.guide_link(label.code, f"**{label.name}**{badge}")
                 st.markdown(label.summary)
 
 
@@ -227,7 +230,7 @@ def show_limits(model: Model) -> None:
         )
 
 
-with ui.page("Classify"):
+with layout.page("Classify"):
     st.title("Classify an image", anchor=False)
     st.markdown(
         "Add a dermoscopy image or a phone photo of a spot to see every class with its probability, and where the "

@@ -9,28 +9,20 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp import (
-    breakdown,
-    compare_report,
-    compare_views,
-    comparison,
-    imaging,
-    operating,
-    predictions,
-    registry,
-    report,
-    runtime,
-    ui,
-)
-from skinapp.compare_views import CURVES, Names
-from skinapp.comparison import CLASSES, MALIGNANT, MEASURES, Draws, Shared
 from skinapp.errors import DataError, ModelError
-from skinapp.operating import OperatingPoint
-from skinapp.predictions import Predictions
-from skinapp.registry import Model
-from skinapp.report import Chart
-from skinapp.ui import panel, plain
+from skinapp.evaluation import comparison, error_analysis, operating_points, predictions
+from skinapp.evaluation.comparison import CLASSES, MALIGNANT, MEASURES, Draws, Shared
+from skinapp.evaluation.operating_points import OperatingPoint
+from skinapp.evaluation.predictions import Predictions
+from skinapp.images import imaging
+from skinapp.inference import registry, runtime
+from skinapp.inference.registry import Model
+from skinapp.report import comparison_report, comparison_views, document
+from skinapp.report.comparison_views import CURVES, Names
+from skinapp.report.document import Chart
+from skinapp.ui import layout, panel
 from skinapp.ui import photo as photos
+from skinapp.ui.layout import plain
 
 OWN = "own"
 """The id of what a visitor uploaded."""
@@ -153,8 +145,8 @@ def show_leaderboard(
     shared: Shared, drawn: Draws, known: dict[str, Predictions], published: pd.DataFrame, names: Names
 ) -> None:
     st.subheader("Leaderboard", anchor=False)
-    board = remembered(shared, "board", lambda: compare_views.scoreboard(shared, drawn, published, names))
-    table = compare_views.wide(board)
+    board = remembered(shared, "board", lambda: comparison_views.scoreboard(shared, drawn, published, names))
+    table = comparison_views.wide(board)
     cards = {names[name]: known[name].model for name in shared.ids}
     for column, read in (("parameters", parameters), ("megabytes", megabytes), ("milliseconds", milliseconds)):
         table[column] = [read(model) if (model := cards.get(name)) else None for name in table["name"]]
@@ -189,7 +181,7 @@ def show_leaderboard(
         key="measure",
         bind="query-params",
     )
-    show(compare_views.leaderboard(board, score, names), "leaderboard")
+    show(comparison_views.leaderboard(board, score, names), "leaderboard")
     if len(published):
         with st.expander("Where the published figures are from", icon=":material/menu_book:", key="published_source"):
             for protocol, rows in published.groupby("protocol", sort=False):
@@ -228,10 +220,10 @@ def show_paired(shared: Shared, weights: np.ndarray, drawn: Draws, pair: list[st
     first, second = pair
     bold = {name: f"**{words}**" for name, words in names.items()}
     st.markdown(comparison.sentence(shared, weights, first, second, bold))
-    show(compare_views.paired(shared, drawn, first, second, names), "paired")
+    show(comparison_views.paired(shared, drawn, first, second, names), "paired")
     tests = remembered(shared, "tests", lambda: comparison.pairwise(shared))
     st.dataframe(
-        compare_views.tests(tests, names), hide_index=True, key="tests_table", alt="Tests of each pair of models"
+        comparison_views.tests(tests, names), hide_index=True, key="tests_table", alt="Tests of each pair of models"
     )
     st.caption(
         "McNemar's test is exact and asks whether both are right equally often; DeLong's, whether both rank equally "
@@ -279,19 +271,20 @@ def show_operating_point(shared: Shared, pair: list[str], names: Names) -> None:
     )
     thresholds = thresholds_of(shared, by, threshold, wanted)
     points = {
-        name: operating.operating_point(shared, weights, name, thresholds[name], share / 100) for name in shared.ids
+        name: operating_points.operating_point(shared, weights, name, thresholds[name], share / 100)
+        for name in shared.ids
     }
     for name in pair:
         show_point(names[name], points[name])
     st.dataframe(
-        compare_views.points(points, names), hide_index=True, key="points_table", alt="Every model's operating point"
+        comparison_views.points(points, names), hide_index=True, key="points_table", alt="Every model's operating point"
     )
     if by == "sensitivity":
         st.caption("Each threshold was chosen on these same images, which flatters it a little.")
     for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
         with column:
             st.markdown(f"**{names[name]}**")
-            show(compare_views.called(points[name], names[name]), f"called_{name}")
+            show(comparison_views.called(points[name], names[name]), f"called_{name}")
     chosen = st.selectbox(
         "Curves of",
         ["", *(shared.labels.codes if shared.question == CLASSES else [])],
@@ -305,7 +298,7 @@ def show_operating_point(shared: Shared, pair: list[str], names: Names) -> None:
             curves = remembered(shared, f"{kind} {chosen}", partial(all_curves, shared, weights, kind, code))
             with st.container():
                 st.markdown(f"**{title}**")
-                show(compare_views.curve(shared, curves, kind, code, thresholds, names), f"curve_{kind}")
+                show(comparison_views.curve(shared, curves, kind, code, thresholds, names), f"curve_{kind}")
     st.caption(
         "Bands are pointwise 95% intervals. Large marks are the operating point. Net benefit counts a needless "
         "referral as t / (1 - t) of a cancer found, at the share of malignant lesions among these images. Risk and "
@@ -314,13 +307,13 @@ def show_operating_point(shared: Shared, pair: list[str], names: Names) -> None:
 
 
 def all_curves(shared: Shared, weights: np.ndarray, kind: str, code: str | None) -> dict[str, pd.DataFrame]:
-    return {name: operating.curve(shared, weights, name, kind, code) for name in shared.ids}
+    return {name: operating_points.curve(shared, weights, name, kind, code) for name in shared.ids}
 
 
 def thresholds_of(shared: Shared, by: str | None, threshold: int, sensitivity: int) -> dict[str, float]:
     """Each model's threshold: the same for all, or its own for at least that sensitivity. Both in percent."""
     if by == "sensitivity":
-        return {name: operating.threshold_for(shared, name, sensitivity / 100) for name in shared.ids}
+        return {name: operating_points.threshold_for(shared, name, sensitivity / 100) for name in shared.ids}
     return dict.fromkeys(shared.ids, threshold / 100)
 
 
@@ -350,7 +343,7 @@ def show_calibration(
     st.subheader("Calibration", anchor=False)
     st.markdown("Of the images a model is 80% sure of, 80% should be right: on the dotted line.")
     chart = remembered(
-        shared, f"calibration {pair}", lambda: compare_report.calibration(shared, weights, known, pair, names)
+        shared, f"calibration {pair}", lambda: comparison_report.calibration(shared, weights, known, pair, names)
     )
     show(chart, "reliability")
     st.caption(chart.words)
@@ -358,26 +351,28 @@ def show_calibration(
 
 def show_classes(shared: Shared, weights: np.ndarray, pair: list[str], names: Names) -> None:
     st.subheader("Which class is taken for which", anchor=False)
-    wrong = remembered(shared, "wrong", lambda: breakdown.wrong_by_class(shared, weights))
+    wrong = remembered(shared, "wrong", lambda: error_analysis.wrong_by_class(shared, weights))
     for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
         with column:
             st.markdown(f"**{names[name]}**")
-            show(compare_views.confusion(shared, name, names), f"confusion_{name}")
+            show(comparison_views.confusion(shared, name, names), f"confusion_{name}")
             st.markdown("Named wrongly, by class")
-            show(compare_views.wrong(shared, wrong, name, names), f"wrong_{name}")
-    ui.guide_links({label.code: label.name for label in shared.labels.labels})
+            show(comparison_views.wrong(shared, wrong, name, names), f"wrong_{name}")
+    layout.guide_links({label.code: label.name for label in shared.labels.labels})
 
 
 @st.fragment
 def show_subgroups(shared: Shared, pair: list[str], names: Names) -> None:
-    facts = breakdown.subgroup_names(shared)
+    facts = error_analysis.subgroup_names(shared)
     st.subheader("Subgroups", anchor=False)
     if not facts:
         st.markdown("Nothing is recorded about the people or lesions of these images.")
         return
     weights = weights_of(shared)
     left, right = st.columns(2, gap="medium")
-    fact = left.selectbox("By", facts, format_func=breakdown.SUBGROUPS.__getitem__, key="by_fact", bind="query-params")
+    fact = left.selectbox(
+        "By", facts, format_func=error_analysis.SUBGROUPS.__getitem__, key="by_fact", bind="query-params"
+    )
     score = right.selectbox(
         "Score",
         list(comparison.scores(shared.labels)),
@@ -386,13 +381,14 @@ def show_subgroups(shared: Shared, pair: list[str], names: Names) -> None:
         bind="query-params",
     )
     table = remembered(
-        shared, f"subgroups {fact} {score} {pair}", lambda: breakdown.subgroups(shared, weights, fact, score, pair)
+        shared, f"subgroups {fact} {score} {pair}", lambda: error_analysis.subgroups(shared, weights, fact, score, pair)
     )
-    st.markdown(plain(compare_views.gap_words(table, score, names)))
-    show(compare_views.subgroups(table, fact, score, names), "subgroups")
+    st.markdown(plain(comparison_views.gap_words(table, score, names)))
+    show(comparison_views.subgroups(table, fact, score, names), "subgroups")
     st.caption(
-        f"Too few to say: fewer than {breakdown.FEW_IMAGES} images, or {breakdown.FEW_ON_A_SIDE} of a side that the "
-        "score needs. Subgroups differ in their mix of diagnoses too, and with many of them some gap is always large."
+        f"Too few to say: fewer than {error_analysis.FEW_IMAGES} images, or {error_analysis.FEW_ON_A_SIDE} of a side "
+        "that the score needs. Subgroups differ in their mix of diagnoses too, and with many of them some gap is "
+        "always large."
     )
 
 
@@ -413,10 +409,10 @@ def show_errors(shared: Shared, pair: list[str], names: Names) -> None:
     )
     if which == "both":
         first, second = pair
-        table = breakdown.disagreements(shared, first, second)
+        table = error_analysis.disagreements(shared, first, second)
         table["right"] = table["right"].map(names)
     else:
-        table = breakdown.mistakes(shared, which)
+        table = error_analysis.mistakes(shared, which)
     if code:
         table = table[table["label"] == code]
     st.caption(f"{len(table):,} of {len(shared.images):,} images; the surest mistake first.")
@@ -450,10 +446,10 @@ def show_error(row: pd.Series, dataset: str) -> None:
     if file or image.startswith("ISIC_"):
         with st.container(horizontal=True, gap="small"):
             for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
-                if ui.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
+                if layout.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
                     caption = f"{image} of {DATASETS.get(dataset, dataset)}, labelled {row['label']}"
                     photos.hand_over(image, file.read_bytes() if file else None, caption)
-                    st.switch_page(ui.path(page))
+                    st.switch_page(layout.path(page))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -470,14 +466,14 @@ def show_training(known: dict[str, Predictions], pair: list[str], names: Names) 
         with column:
             st.markdown(f"**{names[name]}**")
             try:
-                show(compare_views.training(breakdown.history(model), names[name]), f"training_{name}")
+                show(comparison_views.training(error_analysis.history(model), names[name]), f"training_{name}")
             except DataError as error:
                 st.warning(str(error))
 
 
 def show_protocols(known: dict[str, Predictions]) -> None:
     """Networks that were scored under more than one protocol, wherever they were tested."""
-    tables = {name: breakdown.protocols(model) for name, one in known.items() if (model := one.model)}
+    tables = {name: error_analysis.protocols(model) for name, one in known.items() if (model := one.model)}
     several = {name: table for name, table in tables.items() if len(set(table["test"])) > 1}
     if not several:
         return
@@ -487,7 +483,7 @@ def show_protocols(known: dict[str, Predictions]) -> None:
         st.markdown(f"**{name}**")
         for test, rows in table.groupby("test", sort=False):
             st.markdown(f"- *{plain(str(test))}*, {rows['images'].iloc[0]:,} images: {plain(rows['protocol'].iloc[0])}")
-        show(compare_views.protocols(table, name), f"protocols_{name}")
+        show(comparison_views.protocols(table, name), f"protocols_{name}")
 
 
 def write_report(
@@ -499,13 +495,13 @@ def write_report(
         shared, state.get("by"), state.get("threshold", THRESHOLD), state.get("sensitivity", SENSITIVITY)
     )
     prevalence = state.get("prevalence", PREVALENCE) / 100
-    parts = compare_report.sections(
+    parts = comparison_report.sections(
         shared, weights_of(shared), drawn, known, published, pair, thresholds, prevalence, names
     )
-    return report.render("Skin-lesion classifiers compared", parts, compare_report.CAUTION)
+    return document.render("Skin-lesion classifiers compared", parts, comparison_report.CAUTION)
 
 
-with ui.page("Compare"):
+with layout.page("Compare"):
     st.title("Which model, and is it really better", anchor=False)
     st.markdown(
         "Models side by side on test images of lesions that none of them was trained on, and only on images that all "

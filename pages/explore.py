@@ -8,11 +8,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp import body, demographics, explore_charts, explore_views, facts, registry, subgroups, ui
-from skinapp.demographics import NAMES, SOURCES, SYMPTOMS, Filters, Table
+from skinapp.charts import body, population
+from skinapp.datasets.registry import SOURCES, SYMPTOMS
+from skinapp.demographics import limitations, records, statistics
+from skinapp.demographics.records import NAMES, Filters, Table
 from skinapp.errors import SkinappError
-from skinapp.report import Chart
-from skinapp.ui import gallery, own_table, panel
+from skinapp.evaluation import subgroups
+from skinapp.inference import registry
+from skinapp.report import population_views
+from skinapp.report.document import Chart
+from skinapp.ui import gallery, layout, own_table, panel
 
 OWN = "own"
 AGES = (0, 100)
@@ -28,7 +33,7 @@ COUNT = {
 
 
 def clear_filters(prefix: str) -> None:
-    for name in demographics.FILTERS:
+    for name in records.FILTERS:
         if f"{prefix}{name}" in st.session_state:
             st.session_state[f"{prefix}{name}"] = AGES if name == "age" else None if name == "malignant" else []
 
@@ -38,7 +43,7 @@ def choose_filters(table: Table, prefix: str, *, shared: bool = True) -> Filters
     bind: Literal["query-params"] | None = "query-params" if shared else None
 
     def several(name: str, format_func: Callable[[str], str] = str) -> tuple[str, ...]:
-        options = demographics.values(table, name)
+        options = records.values(table, name)
         return tuple(
             st.multiselect(
                 NAMES[name],
@@ -87,8 +92,8 @@ def choose_filters(table: Table, prefix: str, *, shared: bool = True) -> Filters
 
 def show_totals(table: Table, frame: pd.DataFrame) -> None:
     """How many images and lesions the selection has, and who they are of."""
-    all_rows, total = demographics.totals(table.frame), demographics.totals(frame)
-    sex = demographics.counts(frame, "sex").set_index("value")["share"].to_dict()
+    all_rows, total = statistics.totals(table.frame), statistics.totals(frame)
+    sex = statistics.counts(frame, "sex").set_index("value")["share"].to_dict()
     with st.grid(4, min_column_width=150, gap="small"):
         for name, value, words in (
             ("Images", f"{total.images:,}", f"of {all_rows.images:,}"),
@@ -113,18 +118,18 @@ def show(chart: Chart, key: str, columns: dict[str, Any] | None = None) -> None:
 
 def show_overview(table: Table, frame: pd.DataFrame) -> None:
     st.subheader("Diagnoses", anchor=False)
-    show(explore_views.diagnoses(table, frame), "diagnoses", {"diagnosis": "Diagnosis"} | COUNT)
-    show_classes(table, demographics.counts(frame, "diagnosis")["value"].tolist())
+    show(population_views.diagnoses(table, frame), "diagnoses", {"diagnosis": "Diagnosis"} | COUNT)
+    show_classes(table, statistics.counts(frame, "diagnosis")["value"].tolist())
     left, right = st.columns(2, gap="medium")
     with left:
-        spread = demographics.images_per_lesion(frame)
+        spread = statistics.images_per_lesion(frame)
         st.subheader("Images per lesion", anchor=False)
         if table.has_lesions:
             panel.show(
-                explore_charts.lesion_bars(spread),
+                population.lesion_bars(spread),
                 spread,
                 "images_per_lesion",
-                "Lesions by their number of images: " + explore_views.listed(spread["images"], spread["lesions"]),
+                "Lesions by their number of images: " + population_views.listed(spread["images"], spread["lesions"]),
                 {"images": "Images of the lesion"} | {key: COUNT[key] for key in ("lesions", "share")},
             )
         else:
@@ -132,7 +137,7 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
     with right:
         st.subheader("Not stated", anchor=False)
         show(
-            explore_views.not_stated(frame),
+            population_views.not_stated(frame),
             "missing",
             {"column": "Column"} | {key: COUNT[key] for key in ("images", "share")},
         )
@@ -142,11 +147,11 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
 
 def show_classes(table: Table, codes: list[str]) -> None:
     if table.labels is not None:
-        ui.guide_links({code: table.name(code) for code in codes if code in table.labels.codes})
+        layout.guide_links({code: table.name(code) for code in codes if code in table.labels.codes})
 
 
 def show_facts(table: Table) -> None:
-    found = pd.DataFrame(facts.headline(table))
+    found = pd.DataFrame(limitations.headline(table))
     st.subheader("Headline figures", anchor=False)
     st.caption(f"Of the whole data set, whatever the filters say. {SOURCES[table.id].citation}.")
     if not found["published"].any():
@@ -171,18 +176,18 @@ def show_facts(table: Table) -> None:
 
 
 def show_people(table: Table, frame: pd.DataFrame) -> None:
-    summary = demographics.age_summary(frame)
+    summary = statistics.age_summary(frame)
     st.subheader("Age in years", anchor=False)
     if summary.empty:
         st.caption("No age is stated in this selection.")
     else:
-        show(explore_views.ages(table, frame), "ages", {"from_age": "From age"})
+        show(population_views.ages(table, frame), "ages", {"from_age": "From age"})
         panel.show(
-            explore_charts.age_boxes(summary, table.name),
+            population.age_boxes(summary, table.name),
             summary.round(2),
             "age_by_diagnosis",
             "Median age by diagnosis: "
-            + explore_views.listed(map(table.name, summary["diagnosis"]), summary["median"]),
+            + population_views.listed(map(table.name, summary["diagnosis"]), summary["median"]),
         )
         st.caption(
             "The number beside each name is the median. Boxes go from the first to the third quartile, whiskers to the "
@@ -195,11 +200,11 @@ def show_people(table: Table, frame: pd.DataFrame) -> None:
 
 def show_shares(table: Table, frame: pd.DataFrame, column: str, title: str) -> None:
     st.subheader(title, anchor=False)
-    show(explore_views.by_diagnosis(table, frame, column, title), f"{column}_by_diagnosis")
+    show(population_views.by_diagnosis(table, frame, column, title), f"{column}_by_diagnosis")
 
 
 def show_sites(table: Table, frame: pd.DataFrame) -> None:
-    sites = demographics.counts(frame, "site").sort_values("images", ascending=False, kind="stable")
+    sites = statistics.counts(frame, "site").sort_values("images", ascending=False, kind="stable")
     drawing, numbers = st.columns(2, gap="medium")
     with drawing:
         st.subheader("On the body", anchor=False)
@@ -207,7 +212,7 @@ def show_sites(table: Table, frame: pd.DataFrame) -> None:
             body.outline(sites),
             sites,
             "body",
-            "Images by site on a drawn body: " + explore_views.listed(sites["value"].head(15), sites["images"]),
+            "Images by site on a drawn body: " + population_views.listed(sites["value"].head(15), sites["images"]),
             {"value": "Site"} | COUNT,
         )
         rest = body.elsewhere(sites)
@@ -215,25 +220,25 @@ def show_sites(table: Table, frame: pd.DataFrame) -> None:
         if len(rest):
             words += (
                 "Not on the drawing: "
-                + explore_views.listed(map(ui.plain, rest["value"].head(10)), rest["images"])
+                + population_views.listed(map(layout.plain, rest["value"].head(10)), rest["images"])
                 + "."
             )
         st.caption(words)
     with numbers:
         st.subheader("All sites", anchor=False)
-        colours = [explore_charts.ACCENT] * len(sites)
+        colours = [population.ACCENT] * len(sites)
         panel.show(
-            explore_charts.bars(sites, [value.capitalize() for value in sites["value"]], colours),
+            population.bars(sites, [value.capitalize() for value in sites["value"]], colours),
             sites,
             "sites",
-            "Images by site: " + explore_views.listed(sites["value"].head(15), sites["images"]),
+            "Images by site: " + population_views.listed(sites["value"].head(15), sites["images"]),
             {"value": "Site"} | COUNT,
         )
-    found = demographics.folded(demographics.cross(frame, "diagnosis", "site"), 20)
+    found = statistics.folded(statistics.cross(frame, "diagnosis", "site"), 20)
     st.subheader("Site by diagnosis", anchor=False)
     panel.show(
-        explore_charts.heat_map(demographics.shares(found), found, table.name),
-        explore_views.with_names(found, table),
+        population.heat_map(statistics.shares(found), found, table.name),
+        population_views.with_names(found, table),
         "site_by_diagnosis",
         "Images of each diagnosis at each site; the table has the numbers",
     )
@@ -259,17 +264,17 @@ def show_symptoms(table: Table, frame: pd.DataFrame) -> None:
     st.subheader("What patients say about the lesion", anchor=False)
     rows = []
     for name in (name for name in SYMPTOMS if name in frame):
-        found = demographics.cross(frame[frame[name].notna()], "diagnosis", name).reindex(
+        found = statistics.cross(frame[frame[name].notna()], "diagnosis", name).reindex(
             columns=["yes", "no"], fill_value=0
         )
         for code, yes, no in found.itertuples():
-            low, high = demographics.wilson(yes, yes + no)
+            low, high = statistics.wilson(yes, yes + no)
             rows.append((NAMES[name], code, yes, yes + no, yes / max(1, yes + no), low, high))
     table_out = pd.DataFrame(rows, columns=["sign", "diagnosis", "yes", "images", "share", "low", "high"])
     counts = table_out.pivot_table(index="diagnosis", columns="sign", values="yes", sort=False).astype(int)
     shares = table_out.pivot_table(index="diagnosis", columns="sign", values="share", sort=False)
     panel.show(
-        explore_charts.heat_map(shares, counts, table.name),
+        population.heat_map(shares, counts, table.name),
         table_out.assign(diagnosis=table_out["diagnosis"].map(table.name)),
         "symptoms",
         "Images of which the sign was reported, by diagnosis; the table has shares with intervals",
@@ -286,12 +291,12 @@ def show_relations(table: Table, frame: pd.DataFrame) -> None:
         "Each is tested over one image a lesion, since images of one lesion are not independent. The p-value tells how "
         "often chance alone would give such differences, the effect size how large they are: 0 is none, 1 the most."
     )
-    found = demographics.relations(frame)
+    found = statistics.relations(frame)
     if not found:
         st.info("This selection has too few diagnoses or values to test anything. Widen the filters.")
         return
     for relation in found:
-        means, means_not = facts.meaning(relation)
+        means, means_not = limitations.meaning(relation)
         with st.container(border=True):
             p = "p < 0.001" if relation.p < 0.001 else f"p = {relation.p:.3f}"
             st.markdown(f"**{NAMES[relation.column]} and diagnosis**")
@@ -351,12 +356,12 @@ def show_comparison(table: Table, frame: pd.DataFrame, filters: Filters, tables:
                 args=("b_",),
             )
         ]
-        second = demographics.select(other, choose_filters(other, "b_", shared=OWN not in (table.id, other.id)))
+        second = records.select(other, choose_filters(other, "b_", shared=OWN not in (table.id, other.id)))
         second_name = other.title
         if second.empty:
             st.warning("No image passes the second selection. Take a filter away.")
             return
-    one, two = demographics.totals(frame), demographics.totals(second)
+    one, two = statistics.totals(frame), statistics.totals(second)
     st.markdown(
         f"**This selection**: {one.images:,} images of {one.lesions:,} lesions.  \n"
         f"**{second_name}**: {two.images:,} images of {two.lesions:,} lesions."
@@ -364,16 +369,16 @@ def show_comparison(table: Table, frame: pd.DataFrame, filters: Filters, tables:
     columns = ["sex", "site", "confirmation", "diagnosis", "skin_type", "split"]
     if other.id != table.id:
         st.caption("Sites and diagnoses are grouped into what both data sets have in common.")
-        found = demographics.standardised_differences(
-            demographics.comparable(frame), demographics.comparable(second), columns
+        found = statistics.standardised_differences(
+            statistics.comparable(frame), statistics.comparable(second), columns
         )
     else:
-        found = demographics.standardised_differences(frame, second, columns)
+        found = statistics.standardised_differences(frame, second, columns)
     if found.empty:
         st.info("There is nothing that both selections state. Choose others.")
         return
     finite = found[np.isfinite(found["difference"])]
-    shown = finite.reindex(finite["difference"].abs().sort_values(ascending=False).index).head(explore_charts.MOST_ROWS)
+    shown = finite.reindex(finite["difference"].abs().sort_values(ascending=False).index).head(population.MOST_ROWS)
     name = table.name if other.id == table.id else str
     labels = [
         f"{NAMES[row['variable']]}: {name(row['value']) if row['variable'] == 'diagnosis' else row['value']} · "
@@ -385,7 +390,7 @@ def show_comparison(table: Table, frame: pd.DataFrame, filters: Filters, tables:
         for row in shown.to_dict("records")
     ]
     panel.show(
-        explore_charts.love_plot(shown, labels),
+        population.love_plot(shown, labels),
         found.round(3),
         "differences",
         "Standardised differences, the largest first: " + "; ".join(labels[:8]),
@@ -432,7 +437,7 @@ def show_performance(table: Table, filters: Filters) -> None:
         if filters.diagnosis:
             st.caption("This model's predictions state only malignant or not, so the diagnosis filter is left out.")
         filters = filters.but(diagnosis=())
-    frame = demographics.select(tested, filters)
+    frame = records.select(tested, filters)
     if frame.empty:
         st.warning("No test image of this model passes the filters. Take a filter away.")
         return
@@ -450,7 +455,7 @@ def show_performance(table: Table, filters: Filters) -> None:
         ]
     told = told[["cell", "images", "lesions", "malignant", *subgroups.MEASURES]]
     panel.show(
-        explore_charts.cells(shown, list(subgroups.MEASURES), subgroups.MEASURES),
+        population.cells(shown, list(subgroups.MEASURES), subgroups.MEASURES),
         told,
         "performance",
         "; ".join(f"{row['cell']}: sensitivity {row['sensitivity']}" for row in told.to_dict("records")),
@@ -471,11 +476,11 @@ def show_performance(table: Table, filters: Filters) -> None:
 
 def show_limits(table: Table) -> None:
     st.subheader("What the data cannot tell you", anchor=False)
-    for heading, text in facts.limits(table):
+    for heading, text in limitations.limits(table):
         st.markdown(f"**{heading}.** {text}")
 
 
-with ui.page("Explore"):
+with layout.page("Explore"):
     st.title("Who is in the data", anchor=False)
     for reason in registry.problems().values():
         st.warning(reason)
@@ -494,7 +499,7 @@ with ui.page("Explore"):
         args=("",),
         label_visibility="collapsed",
     )
-    tables = {key: demographics.shipped(key) for key in SOURCES}
+    tables = {key: records.shipped(key) for key in SOURCES}
     if chosen == OWN:
         table = own_table.choose()
         if table is None:
@@ -505,7 +510,7 @@ with ui.page("Explore"):
         st.markdown(SOURCES[chosen].about)
         if chosen == "pad_ufes_20":
             st.info(
-                f"Only {demographics.totals(table.frame).images:,} of the {SOURCES[chosen].published_images:,} "
+                f"Only {statistics.totals(table.frame).images:,} of the {SOURCES[chosen].published_images:,} "
                 "published images are counted here."
             )
     prefix = "own_" if chosen == OWN else ""
@@ -519,7 +524,7 @@ with ui.page("Explore"):
                 on_click=clear_filters,
                 args=(prefix,),
             )
-    frame = demographics.select(table, filters)
+    frame = records.select(table, filters)
     show_totals(table, frame)
     views: dict[str, Callable[[], None]] = {
         "Overview": functools.partial(show_overview, table, frame),

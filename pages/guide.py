@@ -3,9 +3,14 @@
 import pandas as pd
 import streamlit as st
 
-from skinapp import demographics, guide, registry, subgroups, ui
+from skinapp.datasets.registry import SOURCES
+from skinapp.demographics import records, statistics
 from skinapp.errors import SkinappError
-from skinapp.guide import Entry
+from skinapp.evaluation import subgroups
+from skinapp.inference import registry
+from skinapp.labels import guide
+from skinapp.labels.guide import Entry
+from skinapp.ui import layout
 
 COLUMNS = {
     "Images": st.column_config.NumberColumn(format="localized"),
@@ -17,8 +22,8 @@ COLUMNS = {
 def in_the_data(entry: Entry) -> pd.DataFrame:
     """Images and lesions of a diagnosis in each data set that has it, and their share of its images."""
     rows = []
-    for key, source in demographics.SOURCES.items():
-        counts = demographics.counts(demographics.shipped(key).frame, "diagnosis")
+    for key, source in SOURCES.items():
+        counts = statistics.counts(records.shipped(key).frame, "diagnosis")
         mine = counts[counts["value"].isin(entry.codes)]
         if len(mine):
             rows.append((source.title, *(mine[name].sum() for name in ("images", "lesions", "share"))))
@@ -32,11 +37,11 @@ def by_the_models(entry: Entry) -> pd.DataFrame:
     rows = []
     for model in sorted(models.values(), key=lambda each: order.index(each.id) if each.id in order else len(order)):
         for code in set(entry.codes) & set(model.labels.codes):
-            for dataset in sorted(subgroups.tested_on(model) & set(demographics.SOURCES)):
+            for dataset in sorted(subgroups.tested_on(model) & set(SOURCES)):
                 found = subgroups.found(subgroups.predictions(model, dataset).frame, code)
                 if found is not None:
                     share, interval = f"{found.share:.0%}", f"{found.low:.0%} to {found.high:.0%}"
-                    rows.append((share, interval, found.images, model.title, demographics.SOURCES[dataset].title))
+                    rows.append((share, interval, found.images, model.title, SOURCES[dataset].title))
     return pd.DataFrame(rows, columns=["share", "interval", "images", "model", "dataset"])
 
 
@@ -87,7 +92,7 @@ def show_numbers(entry: Entry) -> None:
     )
 
 
-with ui.page("Guide"):
+with layout.page("Guide"):
     st.title("Guide to the diagnoses", anchor=False)
     st.markdown(
         "What the names mean, in plain words. To learn about yourself, ask a doctor: no text and no model has seen you."

@@ -4,8 +4,10 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from skinapp import phantom, registry, ui
-from skinapp.registry import Model
+from skinapp.images import synthetic
+from skinapp.inference import registry
+from skinapp.inference.registry import Model
+from skinapp.ui import layout
 
 # score in the card -> its name and its meaning, in the order shown
 SCORES = {
@@ -39,7 +41,7 @@ DOORS = (
 
 @st.cache_data(max_entries=1, show_spinner=False)
 def cover() -> Image.Image:
-    return phantom.draw(7)
+    return synthetic.draw(7)
 
 
 def row(model: Model) -> dict[str, object]:
@@ -79,7 +81,7 @@ def show_models(models: list[Model]) -> None:
     )
 
 
-with ui.page("Home"):
+with layout.page("Home"):
     words, picture = st.columns([3, 2], gap="large", vertical_alignment="center")
     with words:
         st.title("See what a skin-lesion model sees", anchor=False)
@@ -89,9 +91,9 @@ with ui.page("Home"):
         )
         with st.container(horizontal=True):
             if st.button("Classify an image", type="primary", icon=":material/image_search:", key="start"):
-                st.switch_page(ui.path("classify"))
+                st.switch_page(layout.path("classify"))
             if st.button("See where a model looks", icon=":material/visibility:", key="start_attention"):
-                st.switch_page(ui.path("attention"))
+                st.switch_page(layout.path("attention"))
         st.caption("No photo at hand? The page has a drawing to try. Nothing you add is kept.")
     picture.image(
         cover(), "A drawing, made by code", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
@@ -103,7 +105,7 @@ with ui.page("Home"):
                 st.markdown(f"**{heading}**")
                 st.markdown(text)
                 for page, label in links:
-                    st.page_link(ui.path(page), label=label, icon=":material/arrow_forward:")
+                    st.page_link(layout.path(page), label=label, icon=":material/arrow_forward:")
     st.markdown(
         ":material/block: **What it is not**: a medical device. It gives no diagnosis; if a spot worries you, see a "
         "doctor."

@@ -5,9 +5,10 @@ import re
 import pandas as pd
 import streamlit as st
 
-from skinapp import layers, registry, ui
-from skinapp.registry import Model
-from skinapp.ui import panel
+from skinapp.charts import architecture
+from skinapp.inference import registry
+from skinapp.inference.registry import Model
+from skinapp.ui import layout, panel
 
 
 def show_contract(model: Model) -> None:
@@ -29,7 +30,7 @@ def show_contract(model: Model) -> None:
         "Licence": card["licence"],
         "Intended use": card["intended_use"],
     }
-    st.markdown("\n".join(f"- **{name}**: {ui.plain(words)}" for name, words in rows.items()))
+    st.markdown("\n".join(f"- **{name}**: {layout.plain(words)}" for name, words in rows.items()))
     if not model.runnable:
         st.info("Only the figures of this model are here, not its weights; the card says how to train it.")
 
@@ -47,7 +48,7 @@ def show_card(text: str) -> None:
             st.markdown(re.sub(r"^#", "##", part, flags=re.MULTILINE))
 
 
-with ui.page("Models"):
+with layout.page("Models"):
     st.title("Model cards", anchor=False)
     st.markdown("What each model takes and gives, what it was trained on, how it was tested, and what it is not for.")
     for reason in registry.problems().values():
@@ -72,14 +73,14 @@ with ui.page("Models"):
         show_contract(model)
     with network:
         st.subheader("Layers", anchor=False)
-        stages = layers.stages(model)
+        stages = architecture.stages(model)
         panel.show(
-            layers.diagram(stages),
+            architecture.diagram(stages),
             pd.DataFrame(vars(stage) for stage in stages),
             f"layers_{model.id}",
             "From top to bottom: " + "; ".join(f"{stage.name}, {stage.shape}" for stage in stages),
         )
-    ui.guide_links({label.code: label.name for label in model.labels.labels})
+    layout.guide_links({label.code: label.name for label in model.labels.labels})
     st.space("medium")
     with st.container(border=True):
         show_card((model.folder / "README.md").read_text())

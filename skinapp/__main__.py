@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from skinapp import clinical, modality, registry
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
+from skinapp.inference import metadata, modality, registry
 
 if TYPE_CHECKING:
-    from skinapp.runtime import Prediction
+    from skinapp.inference.runtime import Prediction
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
 
@@ -50,7 +50,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     patient = classify.add_argument_group(
         "the patient", "Of all the images that are named. Used by models with clinical inputs; none need be given."
     )
-    for question in clinical.QUESTIONS:
+    for question in metadata.QUESTIONS:
         patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())
     classify.set_defaults(run=classify_images)
 
@@ -99,8 +99,9 @@ def list_models(options: argparse.Namespace) -> int:
 def classify_images(options: argparse.Namespace) -> int:
     from PIL import Image
 
-    from skinapp import attention, imaging
-    from skinapp.runtime import classifier
+    from skinapp.attention import heatmap
+    from skinapp.images import imaging
+    from skinapp.inference.runtime import classifier
 
     chosen = registry.model(options.model) if options.model else None
     models = registry.ranked()
@@ -108,7 +109,7 @@ def classify_images(options: argparse.Namespace) -> int:
         default_model()
     if chosen and options.cam_dir and not chosen.has_class_maps:
         raise ModelError(f"The model '{chosen.id}' ends in dense layers and has no map to draw; leave --cam-dir out.")
-    given = {one.name: getattr(options, one.name) for one in clinical.QUESTIONS}
+    given = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
     given = {name: text for name, text in given.items() if text is not None}
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     if chosen:
@@ -138,7 +139,7 @@ def classify_images(options: argparse.Namespace) -> int:
         if not chosen and model.id not in told:
             warn_unused(model, given)
             told.add(model.id)
-        answers = clinical.parse(model.clinical, given)
+        answers = metadata.parse(model.clinical, given)
         pixels = imaging.load(data, model.input_size)
         prediction = classifier(model).predict(pixels, answers)
         if options.json:
@@ -157,8 +158,8 @@ def classify_images(options: argparse.Namespace) -> int:
         else:
             print_answer(path, prediction, route.sentence if route else "")
         if overlays and prediction.class_maps is not None:
-            cam = attention.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
-            Image.fromarray(attention.overlay(pixels, cam)).save(overlays[path])
+            cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
+            Image.fromarray(heatmap.overlay(pixels, cam)).save(overlays[path])
     if not options.json:
         print(CAUTION)
     return 2 if failed else 0
@@ -175,13 +176,13 @@ def print_answer(path: Path, prediction: "Prediction", why: str) -> None:
 def warn_unused(model: registry.Model, given: dict[str, str]) -> None:
     """Say which answers about the patient the model has no use for."""
     used = {one.name for one in model.clinical}
-    unused = [one.flag for one in clinical.QUESTIONS if one.name in given and one.name not in used]
+    unused = [one.flag for one in metadata.QUESTIONS if one.name in given and one.name not in used]
     if unused:
         print(f"The model '{model.id}' has no use for {', '.join(unused)}; the rest is used.", file=sys.stderr)
 
 
 def score_images(options: argparse.Namespace) -> int:
-    from skinapp.score import score
+    from skinapp.inference.scoring import score
 
     model = registry.model(options.model)
     with tqdm(unit="image", disable=None) as bar:
@@ -202,7 +203,7 @@ def score_images(options: argparse.Namespace) -> int:
 
 
 def compare_models(options: argparse.Namespace) -> int:
-    from skinapp import comparison, predictions
+    from skinapp.evaluation import comparison, predictions
 
     shipped, left_out = predictions.shipped()
     chosen: dict[str, predictions.Predictions] = {}
@@ -240,7 +241,8 @@ def compare_models(options: argparse.Namespace) -> int:
 
 
 def write_report(options: argparse.Namespace) -> int:
-    from skinapp import compare_report, predictions, report, results
+    from skinapp.evaluation import predictions
+    from skinapp.report import all_models, comparison_report, document
 
     if not options.out.parent.is_dir():
         raise DataError(f"There is no folder {options.out.parent}; make it, or name a file in another one.")
@@ -251,7 +253,7 @@ def write_report(options: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     if not known:
         raise ModelError(f"There is no usable model in {registry.default_root()}.")
-    images, failed = results.read_images(options.images)
+    images, failed = all_models.read_images(options.images)
     for path, reason in failed.items():
         print(f"{path}: {reason}", file=sys.stderr)
     if failed and not images:
@@ -262,7 +264,9 @@ def write_report(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        text = report.render(results.TITLE, results.sections(known, images, progress), compare_report.CAUTION)
+        text = document.render(
+            all_models.TITLE, all_models.sections(known, images, progress), comparison_report.CAUTION
+        )
     with replacing(options.out) as partial:
         partial.write_text(text, encoding="utf-8")
     print(options.out)

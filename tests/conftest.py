@@ -11,7 +11,8 @@ import hypothesis
 import numpy as np
 import pytest
 
-from skinapp import imaging, registry
+from skinapp.images import imaging
+from skinapp.inference import registry
 from tests.pictures import encode, lesion
 
 # a shared machine may stall any single example; what matters is the outcome

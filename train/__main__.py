@@ -18,20 +18,26 @@ RUNS = {
 """The commands that work on the run of one configuration."""
 
 TOOLS = {
-    "download": ("train.download", "fetch a data set, or images by id, from the publisher"),
-    "compare-published": ("train.compare_published", "published models and ours on the same images"),
-    "audit": ("train.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
-    "search": ("train.search", "search for the best small network, under a leaking protocol or an honest one"),
-    "summarise": ("train.summarise", "count who is in the data sets, for the explorer of the app"),
-    "sort-by-class": ("train.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
-    "artefacts": ("train.artefacts", "what hairs, rulers and stickers do to the answers of a model"),
-    "missing-answers": ("train.missing_answers", "what it costs when answers about the patient are left out"),
-    "attention-audit": ("train.attention_audit", "measure the attention methods on test images with lesion masks"),
-    "quality": ("train.quality", "find when a picture is too blurred, dark or bright, and how often that warns"),
-    "modality": ("train.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
-    "segment": ("train.segment", "train the network that outlines the lesion, and put it into models/"),
-    "similar": ("train.similar", "index a model's training images, for the similar cases of an image"),
-    "trust": ("train.trust", "how often the verdict on an attention map is wrong"),
+    "download": ("train.data.download", "fetch a data set, or images by id, from the publisher"),
+    "compare-published": ("train.publish.compare_published", "published models and ours on the same images"),
+    "audit": ("train.data.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
+    "search": ("train.studies.search", "search for the best small network, under a leaking protocol or an honest one"),
+    "summarise": ("train.data.summarise", "count who is in the data sets, for the explorer of the app"),
+    "sort-by-class": ("train.data.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
+    "artefacts": ("train.studies.artefacts", "what hairs, rulers and stickers do to the answers of a model"),
+    "missing-answers": ("train.studies.missing_metadata", "what it costs when answers about the patient are left out"),
+    "attention-audit": (
+        "train.studies.attention_audit",
+        "measure the attention methods on test images with lesion masks",
+    ),
+    "quality": (
+        "train.studies.quality",
+        "find when a picture is too blurred, dark or bright, and how often that warns",
+    ),
+    "modality": ("train.publish.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
+    "segment": ("train.publish.segmentation", "train the network that outlines the lesion, and put it into models/"),
+    "similar": ("train.publish.retrieval_index", "index a model's training images, for the similar cases of an image"),
+    "trust": ("train.studies.sanity_check", "how often the verdict on an attention map is wrong"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""
@@ -110,7 +116,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    from train import evaluate_folder
+    from train.publish import evaluate_folder
 
     parser = argparse.ArgumentParser(
         prog="python -m train",
@@ -182,7 +188,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(options: argparse.Namespace) -> int:
-    from train import evaluate_folder
+    from train.publish import evaluate_folder
 
     if options.command == "evaluate" and evaluate_folder.wanted(options):
         return evaluate_folder.run(options)
@@ -190,33 +196,34 @@ def run(options: argparse.Namespace) -> int:
     from train.config import load_config
 
     if options.command == "ablate":
-        from train.ablate import ablate
+        from train.studies.ablation import ablate
 
         print(ablate(options.config, tuple(options.settings), options.runs, options.out))
         return 0
     config = load_config(options.config, tuple(options.settings))
     if options.command == "prepare":
-        from train.datasets import prepare
+        from train.data.datasets import prepare
 
         data = prepare(config.dataset, config.cache_size, options.runs, config.hair_removal)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
-        from train import crossvalidate, fit
+        from train.fit import cross_validation, training
 
-        train = fit.fit if config.fold is not None else crossvalidate.fit_all
+        train = training.fit if config.fold is not None else cross_validation.fit_all
         print(train(config, options.runs, options.devices))
     elif options.command == "evaluate":
-        from train import crossvalidate, evaluate
+        from train.fit import cross_validation
+        from train.publish import evaluate
 
-        judge = evaluate.evaluate if config.fold is not None else crossvalidate.evaluate
+        judge = evaluate.evaluate if config.fold is not None else cross_validation.evaluate
         for name, score in judge(config, options.runs).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
     elif options.command == "fuse":
-        from train.fuse import fuse
+        from train.publish.fuse import fuse
 
         print(fuse(config, options.title, options.adjustment, options.runs, options.models))
     else:
-        from train.export import export
+        from train.publish.export import export
 
         print(export(config, options.runs, options.models))
     return 0

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinapp import registry
 from skinapp.errors import ModelError, SkinappError
+from skinapp.inference import registry
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 PYTHON = (3, 11)
@@ -118,7 +118,7 @@ def memory() -> Finding:
 
 def data_sets() -> Iterator[Finding]:
     """Whether each data set's table reads and every image of it is there."""
-    from train.datasets import DATASETS, data_root
+    from train.data.datasets import DATASETS, data_root
 
     for name, source in DATASETS.items():
         if name != source.folder:

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from skinapp import attention
+from skinapp.attention import heatmap
 
 LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)
 
@@ -11,7 +11,7 @@ LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uin
 def alone(cam: np.ndarray, side: int) -> np.ndarray:
     """A map [h, w] in 0-1 by itself, its cells as they are: uint8 [side, side, 3]."""
     cells = Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.NEAREST)
-    return attention.coloured(np.asarray(cells))
+    return heatmap.coloured(np.asarray(cells))
 
 
 def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
@@ -41,4 +41,4 @@ def eroded(region: np.ndarray) -> np.ndarray:
 
 def scale(width: int = 320, height: int = 14) -> np.ndarray:
     """The colours from 0 to 1, left to right: uint8 [height, width, 3]."""
-    return attention.coloured(np.repeat(np.linspace(0, 1, width, dtype=np.float32)[np.newaxis], height, 0))
+    return heatmap.coloured(np.repeat(np.linspace(0, 1, width, dtype=np.float32)[np.newaxis], height, 0))

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from skinapp.attention import blocks, registry, targets
+from skinapp.attention import catalogue, targets
 from skinapp.attention.targets import Target
-from skinapp.imaging import Crop
-from skinapp.registry import Model
+from skinapp.images.imaging import Crop
+from skinapp.inference import architecture
+from skinapp.inference.registry import Model
 
 LIBRARIES = {
     "litert": ("ai-edge-litert",),
@@ -31,12 +32,12 @@ def describe(
     crop: Crop,
 ) -> dict[str, Any]:
     """The record of a map `raw` [h, w] of the square `pixels`. The image is told by its hash, never by a file name."""
-    method = registry.method(method_id)
-    network = "model.tflite" if method.needs == registry.LITERT else "model.keras"
+    method = catalogue.method(method_id)
+    network = "model.tflite" if method.needs == catalogue.LITERT else "model.keras"
     return {
         "method": {"id": method.id, "title": method.title, "source": method.source},
         "settings": {**method.settings, **settings},
-        "layer": blocks.block(model, layer).layer if method.layered else None,
+        "layer": architecture.block(model, layer).layer if method.layered else None,
         "model": {"id": model.id, "file": network, "sha256": model.card["files"][network]["sha256"]},
         "target": {
             "class": target if isinstance(target, str) else target[0],
@@ -71,5 +72,5 @@ def to_json(record: dict[str, Any]) -> str:
 def to_npz(raw: np.ndarray, record: dict[str, Any]) -> bytes:
     """A NumPy archive with `raw` and `map`, float32 [h, w], and the record as the string `json`."""
     file = io.BytesIO()
-    np.savez_compressed(file, raw=raw, map=registry.scaled(raw), json=np.array(to_json(record)))
+    np.savez_compressed(file, raw=raw, map=catalogue.scaled(raw), json=np.array(to_json(record)))
     return file.getvalue()

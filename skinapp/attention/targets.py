@@ -3,7 +3,7 @@
 import numpy as np
 
 from skinapp.errors import ModelError
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 Target = str | tuple[str, str]
 """The code of a class, or two codes: the first rather than the second."""

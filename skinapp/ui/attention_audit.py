@@ -5,9 +5,9 @@ import io
 import pandas as pd
 import streamlit as st
 
-from skinapp import registry
 from skinapp.errors import ModelError
-from skinapp.registry import Model
+from skinapp.inference import registry
+from skinapp.inference.registry import Model
 
 FILE = "attention-audit.csv"
 MEASURES = {

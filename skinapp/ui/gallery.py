@@ -8,10 +8,13 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from skinapp import demographics, imaging, ui
-from skinapp.demographics import NAMES, NOT_STATED, SOURCES, Filters, Table
+from skinapp.datasets import registry
+from skinapp.datasets.registry import SOURCES
+from skinapp.demographics import records
+from skinapp.demographics.records import NAMES, NOT_STATED, Filters, Table
 from skinapp.errors import ImageError, SkinappError
-from skinapp.ui import photo
+from skinapp.images import imaging
+from skinapp.ui import layout, photo
 
 A_PAGE = 24
 THUMBNAIL = 200
@@ -21,8 +24,8 @@ THUMBNAIL = 200
 def show(table: Table, filters: Filters) -> None:
     """One page of thumbnails of the images that pass the filters."""
     st.subheader("Images", anchor=False)
-    root = demographics.data_root()
-    files = demographics.image_files(table.id, root)
+    root = registry.data_root()
+    files = registry.image_files(table.id, root)
     if not files:
         st.info(
             "The images of this data set are not on this machine. Everything else on this page works without them; "
@@ -30,7 +33,7 @@ def show(table: Table, filters: Filters) -> None:
         )
         return
     images = _images(table, root)
-    chosen = demographics.select(images, filters)
+    chosen = records.select(images, filters)
     # in an order that mixes the diagnoses, and is the same on every run
     chosen = chosen[chosen["image"].isin(files.keys())].sample(frac=1, random_state=0)
     if chosen.empty:
@@ -79,7 +82,7 @@ def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
         known = {"diagnosis": table.name(str(record["diagnosis"]))}
         known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
         st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
-        ui.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
+        layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
         name, caption = str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}."
         if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
             photo.send(data, name, caption)
@@ -95,7 +98,7 @@ def _word(value: Any) -> str:
 
 @st.cache_data(max_entries=3, show_spinner=False)
 def _published(dataset: str, root: str) -> pd.DataFrame:
-    return demographics.tidy(demographics.published(dataset, Path(root)), SOURCES[dataset].labels)
+    return records.tidy(registry.published(dataset, Path(root)), SOURCES[dataset].labels)
 
 
 def _images(table: Table, root: Path) -> Table:

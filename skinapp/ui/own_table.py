@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from skinapp import demographics, own_table
-from skinapp.demographics import Table
+from skinapp.demographics import own_table, statistics
+from skinapp.demographics.records import Table
 from skinapp.errors import SkinappError
-from skinapp.ui import plain
+from skinapp.ui.layout import plain
 
 FEW = 6
 """Problems that are shown without being asked for."""
@@ -77,7 +77,7 @@ def _built(chosen: tuple[tuple[str, str | None], ...]) -> tuple[Table, list[str]
 
 
 def _show_problems(table: Table, problems: list[str]) -> None:
-    images = demographics.totals(table.frame).images
+    images = statistics.totals(table.frame).images
     if not problems:
         st.success(f"{images:,} rows, and no problem found in them.")
         return

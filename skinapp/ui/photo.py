@@ -9,11 +9,13 @@ import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from skinapp import imaging, isic, modality, phantom
+from skinapp.datasets import isic
 from skinapp.errors import SkinappError
-from skinapp.imaging import Crop
-from skinapp.modality import Recognised
-from skinapp.ui import path, plain
+from skinapp.images import imaging, synthetic
+from skinapp.images.imaging import Crop
+from skinapp.inference import modality
+from skinapp.inference.modality import Recognised
+from skinapp.ui.layout import path, plain
 
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
@@ -239,7 +241,11 @@ def _sample() -> Photo:
 def _drawing(seed: int) -> Photo:
     name = f"drawing-{seed + 1}"
     return Photo(
-        name, png(np.asarray(phantom.draw(seed))), name, f"Drawing {seed + 1}, made by code. Not a photo of skin.", True
+        name,
+        png(np.asarray(synthetic.draw(seed))),
+        name,
+        f"Drawing {seed + 1}, made by code. Not a photo of skin.",
+        True,
     )
 
 

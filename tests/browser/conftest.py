@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from skinapp import registry
+from skinapp.inference import registry
 
 ROOT = Path(__file__).parents[2]
 LARGEST_FILE = 64 * 1024

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import FilePayload, Page, expect
 
-from skinapp import charts, imaging, registry, runtime, ui
+from skinapp import formatting
+from skinapp.images import imaging
+from skinapp.inference import registry, runtime
+from skinapp.ui import layout
 from tests.pictures import encode, lesion
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
@@ -67,7 +70,7 @@ def test_a_photo_gets_its_answer_and_map(
 
     prediction = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size))
     assert name == model.labels[prediction.predicted].name
-    assert probability == charts.percent(prediction.probabilities.max())
+    assert probability == formatting.percent(prediction.probabilities.max())
     for label in model.labels.labels:
         expect(page.locator(".annotation-text", has_text=label.name)).to_be_visible()
     square, overlay = (page.get_by_alt_text(re.compile(words)) for words in ("^The square of", "attention map of"))
@@ -104,7 +107,7 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_disclaimer_stays_in_view(app: str, open_page: Callable[..., Page], width: int) -> None:
     page = open_page(f"{app}/classify", width)
-    disclaimer = page.get_by_text(ui.DISCLAIMER)
+    disclaimer = page.get_by_text(layout.DISCLAIMER)
     expect(disclaimer).to_be_in_viewport()
     upload(page, as_upload(PHOTO))
     headline(page)
@@ -134,7 +137,7 @@ def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, ope
 def test_a_first_request_straight_to_a_page(fresh_app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{fresh_app}/classify")
     expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
-    expect(page).to_have_title(f"Classify · {ui.NAME}")
+    expect(page).to_have_title(f"Classify · {layout.NAME}")
     # the menu is the app's own, not the one that Streamlit makes of the file names
     menu = [re.compile(title) for title in ("Home", "Classify", "Attention", "Explore", "Compare", "Guide", "Models")]
     expect(page.get_by_test_id("stTopNavLink")).to_have_text(menu)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from skinapp import imaging, registry
-from skinapp.attention import registry as methods
+from skinapp.attention import catalogue as methods
+from skinapp.images import imaging
+from skinapp.inference import registry
 from tests.browser.test_app import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
 
 

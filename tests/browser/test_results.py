@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from skinapp import registry
 from skinapp.__main__ import main
+from skinapp.inference import registry
 from tests.browser.test_app import SCREENSHOTS
 from tests.pictures import encode, lesion
 

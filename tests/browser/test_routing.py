@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from skinapp import imaging, modality, registry
+from skinapp.images import imaging
+from skinapp.inference import modality, registry
 from tests.browser.test_app import as_upload, headline, keep, upload, wider_than_the_screen
-from train import datasets
+from train.data import datasets
 
 PHONE_MODEL = "smartphone-efficientnetb1-6class"
 

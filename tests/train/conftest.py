@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from skinapp.labels import HAM10000
+from skinapp.labels.sets import HAM10000
 from tests.pictures import lesion
-from train import network
 from train.config import Config, load_config
+from train.fit import network
 
 
 @pytest.fixture(scope="package")

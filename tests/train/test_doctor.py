@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skinapp import registry
+from skinapp.inference import registry
 from train import doctor
 from train.doctor import FAIL, PASS, WARN, Finding
 

@@ -1,7 +1,7 @@
 """python -m tests.train.tiny_command ...: `python -m train ...`, where the tiny network is known.
 
 With LOGICAL_CPUS=2 TensorFlow sees two devices. With SIGNAL="SIGKILL History.on_epoch_end 2" the process sends itself
-that signal after the second call of that method of train/fit.py.
+that signal after the second call of that method of train/fit/training.py.
 """
 
 import itertools
@@ -10,8 +10,8 @@ import signal
 import sys
 
 from tests.train.conftest import light_augmentation, tiny_backbone
-from train import augment, network
 from train.__main__ import main
+from train.fit import augmentation, network
 
 
 def divide_cpu(devices: int) -> None:
@@ -22,12 +22,12 @@ def divide_cpu(devices: int) -> None:
 
 
 def signal_after(number: signal.Signals, method: str, call: int) -> None:
-    from train import fit
+    from train.fit import training
 
     # a process that was started in the background ignores it
     signal.signal(signal.SIGINT, signal.default_int_handler)
     owner, name = method.split(".")
-    work = getattr(getattr(fit, owner), name)
+    work = getattr(getattr(training, owner), name)
     calls = itertools.count(1)
 
     def signalling(*arguments: object, **options: object) -> object:
@@ -36,12 +36,12 @@ def signal_after(number: signal.Signals, method: str, call: int) -> None:
             signal.raise_signal(number)
         return result
 
-    setattr(getattr(fit, owner), name, signalling)
+    setattr(getattr(training, owner), name, signalling)
 
 
 if __name__ == "__main__":
     network.ARCHITECTURES["tiny"] = tiny_backbone
-    augment.POLICIES["standard"] = light_augmentation
+    augmentation.POLICIES["standard"] = light_augmentation
     if "LOGICAL_CPUS" in os.environ:
         divide_cpu(int(os.environ["LOGICAL_CPUS"]))
     if "SIGNAL" in os.environ:

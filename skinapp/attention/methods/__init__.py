@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from skinapp import runtime
-from skinapp.registry import Model
+from skinapp.inference import runtime
+from skinapp.inference.registry import Model
 
 Progress = Callable[[float], None]
 

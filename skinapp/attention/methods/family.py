@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from skinapp.attention import package
-from skinapp.attention.blocks import block
+from skinapp.attention import pytorch_grad_cam
 from skinapp.attention.methods import Progress
 from skinapp.errors import ModelError
-from skinapp.registry import Model
+from skinapp.inference.architecture import block
+from skinapp.inference.registry import Model
 
 WHOLE_SVD = 56
 """The most places a side of which the package's full singular value decomposition is made: with 112 it takes 1 GB."""
@@ -31,14 +31,14 @@ def explain(
     name: str,
 ) -> np.ndarray:
     """The map of the package's class `name`, [h, w] of the block. ModelError where it does not fit the block."""
-    torch, _ = package.load()
+    torch, _ = pytorch_grad_cam.load()
     chosen = block(model, layer)
     if name in EIGEN and chosen.side > WHOLE_SVD:
         raise ModelError(
             f"{name} decomposes all places at once, which takes too much memory at {chosen.side} x {chosen.side}; "
             "choose a later block."
         )
-    network = package.adapter(model, layer)
+    network = pytorch_grad_cam.adapter(model, layer)
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32))
     with _cam(name, network) as cam:
         if name == "FinerCAM" and not (direction < 0).any():
@@ -68,7 +68,7 @@ def _target(torch: Any, direction: np.ndarray, temperature: float | None) -> Any
 
 def _cam(name: str, network: Any) -> Any:
     """The package's object for `name` at the network's block, with maps as they are before they are scaled."""
-    _, grad_cam = package.load()
+    _, grad_cam = pytorch_grad_cam.load()
     layers = [network.features]
     if name == "FinerCAM":
         return grad_cam.FinerCAM(network, layers, base_method=_unscaled("GradCAM"))
@@ -79,7 +79,7 @@ def _cam(name: str, network: Any) -> Any:
 
 @functools.cache
 def _unscaled(name: str) -> Any:
-    _, grad_cam = package.load()
+    _, grad_cam = pytorch_grad_cam.load()
 
     base: Any = getattr(grad_cam, name)
 
@@ -100,7 +100,7 @@ def _unscaled(name: str) -> Any:
 def _zeroing() -> Any:
     """Takes a channel out by setting it to 0, as the paper does; the package's own takes 10 million off channels that
     can be negative, which those of EfficientNets can."""
-    _, grad_cam = package.load()
+    _, grad_cam = pytorch_grad_cam.load()
 
     base: Any = grad_cam.AblationLayer
 

@@ -6,15 +6,15 @@ Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74, equations 1 and 2; the rectifie
 
 import numpy as np
 
-from skinapp.attention import network
+from skinapp.attention import gradients
 from skinapp.attention.methods import Progress
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 
 def explain(
     model: Model, pixels: np.ndarray, direction: np.ndarray, layer: str | None, progress: Progress | None
 ) -> np.ndarray:
-    return combine(*network.features_and_slopes(model, pixels, direction, layer))
+    return combine(*gradients.features_and_slopes(model, pixels, direction, layer))
 
 
 def combine(features: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -5,15 +5,15 @@ Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097, equations 7 and 19.
 
 import numpy as np
 
-from skinapp.attention import network
+from skinapp.attention import gradients
 from skinapp.attention.methods import Progress
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 
 def explain(
     model: Model, pixels: np.ndarray, direction: np.ndarray, layer: str | None, progress: Progress | None
 ) -> np.ndarray:
-    return combine(*network.features_and_slopes(model, pixels, direction, layer))
+    return combine(*gradients.features_and_slopes(model, pixels, direction, layer))
 
 
 def combine(features: np.ndarray, slopes: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ Sundararajan et al. 2017, https://proceedings.mlr.press/v70/sundararajan17a.html
 
 import numpy as np
 
-from skinapp.attention import network
+from skinapp.attention import gradients
 from skinapp.attention.methods import Progress, clipped
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 
 def explain(
@@ -27,9 +27,9 @@ def shares(
     """[S, S], summed over the channels; all of it sums to the change of the score, up to the error of the steps."""
     image = pixels.astype(np.float32)
     total = np.zeros_like(image)
-    for start in range(0, steps, network.BATCH):
-        along = (np.arange(start, min(start + network.BATCH, steps), dtype=np.float32) + 0.5) / steps
-        total += network.input_slopes(model, along[:, None, None, None] * image, direction).sum(axis=0)
+    for start in range(0, steps, gradients.BATCH):
+        along = (np.arange(start, min(start + gradients.BATCH, steps), dtype=np.float32) + 0.5) / steps
+        total += gradients.input_slopes(model, along[:, None, None, None] * image, direction).sum(axis=0)
         if progress:
-            progress(min(start + network.BATCH, steps) / steps)
+            progress(min(start + gradients.BATCH, steps) / steps)
     return (image * total / steps).sum(axis=-1)

@@ -6,10 +6,10 @@ doi:10.1109/CVPR.2016.319.
 
 import numpy as np
 
-from skinapp import runtime
 from skinapp.attention.methods import Progress
 from skinapp.errors import ModelError
-from skinapp.registry import Model
+from skinapp.inference import runtime
+from skinapp.inference.registry import Model
 
 
 def explain(

@@ -6,7 +6,7 @@ Zeiler and Fergus 2014, doi:10.1007/978-3-319-10590-1_53.
 import numpy as np
 
 from skinapp.attention.methods import Progress, logits
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 
 def explain(

@@ -10,7 +10,7 @@ from PIL import Image
 
 from skinapp.attention import targets
 from skinapp.attention.methods import Progress, logits
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 SHOWN = 0.5
 """The chance of a cell of the grid to be shown."""

@@ -6,9 +6,9 @@ where the score is sensitive, not in which direction.
 
 import numpy as np
 
-from skinapp.attention import network
+from skinapp.attention import gradients
 from skinapp.attention.methods import Progress, clipped
-from skinapp.registry import Model
+from skinapp.inference.registry import Model
 
 
 def explain(
@@ -25,10 +25,10 @@ def explain(
     generator = np.random.default_rng(seed)
     spread = noise * (int(pixels.max()) - int(pixels.min()))
     total = np.zeros(pixels.shape, np.float32)
-    for start in range(0, samples, network.BATCH):
-        count = min(network.BATCH, samples - start)
+    for start in range(0, samples, gradients.BATCH):
+        count = min(gradients.BATCH, samples - start)
         noisy = pixels + generator.normal(0, spread, (count, *pixels.shape)).astype(np.float32)
-        total += network.input_slopes(model, noisy, direction).sum(axis=0)
+        total += gradients.input_slopes(model, noisy, direction).sum(axis=0)
         if progress:
             progress((start + count) / samples)
     return clipped(np.abs(total / samples).max(axis=-1))

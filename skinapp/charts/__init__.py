@@ -1,0 +1,1 @@
+"""Frame to Plotly figure, pure, in one style. May import what computes the frames, never Streamlit."""

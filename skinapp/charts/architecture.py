@@ -1,0 +1,125 @@
+"""A network's stages, read from its files without running them: what the diagram of its layers shows."""
+
+import itertools
+import json
+import math
+import re
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+
+from skinapp.charts.performance import GREY, colour, pale
+from skinapp.charts.style import INK
+from skinapp.inference.registry import Model
+
+STAGE = re.compile(r"(stem|block\d+|top)")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a network: its name, what it does, and the shape of what it hands on."""
+
+    name: str
+    does: str
+    shape: str
+
+
+def stages(model: Model) -> list[Stage]:
+    """From the image to the probabilities. The backbone's blocks are told where model.keras is in the folder."""
+    size, card = model.input_size, model.card
+    classes = len(model.labels.codes)
+    width = math.prod(card["outputs"]["embedding"])
+    backbone = _blocks(model)
+    if not backbone:
+        kind = "Convolutions" if model.has_class_maps else "Layers"
+        maps = card["outputs"].get("class_maps")
+        shape = f"{maps[0]} x {maps[1]} x {width}" if maps else f"{width}"
+        backbone = [Stage(card["architecture"]["name"], f"{kind}; {card['initial_weights']}", shape)]
+    pooling = [Stage("Global average pooling", "The mean over the image of each feature", f"{width}")]
+    return [
+        Stage("Image", f"{card['input']['channels']}, values 0-255; rescaled inside", f"{size} x {size} x 3"),
+        *backbone,
+        *(pooling if model.has_class_maps else []),
+        Stage("Head", "One dense layer: a logit for each class", f"{classes}"),
+        Stage("Probabilities", f"Softmax of the logits / {model.temperature:g}", f"{classes}"),
+    ]
+
+
+def _blocks(model: Model) -> list[Stage]:
+    """The stages of the backbone, by the names that Keras gives the layers of EfficientNets; empty for other names."""
+    if "model.keras" not in model.card["files"]:
+        return []
+    try:
+        with zipfile.ZipFile(model.folder / "model.keras") as file:
+            layers = json.loads(file.read("config.json"))["config"]["layers"]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return []
+    named = [(match[1], layer) for layer in layers if (match := STAGE.match(layer["config"].get("name", "")))]
+    size, found = model.input_size, []
+    for name, group in itertools.groupby(named, key=lambda pair: pair[0]):
+        parts = [layer for _, layer in group]
+        convolutions = [layer["config"] for layer in parts if layer["class_name"] in ("Conv2D", "DepthwiseConv2D")]
+        size = math.ceil(size / math.prod(_number(one.get("strides", 1)) for one in convolutions))
+        filters = next(one["filters"] for one in reversed(convolutions) if one.get("filters"))
+        kernel = max(_number(one["kernel_size"]) for one in convolutions)
+        units = {match[0] for layer in parts if (match := re.match(r"block\d+[a-z]", layer["config"]["name"]))}
+        does = f"{len(units)} inverted bottleneck{'s' * (len(units) > 1)}" if units else "Convolution"
+        title = {"stem": "Stem", "top": "Last convolution"}.get(name, name.replace("block", "Block "))
+        found.append(Stage(title, f"{does}, kernels up to {kernel} x {kernel}", f"{size} x {size} x {filters}"))
+    return found
+
+
+def _number(value: Any) -> int:
+    return int(value[0] if isinstance(value, list | tuple) else value)
+
+
+def diagram(boxes: Sequence[Stage]) -> go.Figure:
+    """A network from top to bottom: a box for each stage, with arrows between."""
+    figure = go.Figure()
+    for number, stage in enumerate(boxes):
+        figure.add_shape(
+            type="rect",
+            x0=0.02,
+            x1=0.98,
+            y0=number - 0.34,
+            y1=number + 0.34,
+            line={"color": colour(0), "width": 1.2},
+            fillcolor=pale(colour(0)),
+        )
+        text = f"<b>{stage.name}</b><br>{stage.does}"
+        figure.add_annotation(
+            x=0.05,
+            xanchor="left",
+            align="left",
+            y=number,
+            text=text,
+            showarrow=False,
+            font={"color": INK, "size": 13},
+        )
+        figure.add_annotation(
+            x=0.95, xanchor="right", y=number - 0.17, text=stage.shape, showarrow=False, font={"color": INK, "size": 12}
+        )
+        if number:
+            figure.add_annotation(
+                x=0.5,
+                y=number - 0.35,
+                ax=0.5,
+                ay=number - 0.65,
+                axref="x",
+                ayref="y",
+                arrowhead=2,
+                arrowcolor=GREY,
+                text="",
+            )
+    figure.update_layout(
+        height=72 * len(boxes) + 34,
+        margin={"l": 0, "r": 0, "t": 34, "b": 0},
+        plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor="rgba(0,0,0,0)",
+    )
+    figure.update_xaxes(range=[0, 1], visible=False, fixedrange=True)
+    figure.update_yaxes(range=[len(boxes) - 0.55, -0.45], visible=False, fixedrange=True)
+    return figure

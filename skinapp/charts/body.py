@@ -1,0 +1,143 @@
+"""Counts on a drawn body, front and back. Drawn by code: a few outlines in units of an eighth of the body's height."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
+
+from skinapp.charts.population import SCALE, TOP
+
+Outline = tuple[tuple[float, float], ...]
+
+ARM: Outline = ((0.82, 6.42), (1.02, 6.3), (1.14, 5.95), (1.2, 5.2), (0.96, 5.2), (0.86, 5.85))
+FOREARM: Outline = ((0.96, 5.16), (1.2, 5.16), (1.26, 4.75), (1.24, 4.2), (1.08, 4.2), (0.99, 4.7))
+THIGH: Outline = ((0.05, 4.0), (0.4, 4.12), (0.72, 4.22), (0.74, 3.6), (0.62, 2.35), (0.22, 2.35), (0.1, 3.2))
+LOWER_LEG: Outline = ((0.22, 2.31), (0.62, 2.31), (0.66, 1.8), (0.5, 0.62), (0.28, 0.62), (0.24, 1.5))
+FLANKS: Outline = (
+    (-0.7, 5.28),
+    (0.7, 5.28),
+    (0.64, 4.8),
+    (0.72, 4.26),
+    (0.3, 4.1),
+    (-0.3, 4.1),
+    (-0.72, 4.26),
+    (-0.64, 4.8),
+)
+NECK: Outline = ((-0.2, 6.95), (0.2, 6.95), (0.22, 6.72), (0.5, 6.56), (-0.5, 6.56), (-0.22, 6.72))
+
+FRONT: dict[str, Outline] = {
+    "neck": NECK,
+    "chest": ((-0.5, 6.53), (0.5, 6.53), (0.8, 6.4), (0.8, 5.8), (0.7, 5.32), (-0.7, 5.32), (-0.8, 5.8), (-0.8, 6.4)),
+    "abdomen": FLANKS,
+    "genital": ((-0.26, 4.08), (0.26, 4.08), (0.03, 3.82), (-0.03, 3.82)),
+}
+BACK: dict[str, Outline] = {
+    "neck": NECK,
+    "back": (
+        *((-0.5, 6.53), (0.5, 6.53), (0.8, 6.4), (0.8, 5.8), (0.7, 5.28), (0.64, 4.8), (0.72, 4.26), (0.3, 4.06)),
+        *((-0.3, 4.06), (-0.72, 4.26), (-0.64, 4.8), (-0.7, 5.28), (-0.8, 5.8), (-0.8, 6.4)),
+    ),
+}
+LIMBS: dict[str, Outline] = {"arm": ARM, "forearm": FOREARM, "thigh": THIGH, "lower leg": LOWER_LEG}
+
+SITES: dict[str, tuple[str, ...]] = {
+    "upper extremity": ("arm", "forearm"),
+    "lower extremity": ("thigh", "lower leg"),
+    "anterior torso": ("chest", "abdomen"),
+    "posterior torso": ("back",),
+}
+"""Published sites that are several parts of the drawing; any other is the part of its own name."""
+PARTS: tuple[str, ...] = ("scalp", "face", "ear", "nose", "lip", "neck", "chest", "abdomen", "back", "genital")
+PARTS += ("arm", "forearm", "hand", "thigh", "lower leg", "foot")
+BACK_AT = 3.2
+"""How far right of the front view the back view stands."""
+
+
+def placed(sites: pd.DataFrame) -> pd.Series:
+    """A `demographics.counts` of sites -> images of every part of the drawing that some published site names."""
+    images = dict.fromkeys(PARTS, 0)
+    named = set()
+    for site, count in zip(sites["value"], sites["images"], strict=True):
+        for part in SITES.get(site, (site,)):
+            if part in images:
+                images[part] += int(count)
+                named.add(part)
+    return pd.Series({part: count for part, count in images.items() if part in named}, dtype="int64")
+
+
+def elsewhere(sites: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `sites` that the drawing has no part for."""
+    return sites[[not set(SITES.get(site, (site,))) & set(PARTS) for site in sites["value"]]]
+
+
+def outline(sites: pd.DataFrame) -> go.Figure:
+    """A `demographics.counts` of sites -> the body from the front and from behind, darker where there are more images.
+
+    A count belongs to the whole site: neither left and right nor, of limbs and neck, front and back are told apart.
+    """
+    images = placed(sites)
+    top = max(1, int(images.max())) if len(images) else 1
+    figure = go.Figure()
+    for part, x, y in _shapes():
+        count = images.get(part)
+        # the root, so that sites with a few images differ from those with none
+        fill = "rgba(128,128,128,0.10)" if count is None else sample_colorscale(SCALE, [np.sqrt(count / top)])[0]
+        name = _site_of(part, sites)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            fill="toself",
+            fillcolor=fill,
+            line={"color": "rgba(90,110,108,0.65)", "width": 1, "shape": "spline", "smoothing": 0.7},
+            hoveron="fills",
+            hoverinfo="text",
+            text=f"{name}: {count:,} images" if count is not None else f"{part}: no such site in this selection",
+            showlegend=False,
+        )
+    for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
+        figure.add_annotation(x=middle, y=8.35, text=text, showarrow=False, font={"size": 14})
+    figure.update_layout(
+        height=500,
+        margin={"l": 0, "r": 0, "t": TOP, "b": 4},
+        xaxis={"visible": False, "fixedrange": True, "range": [-1.5, BACK_AT + 1.5]},
+        yaxis={"visible": False, "fixedrange": True, "range": [-0.05, 8.6], "scaleanchor": "x"},
+        plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor="rgba(0,0,0,0)",
+    )
+    return figure
+
+
+def _site_of(part: str, sites: pd.DataFrame) -> str:
+    names = [site for site in sites["value"] if part in SITES.get(site, (site,))]
+    return " and ".join(names) or part
+
+
+def _shapes() -> Iterator[tuple[str, list[float], list[float]]]:
+    """Every shape of the drawing: its part, and its closed line. Later ones lie above earlier ones."""
+    for shift, front in ((0.0, True), (BACK_AT, False)):
+        for side in (-1, 1):
+            yield _ellipse("ear", shift + side * 0.42, 7.4, 0.08, 0.16)
+        yield _ellipse("scalp", shift, 7.52, 0.41, 0.55)
+        if front:
+            yield _ellipse("face", shift, 7.38, 0.36, 0.46)
+            yield _ellipse("nose", shift, 7.4, 0.06, 0.13)
+            yield _ellipse("lip", shift, 7.13, 0.13, 0.05)
+        for part, points in (FRONT if front else BACK).items():
+            yield _closed(part, points, shift, 1)
+        for side in (-1, 1):
+            for part, points in LIMBS.items():
+                yield _closed(part, points, shift, side)
+            yield _ellipse("hand", shift + side * 1.18, 3.9, 0.13, 0.27)
+            yield _ellipse("foot", shift + side * 0.4, 0.36, 0.2, 0.23)
+
+
+def _closed(part: str, points: Outline, shift: float, side: int) -> tuple[str, list[float], list[float]]:
+    return part, [shift + side * x for x, _ in (*points, points[0])], [y for _, y in (*points, points[0])]
+
+
+def _ellipse(part: str, x: float, y: float, width: float, height: float) -> tuple[str, list[float], list[float]]:
+    angle = np.linspace(0, 2 * np.pi, 25)
+    return part, list(x + width * np.cos(angle)), list(y + height * np.sin(angle))

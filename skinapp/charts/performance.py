@@ -1,0 +1,390 @@
+"""The figures of the comparison: frames -> Plotly figures, pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from skinapp.charts.style import INK, class_colour
+
+MODEL_COLOURS = ("#1D6B68", "#B05A00", "#5B4B9A", "#7A1F4B", "#3B6FB6", "#6B6B1E", "#8A5A44", "#4A4A4A")
+"""By order of choice. No class has one of them, and markers and dashes tell the models apart without colour."""
+MARKERS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "pentagon", "star")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "1px,3px")
+
+GREY = "#7D8582"
+CLEAR = "rgba(0,0,0,0)"
+ROW = 26
+"""Pixels for one dot of a forest plot; the words above a group take ROW more."""
+
+
+def colour(number: int) -> str:
+    """The colour of the model that was chosen as number 0, 1, ..."""
+    return MODEL_COLOURS[number % len(MODEL_COLOURS)]
+
+
+def forest(
+    table: pd.DataFrame, axis: str, order: Sequence[str], zero: bool = False, one_each: bool = False
+) -> go.Figure:
+    """Dots with intervals, one under another: columns row, series, value, low, high, note.
+
+    Words stand above the dots of a row, where they fit a phone; the figures stand to the right. `order` lists the
+    series, which colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
+    without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
+    """
+    figure = go.Figure()
+    rows = list(dict.fromkeys(table["row"]))
+    single = one_each or table["series"].nunique() < 2
+    places: dict[tuple[str, str], float] = {}
+    heads: dict[str, float] = {}
+    height = 0.0
+    for row in rows:
+        heads[row] = height
+        height += 0.85
+        for series in table.loc[table["row"] == row, "series"]:
+            places[row, series] = height
+            height += 0.8
+        height += 0.25
+    for series in dict.fromkeys(table["series"]):
+        part = table[(table["series"] == series) & table["value"].notna()]
+        known = series in order
+        number = list(order).index(series) if known else 0
+        tone = colour(number) if known else GREY
+        y = [places[row, series] for row in part["row"]]
+        figure.add_scatter(
+            x=part["value"],
+            y=y,
+            mode="markers",
+            name=series,
+            marker={
+                "color": tone,
+                "size": 9,
+                "symbol": MARKERS[number % len(MARKERS)] if known else "circle-open",
+                "line": {"width": 1.5, "color": tone},
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["value"],
+                "arrayminus": part["value"] - part["low"],
+                "color": tone,
+                "thickness": 1.6,
+                "width": 3,
+            },
+            customdata=np.stack([part["row"], part["note"]], axis=1) if len(part) else None,
+            hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + series + "</extra>",
+            showlegend=not single,
+        )
+    for row in rows:
+        figure.add_annotation(
+            x=0, xref="paper", xanchor="left", y=heads[row], text=row, showarrow=False, font={"size": 13, "color": INK}
+        )
+    for row, series, note in zip(table["row"], table["series"], table["note"], strict=True):
+        figure.add_annotation(
+            x=1,
+            xref="paper",
+            xanchor="right",
+            y=heads[row] if single else places[row, series],
+            text=note,
+            showarrow=False,
+            font={"size": 12, "color": INK},
+        )
+    if zero:
+        figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    low = np.nanmin([table["low"].min(), 0 if zero else np.inf])
+    high = np.nanmax([table["high"].max(), 0 if zero else -np.inf])
+    if not np.isfinite(low) or high - low < 1e-6:
+        low, high = 0.0, 1.0
+    room = (high - low) * 0.06
+    # figures stand beside the dots where there are several to a row, so the dots leave them a part of the width
+    beside = 0 if single else (high - low) * 0.75
+    _lay_out(
+        figure,
+        int(height * ROW) + (106 if single else 136),
+        axis,
+        None,
+        {"range": [low - room, high + room + beside], "tickvals": _ticks(low, high)},
+        {"range": [height - 0.1, -0.6], "visible": False},
+    )
+    return figure
+
+
+def lines(
+    curves: dict[str, pd.DataFrame],
+    x: str,
+    y: str,
+    marks: dict[str, tuple[float, float]] | None = None,
+    references: dict[str, pd.DataFrame] | None = None,
+    x_range: tuple[float, float] = (0, 1),
+    y_range: tuple[float, float] | None = (0, 1),
+    percent: bool = True,
+) -> go.Figure:
+    """Curves with their bands, by model name in the order of choice: frames of x, y, low, high.
+
+    `marks` places a large dot on a curve; `references` are thin grey lines with frames of x and y.
+    """
+    figure = go.Figure()
+    for name, frame in (references or {}).items():
+        figure.add_scatter(
+            x=frame["x"],
+            y=frame["y"],
+            mode="lines",
+            name=name,
+            line={"color": GREY, "width": 1, "dash": "dot"},
+            hoverinfo="skip",
+        )
+    for number, (name, frame) in enumerate(curves.items()):
+        tone = colour(number)
+        figure.add_scatter(
+            x=np.r_[frame["x"], frame["x"][::-1]],
+            y=np.r_[frame["high"], frame["low"][::-1]],
+            fill="toself",
+            fillcolor=pale(tone),
+            line={"width": 0},
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=name,
+        )
+        figure.add_scatter(
+            x=frame["x"],
+            y=frame["y"],
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            line={"color": tone, "width": 2, "dash": DASHES[number % len(DASHES)]},
+            customdata=frame[["low", "high"]].to_numpy(),
+            hovertemplate="%{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}) at %{x:.2f}<extra>"
+            + name
+            + "</extra>",
+        )
+    for number, (name, _) in enumerate(curves.items()):
+        if marks and name in marks:
+            figure.add_scatter(
+                x=[marks[name][0]],
+                y=[marks[name][1]],
+                mode="markers",
+                legendgroup=name,
+                showlegend=False,
+                marker={
+                    "color": colour(number),
+                    "size": 13,
+                    "symbol": MARKERS[number % len(MARKERS)],
+                    "line": {"width": 2, "color": "white"},
+                },
+                hovertemplate="%{y:.3f} at %{x:.3f}<extra>" + name + ", chosen point</extra>",
+            )
+    form = {"tickformat": ".0%" if percent else None}
+    _lay_out(figure, 380, x, y, {"range": list(x_range)} | form, {"range": list(y_range) if y_range else None} | form)
+    return figure
+
+
+def diagonal() -> dict[str, pd.DataFrame]:
+    """The line of chance, or of perfect calibration, as a reference of `lines`."""
+    return {"Chance": pd.DataFrame({"x": [0, 1], "y": [0, 1]})}
+
+
+def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before: set[str]) -> go.Figure:
+    """Reliability diagrams, one for each name: share right over confidence with intervals, and below it the counts.
+
+    `numbers` gives the models' places in the order of choice, for their colours; those in `before` are hollow.
+    """
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06)
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": GREY, "width": 1, "dash": "dot"},
+        name="As sure as right",
+        hoverinfo="skip",
+        row=1,
+        col=1,
+    )
+    for name, table in tables.items():
+        number = numbers[name]
+        tone, marker = colour(number), MARKERS[number % len(MARKERS)]
+        figure.add_scatter(
+            x=table["confidence"],
+            y=table["accuracy"],
+            mode="lines+markers",
+            name=name,
+            legendgroup=name,
+            line={"color": tone, "width": 1.5, "dash": "dot" if name in before else "solid"},
+            marker={"size": 9, "symbol": f"{marker}-open" if name in before else marker, "color": tone},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": table["accuracy_high"] - table["accuracy"],
+                "arrayminus": table["accuracy"] - table["accuracy_low"],
+                "thickness": 1.2,
+                "width": 3,
+            },
+            customdata=table["images"],
+            hovertemplate="%{customdata:,} images: mean confidence %{x:.0%}, right %{y:.0%}<extra>" + name + "</extra>",
+            row=1,
+            col=1,
+        )
+        figure.add_bar(
+            x=(table["low"] + table["high"]) / 2,
+            y=table["images"],
+            name=name,
+            legendgroup=name,
+            showlegend=False,
+            marker={"color": pale(tone) if name in before else tone, "line": {"color": tone, "width": 1}},
+            hovertemplate="%{y:,} images<extra>" + name + "</extra>",
+            row=2,
+            col=1,
+        )
+    _lay_out(figure, 440, None, None, rows=2)
+    figure.update_xaxes(range=[0, 1], tickformat=".0%")
+    figure.update_xaxes(title_text="Confidence in the most probable class", row=2, col=1)
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Right", row=1, col=1)
+    figure.update_yaxes(title_text="Images", row=2, col=1)
+    return figure
+
+
+def confusion(table: pd.DataFrame) -> go.Figure:
+    """A `comparison.confusion` table: labels down, named classes across; counts above shares of the row."""
+    codes = list(dict.fromkeys(table["label"]))
+    shape = (len(codes), len(codes))
+    counts, shares = (table[name].to_numpy().reshape(shape) for name in ("images", "share"))
+    words = [
+        [f"{count:,}<br>{share:.0%}" if share == share else f"{count:,}" for count, share in zip(*row, strict=True)]
+        for row in zip(counts, shares, strict=True)
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            z=np.nan_to_num(shares),
+            x=codes,
+            y=codes,
+            zmin=0,
+            zmax=1,
+            # pale at the low end in light and dark alike, dark ink on pale and white on dark is Plotly's own choice
+            colorscale=[[0, "#F3F6F4"], [0.5, "#6FB0AB"], [1, "#164F4D"]],
+            text=words,
+            texttemplate="%{text}",
+            textfont={"size": 12 if len(codes) < 8 else 10},
+            xgap=2,
+            ygap=2,
+            showscale=False,
+            hovertemplate="label %{y}, named %{x}: %{text}<extra></extra>",
+        )
+    )
+    grid = {"showgrid": False}
+    more_y = {"autorange": "reversed"} | grid
+    _lay_out(figure, 120 + 46 * len(codes), "Named", "Label", {"side": "top"} | grid, more_y)
+    return figure
+
+
+def training(table: pd.DataFrame) -> go.Figure:
+    """A `comparison.history` table: losses above accuracies over epochs, with a line at the chosen epoch."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    shown = list(dict.fromkeys(table["series"]))
+    folds = table["fold"].unique() if "fold" in table else [None]
+    for number, series in enumerate(shown):
+        for index, fold in enumerate(folds):
+            part = table[table["series"] == series]
+            part = part if fold is None else part[part["fold"] == fold]
+            figure.add_scatter(
+                x=part["epoch"],
+                y=part["value"],
+                mode="lines+markers",
+                name=words_for(series),
+                legendgroup=series,
+                showlegend=index == 0,
+                line={"color": colour(number), "width": 1.8, "dash": DASHES[number % len(DASHES)]},
+                marker={"size": 5},
+                hovertemplate="epoch %{x}: %{y:.3f}<extra>" + words_for(series) + "</extra>",
+                row=1 if "loss" in series else 2,
+                col=1,
+            )
+    for epoch in sorted(table.loc[table["chosen"], "epoch"].unique()):
+        figure.add_vline(x=epoch, line={"color": GREY, "width": 1, "dash": "dash"})
+        figure.add_annotation(
+            x=epoch,
+            y=1,
+            yref="paper",
+            yanchor="bottom",
+            text="chosen",
+            showarrow=False,
+            font={"size": 12, "color": INK},
+        )
+    _lay_out(figure, 460, None, None, rows=2)
+    figure.update_xaxes(title_text="Epoch", row=2, col=1)
+    figure.update_yaxes(title_text="Loss", row=1, col=1)
+    figure.update_yaxes(title_text="Accuracy", tickformat=".0%", row=2, col=1)
+    return figure
+
+
+def words_for(series: str) -> str:
+    """A column of history.csv in words: val_balanced_log_loss -> Balanced log loss, validation."""
+    name = series.removeprefix("val_").removeprefix("logits_").replace("_", " ").capitalize()
+    return f"{name}, {'validation' if series.startswith('val_') else 'training'}"
+
+
+def class_bars(table: pd.DataFrame) -> go.Figure:
+    """The share of each class named wrongly, in the classes' colours: columns label, name, note, value, low, high."""
+    figure = go.Figure(
+        go.Bar(
+            x=table["label"],
+            y=table["value"],
+            marker={"color": [class_colour(code) for code in table["label"]], "cornerradius": 3},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": table["high"] - table["value"],
+                "arrayminus": table["value"] - table["low"],
+                "color": GREY,
+                "thickness": 1.6,
+            },
+            customdata=np.stack([table["name"], table["note"]], axis=1),
+            hovertemplate="%{customdata[0]}: %{customdata[1]}<extra></extra>",
+        )
+    )
+    _lay_out(figure, 320, None, "Named wrongly", None, {"range": [0, 1], "tickformat": ".0%"})
+    return figure
+
+
+def pale(tone: str) -> str:
+    """The colour #rrggbb, nearly transparent."""
+    red, green, blue = (int(tone[place : place + 2], 16) for place in (1, 3, 5))
+    return f"rgba({red}, {green}, {blue}, 0.14)"
+
+
+def _lay_out(
+    figure: go.Figure,
+    height: int,
+    x: str | None,
+    y: str | None,
+    more_x: dict[str, Any] | None = None,
+    more_y: dict[str, Any] | None = None,
+    rows: int = 1,
+) -> None:
+    """What the figures share, in one call, as every change to a Plotly figure costs milliseconds."""
+    both = {"fixedrange": True, "automargin": True, "zeroline": False, "tickfont": {"color": INK}}
+    axes: dict[str, Any] = {}
+    for number in ("", "2")[:rows]:
+        axes[f"xaxis{number}"] = both | {"title": {"text": x, "font": {"color": INK}}} | (more_x or {})
+        axes[f"yaxis{number}"] = both | {"title": {"text": y, "font": {"color": INK}}} | (more_y or {})
+    figure.update_layout(
+        height=height,
+        # room above, so that the button that saves the figure covers none of it
+        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+        legend={"orientation": "h", "yanchor": "top", "y": -68 / height, "x": 0, "title": {"text": None}},
+        plot_bgcolor=CLEAR,
+        paper_bgcolor=CLEAR,
+        font={"color": INK},
+        bargap=0.15,
+        **axes,
+    )
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Four to nine round numbers from `low` to `high`."""
+    step = 10 ** np.floor(np.log10(high - low))
+    step *= next(part for part in (0.2, 0.5, 1, 2) if (high - low) / (step * part) < 9)
+    return [
+        float(round(step * number, 6)) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+    ]

@@ -1,0 +1,323 @@
+"""Figures of the explorer: frame -> Plotly figure, pure."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from skinapp.charts.style import INK, class_colour
+from skinapp.demographics.records import NOT_STATED
+
+CATEGORY_COLOURS = {
+    "female": "#CC79A7",
+    "male": "#0072B2",
+    "histology": "#0072B2",
+    "follow-up": "#56B4E9",
+    "expert consensus": "#E69F00",
+    "confocal microscopy": "#009E73",
+    "clinical only": "#E69F00",
+    "yes": "#D55E00",
+    "no": "#56B4E9",
+    NOT_STATED: "#C4C8C6",
+}
+"""Colours of values that are no classes: Okabe and Ito's, for every kind of colour vision
+(https://jfly.uni-koeln.de/color/)."""
+OTHER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
+ACCENT = "#1D6B68"
+SCALE = [[0.0, "#EEF3F1"], [0.15, "#C6DEDA"], [0.4, "#7FB8B1"], [0.7, "#368A85"], [1.0, "#0E4A48"]]
+"""Light to dark, so that it can be read without colour."""
+CLEAR = "rgba(0,0,0,0)"
+TOP = 36
+"""Pixels above a figure, where a phone shows the button that saves it."""
+MOST_ROWS = 25
+"""More bars or columns than this nobody reads; what is beyond is counted together."""
+
+Namer = Callable[[str], str]
+
+
+def bars(
+    table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images", whole: int | None = None
+) -> go.Figure:
+    """A `demographics.counts` -> one horizontal bar a row, the name and the count above it. The longest bar fills the
+    width, or, of a `whole`, its share of that."""
+    table, names, colours = table.head(MOST_ROWS), list(names)[:MOST_ROWS], list(colours)[:MOST_ROWS]
+    rows = list(range(len(table)))
+    top = whole or (max(1, int(table[unit].max())) if len(table) else 1)
+    figure = go.Figure(
+        go.Bar(
+            x=table[unit],
+            y=rows,
+            orientation="h",
+            width=0.34,
+            marker={"color": colours, "cornerradius": 3},
+            customdata=np.column_stack([names, table["share"]]) if len(table) else None,
+            hovertemplate=f"%{{customdata[0]}}: %{{x:,}} {unit} (%{{customdata[1]:.1%}})<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for row, name, count, share in zip(rows, names, table[unit], table["share"], strict=True):
+        above = {"y": row, "yshift": 16, "showarrow": False, "font": {"size": 14, "color": INK}}
+        figure.add_annotation(x=0, xanchor="left", text=name, **above)
+        figure.add_annotation(x=top, xanchor="right", text=f"{count:,} · {share:.1%}", **above)
+    figure.update_layout(
+        height=44 * len(rows) + TOP + 14,
+        margin={"l": 0, "r": 0, "t": TOP, "b": 4},
+        xaxis={"range": [0, top], "visible": False, "fixedrange": True},
+        yaxis={"range": [len(rows) - 0.6, -0.75], "visible": False, "fixedrange": True},
+    )
+    return _clear(figure)
+
+
+def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure:
+    """A `demographics.age_bands` -> stacked columns, a colour a diagnosis."""
+    figure = go.Figure()
+    for code in bands.columns:
+        figure.add_bar(
+            x=bands.index + width / 2,
+            y=bands[code],
+            width=width * 0.92,
+            name=name(code),
+            marker={"color": class_colour(code)},
+            customdata=[f"{start} to {start + width - 1}" for start in bands.index],
+            hovertemplate=f"{name(code)}, age %{{customdata}}: %{{y:,}} images<extra></extra>",
+        )
+    figure.update_layout(
+        barmode="stack",
+        height=380,
+        xaxis={"dtick": 10, "fixedrange": True},
+        yaxis={"title": "Images", "fixedrange": True},
+    )
+    return _below(_clear(figure))
+
+
+def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
+    """A `demographics.age_summary` -> one lying box a diagnosis: quartiles, median, range; a diamond at the mean."""
+    figure = go.Figure()
+    for row, found in enumerate(summary.to_dict("records")):
+        code = found[summary.columns[0]]
+        figure.add_box(
+            y=[row],
+            orientation="h",
+            lowerfence=[found["min"]],
+            q1=[found["q1"]],
+            median=[found["median"]],
+            q3=[found["q3"]],
+            upperfence=[found["max"]],
+            mean=[found["mean"]],
+            boxmean=True,
+            width=0.36,
+            marker={"color": class_colour(code)},
+            showlegend=False,
+        )
+        text = f"{name(code)} · {found['median']:.0f} · n = {found['images']:,}"
+        figure.add_annotation(
+            x=0, y=row, yshift=20, text=text, xanchor="left", showarrow=False, font={"size": 13, "color": INK}
+        )
+    figure.update_layout(
+        height=52 * len(summary) + 60 + TOP,
+        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
+        xaxis={"title": "Age in years", "range": [-1, max(90, _top(summary))], "dtick": 20, "fixedrange": True},
+        yaxis={"range": [len(summary) - 0.6, -0.8], "visible": False, "fixedrange": True},
+    )
+    return _clear(figure)
+
+
+def share_bars(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_name: Namer = str) -> go.Figure:
+    """`demographics.shares` of a `cross` -> one lying bar of 100% a row, the row's name and its count above."""
+    figure = go.Figure()
+    rows = list(range(len(shares)))
+    spare = iter(OTHER_COLOURS * len(shares.columns))
+    used = [CATEGORY_COLOURS.get(str(column)) for column in shares.columns]
+    for column, colour in zip(shares.columns, used, strict=True):
+        shade = colour or next(each for each in spare if each not in used or len(used) > len(OTHER_COLOURS))
+        figure.add_bar(
+            x=shares[column],
+            y=rows,
+            orientation="h",
+            width=0.36,
+            name=value_name(str(column)),
+            marker={"color": shade},
+            customdata=np.column_stack([[name(row) for row in shares.index], counts[column]]),
+            hovertemplate=f"%{{customdata[0]}}, {value_name(str(column))}: %{{x:.1%}}, %{{customdata[1]:,}} images"
+            "<extra></extra>",
+        )
+    for row, label in zip(rows, shares.index, strict=True):
+        text = f"{name(label)} · n = {int(counts.loc[label].sum()):,}"
+        figure.add_annotation(
+            x=0, y=row, yshift=18, text=text, xanchor="left", showarrow=False, font={"size": 13, "color": INK}
+        )
+    figure.update_layout(
+        barmode="stack",
+        height=46 * len(rows) + 100 + TOP,
+        xaxis={"range": [0, 1], "tickformat": ".0%", "fixedrange": True},
+        yaxis={"range": [len(rows) - 0.6, -0.8], "visible": False, "fixedrange": True},
+    )
+    return _below(_clear(figure))
+
+
+def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figure:
+    """Sites down, diagnoses across; colour is the share of a diagnosis's images, the number in a cell its count."""
+    shares, counts = shares.T, counts.T
+    figure = go.Figure(
+        go.Heatmap(
+            z=shares.to_numpy(),
+            x=[str(code) for code in shares.columns],
+            y=[str(site) for site in shares.index],
+            text=[[f"{count:,}" for count in row] for row in counts.to_numpy()],
+            texttemplate="%{text}",
+            textfont={"size": 11},
+            customdata=[[name(str(code)) for code in shares.columns]] * len(shares),
+            hovertemplate="%{customdata}, %{y}: %{text} images, %{z:.1%} of that diagnosis<extra></extra>",
+            colorscale=SCALE,
+            zmin=0,
+            xgap=1,
+            ygap=1,
+            showscale=False,
+        )
+    )
+    figure.update_layout(
+        height=28 * len(shares) + TOP + 30,
+        margin={"l": 0, "r": 0, "t": TOP + 24, "b": 4},
+        xaxis={"side": "top", "fixedrange": True, "type": "category"},
+        yaxis={"autorange": "reversed", "fixedrange": True, "automargin": True, "type": "category"},
+    )
+    return _clear(figure)
+
+
+def lesion_bars(table: pd.DataFrame) -> go.Figure:
+    """`demographics.images_per_lesion` -> a column for each number of images."""
+    table = table.head(MOST_ROWS)
+    figure = go.Figure(
+        go.Bar(
+            x=table["images"].astype(str),
+            y=table["lesions"],
+            text=[f"{count:,}" for count in table["lesions"]],
+            textposition="outside",
+            cliponaxis=False,
+            marker={"color": ACCENT, "cornerradius": 3},
+            hovertemplate="%{x} images: %{y:,} lesions<extra></extra>",
+        )
+    )
+    figure.update_layout(
+        height=280,
+        xaxis={"title": "Images of the lesion", "type": "category", "fixedrange": True},
+        yaxis={"title": "Lesions", "fixedrange": True},
+        margin={"l": 0, "r": 0, "t": TOP, "b": 40},
+    )
+    return _clear(figure)
+
+
+def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
+    """`demographics.standardised_differences` -> a dot with its interval a row, and the band within 0.1 shaded."""
+    rows = list(range(len(table)))
+    figure = go.Figure()
+    figure.add_vrect(-0.1, 0.1, fillcolor="rgba(128,128,128,0.18)", line_width=0)
+    figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1})
+    figure.add_scatter(
+        x=table["difference"],
+        y=rows,
+        mode="markers",
+        marker={"color": ACCENT, "size": 9},
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": table["high"] - table["difference"],
+            "arrayminus": table["difference"] - table["low"],
+            "color": ACCENT,
+            "width": 0,
+        },
+        customdata=list(label),
+        hovertemplate="%{customdata}: %{x:.2f}<extra></extra>",
+        showlegend=False,
+    )
+    for row, text in zip(rows, label, strict=True):
+        figure.add_annotation(
+            x=0,
+            xref="x domain",
+            y=row,
+            yshift=14,
+            text=text,
+            xanchor="left",
+            showarrow=False,
+            font={"size": 12, "color": INK},
+        )
+    figure.update_layout(
+        height=44 * len(rows) + 70 + TOP,
+        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
+        xaxis={"title": "Difference in standard deviations", "fixedrange": True},
+        yaxis={"range": [len(rows) - 0.4, -0.8], "visible": False, "fixedrange": True},
+    )
+    return _clear(figure)
+
+
+def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) -> go.Figure:
+    """A `subgroups.cells` -> the measures side by side, a dot with its interval a cell; a grey ring is too wide."""
+    figure = make_subplots(1, len(columns), subplot_titles=[names[column] for column in columns], shared_yaxes=True)
+    rows = list(range(len(table)))
+    for place, column in enumerate(columns, start=1):
+        told = table[f"{column}_told"].to_numpy(dtype=bool)
+        value, low, high = (table[f"{column}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
+        figure.add_scatter(
+            x=value,
+            y=rows,
+            mode="markers",
+            marker={
+                "color": [ACCENT if each else "#9A9A9A" for each in told],
+                "size": 9,
+                "symbol": ["circle" if each else "circle-open" for each in told],
+            },
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": high - value,
+                "arrayminus": value - low,
+                "color": "rgba(110,125,122,0.75)",
+                "width": 0,
+            },
+            customdata=[
+                f"{value:.2f} ({low:.2f} to {high:.2f})" + ("" if each else ", too few to say")
+                for value, low, high, each in zip(value, low, high, told, strict=True)
+            ],
+            hovertemplate="%{customdata}<extra></extra>",
+            showlegend=False,
+            row=1,
+            col=place,
+        )
+        limits = [-0.02, 1.02] if column != "calibration" else [-0.6, 0.6]
+        figure.update_xaxes(range=limits, fixedrange=True, nticks=4, row=1, col=place)
+        if column == "calibration":
+            figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1}, row=1, col=place)
+    for row, cell in zip(rows, table["cell"], strict=True):
+        figure.add_annotation(
+            x=0,
+            xref="x domain",
+            y=row,
+            yshift=13,
+            text=str(cell),
+            xanchor="left",
+            showarrow=False,
+            font={"size": 12, "color": INK},
+        )
+    figure.update_yaxes(range=[len(rows) - 0.5, -0.8], visible=False, fixedrange=True)
+    figure.update_layout(height=42 * len(rows) + 60 + 2 * TOP, margin={"l": 0, "r": 8, "t": 2 * TOP, "b": 30})
+    return _clear(figure)
+
+
+def _top(summary: pd.DataFrame) -> float:
+    return float(summary["max"].max()) + 2 if len(summary) else 90
+
+
+def _clear(figure: go.Figure) -> go.Figure:
+    figure.update_layout(plot_bgcolor=CLEAR, paper_bgcolor=CLEAR, font={"size": 13})
+    return figure
+
+
+def _below(figure: go.Figure) -> go.Figure:
+    """The legend under the figure, where it takes no width from a phone."""
+    figure.update_layout(
+        legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0, "traceorder": "normal"},
+        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
+    )
+    return figure

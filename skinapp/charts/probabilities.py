@@ -1,0 +1,82 @@
+"""The probabilities of one answer, as a table and as bars."""
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from skinapp.charts.style import INK, class_colour
+from skinapp.formatting import percent
+from skinapp.inference.runtime import Prediction
+
+ROW_HEIGHT = 46
+"""Pixels for one bar and the words above it."""
+
+
+def probability_frame(prediction: Prediction) -> pd.DataFrame:
+    """One row per class, most probable first: code, class, malignant (bool), probability (0-1, summing to 1)."""
+    labels = prediction.model.labels.labels
+    frame = pd.DataFrame(
+        {
+            "code": [label.code for label in labels],
+            "class": [label.name for label in labels],
+            "malignant": [label.malignant for label in labels],
+            "probability": prediction.probabilities,
+        }
+    )
+    return frame.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
+
+
+def probability_bars(frame: pd.DataFrame) -> go.Figure:
+    """A `probability_frame` -> horizontal bars in its order, from 0 to 100%.
+
+    Class and probability stand above each bar, where they fit a phone; hatching and a word, not the colour alone,
+    tell the classes that count as malignant from the others.
+    """
+    rows = list(range(len(frame)))
+    figure = go.Figure(
+        go.Bar(
+            x=frame["probability"],
+            y=rows,
+            orientation="h",
+            width=0.3,
+            marker={
+                "color": [class_colour(code) for code in frame["code"]],
+                "cornerradius": 3,
+                "pattern": {
+                    "shape": ["/" if malignant else "" for malignant in frame["malignant"]],
+                    "fillmode": "overlay",
+                    "fgcolor": "white",
+                    "fgopacity": 0.75,
+                    "size": 6,
+                    "solidity": 0.35,
+                },
+            },
+            customdata=frame["class"],
+            hovertemplate="%{customdata}: %{x:.1%}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for row, name, malignant, share in zip(rows, frame["class"], frame["malignant"], frame["probability"], strict=True):
+        above = {"y": row, "yshift": 17, "showarrow": False, "font": {"size": 14, "color": INK}}
+        figure.add_annotation(x=0, xanchor="left", text=f"{name} · malignant" if malignant else name, **above)
+        figure.add_annotation(x=1, xanchor="right", text=percent(share), **above)
+    # a pale track behind each bar, so that a share is read against the whole without an axis
+    figure.add_bar(
+        x=[1.0] * len(rows),
+        y=rows,
+        orientation="h",
+        width=0.3,
+        marker={"color": "rgba(128, 128, 128, 0.14)", "cornerradius": 3},
+        hoverinfo="skip",
+        showlegend=False,
+        zorder=-1,
+    )
+    figure.update_layout(
+        barmode="overlay",
+        height=ROW_HEIGHT * len(rows) + 12,
+        margin={"l": 0, "r": 0, "t": 6, "b": 6},
+        xaxis={"range": [0, 1], "visible": False, "fixedrange": True},
+        yaxis={"range": [len(rows) - 0.6, -0.75], "visible": False, "fixedrange": True},
+        plot_bgcolor="rgba(0,0,0,0)",
+        paper_bgcolor="rgba(0,0,0,0)",
+    )
+    return figure

@@ -1,0 +1,34 @@
+"""Frames -> Plotly figures: pure functions, and the one palette of the classes."""
+
+PALETTE = {
+    "akiec": "#CCBB44",
+    "bcc": "#EE6677",
+    "bkl": "#228833",
+    "df": "#9A9A9A",
+    "mel": "#AA3377",
+    "nv": "#4477AA",
+    "vasc": "#66CCEE",
+    "benign": "#4477AA",
+    "malignant": "#AA3377",
+    "ACK": "#CCBB44",
+    "BCC": "#EE6677",
+    "MEL": "#AA3377",
+    "NEV": "#4477AA",
+    "SCC": "#EE8866",
+    "SEK": "#228833",
+}
+"""One colour per class code, told apart with and without colour vision deficiency: Paul Tol's "bright" scheme
+(https://personal.sron.nl/~pault/), warm where the class counts as malignant. A class has it on every page."""
+
+
+OTHER_COLOUR = "#777777"
+
+
+INK = "#000037"
+"""Near-black wherever a figure is saved; on a page Streamlit's theme puts its own strong text colour, light or dark, in
+the place of exactly this value (`GRAY_90` in its Plotly theme). Its default for text is too pale to read with ease."""
+
+
+def class_colour(code: str) -> str:
+    """The colour of a class, grey for a code that has none."""
+    return PALETTE.get(code, OTHER_COLOUR)

@@ -1,0 +1,86 @@
+"""One public image of the ISIC archive, with its licence and attribution, through https://api.isic-archive.com/api/docs."""
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from skinapp.errors import SkinappError
+from skinapp.images import imaging
+
+ARCHIVE = "https://api.isic-archive.com"
+CONNECT_AND_READ_SECONDS = (4, 10)
+WHOLE_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of the archive: the bytes of its file, and what the archive says about it ("" where nothing)."""
+
+    isic_id: str
+    data: bytes
+    licence: str
+    attribution: str
+    diagnosis: str
+
+
+def fetch(isic_id: str) -> Example:
+    """The archive's image of that id ("ISIC_0024306", or its seven digits).
+
+    The environment variable SKINAPP_ISIC_URL replaces the archive's address. SkinappError where the id is malformed
+    or unknown, the archive is not reached, or the file is over imaging.MAX_BYTES.
+    """
+    digits = re.fullmatch(r"(?:ISIC_)?(\d{7})", isic_id.strip(), re.IGNORECASE | re.ASCII)
+    if not digits:
+        raise SkinappError("An ISIC id looks like ISIC_0024306: the letters, an underscore and seven digits.")
+    isic_id = f"ISIC_{digits[1]}"
+    base = os.environ.get("SKINAPP_ISIC_URL", ARCHIVE).rstrip("/")
+    try:
+        with requests.get(f"{base}/api/v2/images/{isic_id}/", timeout=CONNECT_AND_READ_SECONDS) as response:
+            if response.status_code == requests.codes.not_found:
+                raise SkinappError(f"The ISIC archive has no public image {isic_id}; check the number.")
+            response.raise_for_status()
+            entry = response.json()
+        return Example(
+            isic_id,
+            data=_download(entry["files"]["full"]["url"]),
+            licence=str(entry.get("copyright_license") or ""),
+            attribution=str(entry.get("attribution") or ""),
+            diagnosis=_diagnosis(entry),
+        )
+    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+        raise SkinappError(
+            "The ISIC archive was not reached or did not answer as expected. Try again later, or use the drawing."
+        ) from error
+
+
+def page(isic_id: str) -> str:
+    """The address of an image's page in the archive."""
+    return f"{ARCHIVE}/images/{isic_id}/"
+
+
+def _download(url: str) -> bytes:
+    # the limits hold for what arrives, not for what the server announces
+    deadline = time.monotonic() + WHOLE_SECONDS
+    data = bytearray()
+    with requests.get(url, timeout=CONNECT_AND_READ_SECONDS, stream=True) as response:
+        response.raise_for_status()
+        for chunk in response.iter_content(2**16):
+            data += chunk
+            if len(data) > imaging.MAX_BYTES:
+                raise SkinappError(
+                    f"The file of this image has more than {imaging.MAX_BYTES // 2**20} MB; choose another id."
+                )
+            if time.monotonic() > deadline:
+                raise SkinappError("The ISIC archive is too slow at the moment. Try again later, or use the drawing.")
+    return bytes(data)
+
+
+def _diagnosis(entry: dict[str, Any]) -> str:
+    """The most specific of the archive's diagnoses, which it lists from diagnosis_1 (benign or not) to diagnosis_5."""
+    clinical = (entry.get("metadata") or {}).get("clinical") or {}
+    names = [f"diagnosis_{level}" for level in (5, 4, 3, 2, 1)] + ["diagnosis"]
+    return next((str(clinical[name]) for name in names if clinical.get(name)), "")

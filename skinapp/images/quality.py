@@ -1,0 +1,91 @@
+"""Whether a picture is good enough to be answered: too small, blurred, dark, bright or glaring, and how to retake it.
+
+All but the size is measured at the scale at which a network sees the picture, so that a large photo whose blur
+vanishes when it is made smaller is not complained of. The limits are percentiles of images that dermatologists took;
+`python -m train quality` measures them, and how many good pictures are warned about: see docs/phone.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from skinapp.images import imaging
+from skinapp.images.imaging import Crop
+
+SIDE = 224
+SMALLEST_SIDE = 200
+"""Pixels of the square's side, under which there is less in it than the networks were made for."""
+GLARE = 250
+"""A pixel whose three channels all reach this shows the lamp and not the skin."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Warn below `sharpness` or `darkest`, above `brightest` or above the share `glare`."""
+
+    sharpness: float
+    darkest: float
+    brightest: float
+    glare: float
+
+
+LIMITS = Limits(sharpness=0.035, darkest=60.0, brightest=205.0, glare=0.005)
+"""The limit of darkness lies lower than the percentile: the data sets hold little dark skin, and it is no fault."""
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What is measured of a square: `sharpness`, the finest detail as a share of all contrast (above 0, rarely above
+    0.5); `brightness`, the mean grey value (0-255); `glare`, the share of its pixels that are white (0-1); and its
+    `side` in pixels."""
+
+    sharpness: float
+    brightness: float
+    glare: float
+    side: int
+
+
+SENTENCES = {
+    "small": "The picture is small: its square has {side} pixels a side. Move closer, or send the original photo.",
+    "sharpness": "The picture is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap on the spot to focus and "
+    "keep still.",
+    "dark": "The picture is dark. Take it in daylight or switch on a lamp, and stay out of your own shadow.",
+    "bright": "The picture is very bright. Switch the flash off, move away from the lamp, or tap on the spot so that "
+    "the camera adjusts.",
+    "glare": "Light is reflected in the picture. Tilt the phone a little, or switch the flash off.",
+}
+
+
+def measure(image: Image.Image, crop: Crop = imaging.CENTRE) -> Quality:
+    """The quality of the square of an upright RGB image, as `imaging.decode` gives it."""
+    left, _, right, _ = crop.box(*image.size)
+    return measure_pixels(imaging.crop_resize(image, SIDE, crop), round(right - left))
+
+
+def measure_pixels(pixels: np.ndarray, side: int) -> Quality:
+    """The same of a square that is uint8 [SIDE, SIDE, 3] already; `side` is what it had in the file."""
+    grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    contrast = max(float(grey.std()), 1.0)
+    # what a slight blur takes away, robust to a few hard edges such as hairs and the rim of a dermoscope
+    detail = np.abs(grey - ndimage.gaussian_filter(grey, 1.0))
+    fine = float(np.percentile(detail, 90))
+    return Quality(fine / contrast, float(grey.mean()), float((pixels.min(axis=2) >= GLARE).mean()), side)
+
+
+def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
+    """What is wrong with a picture, keys of SENTENCES; empty where nothing is."""
+    found = {
+        "small": quality.side < SMALLEST_SIDE,
+        "sharpness": quality.sharpness < limits.sharpness,
+        "dark": quality.brightness < limits.darkest,
+        "bright": quality.brightness > limits.brightest,
+        "glare": quality.glare > limits.glare and quality.brightness <= limits.brightest,
+    }
+    return [name for name, wrong in found.items() if wrong]
+
+
+def warnings(quality: Quality, limits: Limits = LIMITS) -> list[str]:
+    """Sentences for a person: what is wrong, and how to take the picture again."""
+    return [SENTENCES[name].format(side=quality.side) for name in problems(quality, limits)]

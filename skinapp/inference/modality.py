@@ -1,0 +1,173 @@
+"""Dermoscopy, phone photo of skin, or neither: told from the embedding of the bundled dermoscopy network.
+
+Logistic regression says which of the three an image is most like. Since no collection of pictures stands for all that
+is not skin, distance speaks as well: an image whose embedding lies farther from what was learnt of both kinds of skin
+image than nearly all held-out ones do is neither, whatever the regression says (Mahalanobis distance, Lee et al. 2018,
+arXiv:1807.03888). `python -m train modality` makes the file and its figures.
+"""
+
+import functools
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from skinapp.errors import ModelError
+from skinapp.images import imaging
+from skinapp.inference import registry
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import classifier, softmax
+
+KINDS = {
+    "dermoscopy": "a dermoscopy image",
+    "smartphone": "a phone photo of skin",
+    "neither": "neither a dermoscopy image nor a phone photo of skin",
+}
+"""In the order of the outputs. The first two are what a model card calls `modality`."""
+
+IMAGES = {"dermoscopy": "dermoscopy images", "smartphone": "phone photos"}
+
+EMBEDDING_MODEL = "ham10000-efficientnetb1"
+WEIGHTS_FILE = Path(__file__).with_name("modality.npz")
+CARD_FILE = Path(__file__).with_name("modality.json")
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """What an image is: `kind` of KINDS, the `probabilities` of all three, and whether it is `unlike` both kinds of
+    skin image, in which case it is `neither` whatever the probabilities say."""
+
+    kind: str
+    probabilities: dict[str, float]
+    unlike: bool
+
+    @property
+    def reason(self) -> str:
+        """Why, in words that follow "This looks like ...": how sure the recognition is."""
+        if self.unlike and max(self.probabilities, key=self.probabilities.__getitem__) != self.kind:
+            return "it is less like those than nearly all images of either kind are"
+        share = self.probabilities[self.kind]
+        return "over 99% sure" if share > 0.99 else f"{share:.0%} sure"
+
+
+@dataclass(frozen=True)
+class Route:
+    """The model that answers, a sentence on what the image looks like and why this model, and whether the answer is
+    `doubtful`: the image is not of the kind that the model learnt from."""
+
+    model: Model
+    sentence: str
+    doubtful: bool
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """`weights` [D, 3] and `bias` [3] of the regression; `centre` [D] and `projection` [D, d] to the space in which
+    `means` [2, d] of the kinds of skin image lie and distances count alike in all directions; beyond `limit` an
+    embedding is unlike both."""
+
+    weights: np.ndarray
+    bias: np.ndarray
+    centre: np.ndarray
+    projection: np.ndarray
+    means: np.ndarray
+    limit: float
+
+    def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings [n, D] -> [n, 3], in the order of KINDS."""
+        return softmax(embeddings.astype(np.float64) @ self.weights + self.bias)
+
+    def distances(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings [n, D] -> distance to the nearer of the means, [n]."""
+        places = (embeddings.astype(np.float64) - self.centre) @ self.projection
+        return np.linalg.norm(places[:, np.newaxis] - self.means, axis=2).min(axis=1)
+
+    def kinds(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings [n, D] -> the index of each one's kind, [n]."""
+        named = self.probabilities(embeddings).argmax(axis=1)
+        return np.where(self.distances(embeddings) > self.limit, len(KINDS) - 1, named)
+
+    def recognise(self, embedding: np.ndarray) -> Recognised:
+        """One embedding [D]."""
+        one = embedding[np.newaxis]
+        return Recognised(
+            list(KINDS)[int(self.kinds(one)[0])],
+            dict(zip(KINDS, self.probabilities(one)[0].tolist(), strict=True)),
+            bool(self.distances(one)[0] > self.limit),
+        )
+
+
+def recognise(image: Image.Image) -> Recognised | None:
+    """What an upright RGB image is, judged by its centre square; None where the network for it is not installed.
+
+    ModelError where the network, or the recogniser's own file, is not the one that was published.
+    """
+    model = registry.models().get(EMBEDDING_MODEL)
+    if model is None or not model.runnable:
+        return None
+    known = recogniser(model)
+    return known.recognise(classifier(model).predict(imaging.crop_resize(image, model.input_size)).embedding)
+
+
+def recogniser(model: Model) -> Recogniser:
+    """The recogniser that belongs to the network. ModelError where the two do not belong together."""
+    if model.card["files"]["model.tflite"]["sha256"] != card()["embedding_sha256"]:
+        raise ModelError(
+            f"Dermoscopy and phone photos are told apart by another version of '{model.id}' than the one here; run "
+            "python -m train modality, and choose the model yourself until then."
+        )
+    return _loaded(card()["sha256"])
+
+
+def route(models: list[Model], recognised: Recognised | None, chosen: Model | None = None) -> Route:
+    """Which of the models, best first, answers an image: the one that was `chosen`, or else the first that learnt from
+    that kind of image, or else the first of all."""
+    if recognised is None:
+        return Route(chosen or models[0], "", doubtful=False)
+    looks = f"This looks like {KINDS[recognised.kind]} ({recognised.reason})"
+    if recognised.kind == "neither":
+        nothing = "The models know nothing about anything else, and what they answer to it means nothing."
+        return Route(chosen or models[0], f"{looks}. {nothing}", doubtful=True)
+    suited = next((model for model in models if model.modality == recognised.kind), None)
+    model = chosen or suited or models[0]
+    if model.modality == recognised.kind:
+        which = "was chosen" if chosen else "answers"
+        return Route(model, f"{looks}: “{model.title}” {which}, which learnt from such images.", doubtful=False)
+    missing = "" if suited else f" No model for {IMAGES[recognised.kind]} is installed."
+    learnt = f" “{model.title}” answers; it learnt from {IMAGES[model.modality]}, so trust its answer less."
+    return Route(model, f"{looks}.{missing}{learnt}", doubtful=True)
+
+
+@functools.cache
+def card() -> dict[str, Any]:
+    """What is known of the recogniser: its hashes, and how well it does on held-out images."""
+    return json.loads(CARD_FILE.read_text())
+
+
+def save(recogniser: Recogniser, file: Path) -> None:
+    """Write a recogniser as plain arrays."""
+    buffer = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(value, dtype=np.float32) for name, value in vars(recogniser).items()}
+    np.savez_compressed(buffer, **arrays)
+    file.write_bytes(buffer.getvalue())
+
+
+def load(content: bytes) -> Recogniser:
+    """The recogniser in the bytes of a file that `save` wrote."""
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Recogniser(
+            **{name: arrays[name] for name in arrays.files if name != "limit"}, limit=float(arrays["limit"])
+        )
+
+
+@functools.cache
+def _loaded(sha256: str) -> Recogniser:
+    content = WEIGHTS_FILE.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ModelError(f"The file {WEIGHTS_FILE.name} was changed after it was published; fetch it again.")
+    return load(content)

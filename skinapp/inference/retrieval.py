@@ -1,0 +1,100 @@
+"""Similar cases: the training images whose embeddings lie nearest to an image's, with their diagnoses.
+
+`python -m train similar` makes a model's index and measures what its neighbours are worth.
+"""
+
+import functools
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinapp.errors import ModelError
+from skinapp.inference import registry
+from skinapp.inference.registry import Model
+
+INDEX_FILE = "similar.npz"
+CARD_FILE = "similar.json"
+ASKED = 5
+"""Neighbours, each of another lesion, that are asked for their diagnosis."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training image: its ISIC id, its diagnosis's code, and the cosine similarity of its embedding, -1 to 1."""
+
+    image: str
+    label: str
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Index:
+    """Training images in embedding space: `centre` [D] and `directions` [D, d] lead to it, `places` int8 [n, d] are
+    unit vectors times 127 or so, and `images`, `lesions`, `labels` [n] tell what is there."""
+
+    centre: np.ndarray
+    directions: np.ndarray
+    places: np.ndarray
+    images: np.ndarray
+    lesions: np.ndarray
+    labels: np.ndarray
+
+    def place(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings [m, D] -> unit vectors float32 [m, d]."""
+        return unit((embeddings - self.centre) @ self.directions)
+
+    def nearest(self, embedding: np.ndarray, count: int = ASKED) -> list[Case]:
+        """The nearest training images of an embedding [D], the nearest first, one of each lesion."""
+        places = self.places.astype(np.float32)
+        closeness = places @ self.place(embedding[np.newaxis])[0] / np.linalg.norm(places, axis=1)
+        order = np.argsort(-closeness, kind="stable")
+        _, first = np.unique(self.lesions[order], return_index=True)
+        rows = order[np.sort(first)[:count]]
+        return [Case(str(self.images[row]), str(self.labels[row]), float(closeness[row])) for row in rows]
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors [m, d] over their lengths, float32; zeros stay zeros."""
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
+
+
+def indexed(model: Model) -> Model | None:
+    """The model whose index serves this one: itself, or another with the same network; None where there is none."""
+    network = model.card["files"].get("model.tflite")
+    others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
+    for other in [model, *others]:
+        if INDEX_FILE in other.card["files"] and other.card["files"].get("model.tflite") == network:
+            return other
+    return None
+
+
+def index(model: Model) -> Index:
+    """The index of a model that has one of its own, read once per process. ModelError where it is not as published."""
+    if INDEX_FILE not in model.card["files"]:
+        raise ModelError(f"The model '{model.id}' has no index of similar cases; python -m train similar makes it.")
+    return _loaded(model.id, str(model.folder), model.card["files"][INDEX_FILE]["sha256"])
+
+
+def card(model: Model) -> dict[str, Any]:
+    """What is known of the model's index: how many images of how many lesions it holds, and how its neighbours did on
+    test images."""
+    return json.loads(registry.verified_bytes(model, CARD_FILE))
+
+
+def save(found: Index, file: Path) -> None:
+    """Write an index as plain arrays."""
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **{name: np.asarray(value) for name, value in vars(found).items()})  # type: ignore[arg-type]
+    file.write_bytes(stream.getvalue())
+
+
+@functools.lru_cache(maxsize=4)
+def _loaded(model_id: str, folder: str, sha256: str) -> Index:
+    content = registry.verified_bytes(registry.read_model(Path(folder)), INDEX_FILE)
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return Index(**{name: arrays[name] for name in arrays.files})

@@ -1,0 +1,1 @@
+"""The lesion in an image: its segmentation, shape and colour. May import `skinapp.inference` and what it may import."""

@@ -1,0 +1,137 @@
+"""What every page shares: its frame, the way to the other pages, and the sentence that stays in view."""
+
+import functools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from PIL import Image, ImageDraw
+from starlette.formparsers import MultiPartParser
+
+from skinapp.images import imaging
+from skinapp.labels import guide
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+    from streamlit.navigation.page import Page
+
+NAME = "Skin lesion bench"
+DISCLAIMER = "For research and learning only: answers can be wrong, and they do not replace a doctor's examination."
+WIDTH = 1080
+"""Pixels of the column that holds a page; narrower screens get what they have."""
+
+PAGES = Path(__file__).parents[2] / "pages"
+
+# The server would write any upload over 1 MB to a temporary file; nothing a visitor adds may reach the disk.
+MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
+
+
+def configure(title: str = NAME) -> None:
+    """Set the browser's title and the layout; a later call only changes the title."""
+    st.set_page_config(page_title=title if title == NAME else f"{title} · {NAME}", page_icon=_icon(), layout="wide")
+
+
+def navigation() -> "Page":
+    """Show the menu and return the page that was asked for, to be run."""
+    st.session_state["routed"] = True
+    return st.navigation(
+        [
+            st.Page(
+                path("home"),
+                title="Home",
+                icon=":material/home:",
+                default=True,
+                help="What this bench is, for whom, and which models it holds.",
+            ),
+            st.Page(
+                path("classify"),
+                title="Classify",
+                icon=":material/image_search:",
+                help="Add an image; see every class with its probability, and where the model looked.",
+            ),
+            st.Page(
+                path("attention"),
+                title="Attention",
+                icon=":material/visibility:",
+                help="Where a model looked: any class, by many methods, and how far the picture can be believed.",
+            ),
+            st.Page(
+                path("explore"),
+                title="Explore",
+                icon=":material/groups:",
+                help="Who is in the data sets: age, sex, site, diagnosis, and what is missing.",
+            ),
+            st.Page(
+                path("compare"),
+                title="Compare",
+                icon=":material/balance:",
+                help="Which model is better, how sure that is, and what an operating point costs.",
+            ),
+            st.Page(
+                path("guide"),
+                title="Guide",
+                icon=":material/menu_book:",
+                help="Every diagnosis in plain words, with how many images there are and how often models find it.",
+            ),
+            st.Page(
+                path("models"),
+                title="Models",
+                icon=":material/deployed_code:",
+                help="The card of every model: input, data, scores, licence, limits, layers.",
+            ),
+        ],
+        position="top",
+    )
+
+
+def path(page: str) -> Path:
+    """The file of a page, for `st.page_link` and `st.switch_page`; it does not depend on the entry point."""
+    return PAGES / f"{page}.py"
+
+
+def guide_link(code: str, name: str) -> None:
+    """A link from the name of a class to what the guide says of it; DataError where the guide has no such class."""
+    query = {"class": guide.entry(code).name}
+    st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
+
+
+def guide_links(names: Mapping[str, str]) -> None:
+    """Links from classes, code to name, to what the guide says of them, folded away until they are asked for."""
+    with (
+        st.expander("What these diagnoses are", icon=":material/menu_book:", key="guide_links"),
+        st.container(horizontal=True, gap="small"),
+    ):
+        for code, name in names.items():
+            guide_link(code, name)
+
+
+def page(title: str) -> "DeltaGenerator":
+    """The first call of every page: its frame, to be used as `with ui.page("Classify"):`.
+
+    Where the very first request to a new server goes to a page, Streamlit runs that page without `app.py`; the
+    navigation is then set up here and the run started again, so that the page looks and behaves as always.
+    """
+    configure(title)
+    if not st.session_state.get("routed"):
+        navigation()
+        st.rerun()
+    st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
+    return st.container(horizontal_alignment="center").container(width=WIDTH)
+
+
+def plain(text: str) -> str:
+    """Text from elsewhere, so that Streamlit's Markdown shows it letter by letter."""
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", " ".join(text.split()))
+
+
+@functools.cache
+def _icon() -> Image.Image:
+    """A spot under a lens. Drawn here, as the browser would fetch a named icon from another site."""
+    large = Image.new("RGBA", (256, 256))
+    pen = ImageDraw.Draw(large)
+    pen.rounded_rectangle((0, 0, 255, 255), 56, fill="#1D6B68")
+    pen.ellipse((40, 40, 216, 216), fill="#F3D9C4")
+    pen.ellipse((84, 92, 160, 172), fill="#6B4434")
+    return large.resize((64, 64), Image.Resampling.LANCZOS)

@@ -1,0 +1,66 @@
+"""The closed form of Grad-CAM against the gradient that defines it, and LiteRT against Keras."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skinapp.attention import heatmap
+from skinapp.inference import registry, runtime
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def network(model: registry.Model) -> Any:
+    import keras
+
+    return keras.saving.load_model(model.folder / "model.keras", compile=False)
+
+
+@pytest.fixture(scope="module")
+def gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Logits [K], features [h, w, D] and gradients [K, h, w, D] of the logits with respect to the features."""
+    import keras
+    import tensorflow as tf
+
+    pooling = network.get_layer("embedding")
+    features_and_logits = keras.Model(network.input, [pooling.input, network.output])
+    with tf.GradientTape(persistent=True) as tape:
+        features, logits = features_and_logits(inputs[0][np.newaxis].astype(np.float32), training=False)
+        # the head once more, so that the tape sees the features as what the logits depend on
+        tape.watch(features)
+        again = network.get_layer("logits")(pooling(features))
+        each = [again[0, index] for index in range(again.shape[1])]
+    slopes = np.stack([tape.gradient(logit, features)[0].numpy() for logit in each])
+    assert again.numpy() == pytest.approx(logits.numpy(), abs=1e-4)
+    return logits[0].numpy(), features[0].numpy(), slopes
+
+
+def test_closed_form_grad_cam_is_the_gradient_computation(
+    model: registry.Model, inputs: list[np.ndarray], gradients: tuple[np.ndarray, np.ndarray, np.ndarray]
+) -> None:
+    _, features, slopes = gradients
+    class_maps = runtime.classifier(model).predict(inputs[0]).class_maps
+    some_positive = False
+    for index in range(len(model.labels.codes)):
+        # Selvaraju et al. 2017, equations 1 and 2
+        weights = slopes[index].mean(axis=(0, 1))
+        expected = np.maximum(features @ weights, 0)
+        some_positive |= expected.max() > 0
+        expected = expected / expected.max() if expected.max() > 0 else expected
+        assert heatmap.grad_cam(class_maps, index) == pytest.approx(expected, abs=0.02)
+    assert some_positive
+
+
+def test_litert_answers_like_keras(model: registry.Model, network: Any, inputs: list[np.ndarray]) -> None:
+    logits = np.asarray(network.predict(np.stack(inputs).astype(np.float32), verbose=0))
+    expected = runtime.softmax(logits.astype(np.float64) / model.temperature)
+    found = np.stack([runtime.classifier(model).predict(pixels).probabilities for pixels in inputs])
+    assert found == pytest.approx(expected, abs=0.01)
+
+
+def test_the_network_is_flat_and_whole(model: registry.Model, network: Any) -> None:
+    assert network.input_shape == (None, model.input_size, model.input_size, 3)
+    assert network.output_shape == (None, len(model.labels.codes))
+    assert network.count_params() == model.card["architecture"]["parameters"]

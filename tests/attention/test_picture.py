@@ -1,0 +1,84 @@
+"""A map as a picture, and the record of how it was made."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from skinapp.attention import catalogue as methods
+from skinapp.attention import heatmap, picture, record
+from skinapp.attention.targets import code, name
+from skinapp.images import imaging
+from skinapp.inference import registry
+
+
+def test_the_line_encloses_the_fewest_places_with_a_share_of_the_sum() -> None:
+    cam = np.zeros((8, 8), np.float32)
+    cam[0, 0], cam[4:, 4:] = 1, 0.5
+    # 1 + 16 * 0.5 = 9 in all; the one strong place holds a ninth
+    assert picture.strongest(cam, 0.1, 8).sum() == 1
+    assert picture.strongest(cam, 0.1, 8)[0, 0]
+    assert picture.strongest(cam, 0.99, 8).sum() == 17
+    assert not picture.strongest(np.zeros((3, 3)), 0.5, 24).any()
+
+
+def test_a_map_alone_keeps_its_cells() -> None:
+    cam = np.array([[0, 1], [0.5, 0]], np.float32)
+    shown = picture.alone(cam, 40)
+    assert shown.shape == (40, 40, 3)
+    assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 3
+    assert (shown[:20, 20:] == heatmap.coloured(np.ones((1, 1)))).all()
+
+
+def test_the_line_is_drawn_within_the_region_and_nothing_else_changes() -> None:
+    pixels = np.full((40, 40, 3), 128, np.uint8)
+    region = np.zeros((40, 40), bool)
+    region[10:30, 10:30] = True
+    drawn = picture.outlined(pixels, region)
+    assert (pixels == 128).all()
+    assert (drawn[~region] == 128).all()
+    assert (drawn[10, 10:30] == picture.DARK).all()
+    assert (drawn[12, 13:27] == picture.LIGHT).all()
+    assert (drawn[18:22, 18:22] == 128).all()
+    assert (picture.outlined(pixels, np.zeros_like(region)) == pixels).all()
+
+
+def test_the_record_says_how_to_make_the_same_map(model: registry.Model, inputs: list[np.ndarray]) -> None:
+    raw = methods.raw("occlusion", model, inputs[0], ("mel", "nv"), cells=3, patch=1)
+    crop = imaging.Crop(0.4, 0.5, 0.8)
+    found = record.describe("occlusion", model, inputs[0], ("mel", "nv"), None, {"cells": 3, "patch": 1}, raw, crop)
+    again = json.loads(record.to_json(found))
+    assert again == found
+    target = (again["target"]["class"], again["target"]["rather_than"])
+    assert (
+        methods.raw(again["method"]["id"], registry.model(again["model"]["id"]), inputs[0], target, **again["settings"])
+        == raw
+    ).all()
+    assert again["image"]["square"] == {"x": 0.4, "y": 0.5, "side": 0.8}
+    assert len(again["image"]["sha256_of_rgb_pixels"]) == 64
+    other = record.describe("occlusion", model, inputs[1], "mel", None, {}, raw, crop)
+    assert other["image"]["sha256_of_rgb_pixels"] != again["image"]["sha256_of_rgb_pixels"]
+    assert set(again["versions"]) == {"ai-edge-litert", "numpy"}
+    with np.load(io.BytesIO(record.to_npz(raw, found))) as file:
+        assert (file["raw"] == raw).all()
+        assert (file["map"] == methods.scaled(raw)).all()
+        assert json.loads(str(file["json"])) == found
+
+
+def test_the_record_names_the_layer_and_what_made_it(model: registry.Model, inputs: list[np.ndarray]) -> None:
+    raw = np.array([[-1.0, -2.0]], np.float32)
+    found = record.describe("grad-cam", model, inputs[0], "mel", None, {}, raw, imaging.CENTRE)
+    assert found["layer"] == "top_activation"
+    assert found["model"]["file"] == "model.keras"
+    assert found["map"]["maximum"] == 0
+    assert set(found["versions"]) == {"ai-edge-litert", "numpy", "tensorflow", "keras"}
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "short"),
+    [("mel", "Melanoma", "mel"), (("mel", "nv"), "Melanoma rather than Melanocytic nevus", "mel-not-nv")],
+)
+def test_a_target_in_words(model: registry.Model, target: str | tuple[str, str], words: str, short: str) -> None:
+    assert name(model, target) == words
+    assert code(target) == short

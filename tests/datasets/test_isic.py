@@ -1,0 +1,111 @@
+"""The ISIC archive's client, against a server of our own."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from skinapp.datasets import isic
+from skinapp.errors import SkinappError
+from skinapp.images import imaging
+
+IMAGE = b"the bytes of an image"
+ENTRY = {
+    "isic_id": "ISIC_0024306",
+    "copyright_license": "CC-BY-NC",
+    "attribution": "ViDIR Group, Medical University of Vienna",
+    "metadata": {"clinical": {"diagnosis_1": "Benign", "diagnosis_3": "Nevus"}},
+}
+
+
+class Archive(BaseHTTPRequestHandler):
+    """One image, one with a broken entry, one without end; everything else is unknown."""
+
+    def do_GET(self) -> None:
+        base = f"http://127.0.0.1:{self.server.server_port}"
+        if self.path == "/api/v2/images/ISIC_0024306/":
+            self.answer(json.dumps(ENTRY | {"files": {"full": {"url": f"{base}/full.jpg"}}}).encode())
+        elif self.path == "/api/v2/images/ISIC_0000001/":
+            self.answer(b"<html>maintenance</html>")
+        elif self.path == "/api/v2/images/ISIC_0000002/":
+            self.answer(json.dumps({"files": {}}).encode())
+        elif self.path == "/api/v2/images/ISIC_0000003/":
+            self.answer(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
+        elif self.path == "/api/v2/images/ISIC_0000004/":
+            self.answer(b"{}", status=500)
+        elif self.path == "/full.jpg":
+            self.answer(IMAGE)
+        elif self.path == "/endless.jpg":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                while True:
+                    self.wfile.write(bytes(2**16))
+            except OSError:
+                pass  # the client has seen enough
+        else:
+            self.answer(b"{}", status=404)
+
+    def answer(self, body: bytes, status: int = 200) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Archive) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setenv("SKINAPP_ISIC_URL", f"http://127.0.0.1:{server.server_port}/")
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("isic_id", ["ISIC_0024306", " isic_0024306\n", "0024306"])
+def test_an_image_comes_with_its_licence_attribution_and_most_specific_diagnosis(isic_id: str) -> None:
+    assert isic.fetch(isic_id) == isic.Example(
+        "ISIC_0024306", IMAGE, "CC-BY-NC", "ViDIR Group, Medical University of Vienna", "Nevus"
+    )
+
+
+@pytest.mark.parametrize("isic_id", ["", "24306", "ISIC_24306x", "../secrets", "ISIC_0024306/..", "ISIC_٠٠٢٤٣٠٦"])
+def test_a_malformed_id_is_refused_before_asking(isic_id: str) -> None:
+    with pytest.raises(SkinappError, match="looks like ISIC_0024306"):
+        isic.fetch(isic_id)
+
+
+def test_an_unknown_id_is_named() -> None:
+    with pytest.raises(SkinappError, match="no public image ISIC_9999999"):
+        isic.fetch("ISIC_9999999")
+
+
+@pytest.mark.parametrize("isic_id", ["ISIC_0000001", "ISIC_0000002", "ISIC_0000004"])
+def test_a_broken_answer_is_a_sentence(isic_id: str) -> None:
+    with pytest.raises(SkinappError, match="did not answer as expected"):
+        isic.fetch(isic_id)
+
+
+def test_an_archive_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
+    with pytest.raises(SkinappError, match="was not reached"):
+        isic.fetch("ISIC_0024306")
+
+
+def test_a_file_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imaging, "MAX_BYTES", 2**20)
+    with pytest.raises(SkinappError, match="more than 1 MB"):
+        isic.fetch("ISIC_0000003")
+
+
+def test_a_slow_file_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(isic, "WHOLE_SECONDS", -1)
+    with pytest.raises(SkinappError, match="too slow"):
+        isic.fetch("ISIC_0024306")

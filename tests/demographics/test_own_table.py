@@ -1,0 +1,141 @@
+"""A CSV of any make becomes a table; what is wrong with it is told in sentences."""
+
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.demographics import own_table, records, statistics
+from skinapp.demographics.records import Filters
+from skinapp.errors import DataError
+
+PLAIN = """\
+image_id,lesion_id,dx,age,sex,localization
+a,1,mel,60,male,back
+b,1,mel,60,male,back
+c,2,nv,30,female,face
+"""
+
+
+def build(text: str | bytes, **chosen: str) -> tuple[records.Table, list[str]]:
+    raw = own_table.read(text if isinstance(text, bytes) else text.encode())
+    return own_table.build(raw, own_table.guess(list(raw.columns)) | chosen)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_any_separator_and_encoding(separator: str, encoding: str) -> None:
+    text = PLAIN.replace("face", "Fuß").replace(",", separator)
+    table, _ = build(text.encode(encoding))
+    total = statistics.totals(table.frame)
+    assert (total.images, total.lesions, total.mean_age) == (3, 2, 50)
+    assert records.values(table, "site") == ["back", "fuß"]
+
+
+def test_a_table_without_header_gets_numbered_columns() -> None:
+    raw = own_table.read(b"mel,60,male\nnv,30,female\n")
+    assert list(raw.columns) == ["Column 1", "Column 2", "Column 3"]
+    assert len(raw) == 2
+    table, _ = own_table.build(raw, {"diagnosis": "Column 1", "age": "Column 2", "sex": "Column 3"})
+    assert statistics.totals(table.frame).mean_age == 45
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "empty"),
+        (b"  \n", "empty"),
+        (b"PK\x03\x04xlsx", "Excel"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "not a text file"),
+        (b"dx,age\n", "no rows"),
+        (b"dx,age\nmel,1\nnv,2,3,4\n", "Line 3 has 4 fields where 2"),
+    ],
+)
+def test_what_is_no_table_is_named(data: bytes, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        own_table.read(data)
+
+
+def test_columns_are_known_by_their_published_names() -> None:
+    guess = own_table.guess(["Image ID", "lesion_id", "DX", "Gender", "localization", "note"])
+    assert guess["image"] == "Image ID"
+    assert (guess["diagnosis"], guess["sex"], guess["site"], guess["age"]) == ("DX", "Gender", "localization", None)
+
+
+def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
+    raw = own_table.read(PLAIN.encode())
+    with pytest.raises(DataError, match="at least one column"):
+        own_table.build(raw, {})
+    with pytest.raises(DataError, match="chosen for two things"):
+        own_table.build(raw, {"diagnosis": "dx", "site": "dx"})
+
+
+def test_a_clean_table_says_only_what_it_must() -> None:
+    _, problems = build(PLAIN)
+    assert problems == ["1 lesions have several images, 2 together: split by lesion, not by image."]
+
+
+def test_every_problem_is_named() -> None:
+    text = (
+        "image,lesion,dx,age,sex,split\n"
+        "a,1,mel,60,male,train\n"
+        "a,1,nv,170,male,test\n"
+        "b,2,wart,-3,female,train\n"
+        "b,2,wart,-3,female,train\n"
+        "c,,bcc,old,female,train\n"
+    )
+    table, problems = build(text)
+    said = " ".join(problems)
+    assert "Unknown labels in 2 rows: 'wart' (2)" in said
+    assert "3 ages are impossible" in said
+    assert "'170' (1)" in said
+    assert "1 ages are no numbers: 'old'" in said
+    assert "2 rows name an image that an earlier row names" in said
+    assert "1 rows are equal to an earlier row" in said
+    assert "1 rows name no lesion" in said
+    assert "1 lesions have images with different diagnoses" in said
+    assert "1 lesions lie in several parts" in said
+    assert statistics.totals(table.frame).aged == 1
+    assert statistics.totals(table.frame).lesions == 3
+    assert len(records.select(table, Filters(malignant=True))) == 2
+    assert len(records.select(table, Filters(malignant=False))) == 1
+
+
+def test_names_and_codes_in_any_case_are_known() -> None:
+    table, problems = build("dx\nMelanoma\nMEL\nmel\nBasal cell carcinoma\n")
+    assert statistics.counts(table.frame, "diagnosis").set_index("value")["images"].to_dict() == {"bcc": 1, "mel": 3}
+    assert not any("Unknown" in problem for problem in problems)
+
+
+def test_labels_that_nobody_knows_are_kept() -> None:
+    table, problems = build("dx\nspot\nstripe\nspot\n")
+    assert table.labels is None
+    assert any("None of the diagnoses is a class known here" in problem for problem in problems)
+    assert statistics.counts(table.frame, "diagnosis")["images"].tolist() == [2, 1]
+    assert records.select(table, Filters(malignant=True)).empty
+
+
+def test_thousands_of_sites_and_half_a_million_rows() -> None:
+    generator = np.random.default_rng(0)
+    rows = 500_000
+    frame = pd.DataFrame(
+        {
+            "dx": generator.choice(["mel", "nv", "bcc"], rows),
+            "age": generator.integers(0, 90, rows),
+            "localization": generator.integers(0, 6000, rows),
+            "lesion_id": generator.integers(0, rows // 2, rows),
+        }
+    )
+    buffer = io.BytesIO()
+    frame.to_csv(buffer, index=False)
+    table, problems = build(buffer.getvalue())
+    assert statistics.totals(table.frame).images == rows
+    assert any("6,000 different values" in problem for problem in problems)
+    assert len(records.values(table, "site")) == own_table.MOST_VALUES["site"] + 1
+
+
+def test_mixed_types_are_text() -> None:
+    table, _ = build("dx,age,site\nmel,60,1\nnv,4.5,back\nnv,,1.0\n")
+    assert statistics.totals(table.frame).mean_age == pytest.approx(32.25)
+    assert set(records.values(table, "site")) == {"1", "1.0", "back"}

@@ -1,0 +1,128 @@
+"""Dermoscopy, phone photo or neither: what is recognised, and which model answers."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from skinapp.errors import ModelError
+from skinapp.images import imaging, synthetic
+from skinapp.inference import modality, registry
+from skinapp.inference.modality import KINDS, Recognised, Recogniser
+from tests.metadata_model import make
+from tests.pictures import lesion
+from train.data import datasets
+
+PHONE = Recognised("smartphone", {"dermoscopy": 0.01, "smartphone": 0.98, "neither": 0.01}, unlike=False)
+DERMOSCOPY = Recognised("dermoscopy", {"dermoscopy": 0.995, "smartphone": 0.004, "neither": 0.001}, unlike=False)
+NEITHER = Recognised("neither", {"dermoscopy": 0.1, "smartphone": 0.0, "neither": 0.9}, unlike=False)
+
+
+@pytest.fixture
+def smartphone(model: registry.Model, tmp_path: Path) -> registry.Model:
+    return make(model, tmp_path, "phone", "smartphone", 0.1)
+
+
+def recognised(image: Image.Image) -> str:
+    found = modality.recognise(image)
+    assert found
+    assert sum(found.probabilities.values()) == pytest.approx(1)
+    return found.kind
+
+
+def test_the_recogniser_belongs_to_the_bundled_network() -> None:
+    network = registry.model(modality.EMBEDDING_MODEL)
+    known = modality.recogniser(network)
+    assert known.weights.shape == (network.card["outputs"]["embedding"][0], len(KINDS))
+    assert hashlib.sha256(modality.WEIGHTS_FILE.read_bytes()).hexdigest() == modality.card()["sha256"]
+    assert 0 < known.limit < np.inf
+
+
+def test_photographs_of_other_things_are_neither() -> None:
+    for photograph in load_sample_images().images:
+        assert recognised(Image.fromarray(photograph)) == "neither"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_and_blank_pages_are_neither(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    assert recognised(Image.fromarray(generator.integers(0, 256, (300, 300, 3), dtype=np.uint8))) == "neither"
+    assert recognised(Image.new("RGB", (300, 300), tuple(generator.integers(0, 256, 3).tolist()))) == "neither"
+
+
+def test_drawn_lesions_are_not_turned_away() -> None:
+    for seed in range(3):
+        assert recognised(synthetic.draw(seed)) == "dermoscopy"
+        assert recognised(lesion(400, 300, seed)) == "dermoscopy"
+
+
+def test_distance_overrules_what_the_regression_says() -> None:
+    known = Recogniser(np.eye(2, 3), np.zeros(3), np.zeros(2), np.eye(2), np.array([[1.0, 0.0], [0.0, 1.0]]), 2.0)
+    near, far = known.recognise(np.array([3.0, 0.0])), known.recognise(np.array([3.1, 0.0]))
+    assert (near.kind, near.unlike) == ("dermoscopy", False)
+    assert (far.kind, far.unlike) == ("neither", True)
+    assert "sure" in near.reason
+    assert "less like those" in far.reason
+
+
+def test_a_recogniser_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
+    known = modality.recogniser(registry.model(modality.EMBEDDING_MODEL))
+    modality.save(known, tmp_path / "again.npz")
+    again = modality.load((tmp_path / "again.npz").read_bytes())
+    for name, value in vars(known).items():
+        np.testing.assert_array_equal(vars(again)[name], value)
+
+
+def test_without_its_network_nothing_is_recognised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    assert modality.recognise(lesion()) is None
+
+
+def test_another_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(modality.card(), "embedding_sha256", "0" * 64)
+    with pytest.raises(ModelError, match="another version"):
+        modality.recognise(lesion())
+
+
+def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartphone: registry.Model) -> None:
+    models = [model, smartphone]
+    phone, dermoscopy = modality.route(models, PHONE), modality.route(models, DERMOSCOPY)
+    assert (phone.model, phone.doubtful) == (smartphone, False)
+    assert phone.sentence.startswith(f"This looks like a phone photo of skin (98% sure): “{smartphone.title}” answers")
+    assert (dermoscopy.model, dermoscopy.doubtful) == (model, False)
+    assert "over 99% sure" in dermoscopy.sentence
+
+
+def test_the_visitor_may_overrule(model: registry.Model, smartphone: registry.Model) -> None:
+    route = modality.route([model, smartphone], PHONE, model)
+    assert (route.model, route.doubtful) == (model, True)
+    assert "it learnt from dermoscopy images, so trust its answer less" in route.sentence
+    assert not modality.route([model, smartphone], PHONE, smartphone).doubtful
+
+
+def test_without_a_model_for_phone_photos_the_other_one_answers_and_it_is_said(model: registry.Model) -> None:
+    route = modality.route([model], PHONE)
+    assert (route.model, route.doubtful) == (model, True)
+    assert "No model for phone photos is installed" in route.sentence
+
+
+def test_neither_and_unrecognised_pictures(model: registry.Model) -> None:
+    neither = modality.route([model], NEITHER)
+    assert neither.doubtful
+    assert "means nothing" in neither.sentence
+    assert modality.route([model], None) == modality.Route(model, "", doubtful=False)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(("name", "kind"), [("ham10000", "dermoscopy"), ("pad_ufes_20", "smartphone")])
+def test_published_images_are_recognised(data_root: Path, name: str, kind: str) -> None:
+    table: pd.DataFrame = datasets.DATASETS[name].read(data_root / name)
+    if name == "ham10000":
+        table = table[table["split"] == "test"]
+    files = table["path"].sample(40, random_state=3)
+    found = [recognised(imaging.decode(imaging.read(file))) for file in files]
+    assert found.count(kind) >= 34

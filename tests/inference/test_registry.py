@@ -1,0 +1,179 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.errors import ModelError
+from skinapp.evaluation import metrics
+from skinapp.inference import registry
+from tests.metadata_model import make
+
+FOLDERS = sorted(
+    folder for folder in registry.default_root().iterdir() if folder.is_dir() and folder.name != registry.OUTLINE
+)
+LARGEST_ROOT = 200 * 1024 * 1024
+
+
+@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+def bundled(request: pytest.FixtureRequest) -> registry.Model:
+    return registry.read_model(request.param)
+
+
+def test_the_schema_is_one() -> None:
+    jsonschema.Draft202012Validator.check_schema(json.loads(registry.SCHEMA_FILE.read_text()))
+
+
+def test_there_are_models_and_no_problems() -> None:
+    assert list(registry.models()) == [folder.name for folder in FOLDERS]
+    assert registry.models()
+    assert registry.problems() == {}
+
+
+def test_every_file_is_the_published_one(bundled: registry.Model) -> None:
+    registry.verify(bundled)
+    assert {file.name for file in bundled.folder.iterdir()} == {"model.json", *bundled.card["files"]}
+
+
+def test_the_models_are_small_enough_to_clone() -> None:
+    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < LARGEST_ROOT
+
+
+def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> None:
+    table = pd.read_csv(bundled.folder / "predictions.csv")
+    # with several data sets the first is the one that the card's scores are of
+    table = table[table["dataset"] == table["dataset"].iloc[0]]
+    codes = bundled.labels.codes
+    labels = table["label"].map(codes.index).to_numpy()
+    probabilities = table[[f"p_{code}" for code in codes]].to_numpy()
+    assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(table)), abs=1e-5)
+    assert len(table) == bundled.card["test"]["images"] == table["image"].nunique()
+    assert table["group"].nunique() == bundled.card["test"]["groups"]
+
+    malignant = tuple(label.malignant for label in bundled.labels.labels)
+    found = metrics.intervals(
+        metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(malignant),
+        labels,
+        probabilities,
+        table["group"].to_numpy(),
+        bundled.card["test"]["resamples"],
+    )
+    assert found.keys() == bundled.card["scores"].keys()
+    for name, score in found.items():
+        published = bundled.card["scores"][name]
+        # four decimals in the card, six in the table
+        assert (score.value, score.low, score.high) == pytest.approx(
+            (published["value"], published["low"], published["high"]), abs=2e-4
+        ), name
+
+
+def test_the_card_for_people_states_the_scores(bundled: registry.Model) -> None:
+    text = (bundled.folder / "README.md").read_text()
+    for name in ("accuracy", "balanced_accuracy"):
+        assert f"{bundled.card['scores'][name]['value']:.3f}" in text
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+    card = json.loads((folder / "model.json").read_text())
+    change(card)
+    (folder / "model.json").write_text(json.dumps(card))
+
+
+SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no card": (lambda folder: (folder / "model.json").unlink(), "has no model.json"),
+    "card is not JSON": (lambda folder: (folder / "model.json").write_text("{"), "is not valid JSON"),
+    "card is not text": (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe{}"), "is not valid JSON"),
+    "card is a list": (lambda folder: (folder / "model.json").write_text("[]"), "is not of type 'object'"),
+    "key missing": (lambda folder: edit(folder, lambda card: card.pop("licence")), "'licence' is a required property"),
+    "key added": (lambda folder: edit(folder, lambda card: card.update(note="x")), r"'note' was unexpected"),
+    "wrong type": (
+        lambda folder: edit(folder, lambda card: card["input"].update(size="large")),
+        r"\$\.input\.size: 'large' is not of type 'integer'",
+    ),
+    "temperature of zero": (lambda folder: edit(folder, lambda card: card.update(temperature=0)), r"\$\.temperature"),
+    "wrong id": (lambda folder: edit(folder, lambda card: card.update(id="other")), "the names must be equal"),
+    "id is a path": (lambda folder: edit(folder, lambda card: card.update(id="../other")), "does not match"),
+    "unknown label set": (
+        lambda folder: edit(folder, lambda card: card["labels"].update(set="birds")),
+        "no label set 'birds'",
+    ),
+    "classes in another order": (
+        lambda folder: edit(folder, lambda card: card["labels"]["codes"].reverse()),
+        "are not those of the label set",
+    ),
+    "file missing": (lambda folder: (folder / "model.tflite").unlink(), "lacks its file model.tflite"),
+    "file shorter": (
+        lambda folder: (folder / "predictions.csv").write_text("image\n"),
+        "predictions.csv .* was changed after it was published",
+    ),
+    "file not listed": (
+        lambda folder: edit(folder, lambda card: card["files"].pop("model.tflite")),
+        "does not list its file model.tflite",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_folder_is_left_out_with_a_sentence(name: str, own_models: Path, model: registry.Model) -> None:
+    spoil, sentence = SPOILED[name]
+    spoil(own_models / model.id)
+    assert registry.models(own_models) == {}
+    assert list(registry.problems(own_models)) == [model.id]
+    with pytest.raises(ModelError, match=sentence):
+        registry.model(model.id, own_models)
+
+
+def test_one_changed_byte_is_found(own_models: Path, model: registry.Model) -> None:
+    file = own_models / model.id / "model.tflite"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    own = registry.model(model.id, own_models)
+    with pytest.raises(ModelError, match=r"model\.tflite .* was changed after it was published; fetch the folder"):
+        registry.verify(own)
+
+
+def test_a_file_that_disappears_later_is_found(own_models: Path, model: registry.Model) -> None:
+    own = registry.model(model.id, own_models)
+    (own.folder / "history.csv").unlink()
+    with pytest.raises(ModelError, match=r"lacks its file history\.csv"):
+        registry.verify(own)
+
+
+def test_an_unknown_model_is_answered_with_the_known_ones(model: registry.Model) -> None:
+    with pytest.raises(ModelError, match=f"no model 'nope'; there are: .*{model.id}"):
+        registry.model("nope")
+
+
+def test_an_empty_and_a_missing_root(tmp_path: Path) -> None:
+    for root in (tmp_path, tmp_path / "none"):
+        assert registry.models(root) == {}
+        assert registry.problems(root) == {}
+        with pytest.raises(ModelError, match="there are none in"):
+            registry.model("nope", root)
+
+
+def test_the_environment_names_another_root(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    assert registry.model(model.id).folder == own_models / model.id
+
+
+def test_stray_files_and_hidden_folders_are_no_models(own_models: Path, model: registry.Model) -> None:
+    (own_models / "notes.txt").write_text("x")
+    (own_models / ".partial").mkdir()
+    assert list(registry.models(own_models)) == [model.id]
+    assert registry.problems(own_models) == {}
+
+
+def test_models_for_dermoscopy_come_before_better_ones_for_phone_photos(
+    own_models: Path, model: registry.Model
+) -> None:
+    for model_id, modality, rank in (("phone", "smartphone", 0.99), ("worse", "dermoscopy", 0.1)):
+        make(model, own_models, model_id, modality, rank)
+    assert [one.id for one in registry.ranked(own_models)] == [model.id, "worse", "phone"]

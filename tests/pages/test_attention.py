@@ -1,0 +1,188 @@
+"""The attention page: an image in, the library's own maps out; what cannot be made gets a sentence."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from skinapp.attention import catalogue as methods
+from skinapp.images import imaging
+from skinapp.inference import registry
+from skinapp.ui import attention_audit, layout
+from tests.pictures import encode, lesion
+
+PHOTO = encode(lesion(400, 300, seed=1))
+
+
+@pytest.fixture(scope="module")
+def model() -> registry.Model:
+    """The model that the page begins with: the best that takes the image alone."""
+    return next(model for model in registry.ranked() if not model.clinical)
+
+
+@pytest.fixture
+def page() -> AppTest:
+    return (
+        AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+    )
+
+
+def upload(at: AppTest, data: bytes) -> AppTest:
+    at.file_uploader(key="photo_upload").clear().upload("photo.jpg", data).run()
+    assert not at.exception
+    return at
+
+
+def kept(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
+    return at.session_state["kept_attention_maps"][1]
+
+
+def classes(model: registry.Model) -> str:
+    return f"attention_classes_{model.id}"
+
+
+def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
+    page: AppTest, model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # without the data set there are no thumbnails of similar cases
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
+    upload(page, PHOTO)
+    [(raw, problem)] = kept(page).values()
+    [code] = page.multiselect(key=classes(model)).value
+    assert not problem
+    expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
+    assert (raw == expected).all()
+    # the image with its square, the square, the colours, the map, and the outline
+    assert len(page.image) == 5
+
+
+def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.multiselect(key="attention_methods").set_value(["last-convolution", "occlusion"])
+    page.multiselect(key=classes(model)).set_value(["mel", "nv"]).run()
+    page.number_input(key="attention_occlusion_cells").set_value(3)
+    page.number_input(key="attention_occlusion_patch").set_value(1).run()
+    assert not page.exception
+    made = kept(page)
+    assert {(key[1], key[3]) for key in made} >= {
+        (method, code) for method in ("last-convolution", "occlusion") for code in ("mel", "nv")
+    }
+    before = {key: id(raw) for key, (raw, _) in made.items()}
+    page.slider(key="attention_opacity").set_value(20).run()
+    page.toggle(key="attention_linked").set_value(True).run()
+    assert {key: id(raw) for key, (raw, _) in kept(page).items()} == before
+
+
+def test_one_class_rather_than_another(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.multiselect(key=classes(model)).set_value(["mel"])
+    page.selectbox(key="attention_against").set_value("nv").run()
+    raw = next(raw for key, (raw, _) in kept(page).items() if key[3] == ("mel", "nv"))
+    pixels = imaging.load(PHOTO, model.input_size)
+    parts = [methods.raw("last-convolution", model, pixels, code) for code in ("mel", "nv")]
+    assert raw == pytest.approx(parts[0] - parts[1], abs=1e-4)
+    page.selectbox(key="attention_against").set_value("mel").run()
+    assert "cannot be compared with itself" in page.warning[0].value
+
+
+def test_a_class_that_one_of_two_models_lacks(page: AppTest) -> None:
+    upload(page, PHOTO)
+    both = ["ham10000-efficientnetb1", "malignancy-efficientnetb1"]
+    page.multiselect(key="attention_models").set_value(both).run()
+    page.multiselect(key="attention_classes_" + "_".join(both)).set_value(["mel"]).run()
+    assert not page.exception
+    assert "The model 'malignancy-efficientnetb1' has no class 'mel'" in page.warning[0].value
+
+
+def test_an_image_all_black(page: AppTest) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (300, 300)).save(file, "PNG")
+    upload(page, file.getvalue())
+    assert any("The image is all black" in warning.value for warning in page.warning)
+
+
+def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_spec(name: str) -> object:
+        return None if name == "tensorflow" else object()
+
+    monkeypatch.setattr(methods.importlib.util, "find_spec", find_spec)
+    upload(page, PHOTO)
+    page.multiselect(key="attention_methods").set_value(["last-convolution", "grad-cam"]).run()
+    assert not page.exception
+    assert "needs TensorFlow" in page.warning[0].value
+    assert sum(raw is not None for raw, _ in kept(page).values()) == 1
+
+
+def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload(page, PHOTO)
+    with monkeypatch.context() as patch:
+        patch.setattr(methods.importlib.util, "find_spec", lambda name: None)
+        page.toggle(key="road_map").set_value(True).run()
+        assert not page.exception
+        assert any("pip install -r requirements-research.txt" in warning.value for warning in page.warning)
+    if missing := methods.missing(methods.TORCH):
+        pytest.skip(missing)
+    page.run()
+    assert not page.exception
+    found = next(table.value for table in page.dataframe if "ROAD" in table.value)
+    assert list(found["map"]) == ["this map", "the middle", "at random"]
+    assert found["ROAD"].between(-1, 1).all()
+
+
+def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
+    upload(page, PHOTO)
+    before = page.session_state["kept_attention_maps"][0]
+    upload(page, encode(lesion(400, 300, seed=2)))
+    assert page.session_state["kept_attention_maps"][0] != before
+    assert len(kept(page)) == 1
+    page.file_uploader(key="photo_upload").clear().run()
+    assert "kept_attention_maps" not in page.session_state
+
+
+def test_the_classify_page_hands_its_image_and_square_over() -> None:
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
+    upload(at, PHOTO)
+    next(slider for slider in at.slider if slider.label == "Size").set_value(60).run()
+    at.button(key="to_attention").click().run()
+    assert not at.exception
+    assert at.title[0].value == "Where a model looked"
+    assert next(slider for slider in at.slider if slider.label == "Size").value == 60
+
+
+def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = own_models / model.id / "attention-audit.csv"
+    measures = {f"{name}{end}": 0.5 for name in attention_audit.MEASURES for end in ("", "_low", "_high")}
+    row = {"title": "A method", "images": 300, **measures, "milliseconds": 12.4, "answers": 1.26}
+    row |= {"milliseconds_low": 10.0, "milliseconds_high": 20.0, "network": None}
+    pd.DataFrame([row]).to_csv(file, index=False)
+    card = json.loads((own_models / model.id / "model.json").read_text())
+    content = file.read_bytes()
+    card["files"][file.name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (own_models / model.id / "model.json").write_text(json.dumps(card))
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+    upload(at, PHOTO)
+    shown = next(table.value for table in at.dataframe if "Method" in table.value)
+    assert shown.iloc[0].to_dict() == {
+        "Method": "A method",
+        "Images": 300,
+        "On the lesion": "0.50 (0.50 to 0.50)",
+        "Insertion": "0.50 (0.50 to 0.50)",
+        "Deletion": "0.50 (0.50 to 0.50)",
+        "Like untrained head": "0.50 (0.50 to 0.50)",
+        "Like untrained network": "",
+        "Time, ms": "12 (10 to 20)",
+        "In answers": "1.3",
+    }
+    assert any("up to 300 test images" in caption.value for caption in at.caption)
+    file.write_bytes(content.replace(b"0.5", b"0.9"))
+    at.run()
+    assert any("was changed after it was published" in error.value for error in at.error)

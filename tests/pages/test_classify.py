@@ -1,0 +1,274 @@
+"""The classify page: an image in, the library's own answer out; a bad file gets a sentence and the page goes on."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from skinapp import formatting
+from skinapp.errors import SkinappError
+from skinapp.images import imaging, synthetic
+from skinapp.images.imaging import Crop
+from skinapp.inference import registry, runtime
+from skinapp.ui import layout
+from skinapp.ui import photo as photos_module
+from tests.pictures import encode, lesion, png
+
+PHOTO = encode(lesion(400, 300, seed=1))
+
+
+BAD_FILES = {
+    "empty.jpg": b"",
+    "text.jpg": b"this is not an image",
+    "truncated.jpg": PHOTO[: len(PHOTO) // 2],
+    "truncated.png": encode(lesion(), "PNG")[:20_000],
+    "paper.pdf": b"%PDF-1.7\n1 0 obj",
+    "paper.jpg": b"%PDF-1.7\n1 0 obj",
+    "drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "pixel.png": encode(Image.new("RGB", (1, 1)), "PNG"),
+    "small.png": encode(Image.new("RGB", (63, 200)), "PNG"),
+    "huge.png": png(30_000, 30_000, 8, 2, b""),
+    "heavy.bmp": b"BM" + bytes(imaging.MAX_BYTES),
+}
+
+
+@pytest.fixture
+def page() -> AppTest:
+    return AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=30).switch_page("pages/classify.py").run()
+
+
+def upload(at: AppTest, data: bytes, name: str = "photo.jpg") -> AppTest:
+    at.file_uploader(key="photo_upload").clear().upload(name, data).run()
+    assert not at.exception
+    return at
+
+
+def shown(at: AppTest) -> dict[str, float]:
+    """Code -> probability, as the page's table has it."""
+    table = at.dataframe[0].value
+    return dict(zip(table["code"], table["probability"], strict=True))
+
+
+def expected(model: registry.Model, data: bytes, crop: Crop = imaging.CENTRE) -> runtime.Prediction:
+    return runtime.classifier(model).predict(imaging.load(data, model.input_size, crop))
+
+
+def headline(at: AppTest) -> str:
+    return at.subheader[0].value
+
+
+def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    prediction = expected(model, PHOTO)
+    probabilities = shown(page)
+    assert probabilities == dict(zip(model.labels.codes, prediction.probabilities, strict=True))
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-9)
+    name = model.labels[prediction.predicted].name
+    assert headline(page) == (
+        f"The model's highest probability: {name}, {formatting.percent(prediction.probabilities.max())}"
+    )
+    assert page.metric[0].value == formatting.percent(prediction.malignancy)
+    assert page.get("plotly_chart")
+    # the image with its square, the square, the map, and the outline
+    assert len(page.image) >= 4
+
+
+def test_the_answer_belongs_to_the_square_that_was_chosen(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    # all of the height is used, so there is room only sideways
+    assert [slider.label for slider in page.slider][:2] == ["Size", "Left to right"]
+    sliders = {slider.label: slider for slider in page.slider}
+    assert "Top to bottom" not in sliders
+    sliders["Left to right"].set_value(0).run()
+    assert shown(page) == pytest.approx(
+        dict(zip(model.labels.codes, expected(model, PHOTO, Crop(0, 0.5, 1)).probabilities, strict=True))
+    )
+    next(slider for slider in page.slider if slider.label == "Size").set_value(50).run()
+    next(slider for slider in page.slider if slider.label == "Top to bottom").set_value(100).run()
+    assert shown(page) == pytest.approx(
+        dict(zip(model.labels.codes, expected(model, PHOTO, Crop(0, 1, 0.5)).probabilities, strict=True))
+    )
+
+
+def test_a_new_photo_starts_with_the_centre_square(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.slider[0].set_value(30).run()
+    other = encode(lesion(300, 400, seed=2))
+    upload(page, other)
+    assert shown(page) == dict(zip(model.labels.codes, expected(model, other).probabilities, strict=True))
+
+
+def test_the_map_of_any_class_can_be_chosen(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    prediction = expected(model, PHOTO)
+    [choice] = [box for box in page.selectbox if box.label == "Map of the class"]
+    assert choice.value == prediction.predicted
+    least = model.labels.codes[int(prediction.probabilities.argmin())]
+    before = page.image[2].value
+    choice.set_value(least).run()
+    assert not page.exception
+    assert page.image[2].value != before
+    assert model.labels[least].name in page.image[2].captions[0]
+
+
+@pytest.mark.parametrize("chosen", registry.ranked(), ids=lambda chosen: chosen.id)
+def test_every_model_can_be_chosen(page: AppTest, chosen: registry.Model) -> None:
+    upload(page, PHOTO)
+    page.selectbox(key="model").set_value(chosen.id).run()
+    assert not page.exception
+    assert formatting.percent(expected(chosen, PHOTO).malignancy) == page.metric[0].value
+    maps = [box for box in page.selectbox if box.label == "Map of the class"]
+    assert bool(maps) == chosen.has_class_maps
+    assert any("no map" in caption.value for caption in page.caption) != chosen.has_class_maps
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_a_bad_file_gets_a_sentence_and_then_a_good_one_works(page: AppTest, name: str) -> None:
+    with pytest.raises(SkinappError) as reason:
+        imaging.decode(BAD_FILES[name])
+    upload(page, BAD_FILES[name], name)
+    assert [error.value for error in page.error] == [str(reason.value)]
+    assert not page.metric
+    upload(page, PHOTO)
+    assert not page.error
+    assert page.metric
+
+
+def test_a_heic_photo_is_read(page: AppTest) -> None:
+    upload(page, encode(lesion(), "HEIF"), "photo.heic")
+    assert not page.error
+    assert page.metric
+
+
+def test_the_camera_is_not_opened_until_asked_and_its_photo_is_answered(page: AppTest, model: registry.Model) -> None:
+    assert not page.camera_input
+    page.segmented_control(key="photo_source").set_value("camera").run()
+    page.camera_input(key="photo_camera").upload("photo.jpg", PHOTO).run()
+    assert not page.exception
+    assert shown(page) == dict(zip(model.labels.codes, expected(model, PHOTO).probabilities, strict=True))
+
+
+def test_a_drawing_needs_no_photo_and_is_labelled_as_one(page: AppTest, model: registry.Model) -> None:
+    page.segmented_control(key="photo_source").set_value("sample").run()
+    assert not page.exception
+    drawing = expected(model, encode(synthetic.draw(0), "PNG"))
+    assert shown(page) == dict(zip(model.labels.codes, drawing.probabilities, strict=True))
+    assert "Not a photo" in page.image[0].captions[0]
+    page.button(key="draw").click().run()
+    another = expected(model, encode(synthetic.draw(1), "PNG"))
+    assert shown(page) == dict(zip(model.labels.codes, another.probabilities, strict=True))
+
+
+def test_an_archive_that_is_not_reached_leaves_a_sentence(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
+    page.segmented_control(key="photo_source").set_value("sample").run()
+    fetch = next(button for button in page.button if button.label == "Fetch")
+    fetch.click().run()
+    assert not page.exception
+    assert "was not reached" in page.error[0].value
+    assert page.metric
+
+
+def test_an_altered_model_gives_a_sentence_instead_of_an_answer(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = own_models / model.id / "model.tflite"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=30).switch_page("pages/classify.py").run()
+    upload(at, PHOTO)
+    assert "was changed after it was published" in at.error[0].value
+    assert not at.metric
+
+
+def test_the_limits_are_on_the_page_before_any_image(page: AppTest, model: registry.Model) -> None:
+    text = " ".join(element.value for element in page.markdown)
+    assert "It is not a diagnosis" in text
+    assert "see a doctor" in text
+    for label in model.labels.labels:
+        assert label.summary in text
+
+
+def test_a_removed_photo_leaves_nothing_in_the_session(page: AppTest) -> None:
+    upload(page, PHOTO)
+    assert "decoded" in page.session_state
+    page.file_uploader(key="photo_upload").clear().run()
+    assert "decoded" not in page.session_state
+    assert not page.metric
+
+
+def test_a_photos_bytes_and_name_stay_out_of_what_is_printed() -> None:
+    photo = photos_module.Photo("key", b"secret", "image", "Your image")
+    assert "secret" not in repr(photo)
+
+
+@pytest.mark.parametrize(("width", "height"), [(400, 300), (300, 400), (2000, 1000), (80, 64)])
+def test_the_preview_marks_the_square(width: int, height: int) -> None:
+    preview = photos_module.preview(Image.new("RGB", (width, height), (100, 60, 40)), Crop(0.5, 0.5, 0.5))
+    assert max(preview.size) == photos_module.PREVIEW_SIDE
+    pixels = np.asarray(preview)
+    assert tuple(pixels[preview.height // 2, preview.width // 2]) == (100, 60, 40)
+    assert pixels[2, 2].min() > 150  # pale outside
+
+
+def test_the_download_carries_no_metadata() -> None:
+    file = photos_module.png(np.zeros((8, 8, 3), np.uint8))
+    with Image.open(io.BytesIO(file)) as image:
+        assert not image.info
+
+
+def test_the_map_has_a_sentence_on_whether_to_believe_it(page: AppTest) -> None:
+    upload(page, PHOTO)
+    told = [box.value for box in [*page.info, *page.warning]]
+    assert sum("hiding the 30%" in words.lower() or "should not be trusted" in words for words in told) == 1
+    names = [metric.label for metric in page.metric]
+    assert {"Asymmetry", "Border irregularity", "Notches", "Colour variegation", "Share of the square"} <= set(names)
+    assert "Largest diameter" not in names
+
+
+def test_a_diameter_needs_a_length_and_an_outline_can_be_drawn(page: AppTest) -> None:
+    upload(page, PHOTO)
+    [length] = [box for box in page.number_input if box.label.startswith("Side of the square")]
+    length.set_value(20.0).run()
+    [drawn] = [group for group in page.segmented_control if group.label == "Outline"]
+    drawn.set_value("An ellipse").run()
+    assert not page.exception
+    shown_now = {metric.label: metric.value for metric in page.metric}
+    # a disc of half the side
+    assert shown_now["Share of the square"] == "20%"
+    assert float(shown_now["Largest diameter"].removesuffix(" mm")) == pytest.approx(10, abs=0.2)
+    assert shown_now["Asymmetry"] == "0%"
+
+
+def test_an_image_without_a_lesion_says_so_and_the_answer_stands(page: AppTest) -> None:
+    skin = np.full((300, 400, 3), (220, 180, 160), dtype=np.uint8)
+    upload(page, encode(Image.fromarray(skin), "PNG"), "skin.png")
+    anyway = [box for box in page.toggle if box.label.startswith("Show the probabilities")]
+    if anyway:
+        anyway[0].set_value(True).run()
+    assert not page.exception
+    assert any("no lesion to outline" in box.value for box in page.warning)
+    assert page.metric[0].label == "Malignant classes together"
+
+
+def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
+    upload(page, PHOTO)
+    before = len(page.dataframe)
+    page.toggle(key="measure_map").set_value(True).run()
+    assert not page.exception
+    tables = [frame.value for frame in page.dataframe]
+    assert len(tables) >= before + 3
+    curves = [table for table in tables if "this map" in table]
+    assert len(curves) == 2
+    for table in curves:
+        assert set(table) == {"share", "this map", "the middle", "at random"}
+        assert table.to_numpy().min() >= 0
+    inserted, deleted = curves
+    # what is all there, and all gone, is the same whatever the order
+    assert inserted.iloc[-1].nunique() == inserted.iloc[0, 1:].nunique() + 1 == 2
+    assert deleted["this map"].iloc[0] == inserted["this map"].iloc[-1]

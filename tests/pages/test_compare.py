@@ -1,0 +1,198 @@
+"""The compare and models pages: the library's own figures, the operating point, one's own file, a new folder."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from skinapp.evaluation import comparison, operating_points, predictions
+from skinapp.evaluation.comparison import CLASSES, MALIGNANT
+from skinapp.inference import registry
+from skinapp.report.comparison_views import words
+from skinapp.ui import layout
+
+
+def opened(**query: str) -> AppTest:
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/compare.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    return at.run()
+
+
+def table(at: AppTest, column: str) -> pd.DataFrame:
+    """The first table that has that column."""
+    return next(frame.value for frame in at.dataframe if column in frame.value)
+
+
+@pytest.fixture
+def two_models(model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models folder with the bundled model and a copy of it under another id."""
+    root = tmp_path / "models"
+    shutil.copytree(model.folder, root / model.id)
+    copied(root, model, "copy")
+    monkeypatch.setenv("SKINAPP_MODELS", str(root))
+    return root
+
+
+def copied(root: Path, model: registry.Model, name: str) -> None:
+    shutil.copytree(model.folder, root / name)
+    card = json.loads((root / name / "model.json").read_text())
+    (root / name / "model.json").write_text(json.dumps(card | {"id": name}))
+
+
+def test_the_leaderboard_holds_the_cards_figures_and_the_published_ones(model: registry.Model) -> None:
+    at = opened()
+    assert not at.exception
+    board = table(at, "origin").set_index("name")
+    figures = model.card["scores"]["balanced_accuracy"]
+    shown = [float(number) for number in re.findall(r"[\d.]+", board.loc[model.id, "balanced_accuracy"])]
+    # the card's own figures are rounded to four places
+    assert shown == pytest.approx([figures["value"], figures["low"], figures["high"]], abs=6e-4)
+    assert board.loc[model.id, "parameters"] == model.card["architecture"]["parameters"]
+    assert set(board["origin"]) == {"here", "published"}
+    assert f"{model.card['test']['images']:,} images" in " ".join(element.value for element in at.markdown)
+
+
+def test_every_number_of_the_operating_point_follows_the_threshold() -> None:
+    at = opened()
+    chosen = at.multiselect(key="models").value
+    known, _ = predictions.shipped()
+    shared = comparison.share([known[name] for name in chosen], CLASSES, at.selectbox(key="test").value)
+    at.slider(key="threshold").set_value(20).run()
+    at.slider(key="prevalence").set_value(2.0).run()
+    assert not at.exception
+    point = operating_points.operating_point(shared, shared.weights(), chosen[0], 0.2, 0.02)
+    shown = [metric.value for metric in at.metric[:4]]
+    assert shown == [
+        f"{point.sensitivity.value:.1%}",
+        f"{point.specificity.value:.1%}",
+        f"{point.missed.value:.1f}",
+        f"{point.needless.value:.0f}",
+    ]
+    row = table(at, "Threshold").iloc[0]
+    assert row["Positive predictive value"] == words(point.positive_predictive_value)
+
+
+def test_the_address_holds_question_threshold_and_prevalence() -> None:
+    at = opened(question="Malignant or not", threshold="20", prevalence="1.5")
+    assert not at.exception
+    assert at.segmented_control(key="question").value == MALIGNANT
+    assert at.slider(key="threshold").value == 20
+    assert at.slider(key="prevalence").value == 1.5
+    assert {model.split("-")[0] for model in at.multiselect(key="models").value} >= {"ham10000", "malignancy"}
+
+
+def test_at_least_a_sensitivity() -> None:
+    at = opened(by="At least this sensitivity")
+    assert not at.exception
+    at.slider(key="sensitivity").set_value(90).run()
+    assert float(at.metric[0].value.removesuffix("%")) >= 90
+    assert any("flatters" in caption.value for caption in at.caption)
+
+
+@pytest.mark.parametrize("dataset", ["ham10000", "malignant_benign"])
+def test_every_data_set_can_be_compared_on_malignancy(dataset: str) -> None:
+    at = opened()
+    at.selectbox(key="test").set_value(dataset).run()
+    at.segmented_control(key="question").set_value(MALIGNANT).run()
+    assert not at.exception
+    assert not at.error
+    known, _ = predictions.shipped()
+    assert set(at.multiselect(key="models").value) == {
+        name for name, found in known.items() if dataset in found.datasets
+    }
+
+
+def test_one_model_alone_and_none(model: registry.Model) -> None:
+    at = opened()
+    at.multiselect(key="models").set_value([model.id]).run()
+    assert not at.exception
+    assert len(at.metric) == 4
+    at.multiselect(key="models").set_value([]).run()
+    assert not at.exception
+    assert "at least one model" in at.info[0].value
+
+
+def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
+    two_models: Path, model: registry.Model
+) -> None:
+    at = opened()
+    assert sorted(at.multiselect(key="models").value) == ["copy", model.id]
+    # the same answers: no difference, and both tests say so
+    assert list(table(at, "McNemar p")["McNemar p"]) == ["1.000"]
+    copied(two_models, model, "third")
+    at.run()
+    assert "third" in at.multiselect(key="models").options
+    (two_models / "third" / "predictions.csv").unlink()
+    at.run()
+    assert not at.exception
+    assert "'third' lacks its file predictions.csv" in at.warning[0].value
+    assert "third" not in at.multiselect(key="models").options
+
+
+def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
+    theirs = predictions.of_model(model)
+    half = theirs.table.iloc[: len(theirs.table) // 2][theirs.columns].reset_index()
+    at = opened()
+    at.file_uploader(key="own_predictions").upload("mine.csv", half.to_csv(index=False).encode()).run()
+    assert not at.exception
+    assert not at.error
+    at.multiselect(key="models").set_value([model.id, "own"]).run()
+    assert not at.exception
+    assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
+    assert "Your predictions" in set(table(at, "origin")["name"])
+    assert "compare_own" in at.session_state
+    at.file_uploader(key="own_predictions").clear().run()
+    assert not at.exception
+    assert "compare_own" not in at.session_state
+    assert "compare_own_file" not in at.session_state
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "not a table"),
+        (b"image,p_benign,p_malignant\na,0.5,0.5\n", "no image in common"),
+        (b"image,p_benign,p_malignant\nISIC_0025661,0.5,0.7\n", "do not sum to 1"),
+        (b"image,p_benign,p_malignant\nISIC_0025661,,0.7\n", "no number"),
+    ],
+)
+def test_a_bad_file_is_a_sentence_and_the_page_goes_on(content: bytes, sentence: str) -> None:
+    at = opened()
+    at.file_uploader(key="own_predictions").upload("mine.csv", content).run()
+    assert not at.exception
+    assert sentence in at.error[0].value
+    assert at.metric
+
+
+def test_an_error_opens_in_classify(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(data_root))
+    at = (
+        AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120)
+        .run()
+        .switch_page("pages/compare.py")
+        .run()
+    )
+    assert not at.exception
+    button = next(button for button in at.button if button.label == "Classify")
+    button.click().run()
+    assert not at.exception
+    assert at.title[0].value == "Classify an image"
+    assert at.metric
+
+
+@pytest.mark.parametrize("chosen", registry.models().values(), ids=lambda chosen: chosen.id)
+def test_every_card_is_shown(chosen: registry.Model) -> None:
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/models.py").run()
+    at.selectbox(key="card").set_value(chosen.id).run()
+    assert not at.exception
+    text = " ".join(element.value for element in at.markdown)
+    assert f"## {chosen.title}" in text
+    assert f"{chosen.input_size} x {chosen.input_size} px" in text
+    assert at.get("plotly_chart")
+    tables = [set(frame.value.columns) for frame in at.dataframe]
+    assert {"score", "value", "95% interval"} in tables

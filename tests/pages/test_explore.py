@@ -1,0 +1,208 @@
+"""The explore page: filters act on everything and can be undone; bad tables get sentences."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from skinapp.datasets import registry
+from skinapp.ui import layout
+from tests.pictures import small_ham10000
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ("ham10000", "pad_ufes_20", "malignant_benign")
+VIEWS = ("Overview", "People", "Sites", "Confirmation", "Relations", "Compare", "Models", "Images", "Limits")
+
+
+def opened(**query: object) -> AppTest:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/explore.py")
+    for name, value in query.items():
+        at.query_params[name] = value
+    at.run()
+    assert not at.exception
+    return at
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def words(at: AppTest) -> str:
+    return " ".join(element.value for kind in (at.markdown, at.caption, at.info) for element in kind)
+
+
+@pytest.fixture(autouse=True)
+def no_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
+
+
+def test_the_first_view_has_the_published_figures() -> None:
+    at = opened()
+    assert metrics(at) == {"Images": "10,015", "Lesions": "7,470", "Mean age": "51.86", "Male": "54.0%"}
+    facts = next(table.value for table in at.dataframe if "published" in table.value).set_index("name")
+    assert facts.loc["Melanocytic nevus", "here"] == "6,705"
+    assert facts.loc["Histology", ["here", "published"]].tolist() == ["53.3%", "53.3%"]
+    assert facts.loc["Sex not stated", "here"] == "0.6%"
+
+
+@pytest.mark.parametrize("dataset", PUBLISHED)
+def test_every_view_of_every_data_set_opens(dataset: str) -> None:
+    at = opened(data=registry.SOURCES[dataset].title)
+    for view in VIEWS:
+        at.button_group(key="view").set_value([view]).run()
+        assert not at.exception
+        assert not at.error
+        assert at.subheader
+
+
+def test_an_address_opens_its_selection_and_pressing_clear_undoes_it() -> None:
+    at = opened(
+        diagnosis="Melanoma", sex="Female", age=["65", "100"], site="Back", confirmation="Histology", view="People"
+    )
+    assert metrics(at)["Images"] == "45"
+    assert metrics(at)["Lesions"] == "27"
+    at.button(key="clear").click().run()
+    assert not at.exception
+    assert metrics(at)["Images"] == "10,015"
+
+
+def test_a_strange_address_shows_everything() -> None:
+    at = opened(diagnosis="Wart", age=["old", "older"], view="Nowhere", data="Elsewhere")
+    assert metrics(at)["Images"] == "10,015"
+
+
+def test_nothing_left_is_a_sentence_and_can_be_undone() -> None:
+    at = opened(diagnosis="Dermatofibroma", site="Face")
+    assert "No image passes these filters" in at.warning[0].value
+    assert metrics(at)["Images"] == "0"
+    at.button(key="clear").click().run()
+    assert not at.warning
+
+
+def test_another_data_set_starts_without_filters() -> None:
+    at = opened(diagnosis="Melanoma")
+    at.segmented_control(key="data").set_value("pad_ufes_20").run()
+    assert not at.exception
+    assert metrics(at)["Images"] == "1,035"
+    assert "1,035 of the 2,298" in words(at)
+
+
+def test_two_data_sets_are_compared_by_what_they_have_in_common() -> None:
+    at = opened(view="Compare", against="Another selection", b_data="PAD-UFES-20")
+    assert "10,015 images of 7,470 lesions" in words(at)
+    assert "1,035 images of 913 lesions" in words(at)
+    found = at.dataframe[0].value
+    assert {"age", "sex", "site", "diagnosis"} <= set(found["variable"])
+    assert (found["low"] <= found["difference"]).all()
+
+
+def test_a_selection_is_compared_with_the_rest() -> None:
+    at = opened(view="Compare", sex="Female")
+    assert "5,463 images of 4,051 lesions" in words(at)
+
+
+def test_a_cell_with_few_images_is_not_told() -> None:
+    at = opened(view="Models", sex="Female")
+    found = at.dataframe[0].value.set_index("cell")
+    assert found.loc["All", "sensitivity"][0] in "01"
+    assert "too few to say" in set(found["sensitivity"])
+    assert metrics(at)["Images"] == "4,552"
+
+
+def test_limits_come_with_numbers() -> None:
+    said = words(opened(view="Limits"))
+    assert "1,954 of 1,954 images of malignant classes (100%)" in said
+    assert "1,956 of 7,470 lesions have more than one image" in said
+    assert "None of the 10,015 images states a skin type" in said
+    assert "5 or 6" in words(opened(view="Limits", data="PAD-UFES-20"))
+
+
+def test_without_images_the_page_says_how_to_get_them() -> None:
+    assert "train download ham10000" in words(opened(view="Images"))
+
+
+@pytest.fixture
+def data_set(tmp_path: Path) -> Path:
+    return small_ham10000(tmp_path)
+
+
+@pytest.mark.usefixtures("data_set")
+def test_the_gallery_shows_the_selection_and_opens_an_image_with_its_record() -> None:
+    at = opened(view="Images", diagnosis="Melanoma")
+    assert len(at.image) == 1
+    at.button(key="open_ISIC_0").click().run()
+    assert "ISIC_0" in words(at)
+    assert "Age: 50" in words(at)
+
+
+def test_images_deleted_under_an_open_page_are_a_sentence(data_set: Path) -> None:
+    at = opened(view="Images")
+    assert len(at.image) == 3
+    shutil.rmtree(data_set / "ham10000" / "images")
+    at.run()
+    assert not at.exception
+    assert "not on this machine" in words(at)
+
+
+def test_a_damaged_image_leaves_the_others(data_set: Path) -> None:
+    (data_set / "ham10000" / "images" / "ISIC_1.webp").write_bytes(b"no image")
+    Image.new("RGB", (90, 90)).save(data_set / "ham10000" / "images" / "ISIC_2.webp")
+    at = opened(view="Images")
+    assert not at.exception
+    assert len(at.image) == 2
+    assert "ISIC_1 cannot be read any more" in words(at)
+
+
+def own(data: bytes) -> AppTest:
+    at = opened(data="Your own table")
+    at.file_uploader(key="own_upload").upload("table.csv", data).run()
+    assert not at.exception
+    return at
+
+
+def test_an_own_table_gets_the_same_panels_and_its_problems_named() -> None:
+    at = own(b"dx;age;gender;localization\nmel;50;m;back\nnv;300;f;face\nwart;20;f;face\n")
+    assert metrics(at)["Images"] == "3"
+    assert "Unknown labels in 1 rows" in at.warning[0].value
+    assert "impossible" in at.warning[0].value
+    at.multiselect(key="own_site").set_value(["face"]).run()
+    assert metrics(at)["Images"] == "2"
+    for view in ("People", "Sites", "Confirmation", "Relations", "Compare"):
+        at.button_group(key="view").set_value([view]).run()
+        assert not at.exception
+        assert not at.error
+
+
+def test_columns_can_be_named_by_hand() -> None:
+    at = own(b"what,years\nmel,50\nnv,30\n")
+    at.selectbox(key="own_column_diagnosis").set_value("what").run()
+    at.selectbox(key="own_column_age").set_value("years").run()
+    assert not at.exception
+    assert metrics(at)["Mean age"] == "40.00"
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [(b"", "empty"), (b"PK\x03\x04", "Excel"), (b"a,b\n", "no rows"), (b"a,b\n1,2\n3,4,5\n", "cannot be read")],
+)
+def test_a_table_that_is_none_is_a_sentence_and_the_next_one_is_read(data: bytes, sentence: str) -> None:
+    at = own(data)
+    assert sentence in at.error[0].value
+    at.file_uploader(key="own_upload").clear().upload("table.csv", b"dx,age\nmel,50\n").run()
+    assert not at.error
+    assert metrics(at)["Images"] == "1"
+
+
+def test_nothing_of_an_own_table_is_in_a_shared_cache() -> None:
+    at = own(b"dx,age\nmel,50\nmel,50\nnv,30\n")
+    assert at.session_state["own_built"][0].frame["images"].sum() == 3
+    other = opened(data="Your own table")
+    assert not other.metric
+
+
+def test_the_page_links_diagnoses_to_the_guide() -> None:
+    links = [link for link in opened().get("page_link") if "class=Melanoma" in str(link.proto)]
+    assert links
+    assert layout.path("guide").is_file()

@@ -1,0 +1,30 @@
+"""The guide page: an entry for every diagnosis, with counts and sensitivities."""
+
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from skinapp.labels import guide
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in guide.ENTRIES])
+def test_an_address_opens_its_entry(name: str) -> None:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py")
+    at.query_params["class"] = name
+    at.run()
+    assert not at.exception
+    assert not at.error
+    assert at.header[0].value == name
+    assert "to read on and to check" in " ".join(caption.value for caption in at.caption)
+    assert len(at.dataframe[0].value)
+
+
+def test_melanoma_has_its_counts_and_how_often_models_find_it() -> None:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py").run()
+    data = at.dataframe[0].value.set_index("Data set")
+    assert data.loc["HAM10000", ["Images", "Lesions"]].tolist() == [1113, 614]
+    assert at.metric[0].value.endswith("%")
+    assert "n = 168" in at.metric[0].delta

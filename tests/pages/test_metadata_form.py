@@ -1,0 +1,137 @@
+"""Which model an upload gets, what is said of it, and the optional questions about the patient."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_image
+from streamlit.testing.v1 import AppTest
+
+from skinapp.images import imaging
+from skinapp.inference import metadata, registry, runtime
+from skinapp.inference.modality import Recognised
+from skinapp.ui import layout
+from tests.app.test_classify import shown, upload
+from tests.metadata_model import make
+from tests.pictures import encode, lesion
+
+PHOTO = encode(lesion(400, 300, seed=1))
+OTHER = {"dermoscopy": "smartphone", "smartphone": "dermoscopy"}
+
+
+@pytest.fixture
+def phone(own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> registry.Model:
+    """A model for phone photos with questions, beside the bundled one for dermoscopy; no other is installed."""
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    return make(model, own_models, "phone", "smartphone")
+
+
+def open_classify() -> AppTest:
+    return AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=30).switch_page("pages/classify.py").run()
+
+
+def recognise_as(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    probabilities = dict.fromkeys(("dermoscopy", "smartphone", "neither"), 0.02) | {kind: 0.96}
+    monkeypatch.setattr(
+        "skinapp.inference.modality.recognise", lambda image: Recognised(kind, probabilities, unlike=False)
+    )
+
+
+def answer(model: registry.Model, answers: metadata.Answers | None = None) -> dict[str, float]:
+    found = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size), answers)
+    return dict(zip(model.labels.codes, found.probabilities, strict=True))
+
+
+def said(at: AppTest) -> str:
+    return " ".join(element.value for element in (*at.markdown, *at.caption, *at.warning))
+
+
+@pytest.mark.parametrize("kind", list(OTHER))
+def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
+    kind: str, phone: registry.Model, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognise_as(kind, monkeypatch)
+    models = {one.modality: one for one in (registry.read_model(phone.folder.parent / model.id), phone)}
+    at = upload(open_classify(), PHOTO)
+    assert f"“{models[kind].title}” answers, which learnt from such images" in said(at)
+    assert shown(at) == pytest.approx(answer(models[kind]))
+    assert "trust its answer less" not in said(at)
+    at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
+    assert "trust its answer less" in said(at)
+    assert shown(at) == pytest.approx(answer(models[OTHER[kind]]))
+
+
+def test_what_is_no_picture_of_skin_gets_no_probabilities_unless_asked_for() -> None:
+    at = upload(open_classify(), encode(Image.fromarray(load_sample_image("china.jpg"))))
+    assert "The models know nothing about anything else" in at.warning[0].value
+    assert not at.metric
+    next(toggle for toggle in at.toggle if "all the same" in toggle.label).set_value(True).run()
+    assert not at.exception
+    assert at.metric
+
+
+def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
+    phone: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognise_as("smartphone", monkeypatch)
+    at = upload(open_classify(), PHOTO)
+    alone = answer(phone)
+    assert shown(at) == pytest.approx(alone)
+    assert "From the image alone" not in said(at)
+    at.number_input(key="patient_phone_age").set_value(85).run()
+    assert not at.exception
+    assert shown(at) == pytest.approx(answer(phone, {"age": 85.0}))
+    first = phone.labels.codes[0]
+    assert shown(at)[first] > alone[first]
+    assert "With your 1 answer. From the image alone: " in said(at)
+
+
+def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognise_as("smartphone", monkeypatch)
+    at = upload(open_classify(), PHOTO)
+    age, diameter = (at.number_input(key=f"patient_phone_{name}") for name in ("age", "diameter_1"))
+    assert (age.label, age.min, age.max) == ("Age (years)", 0, 120)
+    assert (diameter.label, diameter.min, diameter.max) == ("Larger diameter (mm)", 0.5, 200)
+
+
+def test_a_model_without_questions_asks_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = next(one for one in registry.models().values() if one.runnable and not one.clinical)
+    shutil.copytree(source.folder, tmp_path / source.id)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    at = upload(open_classify(), PHOTO)
+    assert at.metric
+    assert not at.number_input
+
+
+def two_lesions() -> Image.Image:
+    """One in the upper left corner, another one to the right."""
+    canvas = Image.new("RGB", (800, 400), (214, 168, 142))
+    canvas.paste(lesion(260, 200, seed=1), (0, 0))
+    canvas.paste(lesion(260, 200, seed=3).rotate(180), (540, 200))
+    return canvas
+
+
+def test_with_two_lesions_or_one_in_a_corner_the_square_decides(
+    phone: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognise_as("smartphone", monkeypatch)
+    at = upload(open_classify(), encode(two_lesions()))
+    assert "where there are two lesions, or one in a corner, put the square around the one you mean" in said(at)
+    answers = []
+    for side in (0, 100):
+        for label, value in (("Size", 50), ("Left to right", side), ("Top to bottom", side)):
+            next(slider for slider in at.slider if slider.label == label).set_value(value).run()
+        assert not at.exception
+        answers.append(shown(at))
+    assert answers[0] != answers[1]
+
+
+def test_a_photo_of_a_screen_is_answered_and_the_visitor_is_warned_of_such() -> None:
+    pixels = np.asarray(lesion(600, 450, seed=1)).astype(float)
+    # the grid of a display's pixels, which a camera turns into coarse stripes
+    pixels *= 0.85 + 0.15 * np.sin(np.arange(600) * 2.1)[np.newaxis, :, np.newaxis]
+    at = upload(open_classify(), encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8))))
+    assert at.metric or "means nothing" in at.warning[0].value
+    assert "photos of a screen" in said(at)

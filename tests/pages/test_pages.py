@@ -1,0 +1,78 @@
+"""Every page opens: straight away, through the entry point, and without a model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from skinapp.inference import registry
+from skinapp.ui import layout
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(path.stem for path in layout.PAGES.glob("*.py"))
+
+
+def open_page(page: str, *, directly: bool) -> AppTest:
+    if directly:
+        return AppTest.from_file(layout.path(page), default_timeout=30).run()
+    return AppTest.from_file(ROOT / "app.py", default_timeout=30).run().switch_page(f"pages/{page}.py").run()
+
+
+@pytest.mark.parametrize("directly", [True, False])
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_opens_with_the_disclaimer_in_view(page: str, directly: bool) -> None:
+    at = open_page(page, directly=directly)
+    assert not at.exception
+    assert len(at.title) == 1
+    # once, and outside the main block that scrolls
+    assert sum(layout.DISCLAIMER in element.value for element in at.markdown) == 1
+    assert not any(layout.DISCLAIMER in element.value for element in at.main.markdown)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_without_models_says_so(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    at = open_page(page, directly=False)
+    assert not at.exception
+    assert "There is no model" in at.error[0].value
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_a_model_folder_that_is_left_out(
+    page: str, own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (own_models / model.id / "history.csv").unlink()
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    at = open_page(page, directly=False)
+    assert not at.exception
+    assert "lacks its file history.csv" in at.warning[0].value
+
+
+def test_home_shows_each_model_with_intervals_and_leads_to_classify(model: registry.Model) -> None:
+    at = open_page("home", directly=False)
+    shown = at.dataframe[0].value.set_index("title")
+    assert len(shown) == len(registry.models())
+    accuracy = model.card["scores"]["accuracy"]
+    expected = f"{accuracy['value']:.2f} ({accuracy['low']:.2f} to {accuracy['high']:.2f})"
+    assert shown.loc[model.title, "accuracy"] == expected
+    assert shown.loc[model.title, "images"] == model.card["test"]["images"]
+    at.button(key="start").click().run()
+    assert not at.exception
+    assert at.title[0].value == "Classify an image"
+
+
+def test_the_entry_point_calls_nothing_that_loads_tensorflow() -> None:
+    script = f"""
+import sys
+from streamlit.testing.v1 import AppTest
+at = AppTest.from_file({str(ROOT / "app.py")!r}, default_timeout=30).run()
+at.switch_page("pages/classify.py").run()
+at.segmented_control(key="photo_source").set_value("sample").run()
+assert not at.exception and at.metric[0].value.endswith("%"), at
+assert "tensorflow" not in sys.modules
+assert "keras" not in sys.modules
+"""
+    finished = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert finished.returncode == 0, finished.stderr

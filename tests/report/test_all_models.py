@@ -1,0 +1,214 @@
+"""The results document: every model is in it, with the figures of its folder, and refusals are sentences."""
+
+import dataclasses
+import datetime
+import html
+import io
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinapp.__main__ import main
+from skinapp.evaluation import predictions
+from skinapp.inference import registry
+from skinapp.inference.modality import Recognised
+from skinapp.report import all_models, comparison_report, document
+from skinapp.report.document import Chart, Heading, Picture, Section
+from tests.metadata_model import make
+from tests.pictures import encode, lesion
+
+MADE = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
+MODEL = "malignancy-mlp64"
+
+
+def headings(section: Section) -> list[str]:
+    return [block.text for block in section.blocks if isinstance(block, Heading)]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[str, predictions.Predictions]:
+    shipped, left_out = predictions.shipped()
+    assert not left_out
+    return shipped
+
+
+def test_every_model_has_a_row_and_the_figures_of_its_card(known: dict[str, predictions.Predictions]) -> None:
+    models = list(registry.models().values())
+    section = all_models.overview(models)
+    table = next(block for block in section.blocks if hasattr(block, "columns"))
+    assert table["Model"].tolist() == list(known)
+    for row, model in zip(table.to_dict("records"), models, strict=True):
+        score = model.card["scores"]["balanced_accuracy"]
+        assert row["Balanced accuracy"] == f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+    chart = next(block for block in section.blocks if isinstance(block, Chart))
+    cards = {model.id: model.card["scores"]["balanced_accuracy"]["value"] for model in models}
+    assert dict(zip(chart.table["model"], chart.table["value"], strict=True)) == cards
+
+
+@pytest.mark.parametrize("model_id", ["ham10000-efficientnetb1", MODEL])
+def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str) -> None:
+    model = registry.model(model_id)
+    section = all_models.one_model(known[model_id])
+    assert section.heading == model.title
+    for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant against the rest", "Calibration", "Limits"):
+        assert part in headings(section)
+    assert ("Named wrongly, by class" in headings(section)) == (model.task == "diagnosis")
+    assert model.card["training"]["protocol"] in [block for block in section.blocks if isinstance(block, str)]
+    scores = all_models.scores_of(model)
+    assert scores["Value"].tolist() == [score["value"] for score in model.card["scores"].values()]
+    # what the charts count is what the card's scores were counted of
+    confusion = next(block for block in section.blocks if isinstance(block, Chart))
+    right = confusion.table[confusion.table["label"] == confusion.table["named"]]["images"].sum()
+    assert confusion.table["images"].sum() == model.card["test"]["images"]
+    assert right / model.card["test"]["images"] == pytest.approx(model.card["scores"]["accuracy"]["value"], abs=1e-4)
+
+
+def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
+    for model_id, found in known.items():
+        assert len(all_models.tested(found).images) == registry.model(model_id).card["test"]["images"], model_id
+
+
+def test_the_limits_are_those_of_the_card() -> None:
+    for model in registry.models().values():
+        limits = all_models.limits_of(model)
+        assert len(limits) >= 3, model.id
+        assert not [line for line in limits if line.startswith(("-", "#", "|"))]
+        readme = " ".join((model.folder / "README.md").read_text().replace("`", "").split())
+        for line in limits:
+            assert line in readme
+
+
+def test_a_limit_that_points_to_another_card_is_read_without_the_link(own_models: Path, model: registry.Model) -> None:
+    readme = own_models / model.id / "README.md"
+    readme.write_text(
+        "# T\n\n## Limits\n\nAll limits of [this\none](../one/README.md).\n- And `more`.\n\n## Next\n\nNo.\n"
+    )
+    broken = dataclasses.replace(model, folder=readme.parent)
+    assert all_models.limits_of(broken) == ["All limits of this one.", "And more."]
+
+
+def test_a_model_that_is_told_about_the_patient_says_so(model: registry.Model, tmp_path: Path) -> None:
+    table = all_models.facts_of(make(model, tmp_path, "told", "smartphone"))
+    rows = dict(zip(table[""], table[" "], strict=True))
+    assert rows["May also be told"] == "age, sex, it itches, larger diameter"
+    assert rows["Made for"] == "phone photos"
+
+
+@pytest.mark.parametrize("dataset", ["ham10000", "pad_ufes_20", "malignant_benign"])
+def test_the_data_are_described(dataset: str) -> None:
+    section = all_models.data(dataset)
+    assert {"Diagnoses", "Sex", "Not stated", "What these data cannot tell"} <= set(headings(section))
+    charts = [block for block in section.blocks if isinstance(block, Chart)]
+    assert (
+        charts[0].table["images"].sum() == {"ham10000": 10015, "pad_ufes_20": 1035, "malignant_benign": 2637}[dataset]
+    )
+
+
+def test_each_image_goes_to_the_model_for_its_kind(
+    model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(model.folder, tmp_path / model.id)
+    phone = make(model, tmp_path, "phone", "smartphone", 0.1)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    kinds = iter(("dermoscopy", "smartphone", "neither"))
+
+    def recognise(image: Image.Image) -> Recognised:
+        kind = next(kinds)
+        return Recognised(kind, {"dermoscopy": 0.0, "smartphone": 0.0, "neither": 0.0} | {kind: 1.0}, unlike=False)
+
+    monkeypatch.setattr("skinapp.inference.modality.recognise", recognise)
+    section = all_models.attention_maps({Path(f"{name}.jpg"): lesion() for name in ("skin", "phone", "cat")})
+    assert headings(section) == ["skin.jpg", "phone.jpg", "cat.jpg"]
+    first, second = (block for block in section.blocks if isinstance(block, Picture))
+    assert f"{model.id}: " in first.caption
+    assert f"{phone.id}: " in second.caption
+    assert first.png.startswith(b"\x89PNG")
+    words = [block for block in section.blocks if isinstance(block, str)]
+    assert "neither a dermoscopy image nor a phone photo" in words[-1]
+    assert "no map" in words[-1]
+
+
+def test_a_map_lies_over_the_square_that_was_answered(model: registry.Model) -> None:
+    image = lesion()
+    picture = all_models.attention_map(image, model)
+    pixels = np.asarray(Image.open(io.BytesIO(picture.png)))
+    side = all_models.SIDE
+    assert pixels.shape == (side, 2 * side + all_models.GAP, 3)
+    plain, mapped = pixels[:, :side], pixels[:, -side:]
+    assert (plain != mapped).any()
+
+
+def test_the_whole_document_on_the_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    model = registry.model(MODEL)
+    shutil.copytree(model.folder, tmp_path / "models" / MODEL)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    out = tmp_path / "report.html"
+    assert main(["report", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"
+    text = re.sub(r"<script.*?</script>", "", out.read_text(), flags=re.DOTALL)
+    assert f"<h2>{model.title}</h2>" in text
+    assert "Data: PAD-UFES-20" in text
+    assert html.escape(model.card["training"]["protocol"]) in text
+    assert f"{model.card['scores']['balanced_accuracy']['value']:.4g}" in text
+    assert not re.search(r"(src|href)=\"(https?:)?//", text)
+    assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "nowhere/report.html"], "There is no folder nowhere; make it"),
+        (["--out", "."], "is a folder; name a file"),
+        (["--out", "r.html", "--images", "notes.jpg", "gone.jpg"], "None of the images can be read"),
+    ],
+)
+def test_refusals(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "notes.jpg").write_text("shopping list")
+    assert main(["report", *arguments]) == 2
+    assert sentence in capsys.readouterr().err
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.jpg"]
+
+
+def test_without_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    assert main(["report", "--out", str(tmp_path / "r.html")]) == 2
+    assert "There is no usable model" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(registry.model(MODEL).folder, tmp_path / "models" / MODEL)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    (tmp_path / "skin.jpg").write_bytes(encode(lesion()))
+    (tmp_path / "notes.jpg").write_text("shopping list")
+    out = tmp_path / "r.html"
+    files = [str(tmp_path / name) for name in ("notes.jpg", "skin.jpg")]
+    assert main(["report", "--out", str(out), "--images", *files]) == 2
+    assert "notes.jpg: This is not an image" in capsys.readouterr().err
+    text = out.read_text()
+    assert "<h3>skin.jpg</h3>" in text
+    # the one model there is ends in dense layers
+    assert "No model here can draw a map" in text
+
+
+def test_the_document_renders_what_a_section_holds() -> None:
+    text = document.render("T", [all_models.limits()], comparison_report.CAUTION, MADE)
+    card = json.loads((Path(all_models.modality.CARD_FILE)).read_text())
+    for row in card["tests"]:
+        assert html.escape(row["name"]) in text

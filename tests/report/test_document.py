@@ -1,0 +1,89 @@
+"""A report is one file that needs nothing else; a comparison's report holds what the page shows."""
+
+import datetime
+import re
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+
+from skinapp.charts import architecture
+from skinapp.evaluation import comparison, predictions
+from skinapp.evaluation.comparison import CLASSES
+from skinapp.inference import registry
+from skinapp.report import comparison_report, document
+from skinapp.report.document import Chart, Picture, Section
+
+MADE = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
+
+
+def test_every_kind_of_block_is_in_it_and_text_is_escaped() -> None:
+    chart = Chart(go.Figure(go.Scatter(x=[1], y=[2])), pd.DataFrame({"x": [0.123456]}), "A dot")
+    table = pd.DataFrame({"name": ["<b>"], "count": [1234], "share": [np.nan]})
+    sections = [
+        Section("First & <last>", ["2 < 3", table, chart]),
+        Section("Second", [chart, Picture(b"png", "A cat")]),
+    ]
+    text = document.render("A <title>", sections, "Take care", MADE)
+    assert text.count("plotly.js v") == 1
+    assert text.count("Plotly.newPlot(") >= 2
+    for escaped in ("First &amp; &lt;last&gt;", "2 &lt; 3", "&lt;b&gt;", "1,234", "0.1235", "A &lt;title&gt;"):
+        assert escaped in text
+    assert "2026-01-02 03:04 UTC" in text
+    assert 'src="data:image/png;base64,cG5n"' in text
+    assert "nan" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_without_a_figure_the_script_is_left_out() -> None:
+    assert "<script" not in document.render("Words", [Section("One", ["text"])], "Care", MADE)
+
+
+def test_nothing_is_fetched() -> None:
+    chart = Chart(go.Figure(), pd.DataFrame(), "Nothing")
+    text = document.render("Title", [Section("One", [chart])], "Care", MADE)
+    outside = re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+    assert not re.search(r"(src|href)=\"(https?:)?//", outside)
+    assert "<script src" not in text
+
+
+@pytest.fixture(scope="module")
+def sections() -> list[Section]:
+    known, _ = predictions.shipped()
+    chosen = [known[model.id] for model in registry.ranked() if model.task == "diagnosis"][:2]
+    shared = comparison.share(chosen, CLASSES)
+    weights = shared.weights(50)
+    names = {name: name.upper() for name in shared.ids}
+    published = comparison.published(CLASSES, chosen[0].datasets[0])
+    thresholds = dict.fromkeys(shared.ids, 0.3)
+    drawn = comparison.draw(shared, weights)
+    return comparison_report.sections(shared, weights, drawn, known, published, shared.ids, thresholds, 0.02, names)
+
+
+def test_a_comparisons_report_has_every_part(sections: list[Section]) -> None:
+    headings = " | ".join(section.heading for section in sections)
+    for part in (
+        "Leaderboard",
+        "(A) and",
+        "Operating point",
+        "Calibration",
+        "Classes",
+        "Subgroups: sex",
+        "was trained",
+    ):
+        assert part in headings
+    text = document.render("Compared", sections, comparison_report.CAUTION, MADE)
+    assert "2.0% malignant among the people examined" in text
+    assert "finds" in text
+
+
+def test_the_layers_of_every_model() -> None:
+    for model in registry.models().values():
+        stages = architecture.stages(model)
+        assert stages[0].shape == f"{model.input_size} x {model.input_size} x 3"
+        assert stages[-1].shape == str(len(model.labels.codes))
+        assert len(architecture.diagram(stages).layout.shapes) == len(stages)
+        if "class_maps" in model.card["outputs"] and "model.keras" in model.card["files"]:
+            height, width, _ = model.card["outputs"]["class_maps"]
+            last = next(stage for stage in stages if stage.name == "Last convolution")
+            assert last.shape == f"{height} x {width} x {model.card['outputs']['embedding'][0]}"

@@ -1,0 +1,222 @@
+"""The command line, as a person runs it: arguments in, exit code and text out."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skinapp.__main__ import main
+from skinapp.evaluation import predictions
+from skinapp.images import imaging
+from skinapp.inference import registry, runtime
+
+MODEL = "ham10000-efficientnetb1"
+
+
+def photo(path: Path, seed: int = 0) -> Path:
+    """A brownish blotch on skin colour, saved in the format of the path's ending."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[-1:1:300j, -1:1:400j]
+    blotch = np.exp(-3 * ((x - generator.normal(0, 0.2)) ** 2 + y**2))[..., np.newaxis]
+    pixels = (1 - blotch) * [225, 180, 160] + blotch * [90, 55, 40] + generator.normal(0, 4, (300, 400, 3))
+    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return path
+
+
+def test_models_lists_every_folder(capsys: pytest.CaptureFixture) -> None:
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(registry.models())
+
+
+def test_models_json_is_the_cards(capsys: pytest.CaptureFixture) -> None:
+    assert main(["models", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [model.card for model in registry.models().values()]
+
+
+def test_classify_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    files = [photo(tmp_path / name, seed) for seed, name in enumerate(("a.jpg", "b.png"))]
+    assert main(["classify", *map(str, files), "--model", MODEL, "--json"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    model = registry.model(MODEL)
+    for file, answer in zip(files, answers, strict=True):
+        expected = runtime.classifier(model).predict(imaging.load(file, model.input_size))
+        assert answer["image"] == str(file)
+        assert answer["model"] == MODEL
+        assert list(answer["probabilities"]) == list(model.labels.codes)
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert list(answer["probabilities"].values()) == pytest.approx(expected.probabilities.tolist())
+        malignant = sum(answer["probabilities"][code] for code in ("akiec", "bcc", "mel"))
+        assert answer["malignancy"] == pytest.approx(malignant)
+        assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
+
+
+def test_classify_writes_one_overlay_for_each_image(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    files = [photo(tmp_path / "a.jpg"), photo(tmp_path / "other" / "a.jpg", 1)]
+    assert main(["classify", *map(str, files), "--cam-dir", str(tmp_path / "cams")]) == 0
+    size = registry.model(MODEL).input_size
+    overlays = sorted((tmp_path / "cams").iterdir())
+    assert [overlay.name for overlay in overlays] == ["a.jpg.2.cam.png", "a.jpg.cam.png"]
+    for overlay, file in zip(overlays, reversed(files), strict=True):
+        with Image.open(overlay) as image:
+            pixels = np.asarray(image)
+        assert pixels.shape == (size, size, 3)
+        assert (pixels != imaging.load(file, size)).any()
+
+
+def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    bad = tmp_path / "notes.jpg"
+    bad.write_text("shopping list")
+    assert main(["classify", str(bad), str(photo(tmp_path / "a.jpg")), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert json.loads(out)["image"].endswith("a.jpg")
+    assert "notes.jpg" in err
+    assert "not an image" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["classify", "missing.jpg"], "There is no such file"),
+        (["classify", "missing.jpg", "--model", "oracle"], "There is no model 'oracle'"),
+        (["compare", MODEL, MODEL], "named twice"),
+        (["compare", MODEL, "oracle"], "There is no model 'oracle'"),
+        (["compare", MODEL, "missing.csv"], "The file missing.csv cannot be read"),
+        (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or CSV file missing"),
+        (["score", ".", "--model", "oracle", "--out", "out.csv"], "There is no model 'oracle'"),
+        (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),
+    ],
+)
+def test_what_cannot_be_done_is_a_sentence_and_exit_code_2(
+    arguments: list[str],
+    sentence: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_an_altered_model_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(registry.default_root() / MODEL, tmp_path / "models" / MODEL)
+    weights = tmp_path / "models" / MODEL / "model.tflite"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    assert main(["classify", str(photo(tmp_path / "a.jpg"))]) == 2
+    assert "model.tflite" in capsys.readouterr().err
+
+
+def test_no_models_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "nowhere"))
+    for arguments in (["models"], ["classify", str(photo(tmp_path / "a.jpg"))]):
+        assert main(arguments) == 2
+        assert "nowhere" in capsys.readouterr().err
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder, out = tmp_path / "images", tmp_path / "out" / "predictions.csv"
+    (folder / "deep").mkdir(parents=True)
+    photo(folder / "a.jpg")
+    photo(folder / "deep" / "b.png", 1)
+    (folder / "empty.jpg").touch()
+    (folder / "readme.txt").write_text("not looked at")
+    command = ["score", str(folder), "--model", MODEL, "--out", str(out)]
+    assert main(command) == 0
+    first = rows(out)
+    assert [row["image"] for row in first] == ["a.jpg", "deep/b.png"]
+    codes = registry.model(MODEL).labels.codes
+    assert list(first[0])[-len(codes) :] == [f"p_{code}" for code in codes]
+    assert sum(float(first[0][f"p_{code}"]) for code in codes) == pytest.approx(1, abs=1e-5)
+    assert [(row["image"], "empty" in row["reason"]) for row in rows(out.with_name("failed.csv"))] == [
+        ("empty.jpg", True)
+    ]
+
+    # as a run that was stopped in the middle of writing its second row
+    lines = out.read_text().splitlines(keepends=True)
+    out.write_text("".join(lines[:2]) + lines[2][:20])
+    photo(folder / "empty.jpg", 2)
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "2 scored, 1 were there already" in capsys.readouterr().err
+    again = rows(out)
+    assert sorted(row["image"] for row in again) == ["a.jpg", "deep/b.png", "empty.jpg"]
+    assert [row for row in again if row["image"] != "empty.jpg"] == first
+    assert not out.with_name("failed.csv").exists()
+
+
+def test_score_equals_classify(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = photo(tmp_path / "a.jpg")
+    main(["classify", str(file), "--json", "--model", MODEL])
+    probabilities = json.loads(capsys.readouterr().out)["probabilities"]
+    main(["score", str(tmp_path), "--model", MODEL, "--out", str(tmp_path / "p.csv")])
+    row = rows(tmp_path / "p.csv")[0]
+    assert {code: float(row[f"p_{code}"]) for code in probabilities} == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_score_a_table(tmp_path: Path) -> None:
+    photo(tmp_path / "a.jpg")
+    table = tmp_path / "table.csv"
+    table.write_text("id,image\n1,a.jpg\n2,gone.jpg\n")
+    assert main(["score", str(table), "--model", MODEL, "--out", str(tmp_path / "p.csv")]) == 0
+    assert [row["image"] for row in rows(tmp_path / "p.csv")] == ["a.jpg"]
+    assert [row["image"] for row in rows(tmp_path / "failed.csv")] == ["gone.jpg"]
+
+
+@pytest.mark.parametrize("content", ["", "file\na.jpg\n", "image\n", "\x00\xff"])
+def test_score_a_table_that_is_none(content: str, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text(content)
+    assert main(["score", str(table), "--model", MODEL, "--out", str(tmp_path / "p.csv")]) == 2
+
+
+def test_score_never_writes_into_another_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    photo(tmp_path / "a.jpg")
+    out = tmp_path / "p.csv"
+    out.write_text("name,value\nx,1\n")
+    assert main(["score", str(tmp_path), "--model", MODEL, "--out", str(out)]) == 2
+    assert "name another file" in capsys.readouterr().err
+    assert out.read_text() == "name,value\nx,1\n"
+
+
+def test_compare_prints_the_statistics_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    own = tmp_path / "mine.csv"
+    table = predictions.of_model(registry.model(MODEL)).table.head(300)
+    table[[f"p_{code}" for code in registry.model(MODEL).labels.codes]].reset_index().to_csv(own, index=False)
+    assert main(["compare", MODEL, str(own), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["images"] == 300
+    assert found["models"][MODEL] == found["models"][str(own)]
+    [pair] = found["pairs"]
+    assert (pair["mcnemar_p"], pair["delong_p"]) == (1, 1)
+    assert main(["compare", MODEL, str(own)]) == 0
+    text = capsys.readouterr().out
+    assert "300 images" in text
+    assert f"{found['models'][MODEL]['accuracy']['value']:.3f}" in text
+    assert "as many of the" in text
+
+
+def test_tensorflow_is_not_imported_to_classify(tmp_path: Path) -> None:
+    code = (
+        "import sys; from skinapp.__main__ import main; status = main(sys.argv[1:]);"
+        "sys.exit(status or 10 * ('tensorflow' in sys.modules or 'keras' in sys.modules))"
+    )
+    command = [sys.executable, "-c", code, "classify", str(photo(tmp_path / "a.jpg"))]
+    assert subprocess.run(command, check=False, capture_output=True).returncode == 0

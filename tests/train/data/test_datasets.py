@@ -1,0 +1,186 @@
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.images import imaging
+from skinapp.errors import DataError
+from train.fit import metadata
+from train.data import datasets
+from train.publish.fuse import ANSWERS
+
+
+@pytest.fixture
+def own_data(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The tiny HAM10000 with a table and images of its own, to be spoiled."""
+    folder = tmp_path / "data" / "ham10000"
+    (folder / "images").mkdir(parents=True)
+    (folder / "metadata.csv").write_bytes((tiny_data / "ham10000" / "metadata.csv").read_bytes())
+    for image in (tiny_data / "ham10000" / "images").iterdir():
+        (folder / "images" / image.name).write_bytes(image.read_bytes())
+    monkeypatch.setenv("SKINAPP_DATA", str(folder.parent))
+    return folder
+
+
+def test_the_table_has_the_common_form(tiny_data: Path) -> None:
+    table = datasets.ham10000(tiny_data / "ham10000")
+    assert tuple(table.columns) == datasets.COLUMNS
+    assert table["split"].value_counts().to_dict() == {"train": 21, "test": 7, "excluded": 1}
+    assert all(Path(path).is_file() for path in table["path"])
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_no_lesion_is_in_two_splits(tiny_data: Path, fold: int) -> None:
+    table = datasets.with_validation(datasets.ham10000(tiny_data / "ham10000"), 2, fold, seed=0)
+    groups = {split: set(rows["group"]) for split, rows in table.groupby("split")}
+    assert groups.keys() == {"train", "validation", "test", "excluded"}
+    for one, other in itertools.combinations(groups.keys() - {"excluded"}, 2):
+        assert not groups[one] & groups[other]
+    assert groups["excluded"] <= groups["test"]
+
+
+def test_folds_cover_the_training_split_once(tiny_data: Path) -> None:
+    table = datasets.ham10000(tiny_data / "ham10000")
+    parts = [datasets.with_validation(table, 2, fold, seed=3) for fold in (0, 1)]
+    first, second = (part["split"] == "validation" for part in parts)
+    assert ((first ^ second) == (table["split"] == "train")).all()
+    again = datasets.with_validation(table, 2, 0, seed=3)
+    assert (again["split"] == parts[0]["split"]).all()
+
+
+def test_copies_of_test_images_are_left_out_of_the_folds_that_were_drawn(
+    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = datasets.ham10000(tiny_data / "ham10000")
+    plain = datasets.with_validation(table, 2, 0, seed=0)
+    copies = [plain["image"][plain["split"] == split].iloc[0] for split in ("train", "validation")]
+    monkeypatch.setattr(datasets, "COPIES_OF_TEST", tuple(copies))
+    found = datasets.with_validation(table, 2, 0, seed=0)
+    assert (found["split"] != plain["split"]).sum() == 2
+    assert set(found["split"][found["image"].isin(copies)]) == {"excluded"}
+
+
+def test_a_lesion_in_two_splits_is_refused(tiny_data: Path) -> None:
+    table = datasets.ham10000(tiny_data / "ham10000")
+    leaking = table["group"].where(table["split"] != "test", "HAM_nv_a")
+    with pytest.raises(DataError, match="HAM_nv_a is in several parts"):
+        datasets.with_validation(table.assign(group=leaking), 2, 0, seed=0)
+
+
+def test_more_folds_than_images_are_refused(tiny_data: Path) -> None:
+    with pytest.raises(DataError, match="cannot be divided into 50 folds; take fewer"):
+        datasets.with_validation(datasets.ham10000(tiny_data / "ham10000"), 50, 0, seed=0)
+
+
+def test_the_cache_holds_what_the_app_would_see(own_data: Path, tmp_path: Path) -> None:
+    data = datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert data.images.shape == (29, 40, 40, 3)
+    assert data.images.dtype == np.uint8
+    for row in (0, 13, 28):
+        assert (data.images[row] == imaging.load(data.table["path"].iloc[row], 40)).all()
+
+
+def test_the_cache_is_used_again_and_rebuilt_for_another_table(
+    own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = datasets.prepare("ham10000", 40, tmp_path / "runs")
+    decoded = []
+    load = imaging.load
+
+    def recording(path: Path, size: int) -> np.ndarray:
+        decoded.append(path)
+        return load(path, size)
+
+    monkeypatch.setattr(imaging, "load", recording)
+    assert (datasets.prepare("ham10000", 40, tmp_path / "runs").images == first.images).all()
+    assert not decoded
+
+    table = pd.read_csv(own_data / "metadata.csv").iloc[::-1]
+    table.to_csv(own_data / "metadata.csv", index=False)
+    other = datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert len(decoded) == 29
+    assert (other.images[0] == load(other.table["path"].iloc[0], 40)).all()
+
+
+def test_a_row_without_an_image_is_named_before_any_is_decoded(own_data: Path, tmp_path: Path) -> None:
+    (own_data / "images" / "ISIC_0000004.webp").unlink()
+    with pytest.raises(DataError, match=r"1 of 29 images are not in .*ISIC_0000004"):
+        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_images_may_have_any_format(own_data: Path) -> None:
+    (own_data / "images" / "ISIC_0000004.webp").rename(own_data / "images" / "ISIC_0000004.jpg")
+    assert {path.suffix for path in datasets.ham10000(own_data)["path"]} == {".webp", ".jpg"}
+
+
+def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, tmp_path: Path) -> None:
+    (own_data / "images" / "ISIC_0000003.webp").write_bytes(b"")
+    (own_data / "images" / "ISIC_0000004.webp").write_bytes(b"not an image")
+    with pytest.raises(DataError) as caught:
+        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    message = str(caught.value)
+    assert "2 of 29 images cannot be read" in message
+    assert "ISIC_0000003: The file is empty" in message
+    assert "ISIC_0000004: This is not an image" in message
+    assert not list((tmp_path / "runs").rglob("*.npy"))
+    assert not list((tmp_path / "runs").rglob("*.json"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@pytest.mark.parametrize("name", ["images.npy", "stamp.json"])
+def test_a_full_disk_is_a_sentence_and_leaves_no_cache(name: str, own_data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "cache" / "ham10000-40"
+    folder.mkdir(parents=True)
+    (folder / f"partial-{name}").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
+        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert not list(folder.glob("partial*"))
+    data = datasets.prepare("ham10000", 40, tmp_path / "runs")
+    assert (data.images[28] == imaging.load(data.table["path"].iloc[28], 40)).all()
+
+
+SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+    "unknown label": (
+        lambda table: table.assign(dx=table["dx"].replace("df", "wart")),
+        "Labels outside akiec, .*: wart",
+    ),
+    "empty label": (lambda table: table.assign(dx=table["dx"].replace("df", np.nan)), "an empty one"),
+    "class without an image": (lambda table: table[table["dx"] != "df"], "No image of the classes df"),
+    "one image twice": (lambda table: pd.concat([table, table.iloc[[5]]]), "lists an image twice: ISIC_0000005"),
+    "column missing": (lambda table: table.drop(columns="lesion_id"), "lacks the columns lesion_id; it has image_id"),
+    "unknown part": (lambda table: table.assign(split="exam"), "The column split of .* says exam"),
+    "demographics missing": (lambda table: table.drop(columns=["age", "sex"]), "lacks the columns age, sex"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_a_spoiled_table_is_refused(name: str, own_data: Path) -> None:
+    spoil, sentence = SPOILED[name]
+    spoil(pd.read_csv(own_data / "metadata.csv")).to_csv(own_data / "metadata.csv", index=False)
+    with pytest.raises(DataError, match=sentence):
+        datasets.ham10000(own_data)
+
+
+def test_further_columns_and_images_do_no_harm(own_data: Path) -> None:
+    before = datasets.ham10000(own_data)
+    pd.read_csv(own_data / "metadata.csv").assign(note="x").to_csv(own_data / "metadata.csv", index=False)
+    (own_data / "images" / "ISIC_9999999.webp").write_bytes((own_data / "images" / "ISIC_0000000.webp").read_bytes())
+    pd.testing.assert_frame_equal(datasets.ham10000(own_data), before)
+
+
+def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="set SKINAPP_DATA"):
+        datasets.prepare("ham10000", 40, tmp_path)
+
+
+@pytest.mark.data
+def test_whether_a_biopsy_was_taken_is_never_asked(data_root: Path) -> None:
+    for name, read in ANSWERS.items():
+        asked = {field.name for field in metadata.questions(read(data_root / name))}
+        assert {"age", "sex", "site"} <= asked
+        assert not [field for field in asked if "biops" in field]

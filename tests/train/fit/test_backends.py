@@ -1,0 +1,92 @@
+"""The same training on several devices, and on the other backends of Keras where they are installed."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from train.config import Config
+from train.fit import training
+
+pytestmark = pytest.mark.slow
+
+
+def run(command: str, config: Config, runs: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A training command on the tiny network, as a process of its own."""
+    file = runs / "tiny.yaml"
+    file.write_text(json.dumps(dataclasses.asdict(config)))
+    return subprocess.run(
+        [sys.executable, "-m", "tests.train.tiny_command", command, "--config", file, "--runs", runs, *more],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        check=False,
+    )
+
+
+def history(runs: Path, stage: int) -> pd.DataFrame:
+    return pd.read_csv(runs / "tiny" / f"stage-{stage}" / "history.csv")
+
+
+@pytest.fixture
+def mixed(tiny: Config) -> Config:
+    """Two stages with a moving average, the second with MixUp and CutMix."""
+    first, second = tiny.stages
+    return dataclasses.replace(tiny, ema=0.9, stages=(first, dataclasses.replace(second, mixup=0.4, cutmix=1.0)))
+
+
+@pytest.fixture
+def steady(tiny: Config) -> Config:
+    """One stage without chance but the drawing of images, which is the same on any number of devices."""
+    return dataclasses.replace(tiny, stages=tiny.stages[1:], augmentation="none", dropout=0.0)
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_another_backend_trains_goes_on_and_evaluates(backend: str, mixed: Config, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install {backend}")
+    killed = run("fit", mixed, tmp_path, KERAS_BACKEND=backend, SIGNAL="SIGKILL Checkpoint.on_epoch_end 2")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    finished = run("fit", mixed, tmp_path, KERAS_BACKEND=backend)
+    assert finished.returncode == 0, finished.stderr
+    record = json.loads((tmp_path / "tiny" / "run.json").read_text())
+    assert record["hardware"]["backend"] == backend
+    assert record["epochs"] == {"done": 4, "planned": 4}
+    scored = run("evaluate", mixed, tmp_path, KERAS_BACKEND=backend)
+    assert scored.returncode == 0, scored.stderr
+    assert (tmp_path / "tiny" / "predictions.csv").is_file()
+    exported = run("export", mixed, tmp_path, KERAS_BACKEND=backend)
+    assert exported.returncode == 2
+    assert exported.stderr.splitlines()[-1].startswith("Export needs TensorFlow")
+
+
+def test_two_devices_of_tensorflow_share_a_batch(steady: Config, tmp_path: Path) -> None:
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    together.mkdir()
+    training.fit(steady, alone)
+    shared = run("fit", steady, together, "--devices", "2", KERAS_BACKEND="tensorflow", LOGICAL_CPUS="2")
+    assert shared.returncode == 0, shared.stderr
+    assert json.loads((together / "tiny" / "run.json").read_text())["hardware"]["devices"] == 2
+    assert history(together, 1)["loss"].to_numpy() == pytest.approx(history(alone, 1)["loss"], abs=0.1)
+
+
+def test_two_devices_of_jax_share_a_batch(steady: Config, tmp_path: Path) -> None:
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: pip install jax")
+    losses = []
+    for devices in ("1", "2"):
+        folder = tmp_path / devices
+        folder.mkdir()
+        flags = "--xla_force_host_platform_device_count=2"
+        done = run("fit", steady, folder, "--devices", devices, KERAS_BACKEND="jax", XLA_FLAGS=flags)
+        assert done.returncode == 0, done.stderr
+        losses.append(history(folder, 1)["loss"].to_numpy())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)

@@ -1,0 +1,91 @@
+"""Cross-validation: who is scored by which network, and what is exported."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.errors import DataError
+from skinapp.inference import registry
+from train.config import Config
+from train.data import datasets
+from train.fit import cross_validation, training
+from train.publish import export
+
+
+@pytest.fixture(scope="module")
+def config(tiny: Config) -> Config:
+    return dataclasses.replace(tiny, id="crossed", fold=None, folds=2, stages=tiny.stages[:1])
+
+
+@pytest.fixture(scope="module")
+def runs(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.raises(DataError, match="not finished; run fit"):
+        cross_validation.evaluate(config, folder)
+    cross_validation.fit_all(config, folder)
+    cross_validation.evaluate(config, folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_every_group_is_scored_by_a_network_that_has_not_seen_it(runs: Path, config: Config) -> None:
+    kept = np.load(runs / "crossed" / "logits.npz")
+    predictions = pd.read_csv(runs / "crossed" / "predictions.csv")
+    table = datasets.read("ham10000")
+    assert set(predictions["image"]) == set(table.loc[table["split"] == "train", "image"])
+    assert (predictions.groupby("group")["image"].count() > 0).all()
+    by_group = pd.Series(kept["folds"]).groupby(predictions["group"]).nunique()
+    assert set(by_group) == {1}
+    for fold in range(config.folds):
+        part = cross_validation.fold_config(config, fold)
+        divided = datasets.with_validation(table, part.folds, part.fold, part.seed)
+        held_back = divided.loc[divided["split"] == "validation", "image"]
+        assert set(predictions["image"][kept["folds"] == fold]) == set(held_back)
+    assert len(np.unique(kept["logits"][:, 0].round(5))) > config.folds
+
+
+@pytest.mark.slow
+def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(
+    runs: Path, config: Config, tmp_path: Path
+) -> None:
+    folder = export.export(config, runs, tmp_path)
+    card = registry.model("crossed", tmp_path).card
+    found = json.loads((runs / "crossed" / "evaluation.json").read_text())
+    assert card["scores"]["accuracy"]["value"] == round(found["tests"][0]["scores"]["accuracy"]["value"], 4)
+    assert "validation" not in card["training"]["images"]
+    assert "Scores by cross-validation" in (folder / "README.md").read_text()
+    history = pd.read_csv(folder / "history.csv")
+    assert history["chosen"].tolist() == [False] * (len(history) - 1) + [True]
+
+
+@pytest.mark.slow
+def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(runs: Path, config: Config) -> None:
+    later = dataclasses.replace(config, id="later", init="run:crossed")
+    for fold in range(config.folds):
+        part = cross_validation.fold_config(later, fold)
+        assert training.initial(part, runs) == str(runs / f"crossed-fold-{fold}" / "stage-1" / "last.keras")
+    assert training.initial(later, runs) == str(runs / "crossed" / "stage-1" / "last.keras")
+    cross_validation.fit_all(later, runs)
+    for name in ("later", "later-fold-1"):
+        assert training.last_file(later, runs / name).exists()
+
+
+@pytest.mark.slow
+def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, config: Config) -> None:
+    for wrong in (
+        {"init": "run:crossed", "fold": 0},
+        {"init": "run:crossed-fold-1", "fold": 0},
+        {"init": "run:crossed", "seed": 1},
+    ):
+        with pytest.raises(DataError, match="may have learnt from images"):
+            training.initial(dataclasses.replace(config, id="other", **wrong), runs)
+    with pytest.raises(DataError, match="There is no run"):
+        training.initial(dataclasses.replace(config, init="run:absent"), runs)
+    (runs / "begun").mkdir()
+    (runs / "begun" / "config.json").write_text((runs / "crossed" / "config.json").read_text())
+    with pytest.raises(DataError, match="is not finished"):
+        training.initial(dataclasses.replace(config, init="run:begun"), runs)

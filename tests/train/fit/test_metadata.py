@@ -1,0 +1,167 @@
+"""Answers about the patient, fitted: by patient, without the label being given away by what is missing."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.errors import DataError
+from skinapp.evaluation import metrics
+from skinapp.inference import metadata
+from skinapp.inference.runtime import softmax
+from train.fit import metadata as fitting
+from train.publish import export
+from train.studies import missing_metadata
+
+PATIENTS = 120
+
+
+@pytest.fixture(scope="module")
+def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
+    """Logits that know a little, a table in which age tells more, labels and patients, two lesions each.
+
+    As in PAD-UFES-20, sex is only written down for the second class and for half of the first, and tells nothing.
+    """
+    generator = np.random.default_rng(0)
+    labels = np.repeat(generator.integers(0, 2, PATIENTS), 2)
+    groups = np.repeat([f"patient {number}" for number in range(PATIENTS)], 2)
+    logits = generator.normal(0, 1, (2 * PATIENTS, 2)) + 0.7 * np.eye(2)[labels]
+    age = np.where(labels == 1, 65, 45) + generator.normal(0, 8, 2 * PATIENTS)
+    asked = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
+    sex = np.where(asked, generator.choice(["male", "female"], 2 * PATIENTS), None)
+    return logits, pd.DataFrame({"age": age.round(), "sex": sex}), labels, groups
+
+
+def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    return float((probabilities.argmax(axis=1) == labels).mean())
+
+
+def test_answers_help_where_they_tell_something(study: tuple) -> None:
+    logits, table, labels, groups = study
+    fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups, folds=3)
+    assert fitted.probabilities.sum(axis=1) == pytest.approx(np.ones(len(labels)))
+    assert accuracy(fitted.probabilities, labels) > accuracy(logits, labels) + 0.1
+    assert fitted.fusion.scale > 0
+
+
+def test_whether_somebody_was_asked_tells_nothing(study: tuple) -> None:
+    logits, table, labels, groups = study
+    fitted = fitting.fit(logits, table[["sex"]], fitting.questions(table[["sex"]]), labels, groups, folds=3)
+    # an indicator of a missing answer would be right for every third lesion of the first class
+    assert abs(accuracy(fitted.probabilities, labels) - accuracy(logits, labels)) < 0.05
+    [sex] = fitted.fields
+    shares = np.array([metadata.code([sex], {"sex": code}) for code in sex.categories])
+    assert np.array(sex.coding["centre"]) @ shares == pytest.approx([0, 0], abs=1e-5)
+
+
+def test_a_fusion_without_dropout_is_the_best_for_complete_answers(study: tuple) -> None:
+    logits, table, labels, _ = study
+    answers = fitting.parse(fitting.questions(table), table)
+    fields = fitting.coded_by(fitting.questions(table), answers)
+    coded = np.array([metadata.code(fields, row) for row in answers])
+
+    def loss(fusion: metadata.Fusion, x: np.ndarray) -> float:
+        return float(-np.log(softmax(fusion.add(logits, x))[np.arange(len(labels)), labels]).mean())
+
+    owners = fitting.owner(fields)
+    complete = fitting.regress(logits, coded, labels, owners, 1.0, dropout=False)
+    dropped = fitting.regress(logits, coded, labels, owners, 1.0, dropout=True)
+    assert loss(complete, coded) < loss(dropped, coded)
+    # and with nothing filled in, the one that has learnt from such rows is better
+    assert loss(dropped, np.zeros_like(coded)) < loss(complete, np.zeros_like(coded))
+
+
+def test_parts_that_share_a_patient_are_refused(study: tuple) -> None:
+    logits, table, labels, groups = study
+    with pytest.raises(DataError, match="patient 0"):
+        fitting.fit(logits, table, fitting.questions(table), labels, groups, parts=np.arange(len(labels)) % 2)
+
+
+def test_given_parts_are_the_ones_held_out(study: tuple) -> None:
+    logits, table, labels, groups = study
+    parts = np.repeat(np.arange(PATIENTS) % 3, 2)
+    fields = fitting.questions(table)
+    one = fitting.fit(logits, table, fields, labels, groups, parts=parts, folds=3)
+    spoilt = np.where(parts == 0, 1 - labels, labels)
+    other = fitting.fit(logits, table, fields, spoilt, groups, parts=parts, folds=3)
+    # the labels of a part do not reach its own probabilities
+    assert one.probabilities[parts == 0] == pytest.approx(other.probabilities[parts == 0])
+    assert one.probabilities[parts == 1] != pytest.approx(other.probabilities[parts == 1])
+
+
+def test_the_adjustment_favours_the_rare_class() -> None:
+    fusion = metadata.Fusion(1.0, np.zeros(2), np.zeros((1, 2)))
+    labels = np.array([0, 0, 0, 1])
+    assert fitting.adjusted(fusion, labels, 1.0).bias == pytest.approx([-np.log(0.75), -np.log(0.25)])
+
+
+def test_the_published_tables_are_read(tmp_path: Path) -> None:
+    header = "img_id,biopsed," + ",".join(fitting.PAD_UFES_20_COLUMNS.values())
+    rows = [
+        "PAT_1_1_1.png,True,70,FEMALE,NOSE,True,UNK,False,False,True,True,2.0,6.0,5.0",
+        "PAT_2_2_2.png,False,8,,ARM,False,False,False,False,False,False,,0.0,0.0",
+    ]
+    (tmp_path / "metadata.csv").write_text("\n".join([header, *rows]))
+    table = fitting.pad_ufes_20(tmp_path)
+    assert "biopsed" not in table
+    fields = fitting.questions(table)
+    assert dict(next(one for one in fields if one.name == "site").categories) == {"arm": "Arm", "nose": "Nose"}
+    first, second = fitting.parse(fields, table)
+    assert first["diameter_1"] == 6
+    assert first["skin_type"] == 2
+    assert "grew" not in first
+    assert first["itch"] == "yes"
+    assert set(second) == {"age", "site", "itch", "grew", "hurt", "changed", "bleed", "elevation"}
+
+
+@pytest.mark.data
+def test_every_published_answer_is_possible(data_root: Path) -> None:
+    for read, name in ((fitting.pad_ufes_20, "pad_ufes_20"), (fitting.ham10000, "ham10000")):
+        table = read(data_root / name)
+        fields = fitting.questions(table)
+        assert not [one.name for one in fields if "biops" in one.name]
+        answers = fitting.parse(fields, table)
+        assert all(one.coding for one in fitting.coded_by(fields, answers))
+
+
+def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
+    logits, table, labels, groups = study
+    found = missing_metadata.measure(logits, table, labels, groups).set_index("answers")
+    assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
+    fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
+    whole = metrics.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
+    assert found.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
+    assert found.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
+    cost = {title: float(text.split()[0]) for title, text in found["balanced accuracy, difference"].items()}
+    # age tells much, and sex nothing
+    assert cost["none"] < -0.1
+    assert cost["all but age"] < -0.1
+    assert abs(cost["all but sex"]) < 0.05
+    assert abs(cost["age alone"]) < 0.05
+    assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
+    markdown = export.table(list(found.columns), found.to_numpy().tolist()).splitlines()
+    assert len(markdown) == 2 + len(found)
+
+
+def test_the_command_prints_a_table_in_markdown(
+    study: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from train.__main__ import main
+    from train.publish import fuse
+
+    logits, answers, labels, groups = study
+    images = [f"image {row}" for row in range(len(labels))]
+    held = fuse.Held(pd.DataFrame({"image": images, "group": groups}), logits, labels)
+    monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
+    # the publisher's order is another one
+    published = answers.set_index(pd.Index(images)).iloc[::-1]
+    monkeypatch.setattr(fuse, "published_answers", lambda config: published)
+    monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
+    assert main(["missing-answers", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("| answers | balanced accuracy | balanced accuracy, difference | log loss |")
+    assert [line.split(" | ")[0] for line in lines[2:]] == [
+        f"| {title}" for title in ("all", "none", "all but age", "all but sex", "age alone", "sex alone")
+    ]
+    assert lines[3].split(" | ")[2].startswith("-0.")

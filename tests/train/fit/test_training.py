@@ -1,0 +1,440 @@
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.errors import DataError
+from skinapp.inference.runtime import softmax
+from skinapp.labels.sets import label_set
+from tests.train.conftest import light_augmentation, nth_call
+from train.config import SAMPLING, Config, Stage
+from train.data.datasets import prepare, read, with_validation
+from train.fit import augmentation, network, training
+from train.publish import evaluate, export
+
+CODES = np.array([0] * 16 + [1] * 4 + [2])
+
+
+@pytest.mark.parametrize(
+    ("sampling", "shares"),
+    [("natural", (16, 4, 1)), ("square-root", (4, 2, 1)), ("balanced", (1, 1, 1))],
+)
+def test_sampling_gives_each_class_its_share(sampling: str, shares: tuple[int, ...]) -> None:
+    weights = training.sampling_weights(CODES, SAMPLING[sampling])
+    assert weights.sum() == pytest.approx(1)
+    found = [weights[np.equal(CODES, code)].sum() for code in range(3)]
+    assert found == pytest.approx(np.array(shares) / sum(shares))
+
+
+def test_batches_are_those_of_the_epoch() -> None:
+    images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
+    targets = np.eye(10, dtype=np.float32)
+    batches = training.Batches(images, targets, lambda epoch: np.random.default_rng(epoch).permutation(10), batch=4)
+    assert len(batches) == 2
+    first = [batches[number][0]["images"].ravel().tolist() for number in (0, 1)]
+    drawn = np.random.default_rng(0).permutation(10)
+    assert [sorted(part) for part in first] == [sorted(drawn[:4]), sorted(drawn[4:8])]
+    inputs, answers = batches[1]
+    assert (inputs["targets"].argmax(axis=1) == inputs["images"].ravel()).all()
+    assert (answers["logits"] == inputs["targets"]).all()
+    batches.start(1)
+    assert batches[0][0]["images"].ravel().tolist() != first[0]
+
+
+def test_validation_scores_weigh_classes_alike() -> None:
+    labels = np.array([0, 0, 0, 1])
+    probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.6, 0.4]])
+    scores = training.validation_scores(labels, probabilities)
+    assert scores["val_accuracy"] == pytest.approx(3 / 4)
+    assert scores["val_balanced_accuracy"] == pytest.approx(1 / 2)
+    assert scores[training.MONITOR] == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
+
+
+def test_the_published_network_takes_0_to_255_and_is_flat() -> None:
+    model = network.build("efficientnetb1", 32, 7, "none", dropout=0.3)
+    assert model.input_shape == (None, 32, 32, 3)
+    assert model.output_shape == (None, 7)
+    assert not any(isinstance(layer, keras.Model) for layer in model.layers)
+    assert [layer.name for layer in model.layers[-3:]] == ["embedding", "head_dropout", "logits"]
+    # without top-level rescaling inside, the first convolution would see values of 0-255
+    assert any(isinstance(layer, keras.layers.Rescaling) and layer.scale == 1 / 255 for layer in model.layers)
+
+
+def test_missing_initial_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_WEIGHTS", str(tmp_path))
+    with pytest.raises(DataError, match=r"no weights file .*; set SKINAPP_WEIGHTS"):
+        network.build("efficientnetb1", 32, 7, "none.weights.h5")
+
+
+def test_another_size_keeps_the_weights(tiny: Config) -> None:
+    small = network.build("tiny", 24, 7, "none")
+    # as in published weights: a mean and variance that the layer derives its factors from
+    normalization = small.get_layer("normalization")
+    normalization.set_weights([np.full(3, 0.4), np.full(3, 0.2), np.array(0)])
+    normalization.finalize_state()
+    large = network.resized(small, "tiny", 40, dropout=0.2)
+    assert large.input_shape == (None, 40, 40, 3)
+    for one, other in zip(small.get_weights(), large.get_weights(), strict=True):
+        assert (one == other).all()
+    again = network.resized(large, "tiny", 24, dropout=0.2)
+    images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
+    assert training.predict(again, images) == pytest.approx(training.predict(small, images), abs=1e-5)
+
+
+def best_weights(run: Path, config: Config) -> list[np.ndarray]:
+    file = run / config.id / f"stage-{len(config.stages)}" / "best.keras"
+    return keras.saving.load_model(file, compile=False).get_weights()
+
+
+def epochs(run: Path, config: Config) -> list[tuple[int, int]]:
+    table = export.history(config, run / config.id)
+    assert table["epoch"].tolist() == list(range(1, len(table) + 1))
+    return [(stage, size) for stage, size in zip(table["stage"], table["image_size"], strict=True)]
+
+
+EVERY_EPOCH = [(1, 24), (2, 32), (2, 32), (2, 32)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """The pipeline's test has the whole augmentation."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        yield
+
+
+@pytest.fixture(scope="module")
+def unbroken(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("unbroken")
+    assert training.fit(tiny, runs) == runs / "tiny" / "stage-2" / "best.keras"
+    return runs
+
+
+@pytest.fixture
+def one_stage(tiny: Config) -> Config:
+    """The last stage alone, where it does not matter that training starts from nothing."""
+    return dataclasses.replace(tiny, stages=tiny.stages[1:])
+
+
+INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
+    "in the first epoch": (training.Batches, "__getitem__", 1, True),
+    "between the stages": (training, "fit_stage", 2, False),
+    "in the third epoch": (training.StartEpoch, "on_epoch_begin", 3, True),
+    "between the history and the checkpoint": (training.Checkpoint, "on_epoch_end", 3, False),
+    "while a checkpoint is written": (np, "savez", 3, False),
+    "between the best network and the history": (training.Validate, "on_epoch_end", 2, True),
+    "after the last epoch": (training.Progress, "close", 2, True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", INTERRUPTIONS)
+def test_an_interrupted_run_goes_on_to_the_same_network(
+    moment: str, tiny: Config, unbroken: Path, tmp_path: Path
+) -> None:
+    owner, name, number, after = INTERRUPTIONS[moment]
+    with pytest.MonkeyPatch.context() as patch:
+        nth_call(patch, owner, name, number, after)
+        with pytest.raises(KeyboardInterrupt, match=r"^Stopped (after [1-4] of 4 epochs; the best|before the first)"):
+            training.fit(tiny, tmp_path)
+    assert json.loads((tmp_path / "tiny" / "run.json").read_text())["epochs"] == training.epochs(
+        tiny, tmp_path / "tiny"
+    )
+    assert not list((tmp_path / "tiny").rglob("partial*"))
+    training.fit(tiny, tmp_path)
+    assert epochs(tmp_path, tiny) == EVERY_EPOCH
+    assert epochs(unbroken, tiny) == EVERY_EPOCH
+    for one, other in zip(best_weights(tmp_path, tiny), best_weights(unbroken, tiny), strict=True):
+        assert (one == other).all()
+    assert not list((tmp_path / "tiny").rglob("checkpoint*"))
+
+
+@pytest.mark.slow
+def test_a_swallowed_interrupt_is_not_lost(one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    start_epoch = training.StartEpoch.on_epoch_begin
+
+    def swallowing(callback: training.StartEpoch, epoch: int, logs: dict | None = None) -> None:
+        start_epoch(callback, epoch, logs)
+        if epoch == 1:
+            with contextlib.suppress(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGINT)
+
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(training.StartEpoch, "on_epoch_begin", swallowing)
+    try:
+        with pytest.raises(KeyboardInterrupt, match="Stopped after 1 of 3 epochs"):
+            training.fit(one_stage, tmp_path)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+SIGNALS = {
+    "SIGKILL Validate.on_epoch_end 1": "between the first best network and its history",
+    "SIGKILL History.on_epoch_end 2": "between the history of the second stage and its checkpoint",
+    "SIGKILL Checkpoint.on_epoch_end 2": "after an epoch",
+    "SIGINT StartEpoch.on_epoch_begin 1": "in the last epoch",
+}
+
+
+@pytest.mark.slow
+def test_a_run_killed_three_times_and_stopped_once_ends_in_the_same_network(
+    tiny: Config, unbroken: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "tiny.yaml"
+    file.write_text(json.dumps(dataclasses.asdict(tiny)))
+    for moment in SIGNALS:
+        process = subprocess.run(
+            [sys.executable, "-m", "tests.train.tiny_command", "fit", "--config", file, "--runs", tmp_path],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "SIGNAL": moment},
+            check=False,
+        )
+        assert process.returncode == (-signal.SIGKILL if moment.startswith("SIGKILL") else 130), process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1].startswith("Stopped after 3 of 4 epochs; the best network so far")
+    training.fit(tiny, tmp_path)
+    assert epochs(tmp_path, tiny) == EVERY_EPOCH
+    for one, other in zip(best_weights(tmp_path, tiny), best_weights(unbroken, tiny), strict=True):
+        assert (one == other).all()
+    scores = [training.stage_scores(runs / "tiny" / "stage-2") for runs in (tmp_path, unbroken)]
+    assert scores[0] == scores[1]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_not_trained_again(tiny: Config, unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "fit_stage", lambda *arguments: pytest.fail("trained again"))
+    assert training.fit(tiny, unbroken).is_file()
+
+
+@pytest.mark.slow
+def test_the_kept_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
+    history = pd.read_csv(unbroken / "tiny" / "stage-2" / "history.csv")
+    data = prepare(tiny.dataset, tiny.cache_size, unbroken)
+    table = with_validation(data.table, tiny.folds, tiny.fold, tiny.seed)
+    rows = np.flatnonzero(table["split"] == "validation")
+    labels = table["label"].iloc[rows].map(label_set(tiny.labels).codes.index).to_numpy()
+    kept = keras.saving.load_model(unbroken / "tiny" / "stage-2" / "best.keras", compile=False)
+    logits = training.predict(kept, training.resize(data.images[rows], tiny.image_size))
+    found = training.validation_scores(labels, softmax(logits))[training.MONITOR]
+    assert found == pytest.approx(history[training.MONITOR].min(), abs=1e-4)
+
+
+@pytest.mark.slow
+def test_training_changes_the_network(tiny: Config, unbroken: Path, tmp_path: Path) -> None:
+    other = dataclasses.replace(tiny, seed=1)
+    training.fit(other, tmp_path)
+    changes = [
+        np.abs(one - another).max()
+        for one, another in zip(best_weights(unbroken, tiny), best_weights(tmp_path, other), strict=True)
+    ]
+    assert max(changes) > 1e-3
+
+
+def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: Path) -> None:
+    training.open_run(tiny, tmp_path)
+    training.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
+    for command in (training.fit, evaluate.evaluate):
+        with pytest.raises(DataError, match="was begun with other settings"):
+            command(dataclasses.replace(tiny, seed=5), tmp_path)
+
+
+@pytest.mark.slow
+def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
+    stages = tuple(dataclasses.replace(stage, mixup=0.2, cutmix=1.0) for stage in tiny.stages)
+    options = dataclasses.replace(tiny, stages=stages, ema=0.9, loss="logit-adjusted", optimizer="sgd")
+    training.fit(options, tmp_path / "unbroken")
+    with pytest.MonkeyPatch.context() as patch:
+        nth_call(patch, training.StartEpoch, "on_epoch_begin", 3)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(options, tmp_path / "broken")
+    training.fit(options, tmp_path / "broken")
+    for one, other in zip(
+        best_weights(tmp_path / "unbroken", tiny), best_weights(tmp_path / "broken", tiny), strict=True
+    ):
+        assert (one == other).all()
+    record = json.loads((tmp_path / "broken" / "tiny" / "run.json").read_text())
+    assert record["images_per_second"] > 0
+    assert record["config"]["ema"] == 0.9
+
+
+@pytest.mark.slow
+def test_the_average_of_the_weights_is_validated_and_kept(one_stage: Config, tmp_path: Path) -> None:
+    kept = []
+    for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
+        file = training.fit(config, tmp_path / str(config.ema))
+        kept.append(keras.saving.load_model(file, compile=False).trainable_weights)
+    # an average that hardly moves stays where the first step led, whatever the weights do
+    changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*kept, strict=True)]
+    assert max(changes) > 1e-3
+    history = pd.read_csv(tmp_path / "0.999999" / "tiny" / "stage-1" / "history.csv")
+    assert history["val_balanced_log_loss"].std() < 0.1
+
+
+@pytest.mark.slow
+def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path) -> None:
+    mixed = dataclasses.replace(tiny, precision="mixed_bfloat16", stages=tiny.stages[:1])
+    training.fit(mixed, tmp_path)
+    assert keras.config.dtype_policy().name == "float32"
+    table = with_validation(prepare(mixed.dataset, mixed.image_size, tmp_path).table, mixed.folds, 0, 0)
+    found = evaluate.best_network(mixed, training.best_file(mixed, tmp_path / "tiny"), table)
+    assert {layer.compute_dtype for layer in found.layers if layer.weights} == {"float32"}
+    trained = keras.saving.load_model(tmp_path / "tiny" / "stage-1" / "best.keras", compile=False)
+    images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
+    assert training.predict(found, images) == pytest.approx(training.predict(trained, images), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("devices", "sentence"),
+    [(8, "8 devices are asked for and 1 found; pass --devices 1"), (3, "batch of 8 cannot be shared"), (0, "by 0 dev")],
+)
+def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=sentence):
+        training.fit(tiny, tmp_path, devices=devices)
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [([], 9), ([1.0], 9), ([1.0, 2.0], 9), ([1.0, 2.0, 2.0], 3), ([2.0, 2.0, 1.0, 1.0], 9), ([2.0, 1.0, 3.0, 1.0], 4)],
+)
+def test_patience_ends_a_stage(scores: list[float], expected: int) -> None:
+    assert training.stage_epochs(Stage(32, 9, 0.1), scores, patience=2) == expected
+
+
+@pytest.fixture
+def worsening(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch scores worse than all before it."""
+    scores = itertools.count(1)
+    monkeypatch.setattr(training, "validation_scores", lambda *_: {training.MONITOR: float(next(scores))})
+
+
+@pytest.fixture
+def improving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every epoch scores better than all before it."""
+    scores = itertools.count(1)
+    monkeypatch.setattr(training, "validation_scores", lambda *_: {training.MONITOR: 1 / next(scores)})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("worsening")
+@pytest.mark.parametrize("owner", [training.StartEpoch, training.Checkpoint])
+def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
+    impatient = dataclasses.replace(one_stage, patience=1)
+    name = "on_epoch_begin" if owner is training.StartEpoch else "on_epoch_end"
+    with pytest.MonkeyPatch.context() as patch:
+        # in the second epoch, which is the last by patience
+        nth_call(patch, owner, name, 2, after=True)
+        with pytest.raises(KeyboardInterrupt):
+            training.fit(impatient, tmp_path)
+    training.fit(impatient, tmp_path)
+    assert training.epochs(impatient, tmp_path / "tiny") == {"done": 2, "planned": 2}
+
+
+def full_disk_from_now(folder: Path, name: str) -> None:
+    (folder / f"partial-{name}").symlink_to("/dev/full")
+
+
+FULL = ["best.keras", "history.csv", "checkpoint-2.npz"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@pytest.mark.usefixtures("improving")
+@pytest.mark.parametrize("name", FULL)
+def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
+    name: str, one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny" / "stage-1"
+    start_epoch = training.StartEpoch.on_epoch_begin
+    kept = []
+
+    def second_epoch_fills_the_disk(callback: training.StartEpoch, epoch: int, logs: dict | None = None) -> None:
+        start_epoch(callback, epoch, logs)
+        if epoch == 1:
+            kept.append((folder / "best.keras").read_bytes())
+            full_disk_from_now(folder, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
+        with pytest.raises(DataError, match=rf"{name} cannot be written: No space left on device\. Make room"):
+            training.fit(one_stage, tmp_path)
+    assert sorted(file.name for file in folder.iterdir()) == ["best.keras", "checkpoint-1.npz", "history.csv"]
+    assert keras.saving.load_model(training.best_file(one_stage, tmp_path / "tiny"), compile=False)
+    if name == "best.keras":
+        assert (folder / "best.keras").read_bytes() == kept[0]
+    training.fit(one_stage, tmp_path)
+    assert training.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
+def test_a_full_disk_at_the_first_files_is_a_sentence(
+    name: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "fit_stages", lambda *_: None)
+    (tmp_path / "tiny").mkdir()
+    full_disk_from_now(tmp_path / "tiny", name)
+    with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
+        training.fit(tiny, tmp_path)
+
+
+@pytest.mark.slow
+def test_diverged_training_is_a_sentence(one_stage: Config, tmp_path: Path) -> None:
+    wild = dataclasses.replace(one_stage.stages[0], learning_rate=1e38, warmup_epochs=0.0)
+    with pytest.raises(DataError, match=r"Training diverged in epoch 1: .* Lower the learning rate"):
+        training.fit(dataclasses.replace(one_stage, stages=(wild,), optimizer="sgd"), tmp_path)
+
+
+def test_a_split_that_shares_a_lesion_is_refused_before_images_are_read(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = read(tiny.dataset)
+    leaking = table.assign(group=table["group"].where(table["split"] != "test", "HAM_nv_a"))
+    monkeypatch.setattr(training, "read", lambda _: leaking)
+    with pytest.raises(DataError, match="HAM_nv_a is in several parts"):
+        training.fit(tiny, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_a_fold_without_a_class_is_refused_before_images_are_read(split: str, tiny: Config, tmp_path: Path) -> None:
+    table = with_validation(read(tiny.dataset), tiny.folds, tiny.fold, tiny.seed)
+    without = table[(table["split"] != split) | (table["label"] != "df")]
+    with pytest.raises(DataError, match=f"the {split} images have none of df; set another 'fold'"):
+        training.check_classes(without, label_set(tiny.labels))
+
+
+@pytest.mark.slow
+def test_frozen_blocks_stay_as_they_are(tiny: Config) -> None:
+    model = network.build("efficientnetb1", 32, 7, "none")
+    network.freeze(model, 2)
+    before = {layer.name: layer.get_weights() for layer in model.layers}
+    model.compile(keras.optimizers.SGD(0.1), loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
+    model.fit(images, np.eye(7, dtype=np.float32)[np.arange(8) % 7], verbose=0)
+    changed = {
+        layer.name
+        for layer in model.layers
+        if any((one != other).any() for one, other in zip(before[layer.name], layer.get_weights(), strict=True))
+    }
+    frozen = [layer.name for layer in model.layers if layer.name.startswith(("stem", "block1", "block2"))]
+    assert frozen
+    assert not changed & set(frozen)
+    assert {"block3a_expand_conv", "block3a_expand_bn", "block7b_bn", "top_conv", "top_bn", "logits"} <= changed
+    network.freeze(model, 0)
+    assert all(layer.trainable for layer in model.layers)

@@ -1,0 +1,77 @@
+"""Answers about the patient, joined to a network that stays as it is."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.errors import DataError
+from skinapp.images import imaging
+from skinapp.inference import metadata, registry, runtime
+from train.config import Config
+from train.data import datasets
+from train.fit import cross_validation, training
+from train.fit import metadata as clinical_fit
+from train.publish import evaluate, export, fuse
+
+pytestmark = pytest.mark.filterwarnings("ignore:The least populated class")
+
+
+@pytest.fixture(autouse=True)
+def _few_lesions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two lesions a class are too few to choose a penalty by."""
+    monkeypatch.setattr(clinical_fit, "best_penalty", lambda *_: 1.0)
+    monkeypatch.setattr(clinical_fit, "fit", functools.partial(clinical_fit.fit, folds=2))
+
+
+def fused(config: Config, runs: Path, models: Path, adjustment: float = 0.0) -> Path:
+    export.export(config, runs, models)
+    return fuse.fuse(config, "With answers", adjustment, runs, models)
+
+
+@pytest.mark.slow
+def test_after_a_cross_validation_every_image_is_judged(
+    tiny: Config, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(tiny, id="crossed", fold=None, folds=2, stages=tiny.stages[:1])
+    runs = tmp_path_factory.mktemp("runs")
+    cross_validation.fit_all(config, runs)
+    cross_validation.evaluate(config, runs)
+    folder = fused(config, runs, tmp_path)
+    predictions = pd.read_csv(folder / "predictions.csv")
+    assert len(predictions) == len(pd.read_csv(runs / "crossed" / "predictions.csv"))
+    assert predictions.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(np.ones(len(predictions)), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_answers_learnt_on_validation_are_judged_on_test(
+    tiny: Config, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    config = dataclasses.replace(tiny, stages=tiny.stages[:1], folds=2)
+    runs = tmp_path_factory.mktemp("runs")
+    training.fit(config, runs)
+    evaluate.evaluate(config, runs)
+    folder = fused(config, runs, tmp_path, 0.5)
+    model = registry.model("tiny-clinical", tmp_path)
+    assert [field.name for field in model.clinical] == ["age", "sex", "site"]
+    assert not (folder / "model.keras").exists()
+    card = (folder / "README.md").read_text()
+    assert "biopsy" in card
+    assert "--adjustment 0.5" in card
+
+    predictions = pd.read_csv(folder / "predictions.csv").set_index("image")
+    table = datasets.read("ham10000").set_index("image")
+    image = predictions.index[0]
+    answers = metadata.parse(model.clinical, {"age": 50.0, "sex": "female", "site": "back"})
+    prediction = runtime.Classifier(model).predict(imaging.load(table["path"][image], model.input_size), answers)
+    row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
+    assert prediction.probabilities == pytest.approx(row, abs=0.02)
+
+
+def test_a_data_set_without_answers_is_refused(tiny: Config, tmp_path: Path) -> None:
+    config = dataclasses.replace(tiny, dataset="malignant_benign", labels="malignancy")
+    with pytest.raises(DataError, match="publishes no answers about patients"):
+        fuse.fuse(config, "With answers", 0.0, tmp_path, tmp_path)

@@ -1,0 +1,173 @@
+"""The audit of the attention methods, on four drawn images with masks and one real model."""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from skinapp.attention import catalogue as methods
+from skinapp.attention.gradients import keras_network
+from skinapp.errors import DataError
+from skinapp.inference import registry
+from tests.pictures import encode, lesion
+from train.studies import attention_audit, randomised
+
+IMAGES = 6
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """HAM10000 in small: two images of each class, one of them for testing, all with a round mask."""
+    root = tmp_path / "data" / "ham10000"
+    (root / "images").mkdir(parents=True)
+    (root / "masks").mkdir()
+    rows = []
+    for number, code in enumerate(["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"] * 10):
+        image = f"ISIC_{number:07}"
+        (root / "images" / f"{image}.jpg").write_bytes(encode(lesion(160, 120, seed=number)))
+        y, x = np.mgrid[0:120, 0:160]
+        round_mask = ((x - 80) ** 2 + (y - 60) ** 2 < 30**2).astype(np.uint8) * 255
+        Image.fromarray(round_mask).save(root / "masks" / f"{image}.png")
+        split = "test" if number < IMAGES else "train"
+        rows.append((image, f"HAM_{number}", code, "histo", 50, "male", "back", split))
+    columns = ["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "split"]
+    # the lesion number is the patient's; two images of one lesion are tested
+    pd.DataFrame(rows, columns=columns).replace("HAM_1", "HAM_0").to_csv(root / "metadata.csv", index=False)
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "data"))
+    return tmp_path
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    attention_audit.add_arguments(parser)
+    return attention_audit.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def test_the_table_is_written_goes_on_and_is_part_of_the_model(
+    data: Path, own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    common = ("--model", model.id, "--untrained", 0, "--runs", data / "runs")
+    rows = ("random", "centre", "last-convolution")
+    folder = data / "runs" / "attention-audit" / model.id
+    folder.mkdir(parents=True)
+    # as a run leaves it that was killed before its first image
+    (folder / "random.csv").touch()
+    assert run(*common, "--images", 2, "--methods", *rows) == 0
+    first = pd.read_csv(own_models / model.id / attention_audit.FILE).set_index("name")
+    assert list(first.index) == list(rows)
+    assert (first["images"] == 2).all()
+    partial = folder / "last-convolution.csv"
+    before = partial.read_text()
+
+    assert run(*common, "--images", IMAGES, "--methods", *rows) == 0
+    assert partial.read_text().startswith(before)
+    table = pd.read_csv(own_models / model.id / attention_audit.FILE).set_index("name")
+    assert (table["images"] == IMAGES).all()
+    assert (table["lesions"] == IMAGES - 1).all()
+    for measure in ("energy", "insertion", "deletion"):
+        assert (table[f"{measure}_low"] <= table[measure]).all()
+        assert (table[measure] <= table[f"{measure}_high"]).all()
+    # the round mask holds a fifth of the square; a map drawn by chance as much, a hill in the middle more
+    share = np.pi * 30**2 / 120**2
+    assert table.loc["random", "energy"] == pytest.approx(share, abs=0.03)
+    assert table.loc["centre", "energy"] > share + 0.1
+    assert table.loc["last-convolution", "milliseconds"] > 0
+    assert table.loc["last-convolution", "answers"] > 0
+    assert np.isnan(table.loc["random", "milliseconds"])
+
+    known = registry.model(model.id)
+    assert attention_audit.FILE in known.card["files"]
+    registry.verify(known)
+    assert not (own_models / model.id / f"partial-{attention_audit.FILE}").exists()
+
+
+def test_the_energy_is_that_of_the_masks(data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def inside(*_: object, **__: object) -> np.ndarray:
+        y, x = np.mgrid[0:112, 0:112]
+        return ((x - 56) ** 2 + (y - 56) ** 2 < 20**2).astype(np.float32)
+
+    monkeypatch.setattr(methods, "explain", inside)
+    [record] = attention_audit.choose(1).to_dict("records")
+    entry = attention_audit.Entry("rise", "RISE", "rise")
+    row = attention_audit.measured(entry, model, record, {"head": model, "network": model}, warm=False)
+    assert row["energy"] == 1
+    assert row["head"] == row["network"] == 1
+    assert row["image"] == record["image"]
+
+
+def test_a_choice_of_fewer_is_the_beginning_of_one_of_more(data: Path) -> None:
+    more = list(attention_audit.choose(IMAGES)["image"])
+    assert list(attention_audit.choose(3)["image"]) == more[:3]
+    assert sorted(more) == [f"ISIC_{number:07}" for number in range(IMAGES)]
+
+
+def test_a_mean_and_its_interval() -> None:
+    value, low, high = attention_audit.mean_interval(np.arange(100.0), np.arange(100))
+    assert value == 49.5
+    # the standard error is 2.9
+    assert 43 < low < 45
+    assert 54 < high < 56
+    assert attention_audit.mean_interval(np.full(9, 2.0), np.arange(9)) == (2, 2, 2)
+    # one lesion has no spread
+    assert attention_audit.mean_interval(np.arange(3.0), np.zeros(3)) == (1, 1, 1)
+    assert np.isnan(attention_audit.mean_interval(np.array([]), np.array([]))).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--methods", "nonsense"), "There is no row nonsense; there are random, centre"),
+        (("--images", "0"), "--images must be at least 1"),
+        (("--model", "malignancy-vgg16"), "only the figures are here"),
+    ],
+)
+def test_what_cannot_be_measured_gets_a_sentence(arguments: tuple[str, ...], sentence: str, data: Path) -> None:
+    from skinapp.errors import SkinappError
+
+    with pytest.raises(SkinappError, match=sentence):
+        run(*arguments, "--runs", data / "runs")
+
+
+def test_without_masks(data: Path) -> None:
+    for file in (data / "data" / "ham10000" / "masks").iterdir():
+        file.unlink()
+    with pytest.raises(DataError):
+        attention_audit.choose(3)
+
+
+def test_every_entry_can_be_asked_for() -> None:
+    for model in registry.models().values():
+        names = [entry.name for entry in attention_audit.entries(model)]
+        assert len(set(names)) == len(names)
+        for entry in attention_audit.entries(model):
+            if entry.method:
+                assert set(entry.settings) <= set(methods.METHODS[entry.method].settings)
+                assert methods.METHODS[entry.method].layered or not entry.layer
+
+
+@pytest.mark.slow
+def test_an_untrained_copy_is_whole_and_knows_nothing(
+    tmp_path: Path, model: registry.Model, inputs: list[np.ndarray]
+) -> None:
+    from skinapp.inference import runtime
+
+    shipped = runtime.classifier(model)
+    head, network = (randomised.untrained(model, part, tmp_path) for part in randomised.PARTS)
+    for copy in (head, network):
+        registry.verify(copy)
+        assert json.loads((copy.folder / "model.json").read_text())["id"] == model.id
+        assert not np.allclose(runtime.Classifier(copy).predict(inputs[0]).logits, shipped.predict(inputs[0]).logits)
+    kernels = [keras_network(one).get_layer("logits").get_weights()[0].ravel() for one in (model, head)]
+    assert abs(np.corrcoef(*kernels)[0, 1]) < 0.1
+    # without its head it still sees what the shipped one sees
+    same, other = (runtime.Classifier(copy).predict(inputs[0]).embedding for copy in (head, network))
+    assert same == pytest.approx(shipped.predict(inputs[0]).embedding, abs=0.02)
+    assert not np.allclose(other, same, atol=0.02)
+    stamp = (head.folder / "model.tflite").stat().st_mtime_ns
+    assert randomised.untrained(model, "head", tmp_path).folder == head.folder
+    assert (head.folder / "model.tflite").stat().st_mtime_ns == stamp

@@ -1,0 +1,470 @@
+"""python -m train download: data sets from their publishers, with attribution and licence beside the images.
+
+What is under way lies in `.download-<name>` and is resumed from there. The folder of a data set appears at the end, in
+one step, so that it is complete or absent. (Images by id are the exception: they come one by one, each complete.)
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+import requests
+from tqdm import tqdm
+
+from skinapp.images import imaging
+from skinapp.errors import DataError
+from skinapp.datasets.isic import ARCHIVE
+from train.data import transfer
+from train.data.datasets import DATASETS, data_root
+from train.data.splits import ham10000_split
+from train.data.transfer import Remote
+
+RECORD = "download.json"
+ISIC = "isic"
+ISIC_ID = re.compile(r"ISIC_\d{7}", re.ASCII)
+ADDRESS_SECONDS = 600
+"""Addresses of single images are signed and expire; older ones are asked for again."""
+LICENCES = {
+    "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
+    "CC-0": "https://creativecommons.org/publicdomain/zero/1.0/",
+    "CC-BY": "https://creativecommons.org/licenses/by/4.0/",
+    "CC-BY-NC": "https://creativecommons.org/licenses/by-nc/4.0/",
+    "ISIC archive terms of use, non-commercial": "https://www.isic-archive.com/terms-of-use",
+}
+"""Where the text of each licence stands; those with a hyphen are the ISIC archive's names."""
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A data set at its publisher.
+
+    `listing` gives the files to fetch; `arrange` turns the fetched ones (first folder) into the layout that training
+    reads (second folder), within a limit in bytes. `changes` says what differs from the published form.
+    """
+
+    folder: str
+    title: str
+    address: str
+    licence: str
+    attribution: str
+    changes: str
+    listing: Callable[[requests.Session], list[Remote]]
+    arrange: Callable[[Path, Path, int | None], None]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = (
+        "An interrupted download goes on where it stopped when the command is given again. malignant-benign needs the "
+        "environment variables KAGGLE_USERNAME and KAGGLE_KEY (an API token of a free Kaggle account). isic needs "
+        "--ids. By downloading you accept the publisher's licence; it lies beside the images."
+    )
+    parser.add_argument("dataset", choices=[*PUBLISHERS, ISIC], help="what to download")
+    parser.add_argument(
+        "--ids", type=Path, metavar="FILE", help="for isic: a text file with one id a line, such as ISIC_0024306"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="the folder of the data sets (default: SKINAPP_DATA, or data)"
+    )
+    parser.add_argument(
+        "--max-bytes", type=int, metavar="N", help="stop with an error before more than N bytes of disk are used"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    if options.max_bytes is not None and options.max_bytes < 1:
+        raise DataError(f"--max-bytes is {options.max_bytes}; it must be at least 1.")
+    root = options.out or data_root()
+    if options.dataset == ISIC:
+        if options.ids is None:
+            raise DataError("Images of the ISIC archive are chosen by id: give --ids FILE, with one id a line.")
+        ids = read_ids(options.ids)
+        _make(root)
+        print(download_images(ids, root / ISIC, options.max_bytes))
+    else:
+        if options.ids is not None:
+            raise DataError(f"--ids is for isic; {options.dataset} is downloaded whole.")
+        _make(root)
+        print(download(PUBLISHERS[options.dataset], root, options.max_bytes))
+    return 0
+
+
+def download(publisher: Publisher, root: Path, limit: int | None = None) -> str:
+    """Fetch, check and arrange a data set as `root` / folder; gives a sentence on what is there now."""
+    target, work = root / publisher.folder, root / f".download-{publisher.folder}"
+    if (target / RECORD).exists():
+        return f"{publisher.title} is already complete in {target}."
+    if target.exists():
+        raise DataError(
+            f"{target} exists, and not from this command; move it away, or choose another folder with --out."
+        )
+    with transfer.open_session() as session:
+        files = publisher.listing(session)
+        work.mkdir(exist_ok=True)
+        fetched = sum(file.stat().st_size for file in work.iterdir() if file.is_file())
+        announced = sum(file.size or 0 for file in files)
+        # archives of photographs unpack to about their own size, and stay until everything is in place
+        transfer.check_room(max(announced - fetched, 0) + announced, work, limit)
+        with tqdm(total=announced or None, unit="B", unit_scale=True, desc=publisher.title) as progress:
+            for file in files:
+                transfer.fetch(session, file, work, progress, limit)
+    ready = work / "ready"
+    shutil.rmtree(ready, ignore_errors=True)
+    try:
+        ready.mkdir()
+        publisher.arrange(work, ready, limit)
+        _write_terms(publisher, ready)
+        record = [
+            {"name": file.name, "size": (work / file.name).stat().st_size, "checksum": file.checksum} for file in files
+        ]
+        (ready / RECORD).write_text(
+            json.dumps({"address": publisher.address, "date": date.today().isoformat(), "files": record}, indent=2)
+        )
+    except (OSError, DataError) as error:
+        free = transfer.room(work, limit)
+        shutil.rmtree(ready, ignore_errors=True)
+        if isinstance(error, OSError) and transfer.is_full(error):
+            raise DataError(transfer.full(work, announced, free)) from None
+        raise
+    ready.rename(target)
+    shutil.rmtree(work)
+    return f"{publisher.title} is in {target}. Licence: {publisher.licence}; see LICENSE and ATTRIBUTION.md there."
+
+
+def read_ids(file: Path) -> list[str]:
+    """The ids in a text file, one a line. DataError names the malformed and repeated ones."""
+    try:
+        lines = [(number, line.strip()) for number, line in enumerate(file.read_text().splitlines(), start=1)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{file} cannot be read as a text file ({error}).") from None
+    ids = [(number, line) for number, line in lines if line]
+    malformed = [f"line {number}: {line[:40]}" for number, line in ids if not ISIC_ID.fullmatch(line)]
+    times = Counter(line for _, line in ids)
+    repeated = [f"{line}, {count} times" for line, count in times.items() if count > 1]
+    if malformed:
+        raise DataError(f"{file} has lines that are not ids like ISIC_0024306:\n{_some(malformed)}")
+    if repeated:
+        raise DataError(f"{file} lists ids more than once:\n{_some(repeated)}")
+    if not ids:
+        raise DataError(f"{file} holds no ids; write one a line, such as ISIC_0024306.")
+    return [line for _, line in ids]
+
+
+def download_images(ids: list[str], target: Path, limit: int | None = None) -> str:
+    """Single images of the ISIC archive into `target`/images, and their rows into `target`/metadata.csv.
+
+    What is there already is neither asked for nor fetched again. An unknown id is named before any image is fetched.
+    """
+    table_file = target / "metadata.csv"
+    table = (
+        pd.read_csv(table_file, dtype=str)
+        if table_file.exists()
+        else pd.DataFrame({"image": [], "file": []}, dtype=str)
+    )
+    here = {row["image"] for row in table.to_dict("records") if (target / "images" / str(row["file"])).is_file()}
+    table = table[table["image"].isin(here)]
+    wanted = [image for image in ids if image not in here]
+    if not wanted:
+        return f"All {len(ids):,} images are already in {target}."
+    work = target / ".download"
+    rows: list[dict[str, Any]] = []
+    with transfer.open_session() as session:
+        entries = _entries(session, wanted)
+        size = sum(int(entry["files"]["full"].get("size") or 0) for entry, _ in entries)
+        work.mkdir(parents=True, exist_ok=True)
+        (target / "images").mkdir(exist_ok=True)
+        transfer.check_room(size, target, limit)
+        try:
+            with tqdm(total=size, unit="B", unit_scale=True, desc="ISIC archive") as progress:
+                for image, (entry, asked) in zip(wanted, entries, strict=True):
+                    fresh = entry if time.monotonic() - asked < ADDRESS_SECONDS else _entry(session, image)
+                    file = _image_file(image, fresh)
+                    transfer.fetch(session, file, work, progress, limit)
+                    (work / file.name).replace(target / "images" / file.name)
+                    rows.append(_row(image, file.name, fresh))
+        finally:
+            # also where a later image fails: what is complete is kept, with its licence
+            if rows:
+                _write_images_table(pd.concat([table, pd.DataFrame(rows, dtype=str)], ignore_index=True), target)
+    shutil.rmtree(work)
+    return f"{len(wanted):,} images are new in {target}; their licences and sources are in ATTRIBUTION.md there."
+
+
+def dataverse(session: requests.Session, doi: str, names: dict[str, str]) -> list[Remote]:
+    """The files of a Dataverse data set whose names match, `names` being pattern -> name here.
+
+    https://guides.dataverse.org/en/latest/api/native-api.html. A table is kept there in two forms; its MD5 is that of
+    the original, so the original is asked for.
+    """
+    base = _base("SKINAPP_DATAVERSE_URL", "https://dataverse.harvard.edu")
+    answer = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
+    try:
+        listed = [entry["dataFile"] for entry in answer["data"]["latestVersion"]["files"]]
+        found = {
+            name: Remote(
+                name,
+                f"{base}/api/access/datafile/{file['id']}" + "?format=original" * ("originalFileFormat" in file),
+                file.get("originalFileSize", file["filesize"]),
+                ("md5", file["md5"]),
+            )
+            for pattern, name in names.items()
+            for file in listed
+            if re.fullmatch(pattern, file["filename"])
+        }
+    except (KeyError, TypeError):
+        raise DataError(_changed(base)) from None
+    return _complete(found, list(names.values()), base)
+
+
+def mendeley(session: requests.Session, dataset: str, version: int, names: list[str]) -> list[Remote]:
+    """The files of those names of a data set of Mendeley Data, wherever in its folders."""
+    base = _base("SKINAPP_MENDELEY_URL", "https://data.mendeley.com")
+    answer = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
+    try:
+        found = {
+            file["filename"]: Remote(
+                file["filename"],
+                file["content_details"]["download_url"],
+                file["content_details"].get("size", file.get("size")),
+                ("sha256", file["content_details"]["sha256_hash"]),
+            )
+            for file in answer["files"]
+            if file["filename"] in names
+        }
+    except (KeyError, TypeError):
+        raise DataError(_changed(base)) from None
+    return _complete(found, names, base)
+
+
+def kaggle(dataset: str, name: str) -> list[Remote]:
+    """A Kaggle data set, which comes as one archive whose size and checksum arrive with it."""
+    base = _base("SKINAPP_KAGGLE_URL", "https://www.kaggle.com")
+    user, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
+    if not user or not key:
+        raise DataError(
+            "Kaggle needs an account: create an API token at https://www.kaggle.com/settings and set the environment "
+            "variables KAGGLE_USERNAME and KAGGLE_KEY to what it holds."
+        )
+    return [Remote(name, f"{base}/api/v1/datasets/download/{dataset}", login=(user, key))]
+
+
+def arrange_ham10000(fetched: Path, ready: Path, limit: int | None) -> None:
+    """images/ISIC_*.jpg, masks/ISIC_*.png, and metadata.csv, to which the split of the models here is added."""
+    for archive in ("images_1.zip", "images_2.zip"):
+        transfer.unzip(fetched / archive, ready, lambda name: _under("images", name, name.stem, ".jpg"), limit)
+    transfer.unzip(
+        fetched / "masks.zip",
+        ready,
+        lambda name: _under("masks", name, name.stem.removesuffix("_segmentation"), ".png"),
+        limit,
+    )
+    # the publisher has had it separated by commas and by tabs
+    table = pd.read_csv(fetched / "metadata", sep=None, engine="python", dtype=str, keep_default_na=False)
+    if not {"image_id", "lesion_id"} <= set(table.columns):
+        raise DataError(
+            f"The table of HAM10000 has the columns {', '.join(table.columns)}; the publisher has changed it."
+        )
+    table["split"] = ham10000_split(table["image_id"], table["lesion_id"])
+    table.to_csv(ready / "metadata.csv", index=False)
+    _check_images(set(table["image_id"]), {file.stem for file in (ready / "images").glob("*")})
+
+
+def arrange_pad_ufes_20(fetched: Path, ready: Path, limit: int | None) -> None:
+    """images/*.png, and metadata.csv as published."""
+    for archive in sorted(fetched.glob("imgs_part_*.zip")):
+        transfer.unzip(archive, ready, lambda name: _under("images", name, name.stem, ".png"), limit)
+    shutil.copyfile(fetched / "metadata.csv", ready / "metadata.csv")
+    table = pd.read_csv(ready / "metadata.csv", dtype=str)
+    if "img_id" not in table:
+        raise DataError(
+            f"The table of PAD-UFES-20 has the columns {', '.join(table.columns)}; the publisher has changed it."
+        )
+    _check_images(set(table["img_id"]), {file.name for file in (ready / "images").glob("*")})
+
+
+def arrange_malignant_benign(fetched: Path, ready: Path, limit: int | None) -> None:
+    """benign/ and malignant/ of the training half, and both of the test half below test/. Copies of them are left."""
+
+    def place(name: PurePosixPath) -> Path | None:
+        if len(name.parts) == 3 and name.parts[1] in ("benign", "malignant") and name.suffix.lower() == ".jpg":
+            half = {"train": Path(), "test": Path("test")}.get(name.parts[0])
+            return half / name.parts[1] / name.name if half is not None else None
+        return None
+
+    if not transfer.unzip(fetched / "archive.zip", ready, place, limit):
+        raise DataError("The archive from Kaggle holds no train/ or test/ images; the publisher has changed it.")
+
+
+PUBLISHERS = {
+    "ham10000": Publisher(
+        folder="ham10000",
+        title="HAM10000",
+        address="https://doi.org/10.7910/DVN/DBW86T",
+        licence=DATASETS["ham10000"].licence,
+        attribution=DATASETS["ham10000"].attribution,
+        changes="Both archives are unpacked into one folder, and a column `split` is added to the table.",
+        listing=lambda session: dataverse(
+            session,
+            "10.7910/DVN/DBW86T",
+            {
+                r"HAM10000_metadata(\.\w+)?": "metadata",
+                r"HAM10000_images_part_1\.zip": "images_1.zip",
+                r"HAM10000_images_part_2\.zip": "images_2.zip",
+                r"HAM10000_segmentations_lesion_tschandl\.zip": "masks.zip",
+            },
+        ),
+        arrange=arrange_ham10000,
+    ),
+    "pad-ufes-20": Publisher(
+        folder="pad_ufes_20",
+        title="PAD-UFES-20",
+        address="https://doi.org/10.17632/zr7vgbcyr2.1",
+        licence=DATASETS["pad_ufes_20"].licence,
+        attribution=DATASETS["pad_ufes_20"].attribution,
+        changes="The three archives are unpacked into one folder.",
+        listing=lambda session: mendeley(
+            session, "zr7vgbcyr2", 1, ["metadata.csv", "imgs_part_1.zip", "imgs_part_2.zip", "imgs_part_3.zip"]
+        ),
+        arrange=arrange_pad_ufes_20,
+    ),
+    "malignant-benign": Publisher(
+        folder="malignant_benign",
+        title="Skin Cancer: Malignant vs. Benign",
+        address="https://www.kaggle.com/datasets/fanconic/skin-cancer-malignant-vs-benign",
+        licence=DATASETS["malignant_benign"].licence,
+        attribution=DATASETS["malignant_benign"].attribution,
+        changes="The training half is unpacked as benign/ and malignant/, the test half below test/.",
+        listing=lambda session: kaggle("fanconic/skin-cancer-malignant-vs-benign", "archive.zip"),
+        arrange=arrange_malignant_benign,
+    ),
+}
+
+
+def _make(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            f"The folder {root} cannot be made ({error.strerror}); choose another one with --out."
+        ) from None
+
+
+def _base(variable: str, address: str) -> str:
+    return os.environ.get(variable, address).rstrip("/")
+
+
+def _complete(found: dict[str, Remote], names: list[str], base: str) -> list[Remote]:
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise DataError(
+            f"{transfer.host(base)} no longer lists {', '.join(missing)}; the publisher has changed the data set."
+        )
+    return [found[name] for name in names]
+
+
+def _changed(base: str) -> str:
+    return f"{transfer.host(base)} did not answer as expected; the publisher may have changed its interface."
+
+
+def _under(folder: str, name: PurePosixPath, stem: str, suffix: str) -> Path | None:
+    """Where an image of an archive goes; None for what is no image, such as the extra files that macOS packs."""
+    wanted = name.suffix.lower() == suffix and not name.name.startswith(".") and "__MACOSX" not in name.parts
+    return Path(folder) / f"{stem}{suffix}" if wanted else None
+
+
+def _check_images(listed: set[str], there: set[str]) -> None:
+    if listed != there:
+        without_image, without_row = sorted(listed - there), sorted(there - listed)
+        raise DataError(
+            f"Table and images do not belong together: {len(without_image)} rows without an image, "
+            f"{len(without_row)} images without a row, {(without_image + without_row)[0]} among them."
+        )
+
+
+def _write_terms(publisher: Publisher, folder: Path) -> None:
+    (folder / "ATTRIBUTION.md").write_text(
+        f"# {publisher.title}\n\n{publisher.attribution}\n\n"
+        f"- Source: {publisher.address}\n- Licence: {publisher.licence}, {LICENCES[publisher.licence]}\n"
+        f"- Downloaded: {date.today().isoformat()}\n- Changes: {publisher.changes}\n"
+    )
+    (folder / "LICENSE").write_text(
+        f"{publisher.title}, {publisher.address}\nLicence: {publisher.licence}\n"
+        f"Its text, which binds whoever uses these files: {LICENCES[publisher.licence]}\n"
+    )
+
+
+def _entries(session: requests.Session, ids: list[str]) -> list[tuple[dict[str, Any], float]]:
+    """What the archive says about each image, and when it was asked. DataError names every id it does not have."""
+    entries, unknown = [], []
+    for image in tqdm(ids, desc="asking for addresses", unit="image"):
+        entry = _entry(session, image)
+        if entry:
+            entries.append((entry, time.monotonic()))
+        else:
+            unknown.append(image)
+    if unknown:
+        raise DataError(f"The ISIC archive has no public image of {len(unknown)} ids; remove them:\n{_some(unknown)}")
+    return entries
+
+
+def _entry(session: requests.Session, image: str) -> dict[str, Any]:
+    base = _base("SKINAPP_ISIC_URL", ARCHIVE)
+    entry = transfer.get_json(session, f"{base}/api/v2/images/{image}/", missing={})
+    if entry and not (isinstance(entry, dict) and entry.get("files", {}).get("full", {}).get("url")):
+        raise DataError(_changed(base))
+    return dict(entry)
+
+
+def _image_file(image: str, entry: dict[str, Any]) -> Remote:
+    full = entry["files"]["full"]
+    suffix = PurePosixPath(urlsplit(full["url"]).path).suffix.lower()
+    return Remote(f"{image}{suffix if suffix in imaging.EXTENSIONS else '.jpg'}", full["url"], full.get("size"))
+
+
+def _row(image: str, file: str, entry: dict[str, Any]) -> dict[str, Any]:
+    metadata = entry.get("metadata") or {}
+    return {
+        "image": image,
+        "file": file,
+        "licence": entry.get("copyright_license") or "",
+        "attribution": entry.get("attribution") or "",
+        **(metadata.get("clinical") or {}),
+        **(metadata.get("acquisition") or {}),
+    }
+
+
+def _write_images_table(table: pd.DataFrame, target: Path) -> None:
+    partial = target / ".metadata.csv"
+    table.to_csv(partial, index=False)
+    partial.replace(target / "metadata.csv")
+    lines = [
+        "# Images of the ISIC archive",
+        "",
+        f"https://www.isic-archive.com, last added to {date.today().isoformat()}",
+    ]
+    licences = sorted(set(table["licence"].fillna("")))
+    for (licence, attribution), rows in table.fillna("").groupby(["licence", "attribution"]):
+        lines += ["", f"## {attribution or 'Without a named source'}, {licence or 'no licence given'}", ""]
+        lines += [f"- {image}" for image in rows["image"]]
+    (target / "ATTRIBUTION.md").write_text("\n".join(lines) + "\n")
+    texts = [
+        f"{licence or 'No licence given'}: {LICENCES.get(licence, 'see the ISIC archive')}" for licence in licences
+    ]
+    (target / "LICENSE").write_text(
+        "The licence of each image is in metadata.csv. The texts:\n" + "\n".join(texts) + "\n"
+    )
+
+
+def _some(lines: list[str]) -> str:
+    return "\n".join(lines[:10] + [f"... and {len(lines) - 10:,} more"] * (len(lines) > 10))

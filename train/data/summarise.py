@@ -1,0 +1,92 @@
+"""python -m train summarise: the tables that the explorer ships, from the publishers' own."""
+
+import argparse
+import gzip
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from skinapp.datasets import registry
+from skinapp.demographics import records
+from skinapp.datasets.registry import SOURCES, SYMPTOMS
+from skinapp.errors import DataError
+from skinapp.files import replacing
+from train.data import splits
+from train.data.datasets import data_root
+
+COLUMNS = (
+    "image",
+    "lesion",
+    "diagnosis",
+    "confirmation",
+    "sex",
+    "age",
+    "site",
+    "skin_type",
+    *SYMPTOMS,
+    "origin",
+    "split",
+)
+"""What a shipped table can hold besides `images`, the number of images that its row stands for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the explorer of "
+        "the app. Lesions are numbered anew, and no image is named where the publisher's own table names it."
+    )
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(SOURCES)}")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=records.TABLES,
+        metavar="DIR",
+        help="where the tables go (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    unknown = [name for name in options.datasets if name not in SOURCES]
+    if unknown:
+        raise DataError(f"There is no data set '{unknown[0]}'; there are {', '.join(SOURCES)}.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    for dataset in options.datasets or SOURCES:
+        table = summarise(dataset, data_root())
+        write(table, options.out / f"{dataset}.csv.gz")
+        print(
+            f"{dataset}: {table['images'].sum():,} images, {table['lesion'].nunique():,} lesions, {len(table):,} rows"
+        )
+    return 0
+
+
+def summarise(dataset: str, root: Path) -> pd.DataFrame:
+    """The counts of a data set: a row for the images of one lesion that are alike in everything published."""
+    if dataset == "malignant_benign":
+        frame = malignant_benign(root)
+    else:
+        frame = registry.published(dataset, root)
+        if dataset == "ham10000":
+            split = splits.ham10000_split(frame["image"], frame["lesion"])
+            frame["split"] = split.replace("test_sibling", "excluded")
+        frame = frame.drop(columns="image")
+    frame["lesion"] = pd.factorize(frame["lesion"])[0]
+    columns = [name for name in COLUMNS if name in frame]
+    return frame.groupby(columns, dropna=False, sort=False).size().rename("images").reset_index()
+
+
+def malignant_benign(root: Path) -> pd.DataFrame:
+    """The malignant/benign set, with what HAM10000 publishes of the three in four images that are its own."""
+    known = pd.read_csv(splits.MALIGNANT_BENIGN, keep_default_na=False)
+    ham = registry.published("ham10000", root).rename(columns={"diagnosis": "origin", "image": "ham10000"})
+    frame = known.rename(columns={"group": "lesion"}).merge(ham.drop(columns="lesion"), on="ham10000", how="left")
+    return frame.assign(diagnosis=frame["image"].str.partition("/")[0]).drop(columns="ham10000")
+
+
+def write(table: pd.DataFrame, file: Path) -> None:
+    """A compressed CSV, the same bytes for the same table."""
+    text = io.StringIO()
+    ages = table.assign(age=table["age"].astype("Int64"))
+    ages.to_csv(text, index=False, lineterminator="\n")
+    with replacing(file) as partial:
+        partial.write_bytes(gzip.compress(text.getvalue().encode(), mtime=0))

@@ -1,0 +1,1 @@
+"""Fitting networks: stages, augmentation, losses, cross-validation, patient metadata."""

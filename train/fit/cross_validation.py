@@ -1,0 +1,84 @@
+"""Cross-validation: a network for each part of the images, tested on it, and one trained on all, which is exported."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from skinapp.evaluation import metrics
+from skinapp.files import replacing
+from skinapp.labels.sets import label_set
+from train.config import RUN, Config
+from train.data.datasets import Dataset, encode, prepare, with_validation
+from train.fit.training import fit, last_file, open_run
+from train.publish.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
+
+LOGITS_FILE = "logits.npz"
+"""What `evaluate` leaves for others: `images` [n], their `logits` [n, K] by networks that had not seen them, and the
+`folds` [n] that these were trained without."""
+
+
+def fold_config(config: Config, fold: int) -> Config:
+    """The run that holds part `fold` back. Its last epoch is what is tested, so patience must not end it earlier.
+
+    One that goes on from another cross-validation takes the network of the same part, which has not seen it either.
+    """
+    epochs = sum(stage.epochs for stage in config.stages)
+    init = f"{config.init}-fold-{fold}" if config.init.startswith(RUN) else config.init
+    return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=epochs, init=init)
+
+
+def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
+    """Train the network of every part, then the one of all images; give the file of the latter. Resumes."""
+    for fold in range(config.folds):
+        fit(fold_config(config, fold), runs, devices)
+        keras.utils.clear_session()
+    return fit(config, runs, devices)
+
+
+def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
+    """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; give its scores.
+
+    Every image is scored by the network of the last epoch that has not seen its lesion or patient, with the temperature
+    that fits the other parts. The exported network gets the temperature that fits them all.
+    """
+    labels = label_set(config.labels)
+    run = open_run(config, runs)
+    last_file(config, run)
+    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
+    encoded = encode(data.table["label"], labels)
+    logits = np.zeros((len(data.table), len(labels.codes)), np.float32)
+    folds = np.full(len(data.table), -1)
+    for fold in range(config.folds):
+        part = fold_config(config, fold)
+        table = with_validation(data.table, part.folds, part.fold, part.seed)
+        network = best_network(part, last_file(part, open_run(part, runs)), table)
+        rows = (table["split"] == "validation").to_numpy()
+        logits[rows] = split_logits(network, Dataset(table, data.images), "validation")[1]
+        folds[rows] = fold
+        keras.utils.clear_session()
+    temperatures = np.ones((len(data.table), 1))
+    for fold in range(config.folds):
+        others = (folds != fold) & (folds >= 0)
+        temperatures[folds == fold] = fit_temperature(logits[others], encoded[others])
+    tested = folds >= 0
+    with replacing(run / LOGITS_FILE) as partial, partial.open("wb") as stream:
+        np.savez(
+            stream, images=data.table.loc[tested, "image"].to_numpy(str), logits=logits[tested], folds=folds[tested]
+        )
+    return report(
+        config,
+        run,
+        with_validation(data.table, config.folds, None, config.seed),
+        data.table[tested],
+        logits[tested],
+        temperatures[tested],
+        {
+            "temperature": fit_temperature(logits[tested], encoded[tested]),
+            "folds": config.folds,
+            "validation_by_adjustment": by_adjustment(
+                logits[tested], encoded[tested], log_shares(config, data.table), config.logit_adjustment
+            ),
+        },
+    )

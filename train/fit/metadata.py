@@ -1,0 +1,275 @@
+"""What is known about the patient, added to what a network says of the image: fitted and judged by patient.
+
+The network's logits of held-out images stay as they are; beside a scale for them, multinomial logistic regression with
+an L2 penalty learns what the coded answers add. See `skinapp.inference.metadata` for the coding, and docs/phone.md for
+why an answer that is missing adds nothing.
+"""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from sklearn.model_selection import StratifiedGroupKFold
+from threadpoolctl import threadpool_limits
+
+from skinapp.errors import DataError
+from skinapp.inference import metadata
+from skinapp.inference.metadata import Answers, Field, Fusion
+from skinapp.inference.runtime import softmax
+from train.data.datasets import read_table
+
+PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
+"""Strengths of the L2 penalty on the weights, in rows; cross-validation within the training part chooses."""
+LOGARITHMIC = ("diameter_1", "diameter_2")
+KNOTS = {"age": (40.0, 60.0)}
+
+PAD_UFES_20_COLUMNS = {
+    "age": "age",
+    "sex": "gender",
+    "site": "region",
+    "itch": "itch",
+    "grew": "grew",
+    "hurt": "hurt",
+    "changed": "changed",
+    "bleed": "bleed",
+    "elevation": "elevation",
+    "skin_type": "fitspatrick",
+    "diameter_1": "diameter_1",
+    "diameter_2": "diameter_2",
+}
+HAM10000_COLUMNS = {"age": "age", "sex": "sex", "site": "localization"}
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What `fit` found: the fields with their coding, the fusion of all rows, `probabilities` [n, K] of each row from
+    a fusion that has not seen its group, and the `penalty` of the final fusion."""
+
+    fields: tuple[Field, ...]
+    fusion: Fusion
+    probabilities: np.ndarray
+    penalty: float
+
+
+def pad_ufes_20(root: Path) -> pd.DataFrame:
+    """PAD-UFES-20's published answers: one row an image id, one column a question of `skinapp.inference.metadata`."""
+    source = read_table(root / "metadata.csv", ("img_id", *PAD_UFES_20_COLUMNS.values()))
+    image = source["img_id"].str.rsplit(".", n=1).str[0]
+    answers = _renamed(source, PAD_UFES_20_COLUMNS, image)
+    # a diameter of 0 was not measured
+    return answers.mask(answers.isin(["0", "0.0"]) & answers.columns.isin(LOGARITHMIC))
+
+
+def ham10000(root: Path) -> pd.DataFrame:
+    """HAM10000's published age, sex and site: one row an image id."""
+    source = read_table(root / "metadata.csv", ("image_id", *HAM10000_COLUMNS.values()))
+    return _renamed(source, HAM10000_COLUMNS, source["image_id"])
+
+
+def questions(table: pd.DataFrame) -> tuple[Field, ...]:
+    """The questions that the table's columns answer; the sites are those that it names."""
+    sites = (
+        sorted({str(site).lower() for site in table["site"].dropna()} - metadata.NOT_GIVEN) if "site" in table else []
+    )
+    return tuple(
+        dataclasses.replace(one, categories={site: site.capitalize() for site in sites}) if one.name == "site" else one
+        for one in metadata.QUESTIONS
+        if one.name in table
+    )
+
+
+def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Answers]:
+    """The answers of each row of a table with the fields' columns. DataError for an impossible one."""
+    return [metadata.parse(fields, {str(name): cell for name, cell in row.items()}) for row in table.to_dict("records")]
+
+
+def coded_by(fields: Sequence[Field], answers: Sequence[Answers]) -> tuple[Field, ...]:
+    """The fields with the coding that makes every column zero on average over those who answered."""
+    result = []
+    for one in fields:
+        given = [row[one.name] for row in answers if one.name in row]
+        coding: dict[str, object] = {}
+        if one.kind == "number":
+            values = np.array(given, dtype=np.float64)
+            coding = {
+                "seen": [float(values.min()), float(values.max())],
+                "log": one.name in LOGARITHMIC,
+                "knots": list(KNOTS.get(one.name, ())),
+            }
+        one = dataclasses.replace(one, coding=coding)
+        raw = np.array([metadata.raw_columns(one, value) for value in given])
+        spread = raw.std(axis=0) if one.kind == "number" else np.ones(raw.shape[1])
+        spread[spread == 0] = 1
+        coding |= {"centre": raw.mean(axis=0).round(6).tolist(), "spread": spread.round(6).tolist()}
+        result.append(dataclasses.replace(one, coding=coding))
+    return tuple(result)
+
+
+def fit(
+    logits: np.ndarray,
+    table: pd.DataFrame,
+    fields: Sequence[Field],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    adjustment: float = 0.0,
+    dropout: bool = True,
+    parts: np.ndarray | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Fitted:
+    """Learn what answers add to the logits [n, K] that networks gave images they had not seen.
+
+    `table` has one row an image and one column a field; `labels` [n] are class indices, `groups` [n] patients or
+    lesions. Everything, coding and penalty included, is chosen without the group that a row of `probabilities` belongs
+    to: without its part, of the `parts` [n] that `train.fit.cross_validation` leaves, or of as many new ones as `folds`
+    says. `adjustment` times the log share of each class is taken off its logit at the end, as in `train.config`. With
+    `dropout`, rows are also learnt from with some or all of their answers taken away, so that the fusion stays
+    calibrated however much of the form is filled in.
+    """
+    probabilities = np.empty(logits.shape)
+    answers = parse(fields, table)
+    for test, coded, fusion in cross_fitted(
+        logits,
+        answers,
+        fields,
+        labels,
+        groups,
+        adjustment=adjustment,
+        dropout=dropout,
+        parts=parts,
+        folds=folds,
+        seed=seed,
+    ):
+        x = np.array([metadata.code(coded, answers[row]) for row in test])
+        probabilities[test] = softmax(fusion.add(logits[test], x))
+    coded = coded_by(fields, answers)
+    x = np.array([metadata.code(coded, row) for row in answers])
+    owners = owner(coded)
+    penalty = best_penalty(logits, x, labels, groups, owners, dropout, folds, seed)
+    fusion = adjusted(regress(logits, x, labels, owners, penalty, dropout, seed), labels, adjustment)
+    return Fitted(coded, fusion, probabilities, penalty)
+
+
+def cross_fitted(
+    logits: np.ndarray,
+    answers: Sequence[Answers],
+    fields: Sequence[Field],
+    labels: np.ndarray,
+    groups: np.ndarray,
+    *,
+    adjustment: float = 0.0,
+    dropout: bool = True,
+    parts: np.ndarray | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Iterator[tuple[np.ndarray, tuple[Field, ...], Fusion]]:
+    """For each part of the rows: their numbers, and the coded fields and fusion learnt without their groups. See `fit`
+    for what it takes."""
+    held_out = _folds(labels, groups, folds, seed) if parts is None else _given_folds(parts, groups)
+    for train, test in held_out:
+        coded = coded_by(fields, [answers[row] for row in train])
+        x = np.array([metadata.code(coded, answers[row]) for row in train])
+        owners = owner(coded)
+        penalty = best_penalty(logits[train], x, labels[train], groups[train], owners, dropout, folds, seed)
+        fusion = regress(logits[train], x, labels[train], owners, penalty, dropout, seed)
+        yield test, coded, adjusted(fusion, labels[train], adjustment)
+
+
+def owner(fields: Sequence[Field]) -> np.ndarray:
+    """The number of the field that each coded column belongs to, [D]."""
+    return np.repeat(np.arange(len(fields)), [metadata.columns(one) for one in fields])
+
+
+def regress(
+    logits: np.ndarray,
+    coded: np.ndarray,
+    labels: np.ndarray,
+    owners: np.ndarray,
+    penalty: float,
+    dropout: bool = True,
+    seed: int = 0,
+) -> Fusion:
+    """The fusion of least log loss plus `penalty` / 2 times the squared weights, for logits [n, K] and coded [n, D].
+
+    With `dropout` every row counts as four of a quarter: as it is, twice with each field left out with a chance of a
+    half, and without any.
+    """
+    n, classes = logits.shape
+    copies = [coded]
+    if dropout:
+        generator = np.random.default_rng(seed)
+        kept = generator.random((2, n, owners.max() + 1)) < 0.5
+        copies += [coded * kept[number][:, owners] for number in range(2)] + [np.zeros_like(coded)]
+    x, offset = np.concatenate(copies), np.tile(logits.astype(np.float64), (len(copies), 1))
+    truth = np.tile(np.eye(classes)[labels], (len(copies), 1))
+    dimensions = coded.shape[1]
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        scale, bias = parameters[0], parameters[1 : 1 + classes]
+        weights = parameters[1 + classes :].reshape(dimensions, classes)
+        total = scale * offset + x @ weights + bias
+        probabilities = softmax(total)
+        log_likelihood = np.log(np.maximum((probabilities * truth).sum(axis=1), np.finfo(float).tiny)).sum()
+        error = (probabilities - truth) / len(copies)
+        gradient = np.concatenate(
+            [[(error * offset).sum()], error.sum(axis=0) + 1e-3 * bias, (x.T @ error + penalty * weights).ravel()]
+        )
+        squares = penalty / 2 * (weights**2).sum() + 1e-3 / 2 * (bias**2).sum()
+        return -log_likelihood / len(copies) + squares, gradient
+
+    start = np.zeros(1 + classes + dimensions * classes)
+    start[0] = 1.0
+    # the matrices are small: on a busy machine threads would wait for each other most of the time
+    with threadpool_limits(1):
+        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    return Fusion(float(found[0]), found[1 : 1 + classes], found[1 + classes :].reshape(dimensions, classes))
+
+
+def best_penalty(
+    logits: np.ndarray,
+    coded: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    owners: np.ndarray,
+    dropout: bool,
+    folds: int,
+    seed: int,
+) -> float:
+    """The penalty of PENALTIES with the least log loss on held-out groups."""
+    losses = np.zeros(len(PENALTIES))
+    for train, test in _folds(labels, groups, folds, seed + 1):
+        for number, penalty in enumerate(PENALTIES):
+            fusion = regress(logits[train], coded[train], labels[train], owners, penalty, dropout, seed)
+            likely = softmax(fusion.add(logits[test], coded[test]))[np.arange(len(test)), labels[test]]
+            losses[number] -= np.log(np.maximum(likely, 1e-12)).sum()
+    return PENALTIES[int(losses.argmin())]
+
+
+def adjusted(fusion: Fusion, labels: np.ndarray, adjustment: float) -> Fusion:
+    """The fusion with `adjustment` times each class's log share of the labels taken off its bias."""
+    # a class that a small part lacks counts as one
+    counts = np.maximum(np.bincount(labels, minlength=len(fusion.bias)), 1)
+    return dataclasses.replace(fusion, bias=fusion.bias - adjustment * np.log(counts / counts.sum()))
+
+
+def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return list(splitter.split(labels, labels, groups))
+
+
+def _given_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    for part in np.unique(parts):
+        shared = set(groups[parts == part]) & set(groups[parts != part])
+        if shared:
+            raise DataError(f"The parts share a lesion or patient: {min(shared)} is in several.")
+    return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
+
+
+def _renamed(source: pd.DataFrame, columns: dict[str, str], image: pd.Series) -> pd.DataFrame:
+    table = pd.DataFrame({name: source[column].astype("string").str.lower() for name, column in columns.items()})
+    return table.set_index(pd.Index(image, name="image"))

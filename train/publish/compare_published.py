@@ -1,0 +1,179 @@
+"""python -m train compare-published: published foundation models and ours on the same images, paired."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skinapp.errors import DataError
+from skinapp.evaluation import metrics
+from skinapp.inference import registry
+from skinapp.labels.sets import LabelSet
+from train.data.datasets import data_root, encode, read_table
+
+RESAMPLES = 2000
+PROTOCOL = (
+    "Linear probe of a frozen foundation model; test-set probabilities published with DermFM-Zero (Yan et al. 2026, "
+    "arXiv:2602.10624, github.com/SiyuanYan1/DermFM-Zero). Their training part shares lesions or patients with these "
+    "images; ours does not."
+)
+ROUNDED_AT = 5e-7
+"""Probabilities are published with six decimals, so a 0 stands for anything below this."""
+SHOWN = ("balanced_accuracy", "accuracy")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        default=["ham10000-efficientnetb1", "smartphone-efficientnetb1-6class"],
+        metavar="ID",
+        help="ours, one of each data set; default: %(default)s",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("models/published.csv"),
+        metavar="FILE.csv",
+        help="the table of figures; default: %(default)s",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    models = [registry.model(name) for name in options.models]
+    table = pd.concat(
+        [compare(model.id, model.labels, model.folder / "predictions.csv", published_root()) for model in models],
+        ignore_index=True,
+    )
+    try:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(options.out, index=False, float_format="%.4g")
+    except OSError as error:
+        raise DataError(f"{options.out} cannot be written ({error.strerror}).") from None
+    shown = table[table["score"].isin(SHOWN)].drop(columns=["our_model", "protocol"])
+    print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep=""))
+    print(f"\n{PROTOCOL}\nEvery score is in {options.out}.")
+    return 0
+
+
+def published_root() -> Path:
+    return data_root() / "published_predictions"
+
+
+def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.DataFrame:
+    """A row for each published model in `folder` and score: its value, and ours minus it, both with 95% intervals.
+
+    `ours` is the id of our model, `predictions` its file of them.
+
+    Only of the images that both have. Bootstrap over our groups (lesions or patients). The rows of accuracy hold the
+    p-value of McNemar's exact test, which takes images as independent, and that value by Holm's correction for the
+    number of published models. DataError where there are none, or their images or labels are not ours.
+    """
+    files = published_files(labels, folder)
+    if not files:
+        raise DataError(
+            f"There are no published predictions {labels.id}_*.csv in {folder}; set SKINAPP_DATA to the folder of the "
+            "data sets."
+        )
+    answers = _predictions(predictions, labels, ("group",))
+    table = pd.concat([_beside(ours, labels, answers, file) for file in files], ignore_index=True)
+    tested = table["mcnemar_p"].notna()
+    table.loc[tested, "mcnemar_p_holm"] = metrics.holm(table.loc[tested, "mcnemar_p"].to_numpy())
+    return table.assign(protocol=PROTOCOL)
+
+
+def published_files(labels: LabelSet, folder: Path) -> list[Path]:
+    """The published predictions of a label set, a file for each model."""
+    return sorted(folder.glob(f"{labels.id}_*.csv"))
+
+
+def section(ours: str, labels: LabelSet, predictions: Path) -> str:
+    """The part of a model's card that sets it beside published ones; empty where their predictions are not here."""
+    if not published_files(labels, published_root()):
+        return ""
+    compared = compare(ours, labels, predictions, published_root())
+    rows = [
+        " | ".join(
+            [
+                f"| {row['model']}",
+                row["score"].replace("_", " "),
+                f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+                f"{row['ours_minus_theirs']:+.3f} ({row['ours_minus_theirs_low']:+.3f} to "
+                f"{row['ours_minus_theirs_high']:+.3f})",
+                f"{'' if pd.isna(row['mcnemar_p_holm']) else _p(row['mcnemar_p_holm'])} |",
+            ]
+        )
+        for row in compared[compared["score"].isin(SHOWN)].to_dict("records")
+    ]
+    first = compared.iloc[0]
+    return "\n".join(
+        [
+            "\n## Beside published foundation models\n",
+            f"The {first['images']:,} images that both answered, this model less the published one, paired; McNemar's "
+            "exact test by Holm's correction.",
+            f"{PROTOCOL}\n",
+            "| published model | score | its value | ours less it | p |\n|---|---|---|---|---|",
+            *rows,
+            "",
+        ]
+    )
+
+
+def _p(value: float) -> str:
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """The rows of one published model."""
+    theirs = _predictions(file, labels)
+    images = ours.index.intersection(theirs.index)
+    if images.empty:
+        raise DataError(f"{file.name} and the predictions of '{our_id}' have no image in common.")
+    ours, theirs = ours.loc[images], theirs.loc[images]
+    differing = images[ours["label"] != theirs["label"]]
+    if len(differing):
+        raise DataError(
+            f"{file.name} labels {len(differing)} of {len(images):,} images otherwise than the predictions of "
+            f"'{our_id}': {', '.join(differing[:5])}."
+        )
+    truth, groups = encode(ours["label"], labels), ours["group"].to_numpy()
+    first, second = _probabilities(ours, labels), _probabilities(theirs, labels)
+    scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
+    published = metrics.intervals(scores, truth, second, groups, RESAMPLES)
+    differences = metrics.paired_differences(scores, truth, first, second, groups, RESAMPLES)
+    p_value = metrics.mcnemar(first.argmax(axis=1) == truth, second.argmax(axis=1) == truth)
+    return pd.DataFrame(
+        {
+            "dataset": labels.id,
+            "images": len(images),
+            "groups": len(set(groups)),
+            "model": file.stem.removeprefix(f"{labels.id}_"),
+            "score": name,
+            "value": value.value,
+            "low": value.low,
+            "high": value.high,
+            "our_model": our_id,
+            "ours_minus_theirs": differences[name].value,
+            "ours_minus_theirs_low": differences[name].low,
+            "ours_minus_theirs_high": differences[name].high,
+            "mcnemar_p": p_value if name == "accuracy" else np.nan,
+        }
+        for name, value in published.items()
+    )
+
+
+def _predictions(file: Path, labels: LabelSet, more: tuple[str, ...] = ()) -> pd.DataFrame:
+    """A table of predictions by image. DataError where columns are missing or a row holds no probabilities."""
+    columns = [f"p_{code}" for code in labels.codes]
+    table = read_table(file, ("image", "label", *more, *columns)).set_index("image")
+    wrong = ~(np.abs(table[columns].sum(axis=1, skipna=False) - 1) < 0.01)
+    if wrong.any():
+        raise DataError(f"The probabilities of {wrong.idxmax()} in {file.name} do not sum to 1.")
+    return table
+
+
+def _probabilities(table: pd.DataFrame, labels: LabelSet) -> np.ndarray:
+    """Probabilities [n, classes] in the order of the labels, none of them 0."""
+    probabilities = table[[f"p_{code}" for code in labels.codes]].to_numpy(dtype=np.float64).clip(min=ROUNDED_AT)
+    return probabilities / probabilities.sum(axis=1, keepdims=True)

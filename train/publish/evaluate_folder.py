@@ -1,0 +1,264 @@
+"""An exported model on a folder of labelled images, run as the app runs it: scores with intervals, confusion counts."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import confusion_matrix
+from tqdm import tqdm
+
+from skinapp.errors import DataError, SkinappError
+from skinapp.evaluation import metrics
+from skinapp.images import imaging
+from skinapp.inference import registry
+from skinapp.inference.scoring import classify_all, find_cases
+from skinapp.labels.sets import HAM10000, MALIGNANCY, LabelSet
+from train.data.datasets import encode
+
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was found.
+
+    `labels` is the label set that was scored: the model's, or `malignancy` where the table's labels are not the model's
+    classes. `predictions` has the columns image, group, label and a `p_` for each of those labels. `scores` holds those
+    that are defined, `undefined` the names of the others. `failures` says why an image could not be read; `unlabelled`
+    counts the images of the folder that have no label.
+    """
+
+    labels: LabelSet
+    predictions: pd.DataFrame
+    scores: dict[str, metrics.Interval]
+    undefined: list[str]
+    failures: dict[str, str]
+    unlabelled: int
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("an exported model on a folder of labelled images, instead of --config")
+    group.add_argument("--model", metavar="ID", help="one of models/")
+    group.add_argument("--images", type=Path, metavar="DIR", help="searched with the folders in it")
+    group.add_argument("--labels", type=Path, metavar="FILE.csv", help="names and labels of the images")
+    group.add_argument(
+        "--image-column",
+        default="image",
+        metavar="NAME",
+        help="file names, with or without ending, or paths below DIR (default: %(default)s)",
+    )
+    group.add_argument(
+        "--label-column",
+        default="label",
+        metavar="NAME",
+        help="the model's codes, or benign and malignant (default: %(default)s)",
+    )
+    group.add_argument(
+        "--group-column", metavar="NAME", help="lesion or patient (default: each image is its own group)"
+    )
+    group.add_argument("--out", type=Path, metavar="FILE.csv", help="write the predictions there")
+
+
+def wanted(options: argparse.Namespace) -> bool:
+    """Whether `evaluate` was asked for a folder. DataError where it was asked for both, for neither or for a part."""
+    given = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
+    missing = [name for name, value in given.items() if value is None]
+    if options.config and (len(missing) < len(given) or options.group_column or options.out):
+        raise DataError("--config scores a run on its test images; leave out the options for a folder of images.")
+    if not options.config and missing:
+        raise DataError(
+            f"Pass --config FILE, or --model, --images and --labels together; missing: {', '.join(missing)}."
+        )
+    if not options.config and options.settings:
+        raise DataError(f"'{options.settings[0]}' can only stand behind --config FILE, whose settings it overrides.")
+    return not options.config
+
+
+def run(options: argparse.Namespace) -> int:
+    """0, or 2 where an image could not be read."""
+    model = registry.model(options.model)
+    table = read_labels(options.labels, options.image_column, options.label_column, options.group_column)
+    result = evaluate(model, options.images, table)
+    if options.out:
+        try:
+            options.out.parent.mkdir(parents=True, exist_ok=True)
+            result.predictions.to_csv(options.out, index=False, float_format="%.6f")
+        except OSError as error:
+            raise DataError(f"{options.out} cannot be written ({error.strerror}).") from None
+    print(describe(model, result, options.group_column))
+    for name, reason in result.failures.items():
+        print(f"{name}: {reason}", file=sys.stderr)
+    return 2 if result.failures else 0
+
+
+def read_labels(file: Path, image_column: str, label_column: str, group_column: str | None) -> pd.DataFrame:
+    """A CSV's image, label and group columns, all text, under these names; an image is its own group without a column.
+
+    Rows without a label are left out. DataError where the file, a column, the name of an image or a group is missing.
+    """
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"There is no table {file}.") from None
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise DataError(f"{file} cannot be read as a CSV file ({error}).") from None
+    columns = {"image": image_column, "label": label_column, "group": group_column or image_column}
+    missing = sorted(set(columns.values()) - set(table.columns))
+    if missing:
+        raise DataError(
+            f"{file.name} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}. Name yours with "
+            "--image-column, --label-column and --group-column."
+        )
+    table = pd.DataFrame({name: table[column].str.strip() for name, column in columns.items()})
+    labelled = table["label"] != ""
+    for name in ("image", "group"):
+        empty = np.flatnonzero((table[name] == "") & labelled)
+        if len(empty):
+            raise DataError(
+                f"Line {empty[0] + 2} of {file.name} has a label but nothing in the column '{columns[name]}'."
+            )
+    if not labelled.any():
+        raise DataError(f"{file.name} labels no image.")
+    return table[labelled].reset_index(drop=True)
+
+
+def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evaluation:
+    """Score the images of `folder` that `table` (image, label, group) labels.
+
+    Everything is checked before the first image is classified. DataError where a label is neither a class of the model
+    nor can be told malignant or benign, where a labelled image is not in the folder or is there twice, and where none
+    can be read.
+    """
+    scored = scored_labels(table["label"], model.labels)
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {folder}.")
+    images = find_cases(folder)
+    table = table.assign(file=matching_files(table["image"], images, folder)).set_index("file")
+    probabilities: dict[str, np.ndarray] = {}
+    failures: dict[str, str] = {}
+    answers = classify_all({file: images[file] for file in table.index}, model)
+    for file, answer in tqdm(answers, total=len(table), unit="image", disable=None):
+        if isinstance(answer, SkinappError):
+            failures[file] = str(answer)
+        else:
+            probabilities[file] = answer.probabilities
+    if not probabilities:
+        raise DataError(f"None of the {len(table):,} images can be read. {next(iter(failures.values()))}")
+
+    table = table.loc[list(probabilities)]
+    truth = encode(table["label"], scored)
+    found = summed(np.stack(list(probabilities.values())), model.labels, scored)
+    scores, undefined = intervals(scored, truth, found, table["group"].to_numpy())
+    predictions = pd.DataFrame(
+        {"image": table["image"].to_numpy(), "group": table["group"].to_numpy(), "label": np.array(scored.codes)[truth]}
+        | {f"p_{code}": found[:, index] for index, code in enumerate(scored.codes)}
+    )
+    return Evaluation(scored, predictions, scores, undefined, failures, len(images) - len(table) - len(failures))
+
+
+def scored_labels(labels: pd.Series, own: LabelSet) -> LabelSet:
+    """The model's own label set where all labels are its codes, otherwise `malignancy`.
+
+    DataError names labels that are neither its codes, nor benign or malignant, nor, for a malignancy model, HAM10000's.
+    """
+    if set(labels) <= set(own.codes):
+        return own
+    allowed = own.codes + (HAM10000 if own is MALIGNANCY else MALIGNANCY).codes
+    unknown = sorted(set(labels) - set(allowed))
+    if unknown:
+        raise DataError(f"Labels outside {', '.join(allowed)}: {', '.join(unknown)}. Mend them, or leave them empty.")
+    return MALIGNANCY
+
+
+def matching_files(names: pd.Series, images: Iterable[str], folder: Path) -> list[str]:
+    """The key of `images` (paths below the folder) that each name means: a path or file name, with or without ending.
+
+    A name's own ending may differ from the file's, as it does where a data set was saved in another format. DataError
+    lists names without a file, a name that several files answer to, and a file that two names mean.
+    """
+    known: dict[str, set[str]] = {}
+    for file in map(PurePosixPath, images):
+        for key in (file, file.with_suffix(""), file.name, file.stem):
+            known.setdefault(str(key), set()).add(str(file))
+    found: list[str] = []
+    missing: list[str] = []
+    for name in names:
+        path = PurePosixPath(name.replace("\\", "/"))
+        if str(path) in images:
+            found.append(str(path))
+            continue
+        stem = path.with_suffix("") if path.suffix.lower() in imaging.EXTENSIONS else path
+        files = sorted(known.get(str(path)) or known.get(str(stem)) or ())
+        if len(files) > 1:
+            raise DataError(f"'{name}' may be {' or '.join(files[:3])}; write its path below {folder}.")
+        found += files
+        missing += [name] * (not files)
+    if missing:
+        raise DataError(
+            f"{len(missing):,} of {len(names):,} labelled images are not in {folder}: {', '.join(missing[:5])}. Name "
+            "the folder that holds them, or leave their labels empty."
+        )
+    twice = pd.Series(found)[pd.Series(found).duplicated()]
+    if len(twice):
+        raise DataError(f"The table labels an image twice: {twice.iloc[0]}.")
+    return found
+
+
+def summed(probabilities: np.ndarray, own: LabelSet, scored: LabelSet) -> np.ndarray:
+    """Probabilities [n, classes] of the model as those of the scored label set: the same, or benign and malignant."""
+    if scored is own:
+        return probabilities
+    malignant = probabilities[:, [label.malignant for label in own.labels]].sum(axis=1)
+    return np.stack([1 - malignant, malignant], axis=1)
+
+
+def intervals(
+    labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
+) -> tuple[dict[str, metrics.Interval], list[str]]:
+    """The scores with their intervals, and the names of those that the classes at hand leave undefined."""
+    scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
+    plain = np.ones((1, len(truth)))
+    undefined = [name for name, score in scores.items() if np.isnan(score(truth, probabilities, plain)[0])]
+    defined = {name: score for name, score in scores.items() if name not in undefined}
+    return metrics.intervals(defined, truth, probabilities, groups, RESAMPLES), undefined
+
+
+def describe(model: registry.Model, result: Evaluation, group_column: str | None) -> str:
+    """What `evaluate` prints."""
+    images, groups = len(result.predictions), result.predictions["group"].nunique()
+    lines = [f"{model.id} on {images:,} images" + (f", {groups:,} groups by {group_column}." if group_column else ".")]
+    if result.failures:
+        lines.append(f"{len(result.failures):,} more could not be read and are left out.")
+    if result.unlabelled:
+        lines.append(f"{result.unlabelled:,} images in the folder have no label and are left out.")
+    if result.labels is not model.labels:
+        lines.append("The labels are not the model's classes, so both count as benign or malignant.")
+    if not group_column:
+        lines.append(
+            "Each image counts as a group of its own. If several show one lesion or patient, the intervals are too "
+            "narrow: name that column with --group-column."
+        )
+    lines.append("")
+    lines += [
+        f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}" for name, score in result.scores.items()
+    ]
+    if result.undefined:
+        lines.append(f"Not defined for these labels: {', '.join(result.undefined)}.")
+    lines += ["", "Images by label (rows) and answer (columns):", confusion(result).to_string()]
+    absent = [code for code in result.labels.codes if code not in set(result.predictions["label"])]
+    if absent:
+        lines.append(f"No image of: {', '.join(absent)}; balanced accuracy is over the classes that have one.")
+    return "\n".join(lines)
+
+
+def confusion(result: Evaluation) -> pd.DataFrame:
+    """Counts, a row for each label that has an image and a column for each answer, and the row's sum."""
+    codes = list(result.labels.codes)
+    answers = result.predictions[[f"p_{code}" for code in codes]].to_numpy().argmax(axis=1)
+    counts = confusion_matrix(result.predictions["label"], np.array(codes)[answers], labels=codes)
+    table = pd.DataFrame(counts, index=codes, columns=codes)
+    return table.assign(images=table.sum(axis=1)).query("images > 0")

@@ -1,0 +1,163 @@
+"""python -m train similar: the index of a model's training images, and how often neighbours agree with its answers."""
+
+import argparse
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+
+from skinapp.errors import DataError
+from skinapp.evaluation import metrics
+from skinapp.files import replacing
+from skinapp.images import imaging
+from skinapp.inference import registry, retrieval
+from skinapp.inference.registry import Model
+from skinapp.inference.retrieval import ASKED, Index
+from skinapp.inference.runtime import Classifier
+from train.data import datasets
+
+DIRECTIONS = (32, 64, 128, 256)
+"""How many principal directions of the embedding are tried; validation chooses."""
+RESAMPLES = 2000
+CHUNK = 250
+PARTS = ("train", "validation", "test")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="ID", help="a model that was trained on HAM10000")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
+
+
+def run(options: argparse.Namespace) -> int:
+    model = registry.model(options.model)
+    if model.labels.id != "ham10000":
+        raise DataError(f"'{model.id}' does not name the diagnoses of HAM10000, whose images the index holds.")
+    known = datasets.with_validation(datasets.read("ham10000"), folds=8, fold=0, seed=0)
+    known = known[known["split"].isin(PARTS)].reset_index(drop=True)
+    embeddings, predicted = embedded(model, known, options.runs)
+    parts = {split: np.flatnonzero(known["split"] == split) for split in PARTS}
+    with threadpool_limits(1):
+        tried = {
+            count: judged(
+                fit(known, embeddings, parts["train"], count), known, embeddings, predicted, parts["validation"]
+            )
+            for count in DIRECTIONS
+        }
+        chosen = max(tried, key=lambda count: tried[count]["right"]["value"])
+        found = fit(known, embeddings, parts["train"], chosen)
+        card = {
+            "images": len(found.images),
+            "lesions": len(set(found.lesions)),
+            "directions": chosen,
+            "validation": {str(count): scores["right"] for count, scores in tried.items()},
+            "test": judged(found, known, embeddings, predicted, parts["test"]),
+        }
+    write(model, found, card)
+    print(json.dumps(card, indent=2))
+    return 0
+
+
+def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Each image's embedding, float32 [n, D], and the code that the model answers with, [n].
+
+    They are kept below `runs` after every CHUNK images, and what is there is not worked out again.
+    """
+    folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files']['model.tflite']['sha256'][:12]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    # one thread: several wait for each other wherever the machine has other work
+    answer = Classifier(model, threads=1)
+    parts = []
+    for start in tqdm(range(0, len(known), CHUNK), desc="embeddings", unit="chunk"):
+        chunk = known.iloc[start : start + CHUNK]
+        file = folder / f"{start}.npz"
+        if not file.exists():
+            answers = [answer.predict(imaging.load(path, model.input_size)) for path in chunk["path"]]
+            with replacing(file) as partial, partial.open("wb") as stream:
+                np.savez(
+                    stream,
+                    images=chunk["image"].to_numpy(dtype=str),
+                    embeddings=np.stack([one.embedding for one in answers]),
+                    predicted=np.array([one.predicted for one in answers]),
+                )
+        with np.load(file) as arrays:
+            if list(arrays["images"]) != list(chunk["image"]):
+                raise DataError(f"{file} is of other images; remove {folder} and run the same command again.")
+            parts.append((arrays["embeddings"], arrays["predicted"]))
+    embeddings, predicted = zip(*parts, strict=True)
+    return np.concatenate(embeddings), np.concatenate(predicted)
+
+
+def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: int) -> Index:
+    """The index of those rows, in so many principal directions."""
+    principal = PCA(count, random_state=0).fit(embeddings[rows])
+    centre, directions = principal.mean_.astype(np.float32), principal.components_.T.astype(np.float32)
+    places = retrieval.unit((embeddings[rows] - centre) @ directions)
+    scale = 127 / np.abs(places).max(axis=1, keepdims=True)
+    chosen = known.iloc[rows]
+    return Index(
+        centre,
+        directions,
+        # a place's length does not matter, so each may use the whole range
+        (places * scale).round().astype(np.int8),
+        chosen["image"].to_numpy(dtype=str),
+        chosen["group"].to_numpy(dtype=str),
+        chosen["label"].to_numpy(dtype=str),
+    )
+
+
+def judged(
+    found: Index, known: pd.DataFrame, embeddings: np.ndarray, predicted: np.ndarray, rows: np.ndarray
+) -> dict[str, Any]:
+    """What the ASKED nearest cases of those images were worth, each share with its 95% interval over lesions.
+
+    `same` is the mean share of neighbours with the answer's diagnosis, `right` that with the image's own; `sure` tells
+    how often the answer was right where all neighbours, most, or fewer than half share it.
+    """
+    truth, groups = known["label"].to_numpy()[rows], known["group"].to_numpy()[rows]
+    labels = np.array([[case.label for case in found.nearest(embeddings[row])] for row in rows])
+    votes = (labels == predicted[rows][:, np.newaxis]).mean(axis=1)
+    hit = predicted[rows] == truth
+    bands = {"all": votes == 1, "most": (votes >= 0.5) & (votes < 1), "fewer": votes < 0.5}
+    return {
+        "images": len(rows),
+        "lesions": len(set(groups)),
+        "asked": ASKED,
+        "same": share(votes, groups),
+        "right": share((labels == truth[:, np.newaxis]).mean(axis=1), groups),
+        "sure": {
+            name: {"images": int(band.sum()), "right": share(hit[band].astype(float), groups[band])}
+            for name, band in bands.items()
+            if band.any()
+        },
+    }
+
+
+def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
+    """The mean of values [n] with its 95% interval from a bootstrap over groups."""
+    weights = metrics.bootstrap_weights(groups, RESAMPLES, seed=0)
+    counted = np.concatenate([np.ones((1, len(values))), weights])
+    with np.errstate(invalid="ignore"):
+        interval = metrics.interval(counted @ values / counted.sum(axis=1))
+    return {key: round(value, 4) for key, value in vars(interval).items()}
+
+
+def write(model: Model, found: Index, card: dict[str, Any]) -> None:
+    """Put the index and its card into the model's folder, and their hashes into model.json."""
+    index_file, card_file = model.folder / retrieval.INDEX_FILE, model.folder / retrieval.CARD_FILE
+    with replacing(index_file) as partial:
+        retrieval.save(found, partial)
+    with replacing(card_file) as partial:
+        partial.write_text(json.dumps(card, indent=2) + "\n")
+    files = {
+        file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
+        for file in (index_file, card_file)
+    }
+    with replacing(model.folder / "model.json") as partial:
+        listed = dict(sorted((model.card["files"] | files).items()))
+        partial.write_text(json.dumps(model.card | {"files": listed}, indent=2) + "\n")

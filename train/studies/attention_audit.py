@@ -1,0 +1,224 @@
+"""python -m train attention-audit: how the attention methods behave on test images of HAM10000, with its lesion masks.
+
+Each method's map of the class that the model names is measured on the same seeded choice of test images. Every image
+is written down as soon as it is done, so the same command goes on where it was stopped; the table that the app shows
+is written after each method.
+"""
+
+import argparse
+import csv
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from skinapp.attention import catalogue as methods
+from skinapp.attention import faithfulness
+from skinapp.errors import DataError, ModelError
+from skinapp.evaluation import metrics
+from skinapp.files import replacing
+from skinapp.images import imaging
+from skinapp.inference import architecture, registry, runtime
+from skinapp.inference.registry import Model
+from train.data import datasets, masks
+from train.studies.randomised import PARTS, untrained, write_card
+
+FILE = "attention-audit.csv"
+MASK_SIDE = 112
+STEPS = 4
+"""Of the insertion and deletion curves."""
+RESAMPLES = 2000
+COLUMNS = ("image", "group", "energy", "insertion", "deletion", "head", "network", "milliseconds", "answer")
+"""Of one image: what was measured, see `docs/attention.md`; the last two are times of the map and of one answer."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the table: a method with its settings, at a block where it takes one; or a map to compare with."""
+
+    name: str
+    title: str
+    method: str = ""
+    layer: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def entries(model: Model) -> list[Entry]:
+    """What is measured of a model, the quick ones first."""
+    found = [
+        Entry("random", "Random map"),
+        Entry("centre", "Centred blob"),
+        Entry("last-convolution", "Grad-CAM, last convolution", "last-convolution"),
+    ]
+    places = architecture.blocks(model)
+    if places:
+        middle = [block for block in places if block.side == 2 * places[-1].side][-1]
+        for method, title in (("grad-cam", "Grad-CAM"), ("grad-cam-plus-plus", "Grad-CAM++")):
+            found.append(Entry(f"{method}-{middle.name}", f"{title}, {middle.title}", method, middle.name))
+        found += [
+            Entry("grad-cam-plus-plus", "Grad-CAM++, last convolution", "grad-cam-plus-plus"),
+            Entry("integrated-gradients", "Integrated gradients", "integrated-gradients", settings={"steps": 8}),
+            Entry("smoothgrad", "SmoothGrad", "smoothgrad", settings={"samples": 8}),
+        ]
+    return [
+        *found,
+        Entry("occlusion", "Occlusion", "occlusion", settings={"cells": 7, "patch": 2}),
+        Entry("rise", "RISE", "rise", settings={"masks": 100}),
+    ]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="ham10000-efficientnetv2b0", metavar="ID", help="default: %(default)s")
+    parser.add_argument(
+        "--images", type=int, default=300, metavar="N", help="test images, drawn with a seed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--untrained",
+        type=int,
+        default=50,
+        metavar="N",
+        help="of how many of them the map is compared with that of an untrained network (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--methods", nargs="+", metavar="NAME", help="rows of the table to measure (default: all), such as rise"
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where what is measured is kept")
+
+
+def run(options: argparse.Namespace) -> int:
+    model = registry.model(options.model)
+    if not model.runnable:
+        raise ModelError(f"Of the model '{model.id}' only the figures are here, so there is nothing to look into.")
+    known = {entry.name: entry for entry in entries(model)}
+    if unknown := set(options.methods or ()) - set(known):
+        raise DataError(f"There is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
+    if options.images < 1 or options.untrained < 0:
+        raise DataError("--images must be at least 1 and --untrained at least 0.")
+    chosen = choose(options.images)
+    folder = options.runs / FILE.removesuffix(".csv") / model.id
+    folder.mkdir(parents=True, exist_ok=True)
+    others = (
+        {part: untrained(model, part, folder) for part in PARTS}
+        if "model.keras" in model.card["files"] and options.untrained
+        else {}
+    )
+    for name in options.methods or known:
+        measure(known[name], model, chosen, others, options.untrained, folder / f"{name}.csv")
+        table = summary(model, folder)
+        with replacing(model.folder / FILE) as partial:
+            table.to_csv(partial, index=False)
+        write_card(model, (FILE,))
+    print(summary(model, folder).to_string(index=False))
+    return 0
+
+
+def choose(count: int, seed: int = 0) -> pd.DataFrame:
+    """A seeded choice of test images that have a mask, in the common form, with its file in the column `mask`."""
+    table = masks.table(datasets.data_root() / "ham10000")
+    # all in one order, so that fewer images are the first of more
+    return table[table["split"] == "test"].sample(frac=1, random_state=seed).head(count)
+
+
+def measure(
+    entry: Entry, model: Model, chosen: pd.DataFrame, others: dict[str, Model], compared: int, file: Path
+) -> None:
+    """Measure the entry's map on each chosen image, and append a row for each to `file`; those there are kept."""
+    # a file that was only just begun is empty
+    begun = file.exists() and file.stat().st_size > 0
+    done = set(pd.read_csv(file)["image"]) if begun else set()
+    with file.open("a", newline="") as stream:
+        rows = csv.DictWriter(stream, COLUMNS)
+        if not begun:
+            rows.writeheader()
+            stream.flush()
+        bar = tqdm(chosen.to_dict("records"), desc=entry.name, unit="image", mininterval=5)
+        for number, record in enumerate(bar):
+            if record["image"] not in done:
+                others_now = others if number < compared else {}
+                rows.writerow(measured(entry, model, record, others_now, warm=number == 0))
+                stream.flush()
+
+
+def measured(
+    entry: Entry, model: Model, record: dict[Any, Any], others: dict[str, Model], warm: bool
+) -> dict[str, object]:
+    """One image's row. `warm` repeats the map, so that the time is not that of loading."""
+    classifier = runtime.classifier(model)
+    pixels, mask = imaging.load(record["path"], model.input_size), masks.square_mask(record["mask"], MASK_SIDE)
+    start = time.perf_counter()
+    target = classifier.predict(pixels).predicted
+    answered = time.perf_counter()
+    row: dict[str, object] = {"image": record["image"], "group": record["group"]}
+    if entry.method:
+        for _ in range(1 + warm):
+            begun = time.perf_counter()
+            cam = map_of(entry, model, pixels, target)
+            ended = time.perf_counter()
+        row |= {"milliseconds": round(1000 * (ended - begun), 2), "answer": round(1000 * (answered - start), 2)}
+        for part, other in others.items():
+            row[part] = round(faithfulness.similarity(cam, map_of(entry, other, pixels, target)), 4)
+    else:
+        number = int(record["image"].rpartition("_")[2])
+        cam = faithfulness.random_map((7, 7), number) if entry.name == "random" else faithfulness.centred_blob((28, 28))
+    index = model.labels.codes.index(target)
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        return np.array([classifier.predict(image).probabilities[index] for image in images])
+
+    inserted, deleted = faithfulness.insertion_deletion(answer, pixels, cam, STEPS)
+    return row | {
+        "energy": round(faithfulness.energy_inside(cam, mask), 4),
+        "insertion": round(inserted, 4),
+        "deletion": round(deleted, 4),
+    }
+
+
+def map_of(entry: Entry, model: Model, pixels: np.ndarray, target: str) -> np.ndarray:
+    return methods.explain(entry.method, model, pixels, target, entry.layer or None, **entry.settings)
+
+
+def summary(model: Model, folder: Path) -> pd.DataFrame:
+    """One row for each entry that was measured: means with 95% intervals over lesions, counts, and times."""
+    rows = []
+    for entry in entries(model):
+        file = folder / f"{entry.name}.csv"
+        if file.exists() and file.stat().st_size and len(found := pd.read_csv(file)):
+            rows.append(summarised(entry, found))
+    return pd.DataFrame(rows)
+
+
+def summarised(entry: Entry, found: pd.DataFrame) -> dict[str, object]:
+    """The row of an entry: mean, `_low` and `_high` of each measure; quartiles of the time, and as a multiple of the
+    time of one answer, measured in turns with it."""
+    row: dict[str, object] = {
+        "name": entry.name,
+        "title": entry.title,
+        "method": entry.method,
+        "layer": entry.layer,
+        "settings": " ".join(f"{key}={value}" for key, value in entry.settings.items()),
+        "images": len(found),
+        "lesions": found["group"].nunique(),
+        "images_untrained": int(found["network"].count()),
+    }
+    for measure in ("energy", "insertion", "deletion", "head", "network"):
+        known = found.dropna(subset=measure)
+        value, low, high = mean_interval(known[measure].to_numpy(float), known["group"].to_numpy())
+        row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
+    if entry.method:
+        low, middle, high = np.percentile(found["milliseconds"], (25, 50, 75))
+        row |= {"milliseconds": middle, "milliseconds_low": low, "milliseconds_high": high}
+        row["answers"] = float((found["milliseconds"] / found["answer"]).median())
+    return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
+    """The mean [n] with its 95% interval from a bootstrap over groups; NaN where there is no value."""
+    if not len(values):
+        return np.nan, np.nan, np.nan
+    weights = metrics.bootstrap_weights(groups, RESAMPLES, 0)
+    found = metrics.interval(np.append(values.mean(), weights @ values / weights.sum(axis=1)))
+    return found.value, found.low, found.high

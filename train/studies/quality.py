@@ -1,0 +1,97 @@
+"""python -m train quality: the limits of `skinapp.images.quality`, and how often they warn of good pictures."""
+
+import argparse
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageEnhance, ImageFilter
+from tqdm import tqdm
+
+from skinapp.images import imaging, quality
+from skinapp.images.quality import Limits, Quality
+from train.data import datasets
+
+SAMPLE = 1000
+PERCENT = 1.0
+"""Of the published pictures, that a limit may lie beyond, of whichever data set has more of them there."""
+
+SPOILT: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
+    "blurred, 2 px": ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(2))),
+    "blurred, 3 px": ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(3))),
+    "blurred, 5 px": ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(5))),
+    "half the light": ("dark", lambda image: ImageEnhance.Brightness(image).enhance(0.5)),
+    "a quarter of the light": ("dark", lambda image: ImageEnhance.Brightness(image).enhance(0.25)),
+    "1.6 times the light": ("bright", lambda image: ImageEnhance.Brightness(image).enhance(1.6)),
+    "2.2 times the light": ("bright", lambda image: ImageEnhance.Brightness(image).enhance(2.2)),
+    "a reflection": ("glare", lambda image: reflected(image)),
+}
+"""How a picture of 224 px a side is spoilt, and the problem that should then be found."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(options: argparse.Namespace) -> int:
+    del options
+    measured = measure_all()
+    print(f"limits: {limits(measured)}\nin use: {quality.LIMITS}\n")
+    print(alarms(measured).to_string(index=False))
+    return 0
+
+
+def measure_all() -> pd.DataFrame:
+    """One row a picture and way of spoiling it ("" for none): data set, group, spoilt, and what `quality` measures."""
+    rows = []
+    for name in ("ham10000", "pad_ufes_20"):
+        table = datasets.read(name)
+        table = table[table["split"] == "train"].drop_duplicates("group" if name == "ham10000" else "image")
+        for number, (path, group) in enumerate(
+            tqdm(table[["path", "group"]].sample(min(SAMPLE, len(table)), random_state=0).to_numpy(), desc=name)
+        ):
+            image = Image.fromarray(imaging.load(path, quality.SIDE))
+            rows.append({"dataset": name, "group": group, "spoilt": "", **measured(image)})
+            # a fifth of them is enough to see what is found
+            for spoilt, (_, spoil) in SPOILT.items() if number % 5 == 0 else ():
+                rows.append({"dataset": name, "group": group, "spoilt": spoilt, **measured(spoil(image))})
+    return pd.DataFrame(rows)
+
+
+def measured(image: Image.Image) -> dict[str, float]:
+    return vars(quality.measure_pixels(np.asarray(image), quality.SIDE))
+
+
+def limits(table: pd.DataFrame) -> Limits:
+    """Limits that PERCENT of the unspoilt pictures of the stricter data set lie beyond."""
+    sets = [rows for _, rows in table[table["spoilt"] == ""].groupby("dataset")]
+    return Limits(
+        min(float(np.percentile(rows["sharpness"], PERCENT)) for rows in sets),
+        min(float(np.percentile(rows["brightness"], PERCENT)) for rows in sets),
+        max(float(np.percentile(rows["brightness"], 100 - PERCENT)) for rows in sets),
+        max(float(np.percentile(rows["glare"], 100 - PERCENT)) for rows in sets),
+    )
+
+
+def alarms(table: pd.DataFrame, chosen: Limits = quality.LIMITS) -> pd.DataFrame:
+    """How many pictures of each data set each problem is found in, unspoilt and spoilt: with the share in percent."""
+    rows = []
+    for (dataset, spoilt), part in table.groupby(["dataset", "spoilt"]):
+        found = [
+            quality.problems(Quality(row["sharpness"], row["brightness"], row["glare"], row["side"]), chosen)
+            for row in part.to_dict("records")
+        ]
+        wanted = [SPOILT[str(spoilt)][0]] if spoilt else ["sharpness", "dark", "bright", "glare"]
+        for problem in [*wanted, "any"]:
+            count = sum(bool(one) if problem == "any" else problem in one for one in found)
+            share = round(100 * count / len(part), 1)
+            rows.append([dataset, spoilt or "as published", problem, count, len(part), share])
+    return pd.DataFrame(rows, columns=["data set", "pictures", "problem", "found in", "of", "percent"])
+
+
+def reflected(image: Image.Image) -> Image.Image:
+    """The image with a soft white spot of about a twelfth of its area, as a lamp leaves on wet skin."""
+    spot = Image.new("L", image.size)
+    width, height = image.size
+    spot.paste(255, (width // 5, height // 4, width // 5 + width // 3, height // 4 + height // 4))
+    return Image.composite(Image.new("RGB", image.size, "white"), image, spot.filter(ImageFilter.GaussianBlur(6)))

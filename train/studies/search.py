@@ -1,0 +1,337 @@
+"""python -m train search: a random search over small networks, split as a tutorial does it or as it should be.
+
+KerasTuner draws the networks, the same ones in the same order under both protocols, so that their tables can be read
+side by side. A random draw is all that so few trials of so noisy a score can use (Bergstra and Bengio 2012,
+https://jmlr.org/papers/v13/bergstra12a.html).
+"""
+
+import argparse
+import dataclasses
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils.class_weight import compute_sample_weight
+from tqdm import tqdm
+
+from skinapp.errors import DataError
+from skinapp.evaluation import metrics
+from skinapp.files import replacing
+from skinapp.inference.runtime import softmax
+from skinapp.labels.sets import HAM10000
+from train.data.datasets import Dataset, encode, prepare, resampled, with_validation
+
+if TYPE_CHECKING:
+    import keras
+    import keras_tuner
+
+PROTOCOLS = ("resampled", "grouped")
+"""`resampled` is the tutorial's: draws from all images, a random quarter of the draws both chooses and tests.
+`grouped` draws from training lesions, chooses on validation lesions, and tests the chosen network alone."""
+
+SPACE: dict[str, list[float]] = {
+    "depth": [1, 2, 3, 4],
+    "width": [16, 32, 64, 128],
+    "kernel": [3, 5],
+    "dropout": [0.0, 0.2, 0.4],
+    "dense": [32, 64, 128, 256],
+}
+"""What a network is drawn from; the width is drawn for every convolution."""
+SIZES = (16, 128)
+"""Below, the deepest network has nothing left to halve; above, the dense layer outgrows all others by far."""
+Row = dict[Any, Any]
+"""A network in the table: what it is drawn as, and what became of it."""
+CHOSEN_BY = "val_balanced_accuracy"
+PATIENCE = 8
+RESAMPLES = 2000
+SHOWN = 10
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        required=True,
+        help="resampled: draw the images, then split them at random; grouped: split by lesion, then draw",
+    )
+    parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images; default: %(default)s")
+    parser.add_argument("--per-class", type=int, default=100, metavar="N", help="draws a class; default: %(default)s")
+    parser.add_argument("--trials", type=int, default=25, metavar="N", help="networks to try; default: %(default)s")
+    parser.add_argument(
+        "--epochs", type=int, default=30, metavar="N", help="at most, for each network; default: %(default)s"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the split, draws and networks; default: %(default)s")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="caches; default: %(default)s")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.csv",
+        help="the table; the result and the best network go beside it (default: search-PROTOCOL.csv in --runs)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    file = options.out or options.runs / f"search-{options.protocol}.csv"
+    check(options, file)
+    begin(file, settings(options))
+    data = prepare("ham10000", options.size, options.runs)
+    parts = split(data, options.protocol, options.per_class, options.seed)
+    table = search(parts, file, options.trials, options.epochs, options.seed)
+    report = {"settings": settings(options)} | result(parts, table, file)
+    write(json.dumps(report, indent=2), file.with_suffix(".json"))
+    print(describe(table, report))
+    print(f"\nThe table is {file}, the result {file.with_suffix('.json')}.")
+    return 0
+
+
+def check(options: argparse.Namespace, file: Path) -> None:
+    """DataError for what cannot be searched, or written."""
+    for name, least in {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0}.items():
+        if getattr(options, name) < least:
+            raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {least}.")
+    if not SIZES[0] <= options.size <= SIZES[1]:
+        raise DataError(f"--size is {options.size}; it must lie from {SIZES[0]} to {SIZES[1]}.")
+    if file.suffix != ".csv":
+        raise DataError(f"--out is {file}; it must end in .csv.")
+
+
+def settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What the scores of a search depend on; not the number of trials, which may grow."""
+    names = ("protocol", "size", "per_class", "epochs", "seed")
+    return {name: getattr(options, name) for name in names} | {"patience": PATIENCE, "space": SPACE}
+
+
+def begin(file: Path, wanted: dict[str, Any]) -> None:
+    """Mark `file` as the table of a search with those settings. DataError where it is that of another one."""
+    record = file.with_suffix(".json")
+    if record.exists():
+        found = json.loads(record.read_text()).get("settings", {})
+        other = [f"{name} {found.get(name)}" for name in wanted if found.get(name) != wanted[name]]
+        if other:
+            raise DataError(
+                f"{file} was begun with other settings ({', '.join(other)}); move it and its .json away, or pass "
+                "another --out."
+            )
+    elif file.exists():
+        raise DataError(f"{file} is not the table of a search; pass another --out.")
+    else:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(json.dumps({"settings": wanted}, indent=2), record)
+
+
+def split(data: Dataset, protocol: str, per_class: int, seed: int) -> dict[str, Dataset]:
+    """The parts `train`, `validation` and `test`, in memory; `resampled` has one part in the place of the last two."""
+    from train.config import Config
+
+    if protocol == "resampled":
+        drawn = resampled(data.table, per_class, seed)
+        names = {"train": "train", "validation": "test", "test": "test"}
+        tables = {name: drawn[drawn["split"] == part] for name, part in names.items()}
+    else:
+        divided = with_validation(data.table, Config.folds, Config.fold, seed)
+        tables = {name: divided[divided["split"] == name] for name in ("train", "validation", "test")}
+        tables["train"] = resampled(tables["train"], per_class, seed, test_share=0)
+    return {name: Dataset(table, data.images[table.index.to_numpy()]) for name, table in tables.items()}
+
+
+def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed: int) -> pd.DataFrame:
+    """A row a network, written to `file` after each; what is there already is not trained again."""
+    import keras_tuner
+
+    earlier = read(file)
+    trials = max(trials, len(earlier))
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as scratch, tqdm(total=trials, unit=" networks") as bar:
+        # KerasTuner's own record is thrown away: told the scores in the table, it draws the same networks again
+        oracle = keras_tuner.RandomSearch(
+            space,
+            objective=keras_tuner.Objective(CHOSEN_BY, "max"),
+            max_trials=trials,
+            # for KerasTuner 0 is no seed
+            seed=seed + 1,
+            directory=scratch,
+            project_name="search",
+        ).oracle
+        oracle.verbose = 0
+        while (trial := oracle.create_trial("search")).status == "RUNNING":
+            drawn = space(trial.hyperparameters)
+            known = next((row for row in earlier if drawn.items() <= row.items()), None)
+            rows.append(known or attempt(drawn, rows, parts, file, epochs, seed))
+            oracle.update_trial(trial.trial_id, {CHOSEN_BY: rows[-1][CHOSEN_BY]})
+            trial.status = "COMPLETED"
+            oracle.end_trial(trial)
+            bar.set_postfix(best=f"{best(rows)[CHOSEN_BY]:.3f}")
+            bar.update()
+    return pd.DataFrame(rows)
+
+
+def attempt(
+    drawn: dict[str, Any], rows: list[Row], parts: dict[str, Dataset], file: Path, epochs: int, seed: int
+) -> Row:
+    """Train a network that comes after `rows`, and write its row; the best network so far is kept at `network_file`."""
+    import keras
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    network = build(drawn, parts["train"].images.shape[1])
+    row = {"trial": len(rows) + 1} | drawn | train(network, parts, epochs)
+    better = best([*rows, row]) is row
+    # saved before and deleted after the row is written, so that the table's best is always there
+    if better:
+        with replacing(network_file(file, row)) as partial:
+            network.save(partial)
+    write(pd.DataFrame([*rows, row]).to_csv(index=False), file)
+    if better and rows:
+        network_file(file, best(rows)).unlink(missing_ok=True)
+    return row
+
+
+def space(choices: "keras_tuner.HyperParameters") -> dict[str, Any]:
+    """A network of SPACE, as KerasTuner chose it, in the columns of the table; `widths` is like 64-32."""
+    depth = choices.Choice("depth", SPACE["depth"])
+    widths = []
+    for layer in SPACE["depth"]:
+        with choices.conditional_scope("depth", [value for value in SPACE["depth"] if value >= layer]):
+            widths.append(choices.Choice(f"width_{layer}", SPACE["width"]))
+    drawn = {name: choices.Choice(name, SPACE[name]) for name in ("kernel", "dropout", "dense")}
+    return {"depth": depth, "widths": "-".join(str(width) for width in widths[:depth])} | drawn
+
+
+def build(drawn: dict[str, Any], size: int) -> "keras.Model":
+    """A row of the table as a network: RGB 0-255 [n, size, size, 3] -> logits [n, classes]."""
+    import keras
+    from keras import layers
+
+    images = keras.Input((size, size, 3))
+    x = layers.Rescaling(1 / 255)(images)
+    for width in drawn["widths"].split("-"):
+        x = layers.Conv2D(int(width), drawn["kernel"], padding="same", activation="relu")(x)
+        x = layers.Dropout(drawn["dropout"])(layers.MaxPooling2D()(x))
+    x = layers.Dense(drawn["dense"], activation="relu")(layers.Flatten()(x))
+    x = layers.Dropout(drawn["dropout"])(x)
+    return keras.Model(images, layers.Dense(len(HAM10000.codes))(x))
+
+
+def train(network: "keras.Model", parts: dict[str, Dataset], epochs: int) -> dict[str, float]:
+    """Train with Adam at 0.001 and keep the epoch of the least balanced log loss on validation; the row's figures."""
+    import keras
+
+    from train.fit.training import validation_scores
+
+    started = time.perf_counter()
+    labels = {name: encode(part.table["label"], HAM10000) for name, part in parts.items()}
+    network.compile(
+        optimizer=keras.optimizers.Adam(0.001),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
+    )
+    history = network.fit(
+        parts["train"].images,
+        labels["train"],
+        batch_size=32,
+        epochs=epochs,
+        verbose=0,
+        validation_data=(
+            parts["validation"].images,
+            labels["validation"],
+            compute_sample_weight("balanced", labels["validation"]),
+        ),
+        validation_batch_size=256,
+        callbacks=[keras.callbacks.EarlyStopping("val_loss", patience=PATIENCE, restore_best_weights=True)],
+    )
+    return {
+        "parameters": network.count_params(),
+        "epoch": int(np.argmin(history.history["val_loss"])) + 1,
+        **validation_scores(labels["validation"], probabilities(network, parts["validation"].images)),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+
+
+def probabilities(network: "keras.Model", images: np.ndarray) -> np.ndarray:
+    """Float [n, classes] of uint8 images [n, size, size, 3]; not by `predict`, which is compiled for every network."""
+    logits = [np.asarray(network(images[start : start + 256])) for start in range(0, len(images), 256)]
+    return softmax(np.concatenate(logits))
+
+
+def result(parts: dict[str, Dataset], table: pd.DataFrame, file: Path) -> dict[str, Any]:
+    """The best network and its scores on test, with 95% intervals from a bootstrap over lesions.
+
+    `copies` and `lesions` are the shares (0 to 1) of test rows whose very image, or whose lesion, was trained on.
+    DataError where the network is gone.
+    """
+    import keras
+
+    row = best(table.to_dict("records"))
+    if not network_file(file, row).exists():
+        raise DataError(f"There is no {network_file(file, row)}; move {file} and its .json away and search again.")
+    network = keras.saving.load_model(network_file(file, row), compile=False)
+    train, test = parts["train"].table, parts["test"].table
+    scores = metrics.intervals(
+        {name: metrics.DIAGNOSIS_SCORES[name] for name in ("accuracy", "balanced_accuracy")},
+        encode(test["label"], HAM10000),
+        probabilities(network, parts["test"].images),
+        test["group"].to_numpy(),
+        RESAMPLES,
+    )
+    return {
+        "trials": len(table),
+        "seconds": round(float(table["seconds"].sum())),
+        "best": row,
+        "parts": {
+            name: {
+                "rows": len(part.table),
+                "images": part.table["image"].nunique(),
+                "lesions": part.table["group"].nunique(),
+            }
+            for name, part in parts.items()
+        },
+        "copies": float(test["image"].isin(set(train["image"])).mean()),
+        "lesions": float(test["group"].isin(set(train["group"])).mean()),
+        "resamples": RESAMPLES,
+        "scores": {name: dataclasses.asdict(score) for name, score in scores.items()},
+    }
+
+
+def describe(table: pd.DataFrame, report: dict[str, Any]) -> str:
+    """The best networks, and the result of the best one, for people."""
+    ranked = table.sort_values(CHOSEN_BY, ascending=False, kind="stable").head(SHOWN)
+    test = report["parts"]["test"]
+    return "\n".join(
+        [
+            f"The best {len(ranked)} of {report['trials']} networks, protocol {report['settings']['protocol']}:",
+            ranked.round(3).to_string(index=False),
+            "",
+            f"Test of the first: {test['rows']:,} rows, {test['images']:,} images of {test['lesions']:,} lesions",
+            *(
+                f"  {name.replace('_', ' '):18} {score['value']:.3f}  {score['low']:.3f} to {score['high']:.3f}"
+                for name, score in report["scores"].items()
+            ),
+            f"Test rows that are copies of a training row:       {report['copies']:.1%}",
+            f"Test rows whose lesion is among the training rows: {report['lesions']:.1%}",
+        ]
+    )
+
+
+def best(rows: list[Row]) -> Row:
+    """The row of the highest score, the first of equals."""
+    return max(rows, key=lambda row: row[CHOSEN_BY])
+
+
+def network_file(file: Path, row: Row) -> Path:
+    return file.with_name(f"{file.stem}-{row['trial']}.keras")
+
+
+def read(file: Path) -> list[Row]:
+    """The rows of the table; none where there is no file."""
+    if not file.exists():
+        return []
+    return pd.read_csv(file, dtype={"widths": str}).to_dict("records")
+
+
+def write(text: str, file: Path) -> None:
+    with replacing(file) as partial:
+        partial.write_text(text)
