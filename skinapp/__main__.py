@@ -192,13 +192,14 @@ def score_images(options: argparse.Namespace) -> int:
             bar.update(done - bar.n)
 
         summary = score(options.source, model, options.out, progress)
-    if summary.not_asked:
-        names = ", ".join(summary.not_asked)
+    if summary.missing_columns:
+        names = ", ".join(summary.missing_columns)
         print(f"{options.source} has no column {names}: counted as not known for every image.", file=sys.stderr)
-    print(f"{summary.scored:,} scored, {summary.skipped:,} were there already: {options.out}", file=sys.stderr)
+    if summary.repeated:
+        print(f"{options.source} repeats {summary.repeated:,} rows; each image was scored once.", file=sys.stderr)
+    print(f"{summary.scored:,} scored, {summary.skipped:,} scored before: {options.out}", file=sys.stderr)
     if summary.failed:
-        failed_file = options.out.with_name("failed.csv")
-        print(f"{summary.failed:,} could not be read; the reasons are in {failed_file}", file=sys.stderr)
+        print(f"{summary.failed:,} failed; {summary.failures} says why.", file=sys.stderr)
     return 0
 
 

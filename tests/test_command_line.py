@@ -145,7 +145,7 @@ def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest
     codes = registry.model(MODEL).labels.codes
     assert list(first[0])[-len(codes) :] == [f"p_{code}" for code in codes]
     assert sum(float(first[0][f"p_{code}"]) for code in codes) == pytest.approx(1, abs=1e-5)
-    assert [(row["image"], "empty" in row["reason"]) for row in rows(out.with_name("failed.csv"))] == [
+    assert [(row["image"], "empty" in row["reason"]) for row in rows(out.with_name("predictions.failed.csv"))] == [
         ("empty.jpg", True)
     ]
 
@@ -155,11 +155,11 @@ def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest
     photo(folder / "empty.jpg", 2)
     capsys.readouterr()
     assert main(command) == 0
-    assert "2 scored, 1 were there already" in capsys.readouterr().err
+    assert "2 scored, 1 scored before" in capsys.readouterr().err
     again = rows(out)
     assert sorted(row["image"] for row in again) == ["a.jpg", "deep/b.png", "empty.jpg"]
     assert [row for row in again if row["image"] != "empty.jpg"] == first
-    assert not out.with_name("failed.csv").exists()
+    assert not out.with_name("predictions.failed.csv").exists()
 
 
 def test_score_equals_classify(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -177,7 +177,7 @@ def test_score_a_table(tmp_path: Path) -> None:
     table.write_text("id,image\n1,a.jpg\n2,gone.jpg\n")
     assert main(["score", str(table), "--model", MODEL, "--out", str(tmp_path / "p.csv")]) == 0
     assert [row["image"] for row in rows(tmp_path / "p.csv")] == ["a.jpg"]
-    assert [row["image"] for row in rows(tmp_path / "failed.csv")] == ["gone.jpg"]
+    assert [row["image"] for row in rows(tmp_path / "p.failed.csv")] == ["gone.jpg"]
 
 
 @pytest.mark.parametrize("content", ["", "file\na.jpg\n", "image\n", "\x00\xff"])

@@ -80,7 +80,7 @@ def test_score_reads_the_answers_and_says_which_columns_are_missing(
         expected = runtime.classifier(phone).predict(pixels, answers).probabilities
         found = [float(scored[name][f"p_{code}"]) for code in phone.labels.codes]
         assert found == pytest.approx(expected.tolist(), abs=1e-5)
-    with (photo.parent / "failed.csv").open(newline="") as file:
+    with (photo.parent / "p.failed.csv").open(newline="") as file:
         reasons = {row["image"]: row["reason"] for row in csv.DictReader(file)}
     assert list(reasons) == ["c.jpg", "d.jpg"]
     assert "Age: '12 mm' is not a number" in reasons["c.jpg"]

@@ -51,9 +51,11 @@ CENTRE = Crop()
 
 
 def read(path: str | Path) -> bytes:
-    """The bytes of a file. ImageError where it is missing, a folder, unreadable or over MAX_BYTES."""
+    """The bytes of a regular file. ImageError where it is missing, anything else, unreadable or over MAX_BYTES."""
     path = Path(path)
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise ImageError("This is a device, a pipe or a socket, not a file; name an image file.")
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(_too_many_bytes(path.stat().st_size))
         return path.read_bytes()

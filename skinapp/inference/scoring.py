@@ -1,4 +1,4 @@
-"""Scores many image files with one model: parallel, resumable, one row per image, failures kept aside."""
+"""Scores many image files with one model: parallel, resumable, one row per image, failures in a file of their own."""
 
 import contextlib
 import csv
@@ -18,40 +18,151 @@ from skinapp.inference import metadata
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier, Prediction
 
+FAILURE_COLUMNS = ["image", "reason"]
+SHOWN = 3
+"""How many images a message names."""
+
 
 @dataclass(frozen=True)
 class Summary:
-    """How many images were scored now, were there from an earlier run, and failed; and the model's questions for which
-    the table had no column."""
+    """Counts of images: scored now, skipped as scored by an earlier run, failed, and listed again in the CSV.
+
+    `missing_columns` are the model's questions for which the CSV has no column, `failures` the file with the reasons,
+    which exists only where an image failed.
+    """
 
     scored: int
     skipped: int
     failed: int
-    not_asked: tuple[str, ...] = ()
+    repeated: int
+    missing_columns: tuple[str, ...]
+    failures: Path
 
 
 @dataclass(frozen=True)
 class Case:
-    """An image to score, and what the table says of its patient, by column."""
+    """An image to score, and the row of the CSV that lists it, by column: empty for an image of a folder."""
 
     path: Path
-    given: dict[str, str]
+    row: dict[str, str]
 
 
 def find_cases(source: Path) -> dict[str, Case]:
     """What to score: name -> case, of a folder (recursively, by extension) or of a CSV's `image` column.
 
     A name is the path relative to the folder, or the cell of the CSV, whose relative paths start at the CSV's folder.
-    Raises DataError where there is nothing to score.
+    Raises DataError where there is nothing to score, or the CSV lists an image twice with different rows.
     """
+    return _found(source)[0]
+
+
+def _found(source: Path) -> tuple[dict[str, Case], int]:
+    """The cases of `find_cases`, and how many rows of the CSV repeat another one."""
     if source.is_dir():
         files = sorted(
             path for path in source.rglob("*") if path.suffix.lower() in imaging.EXTENSIONS and path.is_file()
         )
-        found = {path.relative_to(source).as_posix(): Case(path, {}) for path in files}
-        if not found:
+        if not files:
             raise DataError(f"There are no images in {source}; these endings are read: {' '.join(imaging.EXTENSIONS)}.")
-        return found
+        return {path.relative_to(source).as_posix(): Case(path, {}) for path in files}, 0
+    rows = _listed(source)
+    cases: dict[str, Case] = {}
+    conflicting = []
+    for row in rows:
+        case = Case(source.parent / row["image"], row)
+        if cases.setdefault(row["image"], case) != case:
+            conflicting.append(row["image"])
+    if conflicting:
+        raise DataError(
+            f"{source} lists {_names(conflicting)} more than once, with different values; keep one row for each image."
+        )
+    return cases, len(rows) - len(cases)
+
+
+def score(
+    source: Path, model: Model, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Summary:
+    """Append a row per image of `source` to the CSV `out`, and one per failed image to `<out's stem>.failed.csv`.
+
+    A model with clinical inputs takes the metadata from the columns of their names; a row with an impossible value
+    fails. Columns: image, model, predicted, malignancy, and `p_<label>` in the model's order. Images that `out` already
+    holds are skipped, so an interrupted run goes on where it stopped; earlier failures are tried again. `progress` is
+    called with the count done and in all.
+
+    Raises DataError, and changes nothing, where one of the two files holds anything else or is the source itself.
+    """
+    failures_file = out.with_name(f"{out.stem}.failed.csv")
+    columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
+    cases, repeated = _found(source)
+    for file in (out, failures_file):
+        if _same(file, source):
+            raise DataError(f"{file} is the list of images to score; name another file with --out.")
+    if _same(out, failures_file):
+        raise DataError(f"{out} and {failures_file} are the same file; name another file with --out.")
+    done = _scored_before(out, model, columns)
+    _check_failures(failures_file)
+    waiting = {name: case for name, case in cases.items() if name not in done}
+    skipped = len(cases) - len(waiting)
+    scored = failed = 0
+    try:
+        with _writer(out, columns, append=True) as rows, _writer(failures_file, FAILURE_COLUMNS) as failures:
+            for name, result in classify_all(waiting, model):
+                if isinstance(result, Prediction):
+                    probabilities = [f"{probability:.6f}" for probability in result.probabilities]
+                    rows.writerow([name, model.id, result.predicted, f"{result.malignancy:.6f}", *probabilities])
+                    scored += 1
+                else:
+                    failures.writerow([_printable(name), _printable(str(result))])
+                    failed += 1
+                progress(skipped + scored + failed, len(cases))
+        if not failed:
+            failures_file.unlink()
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror}).") from None
+    known = set().union(*(case.row for case in cases.values()))
+    return Summary(
+        scored,
+        skipped,
+        failed,
+        repeated,
+        tuple(field.name for field in model.clinical if field.name not in known),
+        failures_file,
+    )
+
+
+def classify_all(cases: dict[str, Case], model: Model) -> Iterator[tuple[str, Prediction | SkinappError]]:
+    """Each name with its Prediction, or the error that says why there is none; in the order given.
+
+    One single-threaded classifier a core: together they classify more images a second than one that uses all cores.
+    """
+    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    classifiers: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
+    for _ in range(workers):
+        classifiers.put(Classifier(model, threads=1))
+
+    def classify(name: str, case: Case) -> Prediction | SkinappError:
+        try:
+            _check_name(name)
+            values = metadata.parse(model.clinical, case.row)
+            pixels = imaging.load(case.path, model.input_size)
+        except (ImageError, DataError) as error:
+            return error
+        classifier = classifiers.get()
+        try:
+            return classifier.predict(pixels, values)
+        finally:
+            classifiers.put(classifier)
+
+    names = list(cases)
+    with ThreadPoolExecutor(workers) as pool:
+        # in slices, so that neither results nor waiting work grow with the number of images
+        for start in range(0, len(names), 64):
+            part = names[start : start + 64]
+            yield from zip(part, pool.map(classify, part, (cases[name] for name in part)), strict=True)
+
+
+def _listed(source: Path) -> list[dict[str, str]]:
+    """The rows of a CSV that name an image, by column."""
     try:
         table = pd.read_csv(source, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -63,90 +174,97 @@ def find_cases(source: Path) -> dict[str, Case]:
     table = table[table["image"] != ""]
     if table.empty:
         raise DataError(f"The column 'image' of {source} is empty.")
-    rows = [{str(column): str(cell) for column, cell in row.items()} for row in table.to_dict("records")]
-    return {row["image"]: Case(source.parent / row["image"], row) for row in rows}
+    return [{str(column): str(cell) for column, cell in row.items()} for row in table.to_dict("records")]
 
 
-def score(
-    source: Path, model: Model, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
-) -> Summary:
-    """Append a row per image of `source` to the CSV `out`, and one per unreadable file to `failed.csv` beside it.
-
-    A model with clinical inputs takes the answers from the columns of their names; a row with an impossible one fails.
-    Columns: image, model, predicted, malignancy, and `p_<label>` in the model's order. Images that `out` already
-    holds are skipped, so an interrupted run goes on where it stopped; earlier failures are tried again. `progress` is
-    called with the count done and in all.
-    """
-    images = find_cases(source)
-    asked = set().union(*(case.given for case in images.values()))
-    columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
-    done = _already_scored(out, model, columns)
-    waiting = {name: case for name, case in images.items() if name not in done}
-    skipped = len(images) - len(waiting)
-    failed_file = out.with_name("failed.csv")
-    scored = failed = 0
+def _check_name(name: str) -> None:
+    """ImageError for a name that no file can have, or that no CSV can hold."""
+    if "\0" in name:
+        raise ImageError("The file name holds a NUL character; correct it in the list.")
     try:
-        with _writer(out, columns, append=bool(done)) as rows, _writer(failed_file, ["image", "reason"]) as failures:
-            for name, answer in classify_all(waiting, model):
-                if isinstance(answer, Prediction):
-                    probabilities = [f"{probability:.6f}" for probability in answer.probabilities]
-                    rows.writerow([name, model.id, answer.predicted, f"{answer.malignancy:.6f}", *probabilities])
-                    scored += 1
-                else:
-                    failures.writerow([name, str(answer)])
-                    failed += 1
-                progress(skipped + scored + failed, len(images))
-    except OSError as error:
-        raise DataError(f"{out} cannot be written ({error.strerror}).") from None
-    if not failed:
-        failed_file.unlink()
-    return Summary(scored, skipped, failed, tuple(one.name for one in model.clinical if one.name not in asked))
+        name.encode()
+    except UnicodeEncodeError:
+        raise ImageError("The file name is not valid UTF-8; rename the file.") from None
 
 
-def classify_all(images: dict[str, Case], model: Model) -> Iterator[tuple[str, Prediction | SkinappError]]:
-    """Each name with its Prediction, or the error that says why there is none; in the order given.
+def _printable(text: str) -> str:
+    """Text that any CSV can hold: what is not valid UTF-8, and NUL, as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
-    One single-threaded classifier a core: together they answer more images a second than one that uses all cores.
+
+def _names(names: list[str]) -> str:
+    first = ", ".join(_printable(name) for name in names[:SHOWN])
+    return first if len(names) <= SHOWN else f"{first} and {len(names) - SHOWN:,} more"
+
+
+def _same(first: Path, second: Path) -> bool:
+    """Whether two paths lead to one file, which need not exist yet."""
+    return first.resolve() == second.resolve() or (first.exists() and second.exists() and first.samefile(second))
+
+
+def _scored_before(out: Path, model: Model, columns: list[str]) -> set[str]:
+    """The images that `out` holds. A row, or a header, that was cut off when a run was stopped is taken away.
+
+    DataError, and the file left as it is, where it holds anything else.
     """
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    classifiers: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
-    for _ in range(workers):
-        classifiers.put(Classifier(model, threads=1))
-
-    def answer(case: Case) -> Prediction | SkinappError:
-        try:
-            answers = metadata.parse(model.clinical, case.given)
-            pixels = imaging.load(case.path, model.input_size)
-        except (ImageError, DataError) as error:
-            return error
-        classifier = classifiers.get()
-        try:
-            return classifier.predict(pixels, answers)
-        finally:
-            classifiers.put(classifier)
-
-    names = list(images)
-    with ThreadPoolExecutor(workers) as pool:
-        # in slices, so that neither results nor waiting work grow with the number of images
-        for start in range(0, len(names), 64):
-            part = names[start : start + 64]
-            yield from zip(part, pool.map(answer, (images[name] for name in part)), strict=True)
-
-
-def _already_scored(out: Path, model: Model, columns: list[str]) -> set[str]:
-    """The images that `out` holds. A last line that was cut off is taken away. DataError for another table."""
-    if not out.exists() or out.stat().st_size == 0:
+    content = _read(out)
+    if content is None:
         return set()
-    content = out.read_bytes()
-    if not content.endswith(b"\n"):
-        out.write_bytes(content[: content.rfind(b"\n") + 1])
+    refused = DataError(f"{out} holds something other than predictions of '{model.id}'; name another file with --out.")
+    header = (",".join(columns) + "\n").encode()
+    if not content.startswith(header) and not header.startswith(content):
+        raise refused
+    whole = content.startswith(header)
+    end, done = len(header), set()
+    if whole:
+        for size, row in _records(content[len(header) :]):
+            if len(row) != len(columns) or row[1] != model.id:
+                raise refused
+            end += size
+            done.add(row[0])
+    if len(content) > end or not whole:
+        try:
+            os.truncate(out, end if whole else 0)
+        except OSError as error:
+            raise DataError(f"{out} cannot be written ({error.strerror}).") from None
+    return done
+
+
+def _records(content: bytes) -> Iterator[tuple[int, list[str]]]:
+    """The whole records of a CSV's rows, each with its size in bytes; one that is cut off at the end is left out."""
+    record = b""
+    for line in content.splitlines(keepends=True):
+        record += line
+        # an odd number of quotes: a quoted name goes on behind its line break
+        if record.endswith(b"\n") and record.count(b'"') % 2 == 0:
+            try:
+                yield len(record), next(csv.reader([record.decode("utf-8", "replace")]), [])
+            except csv.Error:
+                yield len(record), []
+            record = b""
+
+
+def _check_failures(file: Path) -> None:
+    """DataError where `file` is there and is not the failures of an earlier run."""
+    content = _read(file)
+    header = (",".join(FAILURE_COLUMNS) + "\n").encode()
+    if content is not None and not content.startswith(header) and not header.startswith(content):
+        raise DataError(
+            f"Failed images would be listed in {file}, which holds something else; move it away, or name another file "
+            "with --out."
+        )
+
+
+def _read(file: Path) -> bytes | None:
+    """The content of a regular file, None where there is none. DataError for anything else."""
+    if not file.exists():
+        return None
+    if not file.is_file():
+        raise DataError(f"{file} is not a regular file; name another file with --out.")
     try:
-        table = pd.read_csv(out, dtype=str, keep_default_na=False)
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError):
-        table = pd.DataFrame()
-    if list(table.columns) != columns or set(table["model"]) - {model.id}:
-        raise DataError(f"{out} holds something other than predictions of '{model.id}'; name another file.")
-    return set(table["image"])
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"{file} cannot be read ({error.strerror}).") from None
 
 
 @contextlib.contextmanager
@@ -155,6 +273,6 @@ def _writer(path: Path, columns: list[str], append: bool = False) -> Iterator[An
     # line-buffered: what has been printed as done is on disk when the run is stopped
     with path.open("a" if append else "w", newline="", encoding="utf-8", buffering=1) as file:
         writer = csv.writer(file, lineterminator="\n")
-        if not append:
+        if file.tell() == 0:
             writer.writerow(columns)
         yield writer
