@@ -90,6 +90,7 @@ class Config:
     folds: int = 8
     fold: int | None = 0
     seed: int = 0
+    short_name: str = ""
     beside: str | None = None
     ship_weights: bool = True
     note: str = ""
@@ -152,7 +153,16 @@ class Config:
     def fingerprint(self) -> str:
         """A hash over the settings that training depends on: a checkpoint of other ones is never resumed."""
         settings = dataclasses.asdict(self)
-        for name in ("title", "initial_weights", "input_size", "logit_adjustment", "beside", "ship_weights", "note"):
+        for name in (
+            "title",
+            "short_name",
+            "initial_weights",
+            "input_size",
+            "logit_adjustment",
+            "beside",
+            "ship_weights",
+            "note",
+        ):
             del settings[name]
         if not self.hair_removal:
             # so that runs from before there was this setting go on

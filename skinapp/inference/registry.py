@@ -1,4 +1,4 @@
-"""The model folders: found, checked against the schema and their own hashes, and read into typed cards."""
+"""The model folders: listed, checked against the schema and their own hashes, and read into typed cards."""
 
 import functools
 import hashlib
@@ -15,17 +15,20 @@ from skinapp.inference import metadata
 from skinapp.inference.metadata import Field
 from skinapp.labels.sets import LabelSet, label_set
 
+CARD_FILE = "model.json"
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
-OUTLINE = "lesion-segmentation"
-"""The folder of the network that outlines the lesion: no classifier, see outline.py."""
+LARGEST_ROOT = 200 * 1024**2
+"""Bytes that all shipped model folders together stay below."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model folder whose `model.json` has passed the schema. `card` is that file, parsed."""
+    """The folder of a classifier or committee whose `model.json` has passed the schema; `card` is that file, parsed."""
 
     id: str
+    kind: str
     title: str
+    short_name: str
     task: str
     modality: str
     labels: LabelSet
@@ -34,7 +37,7 @@ class Model:
     folder: Path
     card: dict[str, Any]
     clinical: tuple[Field, ...] = ()
-    """What it takes beside the image; every answer may be missing."""
+    """The metadata that it takes besides the image; every value may be missing."""
 
     @property
     def runnable(self) -> bool:
@@ -43,12 +46,22 @@ class Model:
 
     @property
     def removes_hair(self) -> bool:
-        """Whether it learnt from images whose hairs were taken out, and so is shown every image that way."""
+        """Whether it was trained on images without hairs, so that hairs are removed from every image."""
         return self.card["input"].get("hair_removal", False)
 
     @property
     def has_class_maps(self) -> bool:
         return "class_maps" in self.card["outputs"]
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """The folder of a segmentation network whose `model.json` has passed the schema; `card` is that file, parsed."""
+
+    id: str
+    title: str
+    folder: Path
+    card: dict[str, Any]
 
 
 def default_root() -> Path:
@@ -57,73 +70,81 @@ def default_root() -> Path:
 
 
 def models(root: Path | None = None) -> dict[str, Model]:
-    """Every usable model folder below `root`, by id. What was left out, and why, is in `problems`."""
-    return _scan(root)[0]
+    """Every usable classifier below `root`, by id. The folders that cannot be used, and why, are in `problems`."""
+    return {name: entry for name, entry in _scan(root).items() if isinstance(entry, Model)}
 
 
 def problems(root: Path | None = None) -> dict[str, str]:
-    """Folder name -> a sentence, for every folder below `root` that is not a usable model."""
-    return _scan(root)[1]
+    """Folder name -> a sentence, for every folder below `root` that cannot be used."""
+    return {name: entry for name, entry in _scan(root).items() if isinstance(entry, str)}
 
 
 def model(model_id: str, root: Path | None = None) -> Model:
-    """The model of that id. ModelError where it is unknown, incomplete or its card is not valid."""
+    """The classifier of that id. ModelError where it is unknown, incomplete or its card is not valid."""
     root = root or default_root()
-    known, left_out = _scan(root)
+    known = models(root)
     if model_id in known:
         return known[model_id]
-    if model_id in left_out:
-        raise ModelError(left_out[model_id])
-    there_are = f"there are: {', '.join(known)}" if known else f"there are none in {root}"
-    raise ModelError(f"There is no model '{model_id}'; {there_are}.")
+    if problem := problems(root).get(model_id):
+        raise ModelError(problem)
+    raise ModelError(f"There is no model '{model_id}'; {_listed(known, root)}")
+
+
+def segmentation(root: Path | None = None) -> Segmentation:
+    """The segmentation network below `root`. ModelError where there is none."""
+    root = root or default_root()
+    for entry in _scan(root).values():
+        if isinstance(entry, Segmentation):
+            return entry
+    reasons = " ".join(problems(root).values())
+    raise ModelError(
+        f"There is no lesion segmentation network in {root}; fetch its folder again, or draw the outline by hand. "
+        f"{reasons}".strip()
+    )
 
 
 def ranked(root: Path | None = None) -> list[Model]:
-    """The models that can run: those that name a diagnosis first, of each task the ones for dermoscopy, and then by
-    balanced accuracy on test, which says nothing across kinds of image."""
-    usable = [model for model in models(root).values() if model.runnable]
+    """The models that can run: diagnosis before malignancy, dermoscopy before smartphone, then by balanced accuracy.
+
+    Balanced accuracy is that on each model's test images, so it compares nothing across modalities.
+    """
 
     def place(model: Model) -> tuple[bool, bool, float]:
         score = model.card["scores"]["balanced_accuracy"]["value"]
         return model.task != "diagnosis", model.modality != "dermoscopy", -score
 
-    return sorted(usable, key=place)
+    return sorted((model for model in models(root).values() if model.runnable), key=place)
 
 
 def read_model(folder: Path) -> Model:
     """A folder -> Model. ModelError names the first thing that is missing or wrong; hashes are left to `verify`."""
-    try:
-        card = json.loads((folder / "model.json").read_text())
-    except FileNotFoundError:
-        raise ModelError(f"The model folder {folder} has no model.json; fetch it again.") from None
-    except ValueError as error:
-        raise ModelError(f"{folder / 'model.json'} is not valid JSON ({error}); fetch the folder again.") from None
-    for violation in _validator().iter_errors(card):
-        raise ModelError(f"{folder / 'model.json'}, {violation.json_path}: {violation.message}.")
-    if card["id"] != folder.name:
-        raise ModelError(f"The model '{card['id']}' lies in a folder named '{folder.name}'; the names must be equal.")
+    entry = read(folder)
+    if isinstance(entry, Segmentation):
+        raise ModelError(f"'{entry.id}' is a segmentation network and classifies nothing; name a classifier.")
+    return entry
+
+
+def read(folder: Path) -> Model | Segmentation:
+    """A folder of any kind. ModelError names the first thing that is missing or wrong; hashes are left to `verify`."""
+    card = _card(folder)
+    if card["kind"] == "segmentation":
+        return Segmentation(card["id"], card["title"], folder, card)
     try:
         labels = label_set(card["labels"]["set"])
     except DataError as error:
         raise ModelError(f"The model '{card['id']}' cannot be used. {error}") from None
     if tuple(card["labels"]["codes"]) != labels.codes:
         raise ModelError(f"The classes of the model '{card['id']}' are not those of the label set '{labels.id}'.")
-    for name, expected in card["files"].items():
-        if not (folder / name).is_file():
-            raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
-        if (folder / name).stat().st_size != expected["size"]:
-            raise ModelError(_altered(card["id"], name))
     if ("inputs" in card) != (metadata.WEIGHTS_FILE in card["files"]):
         raise ModelError(
             f"The model '{card['id']}' must list clinical inputs and the file {metadata.WEIGHTS_FILE}, or neither; "
             "fetch the folder again."
         )
-    for name in ("model.tflite", "model.keras"):
-        if name not in card["files"] and (folder / name).exists():
-            raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
     return Model(
         id=card["id"],
+        kind=card["kind"],
         title=card["title"],
+        short_name=card["short_name"],
         task=card["task"],
         modality=card["modality"],
         labels=labels,
@@ -135,13 +156,22 @@ def read_model(folder: Path) -> Model:
     )
 
 
-def verify(model: Model) -> None:
+def fingerprint(folder: Path) -> dict[str, dict[str, str | int]]:
+    """`files` of a card: the SHA-256 and size in bytes of every file in the folder but `model.json`."""
+    return {
+        file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
+        for file in sorted(folder.iterdir())
+        if file.name != CARD_FILE
+    }
+
+
+def verify(model: Model | Segmentation) -> None:
     """ModelError where a file of the model is missing or is not, byte for byte, the one its card describes."""
     for name in model.card["files"]:
         verified_bytes(model, name)
 
 
-def verified_bytes(model: Model, name: str) -> bytes:
+def verified_bytes(model: Model | Segmentation, name: str) -> bytes:
     """The content of one of the model's files, checked against its SHA-256. ModelError where it differs."""
     try:
         content = (model.folder / name).read_bytes()
@@ -152,16 +182,60 @@ def verified_bytes(model: Model, name: str) -> bytes:
     return content
 
 
-def _scan(root: Path | None) -> tuple[dict[str, Model], dict[str, str]]:
+def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
+    """Folder name -> what is in it, or a sentence on why it cannot be used."""
     root = root or default_root()
-    known, left_out = {}, {}
-    for folder in sorted(root.iterdir()) if root.is_dir() else ():
-        if folder.is_dir() and not folder.name.startswith(".") and folder.name != OUTLINE:
-            try:
-                known[folder.name] = read_model(folder)
-            except ModelError as error:
-                left_out[folder.name] = str(error)
-    return known, left_out
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return {
+        folder.name: _cached(folder, _state(folder))
+        for folder in folders
+        if folder.is_dir() and not folder.name.startswith(".")
+    }
+
+
+def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and modification time (ns) of every file: a folder is read again when one of them differs."""
+    with os.scandir(folder) as entries:
+        states = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries if entry.is_file()]
+    return tuple(sorted(states))
+
+
+@functools.lru_cache(maxsize=256)
+def _cached(folder: Path, state: tuple[tuple[str, int, int], ...]) -> Model | Segmentation | str:
+    try:
+        return read(folder)
+    except ModelError as error:
+        return str(error)
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    """A folder's `model.json`, checked against the schema and the sizes of the files beside it. ModelError."""
+    file = folder / CARD_FILE
+    try:
+        card = json.loads(file.read_text())
+    except FileNotFoundError:
+        raise ModelError(f"The model folder {folder} has no {CARD_FILE}; fetch it again.") from None
+    except ValueError as error:
+        raise ModelError(f"{file} is not valid JSON ({error}); fetch the folder again.") from None
+    for violation in _validator().iter_errors(card):
+        raise ModelError(f"{file}, {violation.json_path}: {violation.message}.")
+    if card["id"] != folder.name:
+        raise ModelError(f"The model '{card['id']}' is in a folder named '{folder.name}'; the names must be equal.")
+    if card["changelog"][-1]["version"] != card["version"]:
+        raise ModelError(f"The changelog of the model '{card['id']}' does not end with its version {card['version']}.")
+    for name, expected in card["files"].items():
+        if not (folder / name).is_file():
+            raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
+        if (folder / name).stat().st_size != expected["size"]:
+            raise ModelError(_altered(card["id"], name))
+    for name in ("model.tflite", "model.keras"):
+        if name not in card["files"] and (folder / name).exists():
+            raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
+    return card
+
+
+def _listed(known: dict[str, Model], root: Path) -> str:
+    return f"there are: {', '.join(known)}." if known else f"there are none in {root}."
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import os
 import statistics
 import threading
 import time
+from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,13 +19,15 @@ from skinapp.inference import metadata, registry
 from skinapp.inference.metadata import Answers
 from skinapp.inference.registry import Model
 
+WEIGHTS = "model.tflite"
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """A model's answer to one image, and to what else it was told.
+    """What a model makes of one image, and of the patient's metadata.
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
-    the answers about the patient where the model takes any; class_maps float32 [h, w, K], whose mean over the image
+    the patient's metadata where the model takes any; class_maps float32 [h, w, K], whose mean over the image
     plus a constant is the logit, None for networks that end in dense layers; embedding float32 [D].
     """
 
@@ -53,13 +56,13 @@ class Classifier:
         """Check every file of the model against its hash and load it; `threads` defaults to the number of cores."""
         if not model.runnable:
             raise ModelError(
-                f"Of the model '{model.id}' only the figures are here, not the weights; its README.md says how to "
-                "train it."
+                f"The model '{model.id}' cannot be run: only the figures are here, not the weights; its README.md says "
+                "how to train it."
             )
         registry.verify(model)
         try:
             interpreter = Interpreter(
-                model_content=registry.verified_bytes(model, "model.tflite"),
+                model_content=registry.verified_bytes(model, WEIGHTS),
                 num_threads=threads or os.cpu_count(),
             )
             self._run = interpreter.get_signature_runner()
@@ -77,7 +80,7 @@ class Classifier:
     def predict(self, pixels: np.ndarray, answers: Answers | None = None) -> Prediction:
         """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction.
 
-        `answers`, as `clinical.parse` gives them, move the probabilities of a model that takes any.
+        `answers`, as `metadata.parse` gives them, change the probabilities of a model that takes any.
         """
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
@@ -103,41 +106,57 @@ class Classifier:
         return softmax(total / self.model.temperature)
 
 
-@functools.lru_cache(maxsize=8)
-def _loaded(model_id: str, folder: str, sha256: str) -> Classifier:
-    return Classifier(registry.read_model(Path(folder)))
+_loaded: OrderedDict[tuple[str, ...], Classifier] = OrderedDict()
+"""Least recently used first; `registry.LARGEST_ROOT` bytes of weights at most, so that every shipped model fits."""
+_loading = threading.Lock()
 
 
 def classifier(model: Model) -> Classifier:
-    """The model's Classifier, loaded once per process and again only when its published file changes."""
-    file = model.card["files"].get("model.tflite", {})
-    return _loaded(model.id, str(model.folder), file.get("sha256", ""))
+    """The model's Classifier, loaded once per process and again only when its published files change."""
+    key = _published(model)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = Classifier(registry.read_model(model.folder))
+        _loaded.move_to_end(key)
+        while len(_loaded) > 1 and sum(map(_weight, _loaded.values())) > registry.LARGEST_ROOT:
+            _loaded.popitem(last=False)
+        return _loaded[key]
 
 
 TIMED = 9
+"""Classifications that `milliseconds` takes the median of."""
 
 
 @functools.lru_cache(maxsize=64)
-def _timed(model_id: str, folder: str, sha256: str) -> tuple[float, float, float]:
-    answer = Classifier(registry.read_model(Path(folder)))
-    pixels = np.full((answer.model.input_size, answer.model.input_size, 3), 128, np.uint8)
-    milliseconds = []
+def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
+    timed = Classifier(registry.read_model(Path(published[0])))
+    pixels = np.full((timed.model.input_size, timed.model.input_size, 3), 128, np.uint8)
+    durations = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()
-        answer.predict(pixels)
-        milliseconds.append(1000 * (time.perf_counter() - start))
-    # the first two load what later ones find loaded
-    kept = milliseconds[2:]
-    return statistics.median(kept), min(kept), max(kept)
+        timed.predict(pixels)
+        durations.append(1000 * (time.perf_counter() - start))
+    # the first two warm up
+    durations = durations[2:]
+    return statistics.median(durations), min(durations), max(durations)
 
 
 def milliseconds(model: Model) -> tuple[float, float, float]:
-    """Median, least and most milliseconds that the model takes for an image on this machine, of TIMED answers.
+    """Median, least and most milliseconds that the model takes for an image on this machine, of TIMED runs.
 
-    Measured once per process, and again when the published file changes. ModelError where the model cannot be run.
+    Measured once per process, and again when the published files change. ModelError where the model cannot be run.
     """
-    file = model.card["files"].get("model.tflite", {})
-    return _timed(model.id, str(model.folder), file.get("sha256", ""))
+    return _timed(_published(model))
+
+
+def _published(model: Model) -> tuple[str, ...]:
+    """The folder of a model and the hashes of the files that its answers depend on."""
+    files = model.card["files"]
+    return str(model.folder), *(files.get(name, {}).get("sha256", "") for name in (WEIGHTS, metadata.WEIGHTS_FILE))
+
+
+def _weight(loaded: Classifier) -> int:
+    return loaded.model.card["files"][WEIGHTS]["size"]
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@
 import dataclasses
 import functools
 import hashlib
-import json
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,19 +116,12 @@ def drawn(square: np.ndarray, outline: Outline) -> np.ndarray:
 
 
 def folder() -> Path:
-    return registry.default_root() / registry.OUTLINE
+    return registry.segmentation().folder
 
 
 def card() -> dict[str, Any]:
-    """What is known of the network: its threshold, how well it does, and the hashes of its files. ModelError where it
-    is not installed."""
-    try:
-        return json.loads((folder() / "model.json").read_text())
-    except (OSError, ValueError):
-        raise ModelError(
-            f"The network that outlines the lesion is not in {folder()}; fetch the folder again, or draw the outline "
-            "by hand."
-        ) from None
+    """The card of the network: its threshold, scores, and the hashes of its files. ModelError where there is none."""
+    return registry.segmentation().card
 
 
 def _noted(outline: Outline) -> Outline:

@@ -5,14 +5,9 @@ cross-validation on the logits of the images that each part's network had not se
 says of the validation images.
 """
 
-import hashlib
-import json
-import shlex
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +15,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError
 from skinapp.evaluation import metrics
-from skinapp.inference import metadata, registry, runtime
+from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
@@ -28,11 +23,27 @@ from train.data.datasets import data_root, encode, prepare, sources, with_valida
 from train.fit import metadata as fitting
 from train.fit.cross_validation import LOGITS_FILE
 from train.fit.training import open_run
+from train.publish import card
 from train.publish.evaluate import RESAMPLES, kinds
-from train.publish.export import MEMBERS, limits, rounded, score_table, table
+from train.publish.folder import draft, publish
 
 ANSWERS = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
-"""Which data sets publish answers, and how they are read."""
+"""Which data sets publish metadata, and how they are read."""
+INHERITED = (
+    "kind",
+    "task",
+    "modality",
+    "labels",
+    "architecture",
+    "initial_weights",
+    "input",
+    "outputs",
+    "licence",
+    "intended_use",
+    "versions",
+)
+TRAINING = ("dataset", "attribution", "data_licence", "protocol", "images", "groups")
+"""What the card shares with that of the network's own model."""
 
 
 @dataclass(frozen=True)
@@ -44,28 +55,30 @@ class Held:
     labels: np.ndarray
 
 
-def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path) -> Path:
+def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path, changes: str = "") -> Path:
     """Write `models/<id>-clinical/` beside the exported model of a run; give the folder.
 
     DataError where its data set publishes no answers, or the run is not evaluated.
     """
     answers = published_answers(config)
     fields = fitting.questions(answers)
-    learnt, tested = held_out(config, runs, models)
-    found = fitting.fit(
-        learnt.logits,
-        answers.loc[learnt.table["image"]],
+    fitted_on, tested = held_out(config, runs, models)
+    fitted = fitting.fit(
+        fitted_on.logits,
+        answers.loc[fitted_on.table["image"]],
         fields,
-        learnt.labels,
-        learnt.table["group"].to_numpy(),
+        fitted_on.labels,
+        fitted_on.table["group"].to_numpy(),
         adjustment=adjustment,
     )
-    probabilities = found.probabilities
-    if tested is not learnt:
-        given = fitting.parse(found.fields, answers.loc[tested.table["image"]])
-        coded = np.array([metadata.code(found.fields, row) for row in given])
-        probabilities = softmax(found.fusion.add(tested.logits, coded))
-    return write(config, registry.model(config.id, models), title, adjustment, tested, probabilities, found, models)
+    probabilities = fitted.probabilities
+    if tested is not fitted_on:
+        rows = fitting.parse(fitted.fields, answers.loc[tested.table["image"]])
+        coded = np.array([metadata.code(fitted.fields, row) for row in rows])
+        probabilities = softmax(fitted.fusion.add(tested.logits, coded))
+    return write(
+        config, registry.model(config.id, models), title, adjustment, tested, probabilities, fitted, models, changes
+    )
 
 
 def published_answers(config: Config) -> pd.DataFrame:
@@ -108,8 +121,9 @@ def write(
     adjustment: float,
     tested: Held,
     probabilities: np.ndarray,
-    found: fitting.Fitted,
+    fitted: fitting.Fitted,
     models: Path,
+    changes: str,
 ) -> Path:
     """The model folder: the network of `base`, what was fitted, the scores, and the card."""
     labels = base.labels
@@ -123,112 +137,34 @@ def write(
     p_value = metrics.mcnemar(
         probabilities.argmax(axis=1) == tested.labels, image_alone.argmax(axis=1) == tested.labels
     )
-    card = {
-        **{key: value for key, value in base.card.items() if key != "other_tests"},
+    predictions = predictions.loc[tested.table["image"]].reset_index()
+    predictions[columns] = probabilities.round(6)
+    base_card = {name: base.card[name] for name in INHERITED}
+    described = base_card | {
         "id": f"{base.id}-clinical",
         "title": title,
-        "inputs": {"clinical": metadata.described(found.fields)},
+        "short_name": f"{base.short_name} + metadata",
+        "training": {name: base.card["training"][name] for name in TRAINING},
+        "inputs": {"clinical": metadata.described(fitted.fields)},
         "temperature": 1.0,
-        "scores": rounded({name: vars(score) for name, score in together.items()}),
+        "test": {name: base.card["test"][name] for name in ("dataset", "images", "groups", "resamples")}
+        | {"recalls": card.recalls(list(labels.codes), predictions)},
+        "scores": card.rounded(together),
+        "fusion": {
+            "base": config.id,
+            "scale": round(float(fitted.fusion.scale), 4),
+            "penalty": float(fitted.penalty),
+            "adjustment": adjustment,
+            "mcnemar_p": float(f"{p_value:.3g}"),
+            "differences": card.rounded(differences),
+        },
+        "limits": [*card.limits(base.card), card.FUSION_LIMIT],
     }
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=models) as partial:
-        folder = Path(partial) / card["id"]
-        folder.mkdir()
+    good, bad = model_card.sensitivity_sentences(described)
+    described |= {"good_at": good, "bad_at": bad}
+    with draft(models, described["id"]) as folder:
         for name in ("model.tflite", "history.csv"):
             shutil.copy(base.folder / name, folder)
-        (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(found.fusion, found.fields))
-        fused = predictions.loc[tested.table["image"]].reset_index()
-        fused[columns] = probabilities.round(6)
-        fused.to_csv(folder / "predictions.csv", index=False)
-        (folder / "README.md").write_text(readme(config, card, base, adjustment, found, differences, p_value))
-        card["files"] = {
-            file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
-            for file in sorted(folder.iterdir())
-        }
-        (folder / "model.json").write_text(json.dumps(card, indent=2) + "\n")
-        registry.verify(registry.read_model(folder))
-        shutil.rmtree(models / card["id"], ignore_errors=True)
-        folder.rename(models / card["id"])
-    return models / card["id"]
-
-
-def readme(
-    config: Config,
-    card: dict[str, Any],
-    base: registry.Model,
-    adjustment: float,
-    found: fitting.Fitted,
-    differences: dict[str, metrics.Interval],
-    p_value: float,
-) -> str:
-    """The model card for people."""
-    members = MEMBERS[base.modality]
-    asked = table(
-        ["question", "answer"],
-        [
-            [
-                field.title,
-                f"{field.low:g} to {field.high:g} {field.unit}"
-                if field.kind == "number"
-                else ", ".join(field.categories.values()) or "yes or no",
-            ]
-            for field in found.fields
-        ],
-    )
-    compared = table(
-        ["score", "difference", "95% interval"],
-        [
-            [name.replace("_", " "), f"{score.value:+.3f}", f"{score.low:+.3f} to {score.high:+.3f}"]
-            for name, score in differences.items()
-        ],
-    )
-    learnt = (
-        "the logits that cross-validation gave to images whose patients the network had not seen; the scores are of "
-        "patients that this fit had not seen either"
-        if config.fold is None
-        else "the validation images, and is scored on the test images"
-    )
-    command = (
-        f"python -m train fuse --config train/configs/{config.id}.yaml --title {shlex.quote(card['title'])} "
-        f"--adjustment {adjustment:g}"
-    )
-    return f"""# {card["title"]}
-
-{card["intended_use"]}
-
-The network of [{base.id}](../{base.id}/README.md), whose answer to the image may be joined by what is known about the
-patient. Nothing is required: an answer that is missing adds nothing.
-
-- **Logits**: {found.fusion.scale:.3f} times the image's logits, plus a weight for each answer
-  (`{metadata.WEIGHTS_FILE}`). Every class map is still exact for what the image contributes.
-- **Fit**: multinomial logistic regression with an L2 penalty of {found.penalty:g}, on {learnt}.
-  Rows are also learnt from with some or all of their answers taken away. Logit adjustment {adjustment:g}.
-- **Never asked**: whether a biopsy was taken. It is known to give the diagnosis away.
-- **Licence**: {card["licence"]}. {card["training"]["attribution"]}
-
-{asked}
-
-## Scores
-
-{card["test"]["images"]:,} images of {card["test"]["groups"]:,} {members}, with the published answers.
-Intervals are 95%, from {card["test"]["resamples"]:,} bootstrap resamples of {members}.
-
-{card["training"]["protocol"]}
-
-{score_table(card["scores"])}
-
-## What the answers add
-
-The same images, this model less the one that takes the image alone; McNemar's exact test of accuracy gives p =
-{p_value:.2g}.
-
-{compared}
-
-To make it again: `{command}`.
-
-## Limits
-
-{limits(card)}
-- The answers were given to the doctors who made the data set, some of them by asking with a diagnosis in mind; how a
-  visitor answers at home was not measured.
-"""
+        (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(fitted.fusion, fitted.fields))
+        predictions.to_csv(folder / "predictions.csv", index=False)
+        return publish(folder, described, models, changes)

@@ -6,8 +6,6 @@ lesions that were held back.
 """
 
 import argparse
-import hashlib
-import importlib.metadata
 import json
 import shutil
 import tempfile
@@ -21,11 +19,11 @@ from tqdm import tqdm
 from skinapp.errors import DataError, OutlineError
 from skinapp.files import replacing
 from skinapp.images import imaging
-from skinapp.inference import registry
-from skinapp.labels.sets import HAM10000
+from skinapp.inference import model_card
 from skinapp.lesion import segmentation
 from train.data import datasets, masks
 from train.data.masks import Outlined
+from train.publish.folder import LICENCE, draft, publish, versions
 from train.publish.retrieval_index import share
 
 if TYPE_CHECKING:
@@ -42,6 +40,16 @@ JUDGED_SIDE = 120
 THRESHOLDS = np.arange(0.3, 0.71, 0.05).round(2)
 POOR = 0.8
 SEED = 0
+INTENDED_USE = (
+    "Research and teaching on skin-lesion images. Not a diagnostic device; not for decisions about a person's care."
+)
+LIMITS = [
+    "Half of the published masks were drawn with the help of a machine, and where a lesion ends is often a matter of "
+    "opinion.",
+    "PAD-UFES-20 has no masks, so how well the network does on phone photos was not measured. Check the outline there, "
+    "and correct it.",
+    "It outlines one lesion: the largest where there are several.",
+]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,9 +72,9 @@ def run(options: argparse.Namespace) -> int:
     known = masks.prepare(options.runs)
     fit(known, folder, options.init, options.epochs, options.samples)
     content = to_litert(folder / "best.keras")
-    card = evaluate(content, known.table, folder)
-    print(json.dumps({name: card[name] for name in ("threshold", "validation", "scores", "diagnoses")}, indent=2))
-    print(export(content, card, folder, options.models))
+    scores = evaluate(content, known.table, folder)
+    print(json.dumps({name: scores[name] for name in ("threshold", "validation", "scores", "diagnoses")}, indent=2))
+    print(export(content, scores, folder, options.models))
     return 0
 
 
@@ -234,9 +242,9 @@ def to_litert(file: Path) -> bytes:
 
 
 def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any]:
-    """Choose the threshold on validation, judge the test images once, and leave `dice.csv` in `folder`: the card.
+    """Choose the threshold on validation, score the test images once, leave `dice.csv` in `folder`: the card's scores.
 
-    It is the exported file that is judged, with all that the app does to its answer.
+    It is the exported file that is scored, with all that the app does to its output.
     """
     validation, test = (known[known["split"] == split].reset_index(drop=True) for split in ("validation", "test"))
     found, drawn = outlined(content, validation)
@@ -250,16 +258,19 @@ def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any
         table.to_csv(partial, index=False)
     lesions = table["group"].to_numpy()
     return {
-        "id": registry.OUTLINE,
-        "title": "The outline of the lesion",
+        "id": "lesion-segmentation",
+        "kind": "segmentation",
+        "title": "Lesion segmentation",
+        "short_name": "Lesion segmentation",
         "task": "segmentation",
+        "modality": "dermoscopy",
         "threshold": threshold,
         "validation": {
             "images": len(validation),
             "dice": validated,
             "by_threshold": {f"{threshold:g}": round(float(value), 4) for threshold, value in by_threshold.items()},
         },
-        "test": {"images": len(test), "lesions": len(set(lesions))},
+        "test": {"images": len(test), "groups": len(set(lesions)), "side": JUDGED_SIDE},
         "scores": {
             "dice": share(scores, lesions),
             "jaccard": share(scores / (2 - scores), lesions),
@@ -295,97 +306,30 @@ def judged(found: list[np.ndarray], drawn: list[np.ndarray], threshold: float) -
     return dice(np.stack([mask(one) for one in found]), np.stack(drawn))
 
 
-def export(content: bytes, card: dict[str, Any], folder: Path, models: Path) -> Path:
+def export(content: bytes, scores: dict[str, Any], folder: Path, models: Path) -> Path:
     """Put the network, its card and its history into `models`, replacing an older one; give the folder."""
     settings = json.loads((folder / "settings.json").read_text())
-    card |= {
-        "initial_weights": "EfficientNetV2B0, ImageNet; its first four blocks were left as they are",
-        "training": settings | {"seconds": round(float(pd.read_csv(folder / "history.csv")["seconds"].sum()))},
-        "attribution": datasets.HAM10000_ATTRIBUTION,
-        "licence": "CC BY-NC 4.0",
-        "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "ai-edge-litert")},
+    described = scores | {
+        "architecture": "U-Net on the first four blocks of EfficientNetV2B0",
+        "initial_weights": "EfficientNetV2B0, ImageNet; its first four blocks stay frozen",
+        "input": {"size": SIZE, "dtype": "float32", "range": [0, 255], "channels": "RGB"},
+        "training": {
+            "dataset": "HAM10000",
+            "attribution": datasets.HAM10000_ATTRIBUTION,
+            **settings,
+            "bare_skin": masks.BARE,
+            "seconds": round(float(pd.read_csv(folder / "history.csv")["seconds"].sum())),
+            "excluded": list(masks.NOT_DRAWN),
+        },
+        "limits": LIMITS,
+        "licence": LICENCE,
+        "intended_use": INTENDED_USE,
+        "versions": versions(),
     }
-    target = models / registry.OUTLINE
-    models.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".partial-", dir=models) as partial:
-        new = Path(partial) / registry.OUTLINE
-        new.mkdir()
+    good, bad = model_card.dice_sentences(described)
+    described |= {"good_at": good, "bad_at": bad}
+    with draft(models, described["id"]) as new:
         (new / "model.tflite").write_bytes(content)
-        (new / "README.md").write_text(readme(card))
         for name in ("history.csv", "dice.csv"):
             shutil.copy(folder / name, new)
-        card["files"] = {
-            file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
-            for file in sorted(new.iterdir())
-        }
-        (new / "model.json").write_text(json.dumps(card, indent=2) + "\n")
-        shutil.rmtree(target, ignore_errors=True)
-        new.rename(target)
-    return target
-
-
-def readme(card: dict[str, Any]) -> str:
-    """The model card for people."""
-    from train.publish.export import table
-
-    def shown(score: dict[str, float]) -> list[str]:
-        return [f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"]
-
-    training = card["training"]
-    scores = table(
-        ["score", "value", "95% interval"],
-        [[name.replace("_", " "), *shown(score)] for name, score in card["scores"].items()],
-    )
-    diagnoses = table(
-        ["diagnosis", "images", "Dice", "95% interval"],
-        [
-            [HAM10000[code].name, f"{part['images']:,}", *shown(part["dice"])]
-            for code, part in card["diagnoses"].items()
-        ],
-    )
-    return f"""# {card["title"]}
-
-Where the lesion ends in a dermoscopy image. It serves the trust measures of attention maps and the measurements of
-shape and colour; it does not classify, and its outline is no finding. For research and teaching, not a diagnostic
-device.
-
-- **Network**: a U-Net whose way down is the first four blocks of EfficientNetV2B0 (ImageNet, left as they are).
-- **Input**: RGB, {SIZE} x {SIZE} px, values 0-255: the square that the models see. **Output**: for each pixel the
-  probability that it belongs to the lesion.
-- **Then**: from {card["threshold"]:g} on a pixel counts as lesion, chosen on validation; the largest connected place is
-  kept, its holes filled.
-- **Licence**: {card["licence"]}, as the training data asks.
-
-## Data
-
-HAM10000 with the lesion masks of its authors. {card["attribution"]}
-
-Trained on the training lesions, chosen on the same validation lesions as the classifiers, tested on the
-{card["test"]["images"]:,} images whose lesions ({card["test"]["lesions"]:,}) were never trained on; images that share a
-lesion with them were left out. {" and ".join(masks.NOT_DRAWN)} are left out too: their masks are white all over.
-
-## Training
-
-{training["epochs"]} epochs of {training["samples"]:,} views: squares of 55% to 100% of the shorter side, turned,
-mirrored and recoloured, {masks.BARE:.0%} of them of bare skin. Cross-entropy and Dice loss, AdamW.
-{training["seconds"] / 60:.0f} minutes on a busy core. To make it again:
-`python -m train segment --epochs {training["epochs"]} --samples {training["samples"]}`.
-
-## Scores on the test images
-
-One outline against the published mask, on the centre square at {JUDGED_SIDE} px. Intervals are 95%, from bootstrap
-resamples of lesions. A lesion that is not found counts as a Dice of 0.
-
-{scores}
-
-{diagnoses}
-
-On the validation images, which chose the threshold and the epoch: Dice {" (".join(shown(card["validation"]["dice"]))}),
-{card["validation"]["images"]:,} images.
-
-## Limits
-
-- The published masks are themselves drawn half by machine, and borders of lesions are often a matter of opinion.
-- Phone photos: PAD-UFES-20 has no masks, so how it does there is not measured. Look at the outline, and correct it.
-- It gives one outline: of several lesions, the largest.
-"""
+        return publish(new, described, models)

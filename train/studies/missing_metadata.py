@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.evaluation import metrics
-from skinapp.inference import metadata, registry
+from skinapp.inference import metadata, model_card, registry
 from skinapp.inference.runtime import softmax
 from skinapp.report.comparison_views import words
 from train.fit import metadata as fitting
@@ -25,14 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     # Keras takes seconds to import, so only after the arguments are known to be good
     from train.config import load_config
-    from train.publish import export, fuse
+    from train.publish import fuse
 
     config = load_config(options.config)
     answers = fuse.published_answers(config)
     rows, _ = fuse.held_out(config, options.runs, registry.default_root())
     groups = rows.table["group"].to_numpy()
     found = measure(rows.logits, answers.loc[rows.table["image"]], rows.labels, groups, options.adjustment)
-    print(export.table(list(found.columns), found.to_numpy().tolist()))
+    print(model_card.table(list(found.columns), found.to_numpy().tolist()))
     return 0
 
 

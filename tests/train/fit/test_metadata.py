@@ -8,10 +8,9 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.evaluation import metrics
-from skinapp.inference import metadata
+from skinapp.inference import metadata, model_card
 from skinapp.inference.runtime import softmax
 from train.fit import metadata as fitting
-from train.publish import export
 from train.studies import missing_metadata
 
 PATIENTS = 120
@@ -140,7 +139,7 @@ def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     assert abs(cost["all but sex"]) < 0.05
     assert abs(cost["age alone"]) < 0.05
     assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
-    markdown = export.table(list(found.columns), found.to_numpy().tolist()).splitlines()
+    markdown = model_card.table(list(found.columns), found.to_numpy().tolist()).splitlines()
     assert len(markdown) == 2 + len(found)
 
 

@@ -1,0 +1,459 @@
+"""The model card for people, made from nothing but `model.json`: the README.md of a model's folder, and its page."""
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from skinapp.inference import metadata
+from skinapp.labels.sets import HAM10000, label_set
+
+Card = Mapping[str, Any]
+MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients"}
+"""What a modality's images are grouped by."""
+GOOD_SENSITIVITY, BAD_SENSITIVITY = 0.8, 0.7
+"""A classifier is good at a class from this share of its test images on, and bad at one below the other."""
+GOOD_DICE, BAD_DICE = 0.9, 0.85
+"""The same for the mean Dice coefficient of a segmentation network."""
+FEW_IMAGES = 20
+"""With fewer test images of a class nothing is claimed about it."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells as text, without Markdown."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading ("" for the beginning), and below it paragraphs and lists in Markdown, and tables."""
+
+    title: str
+    blocks: tuple[str | Table, ...]
+
+
+def markdown(card: Card) -> str:
+    """The whole README.md."""
+    parts = [f"# {card['title']}"]
+    for section in sections(card):
+        parts += [f"## {section.title}"] if section.title else []
+        parts += [_markdown_table(block) if isinstance(block, Table) else block for block in section.blocks]
+    return "\n\n".join(parts) + "\n"
+
+
+def sections(card: Card) -> list[Section]:
+    """The card's sections, from top to bottom."""
+    if card["kind"] == "segmentation":
+        parts = _segmentation(card)
+    elif "fusion" in card:
+        parts = _fusion(card)
+    else:
+        parts = _classifier(card)
+    return [*parts, *_ending(card)]
+
+
+def sensitivity_sentences(card: Card) -> tuple[list[str], list[str]]:
+    """What a classifier is good at and bad at, a sentence for each class, from `recalls` of its first test."""
+    labels = label_set(card["labels"]["set"])
+    good, bad = [], []
+    for code, recall in card["test"]["recalls"].items():
+        share = recall["correct"] / recall["images"]
+        words = (
+            f"{labels[code].name}: {recall['correct']:,} of {recall['images']:,} test images recognised ({share:.0%})."
+        )
+        if recall["images"] >= FEW_IMAGES and share >= GOOD_SENSITIVITY:
+            good.append(words)
+        elif recall["images"] >= FEW_IMAGES and share < BAD_SENSITIVITY:
+            bad.append(words)
+    return good, bad
+
+
+def dice_sentences(card: Card) -> tuple[list[str], list[str]]:
+    """What a segmentation network is good at and bad at, a sentence for each diagnosis."""
+    good, bad = [], []
+    for code, part in card["diagnoses"].items():
+        dice = part["dice"]
+        words = (
+            f"{HAM10000[code].name}: mean Dice {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}) on "
+            f"{part['images']:,} test images."
+        )
+        if part["images"] >= FEW_IMAGES and dice["value"] >= GOOD_DICE:
+            good.append(words)
+        elif part["images"] >= FEW_IMAGES and dice["value"] < BAD_DICE:
+            bad.append(words)
+    return good, bad
+
+
+def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    return _markdown_table(Table(tuple(header), tuple(tuple(row) for row in rows)))
+
+
+def cross_validated(card: Card) -> bool:
+    """Whether the scores come from cross-validation, and not from a test set that was held out."""
+    return "test" not in card["training"]["images"]
+
+
+def _classifier(card: Card) -> Iterator[Section]:
+    training, network = card["training"], card["architecture"]
+    maps = (
+        "global average pooling and one dense layer, so its class maps are exact"
+        if "class_maps" in card["outputs"]
+        else "ending in dense layers, so it has no class maps"
+    )
+    size = card["input"]["size"]
+    hair = "; dark hairs are removed first" if card["input"].get("hair_removal") else ""
+    outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
+    yield Section(
+        "",
+        (
+            card["intended_use"],
+            _list(
+                f"**Network**: {network['name']}, {network['parameters']:,} parameters, {maps}.",
+                f"**Initial weights**: {card['initial_weights']}.",
+                f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}{hair}.",
+                f"**Output**: {outputs}. Probabilities are the softmax of logits / {card['temperature']:g}.",
+                f"**Licence**: {card['licence']}, as the training data require.",
+            ),
+        ),
+    )
+    yield from _strengths(card)
+    members = MEMBERS[card["modality"]]
+    yield Section(
+        "Data",
+        (
+            f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
+            training["protocol"],
+            Table(
+                ("part", "images", members),
+                tuple(
+                    (part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()
+                ),
+            ),
+        ),
+    )
+    yield Section("Training", tuple(_training(card)))
+    yield _tested(card, card["test"] | {"scores": card["scores"], "name": card["test"]["dataset"]})
+    for test in card["other_tests"]:
+        if "recalls" in test:
+            yield _tested(card, test)
+        else:
+            yield Section(
+                "The same network under another protocol",
+                (
+                    "For comparison only; the model in this folder was not trained like this.",
+                    test["protocol"],
+                    _scores(test["scores"]),
+                ),
+            )
+    if "published" in card:
+        yield _published(card)
+    if "validation" in card:
+        yield Section(
+            "Scores on the validation images",
+            ("Used for model selection, so optimistic.", _scores(card["validation"])),
+        )
+    images = "cross-validated" if cross_validated(card) else "validation"
+    yield Section(
+        "Logit adjustment",
+        (
+            "The multiple of each class's log share of the training images that is subtracted from its logit: here "
+            f"{card['logit_adjustment']['applied']}. Scores on the {images} images:",
+            Table(
+                ("logit adjustment", "balanced accuracy", "accuracy"),
+                tuple(
+                    (f"{row['logit_adjustment']}", f"{row['balanced_accuracy']:.3f}", f"{row['accuracy']:.3f}")
+                    for row in card["logit_adjustment"]["tried"]
+                ),
+            ),
+        ),
+    )
+
+
+def _training(card: Card) -> Iterator[str | Table]:
+    training = card["training"]
+    settings = training["settings"]
+    yield Table(
+        ("stage", "image size", "epochs", "images per epoch", "learning rate", "MixUp", "CutMix", "frozen blocks"),
+        tuple(
+            (
+                f"{number}",
+                f"{stage['image_size']} px",
+                f"{stage['epochs']}",
+                f"{settings['samples_per_epoch']:,}",
+                f"{stage['learning_rate']:g} to {stage['final_rate']:g}",
+                *(f"{stage[name]:g}" if stage[name] else "-" for name in ("mixup", "cutmix", "frozen_blocks")),
+            )
+            for number, stage in enumerate(training["stages"], 1)
+        ),
+    )
+    average = f"moving average of the weights with momentum {settings['ema']:g}, " if settings["ema"] else ""
+    yield (
+        f"{settings['sampling'].capitalize()} sampling, {settings['loss']} loss with label smoothing "
+        f"{settings['label_smoothing']:g}, {settings['optimizer']} with weight decay {settings['weight_decay']:g}, "
+        f"augmentation {settings['augmentation']}, dropout {settings['dropout']:g}, {average}seed {settings['seed']}. "
+        f"{training['minutes']:,} minutes of training on {training['cores']} cores with {training['backend']}."
+    )
+    yield (
+        f"To train it again, run `prepare`, `fit`, `evaluate` and `export` with "
+        f"`--config train/configs/{card['id']}.yaml`; see docs/training.md."
+    )
+    if training["note"]:
+        yield training["note"]
+
+
+def _tested(card: Card, test: Card) -> Section:
+    """The section on the test images of one data set, or on all of its images by cross-validation."""
+    members, labels = MEMBERS[card["modality"]], label_set(card["labels"]["set"])
+    title = "Scores by cross-validation" if cross_validated(card) else "Scores on the test images"
+    before, bins = test["uncalibrated"]["expected_calibration_error"], test["uncalibrated"]["reliability"]
+    return Section(
+        f"{title}: {test['name']}",
+        (
+            f"{test['images']:,} images of {test['groups']:,} {members}, one network, no test-time augmentation. "
+            f"Intervals are 95%, from {card['test']['resamples']:,} bootstrap resamples of {members}.",
+            _scores(test["scores"]),
+            "Sensitivity by class:",
+            Table(
+                ("class", "recognised", "test images", "sensitivity"),
+                tuple(
+                    (
+                        f"{labels[code].name} ({code})",
+                        f"{recall['correct']:,}",
+                        f"{recall['images']:,}",
+                        f"{recall['correct'] / recall['images']:.2f}",
+                    )
+                    for code, recall in test["recalls"].items()
+                ),
+            ),
+            f"Reliability of the most probable class, before calibration (expected calibration error "
+            f"{before['value']:.3f}, {before['low']:.3f} to {before['high']:.3f}) and after:",
+            _reliability({row["low"]: row for row in bins}, test["reliability"]),
+        ),
+    )
+
+
+def _reliability(before: Mapping[float, Card], after: Iterable[Card]) -> Table:
+    empty = {"images": 0, "confidence": math.nan, "accuracy": math.nan}
+
+    def cells(row: Card) -> tuple[str, ...]:
+        numbers = (f"{row[name]:.2f}" for name in ("confidence", "accuracy"))
+        return (f"{row['images']:,}", *("-" if number == "nan" else number for number in numbers))
+
+    return Table(
+        ("confidence", "before: images", "mean confidence", "accuracy", "after: images", "mean confidence", "accuracy"),
+        tuple(
+            (f"{row['low']:.1f} to {row['high']:.1f}", *cells(before.get(row["low"], empty)), *cells(row))
+            for row in after
+        ),
+    )
+
+
+def _published(card: Card) -> Section:
+    published = card["published"]
+    return Section(
+        "Compared with published foundation models",
+        (
+            f"On the {published['images']:,} images that both classified: paired differences, and p of McNemar's exact "
+            f"test with Holm's correction. {published['protocol']}",
+            Table(
+                ("published model", "score", "value", "this model minus it", "p"),
+                tuple(
+                    (
+                        row["model"],
+                        _score_name(row["score"]),
+                        f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+                        f"{row['difference']:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})",
+                        "-" if row["p"] is None else "under 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
+                    )
+                    for row in published["rows"]
+                ),
+            ),
+        ),
+    )
+
+
+def _fusion(card: Card) -> Iterator[Section]:
+    fusion, training, members = card["fusion"], card["training"], MEMBERS[card["modality"]]
+    base = fusion["base"]
+    data = (
+        "the cross-validated logits of images whose patients the network had not seen; the scores are of patients that "
+        "this fit had not seen either"
+        if cross_validated(card)
+        else "the validation images; scored on the test images"
+    )
+    yield Section(
+        "",
+        (
+            card["intended_use"],
+            f"The network of [{base}](../{base}/README.md), combined with what is known about the patient. Nothing is "
+            "required: a question that is left open adds nothing.",
+            _list(
+                f"**Logits**: {fusion['scale']:.3f} times the image's logits, plus a weight for each answer "
+                f"(`{metadata.WEIGHTS_FILE}`). Class maps are exact for the image's share.",
+                f"**Fit**: multinomial logistic regression with an L2 penalty of {fusion['penalty']:g}, on {data}. "
+                f"Rows are also seen with some or all answers removed. Logit adjustment {fusion['adjustment']:g}.",
+                "**Left out**: whether a biopsy was taken. It gives the diagnosis away.",
+                f"**Licence**: {card['licence']}. {training['attribution']}",
+            ),
+            Table(
+                ("question", "answer"),
+                tuple((field.title, _allowed(field)) for field in metadata.fields_of(card)),
+            ),
+        ),
+    )
+    yield from _strengths(card)
+    yield Section(
+        "Scores",
+        (
+            f"{card['test']['images']:,} images of {card['test']['groups']:,} {members}, with the published metadata. "
+            f"Intervals are 95%, from {card['test']['resamples']:,} bootstrap resamples of {members}.",
+            training["protocol"],
+            _scores(card["scores"]),
+        ),
+    )
+    yield Section(
+        "What the metadata add",
+        (
+            "This model minus the one that sees the image alone, on the same images. McNemar's exact test of accuracy: "
+            f"p = {fusion['mcnemar_p']:.2g}.",
+            Table(
+                ("score", "difference", "95% interval"),
+                tuple(
+                    (_score_name(name), f"{score['value']:+.3f}", f"{score['low']:+.3f} to {score['high']:+.3f}")
+                    for name, score in fusion["differences"].items()
+                ),
+            ),
+            f"To make it again: `python -m train fuse --config train/configs/{base}.yaml --title "
+            f"{shlex.quote(card['title'])} --adjustment {fusion['adjustment']:g}`.",
+        ),
+    )
+
+
+def _allowed(field: metadata.Field) -> str:
+    if field.kind == "number":
+        return f"{field.low:g} to {field.high:g} {field.unit}"
+    return ", ".join(field.categories.values()) or "yes or no"
+
+
+def _segmentation(card: Card) -> Iterator[Section]:
+    test, training, dice = card["test"], card["training"], card["validation"]["dice"]
+    size = card["input"]["size"]
+    yield Section(
+        "",
+        (
+            "Where the lesion ends in a dermoscopy image. The faithfulness of attention maps and the measures of shape "
+            f"and colour rest on it; it does not classify. {card['intended_use']}",
+            _list(
+                "**Network**: a U-Net whose encoder is the first four blocks of EfficientNetV2B0 (ImageNet, frozen).",
+                f"**Input**: RGB, {size} x {size} px, values 0-255: the square that the classifiers see. **Output**: "
+                "for each pixel the probability that it belongs to the lesion.",
+                f"**Then**: a pixel counts as lesion at a probability of {card['threshold']:g} or more, chosen on the "
+                "validation images; the largest connected region is kept and its holes are filled.",
+                f"**Licence**: {card['licence']}, as the training data require.",
+            ),
+        ),
+    )
+    yield from _strengths(card)
+    yield Section(
+        "Data",
+        (
+            f"HAM10000 with the lesion masks of its authors. {training['attribution']}",
+            "Trained on the training lesions, with the same validation lesions as the classifiers; tested on the "
+            f"{test['images']:,} images whose lesions ({test['groups']:,}) were never trained on. Images that share a "
+            f"lesion with them were left out, and so were {' and '.join(training['excluded'])}, whose masks are white "
+            "all over.",
+        ),
+    )
+    yield Section(
+        "Training",
+        (
+            f"{training['epochs']} epochs of {training['samples']:,} views: squares of 55% to 100% of the shorter "
+            f"side, rotated, mirrored and recoloured, {training['bare_skin']:.0%} of them of bare skin. Cross-entropy "
+            f"and Dice loss, AdamW. {training['seconds'] / 60:.0f} minutes on a busy core. To train it again: "
+            f"`python -m train segment --epochs {training['epochs']} --samples {training['samples']}`.",
+        ),
+    )
+    yield Section(
+        "Scores on the test images",
+        (
+            f"Against the published mask, on the centre square at {test['side']} px. Intervals are 95%, from bootstrap "
+            "resamples of lesions. A lesion that is not found counts as a Dice of 0.",
+            _scores(card["scores"]),
+            Table(
+                ("diagnosis", "images", "Dice", "95% interval"),
+                tuple(
+                    (HAM10000[code].name, f"{part['images']:,}", *_interval(part["dice"]))
+                    for code, part in card["diagnoses"].items()
+                ),
+            ),
+            f"On the validation images, which chose the threshold and the epoch: Dice {' ('.join(_interval(dice))}), "
+            f"{card['validation']['images']:,} images.",
+        ),
+    )
+
+
+def _strengths(card: Card) -> Iterator[Section]:
+    if card["kind"] == "segmentation":
+        good, bad = (
+            f"Diagnoses with a mean Dice {words}" for words in (f"of {GOOD_DICE:g} or more", f"below {BAD_DICE:g}")
+        )
+    else:
+        good = f"Classes of which {GOOD_SENSITIVITY:.0%} or more of the test images are recognised"
+        bad = f"Classes of which less than {BAD_SENSITIVITY:.0%} of the test images are recognised"
+    for title, rule, sentences in (("Good at", good, card["good_at"]), ("Bad at", bad, card["bad_at"])):
+        yield Section(
+            title, (f"{rule}, out of at least {FEW_IMAGES} images:", _list(*sentences) if sentences else "None.")
+        )
+
+
+def _ending(card: Card) -> Iterator[Section]:
+    yield Section("Limits", (_list(*card["limits"]),))
+    changes = [
+        f"**{entry['version']}**" + (f" ({entry['date']})" if "date" in entry else "") + f": {entry['changes']}"
+        for entry in reversed(card["changelog"])
+    ]
+    yield Section("Versions", (_list(*changes), *_conversion(card)))
+
+
+def _conversion(card: Card) -> Iterator[str]:
+    if "conversion" in card:
+        conversion = card["conversion"]
+        yield (
+            "The LiteRT file differs from the trained network by at most "
+            f"{math.ceil(round(conversion['difference'] * 1e5, 6)) / 1e5:.5f} in any probability, over "
+            f"{conversion['images']} images."
+        )
+    elif card["kind"] != "segmentation" and "fusion" not in card:
+        yield "The weights are not here: this is a baseline, too large for what it is worth. Training makes them again."
+
+
+def _interval(score: Card) -> tuple[str, str]:
+    return f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"
+
+
+def _scores(scores: Mapping[str, Card]) -> Table:
+    return Table(
+        ("score", "value", "95% interval"),
+        tuple((_score_name(name), *_interval(score)) for name, score in scores.items()),
+    )
+
+
+def _score_name(name: str) -> str:
+    words = name.replace("_", " ")
+    for acronym in ("roc auc", "f1"):
+        words = words.replace(acronym, acronym.upper())
+    return words
+
+
+def _list(*items: str) -> str:
+    return "\n".join(f"- {item}" for item in items)
+
+
+def _markdown_table(block: Table) -> str:
+    rows = [block.header, ("---",) * len(block.header), *block.rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)

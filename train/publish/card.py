@@ -1,0 +1,224 @@
+"""What `model.json` says of a trained network: its run, scores and limits. `model_card` renders it."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import pandas as pd
+
+from skinapp.errors import DataError
+from skinapp.inference import model_card
+from skinapp.labels.sets import MALIGNANCY, label_set
+from train.config import Config
+from train.data.datasets import sources
+from train.publish import compare_published
+from train.publish.folder import LICENCE, versions
+
+INTENDED_USE = (
+    "Research and teaching on skin-lesion classifiers. Not a diagnostic device; not for decisions about a person's "
+    "care."
+)
+LIMITS = {
+    "dermoscopy": ("The images are dermoscopy from a few clinics, mostly of light skin; skin type was not recorded.",),
+    "smartphone": (
+        "The photos come from one Brazilian programme, whose patients are mostly farmers of European descent; light "
+        "skin types prevail where skin type was recorded.",
+        "In these data every cancer was confirmed by biopsy and most benign lesions were not. Some photos are blurrier "
+        "than others, and benign lesions are more frequent among those.",
+    ),
+}
+MALIGNANT = {
+    "dermoscopy": "melanoma, basal cell carcinoma, or actinic keratosis and Bowen's disease (akiec)",
+    "smartphone": "basal cell carcinoma, melanoma or squamous cell carcinoma; actinic keratosis does not count",
+}
+FUSION_LIMIT = (
+    "The metadata were recorded by the doctors who made the data set, sometimes with a diagnosis in mind; how well the "
+    "model does with what patients report at home was not measured."
+)
+VALIDATION = (
+    "Validation: whole lesions of the training part, stratified by diagnosis; they alone chose the epoch, input size, "
+    "logit adjustment and temperature."
+)
+CROSS = (
+    "Every network is the one of its last epoch, so no epoch was chosen by what it is scored on; the temperature of "
+    "each part's probabilities was fitted on the other parts. The network in this folder was then trained on all the "
+    "images by the same schedule: nothing is left to test it on, and the scores are those of the networks of the parts."
+)
+SETTINGS = (
+    "samples_per_epoch",
+    "sampling",
+    "loss",
+    "label_smoothing",
+    "optimizer",
+    "weight_decay",
+    "augmentation",
+    "dropout",
+    "ema",
+    "seed",
+)
+STAGE = ("image_size", "epochs", "learning_rate", "final_rate", "mixup", "cutmix", "frozen_blocks")
+
+
+def describe(
+    config: Config,
+    evaluation: dict[str, Any],
+    beside: list[dict[str, Any]],
+    network: keras.Model,
+    outputs: dict[str, list[int]],
+    run: dict[str, Any],
+) -> dict[str, Any]:
+    """The card of a run's network, but for version, published models, conversion and files.
+
+    `evaluation` and `run` are `evaluation.json` and `run.json`, `beside` the tests of a run under another protocol, and
+    `outputs` the shape of every output without the batch.
+    """
+    labels, parts = label_set(config.labels), sources(config.dataset)
+    first, *others = evaluation["tests"]
+    card = {
+        "id": config.id,
+        "kind": "classifier",
+        "title": config.title,
+        "short_name": config.short_name or config.title,
+        "task": "malignancy" if labels is MALIGNANCY else "diagnosis",
+        "modality": modality(config),
+        "labels": {"set": labels.id, "codes": list(labels.codes)},
+        "architecture": {"name": config.architecture, "parameters": network.count_params()},
+        "initial_weights": config.initial_weights,
+        "input": {
+            "size": config.image_size,
+            "dtype": "float32",
+            "range": [0, 255],
+            "channels": "RGB",
+            "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+            **({"hair_removal": True} if config.hair_removal else {}),
+        },
+        "outputs": outputs,
+        "temperature": round(evaluation["temperature"], 4),
+        "training": {
+            "dataset": " and ".join(source.name for source in parts),
+            "attribution": " ".join(source.attribution for source in parts),
+            "data_licence": "; ".join(source.licence for source in parts),
+            "protocol": " ".join(
+                [*(source.protocol for source in parts), CROSS if config.fold is None else VALIDATION]
+            ),
+            "images": evaluation["images"],
+            "groups": evaluation["groups"],
+        }
+        | training_settings(config)
+        | {
+            "minutes": round(run["wall_seconds"] / 60),
+            "cores": run["hardware"]["cores"],
+            "backend": run["hardware"]["backend"],
+        },
+        "test": {
+            "dataset": first["name"],
+            "images": first["images"],
+            "groups": first["groups"],
+            "resamples": evaluation["resamples"],
+        }
+        | details(first),
+        "scores": rounded(first["scores"]),
+        "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
+        **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
+        "logit_adjustment": {
+            "applied": evaluation["logit_adjustment"],
+            "tried": [
+                {name: round(value, 4) for name, value in row.items()} for row in evaluation["validation_by_adjustment"]
+            ],
+        },
+        "licence": LICENCE,
+        "intended_use": INTENDED_USE,
+        "versions": versions(),
+    }
+    good, bad = model_card.sensitivity_sentences(card)
+    return card | {"good_at": good, "bad_at": bad, "limits": limits(card)}
+
+
+def training_settings(config: Config) -> dict[str, Any]:
+    """Stages, settings and note of a run, as a card lists them."""
+    return {
+        "stages": [{name: getattr(stage, name) for name in STAGE} for stage in config.stages],
+        "settings": {name: getattr(config, name) for name in SETTINGS},
+        "note": config.note.strip(),
+    }
+
+
+def details(test: dict[str, Any]) -> dict[str, Any]:
+    """Sensitivity by class and reliability of one evaluated test, as a card lists them."""
+
+    def bins(rows: list[dict[str, float]]) -> list[dict[str, float]]:
+        return [{name: round(value, 4) for name, value in row.items()} for row in rows]
+
+    return {
+        "recalls": {
+            code: {"correct": round(recall["value"] * recall["images"]), "images": recall["images"]}
+            for code, recall in test["recalls"].items()
+        },
+        "reliability": bins(test["reliability"]),
+        "uncalibrated": rounded(test["uncalibrated"]) | {"reliability": bins(test["reliability_uncalibrated"])},
+    }
+
+
+def recalls(codes: list[str], predictions: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many images of each class are recognised: of a table with `label`, and `p_<label>` for every code."""
+    probabilities = predictions[[f"p_{code}" for code in codes]].to_numpy()
+    correct = predictions["label"].to_numpy() == pd.Series(codes).to_numpy()[probabilities.argmax(axis=1)]
+    counted = pd.Series(correct).groupby(predictions["label"].to_numpy()).agg(["sum", "size"])
+    return {
+        code: {"correct": int(counted["sum"][code]), "images": int(counted["size"][code])}
+        for code in codes
+        if code in counted.index
+    }
+
+
+def published(model_id: str, labels_id: str, predictions: Path) -> dict[str, Any]:
+    """`published` of a card: the model beside published ones. Empty where their predictions are not on this machine."""
+    labels, root = label_set(labels_id), compare_published.published_root()
+    if not compare_published.published_files(labels, root):
+        return {}
+    table = compare_published.compare(model_id, labels, predictions, root)
+    table = table[table["score"].isin(compare_published.SHOWN)]
+    rows = [
+        {
+            "model": row["model"],
+            "score": row["score"],
+            **{name: round(row[name], 4) for name in ("value", "low", "high")},
+            "difference": round(row["ours_minus_theirs"], 4),
+            "difference_low": round(row["ours_minus_theirs_low"], 4),
+            "difference_high": round(row["ours_minus_theirs_high"], 4),
+            "p": None if pd.isna(row["mcnemar_p_holm"]) else float(f"{row['mcnemar_p_holm']:.4g}"),
+        }
+        for row in table.to_dict("records")
+    ]
+    images = int(table["images"].iloc[0])
+    return {"published": {"images": images, "protocol": compare_published.PROTOCOL, "rows": rows}}
+
+
+def limits(card: dict[str, Any]) -> list[str]:
+    """What every classifier's card warns of, a sentence or two each."""
+    return [
+        *LIMITS[card["modality"]],
+        f"It always answers with one of its {len(card['labels']['codes'])} classes, whatever the image shows.",
+        "Probabilities are calibrated for this data set's mix of diagnoses and will be off in another clinic.",
+        f"Malignant means {MALIGNANT[card['modality']]}.",
+    ]
+
+
+def modality(config: Config) -> str:
+    """What the images of a run were taken with. DataError where its data sets differ in that."""
+    modalities = {source.modality for source in sources(config.dataset)}
+    if len(modalities) > 1:
+        raise DataError(f"The data sets '{config.dataset}' are of several modalities: {', '.join(sorted(modalities))}.")
+    return modalities.pop()
+
+
+def rounded(scores: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Scores, as dicts or metrics.Interval, with four decimals."""
+    plain = {name: score if isinstance(score, dict) else dataclasses.asdict(score) for name, score in scores.items()}
+    return {name: {key: round(value, 4) for key, value in score.items()} for name, score in plain.items()}
+
+
+def _other(test: dict[str, Any]) -> dict[str, Any]:
+    listed = {name: test[name] for name in ("name", "protocol", "images", "groups")}
+    return listed | {"scores": rounded(test["scores"])}
