@@ -8,7 +8,7 @@ BIN := .venv/bin
 help:
 	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 opens no browser)"
 	@echo "make test    install what the tests need and run them all"
-	@echo "make lint    check style and types"
+	@echo "make lint    check style, types and who imports whom"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
 	@echo "make setup   install what development and training need"
 	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
@@ -42,9 +42,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info

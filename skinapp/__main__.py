@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m skinapp", description=f"Skin-lesion classifiers. {CAUTION}")
+    parser = argparse.ArgumentParser(prog="skinapp", description=f"Skin-lesion classifiers. {CAUTION}")
     commands = parser.add_subparsers(required=True)
 
     models = commands.add_parser("models", help="list the models")
@@ -89,10 +89,10 @@ def list_models(options: argparse.Namespace) -> int:
             score = model.card["scores"]["balanced_accuracy"]
             figure = f"balanced accuracy {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
             print(f"{model.id}  {model.title}; {model.modality}; {figure}, n = {model.card['test']['images']:,}")
+    if not models:
+        raise registry.no_models()
     for problem in registry.problems().values():
         print(problem, file=sys.stderr)
-    if not models:
-        raise ModelError(f"There is no usable model in {registry.default_root()}.")
     return 0
 
 
@@ -106,7 +106,7 @@ def classify_images(options: argparse.Namespace) -> int:
     chosen = registry.model(options.model) if options.model else None
     models = registry.ranked()
     if chosen is None and not models:
-        default_model()
+        raise registry.no_models()
     if chosen and options.cam_dir and not chosen.has_class_maps:
         raise ModelError(f"The model '{chosen.id}' ends in dense layers and has no map to draw; leave --cam-dir out.")
     given = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
@@ -253,7 +253,7 @@ def write_report(options: argparse.Namespace) -> int:
     for problem in left_out.values():
         print(problem, file=sys.stderr)
     if not known:
-        raise ModelError(f"There is no usable model in {registry.default_root()}.")
+        raise registry.no_models()
     images, failed = all_models.read_images(options.images)
     for path, reason in failed.items():
         print(f"{path}: {reason}", file=sys.stderr)
@@ -279,15 +279,6 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"The file {path} cannot be read ({error.strerror}).") from None
-
-
-def default_model() -> registry.Model:
-    """The diagnosis model with the highest balanced accuracy on its test images."""
-    for model in registry.ranked():
-        if model.task == "diagnosis":
-            return model
-    left_out = " ".join(registry.problems().values())
-    raise ModelError(f"There is no usable diagnosis model in {registry.default_root()}. {left_out}".strip())
 
 
 def overlay_files(images: list[Path], folder: Path) -> dict[Path, Path]:

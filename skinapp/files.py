@@ -1,6 +1,7 @@
 """Files that are whole or not there."""
 
 import contextlib
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from skinapp.errors import DataError
 def replacing(file: Path) -> Iterator[Path]:
     """A path to write to, beside `file`, that takes its place at the end of the block.
 
-    Whatever stops the process meanwhile, an older `file` stays whole. DataError, and nothing left behind, where the
-    disk is full or cannot be written to.
+    Whatever stops the process meanwhile, an older `file` stays whole. Each writer has a path of its own, so of several
+    at once the last one wins with a whole file. DataError, and nothing left behind, where the disk is full or cannot
+    be written to.
     """
-    partial = file.with_name(f"partial-{file.name}")
+    partial = file.with_name(f"partial-{secrets.token_hex(8)}-{file.name}")
     try:
         yield partial
         partial.replace(file)

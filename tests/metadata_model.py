@@ -28,16 +28,18 @@ FIELDS = (
 FUSION = Fusion(2.0, np.array([0.5, -0.5]), np.arange(12.0).reshape(6, 2))
 
 
-def make(source: registry.Model, root: Path, model_id: str, modality: str, rank: float = 0.99) -> registry.Model:
+def make(
+    source: registry.Model, root: Path, model_id: str, modality: str, rank: float = 0.99, older: float = 3.0
+) -> registry.Model:
     """A copy of `source` in `root` with FIELDS, of that modality and that balanced accuracy.
 
-    The older the patient, the likelier the model's first class; nothing else weighs.
+    The older the patient, the likelier the model's first class, by `older`; nothing else weighs.
     """
     folder = root / model_id
     shutil.copytree(source.folder, folder)
     classes = len(source.labels.codes)
     weights = np.zeros((6, classes))
-    weights[0, 0] = 3.0
+    weights[0, 0] = older
     fusion = Fusion(1.0, np.zeros(classes), weights)
     (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(fusion, FIELDS))
     card = json.loads((folder / "model.json").read_text())

@@ -429,7 +429,7 @@ def _conversion(card: Card) -> Iterator[str]:
             f"{conversion['images']} images."
         )
     elif card["kind"] != "segmentation" and "fusion" not in card:
-        yield "The weights are not here: this is a baseline, too large for what it is worth. Training makes them again."
+        yield "The weights are not shipped: this is a baseline, too large for what it is worth. Train it to make them."
 
 
 def _interval(score: Card) -> tuple[str, str]:

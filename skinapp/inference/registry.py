@@ -103,6 +103,13 @@ def segmentation(root: Path | None = None) -> Segmentation:
     )
 
 
+def no_models(root: Path | None = None) -> ModelError:
+    """The error for a root without usable models: where they were looked for, why not used, and how to name others."""
+    root = root or default_root()
+    words = f"There is no usable model in {root}; set SKINAPP_MODELS to the folder of the models."
+    return ModelError(" ".join([words, *problems(root).values()]))
+
+
 def ranked(root: Path | None = None) -> list[Model]:
     """The models that can run: diagnosis before malignancy, dermoscopy before smartphone, then by balanced accuracy.
 
@@ -235,7 +242,9 @@ def _card(folder: Path) -> dict[str, Any]:
 
 
 def _listed(known: dict[str, Model], root: Path) -> str:
-    return f"there are: {', '.join(known)}." if known else f"there are none in {root}."
+    if known:
+        return f"there are: {', '.join(known)}."
+    return f"there are none in {root}; set SKINAPP_MODELS to the folder of the models."
 
 
 @functools.cache

@@ -5,7 +5,6 @@ models' own cards say.
 """
 
 import io
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -149,7 +148,7 @@ def one_model(predictions: Predictions) -> Section:
         Heading("Training"),
         *comparison_report.training(model, model.id),
         Heading("Limits"),
-        *limits_of(model),
+        *model.card["limits"],
     ]
     return Section(model.title, blocks)
 
@@ -194,14 +193,6 @@ def scores_of(model: Model) -> pd.DataFrame:
         }
         for name, score in model.card["scores"].items()
     )
-
-
-def limits_of(model: Model) -> list[str]:
-    """The limits that the model's README.md names, a paragraph each."""
-    _, _, text = (model.folder / "README.md").read_text(encoding="utf-8").partition("\n## Limits\n")
-    text = re.sub(r"\[([^]]+)\]\([^)]+\)", r"\1", text.partition("\n## ")[0])
-    text = text.replace("`", "").replace("\n- ", "\n\n")
-    return [" ".join(part.removeprefix("- ").split()) for part in text.split("\n\n") if part.strip()]
 
 
 def attention_maps(images: Mapping[Path, Image.Image]) -> Section:

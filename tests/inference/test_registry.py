@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,11 @@ from skinapp.evaluation import metrics
 from skinapp.inference import registry
 from tests.metadata_model import make
 
-FOLDERS = sorted(
-    folder for folder in registry.default_root().iterdir() if folder.is_dir() and folder.name != registry.OUTLINE
-)
-LARGEST_ROOT = 200 * 1024 * 1024
+FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
+CLASSIFIERS = [folder for folder in FOLDERS if folder.name != "lesion-segmentation"]
 
 
-@pytest.fixture(params=FOLDERS, ids=lambda folder: folder.name)
+@pytest.fixture(params=CLASSIFIERS, ids=lambda folder: folder.name)
 def bundled(request: pytest.FixtureRequest) -> registry.Model:
     return registry.read_model(request.param)
 
@@ -29,18 +28,21 @@ def test_the_schema_is_one() -> None:
 
 
 def test_there_are_models_and_no_problems() -> None:
-    assert list(registry.models()) == [folder.name for folder in FOLDERS]
+    assert list(registry.models()) == [folder.name for folder in CLASSIFIERS]
     assert registry.models()
     assert registry.problems() == {}
+    assert registry.segmentation().folder in FOLDERS
 
 
-def test_every_file_is_the_published_one(bundled: registry.Model) -> None:
-    registry.verify(bundled)
-    assert {file.name for file in bundled.folder.iterdir()} == {"model.json", *bundled.card["files"]}
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_file_is_the_published_one(folder: Path) -> None:
+    entry = registry.read(folder)
+    registry.verify(entry)
+    assert {file.name for file in folder.iterdir()} == {"model.json", *entry.card["files"]}
 
 
 def test_the_models_are_small_enough_to_clone() -> None:
-    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < LARGEST_ROOT
+    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < registry.LARGEST_ROOT
 
 
 def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> None:
@@ -71,12 +73,6 @@ def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> Non
         ), name
 
 
-def test_the_card_for_people_states_the_scores(bundled: registry.Model) -> None:
-    text = (bundled.folder / "README.md").read_text()
-    for name in ("accuracy", "balanced_accuracy"):
-        assert f"{bundled.card['scores'][name]['value']:.3f}" in text
-
-
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     card = json.loads((folder / "model.json").read_text())
     change(card)
@@ -95,6 +91,11 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
         r"\$\.input\.size: 'large' is not of type 'integer'",
     ),
     "temperature of zero": (lambda folder: edit(folder, lambda card: card.update(temperature=0)), r"\$\.temperature"),
+    "changelog behind the version": (
+        lambda folder: edit(folder, lambda card: card.update(version="9.0.0")),
+        r"does not end with its version 9\.0\.0",
+    ),
+    "kind unknown": (lambda folder: edit(folder, lambda card: card.update(kind="oracle")), "'oracle' is not one of"),
     "wrong id": (lambda folder: edit(folder, lambda card: card.update(id="other")), "the names must be equal"),
     "id is a path": (lambda folder: edit(folder, lambda card: card.update(id="../other")), "does not match"),
     "unknown label set": (
@@ -177,3 +178,36 @@ def test_models_for_dermoscopy_come_before_better_ones_for_phone_photos(
     for model_id, modality, rank in (("phone", "smartphone", 0.99), ("worse", "dermoscopy", 0.1)):
         make(model, own_models, model_id, modality, rank)
     assert [one.id for one in registry.ranked(own_models)] == [model.id, "worse", "phone"]
+
+
+def test_the_segmentation_network_is_no_classifier(own_models: Path, model: registry.Model) -> None:
+    network = registry.segmentation()
+    with pytest.raises(ModelError, match="is a segmentation network and classifies nothing"):
+        registry.read_model(network.folder)
+    with pytest.raises(ModelError, match="no lesion segmentation network in"):
+        registry.segmentation(own_models)
+    shutil.copytree(network.folder, own_models / network.id)
+    assert list(registry.models(own_models)) == [model.id]
+    assert registry.segmentation(own_models).card == network.card
+
+
+def test_a_spoiled_segmentation_network_is_a_problem(own_models: Path) -> None:
+    network = registry.segmentation()
+    shutil.copytree(network.folder, own_models / network.id)
+    (own_models / network.id / "dice.csv").write_text("short")
+    assert "dice.csv" in registry.problems(own_models)[network.id]
+
+
+def test_a_folder_is_read_again_only_when_it_changes(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    real = registry.read
+    monkeypatch.setattr(registry, "read", lambda folder: reads.append(folder) or real(folder))
+    for _ in range(3):
+        assert list(registry.models(own_models)) == [model.id]
+        assert registry.problems(own_models) == {}
+    assert len(reads) == 1
+    edit(own_models / model.id, lambda card: card.update(title="Another title"))
+    assert registry.model(model.id, own_models).title == "Another title"
+    assert len(reads) == 2

@@ -1,5 +1,7 @@
+import shutil
 import subprocess
 import sys
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from skinapp.errors import ModelError
 from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from tests.conftest import CHECKOUT
+from tests.metadata_model import make
 from tests.pictures import encode, lesion
 
 
@@ -91,6 +94,34 @@ def test_the_number_of_threads_does_not_change_the_answer(model: registry.Model,
 
 def test_a_model_is_loaded_once(model: registry.Model) -> None:
     assert runtime.classifier(model) is runtime.classifier(registry.model(model.id))
+
+
+def test_every_shipped_model_stays_loaded() -> None:
+    runnable = registry.ranked()
+    first = [runtime.classifier(one) for one in runnable]
+    assert all(runtime.classifier(one) is loaded for one, loaded in zip(runnable, first, strict=True))
+
+
+def test_loaded_models_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = sorted(registry.ranked(), key=lambda one: one.card["files"][runtime.WEIGHTS]["size"])[:3]
+    sizes = [one.card["files"][runtime.WEIGHTS]["size"] for one in small]
+    monkeypatch.setattr(runtime, "_loaded", OrderedDict())
+    monkeypatch.setattr(registry, "LARGEST_ROOT", sizes[1] + sizes[2])
+    loaded = [runtime.classifier(one) for one in small]
+    assert list(runtime._loaded.values()) == loaded[1:]
+    # used again, it outlives the other one
+    runtime.classifier(small[1])
+    runtime.classifier(small[0])
+    assert loaded[1] in runtime._loaded.values()
+    assert loaded[2] not in runtime._loaded.values()
+
+
+def test_changed_metadata_weights_are_loaded_again(own_models: Path, model: registry.Model) -> None:
+    clinical = make(model, own_models, "clinical", "dermoscopy")
+    before = runtime.classifier(clinical)
+    shutil.rmtree(clinical.folder)
+    other = make(model, own_models, "clinical", "dermoscopy", older=-3.0)
+    assert runtime.classifier(other) is not before
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """The results document: every model is in it, with the figures of its folder, and refusals are sentences."""
 
-import dataclasses
 import datetime
 import html
 import io
@@ -73,23 +72,11 @@ def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, pr
         assert len(all_models.tested(found).images) == registry.model(model_id).card["test"]["images"], model_id
 
 
-def test_the_limits_are_those_of_the_card() -> None:
-    for model in registry.models().values():
-        limits = all_models.limits_of(model)
-        assert len(limits) >= 3, model.id
-        assert not [line for line in limits if line.startswith(("-", "#", "|"))]
-        readme = " ".join((model.folder / "README.md").read_text().replace("`", "").split())
-        for line in limits:
-            assert line in readme
-
-
-def test_a_limit_that_points_to_another_card_is_read_without_the_link(own_models: Path, model: registry.Model) -> None:
-    readme = own_models / model.id / "README.md"
-    readme.write_text(
-        "# T\n\n## Limits\n\nAll limits of [this\none](../one/README.md).\n- And `more`.\n\n## Next\n\nNo.\n"
-    )
-    broken = dataclasses.replace(model, folder=readme.parent)
-    assert all_models.limits_of(broken) == ["All limits of this one.", "And more."]
+def test_the_limits_are_those_of_the_card(known: dict[str, predictions.Predictions]) -> None:
+    for model_id, one in known.items():
+        blocks = all_models.one_model(one).blocks
+        for limit in registry.model(model_id).card["limits"]:
+            assert limit in blocks
 
 
 def test_a_model_that_is_told_about_the_patient_says_so(model: registry.Model, tmp_path: Path) -> None:

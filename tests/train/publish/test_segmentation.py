@@ -130,7 +130,7 @@ def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
 
     monkeypatch.setenv("SKINAPP_MODELS", str(models))
     card = segmentation.card()
-    assert card["test"] == {"images": 7, "lesions": 7}
+    assert card["test"] == {"images": 7, "groups": 7, "side": 120}
     assert card["threshold"] in segmentation.THRESHOLDS
     square = np.asarray(drawn(100)[0].crop((20, 0, 140, 120)).resize((224, 224)))
     assert lesion_segmentation.probabilities(square).shape == (224, 224)

@@ -1,0 +1,1 @@
+"""Images before training: download, prepare, splits, duplicates, audits and masks."""
