@@ -1,4 +1,4 @@
-"""python -m skinapp models | classify | score | compare | report"""
+"""The command `skinapp`, or `python -m skinapp`: models, classify, score, compare, report."""
 
 import argparse
 import json
@@ -19,7 +19,7 @@ CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesi
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. 0; or 2, with sentences on standard error, where something asked for cannot be done."""
+    """Run one command: 0, or 2 with a sentence on standard error where something cannot be done, 130 on Ctrl-C."""
     options = parse(arguments)
     try:
         return options.run(options)
@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Stopped. Run the same command again to go on.", file=sys.stderr)
+        print("Stopped. Run the same command again to continue.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 0
@@ -35,20 +35,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="skinapp", description=f"Skin-lesion classifiers. {CAUTION}")
-    commands = parser.add_subparsers(required=True)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     models = commands.add_parser("models", help="list the models")
-    models.add_argument("--json", action="store_true", help="the whole model cards, as one JSON list")
+    models.add_argument("--json", action="store_true", help="print every model.json, as one JSON list")
     models.set_defaults(run=list_models)
 
-    classify = commands.add_parser("classify", help="classify images, one answer each")
+    classify = commands.add_parser("classify", help="classify images, with the probability of every class")
     classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
-    classify.add_argument("--model", metavar="ID", help="default: the best one for the kind of image")
-    classify.add_argument("--anyway", action="store_true", help="answer what is no picture of a lesion, too")
-    classify.add_argument("--json", action="store_true", help="one JSON object a line")
-    classify.add_argument("--cam-dir", type=Path, metavar="DIR", help="write <image>.cam.png overlays there")
+    classify.add_argument(
+        "--model", metavar="ID", help="the model to use (default: the best one for the kind of image)"
+    )
+    classify.add_argument("--anyway", action="store_true", help="classify images that do not show a lesion, too")
+    classify.add_argument("--json", action="store_true", help="print one JSON object per line")
+    classify.add_argument(
+        "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
+    )
     patient = classify.add_argument_group(
-        "the patient", "Of all the images that are named. Used by models with clinical inputs; none need be given."
+        "patient metadata",
+        "The same for all images. Used by models with clinical inputs; every option may be left out.",
     )
     for question in metadata.QUESTIONS:
         patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())
@@ -56,25 +61,32 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     score = commands.add_parser(
         "score",
-        help="score every image of a folder or of a CSV's `image` column",
-        epilog="A model with clinical inputs reads the answers from the CSV's columns of their names, such as age and "
-        "sex; what is empty or has no column counts as not known.",
+        help="score every image in a folder, or in a CSV's `image` column",
+        epilog="A model with clinical inputs reads the metadata from the CSV's columns of the same names, such as age "
+        "and sex; an empty cell or a missing column means not known. Images that fail are listed, with the reason, in "
+        "<FILE>.failed.csv.",
     )
     score.add_argument("source", type=Path, metavar="DIR_OR_CSV")
-    score.add_argument("--model", required=True, metavar="ID")
-    score.add_argument("--out", required=True, type=Path, metavar="FILE.csv", help="run again to go on with it")
+    score.add_argument("--model", required=True, metavar="ID", help="the model to use")
+    score.add_argument(
+        "--out",
+        required=True,
+        type=Path,
+        metavar="FILE.csv",
+        help="the predictions; run the same command again to continue",
+    )
     score.set_defaults(run=score_images)
 
-    compare = commands.add_parser("compare", help="compare models on the test images that they share")
-    compare.add_argument("first", metavar="A", help="the id of a model, or a predictions file (.csv)")
-    compare.add_argument("others", nargs="+", metavar="B", help="one more or several")
-    compare.add_argument("--json", action="store_true", help="every statistic, as one JSON object")
+    compare = commands.add_parser("compare", help="compare models on the test images they share")
+    compare.add_argument("first", metavar="A", help="a model's id, or a predictions file (.csv)")
+    compare.add_argument("others", nargs="+", metavar="B", help="one or more others")
+    compare.add_argument("--json", action="store_true", help="print every statistic, as one JSON object")
     compare.set_defaults(run=compare_models)
 
-    report = commands.add_parser("report", help="write one HTML file that presents all models, their data and figures")
-    report.add_argument("--out", required=True, type=Path, metavar="FILE.html", help="opens anywhere, and prints well")
+    report = commands.add_parser("report", help="write a report on all models and their data, as one HTML file")
+    report.add_argument("--out", required=True, type=Path, metavar="FILE.html", help="the report; it opens offline")
     report.add_argument(
-        "--images", nargs="+", type=Path, default=[], metavar="FILE", help="draw attention maps of these images into it"
+        "--images", nargs="+", type=Path, default=[], metavar="FILE", help="add attention maps of these images"
     )
     report.set_defaults(run=write_report)
     return parser.parse_args(arguments)
@@ -108,14 +120,14 @@ def classify_images(options: argparse.Namespace) -> int:
     if chosen is None and not models:
         raise registry.no_models()
     if chosen and options.cam_dir and not chosen.has_class_maps:
-        raise ModelError(f"The model '{chosen.id}' ends in dense layers and has no map to draw; leave --cam-dir out.")
+        raise ModelError(f"The model '{chosen.id}' has no class maps; leave --cam-dir out.")
     given = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
     given = {name: text for name, text in given.items() if text is not None}
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     if chosen:
         warn_unused(chosen, given)
     failed = False
-    told: set[str] = set()
+    warned: set[str] = set()
     for path in options.images:
         try:
             data = imaging.read(path)
@@ -136,9 +148,9 @@ def classify_images(options: argparse.Namespace) -> int:
                 print(json.dumps(answer | {"model": None, "probabilities": None}))
             failed = True
             continue
-        if not chosen and model.id not in told:
+        if not chosen and model.id not in warned:
             warn_unused(model, given)
-            told.add(model.id)
+            warned.add(model.id)
         answers = metadata.parse(model.clinical, given)
         pixels = imaging.load(data, model.input_size)
         prediction = classifier(model).predict(pixels, answers)
@@ -174,11 +186,11 @@ def print_answer(path: Path, prediction: "Prediction", why: str) -> None:
 
 
 def warn_unused(model: registry.Model, given: dict[str, str]) -> None:
-    """Say which answers about the patient the model has no use for."""
+    """Say which metadata the model does not use."""
     used = {one.name for one in model.clinical}
     unused = [one.flag for one in metadata.QUESTIONS if one.name in given and one.name not in used]
     if unused:
-        print(f"The model '{model.id}' has no use for {', '.join(unused)}; the rest is used.", file=sys.stderr)
+        print(f"The model '{model.id}' does not use {', '.join(unused)}.", file=sys.stderr)
 
 
 def score_images(options: argparse.Namespace) -> int:
@@ -194,7 +206,7 @@ def score_images(options: argparse.Namespace) -> int:
         summary = score(options.source, model, options.out, progress)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
-        print(f"{options.source} has no column {names}: counted as not known for every image.", file=sys.stderr)
+        print(f"{options.source} has no column {names}: not known for any image.", file=sys.stderr)
     if summary.repeated:
         print(f"{options.source} repeats {summary.repeated:,} rows; each image was scored once.", file=sys.stderr)
     print(f"{summary.scored:,} scored, {summary.skipped:,} scored before: {options.out}", file=sys.stderr)
@@ -210,7 +222,7 @@ def compare_models(options: argparse.Namespace) -> int:
     chosen: dict[str, predictions.Predictions] = {}
     for name in (options.first, *options.others):
         if name in chosen:
-            raise ModelError(f"'{name}' is named twice; name two different models.")
+            raise ModelError(f"'{name}' is named twice; name different models.")
         if name.endswith(".csv"):
             chosen[name] = predictions.own(read_bytes(Path(name)), name, name, list(shipped.values()))
         elif name in left_out:
@@ -224,9 +236,9 @@ def compare_models(options: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2))
         return 0
     print(f"{summary['images']:,} images of {summary['groups']:,} lesions or patients, question: {shared.question}\n")
-    for name, found in summary["models"].items():
+    for name, scores in summary["models"].items():
         print(name)
-        for score, value in found.items():
+        for score, value in scores.items():
             interval = f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
             print(f"  {comparison.MEASURES[score].name:28} {interval}")
     for pair in summary["pairs"]:
@@ -246,7 +258,7 @@ def write_report(options: argparse.Namespace) -> int:
     from skinapp.report import all_models, comparison_report, document
 
     if not options.out.parent.is_dir():
-        raise DataError(f"There is no folder {options.out.parent}; make it, or name a file in another one.")
+        raise DataError(f"There is no folder {options.out.parent}; create it, or name a file in another one.")
     if options.out.is_dir():
         raise DataError(f"{options.out} is a folder; name a file in it, such as {options.out / 'report.html'}.")
     known, left_out = predictions.shipped()
@@ -258,7 +270,9 @@ def write_report(options: argparse.Namespace) -> int:
     for path, reason in failed.items():
         print(f"{path}: {reason}", file=sys.stderr)
     if failed and not images:
-        raise ImageError("None of the images can be read, so nothing was written; name others, or leave --images out.")
+        raise ImageError(
+            "None of the images can be read, so no report was written; name others, or leave --images out."
+        )
     with tqdm(unit="model", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
@@ -282,11 +296,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def overlay_files(images: list[Path], folder: Path) -> dict[Path, Path]:
-    """Where each image's overlay goes: `<name>.cam.png`, numbered where two images share a name."""
+    """Image -> its attention map's file: `<name>.cam.png`, numbered where two images share a name."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SkinappError(f"The folder {folder} cannot be made ({error.strerror}).") from None
+        raise SkinappError(f"The folder {folder} cannot be created ({error.strerror}).") from None
     files: dict[Path, Path] = {}
     for path in images:
         name, number = f"{path.name}.cam.png", 1

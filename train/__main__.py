@@ -1,4 +1,4 @@
-"""python -m train: from a published data set to a model in models/; --help lists the commands."""
+"""The command `skinapp-train`, or `python -m train`: from a published data set to a model folder."""
 
 import argparse
 import importlib
@@ -8,51 +8,54 @@ from pathlib import Path
 from skinapp.errors import SkinappError
 
 RUNS = {
-    "prepare": "decode the images of a data set, once; fit does it too where it was not done",
-    "fit": "train a network; stopped or killed, it goes on when it is run again",
-    "evaluate": "calibrate the network of a run and score it on the test images; or score a model on your own images",
-    "export": "put an evaluated network into models/, where the app finds it",
-    "fuse": "make a second model of an exported one, which also takes what is known about the patient",
-    "ablate": "train variations of a short run and compare them with it on the validation lesions",
+    "prepare": "decode the images of a data set once; fit does it too if needed",
+    "fit": "train a network; run it again to resume",
+    "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
+    "export": "write the model folder of an evaluated network, which the app shows",
+    "fuse": "make a model that also uses patient metadata from an exported one",
+    "ablate": "train variations of a short run and compare them on the validation lesions",
 }
-"""The commands that work on the run of one configuration."""
+"""Commands that work on the run of one configuration."""
 
 TOOLS = {
-    "download": ("train.data.download", "fetch a data set, or images by id, from the publisher"),
-    "compare-published": ("train.publish.compare_published", "published models and ours on the same images"),
-    "audit": ("train.data.audit", "look for shared lesions, duplicates and drift in a data set and its split"),
-    "search": ("train.studies.search", "search for the best small network, under a leaking protocol or an honest one"),
-    "summarise": ("train.data.summarise", "count who is in the data sets, for the explorer of the app"),
-    "sort-by-class": ("train.data.sort_by_class", "lay a data set out in class folders, as image tutorials expect"),
-    "artefacts": ("train.studies.artefacts", "what hairs, rulers and stickers do to the answers of a model"),
-    "missing-answers": ("train.studies.missing_metadata", "what it costs when answers about the patient are left out"),
+    "download": ("train.data.download", "download a data set, or single images, from the publisher"),
+    "compare-published": ("train.publish.compare_published", "compare published models with ours on the same images"),
+    "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
+    "search": ("train.studies.search", "search for the best small network, with leakage or without"),
+    "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
+    "sort-by-class": (
+        "train.data.sort_by_class",
+        "copy a data set into one folder per class, as image tutorials expect",
+    ),
+    "artefacts": ("train.studies.artefacts", "measure what hairs, rulers and stickers do to a model's predictions"),
+    "missing-answers": ("train.studies.missing_metadata", "measure what missing patient metadata costs"),
     "attention-audit": (
         "train.studies.attention_audit",
-        "measure the attention methods on test images with lesion masks",
+        "score the attention methods on test images with lesion masks",
     ),
     "quality": (
         "train.studies.quality",
-        "find when a picture is too blurred, dark or bright, and how often that warns",
+        "set the limits for too blurred, dark or bright, and count how often they warn",
     ),
-    "modality": ("train.publish.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
-    "segment": ("train.publish.segmentation", "train the network that outlines the lesion, and put it into models/"),
-    "similar": ("train.publish.retrieval_index", "index a model's training images, for the similar cases of an image"),
-    "trust": ("train.studies.sanity_check", "how often the verdict on an attention map is wrong"),
-    "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
+    "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
+    "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
+    "similar": ("train.publish.retrieval_index", "index a model's training images, to show cases similar to an image"),
+    "trust": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
+    "doctor": ("train.doctor", "check that everything for training is there, and say how to fix what is not"),
 }
-"""The commands with modules of their own."""
+"""Commands with modules of their own."""
 
 STEPS = """
 a model, step by step:
   C=train/configs/ham10000-efficientnetb1.yaml
   python -m train doctor                what is missing, and how to get it
   python -m train download ham10000     the images, once
-  python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, the same line goes on
+  python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, the same command resumes
   python -m train evaluate --config $C  scores on the test images
-  python -m train export   --config $C  the app shows the model
+  python -m train export   --config $C  the model folder, for the app
 
-SKINAPP_DATA names the folder of the data sets (default: data), SKINAPP_WEIGHTS that of initial weights (default:
-weights). KERAS_BACKEND=jax or torch trains on those instead of TensorFlow.
+SKINAPP_DATA is the folder of the data sets (default: data), SKINAPP_WEIGHTS that of initial weights (default: weights).
+KERAS_BACKEND=jax or torch trains with those instead of TensorFlow.
 """
 
 EXAMPLES = {
@@ -65,52 +68,57 @@ examples:
   python -m train fit --config train/configs/ham10000-efficientnetb1.yaml
   python -m train fit --config train/configs/ham10000-efficientnetb1.yaml --runs runs/large batch_size=64
 
-Every epoch is scored on the validation images, and the best network is kept; fit prints its file. Ctrl-C stops
-training; evaluate and export then take the best network so far, and the same fit goes on after the last finished epoch,
-to the same result as without the break. Other settings are another run: give it another --runs folder or id=NAME.
+Every epoch is scored on the validation images, and the best network is saved; fit prints its file. Ctrl-C stops
+training; evaluate and export then use the best network so far, and the same command resumes after the last finished
+epoch, with the same result as without the break. Other settings are another run: use another --runs folder or id=NAME.
 """,
     "evaluate": """
 examples:
   python -m train evaluate --config train/configs/ham10000-efficientnetb1.yaml
   python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv
 
-With --config it comes after fit, and writes evaluation.json and predictions.csv into the run. Scores are printed with
-their 95% intervals.
+With --config, run it after fit; it writes evaluation.json and predictions.csv into the run. Scores are printed with
+95% intervals.
 """,
     "export": """
 example:
   python -m train export --config train/configs/ham10000-efficientnetb1.yaml
 
-It comes after evaluate. Nothing is written where the exported file answers otherwise than the trained network. A model
-of the same id is replaced.
+Run it after evaluate. Nothing is written if the exported file disagrees with the trained network. A model of the same
+id is replaced in one step; its changelog goes on, and files that later commands added stay if the network is the same.
 """,
     "fuse": """
 example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
 
-It comes after export, and writes models/<id>-clinical/. The network stays as it is.
+Run it after export; it writes models/<id>-clinical/. The network stays the same.
 """,
     "ablate": """
 example:
   python -m train ablate --config train/configs/ablations/ham10000.yaml --out ablation.csv
 
-The file is that of a run, with one more key: rows, each a name and the settings it changes. KEY=VALUE goes into all
-rows. The table is written after each; stopped, the same line goes on with the next.
+The file is that of a run with one more key, rows: each has a name and the settings it changes. KEY=VALUE applies to all
+rows. The table is written after each row; if stopped, the same command continues with the next one.
 """,
 }
 """What --help says below the options."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0, or 2 with a sentence on standard error where it cannot be done, 130 where it was stopped."""
+    """Run one command: 0, or 2 with a sentence on standard error where something cannot be done, 130 on Ctrl-C."""
     try:
         options = parse(arguments)
         return options.run(options)
     except SkinappError as error:
         print(error, file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in ("skinapp", "train"):
+            raise
+        print(f"Training needs the package {error.name}: pip install -r requirements-train.txt", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as stop:
-        general = "Stopped. What is finished is kept; run the same command again to go on."
+        general = "Stopped. Finished work is saved; run the same command again to continue."
         print(str(stop) or general, file=sys.stderr)
         return 130
 
@@ -120,7 +128,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train a model and put it into models/, where the app finds it.",
+        description="Train a model and write its folder, which the app shows.",
         epilog=STEPS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -138,33 +146,33 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             type=Path,
             required=name != "evaluate",
             metavar="FILE",
-            help="the settings of a run, one of train/configs or your own",
+            help="the settings of a run: one of train/configs, or your own",
         )
         command.add_argument(
             "--runs",
             type=Path,
             default=Path("runs"),
             metavar="DIR",
-            help="where decoded images and runs are kept (default: %(default)s)",
+            help="the folder for decoded images and runs (default: %(default)s)",
         )
         command.add_argument(
             "settings",
             nargs="*",
             metavar="KEY=VALUE",
-            help="settings in place of the file's, such as seed=1; train/config.py explains them all",
+            help="settings that override the file, such as seed=1; train/config.py explains all of them",
         )
         if name == "fit":
             command.add_argument(
                 "--devices", type=int, default=1, metavar="N", help="GPUs that share each batch (default: %(default)s)"
             )
         if name == "fuse":
-            command.add_argument("--title", required=True, help="what the new model is called")
+            command.add_argument("--title", required=True, help="the title of the new model")
             command.add_argument(
                 "--adjustment",
                 type=float,
                 default=0.0,
                 metavar="X",
-                help="how much of each class's log share is taken off its logit, 0 to 1 (default: %(default)s)",
+                help="the multiple of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
             )
         if name in ("export", "fuse"):
             command.add_argument(
@@ -174,10 +182,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 metavar="DIR",
                 help="the folder of the app's models (default: %(default)s)",
             )
+            command.add_argument(
+                "--changes", default="", metavar="TEXT", help="a sentence for the changelog, if the model is replaced"
+            )
         if name == "evaluate":
             evaluate_folder.add_arguments(command)
         if name == "ablate":
-            command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table of figures")
+            command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table to write")
         command.set_defaults(run=run, command=name)
     for name, (module, text) in TOOLS.items():
         tool = importlib.import_module(module)
@@ -221,11 +232,11 @@ def run(options: argparse.Namespace) -> int:
     elif options.command == "fuse":
         from train.publish.fuse import fuse
 
-        print(fuse(config, options.title, options.adjustment, options.runs, options.models))
+        print(fuse(config, options.title, options.adjustment, options.runs, options.models, options.changes))
     else:
         from train.publish.export import export
 
-        print(export(config, options.runs, options.models))
+        print(export(config, options.runs, options.models, options.changes))
     return 0
 
 

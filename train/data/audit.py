@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
-from skinapp.images import imaging
 from skinapp.errors import DataError
+from skinapp.images import imaging
 from skinapp.labels.sets import LABEL_SETS
 from train.data import datasets, duplicates
 from train.data.datasets import DATASETS, data_root

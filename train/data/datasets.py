@@ -13,9 +13,9 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
-from skinapp.images import hair, imaging
 from skinapp.errors import DataError, ImageError
 from skinapp.files import replacing
+from skinapp.images import hair, imaging
 from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 from train.data import splits
 

@@ -22,9 +22,9 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
-from skinapp.images import imaging
-from skinapp.errors import DataError
 from skinapp.datasets.isic import ARCHIVE
+from skinapp.errors import DataError
+from skinapp.images import imaging
 from train.data import transfer
 from train.data.datasets import DATASETS, data_root
 from train.data.splits import ham10000_split

@@ -11,9 +11,9 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from skinapp.images import imaging
 from skinapp.errors import DataError
 from skinapp.files import replacing
+from skinapp.images import imaging
 from skinapp.images.imaging import CENTRE, Crop
 from train.data import datasets
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
-from skinapp.images import imaging
 from skinapp.errors import DataError
 from skinapp.files import replacing
+from skinapp.images import imaging
 from train.data.datasets import read_table
 
 COLUMNS = (("image_id", "dx"), ("img_id", "diagnostic"))

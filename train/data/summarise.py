@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from skinapp.datasets import registry
-from skinapp.demographics import records
 from skinapp.datasets.registry import SOURCES, SYMPTOMS
+from skinapp.demographics import records
 from skinapp.errors import DataError
 from skinapp.files import replacing
 from train.data import splits
