@@ -236,9 +236,9 @@ def compare_models(options: argparse.Namespace) -> int:
         print(json.dumps(summary, indent=2))
         return 0
     print(f"{summary['images']:,} images of {summary['groups']:,} lesions or patients, question: {shared.question}\n")
-    for name, scores in summary["models"].items():
+    for name, found in summary["models"].items():
         print(name)
-        for score, value in scores.items():
+        for score, value in found.items():
             interval = f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
             print(f"  {comparison.MEASURES[score].name:28} {interval}")
     for pair in summary["pairs"]:

@@ -28,7 +28,7 @@ TOOLS = {
         "copy a data set into one folder per class, as image tutorials expect",
     ),
     "artefacts": ("train.studies.artefacts", "measure what hairs, rulers and stickers do to a model's predictions"),
-    "missing-answers": ("train.studies.missing_metadata", "measure what missing patient metadata costs"),
+    "missing-metadata": ("train.studies.missing_metadata", "measure what missing patient metadata costs"),
     "attention-audit": (
         "train.studies.attention_audit",
         "score the attention methods on test images with lesion masks",
@@ -39,8 +39,8 @@ TOOLS = {
     ),
     "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
-    "similar": ("train.publish.retrieval_index", "index a model's training images, to show cases similar to an image"),
-    "trust": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
+    "retrieval-index": ("train.publish.retrieval_index", "index a model's training images, to show cases similar to an image"),
+    "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
     "doctor": ("train.doctor", "check that everything for training is there, and say how to fix what is not"),
 }
 """Commands with modules of their own."""

@@ -1,4 +1,4 @@
-"""python -m train similar: the index of a model's training images, and how often neighbours agree with its answers."""
+"""python -m train retrieval-index: the index of a model's training images, and how often neighbours agree with its answers."""
 
 import argparse
 import hashlib

@@ -1,4 +1,4 @@
-"""python -m train missing-answers: what it costs when answers about the patient are left out."""
+"""python -m train missing-metadata: what it costs when answers about the patient are left out."""
 
 import argparse
 from collections.abc import Sequence

@@ -157,7 +157,7 @@ def test_the_command_prints_a_table_in_markdown(
     published = answers.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fuse, "published_answers", lambda config: published)
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
-    assert main(["missing-answers", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
+    assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("| answers | balanced accuracy | balanced accuracy, difference | log loss |")
     assert [line.split(" | ")[0] for line in lines[2:]] == [
