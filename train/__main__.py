@@ -39,7 +39,7 @@ TOOLS = {
     ),
     "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
-    "retrieval-index": ("train.publish.retrieval_index", "index a model's training images, to show cases similar to an image"),
+    "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
     "doctor": ("train.doctor", "check that everything for training is there, and say how to fix what is not"),
 }

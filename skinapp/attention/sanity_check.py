@@ -1,7 +1,7 @@
 """Whether to believe an attention map: one sentence beside it, from a few more answers of the model to altered squares.
 
-`python -m train sanity-check` chooses the two limits on validation images and measures on test images how often the verdict is
-wrong, of the shipped networks and of randomised copies; docs/outline.md holds the figures.
+`python -m train sanity-check` chooses the two limits on validation images and measures on test images how often the
+verdict is wrong, of the shipped networks and of randomised copies; docs/outline.md holds the figures.
 """
 
 from collections.abc import Callable

@@ -76,7 +76,7 @@ def indexed(model: Model) -> Model | None:
 def index(model: Model) -> Index:
     """The index of a model that has one of its own, read once per process. ModelError where it is not as published."""
     if INDEX_FILE not in model.card["files"]:
-        raise ModelError(f"The model '{model.id}' has no index of similar cases; python -m train retrieval-index makes it.")
+        raise ModelError(f"The model '{model.id}' has no index of similar cases; run python -m train retrieval-index.")
     return _loaded(model.id, str(model.folder), model.card["files"][INDEX_FILE]["sha256"])
 
 

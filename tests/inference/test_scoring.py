@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skinapp.errors import DataError
+from skinapp.errors import DataError, ImageError
 from skinapp.images import imaging
 from skinapp.inference import registry, scoring
 from skinapp.inference.runtime import Prediction
@@ -150,7 +150,7 @@ def test_only_regular_files_are_read(images: Path, tmp_path: Path, model: regist
     summary = scoring.score(table, model, tmp_path / "p.csv")
     assert (summary.scored, summary.failed) == (1, 2)
     assert all("a device, a pipe or a socket" in row["reason"] for row in read(summary.failures).values())
-    with pytest.raises(imaging.ImageError, match="a device"):
+    with pytest.raises(ImageError, match="a device"):
         imaging.read("/dev/zero")
 
 

@@ -1,7 +1,7 @@
 """python -m tests.train.tiny_command ...: `python -m train ...`, where the tiny network is known.
 
 With LOGICAL_CPUS=2 TensorFlow sees two devices. With SIGNAL="SIGKILL History.on_epoch_end 2" the process sends itself
-that signal after the second call of that method of train/fit/training.py.
+that signal after the second call of that method of train/fit.
 """
 
 import itertools
@@ -22,12 +22,13 @@ def divide_cpu(devices: int) -> None:
 
 
 def signal_after(number: signal.Signals, method: str, call: int) -> None:
-    from train.fit import training
+    from train.fit import callbacks, stages, validation
 
     # a process that was started in the background ignores it
     signal.signal(signal.SIGINT, signal.default_int_handler)
     owner, name = method.split(".")
-    work = getattr(getattr(training, owner), name)
+    module = next(module for module in (callbacks, stages, validation) if hasattr(module, owner))
+    work = getattr(getattr(module, owner), name)
     calls = itertools.count(1)
 
     def signalling(*arguments: object, **options: object) -> object:
@@ -36,7 +37,7 @@ def signal_after(number: signal.Signals, method: str, call: int) -> None:
             signal.raise_signal(number)
         return result
 
-    setattr(getattr(training, owner), name, signalling)
+    setattr(getattr(module, owner), name, signalling)
 
 
 if __name__ == "__main__":

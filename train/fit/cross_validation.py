@@ -11,7 +11,8 @@ from skinapp.files import replacing
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
 from train.data.datasets import Dataset, encode, prepare, with_validation
-from train.fit.training import fit, last_file, open_run
+from train.fit.run_folder import last_file, open_run
+from train.fit.training import fit
 from train.publish.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
 
 LOGITS_FILE = "logits.npz"

@@ -17,7 +17,8 @@ from skinapp.labels.sets import LabelSet, label_set
 from train.config import SAMPLING, Config
 from train.data.datasets import DATASETS, Dataset, encode, prepare, with_validation
 from train.fit import network as networks
-from train.fit.training import best_file, epochs, open_run, predict
+from train.fit.run_folder import best_file, epochs, open_run
+from train.fit.validation import predict
 
 RESAMPLES = 2000
 DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]

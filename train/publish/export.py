@@ -16,7 +16,8 @@ from skinapp.errors import DataError, ModelError
 from skinapp.inference.runtime import softmax
 from train.config import Config
 from train.data.datasets import prepare, with_validation
-from train.fit.training import MONITOR, best_file, epochs, open_run, predict
+from train.fit.run_folder import best_file, epochs, open_run
+from train.fit.validation import MONITOR, predict
 from train.publish import card
 from train.publish.evaluate import best_network
 from train.publish.folder import draft, publish

@@ -22,7 +22,7 @@ from train.config import Config
 from train.data.datasets import data_root, encode, prepare, sources, with_validation
 from train.fit import metadata as fitting
 from train.fit.cross_validation import LOGITS_FILE
-from train.fit.training import open_run
+from train.fit.run_folder import open_run
 from train.publish import card
 from train.publish.evaluate import RESAMPLES, kinds
 from train.publish.folder import draft, publish

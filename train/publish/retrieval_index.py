@@ -1,4 +1,4 @@
-"""python -m train retrieval-index: the index of a model's training images, and how often neighbours agree with its answers."""
+"""python -m train retrieval-index: the index of a model's training images, and how often the nearest agree with it."""
 
 import argparse
 import hashlib

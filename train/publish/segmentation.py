@@ -158,7 +158,7 @@ def fit(known: Outlined, folder: Path, init: str, epochs: int, samples: int) -> 
     """Train, going on after the last finished epoch; leaves `best.keras` and `history.csv` in `folder`."""
     import keras
 
-    from train.fit import training as training
+    from train.fit import callbacks
 
     images, lesions = masks.squares(known.table[known.table["split"] == "validation"], SIZE)
     keras.utils.set_random_seed(SEED)
@@ -183,22 +183,22 @@ def fit(known: Outlined, folder: Path, init: str, epochs: int, samples: int) -> 
             with replacing(folder / "best.keras") as partial:
                 network.save(partial)
 
-    bar = training.Progress(dataset, epochs)
-    with training.interruptible() as stop:
+    bar = callbacks.Progress(dataset, epochs)
+    with callbacks.interruptible() as stop:
         try:
             network.fit(
                 dataset,
-                initial_epoch=training.resume(network, folder),
+                initial_epoch=callbacks.resume(network, folder),
                 epochs=epochs,
                 # the views of a batch follow from its number, whatever the process did before
                 shuffle=False,
                 verbose=0,
                 callbacks=[
-                    training.StartEpoch(dataset, SEED),
+                    callbacks.StartEpoch(dataset, SEED),
                     keras.callbacks.LambdaCallback(on_epoch_end=validate),
                     bar,
-                    training.History(folder / "history.csv"),
-                    training.Checkpoint(folder),
+                    callbacks.History(folder / "history.csv"),
+                    callbacks.Checkpoint(folder),
                     stop,
                 ],
             )

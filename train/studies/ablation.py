@@ -24,7 +24,8 @@ from skinapp.labels.sets import label_set
 from train.config import Config, from_settings, read_settings
 from train.data.datasets import Dataset, encode, prepare, with_validation
 from train.fit import augmentation, network
-from train.fit.training import best_file, fit
+from train.fit.run_folder import best_file
+from train.fit.training import fit
 from train.publish.evaluate import best_network, log_shares, split_logits
 
 BASE = "base"

@@ -1,4 +1,4 @@
-"""python -m train sanity-check: how often the verdict on an attention map is wrong, of shipped and of randomised networks.
+"""python -m train sanity-check: how often it is wrong about an attention map, of shipped and of randomised networks.
 
 The limits of skinapp/attention/sanity_check.py are chosen on validation images; test images then say how often a
 shipped network's map is called untrustworthy, and how often that of a randomised copy is not. A copy has its head drawn

@@ -220,7 +220,7 @@ def train(network: "keras.Model", parts: dict[str, Dataset], epochs: int) -> dic
     """Train with Adam at 0.001 and keep the epoch of the least balanced log loss on validation; the row's figures."""
     import keras
 
-    from train.fit.training import validation_scores
+    from train.fit.validation import validation_scores
 
     started = time.perf_counter()
     labels = {name: encode(part.table["label"], HAM10000) for name, part in parts.items()}

@@ -11,7 +11,8 @@ from skinapp.errors import DataError
 from tests.pictures import lesion
 from train.config import Config
 from train.fit import augmentation
-from train.fit.training import fit, resize
+from train.fit.training import fit
+from train.fit.validation import resize
 
 POLICIES = ["standard", pytest.param("kerascv", marks=pytest.mark.slow)]
 

@@ -12,7 +12,7 @@ from skinapp.errors import DataError
 from skinapp.inference import registry
 from train.config import Config
 from train.data import datasets
-from train.fit import cross_validation, training
+from train.fit import cross_validation, run_folder
 from train.publish import export
 
 
@@ -67,11 +67,11 @@ def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(runs: Path
     later = dataclasses.replace(config, id="later", init="run:crossed")
     for fold in range(config.folds):
         part = cross_validation.fold_config(later, fold)
-        assert training.initial(part, runs) == str(runs / f"crossed-fold-{fold}" / "stage-1" / "last.keras")
-    assert training.initial(later, runs) == str(runs / "crossed" / "stage-1" / "last.keras")
+        assert run_folder.initial(part, runs) == str(runs / f"crossed-fold-{fold}" / "stage-1" / "last.keras")
+    assert run_folder.initial(later, runs) == str(runs / "crossed" / "stage-1" / "last.keras")
     cross_validation.fit_all(later, runs)
     for name in ("later", "later-fold-1"):
-        assert training.last_file(later, runs / name).exists()
+        assert run_folder.last_file(later, runs / name).exists()
 
 
 @pytest.mark.slow
@@ -82,10 +82,10 @@ def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, 
         {"init": "run:crossed", "seed": 1},
     ):
         with pytest.raises(DataError, match="may have learnt from images"):
-            training.initial(dataclasses.replace(config, id="other", **wrong), runs)
+            run_folder.initial(dataclasses.replace(config, id="other", **wrong), runs)
     with pytest.raises(DataError, match="There is no run"):
-        training.initial(dataclasses.replace(config, init="run:absent"), runs)
+        run_folder.initial(dataclasses.replace(config, init="run:absent"), runs)
     (runs / "begun").mkdir()
     (runs / "begun" / "config.json").write_text((runs / "crossed" / "config.json").read_text())
     with pytest.raises(DataError, match="is not finished"):
-        training.initial(dataclasses.replace(config, init="run:begun"), runs)
+        run_folder.initial(dataclasses.replace(config, init="run:begun"), runs)

@@ -21,7 +21,7 @@ from skinapp.labels.sets import label_set
 from tests.train.conftest import light_augmentation, nth_call
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import prepare, read, with_validation
-from train.fit import augmentation, network, training
+from train.fit import augmentation, callbacks, network, run_folder, stages, training, validation
 from train.publish import evaluate, export
 
 CODES = np.array([0] * 16 + [1] * 4 + [2])
@@ -32,7 +32,7 @@ CODES = np.array([0] * 16 + [1] * 4 + [2])
     [("natural", (16, 4, 1)), ("square-root", (4, 2, 1)), ("balanced", (1, 1, 1))],
 )
 def test_sampling_gives_each_class_its_share(sampling: str, shares: tuple[int, ...]) -> None:
-    weights = training.sampling_weights(CODES, SAMPLING[sampling])
+    weights = stages.sampling_weights(CODES, SAMPLING[sampling])
     assert weights.sum() == pytest.approx(1)
     found = [weights[np.equal(CODES, code)].sum() for code in range(3)]
     assert found == pytest.approx(np.array(shares) / sum(shares))
@@ -41,7 +41,7 @@ def test_sampling_gives_each_class_its_share(sampling: str, shares: tuple[int, .
 def test_batches_are_those_of_the_epoch() -> None:
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
     targets = np.eye(10, dtype=np.float32)
-    batches = training.Batches(images, targets, lambda epoch: np.random.default_rng(epoch).permutation(10), batch=4)
+    batches = stages.Batches(images, targets, lambda epoch: np.random.default_rng(epoch).permutation(10), batch=4)
     assert len(batches) == 2
     first = [batches[number][0]["images"].ravel().tolist() for number in (0, 1)]
     drawn = np.random.default_rng(0).permutation(10)
@@ -56,10 +56,10 @@ def test_batches_are_those_of_the_epoch() -> None:
 def test_validation_scores_weigh_classes_alike() -> None:
     labels = np.array([0, 0, 0, 1])
     probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.6, 0.4]])
-    scores = training.validation_scores(labels, probabilities)
+    scores = validation.validation_scores(labels, probabilities)
     assert scores["val_accuracy"] == pytest.approx(3 / 4)
     assert scores["val_balanced_accuracy"] == pytest.approx(1 / 2)
-    assert scores[training.MONITOR] == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
+    assert scores[validation.MONITOR] == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
 
 
 def test_the_published_network_takes_0_to_255_and_is_flat() -> None:
@@ -90,7 +90,7 @@ def test_another_size_keeps_the_weights(tiny: Config) -> None:
         assert (one == other).all()
     again = network.resized(large, "tiny", 24, dropout=0.2)
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
-    assert training.predict(again, images) == pytest.approx(training.predict(small, images), abs=1e-5)
+    assert validation.predict(again, images) == pytest.approx(validation.predict(small, images), abs=1e-5)
 
 
 def best_weights(run: Path, config: Config) -> list[np.ndarray]:
@@ -129,13 +129,13 @@ def one_stage(tiny: Config) -> Config:
 
 
 INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
-    "in the first epoch": (training.Batches, "__getitem__", 1, True),
-    "between the stages": (training, "fit_stage", 2, False),
-    "in the third epoch": (training.StartEpoch, "on_epoch_begin", 3, True),
-    "between the history and the checkpoint": (training.Checkpoint, "on_epoch_end", 3, False),
+    "in the first epoch": (stages.Batches, "__getitem__", 1, True),
+    "between the stages": (stages, "fit_stage", 2, False),
+    "in the third epoch": (callbacks.StartEpoch, "on_epoch_begin", 3, True),
+    "between the history and the checkpoint": (callbacks.Checkpoint, "on_epoch_end", 3, False),
     "while a checkpoint is written": (np, "savez", 3, False),
-    "between the best network and the history": (training.Validate, "on_epoch_end", 2, True),
-    "after the last epoch": (training.Progress, "close", 2, True),
+    "between the best network and the history": (validation.Validate, "on_epoch_end", 2, True),
+    "after the last epoch": (callbacks.Progress, "close", 2, True),
 }
 
 
@@ -149,7 +149,7 @@ def test_an_interrupted_run_goes_on_to_the_same_network(
         nth_call(patch, owner, name, number, after)
         with pytest.raises(KeyboardInterrupt, match=r"^Stopped (after [1-4] of 4 epochs; the best|before the first)"):
             training.fit(tiny, tmp_path)
-    assert json.loads((tmp_path / "tiny" / "run.json").read_text())["epochs"] == training.epochs(
+    assert json.loads((tmp_path / "tiny" / "run.json").read_text())["epochs"] == run_folder.epochs(
         tiny, tmp_path / "tiny"
     )
     assert not list((tmp_path / "tiny").rglob("partial*"))
@@ -163,16 +163,16 @@ def test_an_interrupted_run_goes_on_to_the_same_network(
 
 @pytest.mark.slow
 def test_a_swallowed_interrupt_is_not_lost(one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    start_epoch = training.StartEpoch.on_epoch_begin
+    start_epoch = callbacks.StartEpoch.on_epoch_begin
 
-    def swallowing(callback: training.StartEpoch, epoch: int, logs: dict | None = None) -> None:
+    def swallowing(callback: callbacks.StartEpoch, epoch: int, logs: dict | None = None) -> None:
         start_epoch(callback, epoch, logs)
         if epoch == 1:
             with contextlib.suppress(KeyboardInterrupt):
                 signal.raise_signal(signal.SIGINT)
 
     usual = signal.signal(signal.SIGINT, signal.default_int_handler)
-    monkeypatch.setattr(training.StartEpoch, "on_epoch_begin", swallowing)
+    monkeypatch.setattr(callbacks.StartEpoch, "on_epoch_begin", swallowing)
     try:
         with pytest.raises(KeyboardInterrupt, match="Stopped after 1 of 3 epochs"):
             training.fit(one_stage, tmp_path)
@@ -211,13 +211,13 @@ def test_a_run_killed_three_times_and_stopped_once_ends_in_the_same_network(
     assert epochs(tmp_path, tiny) == EVERY_EPOCH
     for one, other in zip(best_weights(tmp_path, tiny), best_weights(unbroken, tiny), strict=True):
         assert (one == other).all()
-    scores = [training.stage_scores(runs / "tiny" / "stage-2") for runs in (tmp_path, unbroken)]
+    scores = [run_folder.stage_scores(runs / "tiny" / "stage-2") for runs in (tmp_path, unbroken)]
     assert scores[0] == scores[1]
 
 
 @pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(tiny: Config, unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "fit_stage", lambda *arguments: pytest.fail("trained again"))
+    monkeypatch.setattr(stages, "fit_stage", lambda *arguments: pytest.fail("trained again"))
     assert training.fit(tiny, unbroken).is_file()
 
 
@@ -229,9 +229,9 @@ def test_the_kept_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
     rows = np.flatnonzero(table["split"] == "validation")
     labels = table["label"].iloc[rows].map(label_set(tiny.labels).codes.index).to_numpy()
     kept = keras.saving.load_model(unbroken / "tiny" / "stage-2" / "best.keras", compile=False)
-    logits = training.predict(kept, training.resize(data.images[rows], tiny.image_size))
-    found = training.validation_scores(labels, softmax(logits))[training.MONITOR]
-    assert found == pytest.approx(history[training.MONITOR].min(), abs=1e-4)
+    logits = validation.predict(kept, validation.resize(data.images[rows], tiny.image_size))
+    found = validation.validation_scores(labels, softmax(logits))[validation.MONITOR]
+    assert found == pytest.approx(history[validation.MONITOR].min(), abs=1e-4)
 
 
 @pytest.mark.slow
@@ -246,8 +246,8 @@ def test_training_changes_the_network(tiny: Config, unbroken: Path, tmp_path: Pa
 
 
 def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: Path) -> None:
-    training.open_run(tiny, tmp_path)
-    training.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
+    run_folder.open_run(tiny, tmp_path)
+    run_folder.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
     for command in (training.fit, evaluate.evaluate):
         with pytest.raises(DataError, match="was begun with other settings"):
             command(dataclasses.replace(tiny, seed=5), tmp_path)
@@ -259,7 +259,7 @@ def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_p
     options = dataclasses.replace(tiny, stages=stages, ema=0.9, loss="logit-adjusted", optimizer="sgd")
     training.fit(options, tmp_path / "unbroken")
     with pytest.MonkeyPatch.context() as patch:
-        nth_call(patch, training.StartEpoch, "on_epoch_begin", 3)
+        nth_call(patch, callbacks.StartEpoch, "on_epoch_begin", 3)
         with pytest.raises(KeyboardInterrupt):
             training.fit(options, tmp_path / "broken")
     training.fit(options, tmp_path / "broken")
@@ -291,11 +291,11 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
     training.fit(mixed, tmp_path)
     assert keras.config.dtype_policy().name == "float32"
     table = with_validation(prepare(mixed.dataset, mixed.image_size, tmp_path).table, mixed.folds, 0, 0)
-    found = evaluate.best_network(mixed, training.best_file(mixed, tmp_path / "tiny"), table)
+    found = evaluate.best_network(mixed, run_folder.best_file(mixed, tmp_path / "tiny"), table)
     assert {layer.compute_dtype for layer in found.layers if layer.weights} == {"float32"}
     trained = keras.saving.load_model(tmp_path / "tiny" / "stage-1" / "best.keras", compile=False)
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
-    assert training.predict(found, images) == pytest.approx(training.predict(trained, images), abs=0.05)
+    assert validation.predict(found, images) == pytest.approx(validation.predict(trained, images), abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -313,36 +313,36 @@ def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Co
     [([], 9), ([1.0], 9), ([1.0, 2.0], 9), ([1.0, 2.0, 2.0], 3), ([2.0, 2.0, 1.0, 1.0], 9), ([2.0, 1.0, 3.0, 1.0], 4)],
 )
 def test_patience_ends_a_stage(scores: list[float], expected: int) -> None:
-    assert training.stage_epochs(Stage(32, 9, 0.1), scores, patience=2) == expected
+    assert run_folder.stage_epochs(Stage(32, 9, 0.1), scores, patience=2) == expected
 
 
 @pytest.fixture
 def worsening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every epoch scores worse than all before it."""
     scores = itertools.count(1)
-    monkeypatch.setattr(training, "validation_scores", lambda *_: {training.MONITOR: float(next(scores))})
+    monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: float(next(scores))})
 
 
 @pytest.fixture
 def improving(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every epoch scores better than all before it."""
     scores = itertools.count(1)
-    monkeypatch.setattr(training, "validation_scores", lambda *_: {training.MONITOR: 1 / next(scores)})
+    monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: 1 / next(scores)})
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("worsening")
-@pytest.mark.parametrize("owner", [training.StartEpoch, training.Checkpoint])
+@pytest.mark.parametrize("owner", [callbacks.StartEpoch, callbacks.Checkpoint])
 def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
     impatient = dataclasses.replace(one_stage, patience=1)
-    name = "on_epoch_begin" if owner is training.StartEpoch else "on_epoch_end"
+    name = "on_epoch_begin" if owner is callbacks.StartEpoch else "on_epoch_end"
     with pytest.MonkeyPatch.context() as patch:
         # in the second epoch, which is the last by patience
         nth_call(patch, owner, name, 2, after=True)
         with pytest.raises(KeyboardInterrupt):
             training.fit(impatient, tmp_path)
     training.fit(impatient, tmp_path)
-    assert training.epochs(impatient, tmp_path / "tiny") == {"done": 2, "planned": 2}
+    assert run_folder.epochs(impatient, tmp_path / "tiny") == {"done": 2, "planned": 2}
 
 
 def full_disk_from_now(folder: Path, name: str) -> None:
@@ -360,25 +360,25 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
     name: str, one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "tiny" / "stage-1"
-    start_epoch = training.StartEpoch.on_epoch_begin
+    start_epoch = callbacks.StartEpoch.on_epoch_begin
     kept = []
 
-    def second_epoch_fills_the_disk(callback: training.StartEpoch, epoch: int, logs: dict | None = None) -> None:
+    def second_epoch_fills_the_disk(callback: callbacks.StartEpoch, epoch: int, logs: dict | None = None) -> None:
         start_epoch(callback, epoch, logs)
         if epoch == 1:
             kept.append((folder / "best.keras").read_bytes())
             full_disk_from_now(folder, name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
+        patch.setattr(callbacks.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
         with pytest.raises(DataError, match=rf"{name} cannot be written: No space left on device\. Make room"):
             training.fit(one_stage, tmp_path)
     assert sorted(file.name for file in folder.iterdir()) == ["best.keras", "checkpoint-1.npz", "history.csv"]
-    assert keras.saving.load_model(training.best_file(one_stage, tmp_path / "tiny"), compile=False)
+    assert keras.saving.load_model(run_folder.best_file(one_stage, tmp_path / "tiny"), compile=False)
     if name == "best.keras":
         assert (folder / "best.keras").read_bytes() == kept[0]
     training.fit(one_stage, tmp_path)
-    assert training.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
+    assert run_folder.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")

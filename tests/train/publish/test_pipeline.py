@@ -16,8 +16,8 @@ from tests.train.conftest import nth_call
 from train.__main__ import main as train
 from train.config import Config, load_config
 from train.data.datasets import prepare, with_validation
-from train.fit import training
-from train.fit.training import predict
+from train.fit import callbacks, run_folder
+from train.fit.validation import predict
 from train.publish import evaluate, export
 
 pytestmark = pytest.mark.slow
@@ -75,7 +75,7 @@ def test_one_image_gives_one_answer_by_every_way(
     rows = np.flatnonzero(data.table["split"] == "test")
     table = with_validation(data.table, config.folds, config.fold, config.seed)
     trained = predict(
-        evaluate.best_network(config, training.best_file(config, folder / "runs" / "tiny"), table), data.images[rows]
+        evaluate.best_network(config, run_folder.best_file(config, folder / "runs" / "tiny"), table), data.images[rows]
     )
     kept = predict(keras.saving.load_model(exported.folder / "model.keras", compile=False), data.images[rows])
     evaluated = pd.read_csv(exported.folder / "predictions.csv").set_index("image")
@@ -164,7 +164,7 @@ def test_a_stopped_run_is_evaluated_and_exported_until_it_goes_on(
         return train([name, *places, *more, *OVERRIDES, "augmentation=none"])
 
     with monkeypatch.context() as patch:
-        nth_call(patch, training.StartEpoch, "on_epoch_begin", 2)
+        nth_call(patch, callbacks.StartEpoch, "on_epoch_begin", 2)
         assert command("fit") == 130
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("Stopped after 1 of 2 epochs; the best network so far, for evaluate and export, is ")

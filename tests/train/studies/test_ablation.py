@@ -15,7 +15,7 @@ from train import config
 from train.__main__ import main
 from train.config import Config
 from train.data.datasets import encode, prepare, with_validation
-from train.fit import augmentation, training
+from train.fit import augmentation, stages
 from train.publish.evaluate import log_shares
 from train.studies import ablation
 
@@ -85,7 +85,7 @@ def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, 
     raw = ablation.validation_logits(base, folder / "runs")[1]
     network = keras.saving.load_model(folder / "runs" / "tiny" / "stage-1" / "best.keras", compile=False)
     images = prepare(base.dataset, 24, folder / "runs").images[validation.index]
-    assert raw == pytest.approx(training.predict(network, images), abs=1e-5)
+    assert raw == pytest.approx(validation.predict(network, images), abs=1e-5)
     expected = metrics.balanced_log_loss(
         encode(validation["label"], ablation.label_set(base.labels)),
         softmax(raw - 0.5 * log_shares(adjusted, splits)),
@@ -101,7 +101,7 @@ def test_finished_rows_are_not_trained_again(
     def refuse(*arguments: object) -> None:
         raise AssertionError("trained or predicted again")
 
-    monkeypatch.setattr(training, "fit_stage", refuse)
+    monkeypatch.setattr(stages, "fit_stage", refuse)
     monkeypatch.setattr(ablation, "best_network", refuse)
     arguments = ["--config", str(folder / "tiny.yaml"), "--runs", str(folder / "runs")]
     assert main(["ablate", *arguments, "--out", str(folder / "again.csv")]) == 0

@@ -1,0 +1,46 @@
+"""Several devices that share each batch."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+
+from skinapp.errors import DataError
+
+
+@contextlib.contextmanager
+def distributed(devices: int, batch_size: int) -> Iterator[None]:
+    """Data parallelism over that many devices: `tf.distribute` on TensorFlow, Keras distribution on JAX.
+
+    DataError where there are not so many, where they cannot share a batch evenly, or where the backend is PyTorch and
+    more than one is asked for.
+    """
+    backend = keras.backend.backend()
+    if devices < 1 or batch_size % devices:
+        raise DataError(
+            f"A batch of {batch_size} cannot be shared by {devices} devices; change --devices or batch_size."
+        )
+    if devices == 1:
+        yield
+    elif backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        _enough(devices, len(found))
+        with tf.distribute.MirroredStrategy([device.name for device in found[:devices]]).scope():
+            yield
+    elif backend == "jax":
+        found = keras.distribution.list_devices()
+        _enough(devices, len(found))
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:devices]))
+        try:
+            yield
+        finally:
+            keras.distribution.set_distribution(None)
+    else:
+        raise DataError(f"On {backend} one device is used; take KERAS_BACKEND=tensorflow or jax for several.")
+
+
+def _enough(wanted: int, found: int) -> None:
+    if wanted > found:
+        raise DataError(f"{wanted} devices are asked for and {found} found; pass --devices {found}.")

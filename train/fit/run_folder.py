@@ -1,0 +1,144 @@
+"""The folder of a run: its settings, how far it has come, and the networks that it leaves."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from skinapp.errors import DataError
+from skinapp.files import replacing
+from train.config import RUN, Config, Stage
+from train.fit.validation import MONITOR
+
+HELD_BACK = ("dataset", "folds", "fold", "seed")
+"""The settings that decide which images a run has not seen."""
+
+
+def open_run(config: Config, runs: Path) -> Path:
+    """The folder of this run. DataError where it belongs to another configuration."""
+    run = runs / config.id
+    settings_file = run / "config.json"
+    settings = {"fingerprint": config.fingerprint} | dataclasses.asdict(config)
+    if settings_file.exists():
+        if json.loads(settings_file.read_text())["fingerprint"] != config.fingerprint:
+            raise DataError(f"{run} was begun with other settings; move it away, or pass another --runs folder.")
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+        with replacing(settings_file) as partial:
+            partial.write_text(json.dumps(settings, indent=2))
+    return run
+
+
+def write_run_file(config: Config, run: Path, devices: int) -> None:
+    """Write `run.json`: settings, versions, commit, hardware, and how many epochs are finished and what they took."""
+    tables = [pd.read_csv(file) for file in run.glob("stage-*/history.csv")]
+    seconds = float(sum(table["seconds"].sum() for table in tables))
+    images = sum(len(table) for table in tables) * (config.samples_per_epoch // config.batch_size) * config.batch_size
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],  # noqa: S607
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    content = {
+        "config": dataclasses.asdict(config),
+        "versions": {name: importlib.metadata.version(name) for name in ("keras", "numpy", keras.backend.backend())},
+        "commit": commit.stdout.strip() or None,
+        "hardware": {
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+            "backend": keras.backend.backend(),
+            "devices": devices,
+        },
+        "epochs": epochs(config, run),
+        "wall_seconds": round(seconds),
+        "images_per_second": round(images / seconds, 2) if seconds else None,
+    }
+    with replacing(run / "run.json") as partial:
+        partial.write_text(json.dumps(content, indent=2))
+
+
+def epochs(config: Config, run: Path) -> dict[str, int]:
+    """The epochs of a run, `done` and `planned`: equal once it is finished, also where patience ended a stage early."""
+    stages = [(stage, stage_scores(run / f"stage-{number}")) for number, stage in enumerate(config.stages, 1)]
+    return {
+        "done": sum(len(scores) for _, scores in stages),
+        "planned": sum(stage_epochs(stage, scores, config.patience) for stage, scores in stages),
+    }
+
+
+def stage_scores(folder: Path) -> list[float]:
+    """The score of each finished epoch of a stage, lower being better; NaN where no images are held back."""
+    file = folder / "history.csv"
+    return pd.read_csv(file).reindex(columns=[MONITOR])[MONITOR].tolist() if file.exists() else []
+
+
+def stage_epochs(stage: Stage, scores: Sequence[float], patience: int) -> int:
+    """How many epochs a stage takes: all of them, or those done where the last `patience` brought no better score."""
+    if scores and np.isfinite(scores).all() and len(scores) - 1 - int(np.argmin(scores)) >= patience:
+        return len(scores)
+    return stage.epochs
+
+
+def best_file(config: Config, run: Path) -> Path:
+    """The best network so far, of the last stage that has finished an epoch; where no images are held back, that of the
+    last epoch. DataError where there is none."""
+    if config.fold is None:
+        return last_file(config, run)
+    for number in range(len(config.stages), 0, -1):
+        if stage_scores(run / f"stage-{number}"):
+            return run / f"stage-{number}" / "best.keras"
+    raise DataError(f"There is no trained network in {run}; run fit first.")
+
+
+def last_file(config: Config, run: Path) -> Path:
+    """The network of the last epoch. DataError where the run is not finished."""
+    folder = run / f"stage-{len(config.stages)}"
+    if not (folder / "done").exists():
+        raise DataError(f"The run in {run} is not finished; run fit first, or again.")
+    return folder / "last.keras"
+
+
+def stopped(config: Config, run: Path) -> str:
+    """A sentence on a run that was stopped: how far it came, what it leaves, and how it goes on."""
+    done, planned = epochs(config, run).values()
+    if not done:
+        return "Stopped before the first epoch was finished; run fit again to start anew."
+    if config.fold is None:
+        return f"Stopped after {done} of {planned} epochs; fit goes on from here when it is run again."
+    return (
+        f"Stopped after {done} of {planned} epochs; the best network so far, for evaluate and export, is "
+        f"{best_file(config, run)}, and fit goes on from here when it is run again."
+    )
+
+
+def initial(config: Config, runs: Path) -> str:
+    """`init` as `network.build` takes it; of another run it is the network of the last epoch.
+
+    DataError where that run is not finished, or may have seen images that this one holds back.
+    """
+    if not config.init.startswith(RUN):
+        return config.init
+    run = runs / config.init.removeprefix(RUN)
+    try:
+        settings = json.loads((run / "config.json").read_text())
+    except FileNotFoundError:
+        raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
+    if differing := [name for name in HELD_BACK if settings[name] != getattr(config, name)]:
+        raise DataError(
+            f"The run in {run} differs in {', '.join(differing)}, and so may have learnt from images that this one "
+            "holds back; take another 'init'."
+        )
+    file = run / f"stage-{len(settings['stages'])}" / "last.keras"
+    if not file.with_name("done").exists():
+        raise DataError(f"The run in {run}, which 'init: {config.init}' names, is not finished; run fit for it first.")
+    return str(file)

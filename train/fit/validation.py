@@ -1,0 +1,102 @@
+"""Scoring an epoch on the validation images."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
+
+from skinapp.errors import DataError
+from skinapp.files import replacing
+from skinapp.inference.runtime import softmax
+
+MONITOR = "val_balanced_log_loss"
+"""Chooses the epoch: cross-entropy with every class weighing the same. Steadier than balanced accuracy, which a
+handful of dermatofibromas moves by points."""
+
+
+class Validate(keras.callbacks.Callback):
+    """Adds the validation scores to the epoch's logs, and keeps the best network.
+
+    Where the optimizer averages the weights, it is the average that is validated and kept. DataError where the network
+    no longer answers with numbers.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        images: np.ndarray,
+        labels: np.ndarray,
+        batch: int,
+        file: Path,
+        best_so_far: float | None,
+    ):
+        super().__init__()
+        self.network, self.images, self.labels, self.batch = model, images, labels, batch
+        self.file, self.best = file, best_so_far
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        with averaged(self.model):
+            logits = predict(self.network, self.images, self.batch)
+            if not np.isfinite(logits).all():
+                raise DataError(
+                    f"Training diverged in epoch {epoch + 1}: the network answers with infinities. Lower the learning "
+                    "rate, or train in precision=float32. Earlier epochs are kept."
+                )
+            logs |= validation_scores(self.labels, softmax(logits))
+            if self.best is None or logs[MONITOR] < self.best:
+                self.best = logs[MONITOR]
+                with replacing(self.file) as partial:
+                    self.network.save(partial)
+
+
+@contextlib.contextmanager
+def averaged(trainer: keras.Model) -> Iterator[None]:
+    """The weights' moving average in place of the weights; nothing changes where the optimizer keeps none."""
+    if not trainer.optimizer.use_ema:
+        yield
+        return
+    variables = trainer.trainable_variables
+    current = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
+    trainer.optimizer.finalize_variable_values(variables)
+    for variable in variables:
+        # JAX lets the average and the weights share memory, and gives that of the weights away when it predicts
+        variable.assign(keras.ops.copy(variable))
+    try:
+        yield
+    finally:
+        for variable, value in zip(variables, current, strict=True):
+            variable.assign(value)
+
+
+def validation_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """The scores that choose an epoch, of class indices [n] and probabilities [n, classes]."""
+    predicted = probabilities.argmax(axis=1)
+    balance = 1 / np.bincount(labels)[labels]
+    return {
+        "val_accuracy": accuracy_score(labels, predicted),
+        "val_balanced_accuracy": balanced_accuracy_score(labels, predicted),
+        MONITOR: log_loss(labels, probabilities, sample_weight=balance, labels=range(probabilities.shape[1])),
+    }
+
+
+def predict(model: keras.Model, images: np.ndarray, batch: int = 32) -> np.ndarray:
+    """Logits, float32 [n, classes], of uint8 images [n, size, size, 3]."""
+    # whole batches, which several devices can share
+    missing = -len(images) % batch
+    filled = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+    return np.asarray(model.predict(filled, batch_size=batch, verbose=0))[: len(images)]
+
+
+def resize(images: np.ndarray, size: int) -> np.ndarray:
+    """Uint8 images [n, s, s, 3] at another size, rounded to uint8."""
+    if images.shape[1] == size:
+        return images
+    layer = keras.layers.Resizing(size, size, antialias=True)
+    parts = [
+        keras.ops.convert_to_numpy(keras.ops.round(layer(images[start : start + 64].astype(np.float32))))
+        for start in range(0, len(images), 64)
+    ]
+    return np.concatenate(parts).clip(0, 255).astype(np.uint8)
