@@ -11,29 +11,32 @@ from skinapp.ui import layout
 
 # score in the card -> its name and its meaning, in the order shown
 SCORES = {
-    "balanced_accuracy": ("Balanced accuracy", "The share of each class that is named rightly, averaged over classes."),
-    "accuracy": ("Accuracy", "The share of all images whose highest probability names the right class."),
+    "balanced_accuracy": (
+        "Balanced accuracy",
+        "The share of each class's images that is classified correctly, averaged over classes.",
+    ),
+    "accuracy": ("Accuracy", "The share of all images whose most likely class is the correct one."),
     "roc_auc_malignancy": (
         "ROC AUC, malignant or not",
-        "How well the summed malignant probability ranks malignant images above the others: 0.5 is chance, 1 perfect.",
+        "How well the malignant probability ranks malignant images above others: 0.5 is chance, 1 is perfect.",
     ),
 }
 
-# for whom, what for, and the pages to go to with what to do there
-DOORS = (
+# for whom, what for, and pages with what to do there
+AUDIENCES = (
     (
         ":material/person: If you have an image",
-        "Learn how such models answer, how far an answer can be trusted, and what the words mean.",
+        "See what a model makes of it, how far to trust that, and what the diagnoses mean.",
         (("classify", "Classify an image"), ("guide", "Read about a diagnosis")),
     ),
     (
-        ":material/groups: If you ask who is in the data",
-        "Age, sex, site, diagnosis and how it was confirmed, for three public data sets, and what they cannot tell.",
+        ":material/groups: If you want to know who is in the data",
+        "Age, sex, site, diagnosis and how it was confirmed, in three public data sets, and what they cannot tell.",
         (("explore", "Explore the data sets"),),
     ),
     (
         ":material/science: If you study models",
-        "Compare them with intervals and paired tests, move the operating point, and read how each was made.",
+        "Compare them with intervals and paired tests, move the operating point, and read how each was trained.",
         (("compare", "Compare models"), ("models", "Read the cards")),
     ),
 )
@@ -45,7 +48,7 @@ def cover() -> Image.Image:
 
 
 def row(model: Model) -> dict[str, object]:
-    """What the table says of a model."""
+    """A model's row in the table."""
     scores = model.card["scores"]
     texts = {
         key: f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
@@ -68,7 +71,7 @@ def show_models(models: list[Model]) -> None:
         column_order=["title", "modality", "classes", *SCORES, "images"],
         column_config={
             "title": st.column_config.TextColumn("Model"),
-            "modality": st.column_config.TextColumn("Made for", help="The kind of image it learnt from."),
+            "modality": st.column_config.TextColumn("Made for", help="The kind of image it was trained on."),
             "classes": st.column_config.NumberColumn("Classes"),
             **{key: st.column_config.TextColumn(name, help=meaning) for key, (name, meaning) in SCORES.items()},
             "images": st.column_config.NumberColumn("Test images", format="localized"),
@@ -76,8 +79,8 @@ def show_models(models: list[Model]) -> None:
         alt="Every model with its scores and their 95% intervals",
     )
     st.caption(
-        "Scores with 95% intervals, on images of lesions or patients that the model had never seen. Models of other "
-        "classes or another kind of image were tested on other images; Compare sets side by side what can be compared."
+        "Scores with 95% intervals, on lesions or patients that the model had never seen. Models with other classes or "
+        "for another kind of image were tested on other images; the Compare page compares what can be compared."
     )
 
 
@@ -86,21 +89,21 @@ with layout.page("Home"):
     with words:
         st.title("See what a skin-lesion model sees", anchor=False)
         st.markdown(
-            "A research bench for image classifiers of skin lesions. Add an image to see every class with its "
-            "probability, where the model looked, and what that does not tell you."
+            "A research bench for skin-lesion image classifiers. Add an image to see the probability of every class, "
+            "where the model looked, and what that does not tell you."
         )
         with st.container(horizontal=True):
             if st.button("Classify an image", type="primary", icon=":material/image_search:", key="start"):
                 st.switch_page(layout.path("classify"))
             if st.button("See where a model looks", icon=":material/visibility:", key="start_attention"):
                 st.switch_page(layout.path("attention"))
-        st.caption("No photo at hand? The page has a drawing to try. Nothing you add is kept.")
+        st.caption("No photo at hand? Try the drawing on that page. Nothing you add is kept.")
     picture.image(
         cover(), "A drawing, made by code", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
     )
 
-    with st.grid(len(DOORS), min_column_width=260, gap="medium"):
-        for heading, text, links in DOORS:
+    with st.grid(len(AUDIENCES), min_column_width=260, gap="medium"):
+        for heading, text, links in AUDIENCES:
             with st.container(border=True, height="stretch"):
                 st.markdown(f"**{heading}**")
                 st.markdown(text)
@@ -119,4 +122,4 @@ with layout.page("Home"):
         runnable = registry.ranked()
         show_models([*runnable, *(model for model in models.values() if model not in runnable)])
     else:
-        st.error("There is no model here yet. Put a model folder into `models`, then load this page again.")
+        st.error("There is no model here yet. Put a model folder into `models`, then reload this page.")

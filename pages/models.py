@@ -1,4 +1,4 @@
-"""Every model's card, with what goes in, what comes out, its layers, licence and intended use."""
+"""Every model's card, with its input and output, layers, licence and intended use."""
 
 import re
 
@@ -6,71 +6,74 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.charts import architecture
-from skinapp.inference import registry
+from skinapp.inference import model_card, registry
+from skinapp.inference.model_card import Section, Table
 from skinapp.inference.registry import Model
 from skinapp.ui import layout, panel
 
 
-def show_contract(model: Model) -> None:
-    """What goes in and what comes out, with licence and intended use."""
-    card = model.card
-    size = model.input_size
+def show_summary(model: Model) -> None:
+    """Input, output, training data, licence and intended use."""
+    card, size = model.card, model.input_size
     entry = card["input"]
     low, high = entry["range"]
     rows = {
-        "Task": "one of several diagnoses" if model.task == "diagnosis" else "malignant or not",
-        "Made for": f"{model.modality} images",
+        "Task": "diagnosis" if model.task == "diagnosis" else "malignant or benign",
+        "Images": model.modality,
+        "Version": card["version"],
         "Input": f"{size} x {size} px, {entry['channels']}, {entry['dtype']} from {low} to {high}",
-        "How an image becomes it": entry["resize"],
+        "Preprocessing": entry["resize"],
         "Output": "; ".join(f"{name} {shape}" for name, shape in card["outputs"].items()),
         "Probabilities": f"softmax of logits / {model.temperature:g}",
         "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
         "Initial weights": card["initial_weights"],
-        "Learnt from": card["training"]["dataset"],
+        "Trained on": card["training"]["dataset"],
         "Licence": card["licence"],
         "Intended use": card["intended_use"],
     }
     st.markdown("\n".join(f"- **{name}**: {layout.plain(words)}" for name, words in rows.items()))
     if not model.runnable:
-        st.info("Only the figures of this model are here, not its weights; the card says how to train it.")
+        st.info("This folder has the model's figures but not its weights; the card says how to train it.")
 
 
-def show_card(text: str) -> None:
-    """The card's Markdown: its headings a level lower, as the page has its own title; its tables within the screen."""
-    for part in re.split(r"((?:^\|.*\n?)+)", text, flags=re.MULTILINE):
-        if part.startswith("|"):
-            head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines()]
-            # a name that occurs again needs to be another one, and cells are shown as they are, without Markdown
-            names = [name + " " * head[:place].count(name) for place, name in enumerate(head)]
-            cells = [[cell.replace("`", "").replace("**", "") for cell in row] for row in rows]
-            st.dataframe(pd.DataFrame(cells, columns=names), hide_index=True, alt=f"A table of {', '.join(head)}")
-        elif part.strip():
-            st.markdown(re.sub(r"^#", "##", part, flags=re.MULTILINE))
+def show_section(section: Section) -> None:
+    if section.title:
+        st.subheader(section.title, anchor=False)
+    for block in section.blocks:
+        if isinstance(block, Table):
+            # a data frame needs different names: what occurs again gets blanks behind it
+            names = [name + " " * block.header[:place].count(name) for place, name in enumerate(block.header)]
+            table = pd.DataFrame(block.rows, columns=names)
+            st.dataframe(table, hide_index=True, alt=f"A table of {', '.join(block.header)}")
+        else:
+            st.markdown(block)
+
+
+def choose(models: dict[str, Model]) -> Model:
+    """The model chosen by the visitor, or by a link: `?card=<id>`, or `?card=<title> (<id>)` in links from before."""
+    order = list(dict.fromkeys([*(model.id for model in registry.ranked()), *models]))
+    linked = re.sub(r"^.*\((.*)\)$", r"\1", st.query_params.get("card", ""))
+    if "card" not in st.session_state and linked in models:
+        st.session_state["card"] = linked
+    chosen = st.selectbox("Model", order, format_func=lambda name: f"{models[name].title} ({name})", key="card")
+    st.query_params["card"] = chosen
+    return models[chosen]
 
 
 with layout.page("Models"):
     st.title("Model cards", anchor=False)
-    st.markdown("What each model takes and gives, what it was trained on, how it was tested, and what it is not for.")
+    st.markdown("How each model works, what it was trained on, how it was tested, and what it is not for.")
     for reason in registry.problems().values():
         st.warning(reason)
     models = registry.models()
     if not models:
-        st.error("There is no model here yet. Put a model folder into `models`, then load this page again.")
+        st.error("There is no model here yet. Put a model folder into `models`, then reload this page.")
         st.stop()
-    order = list(dict.fromkeys([*(model.id for model in registry.ranked()), *models]))
-    model = models[
-        st.selectbox(
-            "Model",
-            order,
-            format_func=lambda name: f"{models[name].title} ({name})",
-            key="card",
-            bind="query-params",
-        )
-    ]
-    contract, network = st.columns(2, gap="large")
-    with contract:
-        st.subheader("Contract", anchor=False)
-        show_contract(model)
+    model = choose(models)
+    summary, network = st.columns(2, gap="large")
+    with summary:
+        st.subheader("Input and output", anchor=False)
+        show_summary(model)
     with network:
         st.subheader("Layers", anchor=False)
         stages = architecture.stages(model)
@@ -83,4 +86,6 @@ with layout.page("Models"):
     layout.guide_links({label.code: label.name for label in model.labels.labels})
     st.space("medium")
     with st.container(border=True):
-        show_card((model.folder / "README.md").read_text())
+        st.header(model.title, anchor=False)
+        for section in model_card.sections(model.card):
+            show_section(section)

@@ -13,8 +13,8 @@ from skinapp.images import imaging
 from skinapp.inference import metadata, registry, runtime
 from skinapp.inference.modality import Recognised
 from skinapp.ui import layout
-from tests.app.test_classify import shown, upload
 from tests.metadata_model import make
+from tests.pages.test_classify import shown, upload
 from tests.pictures import encode, lesion
 
 PHOTO = encode(lesion(400, 300, seed=1))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skinapp.inference import registry
+from skinapp.inference import model_card, registry
 from skinapp.ui import layout
 
 ROOT = Path(__file__).parents[2]
@@ -76,3 +76,34 @@ assert "keras" not in sys.modules
 """
     finished = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_a_model_card_shows_every_section_and_figure(model: registry.Model) -> None:
+    at = AppTest.from_file(layout.path("models"), default_timeout=30)
+    at.query_params["card"] = model.id
+    at.run()
+    assert not at.exception
+    headings = [heading.value for heading in (*at.header, *at.subheader)]
+    sections = model_card.sections(model.card)
+    assert {model.title, *(section.title for section in sections if section.title)} <= set(headings)
+    tables = [block for section in sections for block in section.blocks if isinstance(block, model_card.Table)]
+    shown = [[tuple(row) for row in table.value.to_numpy().tolist()] for table in at.dataframe]
+    assert all(list(table.rows) in shown for table in tables)
+
+
+@pytest.mark.parametrize("linked", ["{0.id}", "{0.title} ({0.id})", "Seven kinds, before it was renamed ({0.id})"])
+def test_links_to_a_card_hold_an_id_and_older_ones_still_open(linked: str) -> None:
+    last = registry.ranked()[-1]
+    at = AppTest.from_file(layout.path("models"), default_timeout=30)
+    at.query_params["card"] = linked.format(last)
+    at.run()
+    assert at.selectbox(key="card").value == last.id
+    assert at.query_params["card"] == [last.id]
+
+
+def test_a_link_to_an_unknown_card_opens_the_first() -> None:
+    at = AppTest.from_file(layout.path("models"), default_timeout=30)
+    at.query_params["card"] = "no-such-model"
+    at.run()
+    assert not at.exception
+    assert at.selectbox(key="card").value == registry.ranked()[0].id
