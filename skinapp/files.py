@@ -23,7 +23,7 @@ def replacing(file: Path) -> Iterator[Path]:
     except OSError as error:
         raise DataError(
             f"{file} cannot be written: {error.strerror or error}. Make room there and run the same command "
-            "again; what was finished before is kept."
+            "again; finished work is saved."
         ) from error
     finally:
         partial.unlink(missing_ok=True)

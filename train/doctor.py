@@ -1,4 +1,4 @@
-"""python -m train doctor: is this machine ready to train? One line a question, with the remedy."""
+"""python -m train doctor: is this machine ready to train? One line per question, with the fix."""
 
 import argparse
 import importlib
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `status` is PASS, WARN or FAIL; `text` says what was found and, where it is not well, what to do."""
+    """One line: `status` is PASS, WARN or FAIL; `text` says what is there and, if need be, how to fix it."""
 
     status: str
     subject: str
@@ -41,7 +41,7 @@ class Finding:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Check this machine before training: Python, packages, GPU, disk, memory, data sets, initial weights, models. "
-        "Exit code 0, or 1 where something must be mended first."
+        "The exit code is 1 if something must be fixed first."
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where training writes (default: %(default)s)"
@@ -71,12 +71,12 @@ def examine(runs: Path) -> Iterator[Finding]:
 
 
 def python(version: tuple[int, ...]) -> Finding:
-    found = ".".join(map(str, version))
+    running = ".".join(map(str, version))
     if version[:2] < PYTHON:
         return Finding(
-            FAIL, "python", f"{found}; 3.11 or newer is needed: make clean, then make setup PYTHON=python3.11"
+            FAIL, "python", f"{running}; 3.11 or newer is needed: make clean, then make setup PYTHON=python3.11"
         )
-    return Finding(PASS, "python", found)
+    return Finding(PASS, "python", running)
 
 
 def packages(file: Path, needed: bool) -> Finding:
@@ -112,7 +112,7 @@ def memory() -> Finding:
     try:
         total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     except (AttributeError, ValueError, OSError):
-        return Finding(WARN, "memory", f"this system does not tell; about {MEMORY_GB[WARN]} GB are needed")
+        return Finding(WARN, "memory", f"unknown on this system; about {MEMORY_GB[WARN]} GB are needed")
     return _amount("memory", total, f"{total:.1f} GB", MEMORY_GB, "lower batch_size and image_size, or close programs")
 
 
@@ -134,22 +134,22 @@ def data_sets() -> Iterator[Finding]:
         try:
             table = source.read(folder)
         except SkinappError as error:
-            yield Finding(FAIL, "data", f"{folder} cannot be read: {error} To mend it, {remedy}")
+            yield Finding(FAIL, "data", f"{folder} cannot be read: {error} To fix it, {remedy}")
         else:
             yield Finding(PASS, "data", f"{folder}: {len(table):,} images of {source.name}")
 
 
 def weights() -> Finding:
     folder = Path(os.environ.get("SKINAPP_WEIGHTS", "weights"))
-    found = sorted(file.name for file in folder.glob("*.h5")) if folder.is_dir() else []
-    if not found:
+    files = sorted(file.name for file in folder.glob("*.h5")) if folder.is_dir() else []
+    if not files:
         return Finding(
             WARN,
             "weights",
             f"none in {folder}; set SKINAPP_WEIGHTS to a folder with backbone weights, or train with init=imagenet, "
             "which downloads them",
         )
-    return Finding(PASS, "weights", f"{folder}: {', '.join(found)}")
+    return Finding(PASS, "weights", f"{folder}: {', '.join(files)}")
 
 
 def models(root: Path | None = None) -> Iterator[Finding]:

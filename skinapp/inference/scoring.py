@@ -203,7 +203,7 @@ def _same(first: Path, second: Path) -> bool:
 
 
 def _scored_before(out: Path, model: Model, columns: list[str]) -> set[str]:
-    """The images that `out` holds. A row, or a header, that was cut off when a run was stopped is taken away.
+    """The images that `out` holds. A row, or a header, that was cut off when a run was stopped is removed.
 
     DataError, and the file left as it is, where it holds anything else.
     """

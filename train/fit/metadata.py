@@ -1,8 +1,8 @@
-"""What is known about the patient, added to what a network says of the image: fitted and judged by patient.
+"""Patient metadata added to a network's logits of the image: fitted and tested by patient.
 
 The network's logits of held-out images stay as they are; beside a scale for them, multinomial logistic regression with
 an L2 penalty learns what the coded answers add. See `skinapp.inference.metadata` for the coding, and docs/phone.md for
-why an answer that is missing adds nothing.
+why a missing answer adds nothing.
 """
 
 import dataclasses
@@ -46,8 +46,8 @@ HAM10000_COLUMNS = {"age": "age", "sex": "sex", "site": "localization"}
 
 @dataclass(frozen=True)
 class Fitted:
-    """What `fit` found: the fields with their coding, the fusion of all rows, `probabilities` [n, K] of each row from
-    a fusion that has not seen its group, and the `penalty` of the final fusion."""
+    """The result of `fit`: the fields with their coding, the fusion of all rows, `probabilities` [n, K] of each row
+    from a fusion that has not seen its group, and the `penalty` of the final fusion."""
 
     fields: tuple[Field, ...]
     fusion: Fusion
@@ -91,17 +91,17 @@ def coded_by(fields: Sequence[Field], answers: Sequence[Answers]) -> tuple[Field
     """The fields with the coding that makes every column zero on average over those who answered."""
     result = []
     for one in fields:
-        given = [row[one.name] for row in answers if one.name in row]
+        values = [row[one.name] for row in answers if one.name in row]
         coding: dict[str, object] = {}
         if one.kind == "number":
-            values = np.array(given, dtype=np.float64)
+            numbers = np.array(values, dtype=np.float64)
             coding = {
-                "seen": [float(values.min()), float(values.max())],
+                "seen": [float(numbers.min()), float(numbers.max())],
                 "log": one.name in LOGARITHMIC,
                 "knots": list(KNOTS.get(one.name, ())),
             }
         one = dataclasses.replace(one, coding=coding)
-        raw = np.array([metadata.raw_columns(one, value) for value in given])
+        raw = np.array([metadata.raw_columns(one, value) for value in values])
         spread = raw.std(axis=0) if one.kind == "number" else np.ones(raw.shape[1])
         spread[spread == 0] = 1
         coding |= {"centre": raw.mean(axis=0).round(6).tolist(), "spread": spread.round(6).tolist()}
@@ -127,8 +127,8 @@ def fit(
     `table` has one row an image and one column a field; `labels` [n] are class indices, `groups` [n] patients or
     lesions. Everything, coding and penalty included, is chosen without the group that a row of `probabilities` belongs
     to: without its part, of the `parts` [n] that `train.fit.cross_validation` leaves, or of as many new ones as `folds`
-    says. `adjustment` times the log share of each class is taken off its logit at the end, as in `train.config`. With
-    `dropout`, rows are also learnt from with some or all of their answers taken away, so that the fusion stays
+    says. `adjustment` times the log share of each class is subtracted from its logit at the end, as in `train.config`.
+    With `dropout`, rows are also used with some or all of their answers removed, so that the fusion stays
     calibrated however much of the form is filled in.
     """
     probabilities = np.empty(logits.shape)
@@ -170,7 +170,7 @@ def cross_fitted(
 ) -> Iterator[tuple[np.ndarray, tuple[Field, ...], Fusion]]:
     """For each part of the rows: their numbers, and the coded fields and fusion learnt without their groups. See `fit`
     for what it takes."""
-    held_out = _folds(labels, groups, folds, seed) if parts is None else _given_folds(parts, groups)
+    held_out = _folds(labels, groups, folds, seed) if parts is None else _fixed_folds(parts, groups)
     for train, test in held_out:
         coded = coded_by(fields, [answers[row] for row in train])
         x = np.array([metadata.code(coded, answers[row]) for row in train])
@@ -203,8 +203,8 @@ def regress(
     copies = [coded]
     if dropout:
         generator = np.random.default_rng(seed)
-        kept = generator.random((2, n, owners.max() + 1)) < 0.5
-        copies += [coded * kept[number][:, owners] for number in range(2)] + [np.zeros_like(coded)]
+        present = generator.random((2, n, owners.max() + 1)) < 0.5
+        copies += [coded * present[number][:, owners] for number in range(2)] + [np.zeros_like(coded)]
     x, offset = np.concatenate(copies), np.tile(logits.astype(np.float64), (len(copies), 1))
     truth = np.tile(np.eye(classes)[labels], (len(copies), 1))
     dimensions = coded.shape[1]
@@ -226,8 +226,8 @@ def regress(
     start[0] = 1.0
     # the matrices are small: on a busy machine threads would wait for each other most of the time
     with threadpool_limits(1):
-        found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
-    return Fusion(float(found[0]), found[1 : 1 + classes], found[1 + classes :].reshape(dimensions, classes))
+        optimum = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
+    return Fusion(float(optimum[0]), optimum[1 : 1 + classes], optimum[1 + classes :].reshape(dimensions, classes))
 
 
 def best_penalty(
@@ -251,7 +251,7 @@ def best_penalty(
 
 
 def adjusted(fusion: Fusion, labels: np.ndarray, adjustment: float) -> Fusion:
-    """The fusion with `adjustment` times each class's log share of the labels taken off its bias."""
+    """The fusion with `adjustment` times each class's log share of the labels subtracted from its bias."""
     # a class that a small part lacks counts as one
     counts = np.maximum(np.bincount(labels, minlength=len(fusion.bias)), 1)
     return dataclasses.replace(fusion, bias=fusion.bias - adjustment * np.log(counts / counts.sum()))
@@ -262,7 +262,7 @@ def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> lis
     return list(splitter.split(labels, labels, groups))
 
 
-def _given_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _fixed_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     for part in np.unique(parts):
         shared = set(groups[parts == part]) & set(groups[parts != part])
         if shared:

@@ -1,4 +1,4 @@
-"""Stages of growing image size, each resumable after every epoch, with the best epoch kept by validation."""
+"""Stages of growing image size, each resumable after every epoch, with the best epoch saved by validation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -93,7 +93,7 @@ def fit_stage(
             batches,
             initial_epoch=resume(trainer, folder),
             epochs=stage_epochs(stage, scores, config.patience),
-            # the rows are drawn by chance already; Keras's order of batches would depend on what the process did before
+            # the rows are sampled already; Keras's order of batches would depend on what the process did before
             shuffle=False,
             verbose=0,
             callbacks=[
@@ -149,7 +149,7 @@ def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
 
 
 class WeightedLoss(keras.losses.Loss):
-    """The mean of losses [n] that the model has worked out; a Loss, since Keras shares only those among devices."""
+    """The mean of losses [n] that the model computes, weighted or not; Keras averages only a Loss over devices."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         return y_pred
@@ -178,7 +178,7 @@ def training_model(
 
 
 def optimizer(config: Config, stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """AdamW or SGD with a linear warm-up and a cosine, and the moving average of the weights where it is asked for."""
+    """AdamW or SGD with a linear warm-up and a cosine, and the moving average of the weights if it is set."""
     warmup = round(stage.warmup_epochs * steps_per_epoch)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=stage.learning_rate / 100,

@@ -20,8 +20,8 @@ handful of dermatofibromas moves by points."""
 class Validate(keras.callbacks.Callback):
     """Adds the validation scores to the epoch's logs, and keeps the best network.
 
-    Where the optimizer averages the weights, it is the average that is validated and kept. DataError where the network
-    no longer answers with numbers.
+    Where the optimizer averages the weights, the average is validated and saved. DataError where the network
+    gives infinities.
     """
 
     def __init__(
@@ -42,8 +42,8 @@ class Validate(keras.callbacks.Callback):
             logits = predict(self.network, self.images, self.batch)
             if not np.isfinite(logits).all():
                 raise DataError(
-                    f"Training diverged in epoch {epoch + 1}: the network answers with infinities. Lower the learning "
-                    "rate, or train in precision=float32. Earlier epochs are kept."
+                    f"Training diverged in epoch {epoch + 1}: the network gives infinities. Lower the learning rate, "
+                    "or train with precision=float32. Earlier epochs are saved."
                 )
             logs |= validation_scores(self.labels, softmax(logits))
             if self.best is None or logs[MONITOR] < self.best:

@@ -28,7 +28,7 @@ CALIBRATION: dict[str, metrics.Score] = {"expected_calibration_error": metrics.e
 def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     """Write `evaluation.json` and `predictions.csv` of the run's best network; give the scores on test.
 
-    With several data sets each is scored by itself; the scores that are given are those of the first.
+    With several data sets each is scored separately; the scores returned are those of the first.
     """
     run = open_run(config, runs)
     # at the network's own size, so that these are the pixels that the app and the command line see
@@ -72,12 +72,12 @@ def report(
     test: pd.DataFrame,
     logits: np.ndarray,
     temperatures: np.ndarray,
-    found: dict[str, Any],
+    more: dict[str, Any],
 ) -> dict[str, metrics.Interval]:
     """Write `predictions.csv` and `evaluation.json`; give the scores on the first data set.
 
     `table` is the whole of the data, `test` its rows that are scored, with their logits [n, classes] and temperatures
-    [n, 1]; `found` is what else belongs into the file.
+    [n, 1]; `more` is what else belongs in the file.
     """
     labels = label_set(config.labels)
     encoded = encode(test["label"], labels)
@@ -115,7 +115,7 @@ def report(
         "images": table["split"].value_counts().to_dict(),
         "groups": table.groupby("split")["group"].nunique().to_dict(),
         "tests": tests,
-    } | found
+    } | more
     with replacing(run / "evaluation.json") as partial:
         partial.write_text(json.dumps(content, indent=2))
     return {name: metrics.Interval(**score) for name, score in tests[0]["scores"].items()}
@@ -136,7 +136,7 @@ def scored(
     temperatures: np.ndarray,
     groups: np.ndarray,
 ) -> dict[str, Any]:
-    """The scores of one data set's test images, calibration before and after the temperature, and what was found."""
+    """The scores of one data set's test images, calibration before and after, and sensitivity by class."""
     uncalibrated = softmax(logits.astype(np.float64))
     probabilities = softmax(logits.astype(np.float64) / temperatures)
     recalls = metrics.class_recalls(labels, probabilities, np.ones((1, len(labels))))[0]
@@ -169,11 +169,11 @@ def best_network(config: Config, file: Path, table: pd.DataFrame) -> keras.Model
 
 
 def log_shares(config: Config, table: pd.DataFrame) -> np.ndarray:
-    """The logarithm of each class's share of the images that training draws, [classes]."""
+    """The logarithm of each class's share of the images that training samples, [classes]."""
     labels = label_set(config.labels)
     counts = np.bincount(encode(table.loc[table["split"] == "train", "label"], labels), minlength=len(labels.codes))
-    drawn = counts.astype(np.float64) ** (1 - SAMPLING[config.sampling])
-    return np.log(drawn / drawn.sum())
+    sampled = counts.astype(np.float64) ** (1 - SAMPLING[config.sampling])
+    return np.log(sampled / sampled.sum())
 
 
 def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, applied: float) -> list[dict[str, float]]:
@@ -206,8 +206,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         probabilities = softmax(logits.astype(np.float64) / np.exp(log_temperature))
         return float(metrics.log_loss(labels, probabilities, weights)[0])
 
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
-    return float(np.exp(found.x))
+    optimum = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded")
+    return float(np.exp(optimum.x))
 
 
 def _plain(scores: dict[str, metrics.Interval]) -> dict[str, dict[str, float]]:

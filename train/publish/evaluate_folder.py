@@ -24,7 +24,7 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was found.
+    """The scores of a model on a folder of images.
 
     `labels` is the label set that was scored: the model's, or `malignancy` where the table's labels are not the model's
     classes. `predictions` has the columns image, group, label and a `p_` for each of those labels. `scores` holds those
@@ -42,9 +42,9 @@ class Evaluation:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("an exported model on a folder of labelled images, instead of --config")
-    group.add_argument("--model", metavar="ID", help="one of models/")
-    group.add_argument("--images", type=Path, metavar="DIR", help="searched with the folders in it")
-    group.add_argument("--labels", type=Path, metavar="FILE.csv", help="names and labels of the images")
+    group.add_argument("--model", metavar="ID", help="a model in models/")
+    group.add_argument("--images", type=Path, metavar="DIR", help="the folder of the images, searched recursively")
+    group.add_argument("--labels", type=Path, metavar="FILE.csv", help="file names and labels of the images")
     group.add_argument(
         "--image-column",
         default="image",
@@ -60,21 +60,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--group-column", metavar="NAME", help="lesion or patient (default: each image is its own group)"
     )
-    group.add_argument("--out", type=Path, metavar="FILE.csv", help="write the predictions there")
+    group.add_argument("--out", type=Path, metavar="FILE.csv", help="the predictions to write")
 
 
 def wanted(options: argparse.Namespace) -> bool:
-    """Whether `evaluate` was asked for a folder. DataError where it was asked for both, for neither or for a part."""
-    given = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
-    missing = [name for name, value in given.items() if value is None]
-    if options.config and (len(missing) < len(given) or options.group_column or options.out):
+    """Whether the options are those for a folder. DataError where they mix both uses, or lack some of either."""
+    values = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
+    missing = [name for name, value in values.items() if value is None]
+    if options.config and (len(missing) < len(values) or options.group_column or options.out):
         raise DataError("--config scores a run on its test images; leave out the options for a folder of images.")
     if not options.config and missing:
         raise DataError(
             f"Pass --config FILE, or --model, --images and --labels together; missing: {', '.join(missing)}."
         )
     if not options.config and options.settings:
-        raise DataError(f"'{options.settings[0]}' can only stand behind --config FILE, whose settings it overrides.")
+        raise DataError(f"'{options.settings[0]}' is a setting; settings only go with --config FILE.")
     return not options.config
 
 
@@ -130,7 +130,7 @@ def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evalua
     """Score the images of `folder` that `table` (image, label, group) labels.
 
     Everything is checked before the first image is classified. DataError where a label is neither a class of the model
-    nor can be told malignant or benign, where a labelled image is not in the folder or is there twice, and where none
+    nor malignant or benign, where a labelled image is not in the folder or is there twice, and where none
     can be read.
     """
     scored = scored_labels(table["label"], model.labels)
@@ -140,22 +140,22 @@ def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evalua
     table = table.assign(file=matching_files(table["image"], images, folder)).set_index("file")
     probabilities: dict[str, np.ndarray] = {}
     failures: dict[str, str] = {}
-    answers = classify_all({file: images[file] for file in table.index}, model)
-    for file, answer in tqdm(answers, total=len(table), unit="image", disable=None):
-        if isinstance(answer, SkinappError):
-            failures[file] = str(answer)
+    results = classify_all({file: images[file] for file in table.index}, model)
+    for file, prediction in tqdm(results, total=len(table), unit="image", disable=None):
+        if isinstance(prediction, SkinappError):
+            failures[file] = str(prediction)
         else:
-            probabilities[file] = answer.probabilities
+            probabilities[file] = prediction.probabilities
     if not probabilities:
         raise DataError(f"None of the {len(table):,} images can be read. {next(iter(failures.values()))}")
 
     table = table.loc[list(probabilities)]
     truth = encode(table["label"], scored)
-    found = summed(np.stack(list(probabilities.values())), model.labels, scored)
-    scores, undefined = intervals(scored, truth, found, table["group"].to_numpy())
+    scored_probabilities = summed(np.stack(list(probabilities.values())), model.labels, scored)
+    scores, undefined = intervals(scored, truth, scored_probabilities, table["group"].to_numpy())
     predictions = pd.DataFrame(
         {"image": table["image"].to_numpy(), "group": table["group"].to_numpy(), "label": np.array(scored.codes)[truth]}
-        | {f"p_{code}": found[:, index] for index, code in enumerate(scored.codes)}
+        | {f"p_{code}": scored_probabilities[:, index] for index, code in enumerate(scored.codes)}
     )
     return Evaluation(scored, predictions, scores, undefined, failures, len(images) - len(table) - len(failures))
 
@@ -170,7 +170,9 @@ def scored_labels(labels: pd.Series, own: LabelSet) -> LabelSet:
     allowed = own.codes + (HAM10000 if own is MALIGNANCY else MALIGNANCY).codes
     unknown = sorted(set(labels) - set(allowed))
     if unknown:
-        raise DataError(f"Labels outside {', '.join(allowed)}: {', '.join(unknown)}. Mend them, or leave them empty.")
+        raise DataError(
+            f"Labels outside {', '.join(allowed)}: {', '.join(unknown)}. Correct them, or leave them empty."
+        )
     return MALIGNANCY
 
 
@@ -178,34 +180,34 @@ def matching_files(names: pd.Series, images: Iterable[str], folder: Path) -> lis
     """The key of `images` (paths below the folder) that each name means: a path or file name, with or without ending.
 
     A name's own ending may differ from the file's, as it does where a data set was saved in another format. DataError
-    lists names without a file, a name that several files answer to, and a file that two names mean.
+    lists names without a file, a name that fits several files, and a file that two names mean.
     """
     known: dict[str, set[str]] = {}
     for file in map(PurePosixPath, images):
         for key in (file, file.with_suffix(""), file.name, file.stem):
             known.setdefault(str(key), set()).add(str(file))
-    found: list[str] = []
+    matched: list[str] = []
     missing: list[str] = []
     for name in names:
         path = PurePosixPath(name.replace("\\", "/"))
         if str(path) in images:
-            found.append(str(path))
+            matched.append(str(path))
             continue
         stem = path.with_suffix("") if path.suffix.lower() in imaging.EXTENSIONS else path
         files = sorted(known.get(str(path)) or known.get(str(stem)) or ())
         if len(files) > 1:
             raise DataError(f"'{name}' may be {' or '.join(files[:3])}; write its path below {folder}.")
-        found += files
+        matched += files
         missing += [name] * (not files)
     if missing:
         raise DataError(
             f"{len(missing):,} of {len(names):,} labelled images are not in {folder}: {', '.join(missing[:5])}. Name "
             "the folder that holds them, or leave their labels empty."
         )
-    twice = pd.Series(found)[pd.Series(found).duplicated()]
+    twice = pd.Series(matched)[pd.Series(matched).duplicated()]
     if len(twice):
         raise DataError(f"The table labels an image twice: {twice.iloc[0]}.")
-    return found
+    return matched
 
 
 def summed(probabilities: np.ndarray, own: LabelSet, scored: LabelSet) -> np.ndarray:
@@ -236,7 +238,7 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
     if result.unlabelled:
         lines.append(f"{result.unlabelled:,} images in the folder have no label and are left out.")
     if result.labels is not model.labels:
-        lines.append("The labels are not the model's classes, so both count as benign or malignant.")
+        lines.append("The labels are not the model's classes, so both are counted as benign or malignant.")
     if not group_column:
         lines.append(
             "Each image counts as a group of its own. If several show one lesion or patient, the intervals are too "
@@ -248,7 +250,7 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
     ]
     if result.undefined:
         lines.append(f"Not defined for these labels: {', '.join(result.undefined)}.")
-    lines += ["", "Images by label (rows) and answer (columns):", confusion(result).to_string()]
+    lines += ["", "Confusion matrix: images by label (rows) and prediction (columns):", confusion(result).to_string()]
     absent = [code for code in result.labels.codes if code not in set(result.predictions["label"])]
     if absent:
         lines.append(f"No image of: {', '.join(absent)}; balanced accuracy is over the classes that have one.")
@@ -256,9 +258,9 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
 
 
 def confusion(result: Evaluation) -> pd.DataFrame:
-    """Counts, a row for each label that has an image and a column for each answer, and the row's sum."""
+    """Counts, a row for each label that has an image and a column for each prediction, and the row's sum."""
     codes = list(result.labels.codes)
-    answers = result.predictions[[f"p_{code}" for code in codes]].to_numpy().argmax(axis=1)
-    counts = confusion_matrix(result.predictions["label"], np.array(codes)[answers], labels=codes)
+    predicted = result.predictions[[f"p_{code}" for code in codes]].to_numpy().argmax(axis=1)
+    counts = confusion_matrix(result.predictions["label"], np.array(codes)[predicted], labels=codes)
     table = pd.DataFrame(counts, index=codes, columns=codes)
     return table.assign(images=table.sum(axis=1)).query("images > 0")

@@ -167,7 +167,7 @@ def history(config: Config, run: Path) -> pd.DataFrame:
             stages.append(rows)
     table = pd.concat(stages, ignore_index=True)
     table["epoch"] = range(1, len(table) + 1)
-    # without validation the last epoch is kept
+    # without validation the last epoch is used
     best = int(stages[-1][MONITOR].argmin()) if MONITOR in table else len(stages[-1]) - 1
     table["chosen"] = np.arange(len(table)) == best + len(table) - len(stages[-1])
     return table.round(6)

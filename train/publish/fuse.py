@@ -1,8 +1,8 @@
-"""python -m train fuse: a model that also takes what is known about the patient, from one that takes the image alone.
+"""python -m train fuse: a model that also uses patient metadata, from one that sees the image alone.
 
-The network stays as it is. What the answers add to its logits is fitted by `train.fit.metadata`: after a
-cross-validation on the logits of the images that each part's network had not seen, otherwise on what the exported model
-says of the validation images.
+The network stays the same. What the metadata add to its logits is fitted by `train.fit.metadata`: after a
+cross-validation on the logits of the images that each part's network had not seen, otherwise on the exported model's
+logits of the validation images.
 """
 
 import shutil
@@ -27,7 +27,7 @@ from train.publish import card
 from train.publish.evaluate import RESAMPLES, kinds
 from train.publish.folder import draft, publish
 
-ANSWERS = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
+METADATA = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
 """Which data sets publish metadata, and how they are read."""
 INHERITED = (
     "kind",
@@ -58,14 +58,14 @@ class Held:
 def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path, changes: str = "") -> Path:
     """Write `models/<id>-clinical/` beside the exported model of a run; give the folder.
 
-    DataError where its data set publishes no answers, or the run is not evaluated.
+    DataError where its data set publishes no metadata, or the run is not evaluated.
     """
-    answers = published_answers(config)
-    fields = fitting.questions(answers)
+    table = published_metadata(config)
+    fields = fitting.questions(table)
     fitted_on, tested = held_out(config, runs, models)
     fitted = fitting.fit(
         fitted_on.logits,
-        answers.loc[fitted_on.table["image"]],
+        table.loc[fitted_on.table["image"]],
         fields,
         fitted_on.labels,
         fitted_on.table["group"].to_numpy(),
@@ -73,7 +73,7 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
     )
     probabilities = fitted.probabilities
     if tested is not fitted_on:
-        rows = fitting.parse(fitted.fields, answers.loc[tested.table["image"]])
+        rows = fitting.parse(fitted.fields, table.loc[tested.table["image"]])
         coded = np.array([metadata.code(fitted.fields, row) for row in rows])
         probabilities = softmax(fitted.fusion.add(tested.logits, coded))
     return write(
@@ -81,27 +81,27 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
     )
 
 
-def published_answers(config: Config) -> pd.DataFrame:
-    """What the data set of a run publishes about its patients, one row an image id. DataError where it is nothing."""
-    if config.dataset not in ANSWERS:
-        raise DataError(f"'{config.dataset}' publishes no answers about patients; {' and '.join(ANSWERS)} do.")
+def published_metadata(config: Config) -> pd.DataFrame:
+    """The patient metadata that a run's data set publishes, one row per image id. DataError where there are none."""
+    if config.dataset not in METADATA:
+        raise DataError(f"'{config.dataset}' publishes no patient metadata; {' and '.join(METADATA)} do.")
     (source,) = sources(config.dataset)
-    return ANSWERS[config.dataset](data_root() / source.folder)
+    return METADATA[config.dataset](data_root() / source.folder)
 
 
 def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
-    """The rows to learn from and those to judge by: the same ones after a cross-validation, which its run keeps;
+    """The rows to fit on and those to test on: the same ones after a cross-validation, which its run keeps;
     otherwise what the exported model says of the validation and of the test images."""
     labels = label_set(config.labels)
     data = prepare(config.dataset, config.image_size, runs)
     if config.fold is None:
         run = open_run(config, runs)
         try:
-            kept = np.load(run / LOGITS_FILE)
+            saved = np.load(run / LOGITS_FILE)
         except FileNotFoundError:
             raise DataError(f"The run in {run} is not evaluated; run evaluate first.") from None
-        rows = data.table.set_index("image", drop=False).loc[kept["images"]]
-        all_rows = Held(rows, kept["logits"], encode(rows["label"], labels))
+        rows = data.table.set_index("image", drop=False).loc[saved["images"]]
+        all_rows = Held(rows, saved["logits"], encode(rows["label"], labels))
         return all_rows, all_rows
     divided = with_validation(data.table, config.folds, config.fold, config.seed)
     classifier = runtime.classifier(registry.model(config.id, models))

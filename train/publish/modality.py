@@ -1,4 +1,4 @@
-"""python -m train modality: learn to tell dermoscopy, phone photos of skin and everything else apart; measure it."""
+"""python -m train modality: the classifier of dermoscopy, phone photos of skin and everything else, and its scores."""
 
 import argparse
 import hashlib
@@ -26,8 +26,8 @@ from train.data import datasets, non_lesions, splits
 
 PENALTY = 0.03
 """Inverse strength of the regression's L2 penalty, on standardised embeddings."""
-DIRECTIONS = 64
-"""Of the embedding, in which distances from skin images are measured."""
+COMPONENTS = 64
+"""Principal components of the embedding in which distances from skin images are measured."""
 FARTHEST = 0.99
 """The share of held-out skin images that lie within the limit of distance."""
 FOLDS = 5
@@ -41,10 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         default=modality.EMBEDDING_MODEL,
         metavar="ID",
-        help="the network whose embedding is used (default: %(default)s, which the app expects)",
+        help="the model whose embedding is used (default: %(default)s, which the app expects)",
     )
     parser.add_argument(
-        "--out", type=Path, default=modality.WEIGHTS_FILE.parent, metavar="DIR", help="default: the package itself"
+        "--out",
+        type=Path,
+        default=modality.WEIGHTS_FILE.parent,
+        metavar="DIR",
+        help="the folder to write to (default: the package itself)",
     )
 
 
@@ -61,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examples(root: Path) -> pd.DataFrame:
-    """Skin images: kind, path, group (lesion or patient), and whether they are for `test` alone. One image a lesion."""
+    """Skin images: kind, path, group (lesion or patient), and whether they are for `test` alone. One per lesion."""
     ham10000 = datasets.ham10000(root / "ham10000").drop_duplicates("group")
     # those of this set that are not HAM10000's, for the other cameras
     other = datasets.malignant_benign(root / "malignant_benign")
@@ -82,20 +86,20 @@ def examples(root: Path) -> pd.DataFrame:
 def embeddings(model: registry.Model, known: pd.DataFrame, views: dict[str, int]) -> pd.DataFrame:
     """`known`, and views of so many of each kind, and pictures of anything else, each with its `embedding` [D].
 
-    The views are made as those of the other pictures are, so that how a picture was cut and lit tells nothing.
+    The views are made like those of the other pictures, so that cropping and lighting give nothing away.
     """
-    answer = classifier(model)
+    network = classifier(model)
     rows: list[dict[str, Any]] = []
 
     def add(image: Image.Image, **facts: object) -> None:
         pixels = imaging.crop_resize(image, model.input_size)
-        rows.append({**facts, "embedding": answer.predict(pixels).embedding})
+        rows.append({**facts, "embedding": network.predict(pixels).embedding})
 
-    learnt = known[~known["test"]]
+    training = known[~known["test"]]
     viewed = {
         row
         for kind, count in views.items()
-        for row in learnt[learnt["kind"] == kind].sample(count, random_state=1).index
+        for row in training[training["kind"] == kind].sample(count, random_state=1).index
     }
     for row, facts in tqdm(known.iterrows(), total=len(known), desc="skin", unit="image"):
         image = imaging.decode(imaging.read(facts["path"]))
@@ -113,15 +117,15 @@ def embeddings(model: registry.Model, known: pd.DataFrame, views: dict[str, int]
 def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[str, Any]]:
     """The recogniser of all rows that are not for test, and the card with its figures.
 
-    What is judged was never learnt from: dermoscopy of test lesions by this recogniser; phone photos and everything
-    else by those of a cross-validation, in which no patient and no photograph is on both sides.
+    Nothing is scored that was trained on: dermoscopy of test lesions is scored with this recogniser; phone photos and
+    everything else with those of a cross-validation, in which no patient and no photograph is on both sides.
     """
     kinds = table["kind"].map({kind: index for index, kind in enumerate(KINDS)}).to_numpy()
     groups = table["group"].astype(str).to_numpy()
     test = table["test"].to_numpy()
     rows = np.flatnonzero(~test)
     probabilities, distances = np.empty((len(table), len(KINDS))), np.empty(len(table))
-    # the matrices are small: on a busy machine threads would wait for each other most of the time
+    # the matrices are small: on a busy machine threads would mostly wait for each other
     with threadpool_limits(1):
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
         for train, held in folds.split(rows, kinds[rows], groups[rows]):
@@ -144,16 +148,17 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
     card = {
         "learnt_from": {kind: int((~test & (kinds == index)).sum()) for index, kind in enumerate(KINDS)},
         "tests": [
-            judged(name, np.asarray(chosen), probabilities, unlike, kinds, groups) for name, chosen in parts.items()
+            recognition(name, np.asarray(chosen), probabilities, unlike, kinds, groups)
+            for name, chosen in parts.items()
         ],
     }
     return Recogniser(**(vars(final) | {"limit": limit})), card
 
 
-def judged(
+def recognition(
     name: str, chosen: np.ndarray, probabilities: np.ndarray, unlike: np.ndarray, kinds: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """How a part was recognised: how many images, of how many groups, as what, and the share rightly, with interval."""
+    """How a part was recognised: images, groups, counts by kind, and the share that is correct, with its interval."""
     score = metrics.intervals(
         {"right": metrics.accuracy}, kinds[chosen], probabilities[chosen], groups[chosen], resamples=2000
     )["right"]
@@ -179,10 +184,10 @@ def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
 
     skin = kinds < len(KINDS) - 1
     near = StandardScaler().fit(embedded[skin])
-    directions = PCA(DIRECTIONS, random_state=0).fit(near.transform(embedded[skin]))
-    places = directions.transform(near.transform(embedded[skin]))
-    means = np.array([places[kinds[skin] == kind].mean(axis=0) for kind in range(len(KINDS) - 1)])
-    rest = places - means[kinds[skin]]
+    components = PCA(COMPONENTS, random_state=0).fit(near.transform(embedded[skin]))
+    projected = components.transform(near.transform(embedded[skin]))
+    means = np.array([projected[kinds[skin] == kind].mean(axis=0) for kind in range(len(KINDS) - 1)])
+    rest = projected - means[kinds[skin]]
     # each kind counts alike, however many images it has
     covariance = np.mean([np.cov(rest[kinds[skin] == kind].T) for kind in range(len(KINDS) - 1)], axis=0)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
@@ -190,8 +195,8 @@ def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
         weights,
         bias,
         near.mean_,
-        (directions.components_ / near.scale_).T @ whitening,
-        (means + directions.mean_ @ directions.components_.T) @ whitening,
+        (components.components_ / near.scale_).T @ whitening,
+        (means + components.mean_ @ components.components_.T) @ whitening,
         np.inf,
     )
 

@@ -23,14 +23,14 @@ from skinapp.inference.runtime import Classifier
 from train.data import datasets
 
 DIRECTIONS = (32, 64, 128, 256)
-"""How many principal directions of the embedding are tried; validation chooses."""
+"""How many principal components of the embedding are tried; validation chooses."""
 RESAMPLES = 2000
 CHUNK = 250
 PARTS = ("train", "validation", "test")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="ID", help="a model that was trained on HAM10000")
+    parser.add_argument("--model", required=True, metavar="ID", help="a model trained on HAM10000")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
 
 
@@ -44,46 +44,46 @@ def run(options: argparse.Namespace) -> int:
     parts = {split: np.flatnonzero(known["split"] == split) for split in PARTS}
     with threadpool_limits(1):
         tried = {
-            count: judged(
+            count: neighbour_scores(
                 fit(known, embeddings, parts["train"], count), known, embeddings, predicted, parts["validation"]
             )
             for count in DIRECTIONS
         }
         chosen = max(tried, key=lambda count: tried[count]["right"]["value"])
-        found = fit(known, embeddings, parts["train"], chosen)
+        index = fit(known, embeddings, parts["train"], chosen)
         card = {
-            "images": len(found.images),
-            "lesions": len(set(found.lesions)),
+            "images": len(index.images),
+            "lesions": len(set(index.lesions)),
             "directions": chosen,
             "validation": {str(count): scores["right"] for count, scores in tried.items()},
-            "test": judged(found, known, embeddings, predicted, parts["test"]),
+            "test": neighbour_scores(index, known, embeddings, predicted, parts["test"]),
         }
-    write(model, found, card)
+    write(model, index, card)
     print(json.dumps(card, indent=2))
     return 0
 
 
 def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Each image's embedding, float32 [n, D], and the code that the model answers with, [n].
+    """Each image's embedding, float32 [n, D], and the code that the model predicts, [n].
 
-    They are kept below `runs` after every CHUNK images, and what is there is not worked out again.
+    They are saved below `runs` after every CHUNK images, and what is there is not computed again.
     """
     folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files']['model.tflite']['sha256'][:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    # one thread: several wait for each other wherever the machine has other work
-    answer = Classifier(model, threads=1)
+    # one thread: several wait for each other if the machine is busy
+    classifier = Classifier(model, threads=1)
     parts = []
     for start in tqdm(range(0, len(known), CHUNK), desc="embeddings", unit="chunk"):
         chunk = known.iloc[start : start + CHUNK]
         file = folder / f"{start}.npz"
         if not file.exists():
-            answers = [answer.predict(imaging.load(path, model.input_size)) for path in chunk["path"]]
+            predictions = [classifier.predict(imaging.load(path, model.input_size)) for path in chunk["path"]]
             with replacing(file) as partial, partial.open("wb") as stream:
                 np.savez(
                     stream,
                     images=chunk["image"].to_numpy(dtype=str),
-                    embeddings=np.stack([one.embedding for one in answers]),
-                    predicted=np.array([one.predicted for one in answers]),
+                    embeddings=np.stack([one.embedding for one in predictions]),
+                    predicted=np.array([one.predicted for one in predictions]),
                 )
         with np.load(file) as arrays:
             if list(arrays["images"]) != list(chunk["image"]):
@@ -94,33 +94,33 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
 
 
 def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: int) -> Index:
-    """The index of those rows, in so many principal directions."""
+    """The index of those rows, in so many principal components."""
     principal = PCA(count, random_state=0).fit(embeddings[rows])
-    centre, directions = principal.mean_.astype(np.float32), principal.components_.T.astype(np.float32)
-    places = retrieval.unit((embeddings[rows] - centre) @ directions)
-    scale = 127 / np.abs(places).max(axis=1, keepdims=True)
+    centre, components = principal.mean_.astype(np.float32), principal.components_.T.astype(np.float32)
+    projected = retrieval.unit((embeddings[rows] - centre) @ components)
+    scale = 127 / np.abs(projected).max(axis=1, keepdims=True)
     chosen = known.iloc[rows]
     return Index(
         centre,
-        directions,
-        # a place's length does not matter, so each may use the whole range
-        (places * scale).round().astype(np.int8),
+        components,
+        # the length of a projection does not matter, so each may use the whole range
+        (projected * scale).round().astype(np.int8),
         chosen["image"].to_numpy(dtype=str),
         chosen["group"].to_numpy(dtype=str),
         chosen["label"].to_numpy(dtype=str),
     )
 
 
-def judged(
-    found: Index, known: pd.DataFrame, embeddings: np.ndarray, predicted: np.ndarray, rows: np.ndarray
+def neighbour_scores(
+    index: Index, known: pd.DataFrame, embeddings: np.ndarray, predicted: np.ndarray, rows: np.ndarray
 ) -> dict[str, Any]:
-    """What the ASKED nearest cases of those images were worth, each share with its 95% interval over lesions.
+    """What the ASKED nearest cases of those images are worth, each share with its 95% interval over lesions.
 
-    `same` is the mean share of neighbours with the answer's diagnosis, `right` that with the image's own; `sure` tells
-    how often the answer was right where all neighbours, most, or fewer than half share it.
+    `same` is the mean share of neighbours with the predicted diagnosis, `right` that with the image's own; `sure` says
+    how often the prediction is right where all neighbours, most, or fewer than half share it.
     """
     truth, groups = known["label"].to_numpy()[rows], known["group"].to_numpy()[rows]
-    labels = np.array([[case.label for case in found.nearest(embeddings[row])] for row in rows])
+    labels = np.array([[case.label for case in index.nearest(embeddings[row])] for row in rows])
     votes = (labels == predicted[rows][:, np.newaxis]).mean(axis=1)
     hit = predicted[rows] == truth
     bands = {"all": votes == 1, "most": (votes >= 0.5) & (votes < 1), "fewer": votes < 0.5}
@@ -147,11 +147,11 @@ def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     return {key: round(value, 4) for key, value in vars(interval).items()}
 
 
-def write(model: Model, found: Index, card: dict[str, Any]) -> None:
-    """Put the index and its card into the model's folder, and their hashes into model.json."""
+def write(model: Model, index: Index, card: dict[str, Any]) -> None:
+    """Write the index and its card into the model's folder, and their hashes into model.json."""
     index_file, card_file = model.folder / retrieval.INDEX_FILE, model.folder / retrieval.CARD_FILE
     with replacing(index_file) as partial:
-        retrieval.save(found, partial)
+        retrieval.save(index, partial)
     with replacing(card_file) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
     files = {

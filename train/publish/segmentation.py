@@ -1,8 +1,8 @@
-"""python -m train segment: the network that outlines the lesion, from HAM10000's masks to models/lesion-segmentation.
+"""python -m train segment: the lesion segmentation network, from HAM10000's masks to models/lesion-segmentation.
 
-A U-Net (Ronneberger et al. 2015, arXiv:1505.04597) whose way down is the first four blocks of an EfficientNetV2B0, left
-as ImageNet made them; the way up is learnt, from square views as the app cuts them, and kept as it does best on whole
-lesions that were held back.
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597). Its encoder is the first four blocks of an EfficientNetV2B0, frozen
+as ImageNet trained them; the decoder is trained on square views as the app cuts them, and saved at the epoch that does
+best on whole validation lesions.
 """
 
 import argparse
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import keras
 
 SIZE = 96
-"""Pixels of the network's input and of the outline it gives."""
+"""Pixels of the network's input and output."""
 SKIPS = {"block1a_project_activation": 16, "block2b_add": 32, "block3b_add": 48}
-"""Activations that the way up takes from the way down, finest first, and the channels there."""
+"""Activations that the decoder takes from the encoder, finest first, and the channels there."""
 DEEPEST = "block4c_add"
 BATCH = 32
-JUDGED_SIDE = 120
-"""Pixels of the squares at which outlines are judged: those of the published masks as they lie here."""
+SCORED_SIDE = 120
+"""Pixels of the squares at which segmentations are scored: those of the published masks as prepared here."""
 THRESHOLDS = np.arange(0.3, 0.71, 0.05).round(2)
 POOR = 0.8
 SEED = 0
@@ -44,11 +44,10 @@ INTENDED_USE = (
     "Research and teaching on skin-lesion images. Not a diagnostic device; not for decisions about a person's care."
 )
 LIMITS = [
-    "Half of the published masks were drawn with the help of a machine, and where a lesion ends is often a matter of "
-    "opinion.",
-    "PAD-UFES-20 has no masks, so how well the network does on phone photos was not measured. Check the outline there, "
-    "and correct it.",
-    "It outlines one lesion: the largest where there are several.",
+    "The published masks were made with the help of a machine, and where a lesion ends is often a matter of opinion.",
+    "PAD-UFES-20 has no masks, so how well the network does on phone photos was not measured. Check the segmentation "
+    "there, and correct it.",
+    "It segments one lesion: the largest where there are several.",
 ]
 
 
@@ -57,10 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--init",
         default="efficientnetv2b0_imagenet_notop.weights.h5",
         metavar="FILE",
-        help="initial weights in the folder SKINAPP_WEIGHTS, or imagenet: Keras fetches them (default: %(default)s)",
+        help="initial weights in the folder SKINAPP_WEIGHTS, or imagenet, which Keras downloads (default: %(default)s)",
     )
     parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default: %(default)s")
-    parser.add_argument("--samples", type=int, default=6400, metavar="N", help="views an epoch (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=6400, metavar="N", help="views per epoch (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="default: %(default)s")
 
@@ -125,7 +124,7 @@ def loss(targets: "keras.KerasTensor", logits: "keras.KerasTensor") -> "keras.Ke
 
 
 def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
-    """Batches of random views of the training images; `start` draws those of an epoch, from its number alone."""
+    """Batches of random views of the training images; `start` samples those of an epoch, from its number alone."""
     import keras
 
     rows = np.flatnonzero(known.table["split"] == "train")
@@ -135,7 +134,7 @@ def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
 
         def start(self, epoch: int) -> None:
             self.epoch = epoch
-            self.drawn = np.random.default_rng([SEED, epoch]).choice(rows, samples)
+            self.sample = np.random.default_rng([SEED, epoch]).choice(rows, samples)
 
         def __len__(self) -> int:
             return samples // BATCH
@@ -144,7 +143,7 @@ def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
             generator = np.random.default_rng([SEED, self.epoch, index])
             pairs = [
                 masks.view(known.pictures[row], known.masks[row], SIZE, generator)
-                for row in self.drawn[index * BATCH : (index + 1) * BATCH]
+                for row in self.sample[index * BATCH : (index + 1) * BATCH]
             ]
             images, targets = zip(*pairs, strict=True)
             return np.stack(images), np.stack(targets)
@@ -212,10 +211,10 @@ def earlier_scores(folder: Path) -> list[float]:
     return pd.read_csv(file)["val_dice"].tolist() if file.exists() else []
 
 
-def dice(found: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+def dice(predicted: np.ndarray, published: np.ndarray) -> np.ndarray:
     """The Dice coefficient of each pair of masks [n, H, W]: [n], 1 where both are empty."""
-    shared = (found & drawn).sum(axis=(1, 2))
-    of_both = found.sum(axis=(1, 2)) + drawn.sum(axis=(1, 2))
+    shared = (predicted & published).sum(axis=(1, 2))
+    of_both = predicted.sum(axis=(1, 2)) + published.sum(axis=(1, 2))
     return np.where(of_both == 0, 1.0, 2 * shared / np.maximum(of_both, 1))
 
 
@@ -247,12 +246,14 @@ def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any
     It is the exported file that is scored, with all that the app does to its output.
     """
     validation, test = (known[known["split"] == split].reset_index(drop=True) for split in ("validation", "test"))
-    found, drawn = outlined(content, validation)
-    by_threshold = {float(threshold): judged(found, drawn, float(threshold)).mean() for threshold in THRESHOLDS}
+    predicted, published = predictions(content, validation)
+    by_threshold = {
+        float(threshold): dice_at(predicted, published, float(threshold)).mean() for threshold in THRESHOLDS
+    }
     threshold = max(by_threshold, key=by_threshold.__getitem__)
-    validated = share(judged(found, drawn, threshold), validation["group"].to_numpy())
+    validated = share(dice_at(predicted, published, threshold), validation["group"].to_numpy())
 
-    scores = judged(*outlined(content, test), threshold)
+    scores = dice_at(*predictions(content, test), threshold)
     table = test[["image", "group", "label"]].assign(dice=scores.round(4))
     with replacing(folder / "dice.csv") as partial:
         table.to_csv(partial, index=False)
@@ -270,7 +271,7 @@ def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any
             "dice": validated,
             "by_threshold": {f"{threshold:g}": round(float(value), 4) for threshold, value in by_threshold.items()},
         },
-        "test": {"images": len(test), "groups": len(set(lesions)), "side": JUDGED_SIDE},
+        "test": {"images": len(test), "groups": len(set(lesions)), "side": SCORED_SIDE},
         "scores": {
             "dice": share(scores, lesions),
             "jaccard": share(scores / (2 - scores), lesions),
@@ -284,18 +285,18 @@ def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any
     }
 
 
-def outlined(content: bytes, known: pd.DataFrame) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Of each image's centre square the probabilities that a LiteRT file gives, and the mask, both at JUDGED_SIDE."""
+def predictions(content: bytes, known: pd.DataFrame) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of each image's centre square the probabilities that a LiteRT file gives, and the mask, both at SCORED_SIDE."""
     network = segmentation.Network(content)
-    found, drawn = [], []
+    predicted, published = [], []
     for image, mask in tqdm(zip(known["path"], known["mask"], strict=True), total=len(known), unit="image"):
-        found.append(network.probabilities(imaging.load(image, 2 * JUDGED_SIDE), JUDGED_SIDE))
-        drawn.append(masks.square_mask(mask, JUDGED_SIDE))
-    return found, drawn
+        predicted.append(network.probabilities(imaging.load(image, 2 * SCORED_SIDE), SCORED_SIDE))
+        published.append(masks.square_mask(mask, SCORED_SIDE))
+    return predicted, published
 
 
-def judged(found: list[np.ndarray], drawn: list[np.ndarray], threshold: float) -> np.ndarray:
-    """The Dice coefficient of every image's outline at a threshold, [n]; 0 where no lesion is found."""
+def dice_at(predicted: list[np.ndarray], published: list[np.ndarray], threshold: float) -> np.ndarray:
+    """The Dice coefficient of every image at a threshold, [n]; 0 where no lesion is predicted."""
 
     def mask(probabilities: np.ndarray) -> np.ndarray:
         try:
@@ -303,7 +304,7 @@ def judged(found: list[np.ndarray], drawn: list[np.ndarray], threshold: float) -
         except OutlineError:
             return np.zeros(probabilities.shape, dtype=bool)
 
-    return dice(np.stack([mask(one) for one in found]), np.stack(drawn))
+    return dice(np.stack([mask(one) for one in predicted]), np.stack(published))
 
 
 def export(content: bytes, scores: dict[str, Any], folder: Path, models: Path) -> Path:

@@ -1,6 +1,6 @@
-"""python -m train artefacts: what hairs, rulers and stickers do to a model's answers, and whether removing hairs helps.
+"""python -m train artefacts: what hairs, rulers and stickers do to predictions, and whether removing hairs helps.
 
-The same test images are answered as they are, with something drawn over them, and with hairs taken out. Answers are
+The same test images are classified as they are, with something drawn over them, and with hairs removed. Predictions are
 compared image by image, with intervals over lesions.
 """
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lesions", type=int, default=300, metavar="N", help="test lesions, one image of each (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures there, too")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures to this file, too")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -39,12 +39,12 @@ def run(options: argparse.Namespace) -> int:
     table = datasets.ham10000(datasets.data_root() / "ham10000")
     table = table[table["split"] == "test"].drop_duplicates("group")
     table = table.sample(min(options.lesions, len(table)), random_state=0)
-    answers = answer_all(model, table)
-    found = compare(answers, encode(table["label"], model.labels), table["group"].to_numpy())
-    print(found.to_string(index=False))
+    probabilities = classify_all(model, table)
+    compared = compare(probabilities, encode(table["label"], model.labels), table["group"].to_numpy())
+    print(compared.to_string(index=False))
     if options.out:
         with replacing(options.out) as partial:
-            partial.write_text(json.dumps(found.to_dict("records"), indent=2) + "\n")
+            partial.write_text(json.dumps(compared.to_dict("records"), indent=2) + "\n")
     return 0
 
 
@@ -60,9 +60,9 @@ def ruler(image: Image.Image, generator: np.random.Generator) -> Image.Image:
         pen.line((tick * step, 0, tick * step, deep * long), fill=(25, 25, 30), width=max(1, width // 220))
         if tick % 10 == 0:
             pen.text((tick * step + 2, deep * 0.45), str(tick // 10 + 1), fill=(25, 25, 30), font_size=deep * 0.5)
-    drawn = image.copy()
-    drawn.paste(strip, (0, height - deep))
-    return drawn.transpose(Image.Transpose.ROTATE_90) if generator.random() < 0.5 else drawn
+    result = image.copy()
+    result.paste(strip, (0, height - deep))
+    return result.transpose(Image.Transpose.ROTATE_90) if generator.random() < 0.5 else result
 
 
 def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
@@ -74,9 +74,9 @@ def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
     mask = Image.new("L", image.size)
     ImageDraw.Draw(mask).ellipse((across - radius, down - radius, across + radius, down + radius), fill=255)
     colour = [(30, 90, 190), (40, 150, 70), (215, 60, 60), (235, 190, 40)][int(generator.integers(4))]
-    drawn = image.copy()
-    drawn.paste(colour, mask=mask.filter(ImageFilter.GaussianBlur(1)))
-    return drawn
+    result = image.copy()
+    result.paste(colour, mask=mask.filter(ImageFilter.GaussianBlur(1)))
+    return result
 
 
 def hairy(image: Image.Image, generator: np.random.Generator) -> Image.Image:
@@ -90,41 +90,41 @@ def plain(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 CHANGES: dict[str, tuple[Change, bool]] = {
     "as it is": (plain, False),
-    "hairs taken out": (plain, True),
+    "hairs removed": (plain, True),
     "hairs drawn": (hairy, False),
-    "hairs drawn and taken out": (hairy, True),
+    "hairs drawn and removed": (hairy, True),
     "ruler drawn": (ruler, False),
     "sticker drawn": (sticker, False),
 }
-"""What is done to an image: how it is changed, and whether hairs are then taken out. The first is the comparison."""
+"""What is done to an image: how it is changed, and whether hairs are then removed. The first is the comparison."""
 
 
-def answer_all(model: registry.Model, table: pd.DataFrame) -> dict[str, np.ndarray]:
+def classify_all(model: registry.Model, table: pd.DataFrame) -> dict[str, np.ndarray]:
     """Probabilities [n, K] of the table's images, by change. The same hairs are drawn wherever hairs are."""
-    answer = classifier(model)
-    found = {name: np.empty((len(table), len(model.labels.codes))) for name in CHANGES}
+    network = classifier(model)
+    predicted = {name: np.empty((len(table), len(model.labels.codes))) for name in CHANGES}
     for row, path in enumerate(tqdm(table["path"], unit="image")):
         image = Image.fromarray(imaging.load(path, model.input_size))
         for name, (change, without_hairs) in CHANGES.items():
             pixels = np.asarray(change(image, np.random.default_rng(row)))
-            found[name][row] = answer.predict(hair.remove(pixels) if without_hairs else pixels).probabilities
-    return found
+            predicted[name][row] = network.predict(hair.remove(pixels) if without_hairs else pixels).probabilities
+    return predicted
 
 
-def compare(answers: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """One row a change: accuracy and balanced accuracy, each with what it differs from the first change's by, and the
-    share of answers whose most probable class is another; all with 95% intervals over groups."""
+def compare(probabilities: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
+    """One row per change: accuracy and balanced accuracy, each with its difference from the first change, and the share
+    of images whose most likely class changes; all with 95% intervals over groups."""
     scores: dict[str, metrics.Score] = {"accuracy": metrics.accuracy, "balanced accuracy": metrics.balanced_accuracy}
-    first = next(iter(answers.values()))
+    first = next(iter(probabilities.values()))
     rows = []
-    for name, changed in answers.items():
+    for name, changed in probabilities.items():
         row: dict[str, object] = {"image": name}
         for score, interval in metrics.intervals(scores, labels, changed, groups).items():
             row[score] = words(interval)
         for score, interval in metrics.paired_differences(scores, labels, changed, first, groups).items():
             row[f"{score}, difference"] = words(interval, "+.3f")
-        # "accuracy" against the first change's answers is how often the answer stays
+        # "accuracy" against the first change's predictions is how often the prediction stays
         same = metrics.intervals({"same": metrics.accuracy}, first.argmax(axis=1), changed, groups)["same"]
-        row["answers that change"] = words(metrics.Interval(1 - same.value, 1 - same.high, 1 - same.low))
+        row["predictions that change"] = words(metrics.Interval(1 - same.value, 1 - same.high, 1 - same.low))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -1,4 +1,4 @@
-"""python -m train missing-metadata: what it costs when answers about the patient are left out."""
+"""python -m train missing-metadata: what missing patient metadata costs."""
 
 import argparse
 from collections.abc import Sequence
@@ -17,53 +17,54 @@ SCORES: dict[str, metrics.Score] = {"balanced accuracy": metrics.balanced_accura
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="that of an evaluated run")
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings of an evaluated run")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
     parser.add_argument("--adjustment", type=float, default=0.0, metavar="X", help="as in fuse (default: %(default)s)")
 
 
 def run(options: argparse.Namespace) -> int:
-    # Keras takes seconds to import, so only after the arguments are known to be good
+    # Keras takes seconds to import, so only after the arguments are parsed
     from train.config import load_config
     from train.publish import fuse
 
     config = load_config(options.config)
-    answers = fuse.published_answers(config)
+    published = fuse.published_metadata(config)
     rows, _ = fuse.held_out(config, options.runs, registry.default_root())
     groups = rows.table["group"].to_numpy()
-    found = measure(rows.logits, answers.loc[rows.table["image"]], rows.labels, groups, options.adjustment)
-    print(model_card.table(list(found.columns), found.to_numpy().tolist()))
+    scored = measure(rows.logits, published.loc[rows.table["image"]], rows.labels, groups, options.adjustment)
+    print(model_card.table(list(scored.columns), scored.to_numpy().tolist()))
     return 0
 
 
 def measure(
     logits: np.ndarray, table: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, adjustment: float = 0.0
 ) -> pd.DataFrame:
-    """One row for all answers, for none, for all but one, and for one alone: each of SCORES, and what it differs from
-    that of all answers by, with 95% intervals over groups. Every row is judged by a fusion that has not seen its group.
+    """One row with all metadata, without any, with all but one field, and with one alone: each of SCORES, and its
+    difference from the row with all, with 95% intervals over groups. Each image is scored by a fusion that has not seen
+    its group.
     """
     fields = fitting.questions(table)
-    answers = fitting.parse(fields, table)
-    parts = list(fitting.cross_fitted(logits, answers, fields, labels, groups, adjustment=adjustment))
+    rows_metadata = fitting.parse(fields, table)
+    parts = list(fitting.cross_fitted(logits, rows_metadata, fields, labels, groups, adjustment=adjustment))
 
-    def probabilities(kept: Sequence[str]) -> np.ndarray:
-        found = np.empty(logits.shape)
+    def probabilities(used: Sequence[str]) -> np.ndarray:
+        scored = np.empty(logits.shape)
         for test, coded, fusion in parts:
-            left = [{name: value for name, value in answers[row].items() if name in kept} for row in test]
-            found[test] = softmax(fusion.add(logits[test], np.array([metadata.code(coded, row) for row in left])))
-        return found
+            left = [{name: value for name, value in rows_metadata[row].items() if name in used} for row in test]
+            scored[test] = softmax(fusion.add(logits[test], np.array([metadata.code(coded, row) for row in left])))
+        return scored
 
     names = [one.name for one in fields]
-    kept = {"all": names, "none": []}
-    kept |= {f"all but {name}": [other for other in names if other != name] for name in names}
-    kept |= {f"{name} alone": [name] for name in names}
+    subsets = {"all": names, "none": []}
+    subsets |= {f"all but {name}": [other for other in names if other != name] for name in names}
+    subsets |= {f"{name} alone": [name] for name in names}
     everything, result = probabilities(names), []
-    for title, some in kept.items():
+    for title, some in subsets.items():
         part = probabilities(some)
-        row: dict[str, object] = {"answers": title}
+        row: dict[str, object] = {"metadata": title}
         differences = metrics.paired_differences(SCORES, labels, part, everything, groups)
-        for score, found in metrics.intervals(SCORES, labels, part, groups).items():
-            row[score] = words(found)
+        for score, scored in metrics.intervals(SCORES, labels, part, groups).items():
+            row[score] = words(scored)
             row[f"{score}, difference"] = words(differences[score], "+.3f")
         result.append(row)
     return pd.DataFrame(result)

@@ -1,4 +1,4 @@
-"""python -m train quality: the limits of `skinapp.images.quality`, and how often they warn of good pictures."""
+"""python -m train quality: the limits of `skinapp.images.quality`, and how often they warn about good pictures."""
 
 import argparse
 from collections.abc import Callable
@@ -26,7 +26,7 @@ SPOILT: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
     "2.2 times the light": ("bright", lambda image: ImageEnhance.Brightness(image).enhance(2.2)),
     "a reflection": ("glare", lambda image: reflected(image)),
 }
-"""How a picture of 224 px a side is spoilt, and the problem that should then be found."""
+"""How a picture of 224 px a side is spoilt, and the problem that should then be reported."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +52,7 @@ def measure_all() -> pd.DataFrame:
         ):
             image = Image.fromarray(imaging.load(path, quality.SIDE))
             rows.append({"dataset": name, "group": group, "spoilt": "", **measured(image)})
-            # a fifth of them is enough to see what is found
+            # a fifth of them is enough to see what is reported
             for spoilt, (_, spoil) in SPOILT.items() if number % 5 == 0 else ():
                 rows.append({"dataset": name, "group": group, "spoilt": spoilt, **measured(spoil(image))})
     return pd.DataFrame(rows)
@@ -74,19 +74,19 @@ def limits(table: pd.DataFrame) -> Limits:
 
 
 def alarms(table: pd.DataFrame, chosen: Limits = quality.LIMITS) -> pd.DataFrame:
-    """How many pictures of each data set each problem is found in, unspoilt and spoilt: with the share in percent."""
+    """How many pictures of each data set have each problem, unspoilt and spoilt: with the share in percent."""
     rows = []
     for (dataset, spoilt), part in table.groupby(["dataset", "spoilt"]):
-        found = [
+        warnings = [
             quality.problems(Quality(row["sharpness"], row["brightness"], row["glare"], row["side"]), chosen)
             for row in part.to_dict("records")
         ]
         wanted = [SPOILT[str(spoilt)][0]] if spoilt else ["sharpness", "dark", "bright", "glare"]
         for problem in [*wanted, "any"]:
-            count = sum(bool(one) if problem == "any" else problem in one for one in found)
+            count = sum(bool(one) if problem == "any" else problem in one for one in warnings)
             share = round(100 * count / len(part), 1)
             rows.append([dataset, spoilt or "as published", problem, count, len(part), share])
-    return pd.DataFrame(rows, columns=["data set", "pictures", "problem", "found in", "of", "percent"])
+    return pd.DataFrame(rows, columns=["data set", "pictures", "problem", "with the problem", "of", "percent"])
 
 
 def reflected(image: Image.Image) -> Image.Image:

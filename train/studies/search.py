@@ -1,4 +1,4 @@
-"""python -m train search: a random search over small networks, split as a tutorial does it or as it should be.
+"""python -m train search: a random search over small networks, split as in a tutorial, or without leakage.
 
 KerasTuner draws the networks, the same ones in the same order under both protocols, so that their tables can be read
 side by side. A random draw is all that so few trials of so noisy a score can use (Bergstra and Bengio 2012,
@@ -44,7 +44,7 @@ SPACE: dict[str, list[float]] = {
 SIZES = (16, 128)
 """Below, the deepest network has nothing left to halve; above, the dense layer outgrows all others by far."""
 Row = dict[Any, Any]
-"""A network in the table: what it is drawn as, and what became of it."""
+"""A network in the table: its settings and its scores."""
 CHOSEN_BY = "val_balanced_accuracy"
 PATIENCE = 8
 RESAMPLES = 2000
@@ -109,8 +109,8 @@ def begin(file: Path, wanted: dict[str, Any]) -> None:
     """Mark `file` as the table of a search with those settings. DataError where it is that of another one."""
     record = file.with_suffix(".json")
     if record.exists():
-        found = json.loads(record.read_text()).get("settings", {})
-        other = [f"{name} {found.get(name)}" for name in wanted if found.get(name) != wanted[name]]
+        begun = json.loads(record.read_text()).get("settings", {})
+        other = [f"{name} {begun.get(name)}" for name in wanted if begun.get(name) != wanted[name]]
         if other:
             raise DataError(
                 f"{file} was begun with other settings ({', '.join(other)}); move it and its .json away, or pass "
@@ -146,7 +146,7 @@ def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed
     trials = max(trials, len(earlier))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, tqdm(total=trials, unit=" networks") as bar:
-        # KerasTuner's own record is thrown away: told the scores in the table, it draws the same networks again
+        # KerasTuner's own record is thrown away: with the scores in the table, it draws the same networks again
         oracle = keras_tuner.RandomSearch(
             space,
             objective=keras_tuner.Objective(CHOSEN_BY, "max"),
@@ -172,7 +172,7 @@ def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed
 def attempt(
     drawn: dict[str, Any], rows: list[Row], parts: dict[str, Dataset], file: Path, epochs: int, seed: int
 ) -> Row:
-    """Train a network that comes after `rows`, and write its row; the best network so far is kept at `network_file`."""
+    """Train a network that comes after `rows`, and write its row; the best network so far is at `network_file`."""
     import keras
 
     keras.utils.clear_session()

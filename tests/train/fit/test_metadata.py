@@ -126,7 +126,7 @@ def test_every_published_answer_is_possible(data_root: Path) -> None:
 
 def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     logits, table, labels, groups = study
-    found = missing_metadata.measure(logits, table, labels, groups).set_index("answers")
+    found = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
     assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
     whole = metrics.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
@@ -155,7 +155,7 @@ def test_the_command_prints_a_table_in_markdown(
     monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
     # the publisher's order is another one
     published = answers.set_index(pd.Index(images)).iloc[::-1]
-    monkeypatch.setattr(fuse, "published_answers", lambda config: published)
+    monkeypatch.setattr(fuse, "published_metadata", lambda config: published)
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()

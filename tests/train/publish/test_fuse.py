@@ -73,5 +73,5 @@ def test_answers_learnt_on_validation_are_judged_on_test(
 
 def test_a_data_set_without_answers_is_refused(tiny: Config, tmp_path: Path) -> None:
     config = dataclasses.replace(tiny, dataset="malignant_benign", labels="malignancy")
-    with pytest.raises(DataError, match="publishes no answers about patients"):
+    with pytest.raises(DataError, match="publishes no patient metadata"):
         fuse.fuse(config, "With answers", 0.0, tmp_path, tmp_path)

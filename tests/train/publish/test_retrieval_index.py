@@ -24,7 +24,7 @@ def test_neighbours_of_separate_classes_agree() -> None:
     tested = np.arange(1, len(known), 2)
     predicted = known["label"].to_numpy().copy()
     predicted[tested[0]] = "mel"
-    scores = retrieval_index.judged(found, known, embeddings, predicted, tested)
+    scores = retrieval_index.neighbour_scores(found, known, embeddings, predicted, tested)
     assert scores["right"]["value"] == 1
     assert scores["same"]["value"] == pytest.approx(11 / 12, abs=1e-4)
     # the one wrong answer is the one that no neighbour shares

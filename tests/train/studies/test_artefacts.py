@@ -33,8 +33,8 @@ def test_answers_are_compared_image_by_image() -> None:
     first, second = right.copy(), right.copy()
     first[3::4], second[0::4] = first[3::4, ::-1], second[0::4, ::-1]
     table = artefacts.compare({"as it is": first, "changed": second}, labels, groups).set_index("image")
-    assert table.loc["as it is", "answers that change"].startswith("0.000")
-    assert table.loc["changed", "answers that change"].startswith("0.500")
+    assert table.loc["as it is", "predictions that change"].startswith("0.000")
+    assert table.loc["changed", "predictions that change"].startswith("0.500")
     assert table.loc["changed", "accuracy"].startswith("0.750")
     assert table.loc["changed", "accuracy, difference"].startswith("+0.000 (-")
 
@@ -42,7 +42,7 @@ def test_answers_are_compared_image_by_image() -> None:
 def test_every_change_is_answered(model: registry.Model, tmp_path: object) -> None:
     path = f"{tmp_path}/a.png"
     lesion(300, 300).save(path)
-    found = artefacts.answer_all(model, pd.DataFrame({"path": [path]}))
+    found = artefacts.classify_all(model, pd.DataFrame({"path": [path]}))
     assert list(found) == list(artefacts.CHANGES)
     for probabilities in found.values():
         assert probabilities.sum(axis=1) == pytest.approx([1])
