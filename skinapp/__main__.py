@@ -258,7 +258,7 @@ def write_report(options: argparse.Namespace) -> int:
     from skinapp.report import all_models, comparison_report, document
 
     if not options.out.parent.is_dir():
-        raise DataError(f"There is no folder {options.out.parent}; create it, or name a file in another one.")
+        raise DataError(f"There is no folder {options.out.parent}; make it, or name a file in another one.")
     if options.out.is_dir():
         raise DataError(f"{options.out} is a folder; name a file in it, such as {options.out / 'report.html'}.")
     known, left_out = predictions.shipped()

@@ -50,15 +50,15 @@ class Config:
     The model takes images of `input_size` px, or of the last stage's size. A somewhat larger size than in training
     often scores better, as random zooms make things look larger in training (Touvron et al. 2019, arXiv:1906.06423).
     `augmentation` names a policy of train/fit/augmentation.py, `loss` one of train/fit/losses.py. `ema` is the momentum
-    of a moving average of the weights, which is then validated and saved; 0 for none. `precision` other than
-    float32 is for GPUs; what is exported is float32. After training, `logit_adjustment` times the logarithm of each
-    class's share of the training images is subtracted from its logit (Menon et al. 2021, arXiv:2007.07314, section
-    4.1): 0 leaves it, 1 predicts as if classes were equally common, which is what the loss `logit-adjusted` trains for. Of the
-    training images one of `folds` parts, whole lesions or patients, is held back for validation: number `fold`. Without
-    a `fold` (null) nothing is held back and the last epoch is saved; train/fit/cross_validation.py then also trains a
-    network without each part, and tests it on that part. `hair_removal` takes dark hairs out of every image, here and
-    wherever the model is used. `dataset` is one of train/data/datasets.py, or several joined by +. `init` is explained
-    at `network.build`; `run:` before the id of another run of the same folds takes the network that this ended with.
+    of a moving average of the weights, which is then validated and saved; 0 for none. `precision` other than float32 is
+    for GPUs; what is exported is float32. After training, `logit_adjustment` times the logarithm of each class's share
+    of the training images is subtracted from its logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it,
+    1 predicts as if classes were equally common, which is what the loss `logit-adjusted` trains for. Of the training
+    images one of `folds` parts, whole lesions or patients, is held back for validation: number `fold`. Without a `fold`
+    (null) nothing is held back and the last epoch is saved; train/fit/cross_validation.py then also trains a network
+    without each part, and tests it on that part. `hair_removal` takes dark hairs out of every image, here and wherever
+    the model is used. `dataset` is one of train/data/datasets.py, or several joined by +. `init` is explained at
+    `network.build`; `run:` before the id of another run of the same folds takes the network that this ended with.
     `beside` is the id of a run, of another protocol, whose scores the card shows too. The folder of a model that is
     only a baseline may go without its weights: `ship_weights: false`. `note` is for the card.
     """
