@@ -231,7 +231,7 @@ def _tested(card: Card, test: Card) -> Section:
                 ),
             ),
             f"Reliability of the most probable class, before calibration (expected calibration error "
-            f"{before['value']:.3f}, {before['low']:.3f} to {before['high']:.3f}) and after:",
+            f"{', '.join(_interval(before))}) and after:",
             _reliability({row["low"]: row for row in bins}, test["reliability"]),
         ),
     )
@@ -323,10 +323,7 @@ def _fusion(card: Card) -> Iterator[Section]:
             f"p = {fusion['mcnemar_p']:.2g}.",
             Table(
                 ("score", "difference", "95% interval"),
-                tuple(
-                    (_score_name(name), f"{score['value']:+.3f}", f"{score['low']:+.3f} to {score['high']:+.3f}")
-                    for name, score in fusion["differences"].items()
-                ),
+                tuple((_score_name(name), *_interval(score, "+.3f")) for name, score in fusion["differences"].items()),
             ),
             f"To make it again: `python -m train fuse --config train/configs/{base}.yaml --title "
             f"{shlex.quote(card['title'])} --adjustment {fusion['adjustment']:g}`.",
@@ -432,8 +429,11 @@ def _conversion(card: Card) -> Iterator[str]:
         yield "The weights are not shipped: this is a baseline, too large for what it is worth. Train it to make them."
 
 
-def _interval(score: Card) -> tuple[str, str]:
-    return f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"
+def _interval(score: Card, form: str = ".3f") -> tuple[str, str]:
+    """Value and interval; too few groups have none, which NaN stands for."""
+    if math.isnan(score["low"]):
+        return f"{score['value']:{form}}", "too few groups"
+    return f"{score['value']:{form}}", f"{score['low']:{form}} to {score['high']:{form}}"
 
 
 def _scores(scores: Mapping[str, Card]) -> Table:

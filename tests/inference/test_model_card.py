@@ -71,3 +71,11 @@ def test_strengths_worked_by_hand() -> None:
 
 def test_a_table_is_markdown() -> None:
     assert model_card.table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_a_score_of_too_few_groups_has_no_interval() -> None:
+    card = read(registry.default_root() / "malignancy-cnn64")
+    card["scores"]["accuracy"] |= {"low": float("nan"), "high": float("nan")}
+    text = model_card.markdown(card)
+    assert f"| accuracy | {card['scores']['accuracy']['value']:.3f} | too few groups |" in text
+    assert not re.search(r"\bnan\b", text)
