@@ -95,7 +95,7 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def cross_validated(card: Card) -> bool:
     """Whether the scores come from cross-validation, and not from a test set that was held out."""
-    return "test" not in card["training"]["images"]
+    return "validation" not in card["training"]["images"]
 
 
 def _classifier(card: Card) -> Iterator[Section]:

@@ -98,7 +98,7 @@ def test_links_to_a_card_hold_an_id_and_older_ones_still_open(linked: str) -> No
     at.query_params["card"] = linked.format(last)
     at.run()
     assert at.selectbox(key="card").value == last.id
-    assert at.query_params["card"] == [last.id]
+    assert at.query_params["card"] == last.id
 
 
 def test_a_link_to_an_unknown_card_opens_the_first() -> None:

@@ -135,7 +135,7 @@ def initial(config: Config, runs: Path) -> str:
         raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
     if differing := [name for name in HELD_BACK if settings[name] != getattr(config, name)]:
         raise DataError(
-            f"The run in {run} differs in {', '.join(differing)}, and so may have been trained on images that this one "
+            f"The run in {run} differs in {', '.join(differing)}, and so may have learnt from images that this one "
             "holds back; take another 'init'."
         )
     file = run / f"stage-{len(settings['stages'])}" / "last.keras"

@@ -159,7 +159,7 @@ def test_the_command_prints_a_table_in_markdown(
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("| answers | balanced accuracy | balanced accuracy, difference | log loss |")
+    assert lines[0].startswith("| metadata | balanced accuracy | balanced accuracy, difference | log loss |")
     assert [line.split(" | ")[0] for line in lines[2:]] == [
         f"| {title}" for title in ("all", "none", "all but age", "all but sex", "age alone", "sex alone")
     ]

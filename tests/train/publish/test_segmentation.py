@@ -129,7 +129,7 @@ def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     }
 
     monkeypatch.setenv("SKINAPP_MODELS", str(models))
-    card = segmentation.card()
+    card = lesion_segmentation.card()
     assert card["test"] == {"images": 7, "groups": 7, "side": 120}
     assert card["threshold"] in segmentation.THRESHOLDS
     square = np.asarray(drawn(100)[0].crop((20, 0, 140, 120)).resize((224, 224)))
