@@ -227,7 +227,10 @@ def test_folders_files_and_models_that_are_not_there(folder: Path, capsys: pytes
         (("--model", "m", "--labels", "l.csv"), "missing: --images."),
         (("--model", "m", "--config", "c.yaml"), "leave out the options for a folder of images"),
         (("--out", "o.csv", "--config", "c.yaml"), "leave out the options for a folder of images"),
-        (("--model", "m", "--labels", "l", "--images", "i", "seed=1"), "'seed=1' is a setting; settings only go with --config FILE"),
+        (
+            ("--model", "m", "--labels", "l", "--images", "i", "seed=1"),
+            "'seed=1' is a setting; settings only go with --config FILE",
+        ),
     ],
 )
 def test_half_of_a_command(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
