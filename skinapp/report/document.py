@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with the table behind it, and words for who cannot see it."""
+    """A figure with the table behind it, and words for people who cannot see it."""
 
     figure: go.Figure
     table: pd.DataFrame

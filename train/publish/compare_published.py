@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics, significance
 from skinapp.inference import registry
 from skinapp.labels.sets import LabelSet
 from train.data.datasets import data_root, encode, read_table
@@ -79,7 +79,7 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
     answers = _predictions(predictions, labels, ("group",))
     table = pd.concat([_beside(ours, labels, answers, file) for file in files], ignore_index=True)
     tested = table["mcnemar_p"].notna()
-    table.loc[tested, "mcnemar_p_holm"] = metrics.holm(table.loc[tested, "mcnemar_p"].to_numpy())
+    table.loc[tested, "mcnemar_p_holm"] = significance.holm(table.loc[tested, "mcnemar_p"].to_numpy())
     return table.assign(protocol=PROTOCOL)
 
 
@@ -140,9 +140,9 @@ def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd
     truth, groups = encode(ours["label"], labels), ours["group"].to_numpy()
     first, second = _probabilities(ours, labels), _probabilities(theirs, labels)
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
-    published = metrics.intervals(scores, truth, second, groups, RESAMPLES)
-    differences = metrics.paired_differences(scores, truth, first, second, groups, RESAMPLES)
-    p_value = metrics.mcnemar(first.argmax(axis=1) == truth, second.argmax(axis=1) == truth)
+    published = bootstrap.intervals(scores, truth, second, groups, RESAMPLES)
+    differences = bootstrap.paired_differences(scores, truth, first, second, groups, RESAMPLES)
+    p_value = significance.mcnemar(first.argmax(axis=1) == truth, second.argmax(axis=1) == truth)
     return pd.DataFrame(
         {
             "dataset": labels.id,
