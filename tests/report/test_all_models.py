@@ -57,7 +57,7 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert section.heading == model.title
     for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant against the rest", "Calibration", "Limits"):
         assert part in headings(section)
-    assert ("Named wrongly, by class" in headings(section)) == (model.task == "diagnosis")
+    assert ("Error rate by class" in headings(section)) == (model.task == "diagnosis")
     assert model.card["training"]["protocol"] in [block for block in section.blocks if isinstance(block, str)]
     scores = all_models.scores_of(model)
     assert scores["Value"].tolist() == [score["value"] for score in model.card["scores"].values()]
@@ -92,17 +92,17 @@ def test_a_limit_that_points_to_another_card_is_read_without_the_link(own_models
     assert all_models.limits_of(broken) == ["All limits of this one.", "And more."]
 
 
-def test_a_model_that_is_told_about_the_patient_says_so(model: registry.Model, tmp_path: Path) -> None:
-    table = all_models.facts_of(make(model, tmp_path, "told", "smartphone"))
+def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: Path) -> None:
+    table = all_models.card_of(make(model, tmp_path, "told", "smartphone"))
     rows = dict(zip(table[""], table[" "], strict=True))
-    assert rows["May also be told"] == "age, sex, it itches, larger diameter"
+    assert rows["Patient metadata (optional)"] == "age, sex, it itches, larger diameter"
     assert rows["Made for"] == "phone photos"
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "pad_ufes_20", "malignant_benign"])
 def test_the_data_are_described(dataset: str) -> None:
     section = all_models.data(dataset)
-    assert {"Diagnoses", "Sex", "Not stated", "What these data cannot tell"} <= set(headings(section))
+    assert {"Diagnoses", "Sex", "Not stated", "Limits of these data"} <= set(headings(section))
     charts = [block for block in section.blocks if isinstance(block, Chart)]
     assert (
         charts[0].table["images"].sum() == {"ham10000": 10015, "pad_ufes_20": 1035, "malignant_benign": 2637}[dataset]

@@ -155,7 +155,7 @@ def logits(table: pd.DataFrame) -> pd.DataFrame:
     ("spoil", "sentence"),
     [
         (lacking, r"ham10000_worse\.csv lacks the columns label, p_mel"),
-        (relabelled, r"ham10000_worse\.csv labels 1 of 8 images otherwise than the predictions of 'ham.*': image3"),
+        (relabelled, r"ham10000_worse\.csv labels 1 of 8 images differently from the predictions of 'ham.*': image3"),
         (strange, r"ham10000_worse\.csv and the predictions of 'ham.*' have no image in common"),
         (twice, r"ham10000_worse\.csv lists an image twice: image0"),
         (empty, r"The probabilities of image2 in ham10000_worse\.csv do not sum to 1"),
