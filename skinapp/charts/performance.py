@@ -127,7 +127,7 @@ def lines(
 ) -> go.Figure:
     """Curves with their bands, by model name in the order of choice: frames of x, y, low, high.
 
-    `marks` places a large dot on a curve; `references` are thin grey lines with frames of x and y.
+    `marks` are large dots on the curves; `references` are thin grey lines with frames of x and y.
     """
     figure = go.Figure()
     for name, frame in (references or {}).items():
@@ -353,7 +353,7 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
 
 def pale(tone: str) -> str:
     """The colour #rrggbb, nearly transparent."""
-    red, green, blue = (int(tone[place : place + 2], 16) for place in (1, 3, 5))
+    red, green, blue = (int(tone[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.14)"
 
 

@@ -17,7 +17,7 @@ QUESTIONS = {CLASSES: "Which class", MALIGNANT: "Malignant or not"}
 """What models are compared on."""
 
 NAMED_IMAGES = 5
-"""So many images stand in the message on labels that differ."""
+"""How many images a message about differing labels names."""
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray
 def selective_risk(
     correct: np.ndarray, confidence: np.ndarray, coverage: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Share of wrong answers among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
+    """Error rate among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
 
     Geifman and El-Yaniv 2017 (arXiv:1705.08500). Rows of equal confidence are taken together, so that their order does
     not matter: within them the risk runs straight.

@@ -13,7 +13,7 @@ from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.leaderboard import MEASURES, Draws
 
 FIRST, SECOND, UNDECIDED, UNTESTED = "first better", "second better", "undecided", "no interval"
-"""What the interval of a difference says."""
+"""What follows from the interval of a difference."""
 
 
 def pairwise(shared: Shared) -> pd.DataFrame:

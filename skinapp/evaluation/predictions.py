@@ -22,7 +22,7 @@ ROUNDED_AT = 5e-7
 """Probabilities are stored with six decimals, so a 0 stands for anything below this."""
 
 ISIC_COLUMNS = {"MEL": "mel", "NV": "nv", "BCC": "bcc", "AKIEC": "akiec", "BKL": "bkl", "DF": "df", "VASC": "vasc"}
-"""The columns of the ISIC 2018 challenge's task 3, and the classes of HAM10000 that they stand for."""
+"""The columns of the ISIC 2018 challenge's task 3 -> the classes of HAM10000."""
 
 FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick")
 """What predictions.csv may say of an image beside its label."""
@@ -193,8 +193,8 @@ def own(content: bytes, own_id: str, title: str, others: list[Predictions]) -> P
 def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     """`own` with the label, group and facts of the images that `others` have.
 
-    What it has itself is kept: its labels, the groups and facts that are not empty, but for the data set, which is ours
-    to say. Its images that nobody else has are dropped. DataError where none is left.
+    Its own labels, groups and facts take precedence where they are not empty, but never the data set. Images that none
+    of `others` has are dropped. DataError where none is left.
     """
     known = pd.concat([other.table.drop(columns=other.columns).assign(_set=other.labels.id) for other in others])
     known = known[known.index.isin(own.table.index)]

@@ -42,7 +42,7 @@ TITLE = "Skin-lesion classifiers: data, protocols and results"
 OVERVIEW = ("balanced_accuracy", "roc_auc_malignancy")
 THRESHOLD = 0.5
 SHOWN = 3
-"""Classes whose probabilities stand below an attention map."""
+"""How many classes are listed below an attention map."""
 SIDE, GAP = 336, 12
 """Pixels of each of the two squares of an attention map, and between them."""
 
@@ -95,7 +95,7 @@ def overview(models: Sequence[Model]) -> Section:
             f"{len(models)} models, scored on images of lesions or patients that they were not trained on, with 95% "
             "intervals from a bootstrap over whole lesions or patients.",
             table,
-            "Scores on different test images cannot be compared; each model's section says which it was tested on. The "
+            "Scores on different test images cannot be compared; each model's section states its test images. The "
             "command python -m skinapp compare compares models on the images that they share.",
             *(_forest(models, score) for score in OVERVIEW),
         ],

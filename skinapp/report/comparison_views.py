@@ -99,7 +99,7 @@ def leaderboard(board: pd.DataFrame, score: str, names: Names) -> Chart:
 def paired(shared: Shared, drawn: Draws, first: str, second: str, names: Names) -> Chart:
     """The difference of every score of two models."""
     table = pairs.differences(shared, drawn, first, second)
-    says = {
+    endings = {
         pairs.FIRST: " · A better",
         pairs.SECOND: " · B better",
         pairs.UNDECIDED: " · undecided",
@@ -115,7 +115,7 @@ def paired(shared: Shared, drawn: Draws, first: str, second: str, names: Names) 
         }
     )
     frame["note"] = [
-        interval_of(row).text("+.3f") + says[conclusion]
+        interval_of(row).text("+.3f") + endings[conclusion]
         for (_, row), conclusion in zip(frame.iterrows(), table["conclusion"], strict=True)
     ]
     return Chart(

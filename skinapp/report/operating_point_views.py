@@ -14,7 +14,7 @@ CURVES = {
     "roc": ("ROC", "1 - specificity", "Sensitivity"),
     "precision": ("Precision and recall", "Recall (sensitivity)", "Precision"),
     "benefit": ("Net benefit", "Threshold", "Net benefit"),
-    "risk": ("Risk and coverage", "Share of images kept, most confident first", "Error rate"),
+    "risk": ("Risk and coverage", "Share of images included, most confident first", "Error rate"),
 }
 """Kind of curve -> its title and axes."""
 
@@ -64,7 +64,7 @@ def curve(
     thresholds: dict[str, float],
     names: Names,
 ) -> Chart:
-    """Curves of one kind, by model id, with each model's threshold marked where that has a place on them."""
+    """Curves of one kind, by model id, with each model's threshold marked on those that have thresholds."""
     title, x, y = CURVES[kind]
     marks = {}
     for name in curves:

@@ -1,6 +1,6 @@
 """What is compared: the choice of images, question and models, a visitor's own predictions, and what is computed once.
 
-Choices stand in the page's address, those of several options as codes.
+The page's address holds the choices, as codes.
 """
 
 from collections.abc import Callable

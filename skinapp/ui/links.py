@@ -1,4 +1,4 @@
-"""Selections that stand in the page's address as codes, so that rewording a label breaks no shared link.
+"""Selections that the page's address holds as codes, so that rewording a label breaks no shared link.
 
 Streamlit's own binding writes the labels of a selection into the address. Here the widget's key is the parameter, its
 value the code; a link with a label, the present one or an `earlier` one, still opens. Numbers need none of this: for a

@@ -13,7 +13,7 @@ from skinapp.ui import links, panel
 from skinapp.ui.comparison import computed_once, weights_of
 
 THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
-"""Percent, until the reader says otherwise."""
+"""The sliders' defaults, in percent."""
 
 BY_THRESHOLD, BY_SENSITIVITY = "threshold", "sensitivity"
 EARLIER = {"The threshold": BY_THRESHOLD, "At least this sensitivity": BY_SENSITIVITY}

@@ -72,20 +72,20 @@ def test_a_paired_difference_is_that_of_the_scores(rows: Rows, seed: int) -> Non
     second = np.random.default_rng(seed).permutation(first)
     groups = np.arange(len(labels))
     scores: dict[str, bootstrap.Score] = {"accuracy": metrics.accuracy}
-    found = bootstrap.paired_differences(scores, labels, first, second, groups, 200)["accuracy"]
+    result = bootstrap.paired_differences(scores, labels, first, second, groups, 200)["accuracy"]
     weights = ones(len(labels))
     apart = metrics.accuracy(labels, first, weights)[0] - metrics.accuracy(labels, second, weights)[0]
-    assert found.value == pytest.approx(apart)
-    if found.exists:
-        assert found.low - 1e-12 <= found.value <= found.high + 1e-12
+    assert result.value == pytest.approx(apart)
+    if result.exists:
+        assert result.low - 1e-12 <= result.value <= result.high + 1e-12
     same = bootstrap.paired_differences(scores, labels, first, first, groups, 100)["accuracy"]
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
 def test_an_interval_of_what_is_not_defined() -> None:
-    found = bootstrap.interval(np.array([0.5, np.nan, np.nan]), groups=100)
-    assert found.value == 0.5
-    assert np.isnan(found.low)
+    result = bootstrap.interval(np.array([0.5, np.nan, np.nan]), groups=100)
+    assert result.value == 0.5
+    assert np.isnan(result.low)
 
 
 def certain(images: int, right: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
@@ -96,13 +96,13 @@ def certain(images: int, right: float = 0.9) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_proportion_at_its_end_is_not_certain() -> None:
     # Wilson 1927 at 294 of 294: the lower limit is n / (n + z^2)
-    found = bootstrap.intervals({"it": metrics.accuracy}, *certain(294), np.arange(294), 200)["it"]
-    assert (found.value, found.high) == (1, 1)
-    assert found.low == pytest.approx(294 / (294 + 1.959964**2), abs=1e-6)
+    result = bootstrap.intervals({"it": metrics.accuracy}, *certain(294), np.arange(294), 200)["it"]
+    assert (result.value, result.high) == (1, 1)
+    assert result.low == pytest.approx(294 / (294 + 1.959964**2), abs=1e-6)
     labels, probabilities = certain(294)
     none = bootstrap.intervals({"it": metrics.accuracy}, 1 - labels, probabilities, np.arange(294), 200)["it"]
     assert (none.value, none.low) == (0, 0)
-    assert none.high == pytest.approx(1 - found.low)
+    assert none.high == pytest.approx(1 - result.low)
 
 
 def test_lesions_and_not_images_are_the_cases_of_wilsons_interval() -> None:
@@ -112,16 +112,16 @@ def test_lesions_and_not_images_are_the_cases_of_wilsons_interval() -> None:
 
 
 def test_a_share_counts_the_lesions_of_its_own_side() -> None:
-    # 40 benign lesions and 25 malignant ones, all called rightly
+    # 40 benign lesions and 25 malignant ones, all called correctly
     labels = np.r_[np.zeros(40, int), np.ones(25, int)]
     probabilities = np.where(labels[:, np.newaxis] == np.arange(2), 0.9, 0.1)
-    found = bootstrap.intervals(metrics.malignancy_scores((False, True)), labels, probabilities, np.arange(65), 100)
+    result = bootstrap.intervals(metrics.malignancy_scores((False, True)), labels, probabilities, np.arange(65), 100)
     z2 = 1.959964**2
-    assert found["sensitivity_malignancy"].low == pytest.approx(25 / (25 + z2), abs=1e-6)
-    assert found["specificity_malignancy"].low == pytest.approx(40 / (40 + z2), abs=1e-6)
+    assert result["sensitivity_malignancy"].low == pytest.approx(25 / (25 + z2), abs=1e-6)
+    assert result["specificity_malignancy"].low == pytest.approx(40 / (40 + z2), abs=1e-6)
     # an area of 1 in every resample is no proportion
-    assert found["roc_auc_malignancy"].value == 1
-    assert not found["roc_auc_malignancy"].exists
+    assert result["roc_auc_malignancy"].value == 1
+    assert not result["roc_auc_malignancy"].exists
 
 
 @pytest.mark.parametrize(("groups", "exists"), [(1, False), (19, False), (20, True)])
@@ -131,21 +131,21 @@ def test_few_groups_give_no_interval(groups: int, exists: bool) -> None:
     first, second = (generator.dirichlet([1, 1], 300) for _ in range(2))
     names = np.arange(300) % groups
     scores = metrics.DIAGNOSIS_SCORES
-    for found in (
+    for result in (
         bootstrap.intervals(scores, labels, first, names, 100),
         bootstrap.paired_differences(scores, labels, first, second, names, 100),
     ):
-        assert all(one.exists == exists for one in found.values())
-        assert not any(np.isnan(one.value) for one in found.values())
+        assert all(one.exists == exists for one in result.values())
+        assert not any(np.isnan(one.value) for one in result.values())
 
 
 def test_models_that_agree_on_every_image_are_not_certain_to_be_equal() -> None:
     labels, first = certain(100)
     _, second = certain(100, 0.8)
     scores: dict[str, bootstrap.Score] = {"it": metrics.accuracy}
-    found = bootstrap.paired_differences(scores, labels, first, second, np.arange(100), 100)["it"]
-    assert found.value == 0
-    assert not found.exists
+    result = bootstrap.paired_differences(scores, labels, first, second, np.arange(100), 100)["it"]
+    assert result.value == 0
+    assert not result.exists
     same = bootstrap.paired_differences(scores, labels, first, first, np.arange(100), 100)["it"]
     assert (same.value, same.low, same.high) == (0, 0, 0)
 

@@ -29,8 +29,8 @@ def test_calibration_error_worked_by_hand() -> None:
     confidence = np.array([0.55, 0.75, 0.95, 0.95])
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     labels = np.array([0, 1, 0, 1])
-    found = calibration.expected_calibration_error(labels, probabilities, np.ones((1, 4)), bins=5)
-    assert found == pytest.approx([(0.45 + 0.75 + 2 * 0.45) / 4])
+    error = calibration.expected_calibration_error(labels, probabilities, np.ones((1, 4)), bins=5)
+    assert error == pytest.approx([(0.45 + 0.75 + 2 * 0.45) / 4])
 
 
 def test_a_confidence_of_one_has_a_bin() -> None:

@@ -18,8 +18,8 @@ def test_curves_pass_through_scikit_learns_points(shared: Shared, weights: np.nd
     roc = curves.curve(shared, weights, "one", "roc")
     assert roc["y"].to_numpy() == pytest.approx(np.interp(roc["x"], false, true), abs=1e-9)
     precision, recall, _ = reference.precision_recall_curve(shared.malignant, chance)
-    found = curves.curve(shared, weights, "one", "precision")
-    for x, y in zip(found["x"][1:], found["y"][1:], strict=True):
+    curve = curves.curve(shared, weights, "one", "precision")
+    for x, y in zip(curve["x"][1:], curve["y"][1:], strict=True):
         reached = recall[:-1] >= x - 1e-9
         # the last point of scikit-learn's that reaches this recall has the highest threshold
         assert y == pytest.approx(precision[:-1][reached][-1])
@@ -29,9 +29,9 @@ def test_curves_pass_through_scikit_learns_points(shared: Shared, weights: np.nd
 
 @pytest.mark.parametrize("kind", CURVES)
 def test_a_curve_lies_in_its_band(shared: Shared, weights: np.ndarray, kind: str) -> None:
-    found = curves.curve(shared, weights, "two", kind)
-    assert (found["low"] <= found["high"] + 1e-12).all(), found
-    assert ((found["low"] <= found["y"] + 1e-9) & (found["y"] <= found["high"] + 1e-9)).mean() > 0.9
+    curve = curves.curve(shared, weights, "two", kind)
+    assert (curve["low"] <= curve["high"] + 1e-12).all(), curve
+    assert ((curve["low"] <= curve["y"] + 1e-9) & (curve["y"] <= curve["high"] + 1e-9)).mean() > 0.9
 
 
 @pytest.mark.parametrize("kind", ["roc", "precision", "benefit"])
@@ -44,6 +44,6 @@ def test_a_class_without_images_is_a_sentence(shared: Shared, weights: np.ndarra
 @pytest.mark.parametrize("kind", CURVES)
 def test_few_lesions_have_a_curve_without_a_band(shared: Shared, kind: str) -> None:
     few = dataclasses.replace(shared, groups=np.arange(len(shared.images)) % 5)
-    found = curves.curve(few, few.weights(20), "one", kind)
-    assert found["y"].notna().all()
-    assert found[["low", "high"]].isna().all(axis=None)
+    curve = curves.curve(few, few.weights(20), "one", kind)
+    assert curve["y"].notna().all()
+    assert curve[["low", "high"]].isna().all(axis=None)

@@ -56,11 +56,13 @@ def test_scores_and_differences_equal_a_loop_over_scikit_learn(shared: Shared, w
     }
     for name, expected in values.items():
         assert drawn.by_model[name][score] == pytest.approx(expected)
-        found = drawn.interval(name, score)
-        assert (found.low, found.high) == pytest.approx(tuple(np.percentile(expected[1:], (2.5, 97.5))))
+        interval = drawn.interval(name, score)
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(expected[1:], (2.5, 97.5))))
     apart = values["one"] - values["two"]
-    found = drawn.difference("one", "two", score)
-    assert (found.value, found.low, found.high) == pytest.approx((apart[0], *np.percentile(apart[1:], (2.5, 97.5))))
+    interval = drawn.difference("one", "two", score)
+    assert (interval.value, interval.low, interval.high) == pytest.approx(
+        (apart[0], *np.percentile(apart[1:], (2.5, 97.5)))
+    )
 
 
 def test_the_intervals_are_those_of_the_cards(model: registry.Model) -> None:
@@ -68,16 +70,16 @@ def test_the_intervals_are_those_of_the_cards(model: registry.Model) -> None:
     drawn = leaderboard.draw(shared)
     for score, figures in model.card["scores"].items():
         if score in drawn.by_model[model.id]:
-            found = drawn.interval(model.id, score)
-            assert (found.value, found.low, found.high) == pytest.approx(
+            interval = drawn.interval(model.id, score)
+            assert (interval.value, interval.low, interval.high) == pytest.approx(
                 (figures["value"], figures["low"], figures["high"]), abs=6e-5
             )
 
 
 def test_published_figures_belong_to_their_data_set(tmp_path: Path) -> None:
-    found = leaderboard.published(CLASSES, "ham10000")
-    assert {"model", "score", "value", "low", "high", "images", "protocol"} <= set(found)
-    assert {"panderm", "monet"} <= set(found["model"])
+    table = leaderboard.published(CLASSES, "ham10000")
+    assert {"model", "score", "value", "low", "high", "images", "protocol"} <= set(table)
+    assert {"panderm", "monet"} <= set(table["model"])
     assert set(leaderboard.published(MALIGNANT, "ham10000")["score"].str.split("_").str[-1]) == {"malignancy"}
     assert leaderboard.published(CLASSES, "elsewhere").empty
     assert leaderboard.published(CLASSES, "ham10000", tmp_path).empty

@@ -47,8 +47,8 @@ def test_a_weight_counts_a_row_that_often(name: str, rows: Rows, seed: int) -> N
     classes = rows[1].shape[1]
     weights = np.random.default_rng(seed).integers(0, 4, (3, len(rows[0]))).astype(float)
     weights[:, :classes] += 1  # one row of every class stays
-    found = metrics.DIAGNOSIS_SCORES[name](*rows, weights)
-    assert found == pytest.approx([expected(name, *rows, row) for row in weights])
+    scored = metrics.DIAGNOSIS_SCORES[name](*rows, weights)
+    assert scored == pytest.approx([expected(name, *rows, row) for row in weights])
 
 
 @pytest.mark.parametrize("name", metrics.DIAGNOSIS_SCORES)
@@ -88,9 +88,9 @@ def test_the_balanced_log_loss_weighs_present_classes_alike(rows: Rows) -> None:
 def test_a_resample_of_one_class_has_no_area_and_warns_of_nothing() -> None:
     labels, probabilities = np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.6, 0.4], [0.7, 0.3]])
     weights = np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 0.0]])
-    found = metrics.macro_roc_auc(labels, probabilities, weights)
-    assert found[0] == pytest.approx(1 / 2)
-    assert np.isnan(found[1])
+    scored = metrics.macro_roc_auc(labels, probabilities, weights)
+    assert scored[0] == pytest.approx(1 / 2)
+    assert np.isnan(scored[1])
 
 
 def test_area_under_the_curve_worked_by_hand() -> None:
@@ -111,11 +111,11 @@ def test_malignancy_scores_worked_by_hand() -> None:
     # classes 0 and 2 are malignant; their summed probabilities are 0.7, 0.4, 0.5, 0.1
     probabilities = np.array([[0.3, 0.3, 0.4], [0.2, 0.6, 0.2], [0.5, 0.5, 0.0], [0.0, 0.9, 0.1]])
     labels = np.array([0, 2, 1, 1])
-    found = {
+    scored = {
         name: score(labels, probabilities, ones(4))[0]
         for name, score in metrics.malignancy_scores((True, False, True)).items()
     }
-    assert found == pytest.approx(
+    assert scored == pytest.approx(
         {"roc_auc_malignancy": 3 / 4, "sensitivity_malignancy": 1 / 2, "specificity_malignancy": 1 / 2}
     )
     careful = metrics.malignancy_scores((True, False, True), threshold=0.3)["sensitivity_malignancy"]
@@ -138,8 +138,8 @@ def test_areas_equal_scikit_learns_on_repeated_rows(rows: tuple[np.ndarray, np.n
 
 def test_average_precision_worked_by_hand() -> None:
     # from the top: positive, negative, positive; precision 1 at half the recall, then 2/3 at all of it
-    found = metrics.average_precision(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]), ones(3))
-    assert found == pytest.approx([1 / 2 * 1 + 1 / 2 * 2 / 3])
+    scored = metrics.average_precision(np.array([True, False, True]), np.array([0.9, 0.5, 0.1]), ones(3))
+    assert scored == pytest.approx([1 / 2 * 1 + 1 / 2 * 2 / 3])
 
 
 def test_areas_with_one_class_are_not_defined() -> None:
@@ -152,15 +152,15 @@ def test_areas_with_one_class_are_not_defined() -> None:
 def test_rates_equal_a_count(rows: tuple[np.ndarray, np.ndarray, np.ndarray], threshold: float) -> None:
     positive, scores, weights = rows
     sensitivity, specificity = metrics.rates(positive, scores, np.array([threshold]), weights)
-    for row, found, cleared in zip(weights, sensitivity[:, 0], specificity[:, 0], strict=True):
+    for row, scored, specific in zip(weights, sensitivity[:, 0], specificity[:, 0], strict=True):
         take = np.repeat(np.arange(len(scores)), row.astype(int))
         truth, called = positive[take], scores[take] >= threshold
-        assert found == pytest.approx(reference.recall_score(truth, called))
-        assert cleared == pytest.approx(reference.recall_score(~truth, ~called))
+        assert scored == pytest.approx(reference.recall_score(truth, called))
+        assert specific == pytest.approx(reference.recall_score(~truth, ~called))
 
 
 def test_predictive_values_worked_by_hand() -> None:
-    # of 1,000 people 100 have it: 90 found, 10 missed; of the 900 others 180 alarmed, 720 cleared
+    # of 1,000 people 100 have it: 90 detected, 10 missed; of the 900 others 180 false alarms
     positive, negative = metrics.predictive_values(np.array([0.9]), np.array([0.8]), 0.1)
     assert positive == pytest.approx([90 / 270])
     assert negative == pytest.approx([720 / 730])
@@ -173,35 +173,35 @@ def test_predictive_values_at_the_prevalence_here_are_precisions(
     positive, scores, _ = rows
     called = scores >= np.median(scores)
     sensitivity, specificity = metrics.rates(positive, scores, np.array([np.median(scores)]), ones(len(scores)))
-    found, _ = metrics.predictive_values(sensitivity[0], specificity[0], float(positive.mean()))
-    assert found == pytest.approx([reference.precision_score(positive, called)])
+    scored, _ = metrics.predictive_values(sensitivity[0], specificity[0], float(positive.mean()))
+    assert scored == pytest.approx([reference.precision_score(positive, called)])
 
 
 def test_net_benefit_of_treating_all_as_published() -> None:
     # PMC6993280, table 4, "intervention to all patients": 30% have hepatocellular carcinoma
     published = {0.10: 0.222, 0.20: 0.125, 0.30: 0.000, 0.40: -0.167, 0.50: -0.400, 0.60: -0.750, 0.80: -2.500}
     positive = np.arange(1000) < 300
-    found = metrics.net_benefit(positive, np.ones(1000), np.array(list(published)), ones(1000))[0]
-    assert found == pytest.approx(list(published.values()), abs=5e-4)
+    scored = metrics.net_benefit(positive, np.ones(1000), np.array(list(published)), ones(1000))[0]
+    assert scored == pytest.approx(list(published.values()), abs=5e-4)
 
 
 def test_net_benefit_worked_by_hand() -> None:
-    # at one quarter: 2 of 3 found, 1 false alarm at a third each, of 6 rows
+    # at one quarter: 2 of 3 detected, 1 false alarm at a third each, of 6 rows
     positive = np.array([True, True, True, False, False, False])
     scores = np.array([0.9, 0.3, 0.1, 0.25, 0.2, 0.0])
-    found = metrics.net_benefit(positive, scores, np.array([0.25]), ones(6))
-    assert found[0] == pytest.approx([(2 - 1 / 3) / 6])
+    scored = metrics.net_benefit(positive, scores, np.array([0.25]), ones(6))
+    assert scored[0] == pytest.approx([(2 - 1 / 3) / 6])
     # a resample without a positive row has no true positives
     weights = np.array([[0.0, 0, 0, 1, 1, 1]])
     assert metrics.net_benefit(positive, scores, np.array([0.25]), weights)[0] == pytest.approx([-1 / 3 / 3])
 
 
 def test_selective_risk_worked_by_hand() -> None:
-    # surest first: right, wrong, then two that tie, one of them wrong
+    # most confident first: right, wrong, then two that tie, one of them wrong
     correct, confidence = np.array([True, False, True, False]), np.array([0.9, 0.8, 0.6, 0.6])
     coverage = np.array([0.25, 0.5, 0.75, 1.0])
-    found = metrics.selective_risk(correct, confidence, coverage, ones(4))
-    assert found[0] == pytest.approx([0, 1 / 2, 1.5 / 3, 2 / 4])
+    scored = metrics.selective_risk(correct, confidence, coverage, ones(4))
+    assert scored[0] == pytest.approx([0, 1 / 2, 1.5 / 3, 2 / 4])
 
 
 @given(rows=two_sided(), seed=st.integers(0, 100))
@@ -210,8 +210,8 @@ def test_selective_risk_ends_at_the_error_rate_in_any_order(
 ) -> None:
     correct, confidence, weights = rows
     coverage = np.array([0.3, 1.0])
-    found = metrics.selective_risk(correct, confidence, coverage, weights)
-    assert found[:, 1] == pytest.approx((weights @ ~correct) / weights.sum(axis=1))
+    scored = metrics.selective_risk(correct, confidence, coverage, weights)
+    assert scored[:, 1] == pytest.approx((weights @ ~correct) / weights.sum(axis=1))
     order = np.random.default_rng(seed).permutation(len(correct))
     again = metrics.selective_risk(correct[order], confidence[order], coverage, weights[:, order])
-    assert again == pytest.approx(found)
+    assert again == pytest.approx(scored)

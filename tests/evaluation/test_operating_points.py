@@ -14,16 +14,21 @@ from tests.evaluation.conftest import repeats
 def test_an_operating_point_equals_counting(shared: Shared, weights: np.ndarray) -> None:
     point = operating_points.operating_point(shared, weights, "one", 0.3, 0.02)
     called = shared.malignancy["one"] >= 0.3
-    (cleared, alarmed), (missed, found) = reference.confusion_matrix(shared.malignant, called)
+    (true_negatives, false_positives), (false_negatives, true_positives) = reference.confusion_matrix(
+        shared.malignant, called
+    )
     counts = (point.true_positives, point.false_negatives, point.false_positives, point.true_negatives)
-    assert counts == (found, missed, alarmed, cleared)
-    sensitivity, specificity = found / (found + missed), cleared / (cleared + alarmed)
+    assert counts == (true_positives, false_negatives, false_positives, true_negatives)
+    sensitivity, specificity = (
+        true_positives / (true_positives + false_negatives),
+        true_negatives / (true_negatives + false_positives),
+    )
     assert point.missed_cancers.value == pytest.approx(1000 * 0.02 * (1 - sensitivity))
     assert point.false_alarms.value == pytest.approx(1000 * 0.98 * (1 - specificity))
     assert point.positive_predictive_value.value == pytest.approx(
         0.02 * sensitivity / (0.02 * sensitivity + 0.98 * (1 - specificity))
     )
-    assert point.net_benefit == pytest.approx((found - alarmed * 0.3 / 0.7) / len(called))
+    assert point.net_benefit == pytest.approx((true_positives - false_positives * 0.3 / 0.7) / len(called))
     drawn = [reference.recall_score(shared.malignant[take], called[take]) for take in repeats(weights)]
     assert (point.sensitivity.low, point.sensitivity.high) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))))
 

@@ -23,26 +23,26 @@ def read(text: str) -> predictions.Predictions:
 
 
 def test_a_file_with_the_documented_columns() -> None:
-    found = read(HEAD + "a,benign,0.75,0.25\nb,malignant,0.4,0.6\n")
-    assert found.labels == MALIGNANCY
-    assert found.probabilities == pytest.approx(np.array([[0.75, 0.25], [0.4, 0.6]]))
-    assert found.table["label"].tolist() == ["benign", "malignant"]
+    parsed = read(HEAD + "a,benign,0.75,0.25\nb,malignant,0.4,0.6\n")
+    assert parsed.labels == MALIGNANCY
+    assert parsed.probabilities == pytest.approx(np.array([[0.75, 0.25], [0.4, 0.6]]))
+    assert parsed.table["label"].tolist() == ["benign", "malignant"]
 
 
 def test_the_isic_challenges_columns() -> None:
     # in the challenge's order: melanoma, nevus, basal cell carcinoma, ...
-    found = read("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1.jpg,0.4,0.3,0.1,0.05,0.05,0.05,0.05\n")
-    assert found.labels == HAM10000
-    assert found.table.index.tolist() == ["ISIC_1"]
-    assert dict(zip(HAM10000.codes, found.probabilities[0], strict=True)) == pytest.approx(
+    parsed = read("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1.jpg,0.4,0.3,0.1,0.05,0.05,0.05,0.05\n")
+    assert parsed.labels == HAM10000
+    assert parsed.table.index.tolist() == ["ISIC_1"]
+    assert dict(zip(HAM10000.codes, parsed.probabilities[0], strict=True)) == pytest.approx(
         {"mel": 0.4, "nv": 0.3, "bcc": 0.1, "akiec": 0.05, "bkl": 0.05, "df": 0.05, "vasc": 0.05}
     )
 
 
 def test_zeros_are_what_rounding_left() -> None:
-    found = read(HEAD + "a,benign,1,0\n")
-    assert 0 < found.probabilities[0, 1] < 1e-6
-    assert found.probabilities.sum(axis=1) == pytest.approx(1)
+    parsed = read(HEAD + "a,benign,1,0\n")
+    assert 0 < parsed.probabilities[0, 1] < 1e-6
+    assert parsed.probabilities.sum(axis=1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -78,17 +78,17 @@ def test_a_million_rows_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_shipped_file_is_read(model: registry.Model) -> None:
-    found, left_out = predictions.shipped()
-    assert list(found) == list(registry.models())
+    shipped, left_out = predictions.shipped()
+    assert list(shipped) == list(registry.models())
     assert not left_out
-    assert len(found[model.id].table) == model.card["test"]["images"]
+    assert len(shipped[model.id].table) == model.card["test"]["images"]
 
 
 def test_an_incomplete_folder_is_named_and_the_others_are_read(own_models: Path, model: registry.Model) -> None:
     shutil.copytree(own_models / model.id, own_models / "spoiled")
     (own_models / "spoiled" / "history.csv").unlink()
-    found, left_out = predictions.shipped(own_models)
-    assert list(found) == [model.id]
+    shipped, left_out = predictions.shipped(own_models)
+    assert list(shipped) == [model.id]
     assert list(left_out) == ["spoiled"]
 
 
@@ -117,8 +117,8 @@ def test_no_overlap_is_a_sentence(model: registry.Model) -> None:
 
 @pytest.mark.parametrize("ending", [".jpg", ".JPG", ".jpeg", ".PNG", ""])
 def test_ids_may_end_as_files_do(ending: str) -> None:
-    found = read(f"{HEAD}ISIC_1{ending},benign,0.75,0.25\nPAT_1_2.3{ending},benign,0.75,0.25\n")
-    assert found.table.index.tolist() == ["ISIC_1", "PAT_1_2.3"]
+    parsed = read(f"{HEAD}ISIC_1{ending},benign,0.75,0.25\nPAT_1_2.3{ending},benign,0.75,0.25\n")
+    assert parsed.table.index.tolist() == ["ISIC_1", "PAT_1_2.3"]
 
 
 def test_groups_that_are_left_empty_are_filled_in(model: registry.Model) -> None:

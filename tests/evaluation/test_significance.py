@@ -33,8 +33,8 @@ def test_mcnemar_worked_by_hand(only_first: int, only_second: int, p_value: floa
 
 def test_holm_worked_by_hand() -> None:
     # in order 0.01, 0.02, 0.03, 0.04 times 4, 3, 2, 1, and none below the one before
-    found = significance.holm(np.array([0.04, 0.01, 0.03, 0.02]))
-    assert found == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    result = significance.holm(np.array([0.04, 0.01, 0.03, 0.02]))
+    assert result == pytest.approx([0.06, 0.04, 0.06, 0.06])
     assert significance.holm(np.array([0.9, 0.6])) == pytest.approx([1, 1])
 
 
@@ -45,12 +45,12 @@ def test_delong_as_published() -> None:
         (protein, 0.6478, -0.0780, 0.1046, -0.2830, 0.1271, 0.4561),
         (albumin, 0.7366, 0.0108, 0.0953, -0.1761, 0.1976, 0.9102),
     ):
-        found = significance.delong(outcome == 0, -marker, score)
-        assert (found.first, found.second) == pytest.approx((area, 0.7258), abs=5e-5)
-        assert found.standard_error == pytest.approx(error, abs=5e-5)
-        interval = (found.difference.value, found.difference.low, found.difference.high)
+        result = significance.delong(outcome == 0, -marker, score)
+        assert (result.first, result.second) == pytest.approx((area, 0.7258), abs=5e-5)
+        assert result.standard_error == pytest.approx(error, abs=5e-5)
+        interval = (result.difference.value, result.difference.low, result.difference.high)
         assert interval == pytest.approx((difference, low, high), abs=5e-5)
-        assert found.p_value == pytest.approx(p_value, abs=5e-5)
+        assert result.p_value == pytest.approx(p_value, abs=5e-5)
 
 
 @given(rows=two_sided(), seed=st.integers(0, 100))
@@ -64,12 +64,12 @@ def test_delong_equals_the_sum_over_pairs(rows: tuple[np.ndarray, np.ndarray, np
     ]
     apart = wins[0] - wins[1]
     variance = np.var(apart.mean(axis=1), ddof=1) / len(apart) + np.var(apart.mean(axis=0), ddof=1) / len(apart.T)
-    found = significance.delong(positive, first, second)
-    assert found.difference.value == pytest.approx(apart.mean())
-    assert found.standard_error == pytest.approx(np.sqrt(variance), abs=1e-9)
+    result = significance.delong(positive, first, second)
+    assert result.difference.value == pytest.approx(apart.mean())
+    assert result.standard_error == pytest.approx(np.sqrt(variance), abs=1e-9)
     swapped = significance.delong(positive, second, first)
-    assert swapped.p_value == pytest.approx(found.p_value)
-    assert swapped.difference.value == pytest.approx(-found.difference.value)
+    assert swapped.p_value == pytest.approx(result.p_value)
+    assert swapped.difference.value == pytest.approx(-result.difference.value)
 
 
 def test_delong_where_nothing_differs_or_nothing_can_be_said() -> None:

@@ -36,7 +36,7 @@ def test_sensitivity_specificity_and_calibration_by_hand(tested: pd.DataFrame) -
     table = subgroups.cells(tested, "sex", 1.0).set_index("cell")
     assert table.loc["All", "sensitivity"] == 0.75
     assert table.loc["All", "specificity"] == table.loc["All", "specificity_high"] == 1
-    # of 40 lesions, all called rightly: Wilson
+    # of 40 lesions, all called correctly: Wilson
     assert table.loc["All", "specificity_low"] == pytest.approx(40 / (40 + 1.959964**2), abs=1e-6)
     assert table.loc["All", "calibration"] == pytest.approx((2.7 + 0.7) / 8 - 0.5)
     assert table["images"].to_dict() == {"All": 80, "male": 60, "female": 20}

@@ -151,9 +151,7 @@ def test_every_data_set_can_be_compared_on_malignancy(dataset: str) -> None:
     assert not at.exception
     assert not at.error
     known, _ = predictions.shipped()
-    assert set(at.multiselect(key="models").value) == {
-        name for name, found in known.items() if dataset in found.datasets
-    }
+    assert set(at.multiselect(key="models").value) == {name for name, one in known.items() if dataset in one.datasets}
 
 
 def test_one_model_alone_and_none(model: registry.Model) -> None:
@@ -171,7 +169,7 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
 ) -> None:
     at = opened()
     assert sorted(at.multiselect(key="models").value) == ["copy", model.id]
-    # the same answers: no difference, and both tests say so
+    # the same predictions: no difference in either test
     assert list(table_with(at, "McNemar p")["McNemar p"]) == ["1.000"]
     copied(two_models, model, "third")
     at.run()

@@ -69,8 +69,8 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
 
 
 def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
-    for model_id, found in known.items():
-        assert len(all_models.tested(found).images) == registry.model(model_id).card["test"]["images"], model_id
+    for model_id, one in known.items():
+        assert len(all_models.tested(one).images) == registry.model(model_id).card["test"]["images"], model_id
 
 
 def test_the_limits_are_those_of_the_card() -> None:
@@ -93,7 +93,7 @@ def test_a_limit_that_points_to_another_card_is_read_without_the_link(own_models
 
 
 def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: Path) -> None:
-    table = all_models.card_of(make(model, tmp_path, "told", "smartphone"))
+    table = all_models.card_of(make(model, tmp_path, "asking", "smartphone"))
     rows = dict(zip(table[""], table[" "], strict=True))
     assert rows["Patient metadata (optional)"] == "age, sex, it itches, larger diameter"
     assert rows["Made for"] == "phone photos"

@@ -58,7 +58,7 @@ def ours(model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two published models: one worse than ours, one that answers as ours does."""
+    """Two published models: one worse than ours, one with our predictions."""
     folder = tmp_path / "published_predictions"
     folder.mkdir()
     predictions(THEIRS).to_csv(folder / "ham10000_worse.csv", index=False)
@@ -75,7 +75,7 @@ def test_eight_images_worked_by_hand(ours: registry.Model, folder: Path) -> None
     assert worse.loc["accuracy", "ours_minus_theirs"] == pytest.approx(6 / 8)
     assert worse.loc["balanced_accuracy", "value"] == pytest.approx(1 / 16)
     assert worse.loc["balanced_accuracy", "ours_minus_theirs"] == pytest.approx(3 / 4 - 1 / 16)
-    # malignant are mel and bcc; theirs says so of three moles
+    # malignant are mel and bcc; theirs calls three moles so
     assert worse.loc["sensitivity_malignancy", "value"] == 0
     assert worse.loc["specificity_malignancy", "value"] == pytest.approx(2 / 5)
     assert worse.loc["log_loss", "value"] == pytest.approx(-(np.log(0.94) + 7 * np.log(0.01)) / 8, rel=1e-4)
@@ -228,11 +228,11 @@ def test_the_published_figures_come_out(
     table = compared(model, data_root / "published_predictions").set_index(["score", "model"])
     assert (table["images"] == 1503).all()
     assert (table["groups"] == 1437).all()
-    found = table.loc["balanced_accuracy"]
-    assert found["value"].to_dict() == pytest.approx(PUBLISHED_BALANCED_ACCURACY, abs=2e-3)
-    assert found["value"].idxmax() == "dermfm-zero"
-    assert found["value"].max() == pytest.approx(0.8315, abs=1e-4)
+    balanced = table.loc["balanced_accuracy"]
+    assert balanced["value"].to_dict() == pytest.approx(PUBLISHED_BALANCED_ACCURACY, abs=2e-3)
+    assert balanced["value"].idxmax() == "dermfm-zero"
+    assert balanced["value"].max() == pytest.approx(0.8315, abs=1e-4)
     accuracy = table.loc["accuracy"]
     assert (accuracy["mcnemar_p"] <= accuracy["mcnemar_p_holm"]).all()
-    ours = found["value"] + found["ours_minus_theirs"]
+    ours = balanced["value"] + balanced["ours_minus_theirs"]
     assert ours.to_numpy() == pytest.approx(model.card["scores"]["balanced_accuracy"]["value"], abs=1e-4)
