@@ -94,17 +94,24 @@ def interval(values: np.ndarray, groups: int, proportion: bool = False) -> Inter
     at 0 and 1, percentiles would claim certainty: a proportion then has Wilson's interval, with groups as the number of
     cases, and any other score has none.
     """
-    value = float(values[0])
-    defined = values[1:][~np.isnan(values[1:])]
-    if groups < FEWEST_GROUPS or not len(defined):
+    spread = percentiles(values)
+    value = spread.value
+    if groups < FEWEST_GROUPS:
         return Interval(value, np.nan, np.nan)
-    low, high = map(float, np.percentile(defined, (2.5, 97.5)))
-    if high - low > NO_WIDTH:
-        return Interval(value, low, high)
+    if not spread.high - spread.low <= NO_WIDTH:
+        return spread
     if not proportion:
         return Interval(value, np.nan, np.nan)
     low, high = wilson(value * groups, groups)
     return Interval(value, min(low, value), max(high, value))
+
+
+def percentiles(values: np.ndarray) -> Interval:
+    """The first of `values` [1 + r] with the 95% percentile interval of the others that are defined, however few groups
+    they are of. For the spread of a mean, not for how good a model is."""
+    defined = values[1:][~np.isnan(values[1:])]
+    low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (np.nan, np.nan)
+    return Interval(float(values[0]), float(low), float(high))
 
 
 def score_interval(score: Score, values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Interval:

@@ -220,7 +220,5 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float,
     if not len(values):
         return np.nan, np.nan, np.nan
     weights = bootstrap.weights(groups, RESAMPLES, 0)
-    found = bootstrap.interval(
-        np.append(values.mean(), weights @ values / weights.sum(axis=1)), bootstrap.count(groups)
-    )
+    found = bootstrap.percentiles(np.append(values.mean(), weights @ values / weights.sum(axis=1)))
     return found.value, found.low, found.high
