@@ -141,6 +141,7 @@ def lines(
         )
     for number, (name, frame) in enumerate(curves.items()):
         tone = colour(number)
+        band = " (%{customdata[0]:.3f} to %{customdata[1]:.3f})" if frame["low"].notna().any() else ""
         figure.add_scatter(
             x=np.r_[frame["x"], frame["x"][::-1]],
             y=np.r_[frame["high"], frame["low"][::-1]],
@@ -159,9 +160,7 @@ def lines(
             legendgroup=name,
             line={"color": tone, "width": 2, "dash": DASHES[number % len(DASHES)]},
             customdata=frame[["low", "high"]].to_numpy(),
-            hovertemplate="%{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}) at %{x:.2f}<extra>"
-            + name
-            + "</extra>",
+            hovertemplate="%{y:.3f}" + band + " at %{x:.2f}<extra>" + name + "</extra>",
         )
     for number, (name, _) in enumerate(curves.items()):
         if marks and name in marks:
