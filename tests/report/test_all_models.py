@@ -63,7 +63,7 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert scores["Value"].tolist() == [score["value"] for score in model.card["scores"].values()]
     # what the charts count is what the card's scores were counted of
     confusion = next(block for block in section.blocks if isinstance(block, Chart))
-    right = confusion.table[confusion.table["label"] == confusion.table["named"]]["images"].sum()
+    right = confusion.table[confusion.table["label"] == confusion.table["predicted"]]["images"].sum()
     assert confusion.table["images"].sum() == model.card["test"]["images"]
     assert right / model.card["test"]["images"] == pytest.approx(model.card["scores"]["accuracy"]["value"], abs=1e-4)
 
