@@ -88,7 +88,7 @@ def _linked(key: str, options: Mapping[str, str], earlier: Mapping[str, str]) ->
     if values == st.session_state.get(_recorded(key), []):
         return None
     codes = {label: code for code, label in options.items()} | dict(earlier) | {code: code for code in options}
-    return [code for value in values if (code := codes.get(value)) in options]
+    return [codes[value] for value in values if codes.get(value) in options]
 
 
 def _record(key: str, codes: Sequence[str]) -> None:

@@ -113,6 +113,17 @@ def test_links_hold_codes_and_old_ones_open(number: int) -> None:
     assert "measure" not in at.query_params
 
 
+def test_a_step_back_in_the_browser_is_followed() -> None:
+    at = opened()
+    at.selectbox(key="measure").set_value("accuracy").run()
+    at.query_params["measure"] = "brier"
+    at.run()
+    assert at.selectbox(key="measure").value == "brier"
+    del at.query_params["measure"]
+    at.run()
+    assert at.selectbox(key="measure").value == "balanced_accuracy"
+
+
 def test_a_link_to_what_is_not_there_opens_the_page() -> None:
     at = opened(test="elsewhere", question="<b>", models="nobody", curves_of="nv", errors="**")
     assert not at.exception
