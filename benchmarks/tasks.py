@@ -78,7 +78,7 @@ EVERY = 40
 
 def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
     """Truth [n], groups [n], a bundled model's probabilities [n, classes] at 8 temperatures, malignant [classes]."""
-    from skinapp.evaluation import comparison, operating_points, predictions
+    from skinapp.evaluation import calibration, comparison, predictions
 
     shared = comparison.share([predictions.of_model(model())], comparison.CLASSES)
     [probabilities] = shared.probabilities.values()
@@ -86,22 +86,25 @@ def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray
     return (
         shared.truth,
         shared.groups,
-        [operating_points.raw(probabilities, 0.6 + 0.1 * k) for k in range(8)],
+        [calibration.before_temperature(probabilities, 0.6 + 0.1 * k) for k in range(8)],
         malignant,
     )
 
 
 def statistics() -> Task:
     """95% intervals of six scores of eight models, from resamples of lesions."""
-    from skinapp.evaluation import comparison, metrics
+    from skinapp.evaluation import bootstrap, leaderboard
 
     truth, groups, models, _ = eight_models()
-    chosen = {name: score for name, score in comparison.scores(model().labels).items() if name in SIX}
+    chosen = {name: score for name, score in leaderboard.scores(model().labels).items() if name in SIX}
 
     def intervals(_: Path) -> object:
-        weights = metrics.bootstrap_weights(groups, RESAMPLES, 0)
-        drawn = [metrics.draws(chosen, truth, rows, weights) for rows in models]
-        return [{name: metrics.interval(values) for name, values in one.items()} for one in drawn]
+        weights = bootstrap.weights(groups, RESAMPLES, 0)
+        drawn = [bootstrap.draws(chosen, truth, rows, weights) for rows in models]
+        return [
+            {name: bootstrap.score_interval(chosen[name], values, truth, groups) for name, values in one.items()}
+            for one in drawn
+        ]
 
     return intervals
 

@@ -450,7 +450,7 @@ def show_performance(table: Table, filters: Filters) -> None:
         told[measure] = [
             f"{value:.2f} ({low:.2f} to {high:.2f})" if known else "too few to say"
             for value, low, high, known in zip(
-                *(told[f"{measure}{end}"] for end in ("", "_low", "_high", "_told")), strict=True
+                *(told[f"{measure}{end}"] for end in ("", "_low", "_high", "_shown")), strict=True
             )
         ]
     told = told[["cell", "images", "lesions", "malignant", *subgroups.MEASURES]]

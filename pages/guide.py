@@ -38,10 +38,11 @@ def by_the_models(entry: Entry) -> pd.DataFrame:
     for model in sorted(models.values(), key=lambda each: order.index(each.id) if each.id in order else len(order)):
         for code in set(entry.codes) & set(model.labels.codes):
             for dataset in sorted(subgroups.tested_on(model) & set(SOURCES)):
-                found = subgroups.found(subgroups.predictions(model, dataset).frame, code)
-                if found is not None:
-                    share, interval = f"{found.share:.0%}", f"{found.low:.0%} to {found.high:.0%}"
-                    rows.append((share, interval, found.images, model.title, SOURCES[dataset].title))
+                recall = subgroups.recall(subgroups.predictions(model, dataset).frame, code)
+                if recall is not None:
+                    share = recall.share
+                    interval = f"{share.low:.0%} to {share.high:.0%}" if share.exists else "none"
+                    rows.append((f"{share.value:.0%}", interval, recall.images, model.title, SOURCES[dataset].title))
     return pd.DataFrame(rows, columns=["share", "interval", "images", "model", "dataset"])
 
 

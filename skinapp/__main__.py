@@ -216,7 +216,7 @@ def score_images(options: argparse.Namespace) -> int:
 
 
 def compare_models(options: argparse.Namespace) -> int:
-    from skinapp.evaluation import comparison, predictions
+    from skinapp.evaluation import comparison, predictions, summary
 
     shipped, left_out = predictions.shipped()
     chosen: dict[str, predictions.Predictions] = {}
@@ -231,25 +231,8 @@ def compare_models(options: argparse.Namespace) -> int:
             chosen[name] = shipped[registry.model(name).id]
     models = list(chosen.values())
     shared = comparison.share(models, comparison.questions(models)[0])
-    summary = comparison.summary(shared)
-    if options.json:
-        print(json.dumps(summary, indent=2))
-        return 0
-    print(f"{summary['images']:,} images of {summary['groups']:,} lesions or patients, question: {shared.question}\n")
-    for name, found in summary["models"].items():
-        print(name)
-        for score, value in found.items():
-            interval = f"{value['value']:.3f} ({value['low']:.3f} to {value['high']:.3f})"
-            print(f"  {comparison.MEASURES[score].name:28} {interval}")
-    for pair in summary["pairs"]:
-        print(f"\n{pair['first']} minus {pair['second']}")
-        for score, value in pair["differences"].items():
-            difference = f"{value['value']:+.3f} ({value['low']:+.3f} to {value['high']:+.3f})"
-            print(f"  {comparison.MEASURES[score].name:28} {difference}  {value['verdict']}")
-        for test, words in (("mcnemar", "McNemar's exact test"), ("delong", "DeLong's test of the malignant ROC AUC")):
-            corrected = f", {pair[f'{test}_p_holm']:.3g} by Holm's correction" if len(summary["pairs"]) > 1 else ""
-            print(f"  {words}: p = {pair[f'{test}_p']:.3g}{corrected}")
-        print(f"  {pair['sentence']}")
+    compared = summary.summary(shared)
+    print(json.dumps(compared, indent=2) if options.json else "\n".join(summary.lines(compared)))
     return 0
 
 

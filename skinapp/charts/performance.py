@@ -31,21 +31,21 @@ def forest(
 ) -> go.Figure:
     """Dots with intervals, one under another: columns row, series, value, low, high, note.
 
-    Words stand above the dots of a row, where they fit a phone; the figures stand to the right. `order` lists the
-    series, which colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
+    The row's name is above its dots, where it fits a phone; its note is on the right. `order` lists the series, which
+    colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
     without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
     """
     figure = go.Figure()
     rows = list(dict.fromkeys(table["row"]))
     single = one_each or table["series"].nunique() < 2
-    places: dict[tuple[str, str], float] = {}
+    y_of: dict[tuple[str, str], float] = {}
     heads: dict[str, float] = {}
     height = 0.0
     for row in rows:
         heads[row] = height
         height += 0.85
         for series in table.loc[table["row"] == row, "series"]:
-            places[row, series] = height
+            y_of[row, series] = height
             height += 0.8
         height += 0.25
     for series in dict.fromkeys(table["series"]):
@@ -53,7 +53,7 @@ def forest(
         known = series in order
         number = list(order).index(series) if known else 0
         tone = colour(number) if known else GREY
-        y = [places[row, series] for row in part["row"]]
+        y = [y_of[row, series] for row in part["row"]]
         figure.add_scatter(
             x=part["value"],
             y=y,
@@ -87,19 +87,22 @@ def forest(
             x=1,
             xref="paper",
             xanchor="right",
-            y=heads[row] if single else places[row, series],
+            y=heads[row] if single else y_of[row, series],
             text=note,
             showarrow=False,
             font={"size": 12, "color": INK},
         )
     if zero:
         figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
-    low = np.nanmin([table["low"].min(), 0 if zero else np.inf])
-    high = np.nanmax([table["high"].max(), 0 if zero else -np.inf])
-    if not np.isfinite(low) or high - low < 1e-6:
+    # a value may have no interval
+    low = np.nanmin([table["low"].min(), table["value"].min(), 0 if zero else np.inf])
+    high = np.nanmax([table["high"].max(), table["value"].max(), 0 if zero else -np.inf])
+    if not np.isfinite(low):
         low, high = 0.0, 1.0
+    elif high - low < 1e-6:
+        low, high = low - 0.5, high + 0.5
     room = (high - low) * 0.06
-    # figures stand beside the dots where there are several to a row, so the dots leave them a part of the width
+    # notes are beside the dots where a row has several, so the dots leave them part of the width
     beside = 0 if single else (high - low) * 0.75
     _lay_out(
         figure,
@@ -124,7 +127,7 @@ def lines(
 ) -> go.Figure:
     """Curves with their bands, by model name in the order of choice: frames of x, y, low, high.
 
-    `marks` places a large dot on a curve; `references` are thin grey lines with frames of x and y.
+    `marks` are large dots on the curves; `references` are thin grey lines with frames of x and y.
     """
     figure = go.Figure()
     for name, frame in (references or {}).items():
@@ -138,6 +141,7 @@ def lines(
         )
     for number, (name, frame) in enumerate(curves.items()):
         tone = colour(number)
+        band = " (%{customdata[0]:.3f} to %{customdata[1]:.3f})" if frame["low"].notna().any() else ""
         figure.add_scatter(
             x=np.r_[frame["x"], frame["x"][::-1]],
             y=np.r_[frame["high"], frame["low"][::-1]],
@@ -156,9 +160,7 @@ def lines(
             legendgroup=name,
             line={"color": tone, "width": 2, "dash": DASHES[number % len(DASHES)]},
             customdata=frame[["low", "high"]].to_numpy(),
-            hovertemplate="%{y:.3f} (%{customdata[0]:.3f} to %{customdata[1]:.3f}) at %{x:.2f}<extra>"
-            + name
-            + "</extra>",
+            hovertemplate="%{y:.3f}" + band + " at %{x:.2f}<extra>" + name + "</extra>",
         )
     for number, (name, _) in enumerate(curves.items()):
         if marks and name in marks:
@@ -174,7 +176,7 @@ def lines(
                     "symbol": MARKERS[number % len(MARKERS)],
                     "line": {"width": 2, "color": "white"},
                 },
-                hovertemplate="%{y:.3f} at %{x:.3f}<extra>" + name + ", chosen point</extra>",
+                hovertemplate="%{y:.3f} at %{x:.3f}<extra>" + name + ", operating point</extra>",
             )
     form = {"tickformat": ".0%" if percent else None}
     _lay_out(figure, 380, x, y, {"range": list(x_range)} | form, {"range": list(y_range) if y_range else None} | form)
@@ -186,10 +188,11 @@ def diagonal() -> dict[str, pd.DataFrame]:
     return {"Chance": pd.DataFrame({"x": [0, 1], "y": [0, 1]})}
 
 
-def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before: set[str]) -> go.Figure:
-    """Reliability diagrams, one for each name: share right over confidence with intervals, and below it the counts.
+def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncalibrated: set[str]) -> go.Figure:
+    """Reliability diagrams, one for each name: accuracy over confidence with intervals, and below it the counts.
 
-    `numbers` gives the models' places in the order of choice, for their colours; those in `before` are hollow.
+    `tables` are those of `calibration.reliability_intervals`. `numbers` gives the models' positions in the order of
+    choice, for their colours; those in `uncalibrated` are hollow.
     """
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, row_heights=[0.74, 0.26], vertical_spacing=0.06)
     figure.add_scatter(
@@ -197,7 +200,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before
         y=[0, 1],
         mode="lines",
         line={"color": GREY, "width": 1, "dash": "dot"},
-        name="As sure as right",
+        name="Perfect calibration",
         hoverinfo="skip",
         row=1,
         col=1,
@@ -211,8 +214,8 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before
             mode="lines+markers",
             name=name,
             legendgroup=name,
-            line={"color": tone, "width": 1.5, "dash": "dot" if name in before else "solid"},
-            marker={"size": 9, "symbol": f"{marker}-open" if name in before else marker, "color": tone},
+            line={"color": tone, "width": 1.5, "dash": "dot" if name in uncalibrated else "solid"},
+            marker={"size": 9, "symbol": f"{marker}-open" if name in uncalibrated else marker, "color": tone},
             error_y={
                 "type": "data",
                 "symmetric": False,
@@ -222,7 +225,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before
                 "width": 3,
             },
             customdata=table["images"],
-            hovertemplate="%{customdata:,} images: mean confidence %{x:.0%}, right %{y:.0%}<extra>" + name + "</extra>",
+            hovertemplate="%{customdata:,} images: confidence %{x:.0%}, accuracy %{y:.0%}<extra>" + name + "</extra>",
             row=1,
             col=1,
         )
@@ -232,7 +235,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before
             name=name,
             legendgroup=name,
             showlegend=False,
-            marker={"color": pale(tone) if name in before else tone, "line": {"color": tone, "width": 1}},
+            marker={"color": pale(tone) if name in uncalibrated else tone, "line": {"color": tone, "width": 1}},
             hovertemplate="%{y:,} images<extra>" + name + "</extra>",
             row=2,
             col=1,
@@ -240,13 +243,13 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], before
     _lay_out(figure, 440, None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_xaxes(title_text="Confidence in the most probable class", row=2, col=1)
-    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Right", row=1, col=1)
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Accuracy", row=1, col=1)
     figure.update_yaxes(title_text="Images", row=2, col=1)
     return figure
 
 
 def confusion(table: pd.DataFrame) -> go.Figure:
-    """A `comparison.confusion` table: labels down, named classes across; counts above shares of the row."""
+    """An `error_analysis.confusion` table: labels down, predicted classes across; counts above shares of the row."""
     codes = list(dict.fromkeys(table["label"]))
     shape = (len(codes), len(codes))
     counts, shares = (table[name].to_numpy().reshape(shape) for name in ("images", "share"))
@@ -269,17 +272,17 @@ def confusion(table: pd.DataFrame) -> go.Figure:
             xgap=2,
             ygap=2,
             showscale=False,
-            hovertemplate="label %{y}, named %{x}: %{text}<extra></extra>",
+            hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
         )
     )
     grid = {"showgrid": False}
     more_y = {"autorange": "reversed"} | grid
-    _lay_out(figure, 120 + 46 * len(codes), "Named", "Label", {"side": "top"} | grid, more_y)
+    _lay_out(figure, 120 + 46 * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
     return figure
 
 
 def training(table: pd.DataFrame) -> go.Figure:
-    """A `comparison.history` table: losses above accuracies over epochs, with a line at the chosen epoch."""
+    """A `training.history` table: losses above accuracies over epochs, with a line at the chosen epoch."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
     shown = list(dict.fromkeys(table["series"]))
     folds = table["fold"].unique() if "fold" in table else [None]
@@ -291,12 +294,12 @@ def training(table: pd.DataFrame) -> go.Figure:
                 x=part["epoch"],
                 y=part["value"],
                 mode="lines+markers",
-                name=words_for(series),
+                name=series_name(series),
                 legendgroup=series,
                 showlegend=index == 0,
                 line={"color": colour(number), "width": 1.8, "dash": DASHES[number % len(DASHES)]},
                 marker={"size": 5},
-                hovertemplate="epoch %{x}: %{y:.3f}<extra>" + words_for(series) + "</extra>",
+                hovertemplate="epoch %{x}: %{y:.3f}<extra>" + series_name(series) + "</extra>",
                 row=1 if "loss" in series else 2,
                 col=1,
             )
@@ -318,14 +321,14 @@ def training(table: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def words_for(series: str) -> str:
+def series_name(series: str) -> str:
     """A column of history.csv in words: val_balanced_log_loss -> Balanced log loss, validation."""
     name = series.removeprefix("val_").removeprefix("logits_").replace("_", " ").capitalize()
     return f"{name}, {'validation' if series.startswith('val_') else 'training'}"
 
 
 def class_bars(table: pd.DataFrame) -> go.Figure:
-    """The share of each class named wrongly, in the classes' colours: columns label, name, note, value, low, high."""
+    """The error rate of each class, in the classes' colours: columns label, name, note, value, low, high."""
     figure = go.Figure(
         go.Bar(
             x=table["label"],
@@ -343,13 +346,13 @@ def class_bars(table: pd.DataFrame) -> go.Figure:
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra></extra>",
         )
     )
-    _lay_out(figure, 320, None, "Named wrongly", None, {"range": [0, 1], "tickformat": ".0%"})
+    _lay_out(figure, 320, None, "Error rate", None, {"range": [0, 1], "tickformat": ".0%"})
     return figure
 
 
 def pale(tone: str) -> str:
     """The colour #rrggbb, nearly transparent."""
-    red, green, blue = (int(tone[place : place + 2], 16) for place in (1, 3, 5))
+    red, green, blue = (int(tone[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red}, {green}, {blue}, 0.14)"
 
 
@@ -362,7 +365,7 @@ def _lay_out(
     more_y: dict[str, Any] | None = None,
     rows: int = 1,
 ) -> None:
-    """What the figures share, in one call, as every change to a Plotly figure costs milliseconds."""
+    """What the figures share, in one call: every change to a Plotly figure costs milliseconds."""
     both = {"fixedrange": True, "automargin": True, "zeroline": False, "tickfont": {"color": INK}}
     axes: dict[str, Any] = {}
     for number in ("", "2")[:rows]:

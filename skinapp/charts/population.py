@@ -257,7 +257,7 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
     figure = make_subplots(1, len(columns), subplot_titles=[names[column] for column in columns], shared_yaxes=True)
     rows = list(range(len(table)))
     for place, column in enumerate(columns, start=1):
-        told = table[f"{column}_told"].to_numpy(dtype=bool)
+        told = table[f"{column}_shown"].to_numpy(dtype=bool)
         value, low, high = (table[f"{column}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
         figure.add_scatter(
             x=value,

@@ -1,3 +1,4 @@
-"""How good models are: metrics, predictions files, comparison, operating points, errors, subgroups. May import
-`skinapp.demographics`, `skinapp.inference` and what these may import.
+"""How good models are: scores and their intervals, predictions files, comparison, calibration, operating points,
+errors, subgroups. docs/comparing.md says which file to open. May import `skinapp.demographics`, `skinapp.inference` and
+what these may import.
 """

@@ -1,32 +1,22 @@
-"""Scores of predicted probabilities, with confidence intervals from a bootstrap over lesions or patients.
+"""Scores of predicted probabilities.
 
 Every score takes labels [n] (class indices), probabilities [n, classes] and weights [r, n], and gives [r] values. A
 weight counts how often a row was drawn, so all resamples of a bootstrap are computed at once; weights of 1 give the
 plain score, which equals scikit-learn's.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
 import numpy as np
-from scipy import stats
 
-Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95% percentile interval."""
-
-    value: float
-    low: float
-    high: float
+from skinapp.evaluation.bootstrap import Proportion, Score
+from skinapp.evaluation.calibration import expected_calibration_error
 
 
-def accuracy(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The share of rows whose most probable class is the label."""
-    correct = probabilities.argmax(axis=1) == labels
-    return weights @ correct / weights.sum(axis=1)
+def _correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    return probabilities.argmax(axis=1) == labels
+
+
+accuracy = Proportion(among=lambda labels: np.ones(len(labels), dtype=bool), right=_correct)
+"""The share of rows whose most probable class is the label."""
 
 
 def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -38,50 +28,17 @@ def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray, weights: np
 def class_recalls(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Recall (sensitivity) of each class, [r, classes]; NaN where a class has no row in a resample."""
     truth = np.eye(probabilities.shape[1])[labels]
-    found = truth * (probabilities.argmax(axis=1) == labels)[:, np.newaxis]
+    correct = truth * _correct(labels, probabilities)[:, np.newaxis]
     with np.errstate(invalid="ignore"):
-        return (weights @ found) / (weights @ truth)
+        return (weights @ correct) / (weights @ truth)
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over all classes of the harmonic mean of precision and recall; 0 for a class neither present nor named."""
+    """Mean over all classes of the harmonic mean of precision and recall; 0 for one neither present nor predicted."""
     classes = probabilities.shape[1]
-    truth, named = np.eye(classes)[labels], np.eye(classes)[probabilities.argmax(axis=1)]
-    total = weights @ truth + weights @ named
-    return np.divide(2 * (weights @ (truth * named)), total, out=np.zeros_like(total), where=total > 0).mean(axis=1)
-
-
-def expected_calibration_error(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, bins: int = 15
-) -> np.ndarray:
-    """Mean gap between confidence and accuracy over equal-width bins of confidence, weighted by the bins' share.
-
-    Guo et al. 2017 (arXiv:1706.04599), eq. 3, of the most probable class.
-    """
-    confidence = probabilities.max(axis=1)
-    gap = (probabilities.argmax(axis=1) == labels) - confidence
-    in_bin = np.eye(bins)[np.minimum((confidence * bins).astype(int), bins - 1)]
-    return np.abs(weights @ (in_bin * gap[:, np.newaxis])).sum(axis=1) / weights.sum(axis=1)
-
-
-def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> list[dict[str, float]]:
-    """The reliability diagram's rows, of the most probable class: one for each equal-width bin that is not empty.
-
-    `low` and `high` bound the bin; `images` counts, `confidence` and `accuracy` are means over it (0 to 1).
-    """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
-    bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    return [
-        {
-            "low": number / bins,
-            "high": (number + 1) / bins,
-            "images": int((bin_of == number).sum()),
-            "confidence": float(confidence[bin_of == number].mean()),
-            "accuracy": float(correct[bin_of == number].mean()),
-        }
-        for number in np.unique(bin_of).tolist()
-    ]
+    truth, predicted = np.eye(classes)[labels], np.eye(classes)[probabilities.argmax(axis=1)]
+    total = weights @ truth + weights @ predicted
+    return np.divide(2 * (weights @ (truth * predicted)), total, out=np.zeros_like(total), where=total > 0).mean(axis=1)
 
 
 def brier(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -120,16 +77,16 @@ def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
 
 
 def average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Area under the steps of the precision-recall curve, as scikit-learn's; rows that tie are found together.
+    """Area under the steps of the precision-recall curve, as scikit-learn's; rows that tie count together.
 
     Boolean `positive` [n] and `scores` [n]. NaN where a resample has no positive row.
     """
     (before, _), total = _ranked(positive, scores, weights)
     ordered = np.sort(scores[positive], kind="stable")
     drawn = weights.T[np.flatnonzero(positive)[np.argsort(scores[positive], kind="stable")]]
-    found = np.cumsum(drawn[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
-    named = total - before
-    precision = np.divide(found, named, out=np.zeros_like(named), where=named > 0)
+    true_positives = np.cumsum(drawn[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
+    called = total - before
+    precision = np.divide(true_positives, called, out=np.zeros_like(called), where=called > 0)
     with np.errstate(invalid="ignore"):
         return (drawn * precision).sum(axis=0) / drawn.sum(axis=0)
 
@@ -178,10 +135,13 @@ def predictive_values(
 
     NaN where nobody is called positive, or negative.
     """
-    found, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
-    cleared, alarmed = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
+    true_positives, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
+    true_negatives, false_alarms = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.divide(found, found + alarmed), np.divide(cleared, cleared + missed)
+        return (
+            np.divide(true_positives, true_positives + false_alarms),
+            np.divide(true_negatives, true_negatives + missed),
+        )
 
 
 def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -200,7 +160,7 @@ def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray
 def selective_risk(
     correct: np.ndarray, confidence: np.ndarray, coverage: np.ndarray, weights: np.ndarray
 ) -> np.ndarray:
-    """Share of wrong answers among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
+    """Error rate among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
 
     Geifman and El-Yaniv 2017 (arXiv:1705.08500). Rows of equal confidence are taken together, so that their order does
     not matter: within them the risk runs straight.
@@ -217,20 +177,17 @@ def selective_risk(
 
 
 def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> dict[str, Score]:
-    """Scores of the summed malignant probability, for classes of which `malignant` tells the malignant ones."""
+    """Scores of the summed malignant probability, for classes of which `malignant` says which are malignant."""
     chosen = np.asarray(malignant)
 
     def area(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return roc_auc(chosen[labels], probabilities[:, chosen].sum(axis=1), weights)
 
-    def rate(of: bool) -> Score:
-        def score(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-            rows = chosen[labels] == of
-            right = rows & ((probabilities[:, chosen].sum(axis=1) >= threshold) == of)
-            with np.errstate(invalid="ignore"):
-                return (weights @ right) / (weights @ rows)
-
-        return score
+    def rate(of: bool) -> Proportion:
+        return Proportion(
+            among=lambda labels: chosen[labels] == of,
+            right=lambda labels, probabilities: (probabilities[:, chosen].sum(axis=1) >= threshold) == of,
+        )
 
     return {
         "roc_auc_malignancy": area,
@@ -248,120 +205,3 @@ DIAGNOSIS_SCORES: dict[str, Score] = {
     "brier": brier,
     "expected_calibration_error": expected_calibration_error,
 }
-
-
-def bootstrap_weights(groups: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """How often each row is drawn when whole groups are resampled with replacement: float64 [resamples, n].
-
-    Laid out so that all resamples of a row lie together, which is how the ranks above read them.
-    """
-    codes = np.unique(groups, return_inverse=True)[1]
-    count = codes.max() + 1
-    generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=resamples)
-    return drawn.T.astype(np.float64)[codes].T
-
-
-def draws(
-    scores: dict[str, Score], labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Each score [1 + r]: first its plain value, then that of every resample of `bootstrap_weights`."""
-    plain = np.ones((1, len(labels)))
-    return {
-        name: np.concatenate([score(labels, probabilities, plain), score(labels, probabilities, weights)])
-        for name, score in scores.items()
-    }
-
-
-def interval(values: np.ndarray) -> Interval:
-    """The first of `values` [1 + r] with the 95% percentile interval of the others; NaN where none is defined."""
-    defined = values[1:][~np.isnan(values[1:])]
-    low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (np.nan, np.nan)
-    return Interval(float(values[0]), float(low), float(high))
-
-
-def intervals(
-    scores: dict[str, Score],
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    groups: np.ndarray,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Each score with its 95% interval from a bootstrap over groups (lesions or patients), percentile method."""
-    drawn = draws(scores, labels, probabilities, bootstrap_weights(groups, resamples, seed))
-    return {name: interval(values) for name, values in drawn.items()}
-
-
-def paired_differences(
-    scores: dict[str, Score],
-    labels: np.ndarray,
-    first: np.ndarray,
-    second: np.ndarray,
-    groups: np.ndarray,
-    resamples: int = 2000,
-    seed: int = 0,
-) -> dict[str, Interval]:
-    """Each score of `first` minus that of `second`, both probabilities [n, classes] of the same rows.
-
-    The interval is from the same resamples of groups for both, so what makes images hard for both cancels out.
-    """
-    weights = bootstrap_weights(groups, resamples, seed)
-    one, other = (draws(scores, labels, probabilities, weights) for probabilities in (first, second))
-    return {name: interval(one[name] - other[name]) for name in scores}
-
-
-def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
-    """The exact two-sided p-value of McNemar's test (1947) that both are right equally often, of boolean [n] each.
-
-    Binomial over the rows on which only one of the two is right; 1 where there is no such row.
-    """
-    only_first = int((first_correct & ~second_correct).sum())
-    only_second = int((~first_correct & second_correct).sum())
-    discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
-
-
-@dataclass(frozen=True)
-class AreaTest:
-    """DeLong's test: one area under a ROC curve minus another, and the p-value of no difference."""
-
-    difference: Interval
-    first: float
-    second: float
-    standard_error: float
-    p_value: float
-
-
-def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> AreaTest:
-    """Two-sided test of two ROC areas on the same rows: boolean `positive` [n], scores `first` and `second` [n].
-
-    DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837), by ranks (Sun and Xu 2014, IEEE SPL 21:1389). It takes
-    rows as independent. NaN where a side has fewer than two rows; p is 1 where the two rank all rows alike.
-    """
-    ups, downs = int(positive.sum()), int((~positive).sum())
-    if min(ups, downs) < 2:
-        return AreaTest(Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.nan, np.nan)
-    shares_below, shares_above = [], []
-    for scores in (first, second):
-        ranks = stats.rankdata(scores)
-        shares_below.append((ranks[positive] - stats.rankdata(scores[positive])) / downs)
-        shares_above.append(1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / ups)
-    one, other = (float(shares.mean()) for shares in shares_below)
-    variance = sum(
-        np.var(shares[0] - shares[1], ddof=1) / count for shares, count in ((shares_below, ups), (shares_above, downs))
-    )
-    error = float(np.sqrt(variance))
-    difference = one - other
-    p_value = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
-    margin = float(stats.norm.isf(0.025)) * error
-    return AreaTest(Interval(difference, difference - margin, difference + margin), one, other, error, p_value)
-
-
-def holm(p_values: np.ndarray) -> np.ndarray:
-    """P-values [n] of n tests, raised so that together they err at the level of one (Holm 1979, step-down)."""
-    order = np.argsort(p_values)
-    raised = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
-    result = np.empty(len(p_values))
-    result[order] = raised
-    return result

@@ -1,14 +1,16 @@
 """Files of predicted probabilities, checked: those of the model folders, and those from elsewhere."""
 
+import functools
 import hashlib
 import io
-import os
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from skinapp.datasets.registry import SOURCES, data_root
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -20,10 +22,13 @@ ROUNDED_AT = 5e-7
 """Probabilities are stored with six decimals, so a 0 stands for anything below this."""
 
 ISIC_COLUMNS = {"MEL": "mel", "NV": "nv", "BCC": "bcc", "AKIEC": "akiec", "BKL": "bkl", "DF": "df", "VASC": "vasc"}
-"""The columns of the ISIC 2018 challenge's task 3, and the classes of HAM10000 that they stand for."""
+"""The columns of the ISIC 2018 challenge's task 3 -> the classes of HAM10000."""
 
 FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick")
-"""What predictions.csv may tell of an image beside its label."""
+"""What predictions.csv may say of an image beside its label."""
+
+IMAGE_ID = re.compile(r"[\w-]+(/[\w-]+)?")
+"""Ids of images that may be looked for on disk: a file's name without its extension, below at most one folder."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +63,11 @@ class Predictions:
         return self.table["dataset"].value_counts().index.tolist() if "dataset" in self.table else []
 
 
-def read(content: bytes, name: str, title: str | None = None, model: Model | None = None) -> Predictions:
+def read(content: bytes, name: str, title: str | None = None, labels: LabelSet | None = None) -> Predictions:
     """The bytes of a predictions file -> Predictions. DataError says in a sentence what cannot be used.
 
     Either `image` and `p_<label>` for each label of a known set, with whatever of label, group and FACTS there is; or
-    the ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`.
+    the ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Without `labels`, the columns say which set it is.
     """
     try:
         table = pd.read_csv(
@@ -73,52 +78,49 @@ def read(content: bytes, name: str, title: str | None = None, model: Model | Non
     except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError):
         raise DataError(f"{name} is not a table of comma-separated values; save it as CSV with a header row.") from None
     if len(table) > MAX_ROWS:
-        raise DataError(f"{name} has more than {MAX_ROWS:,} rows; keep only the images that are to be compared.")
+        raise DataError(f"{name} has more than {MAX_ROWS:,} rows; keep only the images to compare.")
     if table.empty:
         raise DataError(f"{name} has no rows below its header; give one row for each image.")
     if "image" not in table:
-        raise DataError(f"{name} has no column 'image'; name the column of the image ids so.")
+        raise DataError(f"{name} has no column 'image'; give the column of image ids that name.")
     if set(ISIC_COLUMNS) <= set(table.columns):
         table = table.rename(columns={theirs: f"p_{ours}" for theirs, ours in ISIC_COLUMNS.items()})
-    labels = model.labels if model else _label_set(table, name)
+    labels = labels or _label_set(table, name)
     columns = [f"p_{code}" for code in labels.codes]
     if missing := [column for column in columns if column not in table]:
         raise DataError(f"{name} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}.")
-    table["image"] = table["image"].str.removesuffix(".jpg")
+    extensions = "|".join(re.escape(extension) for extension in imaging.EXTENSIONS)
+    table["image"] = table["image"].str.replace(f"({extensions})$", "", case=False, regex=True)
     _check(table, columns, labels, name)
     known = [column for column in ("group", "label", *columns, *FACTS) if column in table]
     return Predictions(
-        id=model.id if model else name,
-        title=title or (model.title if model else name),
+        id=name,
+        title=title or name,
         labels=labels,
         table=table.set_index("image")[known],
         digest=hashlib.sha256(content).hexdigest(),
-        model=model,
     )
 
 
 def _label_set(table: pd.DataFrame, name: str) -> LabelSet:
     """The known set whose classes the p_ columns name."""
-    found = {column.removeprefix("p_") for column in table.columns if column.startswith("p_")}
+    codes = {column.removeprefix("p_") for column in table.columns if column.startswith("p_")}
     for labels in LABEL_SETS.values():
-        if set(labels.codes) == found:
+        if set(labels.codes) == codes:
             return labels
     sets = "; ".join(f"{labels.id}: {', '.join(labels.codes)}" for labels in LABEL_SETS.values())
-    raise DataError(
-        f"{name} has {'probabilities of ' + ', '.join(sorted(found)) if found else 'no column p_<label>'}, which is no "
-        f"label set known here; there are {sets}."
-    )
+    what = f"probabilities for {', '.join(sorted(codes))}, which are not" if codes else "no column p_<label> for"
+    raise DataError(f"{name} has {what} a known label set. The label sets are {sets}.")
 
 
 def _check(table: pd.DataFrame, columns: list[str], labels: LabelSet, name: str) -> None:
     """DataError where a row cannot be used, naming the first such image."""
     if table["image"].isna().any():
-        raise DataError(f"{name} has {int(table['image'].isna().sum()):,} rows without an image id; fill them in.")
+        raise DataError(f"{name} has {int(table['image'].isna().sum()):,} rows without an image id; fill it in.")
     twice = table["image"].duplicated()
     if twice.any():
         raise DataError(
-            f"{name} has {table['image'][twice].iloc[0]} and {int(twice.sum()) - 1:,} more images twice; "
-            "keep one row for each image."
+            f"{name} lists {_and_more(table['image'][twice].to_numpy())} more than once; keep one row for each image."
         )
     try:
         values = table[columns].to_numpy(dtype=np.float64)
@@ -126,14 +128,13 @@ def _check(table: pd.DataFrame, columns: list[str], labels: LabelSet, name: str)
         raise DataError(f"{name} has words where probabilities should be; give numbers from 0 to 1.") from None
     table[columns] = values
     for wrong, what in (
-        (~np.isfinite(values).all(axis=1), "has a probability that is no number"),
-        (((values < 0) | (values > 1)).any(axis=1), "has a probability below 0 or above 1"),
-        (np.abs(values.sum(axis=1) - 1) > 0.01, "has probabilities that do not sum to 1"),
+        (~np.isfinite(values).all(axis=1), "a probability is not a number"),
+        (((values < 0) | (values > 1)).any(axis=1), "a probability is below 0 or above 1"),
+        (np.abs(values.sum(axis=1) - 1) > 0.01, "the probabilities do not sum to 1"),
     ):
         if wrong.any():
             images = table["image"].to_numpy()[wrong]
-            more = f", as have {len(images) - 1:,} more images" if len(images) > 1 else ""
-            raise DataError(f"In {name}, {images[0]} {what}{more}; correct the file.")
+            raise DataError(f"In {name}, {what} for {_and_more(images)}; correct the file.")
     if "label" in table:
         unknown = ~table["label"].isin(labels.codes)
         if unknown.any():
@@ -143,39 +144,57 @@ def _check(table: pd.DataFrame, columns: list[str], labels: LabelSet, name: str)
             )
 
 
+def _and_more(images: np.ndarray) -> str:
+    """The first of some images, and how many more there are."""
+    rest = len(images) - 1
+    return str(images[0]) + (f" and {rest:,} more image{'s' * (rest > 1)}" if rest else "")
+
+
 def shipped(root: Path | None = None) -> tuple[dict[str, Predictions], dict[str, str]]:
     """The predictions of every model folder below `root` by id, and a sentence for each model that is left out."""
-    found, left_out = {}, dict(registry.problems(root))
+    known, left_out = {}, dict(registry.problems(root))
     for model in registry.models(root).values():
         try:
-            found[model.id] = of_model(model)
+            known[model.id] = of_model(model)
         except DataError as error:
             left_out[model.id] = str(error)
-    return found, left_out
+    return known, left_out
 
 
 def of_model(model: Model) -> Predictions:
     """The model's own predictions.csv. DataError where it cannot be used."""
+    file = model.folder / "predictions.csv"
     try:
-        content = (model.folder / "predictions.csv").read_bytes()
+        state = file.stat()
+        parsed = _parsed(file, state.st_size, state.st_mtime_ns, model.id, model.labels)
     except OSError as error:
         raise DataError(f"The predictions of '{model.id}' cannot be read ({error.strerror}).") from None
-    predictions = read(content, f"The predictions.csv of '{model.id}'", model.title, model)
-    if missing := [column for column in ("label", "group") if column not in predictions.table]:
-        raise DataError(f"The predictions.csv of '{model.id}' lacks the column {missing[0]}; evaluate the model again.")
-    return predictions
+    return replace(parsed, title=model.title, model=model)
+
+
+@functools.lru_cache(maxsize=32)
+def _parsed(file: Path, size: int, modified: int, model_id: str, labels: LabelSet) -> Predictions:
+    """A published file, read again only where its size or time has changed. Nothing of a visitor's is in this cache,
+    and nobody changes the tables in it."""
+    predictions = read(file.read_bytes(), f"The predictions.csv of '{model_id}'", labels=labels)
+    for column in ("label", "group"):
+        if column not in predictions.table or predictions.table[column].isna().any():
+            raise DataError(
+                f"The predictions.csv of '{model_id}' lacks a {column} for some images; evaluate the model again."
+            )
+    return replace(predictions, id=model_id)
 
 
 def own(content: bytes, own_id: str, title: str, others: list[Predictions]) -> Predictions:
     """The bytes of a file from elsewhere, read and completed. DataError says in a sentence what cannot be used."""
-    found = complete(read(content, "The file", title), others)
-    return Predictions(own_id, title, found.labels, found.table, found.digest)
+    return replace(complete(read(content, "The file", title), others), id=own_id)
 
 
 def complete(own: Predictions, others: list[Predictions]) -> Predictions:
-    """`own` with the label, group and facts of the images that `others` have, its own label kept where it has one.
+    """`own` with the label, group and facts of the images that `others` have.
 
-    Its images that nobody else has are dropped. DataError where none is left.
+    Its own labels, groups and facts take precedence where they are not empty, but never the data set. Images that none
+    of `others` has are dropped. DataError where none is left.
     """
     known = pd.concat([other.table.drop(columns=other.columns).assign(_set=other.labels.id) for other in others])
     known = known[known.index.isin(own.table.index)]
@@ -189,17 +208,20 @@ def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     known = known[~known.index.duplicated()]
     table = own.table.loc[own.table.index.intersection(known.index)]
     for column in ("group", *FACTS):
-        if column in known and column not in table:
-            table = table.assign(**{column: known.loc[table.index, column]})
+        if column in known:
+            theirs = known.loc[table.index, column]
+            own_column = column in table and column != "dataset"
+            table = table.assign(**{column: table[column].fillna(theirs) if own_column else theirs})
     if "label" not in table:
-        theirs = known.loc[table.index]
-        labels = [_label_for(own, *pair) for pair in zip(theirs["_set"], theirs["label"], strict=True)]
+        labelled = known.loc[table.index]
+        labels = [_label_for(own, *pair) for pair in zip(labelled["_set"], labelled["label"], strict=True)]
         table = table.assign(label=pd.Series(labels, index=table.index))
         if table["label"].isna().any():
             raise DataError(
-                f"{own.title} has no column 'label', and the models here know its images only as malignant or benign."
+                f"{own.title} has no column 'label', and the models here only know whether its images are malignant; "
+                "add the labels."
             )
-    return Predictions(own.id, own.title, own.labels, table, own.digest, own.model)
+    return replace(own, table=table)
 
 
 def _label_for(own: Predictions, set_id: str, label: str) -> str | None:
@@ -211,8 +233,13 @@ def _label_for(own: Predictions, set_id: str, label: str) -> str | None:
 
 
 def image_file(dataset: str, image: str) -> Path | None:
-    """The file of a data set's image, where the data sets are on disk: below SKINAPP_DATA, or the folder `data`."""
-    root = Path(os.environ.get("SKINAPP_DATA", "data")) / dataset
+    """The file of a known data set's image, where the data sets are on disk.
+
+    A CSV from elsewhere may name both, so only known data sets are looked into, and only for ids of IMAGE_ID.
+    """
+    if dataset not in SOURCES or not IMAGE_ID.fullmatch(image):
+        return None
+    root = data_root() / SOURCES[dataset].folder
     for folder in (root / "images", root):
         for extension in imaging.EXTENSIONS:
             if (file := folder / f"{image}{extension}").is_file():

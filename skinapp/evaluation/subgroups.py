@@ -1,16 +1,25 @@
-"""A model's scores on its test images, in each cell of the people and lesions that they are of."""
+"""How well models do in subgroups of the people and lesions of their test images.
 
-import io
+One set of age bands and one kind of interval, that of `bootstrap`, for a comparison of models (`by_subgroup`), for one
+model in a selection of a data set (`cells`), and for one diagnosis (`recall`).
+"""
+
+import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skinapp.datasets.registry import SOURCES
 from skinapp.demographics.records import NOT_STATED, Table, shipped, tidy
-from skinapp.demographics.statistics import Z, wilson
-from skinapp.errors import DataError, SkinappError
-from skinapp.inference.registry import Model, verified_bytes
+from skinapp.errors import DataError
+from skinapp.evaluation import bootstrap
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation.leaderboard import scores
+from skinapp.evaluation.predictions import of_model
+from skinapp.inference.registry import Model
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY
 
 MEASURES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "calibration": "Calibration"}
@@ -25,31 +34,26 @@ AGE_BANDS = ((0, 29), (30, 44), (45, 59), (60, 74), (75, 120))
 
 
 @dataclass(frozen=True)
-class Found:
-    """Of `images` test images of a class, from `lesions` lesions, the share (0-1) that a model named rightly, with its
-    95% interval."""
+class Recall:
+    """Of `images` test images of a class, from `lesions` lesions, the share (0-1) that a model classifies correctly."""
 
     images: int
     lesions: int
-    share: float
-    low: float
-    high: float
+    share: Interval
 
 
 def predictions(model: Model, dataset: str) -> Table:
     """A model's test images of one data set: a table as in `demographics`, one row an image, with the columns
-    `probability` (of malignancy, 0-1), `truth` (malignant), and `named`, the most probable class.
+    `probability` (of malignancy, 0-1), `truth` (malignant), and `predicted`, the most probable class.
 
     Images of the malignant/benign set get what is known of them from the shipped table. The frame is empty where the
     model was not tested on that data set. DataError where the predictions cannot be read.
     """
-    try:
-        raw = _rows(model, model.card["files"]["predictions.csv"]["sha256"])
-        raw = raw[raw["dataset"] == dataset].reset_index(drop=True)
-        probabilities = raw[[f"p_{code}" for code in model.labels.codes]].to_numpy(dtype=float)
-        raw = raw.rename(columns={"group": "lesion", "label": "diagnosis"}).drop(columns="dataset")
-    except (ValueError, KeyError) as error:
-        raise DataError(f"The predictions of the model '{model.id}' cannot be read ({error}).") from None
+    everything = of_model(model)
+    raw = everything.table.reset_index()
+    raw = raw[raw.get("dataset", pd.Series("", raw.index)) == dataset].reset_index(drop=True)
+    probabilities = raw[everything.columns].to_numpy(dtype=float)
+    raw = raw.rename(columns={"group": "lesion", "label": "diagnosis"}).drop(columns="dataset", errors="ignore")
     if dataset == "malignant_benign":
         known = shipped(dataset).frame[["image", "sex", "age", "site", "confirmation"]].astype({"image": object})
         raw = raw.drop(columns=["sex", "age", "site", "confirmation"]).merge(known, on="image", how="left")
@@ -59,7 +63,7 @@ def predictions(model: Model, dataset: str) -> Table:
     raw = raw.assign(
         probability=probabilities[:, chosen].sum(axis=1),
         truth=raw["diagnosis"].map(known_malignant).astype(bool),
-        named=codes[probabilities.argmax(axis=1)] if len(raw) else [],
+        predicted=codes[probabilities.argmax(axis=1)] if len(raw) else [],
     )
     labels = MALIGNANCY if set(raw["diagnosis"]) <= set(MALIGNANCY.codes) else SOURCES[dataset].labels
     return Table(dataset, SOURCES[dataset].title, tidy(raw, labels), labels)
@@ -68,8 +72,8 @@ def predictions(model: Model, dataset: str) -> Table:
 def tested_on(model: Model) -> set[str]:
     """The data sets that a model was tested on; none where its predictions cannot be read."""
     try:
-        return set(_rows(model, model.card["files"]["predictions.csv"]["sha256"])["dataset"])
-    except (SkinappError, ValueError, KeyError):
+        return set(of_model(model).datasets)
+    except DataError:
         return set()
 
 
@@ -82,62 +86,148 @@ def age_band(age: pd.Series) -> pd.Series:
 
 def cells(frame: pd.DataFrame, by: str, widest: float) -> pd.DataFrame:
     """A row for all of a `predictions` frame and one for each value of the column `by`: `cell`, `images`, `lesions`,
-    `malignant` images, and of each of MEASURES its value, `_low`, `_high` and `_told`.
+    `malignant` images, and of each of MEASURES its value, `_low`, `_high` and `_shown`.
 
-    Intervals are of 95%: Wilson's for sensitivity and specificity, the normal one for calibration, all with the number
-    of lesions as the number of cases, since images of one lesion are not independent. A measure is told where its
-    interval is no wider than `widest`; it is NaN where no image asks the question.
+    A measure is shown where its interval is no wider than `widest`; it is NaN where no image bears on it.
     """
     column = age_band(frame["age"]) if by == "age" else frame[by]
     groups = [("All", np.ones(len(frame), dtype=bool))]
     groups += [(str(value), (column == value).to_numpy()) for value in column.cat.categories]
     groups += [(NOT_STATED, column.isna().to_numpy())]
-    rows = [_cell(name, frame[rows], widest) for name, rows in groups if rows.any()]
+    weights = _weights(frame["lesion"].to_numpy(np.int64).tobytes())
+    rows = [_cell(name, frame[chosen], weights[:, chosen], widest) for name, chosen in groups if chosen.any()]
     return pd.DataFrame(rows)
 
 
-_kept: dict[str, pd.DataFrame] = {}
+@functools.lru_cache(maxsize=2)
+def _weights(lesions: bytes) -> np.ndarray:
+    """The resamples for int64 lesions; every setting on the page asks for the same ones."""
+    return bootstrap.weights(np.frombuffer(lesions, np.int64))
 
 
-def _rows(model: Model, sha256: str) -> pd.DataFrame:
-    """The published rows, kept by their hash: many pages ask for the same few files."""
-    if sha256 not in _kept:
-        _kept[sha256] = pd.read_csv(io.BytesIO(verified_bytes(model, "predictions.csv")))
-    return _kept[sha256]
-
-
-def _cell(name: str, frame: pd.DataFrame, widest: float) -> dict[str, object]:
+def _cell(name: str, frame: pd.DataFrame, weights: np.ndarray, widest: float) -> dict[str, object]:
     truth, called = frame["truth"].to_numpy(), frame["probability"].to_numpy() >= THRESHOLD
-    lesion = frame["lesion"].to_numpy()
+    lesions = frame["lesion"].to_numpy()
     cell: dict[str, object] = {
         "cell": name,
         "images": len(frame),
-        "lesions": len(np.unique(lesion)),
+        "lesions": bootstrap.count(lesions),
         "malignant": int(truth.sum()),
     }
-    for measure, mine, right in (("sensitivity", truth, called), ("specificity", ~truth, ~called)):
-        lesions = len(np.unique(lesion[mine]))
-        share = float(right[mine].mean()) if lesions else float("nan")
-        cell |= _told(measure, share, *wilson(share * lesions, lesions), widest)
     gap = frame["probability"].to_numpy() - truth
-    lesions = len(np.unique(lesion))
-    spread = float(gap.std(ddof=1)) if len(gap) > 1 else float("nan")
-    margin = Z * spread / np.sqrt(lesions)
-    return cell | _told(
-        "calibration", float(gap.mean()), float(gap.mean()) - margin, float(gap.mean()) + margin, widest
-    )
+    for measure, values, rows in (
+        ("sensitivity", called, truth),
+        ("specificity", ~called, ~truth),
+        ("calibration", gap, np.ones(len(frame), dtype=bool)),
+    ):
+        interval = _mean(values, rows, lesions, weights, proportion=measure != "calibration")
+        cell |= {
+            measure: interval.value,
+            f"{measure}_low": interval.low,
+            f"{measure}_high": interval.high,
+            f"{measure}_shown": bool(interval.high - interval.low <= widest),
+        }
+    return cell
 
 
-def _told(measure: str, value: float, low: float, high: float, widest: float) -> dict[str, object]:
-    told = bool(high - low <= widest)
-    return {measure: value, f"{measure}_low": low, f"{measure}_high": high, f"{measure}_told": told}
+def _mean(values: np.ndarray, rows: np.ndarray, lesions: np.ndarray, weights: np.ndarray, proportion: bool) -> Interval:
+    """The mean of values [n] over the boolean `rows` [n] with its interval; NaN without a row."""
+    if not rows.any():
+        return Interval(np.nan, np.nan, np.nan)
+    with np.errstate(invalid="ignore"):
+        drawn = (weights[:, rows] @ values[rows]) / weights[:, rows].sum(axis=1)
+    return bootstrap.interval(np.r_[values[rows].mean(), drawn], bootstrap.count(lesions, rows), proportion)
 
 
-def found(frame: pd.DataFrame, code: str) -> Found | None:
-    """How often a class was named rightly among its test images in a `predictions` frame; None without any."""
-    mine = frame[frame["diagnosis"] == code]
-    if mine.empty:
+def recall(frame: pd.DataFrame, code: str) -> Recall | None:
+    """How often a class is predicted for its own test images in a `predictions` frame; None without any."""
+    rows = (frame["diagnosis"] == code).to_numpy()
+    if not rows.any():
         return None
-    lesions = int(mine["lesion"].nunique())
-    share = float((mine["named"] == code).mean())
-    return Found(len(mine), lesions, share, *wilson(share * lesions, lesions))
+    lesions = frame["lesion"].to_numpy()
+    correct = (frame["predicted"] == code).to_numpy()
+    weights = _weights(lesions.astype(np.int64).tobytes())
+    share = _mean(correct, rows, lesions, weights, proportion=True)
+    return Recall(int(rows.sum()), bootstrap.count(lesions, rows), share)
+
+
+SUBGROUPS = {
+    "sex": "Sex",
+    "age": "Age",
+    "site": "Site",
+    "confirmation": "How the diagnosis was confirmed",
+    "fitzpatrick": "Fitzpatrick skin type",
+    "dataset": "Data set",
+}
+FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
+"""With fewer, a subgroup's score is not shown: images, and images of each side that the score needs."""
+
+
+def columns(shared: Shared) -> list[str]:
+    """The columns of SUBGROUPS of which at least two values are known among the shared images."""
+    return [name for name in SUBGROUPS if name in shared.facts and _values(shared, name).nunique() >= 2]
+
+
+def _values(shared: Shared, name: str) -> pd.Series:
+    """Each image's value of a column as an ordered category, age as a band; missing where it is not known."""
+    column = shared.facts[name]
+    if name == "age":
+        return age_band(pd.to_numeric(column, errors="coerce"))
+    if name == "fitzpatrick":
+        column = pd.to_numeric(column, errors="coerce").map("{:.0f}".format, na_action="ignore")
+    return column.where(column.notna() & ~column.isin(["", "unknown"])).astype("category")
+
+
+def by_subgroup(shared: Shared, weights: np.ndarray, name: str, score: str, models: list[str]) -> pd.DataFrame:
+    """A score of some models in each subgroup of a column: model, subgroup, images, malignant, value, low, high.
+
+    All three are NaN where a subgroup is too small (FEW_IMAGES, FEW_ON_A_SIDE) or the score has no interval in it.
+    """
+    values = _values(shared, name)
+    function = scores(shared.labels)[score]
+    two_sided = "roc_auc" in score or score.startswith(("balanced", "average", "macro"))
+    rows: list[dict[str, Any]] = []
+    for value in values.cat.remove_unused_categories().cat.categories:
+        chosen = (values == value).to_numpy()
+        malignant = int(shared.malignant[chosen].sum())
+        needed = {"sensitivity_malignancy": malignant, "specificity_malignancy": int(chosen.sum()) - malignant}
+        least = min(malignant, int(chosen.sum()) - malignant) if two_sided else needed.get(score, int(chosen.sum()))
+        enough = chosen.sum() >= FEW_IMAGES and least >= FEW_ON_A_SIDE
+        for model_id in models:
+            interval = Interval(np.nan, np.nan, np.nan)
+            if enough:
+                drawn_weights = np.asfortranarray(weights[:, chosen])
+                drawn_weights = drawn_weights[drawn_weights.sum(axis=1) > 0]
+                truth, part = shared.truth[chosen], shared.probabilities[model_id][chosen]
+                values_drawn = bootstrap.draws({score: function}, truth, part, drawn_weights)[score]
+                scored = bootstrap.score_interval(function, values_drawn, truth, shared.groups[chosen])
+                interval = scored if scored.exists else interval
+            rows.append(
+                {"model": model_id, "subgroup": value, "images": int(chosen.sum()), "malignant": malignant}
+                | vars(interval)
+            )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference between two subgroups of one model, best minus worst."""
+
+    model: str
+    best: str
+    worst: str
+    difference: float
+    overlap: bool
+
+
+def largest_gap(table: pd.DataFrame, higher: bool = True) -> Gap | None:
+    """The largest gap of a `by_subgroup` table, and whether its intervals overlap; None with fewer than two."""
+    gaps = []
+    for model_id, rows in table.dropna(subset=["value"]).groupby("model", sort=False):
+        if len(rows) > 1:
+            ordered = rows.sort_values("value", ascending=not higher)
+            best, worst = ordered.iloc[0], ordered.iloc[-1]
+            overlap = bool(best["low"] <= worst["high"] and worst["low"] <= best["high"])
+            gap = abs(float(best["value"] - worst["value"]))
+            gaps.append(Gap(str(model_id), best["subgroup"], worst["subgroup"], gap, overlap))
+    return max(gaps, key=lambda gap: gap.difference, default=None)

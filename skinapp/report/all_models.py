@@ -1,7 +1,7 @@
-"""All models in one document: the data, each model's protocol and figures, and where models look in given images.
+"""All models in one document: the data, each model's protocol and scores, and attention maps of some images.
 
-Every figure is read from the model folders and the tables that come with the project, so the document says what the
-models' own cards say.
+Every figure is read from the model folders and the tables that come with the project, so the document agrees with the
+models' own cards.
 """
 
 import io
@@ -18,35 +18,43 @@ from skinapp.charts import performance, probabilities
 from skinapp.datasets.registry import SOURCES
 from skinapp.demographics import limitations, records
 from skinapp.errors import ImageError
-from skinapp.evaluation import comparison, error_analysis, operating_points
-from skinapp.evaluation.comparison import CLASSES, MEASURES, Shared
-from skinapp.evaluation.metrics import Interval
+from skinapp.evaluation import comparison, curves, error_analysis
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.comparison import CLASSES, Shared
+from skinapp.evaluation.leaderboard import MEASURES
 from skinapp.evaluation.predictions import Predictions
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import classifier
-from skinapp.report import comparison_report, comparison_views, population_views
+from skinapp.report import (
+    calibration_views,
+    comparison_report,
+    error_views,
+    operating_point_views,
+    population_views,
+    training_views,
+)
 from skinapp.report.document import Block, Chart, Heading, Picture, Section
 
 TITLE = "Skin-lesion classifiers: data, protocols and results"
 OVERVIEW = ("balanced_accuracy", "roc_auc_malignancy")
 THRESHOLD = 0.5
 SHOWN = 3
-"""Classes whose probabilities stand below an attention map."""
+"""How many classes are listed below an attention map."""
 SIDE, GAP = 336, 12
 """Pixels of each of the two squares of an attention map, and between them."""
 
 
 def read_images(files: Sequence[Path]) -> tuple[dict[Path, Image.Image], dict[Path, str]]:
-    """The images that can be read, upright, and for each other file a sentence."""
-    found, failed = {}, {}
+    """The images that can be read, upright, and for each other file what is wrong with it."""
+    images, failed = {}, {}
     for file in files:
         try:
-            found[file] = imaging.decode(imaging.read(file))
+            images[file] = imaging.decode(imaging.read(file))
         except ImageError as error:
             failed[file] = str(error)
-    return found, failed
+    return images, failed
 
 
 def sections(
@@ -54,7 +62,7 @@ def sections(
     images: Mapping[Path, Image.Image],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Section]:
-    """The whole document about the models of `known`. `progress` is called with the models done and in all."""
+    """The whole document about the models of `known`. `progress` gets the models done and their number."""
     models = [known[model_id].model for model_id in known]
     parts = [overview([model for model in models if model])]
     parts += [data(dataset) for dataset in SOURCES]
@@ -68,13 +76,13 @@ def sections(
 
 
 def overview(models: Sequence[Model]) -> Section:
-    """What each model is, and its first scores with those of the others."""
+    """What each model is, and its main scores beside those of the others."""
     table = pd.DataFrame(
         {
             "Model": model.id,
-            "What it is": model.title,
+            "Title": model.title,
             "Images": model.modality,
-            "Learnt from": model.card["training"]["dataset"],
+            "Trained on": model.card["training"]["dataset"],
             "Tested on": f"{model.card['test']['images']:,} images",
             **{MEASURES[score].name: _score_words(model, score) for score in OVERVIEW},
         }
@@ -83,18 +91,18 @@ def overview(models: Sequence[Model]) -> Section:
     return Section(
         "All models",
         [
-            f"{len(models)} models. Their figures are of images of lesions or patients that they had not seen, with "
-            "95% intervals from a bootstrap over whole lesions or patients.",
+            f"{len(models)} models, scored on images of lesions or patients that they were not trained on, with 95% "
+            "intervals from a bootstrap over whole lesions or patients.",
             table,
-            "Models that were tested on other images cannot be compared by these figures; each model's part below says "
-            "on which. The command python -m skinapp compare compares models on the images that they share.",
+            "Scores on different test images cannot be compared; each model's section states its test images. The "
+            "command python -m skinapp compare compares models on the images that they share.",
             *(_forest(models, score) for score in OVERVIEW),
         ],
     )
 
 
 def data(dataset: str) -> Section:
-    """Who is in a data set, and what it cannot tell."""
+    """Who is in a data set, and its limits."""
     table, source = records.shipped(dataset), SOURCES[dataset]
     frame = table.frame
     headline = pd.DataFrame(limitations.headline(table)).rename(
@@ -108,45 +116,45 @@ def data(dataset: str) -> Section:
     for column, title in columns.items():
         if column in frame and frame[column].notna().any():
             blocks += [Heading(title), population_views.by_diagnosis(table, frame, column, title)]
-    blocks += [Heading("Not stated"), population_views.not_stated(frame), Heading("What these data cannot tell")]
+    blocks += [Heading("Not stated"), population_views.not_stated(frame), Heading("Limits of these data")]
     return Section(f"Data: {source.title}", [*blocks, *(f"{head}. {text}" for head, text in limitations.limits(table))])
 
 
 def one_model(predictions: Predictions) -> Section:
-    """A model's card, protocol, scores, and charts of its answers to the test images."""
+    """A model's card, protocol, scores, and charts of its predictions for the test images."""
     model = predictions.model
     assert model is not None
     names = {model.id: model.id}
     shared = tested(predictions)
     weights = shared.weights()
-    roc = operating_points.curve(shared, weights, model.id, "roc")
+    roc = curves.curve(shared, weights, model.id, "roc")
     blocks: list[Block] = [
         f"{model.id}. {model.card['intended_use']}",
-        facts_of(model),
+        card_of(model),
         Heading("Protocol"),
         model.card["training"]["protocol"],
         Heading("Scores"),
-        f"Of {model.card['test']['images']:,} images of {model.card['test']['groups']:,} lesions or patients; 95% "
-        f"intervals from {model.card['test']['resamples']:,} resamples of those.",
+        f"On {model.card['test']['images']:,} images of {model.card['test']['groups']:,} lesions or patients; 95% "
+        f"intervals from {model.card['test']['resamples']:,} resamples of lesions or patients.",
         scores_of(model),
         Heading("Confusion matrix"),
-        "Each row is a label. A cell has how many of its images were given the class above, and their share.",
-        comparison_views.confusion(shared, model.id, names),
+        "Rows are labels, columns predicted classes: each cell has the number of images and its share of the row.",
+        error_views.confusion(shared, model.id, names),
     ]
     if shared.question == CLASSES:
         blocks += [
-            Heading("Named wrongly, by class"),
-            comparison_views.wrong(shared, error_analysis.wrong_by_class(shared, weights), model.id, names),
+            Heading("Error rate by class"),
+            error_views.error_rates(shared, error_analysis.error_rates(shared, weights), model.id, names),
         ]
     blocks += [
         Heading("ROC, malignant against the rest"),
-        f"With its 95% band; the dot is where a malignant probability of {THRESHOLD:.0%} or more is called malignant.",
-        comparison_views.curve(shared, {model.id: roc}, "roc", None, {model.id: THRESHOLD}, names),
+        f"With its 95% band; the dot marks a threshold of {THRESHOLD:.0%} on the malignant probability.",
+        operating_point_views.curve(shared, {model.id: roc}, "roc", None, {model.id: THRESHOLD}, names),
         Heading("Calibration"),
-        "On the dotted line, the most probable class is right as often as its probability says.",
-        comparison_report.calibration(shared, weights, {model.id: predictions}, [model.id], names),
+        "On the dotted line, the most probable class is correct as often as its probability says.",
+        calibration_views.reliability(shared, weights, {model.id: predictions}, [model.id], names),
         Heading("Training"),
-        *comparison_report.training(model, model.id),
+        *training_views.blocks(model, model.id),
         Heading("Limits"),
         *model.card["limits"],
     ]
@@ -154,25 +162,25 @@ def one_model(predictions: Predictions) -> Section:
 
 
 def tested(predictions: Predictions) -> Shared:
-    """The answers that the scores of the model's card are of: those to the first of its data sets."""
+    """The predictions behind the scores of the model's card: those for the first of its data sets."""
     dataset = predictions.table["dataset"].iloc[0] if "dataset" in predictions.table else None
     return comparison.share([predictions], comparison.questions([predictions])[0], dataset)
 
 
-def facts_of(model: Model) -> pd.DataFrame:
-    """What a model is and what it learnt from, in words."""
+def card_of(model: Model) -> pd.DataFrame:
+    """What a model is and what it was trained on, in words."""
     card = model.card
     training, groups = card["training"], card["training"]["groups"]
-    asked = ", ".join(field.title.lower() for field in model.clinical)
+    metadata = ", ".join(field.title.lower() for field in model.clinical)
     rows = {
         "Made for": modality.IMAGES[model.modality],
-        "Answers with": ", ".join(f"{label.name} ({label.code})" for label in model.labels.labels),
+        "Classes": ", ".join(f"{label.name} ({label.code})" for label in model.labels.labels),
         "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
         "Initial weights": card["initial_weights"],
         "Input": f"{model.input_size} x {model.input_size} px; {card['input']['resize']}",
-        **({"May also be told": asked} if asked else {}),
+        **({"Patient metadata (optional)": metadata} if metadata else {}),
         "Probabilities": f"softmax of logits / {model.temperature:g}",
-        "Learnt from": training["dataset"],
+        "Trained on": training["dataset"],
         "Images": "; ".join(
             f"{part}: {count:,} of {groups[part]:,} lesions or patients" for part, count in training["images"].items()
         ),
@@ -188,7 +196,7 @@ def scores_of(model: Model) -> pd.DataFrame:
         {
             "Score": MEASURES[name].name if name in MEASURES else name.replace("_", " ").capitalize(),
             "Value": score["value"],
-            "95% from": score["low"],
+            "95% interval from": score["low"],
             "to": score["high"],
         }
         for name, score in model.card["scores"].items()
@@ -196,11 +204,11 @@ def scores_of(model: Model) -> pd.DataFrame:
 
 
 def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
-    """Each image beside where the model for its kind found support for the class that it names."""
+    """Each image beside the attention map of the model for its kind."""
     models = [model for model in registry.ranked() if model.has_class_maps]
     blocks: list[Block] = [
-        "Grad-CAM of the most probable class at the last convolution, with the model for the kind of image. A map says "
-        "where the network found support for a class; it does not say that this is the lesion, nor why.",
+        "Grad-CAM of the most probable class at the last convolution, by the model for the kind of image. A map shows "
+        "which areas counted towards a class. It does not show that they are the lesion, or why they counted.",
     ]
     for file, image in images.items():
         recognised = modality.recognise(image)
@@ -216,7 +224,7 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
 
 
 def attention_map(image: Image.Image, model: Model) -> Picture:
-    """The square of the image that the model is shown, and the same with its map over it."""
+    """The square of the image that the model sees, without and with its attention map."""
     pixels = imaging.crop_resize(image, model.input_size)
     prediction = classifier(model).predict(pixels)
     assert prediction.class_maps is not None
@@ -227,37 +235,37 @@ def attention_map(image: Image.Image, model: Model) -> Picture:
     buffer = io.BytesIO()
     both.save(buffer, "PNG")
     classes = probabilities.probability_frame(prediction).head(SHOWN)
-    named = ", ".join(f"{row['class']} {formatting.percent(row['probability'])}" for row in classes.to_dict("records"))
+    listed = ", ".join(f"{row['class']} {formatting.percent(row['probability'])}" for row in classes.to_dict("records"))
     return Picture(
         buffer.getvalue(),
-        f"Left, the square that was answered; right, support for {classes['class'].iloc[0]}, from none (clear) to most "
-        f"(yellow). {model.id}: {named}.",
+        f"Left, the square that the model saw. Right, its attention map: yellow areas counted most towards "
+        f"{classes['class'].iloc[0]}. {model.id}: {listed}.",
     )
 
 
 def limits() -> Section:
-    """What holds of all of them."""
+    """What applies to all models."""
     shares = [
         f"{row['right']['value']:.0%} ({row['right']['low']:.0%} to {row['right']['high']:.0%}) of {row['images']:,} "
         f"images: {row['name']}"
         for row in modality.card()["tests"]
     ]
     return Section(
-        "Limits of all of this",
+        "Limits",
         [
             comparison_report.CAUTION,
-            "Test images are of the same collections, cameras and people as those that the models learnt from. "
-            "Elsewhere, expect less.",
-            "A data set holds what somebody chose to photograph. Shares of diagnoses in it are no risks, and "
-            "probabilities are calibrated to it.",
-            "Which kind of image it is, the app recognises itself, rightly in " + "; ".join(shares) + ".",
+            "Test images come from the same collections, cameras and groups of people as the training images. Expect "
+            "lower scores elsewhere.",
+            "A data set holds what somebody chose to photograph. The share of a diagnosis in it is not anybody's risk, "
+            "and probabilities are calibrated to these shares.",
+            "The app recognises the kind of image, correctly for " + "; ".join(shares) + ".",
         ],
     )
 
 
 def _score_words(model: Model, score: str) -> str:
-    found = model.card["scores"].get(score)
-    return comparison_views.words(Interval(**found)) if found else ""
+    value = model.card["scores"].get(score)
+    return Interval(**value).text() if value else ""
 
 
 def _forest(models: Sequence[Model], score: str) -> Chart:
@@ -268,10 +276,10 @@ def _forest(models: Sequence[Model], score: str) -> Chart:
         {
             "row": model.id,
             "series": model.id,
-            **found,
-            "note": f"{found['value']:.3f}",
+            **value,
+            "note": f"{value['value']:.3f}",
         }
-        for model, found in rows
+        for model, value in rows
     )
     measure = MEASURES[score]
     return Chart(

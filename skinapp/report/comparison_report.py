@@ -3,18 +3,19 @@
 import numpy as np
 import pandas as pd
 
-from skinapp.errors import DataError
-from skinapp.evaluation import comparison, error_analysis, operating_points
-from skinapp.evaluation.comparison import CLASSES, MEASURES, Draws, Shared
+from skinapp.evaluation import bootstrap, curves, error_analysis, operating_points, pairs, subgroups
+from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.comparison import CLASSES, Shared
+from skinapp.evaluation.leaderboard import MEASURES, Draws, scores
 from skinapp.evaluation.predictions import Predictions
-from skinapp.inference.registry import Model
-from skinapp.report import comparison_views
-from skinapp.report.comparison_views import CURVES, Names
-from skinapp.report.document import Block, Chart, Section
+from skinapp.report import calibration_views, comparison_views, error_views, operating_point_views, training_views
+from skinapp.report.comparison_views import Names
+from skinapp.report.document import Block, Section
+from skinapp.report.operating_point_views import CURVES
 
 CAUTION = (
-    "For research and learning only. The figures are of test images whose mix of people and diagnoses is not that of a "
-    "clinic; they do not say how a model would do there."
+    "For research and learning only. These figures come from test images. Their mix of people and diagnoses differs "
+    "from a clinic's, so they do not show how a model would do there."
 )
 
 
@@ -37,11 +38,12 @@ def sections(
         Section(
             "What was compared",
             [
-                f"{', '.join(names[name] for name in shared.ids)} on {len(shared.images):,} images of "
-                f"{len(np.unique(shared.groups)):,} lesions or patients that all of them answered; {malignant:,} are "
-                f"malignant ({malignant / len(shared.images):.0%}).",
-                f"Intervals are 95%, percentile, from {comparison.RESAMPLES:,} bootstrap resamples of whole lesions or "
-                "patients, the same resamples for every model.",
+                f"{', '.join(names[name] for name in shared.ids)} on the {len(shared.images):,} images of "
+                f"{bootstrap.count(shared.groups):,} lesions or patients that all of them have predictions for; "
+                f"{malignant:,} are malignant ({malignant / len(shared.images):.0%}).",
+                f"95% percentile intervals are from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or "
+                "patients, the same resamples for every model. A score of fewer than "
+                f"{FEWEST_GROUPS} lesions or patients has no interval.",
                 *(f"{names[name]}: {_protocol(known[name])}" for name in shared.ids),
                 *(f"Published figures: {protocol}" for protocol in dict.fromkeys(published["protocol"])),
             ],
@@ -57,9 +59,9 @@ def sections(
             Section(
                 f"{names[first]} (A) and {names[second]} (B)",
                 [
-                    comparison.sentence(shared, weights, first, second, names),
+                    pairs.sentence(shared, weights, first, second, names),
                     comparison_views.paired(shared, drawn, first, second, names),
-                    comparison_views.tests(comparison.pairwise(shared), names),
+                    comparison_views.tests(pairs.pairwise(shared), names),
                 ],
             )
         )
@@ -67,10 +69,10 @@ def sections(
         name: operating_points.operating_point(shared, weights, name, thresholds[name], prevalence)
         for name in shared.ids
     }
-    curves = [
-        comparison_views.curve(
+    curve_charts = [
+        operating_point_views.curve(
             shared,
-            {name: operating_points.curve(shared, weights, name, kind) for name in shared.ids},
+            {name: curves.curve(shared, weights, name, kind) for name in shared.ids},
             kind,
             None,
             thresholds,
@@ -82,71 +84,31 @@ def sections(
         Section(
             "Operating point",
             [
-                f"Predictive values and counts are for {prevalence:.1%} malignant among the people examined.",
-                comparison_views.points(points, names),
-                *(comparison_views.called(points[name], names[name]) for name in pair),
-                *curves,
+                f"Predictive values and counts assume that {prevalence:.1%} of the people examined have a malignant "
+                "lesion.",
+                operating_point_views.table_of(points, names),
+                *(operating_point_views.confusion(points[name], names[name]) for name in pair),
+                *curve_charts,
             ],
         )
     )
-    parts.append(Section("Calibration", [calibration(shared, weights, known, pair, names)]))
+    parts.append(Section("Calibration", [calibration_views.reliability(shared, weights, known, pair, names)]))
     if shared.question == CLASSES:
-        table = error_analysis.wrong_by_class(shared, weights)
-        blocks: list[Block] = [comparison_views.confusion(shared, name, names) for name in pair]
-        parts.append(
-            Section("Classes", [*blocks, *(comparison_views.wrong(shared, table, name, names) for name in pair)])
-        )
-    score = next(iter(comparison.scores(shared.labels)))
-    for fact in error_analysis.subgroup_names(shared):
-        table = error_analysis.subgroups(shared, weights, fact, score, pair)
-        blocks = [
-            comparison_views.gap_words(table, score, names),
-            comparison_views.subgroups(table, fact, score, names),
-        ]
-        parts.append(Section(f"Subgroups: {error_analysis.SUBGROUPS[fact].lower()}", blocks))
+        table = error_analysis.error_rates(shared, weights)
+        blocks: list[Block] = [error_views.confusion(shared, name, names) for name in pair]
+        blocks += [error_views.error_rates(shared, table, name, names) for name in pair]
+        parts.append(Section("Confusion matrix and error rate by class", blocks))
+    score = next(iter(scores(shared.labels)))
+    for column in subgroups.columns(shared):
+        table = subgroups.by_subgroup(shared, weights, column, score, pair)
+        blocks = [error_views.gap_words(table, score, names), error_views.by_subgroup(table, column, score, names)]
+        parts.append(Section(f"Subgroups: {subgroups.SUBGROUPS[column].lower()}", blocks))
     trained = {name: model for name in shared.ids if (model := known[name].model)}
     return parts + [
-        Section(f"How {names[name]} was trained", training(model, names[name])) for name, model in trained.items()
+        Section(f"How {names[name]} was trained", training_views.blocks(model, names[name]))
+        for name, model in trained.items()
     ]
 
 
-def calibration(
-    shared: Shared, weights: np.ndarray, known: dict[str, Predictions], pair: list[str], names: Names
-) -> Chart:
-    """Reliability of the pair, before the temperature too where one temperature was fitted on validation images."""
-    after = {name: shared.probabilities[name] for name in pair}
-    before = {}
-    for name in pair:
-        model = known[name].model
-        # with cross-validation every part has a temperature of its own, which the card does not give
-        fitted = model and model.temperature != 1 and "validation" in model.card["training"]["images"]
-        if shared.question == CLASSES and model and fitted:
-            before[name] = operating_points.raw(after[name], model.temperature)
-    errors = {names[name]: rows for name, rows in after.items()}
-    errors |= {comparison_views.before_words(names[name]): rows for name, rows in before.items()}
-    return comparison_views.reliability(
-        shared,
-        {name: operating_points.reliability(shared, weights, rows) for name, rows in after.items()},
-        {name: operating_points.reliability(shared, weights, rows) for name, rows in before.items()},
-        {title: comparison.calibration_error(shared, weights, rows) for title, rows in errors.items()},
-        names,
-    )
-
-
 def _protocol(predictions: Predictions) -> str:
-    return predictions.model.card["training"]["protocol"] if predictions.model else "a file from elsewhere."
-
-
-def training(model: Model, name: str) -> list[Block]:
-    """How the losses went, and the figures under other protocols where there are any."""
-    try:
-        blocks: list[Block] = [comparison_views.training(error_analysis.history(model), name)]
-    except DataError as error:
-        blocks = [str(error)]
-    table = error_analysis.protocols(model)
-    if table["test"].nunique() >= 2:
-        blocks += [
-            f"{test}: {protocol}" for test, protocol in table.groupby("test", sort=False)["protocol"].first().items()
-        ]
-        blocks.append(comparison_views.protocols(table, name))
-    return blocks
+    return predictions.model.card["training"]["protocol"] if predictions.model else "an uploaded file."

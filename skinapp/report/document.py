@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with the table behind it, and words for who cannot see it."""
+    """A figure with the table behind it, and words for people who cannot see it."""
 
     figure: go.Figure
     table: pd.DataFrame
@@ -22,7 +22,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG image with its caption, which stands for it where it cannot be seen."""
+    """A PNG image with its caption, which is also its alternative text."""
 
     png: bytes
     caption: str
@@ -41,7 +41,7 @@ Block = str | Heading | pd.DataFrame | Chart | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands below it."""
+    """A heading and the blocks below it."""
 
     heading: str
     blocks: Sequence[Block]
@@ -79,7 +79,7 @@ addEventListener("afterprint", () => document.querySelectorAll(".js-plotly-plot"
 def render(title: str, sections: Sequence[Section], caution: str, made: datetime.datetime | None = None) -> str:
     """The whole file as text. Plotly's script is in it once, and only where there is a figure.
 
-    `caution` stands below the title; `made` is the time that is given below it. Text is escaped, so it may come from
+    `caution` is shown below the title; `made` is the time shown above it. Text is escaped, so it may come from
     anywhere.
     """
     made = made or datetime.datetime.now(datetime.UTC)
@@ -91,7 +91,7 @@ def render(title: str, sections: Sequence[Section], caution: str, made: datetime
     )
     body = "\n".join(
         f'<section id="part-{number}"><h2>{html.escape(section.heading)}</h2>\n'
-        + "\n".join(_block(block, f"{number}-{place}") for place, block in enumerate(section.blocks))
+        + "\n".join(_block(block, f"{number}-{index}") for index, block in enumerate(section.blocks))
         + "</section>"
         for number, section in enumerate(sections)
     )
@@ -107,7 +107,7 @@ def render(title: str, sections: Sequence[Section], caution: str, made: datetime
 """
 
 
-def _block(block: Block, place: str) -> str:
+def _block(block: Block, anchor: str) -> str:
     if isinstance(block, str):
         return f"<p>{html.escape(block)}</p>"
     if isinstance(block, Heading):
@@ -124,7 +124,7 @@ def _block(block: Block, place: str) -> str:
     drawn = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
-        div_id=f"figure-{place}",
+        div_id=f"figure-{anchor}",
         config={"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage"]]},
     )
     return (

@@ -18,10 +18,10 @@ def shown(page: Page, label: str) -> float:
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_operating_point_moves_the_numbers(app: str, open_page: Callable[..., Page], width: int) -> None:
     page = open_page(f"{app}/compare", width)
-    expect(page.get_by_role("heading", name="What an operating point costs")).to_be_visible(timeout=120_000)
+    expect(page.get_by_role("heading", name="Operating point")).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stMetric").first).to_be_visible(timeout=120_000)
     settle(page)
-    before = {label: shown(page, label) for label in ("Sensitivity", "Specificity", "Missed", "Needless")}
+    before = {label: shown(page, label) for label in ("Sensitivity", "Specificity", "Missed cancers", "False alarms")}
     page.get_by_role("slider", name="Threshold").press("PageDown")
     expect(page).to_have_url(re.compile("threshold="))
     sensitivity = page.get_by_test_id("stMetric").filter(has_text="Sensitivity").first
@@ -29,9 +29,9 @@ def test_the_operating_point_moves_the_numbers(app: str, open_page: Callable[...
     settle(page)
     after = {label: shown(page, label) for label in before}
     assert after["Sensitivity"] > before["Sensitivity"]
-    assert after["Missed"] < before["Missed"]
+    assert after["Missed cancers"] < before["Missed cancers"]
     assert after["Specificity"] <= before["Specificity"]
-    assert after["Needless"] >= before["Needless"]
+    assert after["False alarms"] >= before["False alarms"]
     assert not wider_than_the_screen(page)
     keep(page, "compare")
 

@@ -1,14 +1,17 @@
 """Predictions files: what is read, what is completed from the models here, and the sentence for what cannot be used."""
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
-from skinapp.evaluation import predictions
+from skinapp.evaluation import comparison, predictions
+from skinapp.evaluation.comparison import CLASSES
 from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000, MALIGNANCY
 
@@ -20,26 +23,26 @@ def read(text: str) -> predictions.Predictions:
 
 
 def test_a_file_with_the_documented_columns() -> None:
-    found = read(HEAD + "a,benign,0.75,0.25\nb,malignant,0.4,0.6\n")
-    assert found.labels == MALIGNANCY
-    assert found.probabilities == pytest.approx(np.array([[0.75, 0.25], [0.4, 0.6]]))
-    assert found.table["label"].tolist() == ["benign", "malignant"]
+    parsed = read(HEAD + "a,benign,0.75,0.25\nb,malignant,0.4,0.6\n")
+    assert parsed.labels == MALIGNANCY
+    assert parsed.probabilities == pytest.approx(np.array([[0.75, 0.25], [0.4, 0.6]]))
+    assert parsed.table["label"].tolist() == ["benign", "malignant"]
 
 
 def test_the_isic_challenges_columns() -> None:
     # in the challenge's order: melanoma, nevus, basal cell carcinoma, ...
-    found = read("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1.jpg,0.4,0.3,0.1,0.05,0.05,0.05,0.05\n")
-    assert found.labels == HAM10000
-    assert found.table.index.tolist() == ["ISIC_1"]
-    assert dict(zip(HAM10000.codes, found.probabilities[0], strict=True)) == pytest.approx(
+    parsed = read("image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\nISIC_1.jpg,0.4,0.3,0.1,0.05,0.05,0.05,0.05\n")
+    assert parsed.labels == HAM10000
+    assert parsed.table.index.tolist() == ["ISIC_1"]
+    assert dict(zip(HAM10000.codes, parsed.probabilities[0], strict=True)) == pytest.approx(
         {"mel": 0.4, "nv": 0.3, "bcc": 0.1, "akiec": 0.05, "bkl": 0.05, "df": 0.05, "vasc": 0.05}
     )
 
 
 def test_zeros_are_what_rounding_left() -> None:
-    found = read(HEAD + "a,benign,1,0\n")
-    assert 0 < found.probabilities[0, 1] < 1e-6
-    assert found.probabilities.sum(axis=1) == pytest.approx(1)
+    parsed = read(HEAD + "a,benign,1,0\n")
+    assert 0 < parsed.probabilities[0, 1] < 1e-6
+    assert parsed.probabilities.sum(axis=1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +52,14 @@ def test_zeros_are_what_rounding_left() -> None:
         ("a picture, not a table\n1,2\n", "no column 'image'"),
         (HEAD, "no rows"),
         ("name,p_benign,p_malignant\na,0.5,0.5\n", "no column 'image'"),
-        ("image,p_cat,p_dog\na,0.5,0.5\n", "cat, dog, which is no label set known here"),
+        ("image,p_cat,p_dog\na,0.5,0.5\n", "cat, dog, which are not a known label set"),
         ("image,label\na,benign\n", "no column p_<label>"),
-        (HEAD + "a,benign,,0.5\n", "a has a probability that is no number"),
-        (HEAD + "a,benign,nan,0.5\nb,benign,nan,0.5\n", "as have 1 more images"),
+        (HEAD + "a,benign,,0.5\n", "a probability is not a number for a;"),
+        (HEAD + "a,benign,nan,0.5\nb,benign,nan,0.5\n", "for a and 1 more image;"),
         (HEAD + "a,benign,half,0.5\n", "words where probabilities should be"),
         (HEAD + "a,benign,0.5,0.6\n", "do not sum to 1"),
         (HEAD + "a,benign,1.5,-0.5\n", "below 0 or above 1"),
-        (HEAD + "a,benign,0.5,0.5\na,benign,0.5,0.5\n", "a and 0 more images twice"),
+        (HEAD + "a,benign,0.5,0.5\na,benign,0.5,0.5\n", "lists a more than once"),
         (HEAD + ",benign,0.5,0.5\n", "1 rows without an image id"),
         (HEAD + "a,maybe,0.5,0.5\n", "the label 'maybe'"),
     ],
@@ -75,17 +78,17 @@ def test_a_million_rows_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_shipped_file_is_read(model: registry.Model) -> None:
-    found, left_out = predictions.shipped()
-    assert list(found) == list(registry.models())
+    shipped, left_out = predictions.shipped()
+    assert list(shipped) == list(registry.models())
     assert not left_out
-    assert len(found[model.id].table) == model.card["test"]["images"]
+    assert len(shipped[model.id].table) == model.card["test"]["images"]
 
 
 def test_an_incomplete_folder_is_named_and_the_others_are_read(own_models: Path, model: registry.Model) -> None:
     shutil.copytree(own_models / model.id, own_models / "spoiled")
     (own_models / "spoiled" / "history.csv").unlink()
-    found, left_out = predictions.shipped(own_models)
-    assert list(found) == [model.id]
+    shipped, left_out = predictions.shipped(own_models)
+    assert list(shipped) == [model.id]
     assert list(left_out) == ["spoiled"]
 
 
@@ -112,11 +115,76 @@ def test_no_overlap_is_a_sentence(model: registry.Model) -> None:
         predictions.own((HEAD + "elsewhere,benign,0.5,0.5\n").encode(), "own", "Mine", [predictions.of_model(model)])
 
 
-def test_images_are_found_on_disk_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("ending", [".jpg", ".JPG", ".jpeg", ".PNG", ""])
+def test_ids_may_end_as_files_do(ending: str) -> None:
+    parsed = read(f"{HEAD}ISIC_1{ending},benign,0.75,0.25\nPAT_1_2.3{ending},benign,0.75,0.25\n")
+    assert parsed.table.index.tolist() == ["ISIC_1", "PAT_1_2.3"]
+
+
+def test_groups_that_are_left_empty_are_filled_in(model: registry.Model) -> None:
+    theirs = predictions.of_model(model)
+    some = theirs.table.sample(40, random_state=0)
+    table = some[theirs.columns].reset_index().assign(group=["", "mine"] * 20)
+    own = predictions.own(table.to_csv(index=False).encode(), "own", "Mine", [theirs])
+    assert own.table["group"].tolist()[1::2] == ["mine"] * 20
+    assert own.table["group"].tolist()[::2] == some["group"].tolist()[::2]
+    assert len(comparison.share([own, theirs], CLASSES).weights(5)[0]) == 40
+
+
+def test_the_data_set_of_an_image_is_not_the_files_to_say(model: registry.Model) -> None:
+    theirs = predictions.of_model(model)
+    table = theirs.table.head(5)[theirs.columns].reset_index().assign(dataset="../secrets")
+    own = predictions.own(table.to_csv(index=False).encode(), "own", "Mine", [theirs])
+    assert own.datasets == ["ham10000"]
+
+
+def test_a_published_file_is_parsed_once_and_again_when_it_changes(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = registry.read_model(own_models / model.id)
+    parsed: list[str] = []
+    read_once = predictions.read
+
+    def counted(content: bytes, name: str, **more: Any) -> predictions.Predictions:
+        parsed.append(name)
+        return read_once(content, name, **more)
+
+    monkeypatch.setattr(predictions, "read", counted)
+    first = predictions.of_model(here)
+    assert predictions.of_model(here).table is first.table
+    assert len(parsed) == 1
+    file = here.folder / "predictions.csv"
+    os.utime(file, ns=(0, 0))
+    assert predictions.of_model(here).table is not first.table
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(lines[:-1]) + "\n")
+    assert len(predictions.of_model(here).table) == len(first.table) - 1
+    assert len(parsed) == 3
+
+
+def test_a_visitors_file_is_in_no_cache(model: registry.Model) -> None:
+    theirs = predictions.of_model(model)
+    size = predictions._parsed.cache_info().currsize
+    text = theirs.table.head(30)[theirs.columns].reset_index().to_csv(index=False)
+    predictions.own(text.encode(), "own", "Mine", [theirs])
+    assert predictions._parsed.cache_info().currsize == size
+
+
+def test_images_are_on_disk_in_the_folder_of_a_known_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
-    for name in ("one/images/a.jpg", "two/benign/7.webp"):
-        (tmp_path / name).parent.mkdir(parents=True)
+    for name in ("ham10000/images/a.jpg", "malignant_benign/benign/7.webp", "secrets/images/a.jpg", "b.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    assert predictions.image_file("one", "a") == tmp_path / "one/images/a.jpg"
-    assert predictions.image_file("two", "benign/7") == tmp_path / "two/benign/7.webp"
-    assert predictions.image_file("two", "a") is None
+    assert predictions.image_file("ham10000", "a") == tmp_path / "ham10000/images/a.jpg"
+    assert predictions.image_file("malignant_benign", "benign/7") == tmp_path / "malignant_benign/benign/7.webp"
+    assert predictions.image_file("malignant_benign", "a") is None
+    for dataset, image in (
+        ("secrets", "a"),
+        ("../secrets", "a"),
+        ("ham10000", "../../b"),
+        ("ham10000", "../../secrets/images/a"),
+        ("ham10000", str(tmp_path / "b")),
+        ("ham10000", "a\0"),
+        ("ham10000", "a" * 5000 + "/.."),
+    ):
+        assert predictions.image_file(dataset, image) is None

@@ -1,68 +1,86 @@
-"""A model's scores in cells of the demographics."""
+"""Scores in subgroups of people: one set of age bands, and the intervals of `bootstrap`."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from skinapp.demographics import records, statistics
+from skinapp.demographics import records
 from skinapp.demographics.records import Filters
-from skinapp.evaluation import subgroups
+from skinapp.evaluation import bootstrap, subgroups
+from skinapp.evaluation.comparison import Shared
 from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000
+
+BANDS = ["0 to 29", "30 to 44", "45 to 59", "60 to 74", "75 and over"]
 
 
 @pytest.fixture
 def tested() -> pd.DataFrame:
-    """Eight images of eight lesions: three of four malignant ones found, all others left alone."""
+    """Eighty images of eighty lesions: three of four malignant ones called malignant, and none of the others."""
+    ten = 10
     raw = pd.DataFrame(
         {
-            "lesion": list("abcdefgh"),
-            "diagnosis": ["mel"] * 4 + ["nv"] * 4,
-            "sex": ["male"] * 6 + ["female"] * 2,
-            "age": [20, 30, 45, 60, 75, 80, 50, np.nan],
-            "probability": [0.9, 0.8, 0.6, 0.4, 0.1, 0.2, 0.3, 0.1],
-            "truth": [True] * 4 + [False] * 4,
-            "named": ["mel", "mel", "bcc", "nv", "nv", "nv", "nv", "mel"],
+            "lesion": [f"{letter}{number}" for number in range(ten) for letter in "abcdefgh"],
+            "diagnosis": (["mel"] * 4 + ["nv"] * 4) * ten,
+            "sex": (["male"] * 6 + ["female"] * 2) * ten,
+            "age": [20, 30, 45, 60, 75, 80, 50, np.nan] * ten,
+            "probability": [0.9, 0.8, 0.6, 0.4, 0.1, 0.2, 0.3, 0.1] * ten,
+            "truth": ([True] * 4 + [False] * 4) * ten,
+            "predicted": ["mel", "mel", "bcc", "nv", "nv", "nv", "nv", "mel"] * ten,
         }
     )
     return records.tidy(raw, HAM10000)
 
 
 def test_sensitivity_specificity_and_calibration_by_hand(tested: pd.DataFrame) -> None:
-    found = subgroups.cells(tested, "sex", 1.0).set_index("cell")
-    assert found.loc["All", "sensitivity"] == 0.75
-    assert found.loc["All", "specificity"] == 1
-    assert found.loc["All", "calibration"] == pytest.approx((2.7 + 0.7) / 8 - 0.5)
-    assert (found.loc["All", "sensitivity_low"], found.loc["All", "sensitivity_high"]) == statistics.wilson(3, 4)
-    assert found["images"].to_dict() == {"All": 8, "male": 6, "female": 2}
-    assert np.isnan(found.loc["female", "sensitivity"])
+    table = subgroups.cells(tested, "sex", 1.0).set_index("cell")
+    assert table.loc["All", "sensitivity"] == 0.75
+    assert table.loc["All", "specificity"] == table.loc["All", "specificity_high"] == 1
+    # of 40 lesions, all called correctly: Wilson
+    assert table.loc["All", "specificity_low"] == pytest.approx(40 / (40 + 1.959964**2), abs=1e-6)
+    assert table.loc["All", "calibration"] == pytest.approx((2.7 + 0.7) / 8 - 0.5)
+    assert table["images"].to_dict() == {"All": 80, "male": 60, "female": 20}
+    assert np.isnan(table.loc["female", "sensitivity"])
 
 
-def test_what_is_too_wide_is_not_told(tested: pd.DataFrame) -> None:
-    found = subgroups.cells(tested, "sex", 0.3).set_index("cell")
-    assert not found["sensitivity_told"].any()
-    assert not subgroups.cells(tested, "sex", 0.3)["specificity_told"].any()
-    assert subgroups.cells(tested, "sex", 0.66)["sensitivity_told"].tolist() == [True, True, False]
+def test_the_intervals_are_those_of_the_comparison(tested: pd.DataFrame) -> None:
+    row = subgroups.cells(tested, "sex", 1.0).iloc[0]
+    weights = bootstrap.weights(tested["lesion"].to_numpy())
+    called, truth = tested["probability"].to_numpy() >= 0.5, tested["truth"].to_numpy()
+    drawn = (weights @ (truth & called)) / (weights @ truth)
+    limits = tuple(np.percentile(drawn, (2.5, 97.5)))
+    assert (row["sensitivity_low"], row["sensitivity_high"]) == pytest.approx(limits)
+
+
+def test_what_is_too_wide_is_not_shown(tested: pd.DataFrame) -> None:
+    table = subgroups.cells(tested, "sex", 0.3).set_index("cell")
+    assert table["sensitivity_shown"].tolist() == [True, True, False]
+    assert table["specificity_shown"].tolist() == [True, True, True]
+    assert not subgroups.cells(tested, "sex", 0.05)["sensitivity_shown"].any()
+
+
+def test_under_twenty_lesions_have_no_interval(tested: pd.DataFrame) -> None:
+    few = tested[tested["lesion"] < 32]
+    row = subgroups.cells(few, "sex", 1.0).iloc[0]
+    assert row["lesions"] == 32
+    assert 0 < row["sensitivity"] < 1
+    assert np.isnan(row["sensitivity_low"])
+    assert not row["sensitivity_shown"]
+    assert row["calibration_shown"]
 
 
 def test_several_images_of_a_lesion_do_not_narrow_the_interval(tested: pd.DataFrame) -> None:
     twice = pd.concat([tested, tested], ignore_index=True)
     one, two = (subgroups.cells(frame, "sex", 1.0).iloc[0] for frame in (tested, twice))
     assert two["images"] == 2 * one["images"]
-    assert two["sensitivity_low"] == pytest.approx(one["sensitivity_low"])
+    for measure in subgroups.MEASURES:
+        assert two[f"{measure}_low"] == pytest.approx(one[f"{measure}_low"])
 
 
-def test_ages_fall_into_wide_bands(tested: pd.DataFrame) -> None:
-    found = subgroups.cells(tested, "age", 1.0).set_index("cell")["images"].to_dict()
-    assert found == {
-        "All": 8,
-        "0 to 29": 1,
-        "30 to 44": 1,
-        "45 to 59": 2,
-        "60 to 74": 1,
-        "75 and over": 2,
-        records.NOT_STATED: 1,
-    }
+def test_ages_fall_into_the_same_bands_everywhere(tested: pd.DataFrame, shared: Shared, weights: np.ndarray) -> None:
+    table = subgroups.cells(tested, "age", 1.0).set_index("cell")["images"]
+    assert table.to_dict() == dict(zip(["All", *BANDS, records.NOT_STATED], [80, 10, 10, 20, 10, 20, 10], strict=True))
+    assert subgroups.by_subgroup(shared, weights, "age", "accuracy", ["one"])["subgroup"].tolist() == BANDS
 
 
 def test_the_cells_agree_with_the_models_card(model: registry.Model) -> None:
@@ -73,11 +91,15 @@ def test_the_cells_agree_with_the_models_card(model: registry.Model) -> None:
     assert whole["images"] == 1503
 
 
-def test_how_often_a_class_is_named(tested: pd.DataFrame) -> None:
-    found = subgroups.found(tested, "mel")
-    assert found
-    assert (found.images, found.lesions, found.share) == (4, 4, 0.5)
-    assert subgroups.found(tested, "vasc") is None
+def test_how_often_a_class_is_predicted(tested: pd.DataFrame) -> None:
+    recall = subgroups.recall(tested, "mel")
+    assert recall
+    assert (recall.images, recall.lesions, recall.share.value) == (40, 40, 0.5)
+    assert recall.share.low < 0.5 < recall.share.high
+    few = subgroups.recall(tested[tested["lesion"] < 20], "mel")
+    assert few
+    assert not few.share.exists
+    assert subgroups.recall(tested, "vasc") is None
 
 
 def test_images_of_the_malignant_benign_set_get_what_ham10000_says_of_them() -> None:
@@ -92,3 +114,38 @@ def test_images_of_the_malignant_benign_set_get_what_ham10000_says_of_them() -> 
 def test_a_model_has_no_rows_of_a_data_set_that_it_was_not_tested_on(model: registry.Model) -> None:
     assert "pad_ufes_20" not in subgroups.tested_on(model)
     assert subgroups.predictions(model, "malignant_benign").frame.empty
+
+
+def test_subgroups_equal_the_score_of_their_rows(shared: Shared, weights: np.ndarray) -> None:
+    table = subgroups.by_subgroup(shared, weights, "sex", "accuracy", shared.ids)
+    for _, row in table.iterrows():
+        rows = (shared.facts["sex"] == row["subgroup"]).to_numpy()
+        assert row["images"] == rows.sum()
+        if rows.sum() >= subgroups.FEW_IMAGES:
+            assert row["value"] == pytest.approx(shared.correct(row["model"])[rows].mean())
+            assert row["low"] <= row["value"] <= row["high"]
+        else:
+            assert np.isnan(row["value"])
+    assert subgroups.columns(shared) == ["sex", "age"]
+    ages = subgroups.by_subgroup(shared, weights, "age", "accuracy", ["one"])
+    assert ages["subgroup"].tolist() == ["0 to 29", "30 to 44", "45 to 59", "60 to 74", "75 and over"]
+    assert ages["images"].sum() == shared.facts["age"].notna().sum()
+
+
+def test_the_largest_gap_is_named() -> None:
+    rows = [
+        ("m", "male", 0.9, 0.85, 0.95),
+        ("m", "female", 0.6, 0.5, 0.7),
+        ("n", "male", 0.8, 0.7, 0.9),
+        ("n", "female", 0.7, 0.6, 0.8),
+        ("n", "other", np.nan, np.nan, np.nan),
+    ]
+    table = pd.DataFrame(rows, columns=["model", "subgroup", "value", "low", "high"])
+    gap = subgroups.largest_gap(table)
+    assert gap
+    assert (gap.model, gap.best, gap.worst, gap.overlap) == ("m", "male", "female", False)
+    assert gap.difference == pytest.approx(0.3)
+    lower = subgroups.largest_gap(table, higher=False)
+    assert lower
+    assert (lower.best, lower.worst) == ("female", "male")
+    assert subgroups.largest_gap(table.iloc[4:]) is None

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import ModelError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import registry
 from tests.metadata_model import make
 
@@ -57,7 +57,7 @@ def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> Non
     assert table["group"].nunique() == bundled.card["test"]["groups"]
 
     malignant = tuple(label.malignant for label in bundled.labels.labels)
-    found = metrics.intervals(
+    found = bootstrap.intervals(
         metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(malignant),
         labels,
         probabilities,

@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 from skinapp.evaluation import comparison, operating_points, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT
 from skinapp.inference import registry
-from skinapp.report.comparison_views import words
 from skinapp.ui import layout
 
 
@@ -23,7 +22,7 @@ def opened(**query: str) -> AppTest:
     return at.run()
 
 
-def table(at: AppTest, column: str) -> pd.DataFrame:
+def table_with(at: AppTest, column: str) -> pd.DataFrame:
     """The first table that has that column."""
     return next(frame.value for frame in at.dataframe if column in frame.value)
 
@@ -47,7 +46,7 @@ def copied(root: Path, model: registry.Model, name: str) -> None:
 def test_the_leaderboard_holds_the_cards_figures_and_the_published_ones(model: registry.Model) -> None:
     at = opened()
     assert not at.exception
-    board = table(at, "origin").set_index("name")
+    board = table_with(at, "origin").set_index("name")
     figures = model.card["scores"]["balanced_accuracy"]
     shown = [float(number) for number in re.findall(r"[\d.]+", board.loc[model.id, "balanced_accuracy"])]
     # the card's own figures are rounded to four places
@@ -70,28 +69,89 @@ def test_every_number_of_the_operating_point_follows_the_threshold() -> None:
     assert shown == [
         f"{point.sensitivity.value:.1%}",
         f"{point.specificity.value:.1%}",
-        f"{point.missed.value:.1f}",
-        f"{point.needless.value:.0f}",
+        f"{point.missed_cancers.value:.1f}",
+        f"{point.false_alarms.value:.0f}",
     ]
-    row = table(at, "Threshold").iloc[0]
-    assert row["Positive predictive value"] == words(point.positive_predictive_value)
+    row = table_with(at, "Threshold").iloc[0]
+    assert row["Positive predictive value"] == point.positive_predictive_value.text()
 
 
-def test_the_address_holds_question_threshold_and_prevalence() -> None:
-    at = opened(question="Malignant or not", threshold="20", prevalence="1.5")
+@pytest.mark.parametrize("question", ["malignancy", "Malignant or not"])
+def test_the_address_holds_question_threshold_and_prevalence(question: str) -> None:
+    at = opened(question=question, threshold="20", prevalence="1.5")
     assert not at.exception
+    assert at.query_params["question"] == "malignancy"
     assert at.segmented_control(key="question").value == MALIGNANT
     assert at.slider(key="threshold").value == 20
     assert at.slider(key="prevalence").value == 1.5
     assert {model.split("-")[0] for model in at.multiselect(key="models").value} >= {"ham10000", "malignancy"}
 
 
+LINKS = {
+    "test": ("pad_ufes_20", "PAD-UFES-20"),
+    "measure": ("macro_roc_auc", "ROC AUC, classes"),
+    "by": ("sensitivity", "At least this sensitivity"),
+    "curves_of": ("MEL", "Melanoma"),
+    "subgroup_score": ("accuracy", "Accuracy"),
+    "errors": ("smartphone-efficientnetb1-6class", "Surest mistakes of smartphone-efficientnetb1-6class"),
+    "errors_label": ("MEL", "Melanoma"),
+}
+"""Parameter -> its code, and the label that links once had."""
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["code", "label"])
+def test_links_hold_codes_and_old_ones_open(number: int) -> None:
+    at = opened(**{key: both[number] for key, both in LINKS.items()}, a="smartphone-efficientnetb1-6class")
+    assert not at.exception
+    assert not at.error
+    for key, (code, _) in LINKS.items():
+        control = at.segmented_control(key=key) if key == "by" else at.selectbox(key=key)
+        assert control.value == code, key
+        assert at.query_params[key] == code, key
+    at.selectbox(key="measure").set_value("balanced_accuracy").run()
+    # the first option is what a link without the parameter opens
+    assert "measure" not in at.query_params
+
+
+def test_a_step_back_in_the_browser_is_followed() -> None:
+    at = opened()
+    at.selectbox(key="measure").set_value("accuracy").run()
+    at.query_params["measure"] = "brier"
+    at.run()
+    assert at.selectbox(key="measure").value == "brier"
+    del at.query_params["measure"]
+    at.run()
+    assert at.selectbox(key="measure").value == "balanced_accuracy"
+
+
+def test_a_link_to_what_is_not_there_opens_the_page() -> None:
+    at = opened(test="elsewhere", question="<b>", models="nobody", curves_of="nv", errors="**")
+    assert not at.exception
+    assert not at.error
+    assert at.selectbox(key="test").value == "ham10000"
+    assert at.query_params["curves_of"] == "nv"
+    assert len(at.multiselect(key="models").value) > 1
+    assert not {"test", "question", "models", "errors"} & set(at.query_params)
+
+
+def test_chosen_models_stand_in_the_address(model: registry.Model) -> None:
+    at = opened()
+    at.multiselect(key="models").set_value([model.id]).run()
+    assert at.query_params["models"] == model.id
+    again = opened(models=model.id)
+    assert again.multiselect(key="models").value == [model.id]
+    # another question has other models, and starts with all of them
+    again.segmented_control(key="question").set_value(MALIGNANT).run()
+    assert len(again.multiselect(key="models").value) > 1
+    assert "models" not in again.query_params
+
+
 def test_at_least_a_sensitivity() -> None:
-    at = opened(by="At least this sensitivity")
+    at = opened(by="sensitivity")
     assert not at.exception
     at.slider(key="sensitivity").set_value(90).run()
     assert float(at.metric[0].value.removesuffix("%")) >= 90
-    assert any("flatters" in caption.value for caption in at.caption)
+    assert any("slightly optimistic" in caption.value for caption in at.caption)
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "malignant_benign"])
@@ -102,9 +162,7 @@ def test_every_data_set_can_be_compared_on_malignancy(dataset: str) -> None:
     assert not at.exception
     assert not at.error
     known, _ = predictions.shipped()
-    assert set(at.multiselect(key="models").value) == {
-        name for name, found in known.items() if dataset in found.datasets
-    }
+    assert set(at.multiselect(key="models").value) == {name for name, one in known.items() if dataset in one.datasets}
 
 
 def test_one_model_alone_and_none(model: registry.Model) -> None:
@@ -122,15 +180,15 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
 ) -> None:
     at = opened()
     assert sorted(at.multiselect(key="models").value) == ["copy", model.id]
-    # the same answers: no difference, and both tests say so
-    assert list(table(at, "McNemar p")["McNemar p"]) == ["1.000"]
+    # the same predictions: no difference in either test
+    assert list(table_with(at, "McNemar p")["McNemar p"]) == ["1.000"]
     copied(two_models, model, "third")
     at.run()
     assert "third" in at.multiselect(key="models").options
     (two_models / "third" / "predictions.csv").unlink()
     at.run()
     assert not at.exception
-    assert "'third' lacks its file predictions.csv" in at.warning[0].value
+    assert "'third' lacks its file predictions.csv" in at.warning[0].value.replace("\\", "")
     assert "third" not in at.multiselect(key="models").options
 
 
@@ -144,7 +202,7 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
     at.multiselect(key="models").set_value([model.id, "own"]).run()
     assert not at.exception
     assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
-    assert "Your predictions" in set(table(at, "origin")["name"])
+    assert "Your predictions" in set(table_with(at, "origin")["name"])
     assert "compare_own" in at.session_state
     at.file_uploader(key="own_predictions").clear().run()
     assert not at.exception
@@ -158,15 +216,50 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
         (b"", "not a table"),
         (b"image,p_benign,p_malignant\na,0.5,0.5\n", "no image in common"),
         (b"image,p_benign,p_malignant\nISIC_0025661,0.5,0.7\n", "do not sum to 1"),
-        (b"image,p_benign,p_malignant\nISIC_0025661,,0.7\n", "no number"),
+        (b"image,p_benign,p_malignant\nISIC_0025661,,0.7\n", "not a number"),
     ],
 )
 def test_a_bad_file_is_a_sentence_and_the_page_goes_on(content: bytes, sentence: str) -> None:
     at = opened()
     at.file_uploader(key="own_predictions").upload("mine.csv", content).run()
     assert not at.exception
-    assert sentence in at.error[0].value
+    assert sentence in at.error[0].value.replace("\\", "")
     assert at.metric
+
+
+def test_text_from_a_file_is_shown_letter_by_letter() -> None:
+    at = opened()
+    content = b"image,p_benign,p_malignant\n**[x](http://y)** <img>,0.5,0.7\n"
+    at.file_uploader(key="own_predictions").upload("mine.csv", content).run()
+    assert not at.exception
+    assert r"\*\*\[x\]\(http\://y\)\*\* \<img\>" in at.error[0].value
+
+
+def test_labels_that_disagree_are_named_and_the_page_goes_on(model: registry.Model) -> None:
+    theirs = predictions.of_model(model)
+    moles = theirs.table[theirs.table["label"] == "nv"].head(2)
+    table = theirs.table[[*theirs.columns, "label"]].reset_index()
+    table["label"] = table["label"].mask(table["image"].isin(moles.index), "bkl")
+    at = opened()
+    at.file_uploader(key="own_predictions").upload("mine.csv", table.to_csv(index=False).encode()).run()
+    at.multiselect(key="models").set_value([model.id, "own"]).run()
+    assert not at.exception
+    assert "disagree on the class in 2 of" in at.error[0].value
+    assert moles.index[0] in at.error[0].value.replace("\\", "")
+
+
+def test_a_file_with_one_group_gets_no_interval_and_no_conclusion(model: registry.Model) -> None:
+    others = predictions.of_model(registry.model("ham10000-cnn32"))
+    table = others.table[others.columns].reset_index().assign(group="everybody")
+    at = opened()
+    at.file_uploader(key="own_predictions").upload("mine.csv", table.to_csv(index=False).encode()).run()
+    at.multiselect(key="models").set_value(["own", model.id]).run()
+    assert not at.exception
+    assert not at.error
+    board = table_with(at, "origin").set_index("name")
+    assert "(no interval)" in board.loc["Your predictions", "balanced_accuracy"]
+    assert at.metric[0].delta == "no interval"
+    assert "too few to compare" in " ".join(element.value for element in at.markdown)
 
 
 def test_an_error_opens_in_classify(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,34 +56,34 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert section.heading == model.title
     for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant against the rest", "Calibration", "Limits"):
         assert part in headings(section)
-    assert ("Named wrongly, by class" in headings(section)) == (model.task == "diagnosis")
+    assert ("Error rate by class" in headings(section)) == (model.task == "diagnosis")
     paragraphs = [block for block in section.blocks if isinstance(block, str)]
     assert {model.card["training"]["protocol"], *model.card["limits"]} <= set(paragraphs)
     scores = all_models.scores_of(model)
     assert scores["Value"].tolist() == [score["value"] for score in model.card["scores"].values()]
     # what the charts count is what the card's scores were counted of
     confusion = next(block for block in section.blocks if isinstance(block, Chart))
-    right = confusion.table[confusion.table["label"] == confusion.table["named"]]["images"].sum()
+    right = confusion.table[confusion.table["label"] == confusion.table["predicted"]]["images"].sum()
     assert confusion.table["images"].sum() == model.card["test"]["images"]
     assert right / model.card["test"]["images"] == pytest.approx(model.card["scores"]["accuracy"]["value"], abs=1e-4)
 
 
 def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
-    for model_id, found in known.items():
-        assert len(all_models.tested(found).images) == registry.model(model_id).card["test"]["images"], model_id
+    for model_id, one in known.items():
+        assert len(all_models.tested(one).images) == registry.model(model_id).card["test"]["images"], model_id
 
 
-def test_a_model_that_is_told_about_the_patient_says_so(model: registry.Model, tmp_path: Path) -> None:
-    table = all_models.facts_of(make(model, tmp_path, "told", "smartphone"))
+def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: Path) -> None:
+    table = all_models.card_of(make(model, tmp_path, "asking", "smartphone"))
     rows = dict(zip(table[""], table[" "], strict=True))
-    assert rows["May also be told"] == "age, sex, it itches, larger diameter"
+    assert rows["Patient metadata (optional)"] == "age, sex, it itches, larger diameter"
     assert rows["Made for"] == "phone photos"
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "pad_ufes_20", "malignant_benign"])
 def test_the_data_are_described(dataset: str) -> None:
     section = all_models.data(dataset)
-    assert {"Diagnoses", "Sex", "Not stated", "What these data cannot tell"} <= set(headings(section))
+    assert {"Diagnoses", "Sex", "Not stated", "Limits of these data"} <= set(headings(section))
     charts = [block for block in section.blocks if isinstance(block, Chart)]
     assert (
         charts[0].table["images"].sum() == {"ham10000": 10015, "pad_ufes_20": 1035, "malignant_benign": 2637}[dataset]

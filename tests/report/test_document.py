@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from skinapp.charts import architecture
-from skinapp.evaluation import comparison, predictions
+from skinapp.evaluation import comparison, leaderboard, predictions
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.inference import registry
 from skinapp.report import comparison_report, document
@@ -54,9 +54,9 @@ def sections() -> list[Section]:
     shared = comparison.share(chosen, CLASSES)
     weights = shared.weights(50)
     names = {name: name.upper() for name in shared.ids}
-    published = comparison.published(CLASSES, chosen[0].datasets[0])
+    published = leaderboard.published(CLASSES, chosen[0].datasets[0])
     thresholds = dict.fromkeys(shared.ids, 0.3)
-    drawn = comparison.draw(shared, weights)
+    drawn = leaderboard.draw(shared, weights)
     return comparison_report.sections(shared, weights, drawn, known, published, shared.ids, thresholds, 0.02, names)
 
 
@@ -67,14 +67,14 @@ def test_a_comparisons_report_has_every_part(sections: list[Section]) -> None:
         "(A) and",
         "Operating point",
         "Calibration",
-        "Classes",
+        "Confusion matrix and error rate by class",
         "Subgroups: sex",
         "was trained",
     ):
         assert part in headings
     text = document.render("Compared", sections, comparison_report.CAUTION, MADE)
-    assert "2.0% malignant among the people examined" in text
-    assert "finds" in text
+    assert "assume that 2.0% of the people examined have a malignant lesion" in text
+    assert "detects" in text
 
 
 def test_the_layers_of_every_model() -> None:

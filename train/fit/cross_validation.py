@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
@@ -38,7 +38,7 @@ def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
     return fit(config, runs, devices)
 
 
-def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
+def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; give its scores.
 
     Every image is scored by the network of the last epoch that has not seen its lesion or patient, with the temperature

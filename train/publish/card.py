@@ -214,7 +214,7 @@ def modality(config: Config) -> str:
 
 
 def rounded(scores: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Scores, as dicts or metrics.Interval, with four decimals."""
+    """Scores, as dicts or bootstrap.Interval, with four decimals."""
     plain = {name: score if isinstance(score, dict) else dataclasses.asdict(score) for name, score in scores.items()}
     return {name: {key: round(value, 4) for key, value in score.items()} for name, score in plain.items()}
 

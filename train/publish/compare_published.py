@@ -1,4 +1,4 @@
-"""python -m train compare-published: published foundation models and ours on the same images, paired."""
+"""python -m train compare-published: our models and published foundation models on the same images, paired."""
 
 import argparse
 from pathlib import Path
@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics, significance
+from skinapp.evaluation.bootstrap import Interval
 from skinapp.inference import registry
 from skinapp.labels.sets import LabelSet
 from train.data.datasets import data_root, encode, read_table
@@ -29,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["ham10000-efficientnetb1", "smartphone-efficientnetb1-6class"],
         metavar="ID",
-        help="ours, one of each data set; default: %(default)s",
+        help="our models, one for each data set; default: %(default)s",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("models/published.csv"),
         metavar="FILE.csv",
-        help="the table of figures; default: %(default)s",
+        help="the table to write; default: %(default)s",
     )
 
 
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"{options.out} cannot be written ({error.strerror}).") from None
     shown = table[table["score"].isin(SHOWN)].drop(columns=["our_model", "protocol"])
     print(shown.to_string(index=False, float_format="{:.3g}".format, na_rep=""))
-    print(f"\n{PROTOCOL}\nEvery score is in {options.out}.")
+    print(f"\n{PROTOCOL}\nAll scores are in {options.out}.")
     return 0
 
 
@@ -66,8 +67,8 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
 
     `ours` is the id of our model, `predictions` its file of them.
 
-    Only of the images that both have. Bootstrap over our groups (lesions or patients). The rows of accuracy hold the
-    p-value of McNemar's exact test, which takes images as independent, and that value by Holm's correction for the
+    Only the images that both have count. Bootstrap over our groups (lesions or patients). The rows of accuracy hold
+    the p-value of McNemar's exact test, which assumes independent images, and that value with Holm's correction for the
     number of published models. DataError where there are none, or their images or labels are not ours.
     """
     files = published_files(labels, folder)
@@ -76,10 +77,10 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
             f"There are no published predictions {labels.id}_*.csv in {folder}; set SKINAPP_DATA to the folder of the "
             "data sets."
         )
-    answers = _predictions(predictions, labels, ("group",))
-    table = pd.concat([_beside(ours, labels, answers, file) for file in files], ignore_index=True)
+    own = _predictions(predictions, labels, ("group",))
+    table = pd.concat([_beside(ours, labels, own, file) for file in files], ignore_index=True)
     tested = table["mcnemar_p"].notna()
-    table.loc[tested, "mcnemar_p_holm"] = metrics.holm(table.loc[tested, "mcnemar_p"].to_numpy())
+    table.loc[tested, "mcnemar_p_holm"] = significance.holm(table.loc[tested, "mcnemar_p"].to_numpy())
     return table.assign(protocol=PROTOCOL)
 
 
@@ -89,7 +90,7 @@ def published_files(labels: LabelSet, folder: Path) -> list[Path]:
 
 
 def section(ours: str, labels: LabelSet, predictions: Path) -> str:
-    """The part of a model's card that sets it beside published ones; empty where their predictions are not here."""
+    """The section of a model's card on published models; empty where their predictions are not here."""
     if not published_files(labels, published_root()):
         return ""
     compared = compare(ours, labels, predictions, published_root())
@@ -98,9 +99,10 @@ def section(ours: str, labels: LabelSet, predictions: Path) -> str:
             [
                 f"| {row['model']}",
                 row["score"].replace("_", " "),
-                f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
-                f"{row['ours_minus_theirs']:+.3f} ({row['ours_minus_theirs_low']:+.3f} to "
-                f"{row['ours_minus_theirs_high']:+.3f})",
+                Interval(row["value"], row["low"], row["high"]).text(),
+                Interval(row["ours_minus_theirs"], row["ours_minus_theirs_low"], row["ours_minus_theirs_high"]).text(
+                    "+.3f"
+                ),
                 f"{'' if pd.isna(row['mcnemar_p_holm']) else _p(row['mcnemar_p_holm'])} |",
             ]
         )
@@ -109,11 +111,11 @@ def section(ours: str, labels: LabelSet, predictions: Path) -> str:
     first = compared.iloc[0]
     return "\n".join(
         [
-            "\n## Beside published foundation models\n",
-            f"The {first['images']:,} images that both answered, this model less the published one, paired; McNemar's "
-            "exact test by Holm's correction.",
+            "\n## Compared with published foundation models\n",
+            f"On the {first['images']:,} images that both have predictions for: this model minus the published one, "
+            "paired, and McNemar's exact test with Holm's correction.",
             f"{PROTOCOL}\n",
-            "| published model | score | its value | ours less it | p |\n|---|---|---|---|---|",
+            "| published model | score | value | this model minus it | p |\n|---|---|---|---|---|",
             *rows,
             "",
         ]
@@ -134,15 +136,15 @@ def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd
     differing = images[ours["label"] != theirs["label"]]
     if len(differing):
         raise DataError(
-            f"{file.name} labels {len(differing)} of {len(images):,} images otherwise than the predictions of "
+            f"{file.name} labels {len(differing)} of {len(images):,} images differently from the predictions of "
             f"'{our_id}': {', '.join(differing[:5])}."
         )
     truth, groups = encode(ours["label"], labels), ours["group"].to_numpy()
     first, second = _probabilities(ours, labels), _probabilities(theirs, labels)
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
-    published = metrics.intervals(scores, truth, second, groups, RESAMPLES)
-    differences = metrics.paired_differences(scores, truth, first, second, groups, RESAMPLES)
-    p_value = metrics.mcnemar(first.argmax(axis=1) == truth, second.argmax(axis=1) == truth)
+    published = bootstrap.intervals(scores, truth, second, groups, RESAMPLES)
+    differences = bootstrap.paired_differences(scores, truth, first, second, groups, RESAMPLES)
+    p_value = significance.mcnemar(first.argmax(axis=1) == truth, second.argmax(axis=1) == truth)
     return pd.DataFrame(
         {
             "dataset": labels.id,

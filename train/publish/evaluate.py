@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, calibration, metrics
 from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
@@ -22,10 +22,10 @@ from train.fit.validation import predict
 
 RESAMPLES = 2000
 DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
-CALIBRATION: dict[str, metrics.Score] = {"expected_calibration_error": metrics.expected_calibration_error}
+CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibration.expected_calibration_error}
 
 
-def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
+def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` of the run's best network; give the scores on test.
 
     With several data sets each is scored separately; the scores returned are those of the first.
@@ -40,7 +40,7 @@ def evaluate(config: Config, runs: Path) -> dict[str, metrics.Interval]:
     validation, validation_logits = split_logits(network, data, "validation")
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
-    validation_scores = metrics.intervals(
+    validation_scores = bootstrap.intervals(
         kinds(labels),
         validation_labels,
         softmax(validation_logits.astype(np.float64) / temperature),
@@ -73,7 +73,7 @@ def report(
     logits: np.ndarray,
     temperatures: np.ndarray,
     more: dict[str, Any],
-) -> dict[str, metrics.Interval]:
+) -> dict[str, bootstrap.Interval]:
     """Write `predictions.csv` and `evaluation.json`; give the scores on the first data set.
 
     `table` is the whole of the data, `test` its rows that are scored, with their logits [n, classes] and temperatures
@@ -118,10 +118,10 @@ def report(
     } | more
     with replacing(run / "evaluation.json") as partial:
         partial.write_text(json.dumps(content, indent=2))
-    return {name: metrics.Interval(**score) for name, score in tests[0]["scores"].items()}
+    return {name: bootstrap.Interval(**score) for name, score in tests[0]["scores"].items()}
 
 
-def kinds(labels: LabelSet) -> dict[str, metrics.Score]:
+def kinds(labels: LabelSet) -> dict[str, bootstrap.Score]:
     """Every score that a card has."""
     return metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
 
@@ -129,7 +129,7 @@ def kinds(labels: LabelSet) -> dict[str, metrics.Score]:
 def scored(
     name: str,
     protocol: str,
-    scores: dict[str, metrics.Score],
+    scores: dict[str, bootstrap.Score],
     codes: tuple[str, ...],
     labels: np.ndarray,
     logits: np.ndarray,
@@ -145,10 +145,10 @@ def scored(
         "protocol": protocol,
         "images": len(labels),
         "groups": len(set(groups)),
-        "scores": _plain(metrics.intervals(scores, labels, probabilities, groups, RESAMPLES)),
-        "uncalibrated": _plain(metrics.intervals(CALIBRATION, labels, uncalibrated, groups, RESAMPLES)),
-        "reliability": metrics.reliability(labels, probabilities),
-        "reliability_uncalibrated": metrics.reliability(labels, uncalibrated),
+        "scores": _plain(bootstrap.intervals(scores, labels, probabilities, groups, RESAMPLES)),
+        "uncalibrated": _plain(bootstrap.intervals(CALIBRATION, labels, uncalibrated, groups, RESAMPLES)),
+        "reliability": calibration.reliability(labels, probabilities),
+        "reliability_uncalibrated": calibration.reliability(labels, uncalibrated),
         "recalls": {
             code: {"value": float(recall), "images": int((labels == index).sum())}
             for index, (code, recall) in enumerate(zip(codes, recalls, strict=True))
@@ -210,5 +210,5 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(optimum.x))
 
 
-def _plain(scores: dict[str, metrics.Interval]) -> dict[str, dict[str, float]]:
+def _plain(scores: dict[str, bootstrap.Interval]) -> dict[str, dict[str, float]]:
     return {name: dataclasses.asdict(score) for name, score in scores.items()}

@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
 from skinapp.errors import DataError, SkinappError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.inference.scoring import classify_all, find_cases
@@ -34,7 +34,7 @@ class Evaluation:
 
     labels: LabelSet
     predictions: pd.DataFrame
-    scores: dict[str, metrics.Interval]
+    scores: dict[str, bootstrap.Interval]
     undefined: list[str]
     failures: dict[str, str]
     unlabelled: int
@@ -220,13 +220,13 @@ def summed(probabilities: np.ndarray, own: LabelSet, scored: LabelSet) -> np.nda
 
 def intervals(
     labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
-) -> tuple[dict[str, metrics.Interval], list[str]]:
+) -> tuple[dict[str, bootstrap.Interval], list[str]]:
     """The scores with their intervals, and the names of those that the classes at hand leave undefined."""
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
     plain = np.ones((1, len(truth)))
     undefined = [name for name, score in scores.items() if np.isnan(score(truth, probabilities, plain)[0])]
     defined = {name: score for name, score in scores.items() if name not in undefined}
-    return metrics.intervals(defined, truth, probabilities, groups, RESAMPLES), undefined
+    return bootstrap.intervals(defined, truth, probabilities, groups, RESAMPLES), undefined
 
 
 def describe(model: registry.Model, result: Evaluation, group_column: str | None) -> str:
@@ -245,9 +245,7 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
             "narrow: name that column with --group-column."
         )
     lines.append("")
-    lines += [
-        f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}" for name, score in result.scores.items()
-    ]
+    lines += [f"{name:28} {score.text('.4f')}" for name, score in result.scores.items()]
     if result.undefined:
         lines.append(f"Not defined for these labels: {', '.join(result.undefined)}.")
     lines += ["", "Confusion matrix: images by label (rows) and prediction (columns):", confusion(result).to_string()]

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, significance
 from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
@@ -132,9 +132,9 @@ def write(
     predictions = pd.read_csv(base.folder / "predictions.csv").set_index("image")
     columns = [f"p_{code}" for code in labels.codes]
     image_alone = predictions.loc[tested.table["image"], columns].to_numpy()
-    together = metrics.intervals(scores, tested.labels, probabilities, groups, RESAMPLES)
-    differences = metrics.paired_differences(scores, tested.labels, probabilities, image_alone, groups, RESAMPLES)
-    p_value = metrics.mcnemar(
+    together = bootstrap.intervals(scores, tested.labels, probabilities, groups, RESAMPLES)
+    differences = bootstrap.paired_differences(scores, tested.labels, probabilities, image_alone, groups, RESAMPLES)
+    p_value = significance.mcnemar(
         probabilities.argmax(axis=1) == tested.labels, image_alone.argmax(axis=1) == tested.labels
     )
     predictions = predictions.loc[tested.table["image"]].reset_index()

@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
@@ -159,7 +159,7 @@ def recognition(
     name: str, chosen: np.ndarray, probabilities: np.ndarray, unlike: np.ndarray, kinds: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
     """How a part was recognised: images, groups, counts by kind, and the share that is correct, with its interval."""
-    score = metrics.intervals(
+    score = bootstrap.intervals(
         {"right": metrics.accuracy}, kinds[chosen], probabilities[chosen], groups[chosen], resamples=2000
     )["right"]
     counts = np.bincount(probabilities[chosen].argmax(axis=1), minlength=len(KINDS))

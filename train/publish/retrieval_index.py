@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry, retrieval
@@ -140,10 +140,10 @@ def neighbour_scores(
 
 def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
     """The mean of values [n] with its 95% interval from a bootstrap over groups."""
-    weights = metrics.bootstrap_weights(groups, RESAMPLES, seed=0)
+    weights = bootstrap.weights(groups, RESAMPLES, seed=0)
     counted = np.concatenate([np.ones((1, len(values))), weights])
     with np.errstate(invalid="ignore"):
-        interval = metrics.interval(counted @ values / counted.sum(axis=1))
+        interval = bootstrap.interval(counted @ values / counted.sum(axis=1), bootstrap.count(groups), proportion=True)
     return {key: round(value, 4) for key, value in vars(interval).items()}
 
 

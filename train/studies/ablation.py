@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
@@ -30,7 +30,7 @@ from train.publish.evaluate import best_network, log_shares, split_logits
 
 BASE = "base"
 RESAMPLES = 2000
-SCORES: dict[str, metrics.Score] = {
+SCORES: dict[str, bootstrap.Score] = {
     "balanced_accuracy": metrics.balanced_accuracy,
     "accuracy": metrics.accuracy,
     "balanced_log_loss": metrics.balanced_log_loss,
@@ -152,8 +152,8 @@ def validation_logits(config: Config, runs: Path) -> tuple[pd.DataFrame, np.ndar
 
 def compare(labels: np.ndarray, probabilities: np.ndarray, base: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
     """A row for each score: its value, and its difference to that of `base`, both with 95% intervals."""
-    values = metrics.intervals(SCORES, labels, probabilities, groups, RESAMPLES)
-    differences = metrics.paired_differences(SCORES, labels, probabilities, base, groups, RESAMPLES)
+    values = bootstrap.intervals(SCORES, labels, probabilities, groups, RESAMPLES)
+    differences = bootstrap.paired_differences(SCORES, labels, probabilities, base, groups, RESAMPLES)
     return pd.DataFrame(
         {
             "score": name,

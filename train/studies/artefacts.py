@@ -14,12 +14,11 @@ import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.files import replacing
 from skinapp.images import hair, imaging, synthetic
 from skinapp.inference import registry
 from skinapp.inference.runtime import classifier
-from skinapp.report.comparison_views import words
 from train.data import datasets
 from train.data.datasets import encode
 
@@ -114,17 +113,17 @@ def classify_all(model: registry.Model, table: pd.DataFrame) -> dict[str, np.nda
 def compare(probabilities: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
     """One row per change: accuracy and balanced accuracy, each with its difference from the first change, and the share
     of images whose most likely class changes; all with 95% intervals over groups."""
-    scores: dict[str, metrics.Score] = {"accuracy": metrics.accuracy, "balanced accuracy": metrics.balanced_accuracy}
+    scores: dict[str, bootstrap.Score] = {"accuracy": metrics.accuracy, "balanced accuracy": metrics.balanced_accuracy}
     first = next(iter(probabilities.values()))
     rows = []
     for name, changed in probabilities.items():
         row: dict[str, object] = {"image": name}
-        for score, interval in metrics.intervals(scores, labels, changed, groups).items():
-            row[score] = words(interval)
-        for score, interval in metrics.paired_differences(scores, labels, changed, first, groups).items():
-            row[f"{score}, difference"] = words(interval, "+.3f")
+        for score, interval in bootstrap.intervals(scores, labels, changed, groups).items():
+            row[score] = interval.text()
+        for score, interval in bootstrap.paired_differences(scores, labels, changed, first, groups).items():
+            row[f"{score}, difference"] = interval.text("+.3f")
         # "accuracy" against the first change's predictions is how often the prediction stays
-        same = metrics.intervals({"same": metrics.accuracy}, first.argmax(axis=1), changed, groups)["same"]
-        row["predictions that change"] = words(metrics.Interval(1 - same.value, 1 - same.high, 1 - same.low))
+        same = bootstrap.intervals({"same": metrics.accuracy}, first.argmax(axis=1), changed, groups)["same"]
+        row["predictions that change"] = bootstrap.Interval(1 - same.value, 1 - same.high, 1 - same.low).text()
         rows.append(row)
     return pd.DataFrame(rows)

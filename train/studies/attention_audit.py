@@ -19,7 +19,7 @@ from tqdm import tqdm
 from skinapp.attention import catalogue as methods
 from skinapp.attention import faithfulness
 from skinapp.errors import DataError, ModelError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import architecture, registry, runtime
@@ -219,6 +219,6 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float,
     """The mean [n] with its 95% interval from a bootstrap over groups; NaN where there is no value."""
     if not len(values):
         return np.nan, np.nan, np.nan
-    weights = metrics.bootstrap_weights(groups, RESAMPLES, 0)
-    found = metrics.interval(np.append(values.mean(), weights @ values / weights.sum(axis=1)))
+    weights = bootstrap.weights(groups, RESAMPLES, 0)
+    found = bootstrap.percentiles(np.append(values.mean(), weights @ values / weights.sum(axis=1)))
     return found.value, found.low, found.high

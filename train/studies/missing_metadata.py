@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import metadata, model_card, registry
 from skinapp.inference.runtime import softmax
-from skinapp.report.comparison_views import words
 from train.fit import metadata as fitting
 
-SCORES: dict[str, metrics.Score] = {"balanced accuracy": metrics.balanced_accuracy, "log loss": metrics.log_loss}
+SCORES: dict[str, bootstrap.Score] = {"balanced accuracy": metrics.balanced_accuracy, "log loss": metrics.log_loss}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,9 +61,9 @@ def measure(
     for title, some in subsets.items():
         part = probabilities(some)
         row: dict[str, object] = {"metadata": title}
-        differences = metrics.paired_differences(SCORES, labels, part, everything, groups)
-        for score, scored in metrics.intervals(SCORES, labels, part, groups).items():
-            row[score] = words(scored)
-            row[f"{score}, difference"] = words(differences[score], "+.3f")
+        differences = bootstrap.paired_differences(SCORES, labels, part, everything, groups)
+        for score, scored in bootstrap.intervals(SCORES, labels, part, groups).items():
+            row[score] = scored.text()
+            row[f"{score}, difference"] = differences[score].text("+.3f")
         result.append(row)
     return pd.DataFrame(result)

@@ -19,7 +19,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import HAM10000
@@ -270,7 +270,7 @@ def result(parts: dict[str, Dataset], table: pd.DataFrame, file: Path) -> dict[s
         raise DataError(f"There is no {network_file(file, row)}; move {file} and its .json away and search again.")
     network = keras.saving.load_model(network_file(file, row), compile=False)
     train, test = parts["train"].table, parts["test"].table
-    scores = metrics.intervals(
+    scores = bootstrap.intervals(
         {name: metrics.DIAGNOSIS_SCORES[name] for name in ("accuracy", "balanced_accuracy")},
         encode(test["label"], HAM10000),
         probabilities(network, parts["test"].images),

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
-from skinapp.evaluation import metrics
+from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import metadata, model_card
 from skinapp.inference.runtime import softmax
 from train.fit import metadata as fitting
@@ -129,7 +129,7 @@ def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     found = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
     assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
-    whole = metrics.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
+    whole = bootstrap.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
     assert found.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
     assert found.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
     cost = {title: float(text.split()[0]) for title, text in found["balanced accuracy, difference"].items()}

@@ -59,8 +59,8 @@ def test_every_row_has_every_score(table: pd.DataFrame) -> None:
     assert table.loc["natural", "change"].unique().tolist() == ["sampling: natural"]
     # of each class one lesion of two
     assert set(table["groups"]) == {7}
-    assert (table["low"] <= table["value"] + 1e-9).all()
-    assert (table["value"] <= table["high"] + 1e-9).all()
+    # too few for an interval
+    assert table[["low", "high"]].isna().all(axis=None)
 
 
 @pytest.mark.slow

@@ -65,7 +65,8 @@ def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: 
     assert found["copies"] == found["lesions"] == 0
     scores = found["scores"]
     assert set(scores) == {"accuracy", "balanced_accuracy"}
-    assert all(0 <= score["low"] <= score["value"] <= score["high"] <= 1 for score in scores.values())
+    # seven lesions are too few for an interval
+    assert all(0 <= score["value"] <= 1 and np.isnan(score["low"]) for score in scores.values())
     kept = runs.glob("search-grouped-*.keras")
     assert [file.name for file in kept] == [f"search-grouped-{found['best']['trial']}.keras"]
 

@@ -1,0 +1,125 @@
+"""The scores of a comparison: what each means, every model's with its interval, and the published ones."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation.bootstrap import Interval, Score
+from skinapp.evaluation.comparison import MALIGNANT, Shared
+from skinapp.inference import registry
+from skinapp.labels.sets import LabelSet
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A score as readers see it: its name, its meaning, and whether higher is better."""
+
+    name: str
+    meaning: str
+    higher: bool = True
+
+
+MEASURES = {
+    "balanced_accuracy": Measure(
+        "Balanced accuracy", "The share of each class's images that are classified correctly, averaged over classes."
+    ),
+    "accuracy": Measure("Accuracy", "The share of images whose most probable class is the label."),
+    "macro_f1": Measure("Macro F1", "The harmonic mean of precision and recall of each class, averaged over classes."),
+    "macro_roc_auc": Measure(
+        "ROC AUC, classes", "How well each class is ranked against the rest, averaged over classes; 0.5 is chance."
+    ),
+    "roc_auc_malignancy": Measure(
+        "ROC AUC, malignant", "How well the malignant probability ranks malignant images above the others."
+    ),
+    "average_precision_malignancy": Measure(
+        "Average precision, malignant", "Precision averaged over recall; chance is the share of malignant images."
+    ),
+    "sensitivity_malignancy": Measure(
+        "Sensitivity", "The share of malignant images with a malignant probability of at least 50%."
+    ),
+    "specificity_malignancy": Measure(
+        "Specificity", "The share of the other images with a malignant probability below 50%."
+    ),
+    "expected_calibration_error": Measure(
+        "Calibration error (ECE)", "The mean gap between confidence and accuracy, over 15 bins.", higher=False
+    ),
+    "brier": Measure("Brier score", "The squared distance of the probabilities from the truth: 0 to 2.", higher=False),
+}
+"""In the order shown."""
+
+
+def scores(labels: LabelSet) -> dict[str, Score]:
+    """The scores of MEASURES that are defined for a label set, in that order."""
+    malignant = np.array([label.malignant for label in labels.labels])
+
+    def precision(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return metrics.average_precision(malignant[truth], probabilities[:, malignant].sum(axis=1), weights)
+
+    known = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(malignant.tolist()))
+    known["average_precision_malignancy"] = precision
+    if len(labels.codes) == 2:
+        # with two classes it is the area of malignancy once more
+        del known["macro_roc_auc"]
+    return {name: known[name] for name in MEASURES if name in known}
+
+
+@dataclass(frozen=True)
+class Draws:
+    """By model id and score, [1 + resamples]: the plain value, then that of each resample, the same for all models."""
+
+    shared: Shared
+    by_model: dict[str, dict[str, np.ndarray]]
+
+    def interval(self, model_id: str, score: str) -> Interval:
+        return bootstrap.score_interval(
+            scores(self.shared.labels)[score], self.by_model[model_id][score], self.shared.truth, self.shared.groups
+        )
+
+    def difference(self, first: str, second: str, score: str) -> Interval:
+        """The first model's score minus the second's. Of the same resamples, so that what is hard for both cancels."""
+        return bootstrap.difference(
+            scores(self.shared.labels)[score],
+            self.by_model[first][score],
+            self.by_model[second][score],
+            self.shared.truth,
+            self.shared.groups,
+            self.shared.identical(first, second),
+        )
+
+
+def draw(shared: Shared, weights: np.ndarray | None = None) -> Draws:
+    """Every score of every model on every resample."""
+    weights = shared.weights() if weights is None else weights
+    chosen = scores(shared.labels)
+    return Draws(
+        shared,
+        {name: bootstrap.draws(chosen, shared.truth, rows, weights) for name, rows in shared.probabilities.items()},
+    )
+
+
+def leaderboard(shared: Shared, drawn: Draws) -> pd.DataFrame:
+    """One row for each model and score: model, score, value, low, high."""
+    return pd.DataFrame(
+        {"model": model_id, "score": score} | vars(drawn.interval(model_id, score))
+        for model_id, by_score in drawn.by_model.items()
+        for score in by_score
+    )
+
+
+def published(question: str, dataset: str, root: Path | None = None) -> pd.DataFrame:
+    """The rows of models/published.csv on a data set: model, score, value, low, high, images, protocol.
+
+    Of the question of malignancy only the scores that do not depend on the classes. Empty where there is no such file.
+    """
+    columns = ["dataset", "model", "score", "value", "low", "high", "images", "protocol"]
+    try:
+        table = pd.read_csv((root or registry.default_root()) / "published.csv")[columns]
+    except (OSError, KeyError, ValueError):
+        table = pd.DataFrame(columns=columns)
+    wanted = table["score"].isin(MEASURES) & (table["dataset"] == dataset)
+    if question == MALIGNANT:
+        wanted &= table["score"].str.endswith("_malignancy")
+    return table[wanted].drop(columns="dataset").reset_index(drop=True)

@@ -1,0 +1,68 @@
+"""Tests of two models on the same rows: McNemar's, DeLong's, and Holm's correction for several of them.
+
+They take rows as independent; where lesions or patients have several images, the intervals of `bootstrap` are the
+better guide.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from skinapp.evaluation.bootstrap import Interval
+
+
+def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
+    """The exact two-sided p-value of McNemar's test (1947) that both are right equally often, of boolean [n] each.
+
+    Binomial over the rows on which only one of the two is right; 1 where there is no such row.
+    """
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((~first_correct & second_correct).sum())
+    discordant = only_first + only_second
+    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+
+
+@dataclass(frozen=True)
+class AreaTest:
+    """DeLong's test: one area under a ROC curve minus another, and the p-value of no difference."""
+
+    difference: Interval
+    first: float
+    second: float
+    standard_error: float
+    p_value: float
+
+
+def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> AreaTest:
+    """Two-sided test of two ROC areas on the same rows: boolean `positive` [n], scores `first` and `second` [n].
+
+    DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837), by ranks (Sun and Xu 2014, IEEE SPL 21:1389). It takes
+    rows as independent. NaN where a side has fewer than two rows; p is 1 where the two rank all rows alike.
+    """
+    ups, downs = int(positive.sum()), int((~positive).sum())
+    if min(ups, downs) < 2:
+        return AreaTest(Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.nan, np.nan)
+    shares_below, shares_above = [], []
+    for scores in (first, second):
+        ranks = stats.rankdata(scores)
+        shares_below.append((ranks[positive] - stats.rankdata(scores[positive])) / downs)
+        shares_above.append(1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / ups)
+    one, other = (float(shares.mean()) for shares in shares_below)
+    variance = sum(
+        np.var(shares[0] - shares[1], ddof=1) / count for shares, count in ((shares_below, ups), (shares_above, downs))
+    )
+    error = float(np.sqrt(variance))
+    difference = one - other
+    p_value = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
+    margin = float(stats.norm.isf(0.025)) * error
+    return AreaTest(Interval(difference, difference - margin, difference + margin), one, other, error, p_value)
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """P-values [n] of n tests, raised so that together they err at the level of one (Holm 1979, step-down)."""
+    order = np.argsort(p_values)
+    raised = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
+    result = np.empty(len(p_values))
+    result[order] = raised
+    return result

@@ -1,0 +1,90 @@
+"""A whole comparison as one object for JSON, and as the lines that the command line prints."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from skinapp.evaluation import bootstrap, leaderboard, pairs
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.comparison import QUESTIONS, Shared
+from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation.pairs import UNTESTED
+
+
+def summary(shared: Shared) -> dict[str, Any]:
+    """A whole comparison as one object for JSON: question, images, groups, malignant, models and pairs. NaN is None."""
+    weights = shared.weights()
+    drawn = leaderboard.draw(shared, weights)
+    names = {name: name for name in shared.ids}
+    compared = []
+    for _, row in pairs.pairwise(shared).iterrows():
+        first, second = row["first"], row["second"]
+        compared.append(
+            {name: _plain(value) for name, value in row.items()}
+            | {
+                "sentence": pairs.sentence(shared, weights, first, second, names),
+                "differences": {
+                    line["score"]: {
+                        "value": _plain(line["difference"]),
+                        "low": _plain(line["low"]),
+                        "high": _plain(line["high"]),
+                        "conclusion": line["conclusion"],
+                    }
+                    for line in pairs.differences(shared, drawn, first, second).to_dict("records")
+                },
+            }
+        )
+    return {
+        "question": shared.question,
+        "images": len(shared.images),
+        "groups": bootstrap.count(shared.groups),
+        "malignant": int(shared.malignant.sum()),
+        "resamples": bootstrap.RESAMPLES,
+        "models": {
+            name: {
+                score: {key: _plain(value) for key, value in vars(drawn.interval(name, score)).items()}
+                for score in by_score
+            }
+            for name, by_score in drawn.by_model.items()
+        },
+        "pairs": compared,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy number as Python's own; None for NaN, which JSON lacks."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and np.isnan(plain) else plain
+
+
+def lines(summary: dict[str, Any]) -> Iterator[str]:
+    """What `summary` gives, line by line, for a terminal."""
+    question = QUESTIONS[summary["question"]].lower()
+    yield f"{summary['images']:,} images of {summary['groups']:,} lesions or patients; question: {question}"
+    yield ""
+    for name, scores in summary["models"].items():
+        yield name
+        for score, value in scores.items():
+            yield f"  {MEASURES[score].name:28} {_interval(value).text()}"
+    for pair in summary["pairs"]:
+        yield ""
+        yield f"{pair['first']} minus {pair['second']}"
+        for score, value in pair["differences"].items():
+            conclusion = "" if value["conclusion"] == UNTESTED else f"  {value['conclusion']}"
+            yield f"  {MEASURES[score].name:28} {_interval(value).text('+.3f')}{conclusion}"
+        for test, words in (("mcnemar", "McNemar's exact test"), ("delong", "DeLong's test of the malignant ROC AUC")):
+            yield f"  {words}: {_p_value(pair, test, len(summary['pairs']))}"
+        yield f"  {pair['sentence']}"
+
+
+def _interval(value: dict[str, Any]) -> Interval:
+    """The interval of an object of `summary`, where NaN is None."""
+    return Interval(*(np.nan if value[name] is None else value[name] for name in ("value", "low", "high")))
+
+
+def _p_value(pair: dict[str, Any], test: str, pairs: int) -> str:
+    if pair[f"{test}_p"] is None:
+        return "not tested"
+    corrected = f", {pair[f'{test}_p_holm']:.3g} with Holm's correction" if pairs > 1 else ""
+    return f"p = {pair[f'{test}_p']:.3g}{corrected}"

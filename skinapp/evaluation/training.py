@@ -1,0 +1,44 @@
+"""How a published model was trained: its losses by epoch, and its figures under other protocols."""
+
+import pandas as pd
+
+from skinapp.errors import DataError
+from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.inference.registry import Model
+
+
+def history(model: Model) -> pd.DataFrame:
+    """The model's history.csv in long form: epoch, series, value, chosen. Series are the columns of losses and
+    accuracies. DataError where it cannot be read."""
+    try:
+        table = pd.read_csv(model.folder / "history.csv")
+    except (OSError, ValueError) as error:
+        raise DataError(f"The history.csv of '{model.id}' cannot be read ({error}).") from None
+    wanted = [name for name in table.columns if "loss" in name or "accuracy" in name]
+    if "epoch" not in table or not wanted:
+        raise DataError(f"The history.csv of '{model.id}' lacks the columns epoch and loss; export the model again.")
+    chosen = table.get("chosen", pd.Series(False, index=table.index)).astype(str).str.lower() == "true"
+    fold = {"fold": table["fold"]} if "fold" in table else {}
+    table = table[["epoch", *wanted]].assign(chosen=chosen, **fold)
+    long = table.melt(["epoch", "chosen", *fold], var_name="series", value_name="value")
+    # Keras names a metric after the output too where there are several losses; it is the same metric
+    long["series"] = long["series"].str.replace("logits_", "")
+    return long.dropna(subset=["value"]).reset_index(drop=True)
+
+
+def protocols(model: Model) -> pd.DataFrame:
+    """A model's figures under its own protocol and others: test, protocol, images, score, value, low, high.
+
+    A test with the name of a set that was trained on is the held-out part of that set, by the same protocol: left out.
+    """
+    tests = [{"name": "Whole lesions or patients held out", "protocol": model.card["training"]["protocol"]}]
+    tests[0] |= model.card["test"] | {"scores": model.card["scores"]}
+    trained_on = model.card["training"]["dataset"]
+    others = [test for test in model.card.get("other_tests", []) if test["name"] not in trained_on]
+    rows = [
+        {"test": test["name"], "protocol": test["protocol"], "images": test["images"], "score": name} | figures
+        for test in [*tests, *others]
+        for name, figures in test["scores"].items()
+        if name in MEASURES
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,67 @@
+"""What a threshold costs, counted by another route."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn import metrics as reference
+
+from skinapp.evaluation import operating_points
+from skinapp.evaluation.comparison import Shared
+from tests.evaluation.conftest import repeats
+
+
+def test_an_operating_point_equals_counting(shared: Shared, weights: np.ndarray) -> None:
+    point = operating_points.operating_point(shared, weights, "one", 0.3, 0.02)
+    called = shared.malignancy["one"] >= 0.3
+    (true_negatives, false_positives), (false_negatives, true_positives) = reference.confusion_matrix(
+        shared.malignant, called
+    )
+    counts = (point.true_positives, point.false_negatives, point.false_positives, point.true_negatives)
+    assert counts == (true_positives, false_negatives, false_positives, true_negatives)
+    sensitivity, specificity = (
+        true_positives / (true_positives + false_negatives),
+        true_negatives / (true_negatives + false_positives),
+    )
+    assert point.missed_cancers.value == pytest.approx(1000 * 0.02 * (1 - sensitivity))
+    assert point.false_alarms.value == pytest.approx(1000 * 0.98 * (1 - specificity))
+    assert point.positive_predictive_value.value == pytest.approx(
+        0.02 * sensitivity / (0.02 * sensitivity + 0.98 * (1 - specificity))
+    )
+    assert point.net_benefit == pytest.approx((true_positives - false_positives * 0.3 / 0.7) / len(called))
+    drawn = [reference.recall_score(shared.malignant[take], called[take]) for take in repeats(weights)]
+    assert (point.sensitivity.low, point.sensitivity.high) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))))
+
+
+@pytest.mark.parametrize("wanted", [0.5, 0.9, 1.0])
+def test_a_threshold_for_a_sensitivity_is_the_highest_that_reaches_it(shared: Shared, wanted: float) -> None:
+    threshold = operating_points.threshold_for(shared, "one", wanted)
+    positive = shared.malignancy["one"][shared.malignant]
+    assert (positive >= threshold).mean() >= wanted
+    assert (positive > threshold).mean() < wanted
+
+
+def test_a_sensitivity_of_one_is_not_certain(shared: Shared, weights: np.ndarray) -> None:
+    malignant = np.where(shared.malignant, 0.9, 0.2)
+    perfect = dataclasses.replace(shared, malignancy={"one": malignant}, groups=np.arange(len(shared.images)))
+    point = operating_points.operating_point(perfect, perfect.weights(100), "one", 0.5, 0.05)
+    assert (point.sensitivity.value, point.sensitivity.high) == (1, 1)
+    assert point.sensitivity.low < 1
+    assert point.missed_cancers.value == point.missed_cancers.low == 0
+    assert point.missed_cancers.high == pytest.approx(1000 * 0.05 * (1 - point.sensitivity.low))
+    for interval in (point.positive_predictive_value, point.negative_predictive_value):
+        assert interval.value == interval.high == 1
+        assert interval.low < 1
+
+
+def test_few_lesions_have_no_interval(shared: Shared) -> None:
+    few = dataclasses.replace(shared, groups=np.zeros(len(shared.images), int))
+    point = operating_points.operating_point(few, few.weights(100), "one", 0.5, 0.05)
+    assert not any(value.exists for value in vars(point).values() if hasattr(value, "exists"))
+    assert 0 < point.sensitivity.value < 1
+
+
+def test_thresholds_are_one_for_all_or_each_models_own(shared: Shared) -> None:
+    assert operating_points.thresholds(shared, 0.4) == {"one": 0.4, "two": 0.4}
+    own = operating_points.thresholds(shared, 0.4, 0.9)
+    assert own == {name: operating_points.threshold_for(shared, name, 0.9) for name in shared.ids}
