@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from skinapp.datasets import registry as datasets
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import comparison, error_analysis, operating_points, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, MEASURES, Draws, Shared
@@ -31,13 +32,6 @@ NAMES = {OWN: "Your predictions"}
 """Models are called by their id, but for this one."""
 
 QUESTIONS = {CLASSES: "Which class", MALIGNANT: "Malignant or not"}
-DATASETS = {
-    "ham10000": "HAM10000",
-    "malignant_benign": "Malignant vs. benign (Kaggle)",
-    "pad_ufes_20": "PAD-UFES-20",
-}
-"""Names of data sets; others are shown as predictions.csv has them."""
-
 THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
 """Percent, until the reader says otherwise."""
 
@@ -108,7 +102,7 @@ def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str
     dataset = left.selectbox(
         "Test images of",
         datasets,
-        format_func=lambda name: DATASETS.get(name, name),
+        format_func=datasets.title,
         key="test",
         bind="query-params",
         on_change=choose_all,
@@ -447,7 +441,7 @@ def show_error(row: pd.Series, dataset: str) -> None:
         with st.container(horizontal=True, gap="small"):
             for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
                 if layout.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
-                    caption = f"{image} of {DATASETS.get(dataset, dataset)}, labelled {row['label']}"
+                    caption = f"{image} of {datasets.title(dataset)}, labelled {row['label']}"
                     photos.hand_over(image, file.read_bytes() if file else None, caption)
                     st.switch_page(layout.path(page))
 

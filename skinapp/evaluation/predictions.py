@@ -1,7 +1,6 @@
 """Files of predicted probabilities, checked: those of the model folders, and those from elsewhere."""
 
 import hashlib
-import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from skinapp import tables
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -21,6 +21,9 @@ ROUNDED_AT = 5e-7
 
 ISIC_COLUMNS = {"MEL": "mel", "NV": "nv", "BCC": "bcc", "AKIEC": "akiec", "BKL": "bkl", "DF": "df", "VASC": "vasc"}
 """The columns of the ISIC 2018 challenge's task 3, and the classes of HAM10000 that they stand for."""
+
+TEXT = ("image", "label", "group", "dataset", "sex", "site", "confirmation")
+"""Columns that are text, even where all their cells look like numbers."""
 
 FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick")
 """What predictions.csv may tell of an image beside its label."""
@@ -64,18 +67,7 @@ def read(content: bytes, name: str, title: str | None = None, model: Model | Non
     Either `image` and `p_<label>` for each label of a known set, with whatever of label, group and FACTS there is; or
     the ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`.
     """
-    try:
-        table = pd.read_csv(
-            io.BytesIO(content),
-            dtype=dict.fromkeys(("image", "label", "group", "dataset", "sex", "site", "confirmation"), str),
-            nrows=MAX_ROWS + 1,
-        )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError):
-        raise DataError(f"{name} is not a table of comma-separated values; save it as CSV with a header row.") from None
-    if len(table) > MAX_ROWS:
-        raise DataError(f"{name} has more than {MAX_ROWS:,} rows; keep only the images that are to be compared.")
-    if table.empty:
-        raise DataError(f"{name} has no rows below its header; give one row for each image.")
+    table = tables.read(content, name, text=TEXT, most_rows=MAX_ROWS)
     if "image" not in table:
         raise DataError(f"{name} has no column 'image'; name the column of the image ids so.")
     if set(ISIC_COLUMNS) <= set(table.columns):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from skinapp import tables
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
 from skinapp.inference import metadata
@@ -52,14 +53,9 @@ def find_cases(source: Path) -> dict[str, Case]:
         if not found:
             raise DataError(f"There are no images in {source}; these endings are read: {' '.join(imaging.EXTENSIONS)}.")
         return found
-    try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise DataError(f"There is no folder or CSV file {source}.") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{source} is neither a folder nor a CSV file that can be read ({error}).") from None
-    if "image" not in table.columns:
-        raise DataError(f"{source} has no column 'image'; it has {', '.join(table.columns)}.")
+    if not source.exists():
+        raise DataError(f"There is no folder or CSV file {source}.")
+    table = tables.read_file(source, required=("image",))
     table = table[table["image"] != ""]
     if table.empty:
         raise DataError(f"The column 'image' of {source} is empty.")

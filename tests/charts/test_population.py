@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from skinapp.charts import body, population, style
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import records, statistics
 
 
@@ -37,7 +37,7 @@ def test_values_with_a_meaning_keep_their_colour(frame: pd.DataFrame) -> None:
     assert len(set(colours.values())) == 3
 
 
-@pytest.mark.parametrize("dataset", SOURCES)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_every_published_site_is_on_the_body_or_listed_beside_it(dataset: str) -> None:
     sites = statistics.counts(records.shipped(dataset).frame, "site")
     rest = set(body.elsewhere(sites)["value"])

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from skinapp.datasets import registry
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records, statistics
 from skinapp.demographics.records import NOT_STATED, Filters, Table
 from skinapp.errors import DataError
@@ -75,10 +75,10 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(ham: Tabl
     assert (total.images, total.lesions) == (45, 27)
 
 
-@pytest.mark.parametrize("dataset", SOURCES)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_every_shipped_table_can_be_read_and_has_its_limits(dataset: str) -> None:
     found = records.shipped(dataset)
-    assert set(found.frame["diagnosis"].cat.categories) == set(SOURCES[dataset].labels.codes)
+    assert set(found.frame["diagnosis"].cat.categories) == set(DATASETS[dataset].labels.codes)
     assert statistics.totals(found.frame).images in (10_015, 1_035, 2_637)
     assert len(limitations.limits(found)) >= 5
     assert all(any(sign.isdigit() for sign in text) or heading for heading, text in limitations.limits(found))

@@ -49,7 +49,7 @@ def test_the_first_view_has_the_published_figures() -> None:
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_every_view_of_every_data_set_opens(dataset: str) -> None:
-    at = opened(data=registry.SOURCES[dataset].title)
+    at = opened(data=registry.DATASETS[dataset].title)
     for view in VIEWS:
         at.button_group(key="view").set_value([view]).run()
         assert not at.exception

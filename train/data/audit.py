@@ -14,11 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
-from skinapp.images import imaging
+from skinapp import tables
+from skinapp.datasets.metadata import FILE
 from skinapp.errors import DataError
+from skinapp.images import imaging
 from skinapp.labels.sets import LABEL_SETS
 from train.data import datasets, duplicates
-from train.data.datasets import DATASETS, data_root
+from train.data.datasets import TRAINABLE, data_root
 
 LEFT_OUT = "excluded"
 """The part that is neither trained nor tested on; what it shares with the others does no harm."""
@@ -38,7 +40,7 @@ class Audit:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", choices=sorted(DATASETS), help="below the folder SKINAPP_DATA")
+    parser.add_argument("dataset", choices=sorted(TRAINABLE), help="below the folder SKINAPP_DATA")
     parser.add_argument(
         "--split-column",
         metavar="NAME",
@@ -47,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="DATASET",
-        choices=sorted(DATASETS),
+        choices=sorted(TRAINABLE),
         help="look for the pictures that this data set and DATASET share, instead of within the one",
     )
     parser.add_argument(
@@ -104,7 +106,7 @@ def read(name: str, split_column: str | None) -> pd.DataFrame:
     table = datasets.read(name)
     if split_column is None:
         return table
-    metadata = data_root() / DATASETS[name].folder / "metadata.csv"
+    metadata = data_root() / TRAINABLE[name].folder / FILE
     return table.assign(split=_column(metadata, split_column, table))
 
 
@@ -367,12 +369,7 @@ def _named(pairs: pd.DataFrame, first: pd.DataFrame, second: pd.DataFrame) -> pd
 
 def _column(file: Path, name: str, table: pd.DataFrame) -> np.ndarray:
     """A column of the published table, brought to the order of `table` by the image's id."""
-    try:
-        published = pd.read_csv(file)
-    except FileNotFoundError:
-        raise DataError(f"There is no table {file}, so --split-column cannot be used.") from None
-    if name not in published:
-        raise DataError(f"{file} has no column '{name}'; it has {', '.join(published.columns)}.")
+    published = tables.read_file(file, text=(), required=(name,), remedy="--split-column needs it")
     images = {Path(str(image)).stem for image in table["image"]}
     for column in published.select_dtypes(exclude="number"):
         stems = published[column].map(lambda value: Path(str(value)).stem)

@@ -35,8 +35,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-from skinapp.images import imaging
 from skinapp.errors import ImageError
+from skinapp.images import imaging
 
 HAMMING = 12
 """Most bits, of 64, in which a candidate pair differs."""

@@ -11,9 +11,10 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from skinapp.images import imaging
+from skinapp.datasets.registry import data_root
 from skinapp.errors import DataError
 from skinapp.files import replacing
+from skinapp.images import imaging
 from skinapp.images.imaging import CENTRE, Crop
 from train.data import datasets
 
@@ -47,7 +48,7 @@ def prepare(runs: Path) -> Outlined:
 
     DataError names what cannot be read.
     """
-    known = table(datasets.data_root() / "ham10000")
+    known = table(data_root() / "ham10000")
     folder = runs / "cache" / "ham10000-outlined"
     stamp_file, files = folder / "stamp.json", [folder / "pictures.npy", folder / "masks.npy"]
     stamp = {"size": [WIDTH, HEIGHT], "images": len(known)}

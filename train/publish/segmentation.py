@@ -301,7 +301,7 @@ def export(content: bytes, card: dict[str, Any], folder: Path, models: Path) -> 
     card |= {
         "initial_weights": "EfficientNetV2B0, ImageNet; its first four blocks were left as they are",
         "training": settings | {"seconds": round(float(pd.read_csv(folder / "history.csv")["seconds"].sum()))},
-        "attribution": datasets.HAM10000_ATTRIBUTION,
+        "attribution": datasets.TRAINABLE["ham10000"].attribution,
         "licence": "CC BY-NC 4.0",
         "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "ai-edge-litert")},
     }

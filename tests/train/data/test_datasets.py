@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinapp.images import imaging
 from skinapp.errors import DataError
-from train.fit import metadata
+from skinapp.images import imaging
 from train.data import datasets
+from train.fit import metadata
 from train.publish.fuse import ANSWERS
 
 
