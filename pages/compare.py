@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp.datasets import registry as datasets
+from skinapp.datasets.registry import title as title_of_data
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import comparison, error_analysis, operating_points, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, MEASURES, Draws, Shared
@@ -102,7 +102,7 @@ def choose_models(known: dict[str, Predictions]) -> tuple[list[Predictions], str
     dataset = left.selectbox(
         "Test images of",
         datasets,
-        format_func=datasets.title,
+        format_func=title_of_data,
         key="test",
         bind="query-params",
         on_change=choose_all,
@@ -441,7 +441,7 @@ def show_error(row: pd.Series, dataset: str) -> None:
         with st.container(horizontal=True, gap="small"):
             for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
                 if layout.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
-                    caption = f"{image} of {datasets.title(dataset)}, labelled {row['label']}"
+                    caption = f"{image} of {title_of_data(dataset)}, labelled {row['label']}"
                     photos.hand_over(image, file.read_bytes() if file else None, caption)
                     st.switch_page(layout.path(page))
 

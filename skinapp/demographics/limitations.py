@@ -8,7 +8,7 @@ import pandas as pd
 
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics.records import NOT_STATED, Table, malignant
-from skinapp.demographics.statistics import Relation, counts, images_per_lesion, strength, totals
+from skinapp.demographics.statistics import Association, counts, images_per_lesion, strength, totals
 
 
 @dataclass(frozen=True)
@@ -245,13 +245,15 @@ SYMPTOM_MEANING = (
 )
 
 
-def meaning(relation: Relation) -> tuple[str, str]:
+def meaning(association: Association) -> tuple[str, str]:
     """A sentence on what an association means, and one on what it does not."""
-    means, means_not = MEANINGS.get(relation.column, SYMPTOM_MEANING)
-    size = strength(relation.effect**0.5 if relation.column == "age" else relation.effect)
-    if relation.p >= 0.05:
+    means, means_not = MEANINGS.get(association.column, SYMPTOM_MEANING)
+    size = strength(association.effect**0.5 if association.column == "age" else association.effect)
+    if association.p >= 0.05:
         means = "In this selection, the differences could be due to chance."
     text = f"There is {size} association. {means}"
-    if relation.sparse > 0.2:
-        means_not += f" {relation.sparse:.0%} of the expected counts are below 5, so the p-value is only approximate."
+    if association.sparse > 0.2:
+        means_not += (
+            f" {association.sparse:.0%} of the expected counts are below 5, so the p-value is approximate."
+        )
     return text, means_not

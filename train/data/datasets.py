@@ -84,7 +84,7 @@ def common_form(dataset: DataSet, root: Path, table: pd.DataFrame, split: pd.Ser
     return (
         table.assign(
             dataset=dataset.id,
-            path=_files(root, dataset.images, table["image"]),
+            path=pd.Series(_files(root, dataset.images, table["image"]), table.index, dtype=object),
             group=table[dataset.group],
             label=table["diagnosis"],
             split=split,

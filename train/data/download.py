@@ -193,7 +193,8 @@ def listing(session: requests.Session, dataset: DataSet) -> list[Remote]:
     if publisher.host == "dataverse":
         return dataverse(session, publisher.key, publisher.files)
     if publisher.host == "mendeley":
-        return mendeley(session, *publisher.key.split("/"), list(publisher.files))
+        key, version = publisher.key.split("/")
+        return mendeley(session, key, version, list(publisher.files))
     (archive,) = publisher.files.values()
     return kaggle(publisher.key, archive)
 
@@ -267,7 +268,7 @@ def arrange_ham10000(fetched: Path, ready: Path, limit: int | None) -> None:
         limit,
     )
     # the publisher has had it separated by commas and by tabs
-    table = _published_table(fetched / "metadata", DATASETS["ham10000"])
+    table = _published_table(fetched / "metadata", DATASETS["ham10000"], "image", "lesion")
     image, lesion = (table[DATASETS["ham10000"].columns[name]] for name in ("image", "lesion"))
     table[ham10000.SPLIT] = ham10000_split(image, lesion)
     table.to_csv(ready / FILE, index=False)
@@ -279,7 +280,7 @@ def arrange_pad_ufes_20(fetched: Path, ready: Path, limit: int | None) -> None:
     for archive in sorted(fetched.glob("imgs_part_*.zip")):
         transfer.unzip(archive, ready, lambda name: _under("images", name, name.stem, ".png"), limit)
     shutil.copyfile(fetched / FILE, ready / FILE)
-    table = _published_table(ready / FILE, DATASETS["pad_ufes_20"])
+    table = _published_table(ready / FILE, DATASETS["pad_ufes_20"], "image")
     _check_images(
         set(table[DATASETS["pad_ufes_20"].columns["image"]]), {file.name for file in (ready / "images").glob("*")}
     )
@@ -350,10 +351,10 @@ def _check_images(listed: set[str], there: set[str]) -> None:
         )
 
 
-def _published_table(file: Path, dataset: DataSet) -> pd.DataFrame:
-    """The fetched table as text. DataError where it has not the image and lesion that it had when this was written."""
+def _published_table(file: Path, dataset: DataSet, *names: str) -> pd.DataFrame:
+    """The fetched table as text. DataError where it lacks the publisher's column of one of our `names`."""
     table = tables.read(file.read_bytes(), f"The table of {dataset.name}")
-    needed = [dataset.columns[name] for name in ("image", "lesion")]
+    needed = [dataset.columns[name] for name in names]
     if not set(needed) <= set(table.columns):
         raise DataError(
             f"The table of {dataset.name} has the columns {', '.join(table.columns)}; the publisher has changed it."
