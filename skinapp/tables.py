@@ -1,4 +1,4 @@
-"""Tables of any make: one reader that copes with their separator, encoding, decimal mark and headers."""
+"""CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers."""
 
 import csv
 import io
@@ -36,8 +36,8 @@ def read(
     "Column 3".
 
     Without `text` every cell is text, "" where it is empty. With `text`, the columns that it names are text, and the
-    others numbers or booleans where all their cells are; empty cells are NaN. `has_header` is given the cells of the
-    first line; where it says no, that line is data and the columns are "Column 1" and so on.
+    others numbers or booleans where all their cells are; empty cells are NaN. `has_header` takes the cells of the
+    first line; where it returns False, that line is data and the columns are "Column 1" and so on.
 
     DataError, beginning with `name`, where the content is empty, no text, damaged, has no rows or more than
     `most_rows`, lacks a `required` column, or names something twice in the column `unique`.
@@ -151,10 +151,10 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 def _names(cells: list[str]) -> list[str]:
     """Column names without needless blanks, each once."""
     names: list[str] = []
-    for place, cell in enumerate(cells, start=1):
-        name = plain = " ".join(cell.split()) or f"Column {place}"
-        number = 2
+    for number, cell in enumerate(cells, start=1):
+        name = plain = " ".join(cell.split()) or f"Column {number}"
+        repeat = 2
         while name in names:
-            name, number = f"{plain} ({number})", number + 1
+            name, repeat = f"{plain} ({repeat})", repeat + 1
         names.append(name)
     return names

@@ -1,4 +1,4 @@
-"""A CSV of any make becomes the same table; what is none is a sentence."""
+"""A CSV of any kind becomes the same table; a file that is no table becomes a sentence."""
 
 from pathlib import Path
 

@@ -253,7 +253,5 @@ def meaning(association: Association) -> tuple[str, str]:
         means = "In this selection, the differences could be due to chance."
     text = f"There is {size} association. {means}"
     if association.sparse > 0.2:
-        means_not += (
-            f" {association.sparse:.0%} of the expected counts are below 5, so the p-value is approximate."
-        )
+        means_not += f" {association.sparse:.0%} of the expected counts are below 5, so the p-value is approximate."
     return text, means_not

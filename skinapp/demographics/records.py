@@ -106,7 +106,7 @@ def tidy(raw: pd.DataFrame, labels: LabelSet | None) -> pd.DataFrame:
     """A frame of text columns -> the form of this module: words unified, categories ordered, lesions numbered.
 
     Columns that are missing become not stated, without `lesion` each row is one, without `images` each row is one.
-    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns are kept.
+    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns stay.
     """
     frame = raw.copy()
     images = raw["images"].astype("int64") if "images" in raw else pd.Series(1, raw.index)
@@ -163,7 +163,7 @@ def select(table: Table, filters: Filters) -> pd.DataFrame:
         chosen = getattr(filters, name)
         if chosen:
             categories = frame[name].cat.categories
-            # the last place is that of code -1: not stated
+            # the last entry is for code -1: not stated
             keep &= np.append(categories.isin(chosen), NOT_STATED in chosen)[frame[name].cat.codes]
     if filters.malignant is not None:
         keep &= np.append(malignant(table) == filters.malignant, False)[frame["diagnosis"].cat.codes]

@@ -89,7 +89,7 @@ def on_the_body(frame: pd.DataFrame) -> tuple[Chart, pd.DataFrame]:
     """The sites on a drawn body, and those that it has no part for."""
     counts = _most_common_first(statistics.counts(frame, "site"))
     words = "Images by site on a drawn body: " + listed(counts["value"].head(15), counts["images"])
-    return Chart(body.outline(counts), counts, words), body.elsewhere(counts)
+    return Chart(body.drawing(counts), counts, words), body.elsewhere(counts)
 
 
 def sites(frame: pd.DataFrame) -> Chart:

@@ -1,4 +1,4 @@
-"""python -m train audit: what in a data set, or in how it is split, makes test scores better than they should be."""
+"""python -m train audit: what in a data set or its split makes test scores too optimistic."""
 
 import argparse
 import json
@@ -31,7 +31,7 @@ CELL, CAPTION, PAIRS_PER_ROW = (200, 150), 44, 3
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. `summary` can be written as JSON; the frames have one row a pair, an image and a comparison."""
+    """The findings. `summary` can be written as JSON; the frames have one row a pair, an image and a comparison."""
 
     summary: dict[str, Any]
     pairs: pd.DataFrame
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against",
         metavar="DATASET",
         choices=sorted(TRAINABLE),
-        help="look for the pictures that this data set and DATASET share, instead of within the one",
+        help="look for images that both data sets have, instead of duplicates within one",
     )
     parser.add_argument(
         "--out",
@@ -66,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reproduce",
         choices=[RESAMPLE],
-        help="no audit, but a tutorial's protocol: draw each class with replacement, then a random 25%% as test",
+        help="no audit: repeat a tutorial's protocol, which draws each class with replacement and then takes a random "
+        "25%% as test",
     )
     parser.add_argument(
         "--per-class", type=int, default=500, metavar="N", help="for --reproduce: draws a class (default: %(default)s)"
@@ -97,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out / name
     write(result, table, other, folder, options.sheet)
     print(describe(name, result))
-    print(f"\nEverything is in {folder}.")
+    print(f"\nAll files are in {folder}.")
     return 0
 
 
@@ -246,7 +247,7 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd
 
 
 def describe_resampling(table: pd.DataFrame, per_class: int) -> str:
-    """What `resample_before_split` found, for people: means over the seeds, least to most."""
+    """What `resample_before_split` computes, for people: means over the seeds, least to most."""
 
     def share(column: str) -> str:
         return f"{table[column].mean():.1%} ({table[column].min():.1%} to {table[column].max():.1%})"
@@ -288,10 +289,10 @@ def describe(name: str, result: Audit) -> str:
         ]
     else:
         first, second = summary["images"]
-        found = summary["images_in_both"]
+        shared = summary["images_in_both"]
         lines += [
-            f"The first set has {first:,} images, the second {second:,}; {found[0]:,} of the first and "
-            f"{found[1]:,} of the second show a picture that both have",
+            f"The first set has {first:,} images, the second {second:,}; {shared[0]:,} of the first and "
+            f"{shared[1]:,} of the second are in both",
             "Those of the second, by part in the first, part in the second, and label in the second:",
             *(f"  {key}: {count:,}" for key, count in summary["by_part"].items()),
         ]

@@ -161,7 +161,7 @@ def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
         codes |= {label.code: int(label.malignant) for label in (*HAM10000.labels, *PAD_UFES_20.labels)}
     unknown = sorted(set(labels) - set(codes))
     if unknown:
-        raise DataError(f"The label set '{label_set.id}' has no place for {', '.join(map(str, unknown))}.")
+        raise DataError(f"The label set '{label_set.id}' has no class for {', '.join(map(str, unknown))}.")
     return labels.map(codes).to_numpy()
 
 

@@ -36,7 +36,7 @@ RECORD = "download.json"
 ISIC = "isic"
 ISIC_ID = re.compile(r"ISIC_\d{7}", re.ASCII)
 ADDRESS_SECONDS = 600
-"""Addresses of single images are signed and expire; older ones are asked for again."""
+"""Addresses of single images are signed and expire; older ones are requested again."""
 LICENCES = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
@@ -50,7 +50,7 @@ LICENCES = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "An interrupted download goes on where it stopped when the command is given again. malignant-benign needs the "
+        "To continue an interrupted download, run the same command again. malignant-benign needs the "
         "environment variables KAGGLE_USERNAME and KAGGLE_KEY (an API token of a free Kaggle account). isic needs "
         "--ids. By downloading you accept the publisher's licence; it lies beside the images."
     )
@@ -150,7 +150,7 @@ def read_ids(file: Path) -> list[str]:
 def download_images(ids: list[str], target: Path, limit: int | None = None) -> str:
     """Single images of the ISIC archive into `target`/images, and their rows into `target`/metadata.csv.
 
-    What is there already is neither asked for nor fetched again. An unknown id is named before any image is fetched.
+    What is there already is neither requested nor fetched again. Unknown ids are listed before any image is fetched.
     """
     table_file = target / "metadata.csv"
     table = (
@@ -173,14 +173,14 @@ def download_images(ids: list[str], target: Path, limit: int | None = None) -> s
         transfer.check_room(size, target, limit)
         try:
             with tqdm(total=size, unit="B", unit_scale=True, desc="ISIC archive") as progress:
-                for image, (entry, asked) in zip(wanted, entries, strict=True):
-                    fresh = entry if time.monotonic() - asked < ADDRESS_SECONDS else _entry(session, image)
+                for image, (entry, received) in zip(wanted, entries, strict=True):
+                    fresh = entry if time.monotonic() - received < ADDRESS_SECONDS else _entry(session, image)
                     file = _image_file(image, fresh)
                     transfer.fetch(session, file, work, progress, limit)
                     (work / file.name).replace(target / "images" / file.name)
                     rows.append(_row(image, file.name, fresh))
         finally:
-            # also where a later image fails: what is complete is kept, with its licence
+            # also where a later image fails: what is complete stays, with its licence
             if rows:
                 _write_images_table(pd.concat([table, pd.DataFrame(rows, dtype=str)], ignore_index=True), target)
     shutil.rmtree(work)
@@ -202,14 +202,14 @@ def listing(session: requests.Session, dataset: DataSet) -> list[Remote]:
 def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> list[Remote]:
     """The files of a Dataverse data set whose names match, `names` being pattern -> name here.
 
-    https://guides.dataverse.org/en/latest/api/native-api.html. A table is kept there in two forms; its MD5 is that of
-    the original, so the original is asked for.
+    https://guides.dataverse.org/en/latest/api/native-api.html. A table is there in two forms; its MD5 is that of
+    the original, so the original is requested.
     """
     base = _base("SKINAPP_DATAVERSE_URL", "https://dataverse.harvard.edu")
     answer = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
     try:
         listed = [entry["dataFile"] for entry in answer["data"]["latestVersion"]["files"]]
-        found = {
+        files = {
             name: Remote(
                 name,
                 f"{base}/api/access/datafile/{file['id']}" + "?format=original" * ("originalFileFormat" in file),
@@ -222,7 +222,7 @@ def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> 
         }
     except (KeyError, TypeError):
         raise DataError(_changed(base)) from None
-    return _complete(found, list(names.values()), base)
+    return _complete(files, list(names.values()), base)
 
 
 def mendeley(session: requests.Session, dataset: str, version: str, names: list[str]) -> list[Remote]:
@@ -230,7 +230,7 @@ def mendeley(session: requests.Session, dataset: str, version: str, names: list[
     base = _base("SKINAPP_MENDELEY_URL", "https://data.mendeley.com")
     answer = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
     try:
-        found = {
+        files = {
             file["filename"]: Remote(
                 file["filename"],
                 file["content_details"]["download_url"],
@@ -242,7 +242,7 @@ def mendeley(session: requests.Session, dataset: str, version: str, names: list[
         }
     except (KeyError, TypeError):
         raise DataError(_changed(base)) from None
-    return _complete(found, names, base)
+    return _complete(files, names, base)
 
 
 def kaggle(dataset: str, name: str) -> list[Remote]:
@@ -289,13 +289,13 @@ def arrange_pad_ufes_20(fetched: Path, ready: Path, limit: int | None) -> None:
 def arrange_malignant_benign(fetched: Path, ready: Path, limit: int | None) -> None:
     """benign/ and malignant/ of the training half, and both of the test half below test/. Copies of them are left."""
 
-    def place(name: PurePosixPath) -> Path | None:
+    def target(name: PurePosixPath) -> Path | None:
         if len(name.parts) == 3 and name.parts[1] in ("benign", "malignant") and name.suffix.lower() == ".jpg":
             half = {"train": Path(), "test": Path("test")}.get(name.parts[0])
             return half / name.parts[1] / name.name if half is not None else None
         return None
 
-    if not transfer.unzip(fetched / "archive.zip", ready, place, limit):
+    if not transfer.unzip(fetched / "archive.zip", ready, target, limit):
         raise DataError("The archive from Kaggle holds no train/ or test/ images; the publisher has changed it.")
 
 
@@ -323,13 +323,13 @@ def _base(variable: str, address: str) -> str:
     return os.environ.get(variable, address).rstrip("/")
 
 
-def _complete(found: dict[str, Remote], names: list[str], base: str) -> list[Remote]:
-    missing = [name for name in names if name not in found]
+def _complete(files: dict[str, Remote], names: list[str], base: str) -> list[Remote]:
+    missing = [name for name in names if name not in files]
     if missing:
         raise DataError(
             f"{transfer.host(base)} no longer lists {', '.join(missing)}; the publisher has changed the data set."
         )
-    return [found[name] for name in names]
+    return [files[name] for name in names]
 
 
 def _changed(base: str) -> str:
@@ -375,9 +375,9 @@ def _write_terms(dataset: DataSet, folder: Path) -> None:
 
 
 def _entries(session: requests.Session, ids: list[str]) -> list[tuple[dict[str, Any], float]]:
-    """What the archive says about each image, and when it was asked. DataError names every id it does not have."""
+    """What the archive says about each image, and when (seconds). DataError lists every id that it does not have."""
     entries, unknown = [], []
-    for image in tqdm(ids, desc="asking for addresses", unit="image"):
+    for image in tqdm(ids, desc="requesting addresses", unit="image"):
         entry = _entry(session, image)
         if entry:
             entries.append((entry, time.monotonic()))
@@ -425,11 +425,11 @@ def _write_images_table(table: pd.DataFrame, target: Path) -> None:
     ]
     licences = sorted(set(table["licence"].fillna("")))
     for (licence, attribution), rows in table.fillna("").groupby(["licence", "attribution"]):
-        lines += ["", f"## {attribution or 'Without a named source'}, {licence or 'no licence given'}", ""]
+        lines += ["", f"## {attribution or 'Without a named source'}, {licence or 'no licence stated'}", ""]
         lines += [f"- {image}" for image in rows["image"]]
     (target / "ATTRIBUTION.md").write_text("\n".join(lines) + "\n")
     texts = [
-        f"{licence or 'No licence given'}: {LICENCES.get(licence, 'see the ISIC archive')}" for licence in licences
+        f"{licence or 'No licence stated'}: {LICENCES.get(licence, 'see the ISIC archive')}" for licence in licences
     ]
     (target / "LICENSE").write_text(
         "The licence of each image is in metadata.csv. The texts:\n" + "\n".join(texts) + "\n"

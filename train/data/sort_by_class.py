@@ -30,8 +30,9 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Copy the images of a data set into a folder for each class. Nothing is overwritten; run again, it goes on "
-        "where it was stopped. Mind that such folders know no lesions: split by lesion before you train on them."
+        "Copy the images of a data set into a folder for each class. Nothing is overwritten; run the same "
+        "command again to continue. Such folders do not say which images show one lesion: split by lesion before you "
+        "train on them."
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="a data set's folder, with metadata.csv and images/"

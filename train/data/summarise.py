@@ -33,7 +33,7 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the explorer of "
-        "the app. Lesions are numbered anew, and no image is named where the publisher's own table names it."
+        "the app. Lesions get new numbers, and images are only named where the publisher has no table."
     )
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(DATASETS)}")
     parser.add_argument(
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summarise(dataset: str, root: Path) -> pd.DataFrame:
-    """The counts of a data set: a row for the images of one lesion that are alike in everything published."""
+    """The counts of a data set: one row for the images of a lesion that are alike in everything published."""
     if dataset == "malignant_benign":
         frame = malignant_benign(root)
     else:

@@ -25,7 +25,7 @@ from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000
 from skinapp.lesion import segmentation
 from train.data import datasets, masks
-from train.data.masks import Outlined
+from train.data.masks import Segmented
 from train.publish.retrieval_index import share
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def loss(targets: "keras.KerasTensor", logits: "keras.KerasTensor") -> "keras.Ke
     return entropy + 1 - (2 * shared + 20) / (of_both + 20)
 
 
-def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
+def views(known: Segmented, samples: int) -> "keras.utils.PyDataset":
     """Batches of random views of the training images; `start` draws those of an epoch, from its number alone."""
     import keras
 
@@ -146,7 +146,7 @@ def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
     return dataset
 
 
-def fit(known: Outlined, folder: Path, init: str, epochs: int, samples: int) -> None:
+def fit(known: Segmented, folder: Path, init: str, epochs: int, samples: int) -> None:
     """Train, going on after the last finished epoch; leaves `best.keras` and `history.csv` in `folder`."""
     import keras
 

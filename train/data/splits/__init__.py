@@ -37,12 +37,12 @@ def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
     `python -m train.data.splits` makes the list.
     """
     known = pd.read_csv(MALIGNANT_BENIGN, keep_default_na=False).set_index("image")
-    found = known.reindex(images).set_index(images.index)
+    matched = known.reindex(images).set_index(images.index)
     return pd.DataFrame(
         {
-            "group": found["group"].fillna(images),
-            "ham10000": found["ham10000"].fillna(""),
-            "split": found["split"].fillna("excluded"),
+            "group": matched["group"].fillna(images),
+            "ham10000": matched["ham10000"].fillna(""),
+            "split": matched["split"].fillna("excluded"),
         }
     )
 
