@@ -118,9 +118,9 @@ def memory() -> Finding:
 
 def data_sets() -> Iterator[Finding]:
     """Whether each data set's table reads and every image of it is there."""
-    from train.data.datasets import DATASETS, data_root
+    from train.data.datasets import READERS, TRAINABLE, data_root
 
-    for name, source in DATASETS.items():
+    for name, source in TRAINABLE.items():
         if name != source.folder:
             continue
         folder = data_root() / name
@@ -132,7 +132,7 @@ def data_sets() -> Iterator[Finding]:
             yield Finding(WARN, "data", f"no {folder}; to train on {source.name}, {remedy}")
             continue
         try:
-            table = source.read(folder)
+            table = READERS[name](folder)
         except SkinappError as error:
             yield Finding(FAIL, "data", f"{folder} cannot be read: {error} To fix it, {remedy}")
         else:

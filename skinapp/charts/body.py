@@ -1,4 +1,4 @@
-"""Counts on a drawn body, front and back. Drawn by code: a few outlines in units of an eighth of the body's height."""
+"""Counts on a drawn body, front and back: a few polygons in units of an eighth of the body's height."""
 
 from collections.abc import Iterator
 
@@ -9,13 +9,13 @@ from plotly.colors import sample_colorscale
 
 from skinapp.charts.population import SCALE, TOP
 
-Outline = tuple[tuple[float, float], ...]
+Polygon = tuple[tuple[float, float], ...]
 
-ARM: Outline = ((0.82, 6.42), (1.02, 6.3), (1.14, 5.95), (1.2, 5.2), (0.96, 5.2), (0.86, 5.85))
-FOREARM: Outline = ((0.96, 5.16), (1.2, 5.16), (1.26, 4.75), (1.24, 4.2), (1.08, 4.2), (0.99, 4.7))
-THIGH: Outline = ((0.05, 4.0), (0.4, 4.12), (0.72, 4.22), (0.74, 3.6), (0.62, 2.35), (0.22, 2.35), (0.1, 3.2))
-LOWER_LEG: Outline = ((0.22, 2.31), (0.62, 2.31), (0.66, 1.8), (0.5, 0.62), (0.28, 0.62), (0.24, 1.5))
-FLANKS: Outline = (
+ARM: Polygon = ((0.82, 6.42), (1.02, 6.3), (1.14, 5.95), (1.2, 5.2), (0.96, 5.2), (0.86, 5.85))
+FOREARM: Polygon = ((0.96, 5.16), (1.2, 5.16), (1.26, 4.75), (1.24, 4.2), (1.08, 4.2), (0.99, 4.7))
+THIGH: Polygon = ((0.05, 4.0), (0.4, 4.12), (0.72, 4.22), (0.74, 3.6), (0.62, 2.35), (0.22, 2.35), (0.1, 3.2))
+LOWER_LEG: Polygon = ((0.22, 2.31), (0.62, 2.31), (0.66, 1.8), (0.5, 0.62), (0.28, 0.62), (0.24, 1.5))
+FLANKS: Polygon = (
     (-0.7, 5.28),
     (0.7, 5.28),
     (0.64, 4.8),
@@ -25,22 +25,22 @@ FLANKS: Outline = (
     (-0.72, 4.26),
     (-0.64, 4.8),
 )
-NECK: Outline = ((-0.2, 6.95), (0.2, 6.95), (0.22, 6.72), (0.5, 6.56), (-0.5, 6.56), (-0.22, 6.72))
+NECK: Polygon = ((-0.2, 6.95), (0.2, 6.95), (0.22, 6.72), (0.5, 6.56), (-0.5, 6.56), (-0.22, 6.72))
 
-FRONT: dict[str, Outline] = {
+FRONT: dict[str, Polygon] = {
     "neck": NECK,
     "chest": ((-0.5, 6.53), (0.5, 6.53), (0.8, 6.4), (0.8, 5.8), (0.7, 5.32), (-0.7, 5.32), (-0.8, 5.8), (-0.8, 6.4)),
     "abdomen": FLANKS,
     "genital": ((-0.26, 4.08), (0.26, 4.08), (0.03, 3.82), (-0.03, 3.82)),
 }
-BACK: dict[str, Outline] = {
+BACK: dict[str, Polygon] = {
     "neck": NECK,
     "back": (
         *((-0.5, 6.53), (0.5, 6.53), (0.8, 6.4), (0.8, 5.8), (0.7, 5.28), (0.64, 4.8), (0.72, 4.26), (0.3, 4.06)),
         *((-0.3, 4.06), (-0.72, 4.26), (-0.64, 4.8), (-0.7, 5.28), (-0.8, 5.8), (-0.8, 6.4)),
     ),
 }
-LIMBS: dict[str, Outline] = {"arm": ARM, "forearm": FOREARM, "thigh": THIGH, "lower leg": LOWER_LEG}
+LIMBS: dict[str, Polygon] = {"arm": ARM, "forearm": FOREARM, "thigh": THIGH, "lower leg": LOWER_LEG}
 
 SITES: dict[str, tuple[str, ...]] = {
     "upper extremity": ("arm", "forearm"),
@@ -52,11 +52,11 @@ SITES: dict[str, tuple[str, ...]] = {
 PARTS: tuple[str, ...] = ("scalp", "face", "ear", "nose", "lip", "neck", "chest", "abdomen", "back", "genital")
 PARTS += ("arm", "forearm", "hand", "thigh", "lower leg", "foot")
 BACK_AT = 3.2
-"""How far right of the front view the back view stands."""
+"""How far the back view is to the right of the front view."""
 
 
-def placed(sites: pd.DataFrame) -> pd.Series:
-    """A `demographics.counts` of sites -> images of every part of the drawing that some published site names."""
+def images_by_part(sites: pd.DataFrame) -> pd.Series:
+    """A `statistics.counts` of sites -> images of every part of the drawing that some published site names."""
     images = dict.fromkeys(PARTS, 0)
     named = set()
     for site, count in zip(sites["value"], sites["images"], strict=True):
@@ -72,12 +72,12 @@ def elsewhere(sites: pd.DataFrame) -> pd.DataFrame:
     return sites[[not set(SITES.get(site, (site,))) & set(PARTS) for site in sites["value"]]]
 
 
-def outline(sites: pd.DataFrame) -> go.Figure:
-    """A `demographics.counts` of sites -> the body from the front and from behind, darker where there are more images.
+def drawing(sites: pd.DataFrame) -> go.Figure:
+    """A `statistics.counts` of sites -> the body from the front and from behind, darker where there are more images.
 
-    A count belongs to the whole site: neither left and right nor, of limbs and neck, front and back are told apart.
+    A count belongs to the whole site: left and right are counted together, and so are front and back of limbs and neck.
     """
-    images = placed(sites)
+    images = images_by_part(sites)
     top = max(1, int(images.max())) if len(images) else 1
     figure = go.Figure()
     for part, x, y in _shapes():
@@ -134,7 +134,7 @@ def _shapes() -> Iterator[tuple[str, list[float], list[float]]]:
             yield _ellipse("foot", shift + side * 0.4, 0.36, 0.2, 0.23)
 
 
-def _closed(part: str, points: Outline, shift: float, side: int) -> tuple[str, list[float], list[float]]:
+def _closed(part: str, points: Polygon, shift: float, side: int) -> tuple[str, list[float], list[float]]:
     return part, [shift + side * x for x, _ in (*points, points[0])], [y for _, y in (*points, points[0])]
 
 

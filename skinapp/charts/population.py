@@ -1,4 +1,4 @@
-"""Figures of the explorer: frame -> Plotly figure, pure."""
+"""Charts of a data set: frame -> Plotly figure, pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -22,7 +22,7 @@ CATEGORY_COLOURS = {
     "no": "#56B4E9",
     NOT_STATED: "#C4C8C6",
 }
-"""Colours of values that are no classes: Okabe and Ito's, for every kind of colour vision
+"""Colours of values that are not classes: Okabe and Ito's, for every kind of colour vision
 (https://jfly.uni-koeln.de/color/)."""
 OTHER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 ACCENT = "#1D6B68"
@@ -32,7 +32,7 @@ CLEAR = "rgba(0,0,0,0)"
 TOP = 36
 """Pixels above a figure, where a phone shows the button that saves it."""
 MOST_ROWS = 25
-"""More bars or columns than this nobody reads; what is beyond is counted together."""
+"""Nobody reads more bars or columns than this; the rest are counted together."""
 
 Namer = Callable[[str], str]
 
@@ -40,7 +40,7 @@ Namer = Callable[[str], str]
 def bars(
     table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images", whole: int | None = None
 ) -> go.Figure:
-    """A `demographics.counts` -> one horizontal bar a row, the name and the count above it. The longest bar fills the
+    """A `statistics.counts` -> one horizontal bar a row, the name and the count above it. The longest bar fills the
     width, or, of a `whole`, its share of that."""
     table, names, colours = table.head(MOST_ROWS), list(names)[:MOST_ROWS], list(colours)[:MOST_ROWS]
     rows = list(range(len(table)))
@@ -71,7 +71,7 @@ def bars(
 
 
 def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure:
-    """A `demographics.age_bands` -> stacked columns, a colour a diagnosis."""
+    """A `statistics.age_bands` -> stacked columns, a colour a diagnosis."""
     figure = go.Figure()
     for code in bands.columns:
         figure.add_bar(
@@ -93,25 +93,25 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
 
 
 def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
-    """A `demographics.age_summary` -> one lying box a diagnosis: quartiles, median, range; a diamond at the mean."""
+    """A `statistics.age_summary` -> one horizontal box a diagnosis: quartiles, median, range; dashed at the mean."""
     figure = go.Figure()
-    for row, found in enumerate(summary.to_dict("records")):
-        code = found[summary.columns[0]]
+    for row, ages in enumerate(summary.to_dict("records")):
+        code = ages[summary.columns[0]]
         figure.add_box(
             y=[row],
             orientation="h",
-            lowerfence=[found["min"]],
-            q1=[found["q1"]],
-            median=[found["median"]],
-            q3=[found["q3"]],
-            upperfence=[found["max"]],
-            mean=[found["mean"]],
+            lowerfence=[ages["min"]],
+            q1=[ages["q1"]],
+            median=[ages["median"]],
+            q3=[ages["q3"]],
+            upperfence=[ages["max"]],
+            mean=[ages["mean"]],
             boxmean=True,
             width=0.36,
             marker={"color": class_colour(code)},
             showlegend=False,
         )
-        text = f"{name(code)} · {found['median']:.0f} · n = {found['images']:,}"
+        text = f"{name(code)} · {ages['median']:.0f} · n = {ages['images']:,}"
         figure.add_annotation(
             x=0, y=row, yshift=20, text=text, xanchor="left", showarrow=False, font={"size": 13, "color": INK}
         )
@@ -125,7 +125,7 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
 
 
 def share_bars(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_name: Namer = str) -> go.Figure:
-    """`demographics.shares` of a `cross` -> one lying bar of 100% a row, the row's name and its count above."""
+    """`statistics.shares` of a `cross` -> one horizontal bar of 100% a row, the row's name and its count above."""
     figure = go.Figure()
     rows = list(range(len(shares)))
     spare = iter(OTHER_COLOURS * len(shares.columns))
@@ -187,7 +187,7 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figu
 
 
 def lesion_bars(table: pd.DataFrame) -> go.Figure:
-    """`demographics.images_per_lesion` -> a column for each number of images."""
+    """`statistics.images_per_lesion` -> a column for each number of images."""
     table = table.head(MOST_ROWS)
     figure = go.Figure(
         go.Bar(
@@ -210,7 +210,7 @@ def lesion_bars(table: pd.DataFrame) -> go.Figure:
 
 
 def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
-    """`demographics.standardised_differences` -> a dot with its interval a row, and the band within 0.1 shaded."""
+    """`statistics.standardised_differences` -> a dot with its interval a row, and the band within 0.1 shaded."""
     rows = list(range(len(table)))
     figure = go.Figure()
     figure.add_vrect(-0.1, 0.1, fillcolor="rgba(128,128,128,0.18)", line_width=0)
@@ -256,17 +256,17 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
     """A `subgroups.cells` -> the measures side by side, a dot with its interval a cell; a grey ring is too wide."""
     figure = make_subplots(1, len(columns), subplot_titles=[names[column] for column in columns], shared_yaxes=True)
     rows = list(range(len(table)))
-    for place, column in enumerate(columns, start=1):
-        told = table[f"{column}_shown"].to_numpy(dtype=bool)
+    for number, column in enumerate(columns, start=1):
+        shown = table[f"{column}_shown"].to_numpy(dtype=bool)
         value, low, high = (table[f"{column}{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
         figure.add_scatter(
             x=value,
             y=rows,
             mode="markers",
             marker={
-                "color": [ACCENT if each else "#9A9A9A" for each in told],
+                "color": [ACCENT if each else "#9A9A9A" for each in shown],
                 "size": 9,
-                "symbol": ["circle" if each else "circle-open" for each in told],
+                "symbol": ["circle" if each else "circle-open" for each in shown],
             },
             error_x={
                 "type": "data",
@@ -277,18 +277,18 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
                 "width": 0,
             },
             customdata=[
-                f"{value:.2f} ({low:.2f} to {high:.2f})" + ("" if each else ", too few to say")
-                for value, low, high, each in zip(value, low, high, told, strict=True)
+                f"{value:.2f} ({low:.2f} to {high:.2f})" + ("" if each else ", too few images")
+                for value, low, high, each in zip(value, low, high, shown, strict=True)
             ],
             hovertemplate="%{customdata}<extra></extra>",
             showlegend=False,
             row=1,
-            col=place,
+            col=number,
         )
         limits = [-0.02, 1.02] if column != "calibration" else [-0.6, 0.6]
-        figure.update_xaxes(range=limits, fixedrange=True, nticks=4, row=1, col=place)
+        figure.update_xaxes(range=limits, fixedrange=True, nticks=4, row=1, col=number)
         if column == "calibration":
-            figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1}, row=1, col=place)
+            figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1}, row=1, col=number)
     for row, cell in zip(rows, table["cell"], strict=True):
         figure.add_annotation(
             x=0,

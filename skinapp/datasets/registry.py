@@ -1,67 +1,187 @@
-"""The data sets: what each is, where it lies, and its publisher's table."""
+"""The data sets: what each is, who published it under which terms, how it is split, and where its files lie.
+
+A further data set is one entry here and one parser of its publisher's metadata beside this file.
+"""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
+from skinapp.datasets import ham10000, malignant_benign, pad_ufes_20
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 
-SYMPTOMS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
+
+@dataclass(frozen=True)
+class Publisher:
+    """Where a data set is published, and the files to fetch there. `train download` takes their sizes and checksums
+    from the host's own interface, where it states them.
+
+    `host` is dataverse, mendeley or kaggle; `key` the data set's id there; `files` maps the pattern of a published
+    name to the name that the file has while it is downloaded.
+    """
+
+    host: str
+    key: str
+    address: str
+    files: Mapping[str, str]
+    changes: str
+    """How what is downloaded differs from what is published."""
 
 
 @dataclass(frozen=True)
-class Source:
-    """A published data set: its folder below the data root, its classes, and what its publisher says of it."""
+class DataSet:
+    """A published data set.
+
+    `title` is its short name on the screen, `name` the publisher's. `parse` gives one row an image of a folder, see
+    `skinapp.datasets.metadata`, from the published `columns` (our name -> the publisher's; none without a table).
+    `group` names the column whose values are never divided between training and test: lesion or patient. `images` are
+    the folders of the image files; where there are several, an image's id begins with its folder.
+    """
 
     id: str
     title: str
+    name: str
     folder: str
     labels: LabelSet
+    modality: str
     about: str
     citation: str
+    attribution: str
+    licence: str
+    publisher: Publisher
     published_images: int
+    protocol: str
+    group: str
+    parse: Callable[[Path], pd.DataFrame]
+    columns: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ("images",)
+
+    @property
+    def credit(self) -> str:
+        """Whom to cite, and the licence, in one line."""
+        return f"{self.citation}, {self.licence}"
+
+    @property
+    def command(self) -> str:
+        """What downloads it."""
+        return f"python -m train download {self.id.replace('_', '-')}"
 
 
-SOURCES = {
-    source.id: source
-    for source in (
-        Source(
-            "ham10000",
-            "HAM10000",
-            "ham10000",
-            HAM10000,
-            "Dermoscopy images of pigmented lesions, collected over 20 years at a university clinic in Vienna, "
+DATASETS = {
+    each.id: each
+    for each in (
+        DataSet(
+            id="ham10000",
+            title="HAM10000",
+            name="HAM10000",
+            folder="ham10000",
+            labels=HAM10000,
+            modality="dermoscopy",
+            about="Dermoscopy images of pigmented lesions, collected over 20 years at a university clinic in Vienna, "
             "Austria, and a skin cancer practice in Queensland, Australia.",
-            "Tschandl, Rosendahl and Kittler 2018, doi:10.1038/sdata.2018.161, CC BY-NC 4.0",
-            10_015,
+            citation="Tschandl, Rosendahl and Kittler 2018, doi:10.1038/sdata.2018.161",
+            attribution="Tschandl, Rosendahl, Kittler: The HAM10000 dataset, a large collection of multi-source "
+            "dermatoscopic images of common pigmented skin lesions. Sci Data 5, 180161 (2018), "
+            "doi:10.1038/sdata.2018.161. ViDIR Group, Medical University of Vienna.",
+            licence="CC BY-NC 4.0",
+            publisher=Publisher(
+                host="dataverse",
+                key="10.7910/DVN/DBW86T",
+                address="https://doi.org/10.7910/DVN/DBW86T",
+                files={
+                    r"HAM10000_metadata(\.\w+)?": "metadata",
+                    r"HAM10000_images_part_1\.zip": "images_1.zip",
+                    r"HAM10000_images_part_2\.zip": "images_2.zip",
+                    r"HAM10000_segmentations_lesion_tschandl\.zip": "masks.zip",
+                },
+                changes="Both archives are unpacked into one folder, and a column `split` is added to the table.",
+            ),
+            published_images=10_015,
+            protocol="HAM10000 is split by lesion. Test: the 1,503 images on which published foundation-model results "
+            "are reported. Images that share a lesion with a test image are left out altogether, and so is "
+            "ISIC_0025226, which shows the picture of the test image ISIC_0030074 under another lesion number.",
+            group="lesion",
+            parse=ham10000.parse,
+            columns=ham10000.COLUMNS,
         ),
-        Source(
-            "pad_ufes_20",
-            "PAD-UFES-20",
-            "pad_ufes_20",
-            PAD_UFES_20,
-            "Smartphone photos of lesions, with what the patients said about them, collected in Espírito Santo, "
+        DataSet(
+            id="pad_ufes_20",
+            title="PAD-UFES-20",
+            name="PAD-UFES-20",
+            folder="pad_ufes_20",
+            labels=PAD_UFES_20,
+            modality="smartphone",
+            about="Smartphone photos of lesions, with what the patients said about them, collected in Espírito Santo, "
             "Brazil, where many people have ancestors from Pomerania, Germany or Italy.",
-            "Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221, CC BY 4.0",
-            2_298,
+            citation="Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221",
+            attribution="Pacheco et al.: PAD-UFES-20, a skin lesion dataset composed of patient data and clinical "
+            "images collected from smartphones. Data in Brief 32, 106221 (2020), doi:10.1016/j.dib.2020.106221. "
+            "Federal University of Espirito Santo.",
+            licence="CC BY 4.0",
+            publisher=Publisher(
+                host="mendeley",
+                key="zr7vgbcyr2/1",
+                address="https://doi.org/10.17632/zr7vgbcyr2.1",
+                files={name: name for name in ("metadata.csv", *(f"imgs_part_{part}.zip" for part in (1, 2, 3)))},
+                changes="The three archives are unpacked into one folder.",
+            ),
+            published_images=2_298,
+            protocol="PAD-UFES-20 is divided by patient into five parts: each image is scored by a network that was "
+            "trained on the other four parts and has seen no image of its patient.",
+            group="patient",
+            parse=pad_ufes_20.parse,
+            columns=pad_ufes_20.COLUMNS,
         ),
-        Source(
-            "malignant_benign",
-            "Malignant/benign",
-            "malignant_benign",
-            MALIGNANCY,
-            "Dermoscopy images of the ISIC archive, compiled on Kaggle in two folders and without any table (the half "
-            "meant for training). Three of four are HAM10000's, so their age, sex, site and confirmation are known.",
-            "Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle, ISIC archive terms of use",
-            2_637,
+        DataSet(
+            id="malignant_benign",
+            title="Malignant/benign",
+            name="Skin Cancer: Malignant vs. Benign",
+            folder="malignant_benign",
+            labels=MALIGNANCY,
+            modality="dermoscopy",
+            about="Dermoscopy images from the ISIC archive, compiled on Kaggle in two folders without a table. Only "
+            "the training half is counted here. Three in four of its images are also in HAM10000, so their age, sex, "
+            "site and confirmation are known.",
+            citation="Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle",
+            attribution="Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle from images of the "
+            "ISIC archive, https://www.isic-archive.com. Three of four of the training images are HAM10000's.",
+            licence="ISIC archive terms of use, non-commercial",
+            publisher=Publisher(
+                host="kaggle",
+                key="fanconic/skin-cancer-malignant-vs-benign",
+                address="https://www.kaggle.com/datasets/fanconic/skin-cancer-malignant-vs-benign",
+                files={"": "archive.zip"},
+                changes="The training half is unpacked as benign/ and malignant/, the test half below test/.",
+            ),
+            published_images=2_637,
+            protocol="The malignant/benign set is split by lesion: images that are HAM10000's keep the part they have "
+            "there, and of the other lesions, which are all malignant, a random fifth is test. One image of each test "
+            "lesion is tested.",
+            group="lesion",
+            parse=malignant_benign.parse,
+            images=MALIGNANCY.codes,
         ),
     )
 }
+"""In the order in which they are offered."""
+
+
+def dataset(id_: str) -> DataSet:
+    """The data set of that id; DataError where there is none."""
+    try:
+        return DATASETS[id_]
+    except KeyError:
+        raise DataError(f"There is no data set '{id_}'; there are {', '.join(DATASETS)}.") from None
+
+
+def title(id_: str) -> str:
+    """The short name of a data set, or the id itself where it is of none of these."""
+    return DATASETS[id_].title if id_ in DATASETS else id_
 
 
 def data_root() -> Path:
@@ -69,51 +189,26 @@ def data_root() -> Path:
     return Path(os.environ.get("SKINAPP_DATA", "data"))
 
 
-def published(dataset: str, root: Path) -> pd.DataFrame:
-    """A publisher's table below the data root, one row an image: `image`, `lesion` and what else is published.
-
-    Raises DataError where the table is missing or is not the publisher's. The malignant/benign set has no table; its
-    rows are in the shipped one.
-    """
-    file = root / SOURCES[dataset].folder / "metadata.csv"
-    try:
-        raw = pd.read_csv(file)
-        if dataset == "ham10000":
-            frame = raw[["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization"]].set_axis(
-                ["image", "lesion", "diagnosis", "confirmation", "age", "sex", "site"], axis=1
-            )
-        else:
-            frame = pd.DataFrame(
-                {
-                    "image": raw["img_id"].str.rsplit(".", n=1).str[0],
-                    "lesion": raw["patient_id"] + "_" + raw["lesion_id"].astype(str),
-                    "diagnosis": raw["diagnostic"],
-                    "confirmation": np.where(raw["biopsed"], "biopsy", "clinical"),
-                    "age": raw["age"],
-                    "sex": raw["gender"],
-                    "site": raw["region"],
-                    "skin_type": raw["fitspatrick"].astype("Int64").astype("string"),
-                    **{
-                        name: raw[name].map({"True": "yes", "False": "no", True: "yes", False: "no"})
-                        for name in SYMPTOMS
-                    },
-                }
-            )
-    except FileNotFoundError:
-        raise DataError(f"There is no table {file}; set SKINAPP_DATA to the folder of the data sets.") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{file} is not a CSV file that can be read ({error}).") from None
-    except KeyError as error:
-        raise DataError(f"{file} lacks a column that the publisher's table has: {error}. Download it again.") from None
-    return frame
+def published(id_: str, root: Path) -> pd.DataFrame:
+    """A data set's metadata below the data root, one row an image, see `skinapp.datasets.metadata`. DataError where
+    it is missing or is not the publisher's."""
+    chosen = dataset(id_)
+    return chosen.parse(root / chosen.folder)
 
 
-def image_files(dataset: str, root: Path) -> dict[str, Path]:
+def image_files(id_: str, root: Path) -> dict[str, Path]:
     """The files of a data set's images below the data root, by image id. Empty where they are not on disk."""
-    folder = root / SOURCES[dataset].folder
-    if dataset == "malignant_benign":
-        return {f"{file.parent.name}/{file.stem}": file for code in MALIGNANCY.codes for file in _images(folder / code)}
-    return {file.stem: file for file in _images(folder / "images")}
+    chosen = dataset(id_)
+    return files_in(root / chosen.folder, chosen.images)
+
+
+def files_in(folder: Path, subfolders: tuple[str, ...]) -> dict[str, Path]:
+    """The image files in some folders below `folder`, by id: the stem of the name, after its folder where there are
+    several folders."""
+    prefixed = len(subfolders) > 1
+    return {
+        f"{name}/{file.stem}" if prefixed else file.stem: file for name in subfolders for file in _images(folder / name)
+    }
 
 
 def _images(folder: Path) -> list[Path]:

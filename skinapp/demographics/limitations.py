@@ -1,18 +1,20 @@
-"""What a data set says of itself in figures, and what it cannot tell, in sentences with the numbers."""
+"""The headline figures of a data set, and what it cannot tell you, in sentences with the numbers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import SOURCES
-from skinapp.demographics.records import Table, malignant
-from skinapp.demographics.statistics import Relation, counts, images_per_lesion, strength, totals
+from skinapp.datasets.registry import DATASETS
+from skinapp.demographics.records import NOT_STATED, Table, malignant
+from skinapp.demographics.statistics import Association, counts, images_per_lesion, strength, totals
 
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure: what it is of, as counted here, with its count, and as published, "" where the publication has none."""
+    """A figure: its name, its value as counted here, what was counted, and the published value, "" where there is
+    none."""
 
     name: str
     here: str
@@ -40,11 +42,11 @@ PUBLISHED = {
     "nv": "6,705",
     "vasc": "142",
 }
-"""HAM10000 as it is reported elsewhere. Two figures differ in their last digit from a count of the published table."""
+"""The figures usually quoted for HAM10000. Two differ in their last digit from a count of the published table."""
 
 
 def headline(table: Table) -> list[Fact]:
-    """The first figures of a data set, of all its images."""
+    """The headline figures of a whole data set."""
     frame = table.frame
     total = totals(frame)
     published = PUBLISHED if table.id == "ham10000" else {}
@@ -58,21 +60,21 @@ def headline(table: Table) -> list[Fact]:
             ("Standard deviation of age", f"{total.sd_age:.2f}", f"years, stated for {total.aged:,} images"),
         ]
     for column, missing in (("sex", "Sex not stated"), ("confirmation", "Confirmation not stated")):
-        found = counts(frame, column)
-        if (found["value"] != "not stated").any():
+        values = counts(frame, column)
+        if (values["value"] != NOT_STATED).any():
             facts += [
                 (
-                    missing if row["value"] == "not stated" else str(row["value"]).capitalize(),
+                    missing if row["value"] == NOT_STATED else str(row["value"]).capitalize(),
                     f"{row['share']:.1%}",
                     f"{row['images']:,} images",
                 )
-                for row in found.to_dict("records")
+                for row in values.to_dict("records")
             ]
     sites = counts(frame, "site")
-    top = sites[sites["value"] != "not stated"].sort_values("images", ascending=False, kind="stable").head(5)
+    top = sites[sites["value"] != NOT_STATED].sort_values("images", ascending=False, kind="stable").head(5)
     facts += [
-        (f"Site {place}: {row['value']}", f"{row['share']:.1%}", f"{row['images']:,} images")
-        for place, row in enumerate(top.to_dict("records"), start=1)
+        (f"Site {rank}: {row['value']}", f"{row['share']:.1%}", f"{row['images']:,} images")
+        for rank, row in enumerate(top.to_dict("records"), start=1)
     ]
     facts += [
         (row["value"], f"{row['images']:,}", f"images of {row['lesions']:,} lesions, {row['share']:.1%}")
@@ -81,62 +83,74 @@ def headline(table: Table) -> list[Fact]:
     return [Fact(table.name(name), here, count, published.get(name, "")) for name, here, count in facts]
 
 
+def disagreements(facts: Sequence[Fact]) -> str:
+    """A sentence on the figures that differ from the published ones; "" where all agree or none is published."""
+    differing = [
+        f"{fact.name.lower()} is {fact.here} here ({fact.count}) and {fact.published} in publications"
+        for fact in facts
+        if fact.published and fact.here != fact.published
+    ]
+    return f"Most figures agree with those published, but {'; '.join(differing)}." if differing else ""
+
+
 def limits(table: Table) -> list[tuple[str, str]]:
-    """What the data set cannot tell: a heading and a sentence with the numbers each."""
+    """What the data set cannot tell you: a heading and a sentence with the numbers each."""
     frame, total = table.frame, totals(table.frame)
-    found = [_confirmed(table), _skin_type(table), _several(table), _missing(table)]
+    general = [_confirmed(table), _skin_type(table), _several(table), _missing(table)]
     if table.id == "ham10000":
         newborn = int(frame.loc[frame["age"] == 0, "images"].sum())
-        found += [
+        return [
+            *general,
             (
-                "Two places",
-                "All images come from one university clinic in Vienna and one practice in Queensland. The table does "
-                "not say which image is from where, so a difference between diagnoses can be one between cameras.",
+                "Only two clinics",
+                "All images come from a university clinic in Vienna and a practice in Queensland. The table does not "
+                "say which image is from where, so a difference between diagnoses may be a difference between cameras.",
             ),
             (
-                "Not who has what",
-                f"Melanomas are {_share(frame, 'diagnosis', 'mel')} of the images because they were collected, not "
-                "because so many spots are melanomas. No share here is a risk.",
+                "Shares are not risks",
+                f"Melanomas make up {_share(frame, 'diagnosis', 'mel')} of the images because they were collected on "
+                "purpose, not because that many spots are melanomas.",
             ),
             (
                 "Ages are rounded",
-                f"Every age is a multiple of five, and {newborn:,} images say 0 years, of which some may stand for not "
-                "known.",
+                f"Every age is a multiple of five. For {newborn:,} images it is 0 years, which may sometimes mean that "
+                "the age is unknown.",
             ),
         ]
-    elif table.id == "pad_ufes_20":
-        published = SOURCES[table.id].published_images
-        found += [
+    if table.id == "pad_ufes_20":
+        published = DATASETS[table.id].published_images
+        return [
+            *general,
             (
-                "A part of the whole",
-                f"These tables count {total.images:,} of the {published:,} published images, those at hand here. "
-                "Shares can differ from those of the whole.",
+                "Not the whole data set",
+                f"Only {total.images:,} of the {published:,} published images are counted here, so shares can differ "
+                "from those of the whole data set.",
             ),
             (
                 "One region",
-                "All patients were seen in Espírito Santo, Brazil, many of them farmers with ancestors from Pomerania, "
-                "Germany or Italy. What holds for them need not hold elsewhere.",
+                "All patients were seen in Espírito Santo, Brazil. Many are farmers with ancestors from Pomerania, "
+                "Germany or Italy, so results may not carry over to other people.",
             ),
         ]
-    elif table.id == "malignant_benign":
-        ham = counts(frame, "origin")
-        inside = int(ham.loc[ham["value"] != "not stated", "images"].sum())
+    if table.id == "malignant_benign":
+        shared = int(frame.loc[frame["origin"].notna(), "images"].sum())
         other = frame[frame["origin"].isna()]
-        wrong = int(other.loc[other["diagnosis"] == "malignant", "images"].sum())
-        found += [
+        cancers = int(other.loc[other["diagnosis"] == "malignant", "images"].sum())
+        return [
+            *general,
             (
                 "Published without a table",
-                f"Age, sex, site and confirmation are known only of the {inside:,} images "
-                f"({inside / total.images:.0%}) that are HAM10000's as well, found by comparing pictures. "
-                "Whoever trains on both sets must split them together.",
+                f"Age, sex, site and confirmation are known only for the {shared:,} images "
+                f"({shared / total.images:.0%}) that are also in HAM10000, matched by comparing the images. If you "
+                "train on both data sets, split them together.",
             ),
             (
-                "Two kinds of source",
-                f"Of the other {int(other['images'].sum()):,} images {wrong:,} are malignant, so where an image comes "
-                "from gives its label away.",
+                "The source gives the label away",
+                f"Of the other {int(other['images'].sum()):,} images, {cancers:,} are malignant, so a model can learn "
+                "the label from the source of an image.",
             ),
         ]
-    return [each for each in found if each]
+    return general
 
 
 def _confirmed(table: Table) -> tuple[str, str]:
@@ -152,9 +166,9 @@ def _confirmed(table: Table) -> tuple[str, str]:
     if not parts:
         return "How diagnoses were confirmed", "The table does not say how any diagnosis was confirmed."
     return (
-        "Cancers are confirmed by biopsy, the rest mostly not",
-        "Under the microscope were confirmed " + " and ".join(parts) + ". A biopsied mole is one that worried "
-        "somebody, so it is not like other moles; and a diagnosis without a biopsy can be wrong.",
+        "Cancers are confirmed by biopsy, most other lesions are not",
+        f"A biopsy confirmed the diagnosis of {' and '.join(parts)}. Moles that were biopsied looked suspicious to "
+        "somebody, so they differ from other moles; and a diagnosis without a biopsy can be wrong.",
     )
 
 
@@ -164,11 +178,15 @@ def _skin_type(table: Table) -> tuple[str, str]:
         known = frame[frame["skin_type"].notna()]
         stated = int(known["images"].sum())
         dark = int(known.loc[known["skin_type"].isin(["5", "6"]), "images"].sum())
-        text = f"Skin type is stated for {stated:,} of {total.images:,} images, and {dark:,} of those are type 5 or 6."
-        return "Dark skin is all but absent", f"{text} Nothing can be said about how such skin would be answered."
+        return (
+            "Almost no dark skin",
+            f"Skin type is stated for {stated:,} of {total.images:,} images, and only {dark:,} of those are type 5 or "
+            "6. How well a model works on dark skin cannot be judged from them.",
+        )
     return (
         "Skin type is not recorded",
-        f"None of the {total.images:,} images states a skin type, so nobody can check how a model does on dark skin.",
+        f"None of the {total.images:,} images states a skin type, so nobody can check how well a model works on dark "
+        "skin.",
     )
 
 
@@ -177,9 +195,10 @@ def _several(table: Table) -> tuple[str, str]:
     several = spread[spread["images"] > 1]
     lesions, images = int(several["lesions"].sum()), int((several["images"] * several["lesions"]).sum())
     return (
-        "Several images show one lesion",
-        f"{lesions:,} of {int(spread['lesions'].sum()):,} lesions have more than one image, together {images:,} "
-        "images. Divided at random, a lesion lands in training and test, and a model looks better than it is.",
+        "Several images show the same lesion",
+        f"{lesions:,} of {int(spread['lesions'].sum()):,} lesions have more than one image, {images:,} images in all. "
+        "In a random split, images of one lesion end up in both training and test, and a model looks better than it "
+        "is.",
     )
 
 
@@ -189,50 +208,50 @@ def _missing(table: Table) -> tuple[str, str]:
     for column in ("sex", "age", "site"):
         absent = int(frame.loc[frame[column].isna(), "images"].sum())
         parts.append(f"{column} for {absent:,} ({absent / total.images:.1%})")
-    return "What is missing", f"Of {total.images:,} images, not stated is {', '.join(parts)}."
+    return "What is missing", f"Of {total.images:,} images, these are not stated: {', '.join(parts)}."
 
 
 def _share(frame: pd.DataFrame, column: str, value: str) -> str:
-    found = counts(frame, column)
-    images, share = (found.loc[found["value"] == value, name].sum() for name in ("images", "share"))
+    values = counts(frame, column)
+    images, share = (values.loc[values["value"] == value, name].sum() for name in ("images", "share"))
     return f"{share:.1%} ({images:,})"
 
 
 MEANINGS = {
     "age": (
-        "People with different diagnoses differ in age, so age alone already tells something about the diagnosis.",
-        "It does not say that age causes anything: who is photographed, and at what age, was somebody's choice.",
+        "People with different diagnoses differ in age, so age alone says something about the diagnosis.",
+        "It does not show that age causes anything: somebody chose whom to photograph, and when.",
     ),
     "sex": (
-        "Women and men have the diagnoses in different shares here.",
-        "It does not say that either runs a higher risk: that would need to know who was not photographed.",
+        "The diagnoses are divided differently between women and men in this data set.",
+        "It does not show that either has a higher risk: the people who were not photographed are missing.",
     ),
     "site": (
-        "Diagnoses lie on different parts of the body, so the site is a hint, and a model may find it in the picture.",
-        "It does not say where a diagnosis is common among people, only where it was photographed.",
+        "Diagnoses differ in where on the body they are, so the site is a clue, and a model may see it in the image.",
+        "It does not show where a diagnosis is common, only where it was photographed.",
     ),
     "confirmation": (
-        "How sure a label is depends on the label.",
-        "It is not a property of the lesions: doctors choose whom to biopsy, mostly those that look malignant.",
+        "How reliable a label is depends on the diagnosis.",
+        "It is not a property of the lesions: doctors biopsy mostly those that look malignant.",
     ),
     "skin_type": (
-        "Skin types have the diagnoses in different shares.",
+        "The diagnoses are divided differently between skin types.",
         "With few people of skin types 4 to 6, it says next to nothing about them.",
     ),
 }
 SYMPTOM_MEANING = (
-    "What patients say about the lesion goes along with its diagnosis.",
-    "It was asked at a visit, of patients who came for a reason; it does not tell how well the sign would screen.",
+    "What patients report about a lesion is associated with its diagnosis.",
+    "Patients came to the clinic for a reason, so it does not show how well the symptom would work for screening.",
 )
 
 
-def meaning(relation: Relation) -> tuple[str, str]:
-    """A sentence on what a relation means, and one on what it does not."""
-    means, means_not = MEANINGS.get(relation.column, SYMPTOM_MEANING)
-    size = strength(relation.effect**0.5 if relation.column == "age" else relation.effect)
-    if relation.p >= 0.05:
-        means = "In this selection, chance alone could explain the differences."
-    text = f"There is {size} relation. {means}"
-    if relation.sparse > 0.2:
-        means_not += f" {relation.sparse:.0%} of the expected counts are below 5, so take the p-value as rough."
+def meaning(association: Association) -> tuple[str, str]:
+    """A sentence on what an association means, and one on what it does not."""
+    means, means_not = MEANINGS.get(association.column, SYMPTOM_MEANING)
+    size = strength(association.effect**0.5 if association.column == "age" else association.effect)
+    if association.p >= 0.05:
+        means = "In this selection, the differences could be due to chance."
+    text = f"There is {size} association. {means}"
+    if association.sparse > 0.2:
+        means_not += f" {association.sparse:.0%} of the expected counts are below 5, so the p-value is approximate."
     return text, means_not

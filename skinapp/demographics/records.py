@@ -6,32 +6,25 @@ apart) and `images`, how many images the row stands for. Not stated is NaN.
 """
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import SOURCES, SYMPTOMS
-from skinapp.errors import DataError
-from skinapp.labels.sets import LABEL_SETS, LabelSet
+from skinapp.datasets import registry
+from skinapp.datasets.metadata import SYMPTOMS
+from skinapp.labels.sets import LabelSet
 
 TABLES = Path(__file__).parents[1] / "datasets" / "tables"
-
+"""One compressed table a data set, made by `train summarise`."""
 
 NOT_STATED = "not stated"
-
-
 NOT_STATED_WORDS = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", NOT_STATED)
 
-
 CATEGORIES = ("diagnosis", "sex", "site", "confirmation")
-
-
 EXTRAS = ("skin_type", *SYMPTOMS, "split", "origin")
 """What only some data sets publish."""
-
 
 CONFIRMATIONS = {
     "histo": "histology",
@@ -42,7 +35,6 @@ CONFIRMATIONS = {
     "clinical": "clinical only",
 }
 """The publishers' words for how a diagnosis was confirmed, in words that mean the same in every data set."""
-
 
 NAMES = {
     "diagnosis": "Diagnosis",
@@ -60,7 +52,7 @@ NAMES = {
     "split": "Part",
     "origin": "Diagnosis in HAM10000",
 }
-"""How a column is called on the screen."""
+"""What a column is called on the screen."""
 
 
 @dataclass(frozen=True)
@@ -105,18 +97,16 @@ class Filters:
 @functools.cache
 def shipped(dataset: str) -> Table:
     """The table of a data set that comes with the project; DataError where there is none of that name."""
-    if dataset not in SOURCES:
-        raise DataError(f"There is no data set '{dataset}'; there are {', '.join(SOURCES)}.")
-    source = SOURCES[dataset]
+    known = registry.dataset(dataset)
     raw = pd.read_csv(TABLES / f"{dataset}.csv.gz", dtype={"skin_type": "string"}, keep_default_na=True)
-    return Table(dataset, source.title, tidy(raw, source.labels), source.labels)
+    return Table(dataset, known.title, tidy(raw, known.labels), known.labels)
 
 
 def tidy(raw: pd.DataFrame, labels: LabelSet | None) -> pd.DataFrame:
     """A frame of text columns -> the form of this module: words unified, categories ordered, lesions numbered.
 
     Columns that are missing become not stated, without `lesion` each row is one, without `images` each row is one.
-    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns are kept.
+    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns stay.
     """
     frame = raw.copy()
     images = raw["images"].astype("int64") if "images" in raw else pd.Series(1, raw.index)
@@ -142,8 +132,8 @@ def _category(name: str, values: pd.Series, images: np.ndarray, labels: LabelSet
     else:
         frequency = np.bincount(codes[codes >= 0], weights=images[codes >= 0], minlength=len(names))
         order = [names[index] for index in np.argsort(-frequency, kind="stable")]
-    place = {word: index for index, word in enumerate(order)}
-    renumber = np.array([place[word] for word in names] + [-1])
+    position = {word: index for index, word in enumerate(order)}
+    renumber = np.array([position[word] for word in names] + [-1])
     return pd.Categorical.from_codes(renumber[codes], categories=pd.Index(order, dtype=object))
 
 
@@ -173,7 +163,7 @@ def select(table: Table, filters: Filters) -> pd.DataFrame:
         chosen = getattr(filters, name)
         if chosen:
             categories = frame[name].cat.categories
-            # the last place is that of code -1: not stated
+            # the last entry is for code -1: not stated
             keep &= np.append(categories.isin(chosen), NOT_STATED in chosen)[frame[name].cat.codes]
     if filters.malignant is not None:
         keep &= np.append(malignant(table) == filters.malignant, False)[frame["diagnosis"].cat.codes]
@@ -186,12 +176,6 @@ def values(table: Table, column: str) -> list[str]:
     """What a filter on a column offers: its categories, and NOT_STATED where some are."""
     data = table.frame[column].cat
     return [*data.categories, *([NOT_STATED] if (data.codes < 0).any() else [])]
-
-
-def known_labels(found: Sequence[str]) -> LabelSet | None:
-    """The label set that has most of the codes, or None where none has any."""
-    best = max(LABEL_SETS.values(), key=lambda labels: len(set(labels.codes) & set(found)))
-    return best if set(best.codes) & set(found) else None
 
 
 FILTERS = tuple(field.name for field in fields(Filters))

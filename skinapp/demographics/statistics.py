@@ -1,9 +1,4 @@
-"""Who is in a data set: its table in one validated form, filters, counts, tests and standardised differences.
-
-A frame here has one row for images that are alike in everything: categorical `diagnosis`, `sex`, `site` and
-`confirmation` and whatever a data set has besides, `age` in years (float), `lesion` (whole numbers that tell lesions
-apart) and `images`, how many images the row stands for. Not stated is NaN.
-"""
+"""Counts, associations with the diagnosis, and standardised differences, of the frames of `records`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +8,7 @@ import pandas as pd
 from scipy import stats
 from scipy.stats.contingency import association as contingency_association
 
+from skinapp.datasets.metadata import SYMPTOMS
 from skinapp.demographics.records import CATEGORIES, EXTRAS, NOT_STATED
 
 REGIONS = {
@@ -22,7 +18,6 @@ REGIONS = {
     "leg and foot": ("lower extremity", "thigh", "foot"),
 }
 """Sites of all data sets, grouped so that they can be compared; `acral`, which is hands and feet, is in none."""
-
 
 Z = float(stats.norm.ppf(0.975))
 
@@ -39,8 +34,8 @@ class Totals:
 
 
 @dataclass(frozen=True)
-class Relation:
-    """A test of independence between a column and the diagnosis, over one image a lesion.
+class Association:
+    """A test of independence between a column and the diagnosis, with one image for each lesion.
 
     `effect` is 0 (none) to 1; `df` degrees of freedom; `sparse` the share of expected counts below 5.
     """
@@ -157,7 +152,7 @@ def one_per_lesion(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[~frame["lesion"].duplicated()]
 
 
-def age_relation(frame: pd.DataFrame) -> Relation | None:
+def age_association(frame: pd.DataFrame) -> Association | None:
     """Kruskal-Wallis test of age over the diagnoses, with epsilon squared = H / (n - 1) (Tomczak and Tomczak 2014).
 
     Not ANOVA: published ages are rounded and skewed, and their spread differs between diagnoses. None where there are
@@ -168,21 +163,21 @@ def age_relation(frame: pd.DataFrame) -> Relation | None:
     groups = [ages[codes == code] for code in np.unique(codes)]
     if len(groups) < 2 or len(np.unique(ages)) < 2:
         return None
-    found = stats.kruskal(*groups)
-    effect = float(found.statistic) / (len(known) - 1)
-    return Relation(
+    result = stats.kruskal(*groups)
+    effect = float(result.statistic) / (len(known) - 1)
+    return Association(
         "age",
         "Kruskal-Wallis",
-        float(found.statistic),
+        float(result.statistic),
         len(groups) - 1,
-        float(found.pvalue),
+        float(result.pvalue),
         "epsilon squared",
         effect,
         len(known),
     )
 
 
-def category_relation(frame: pd.DataFrame, column: str) -> Relation | None:
+def category_association(frame: pd.DataFrame, column: str) -> Association | None:
     """Pearson's chi-square test of a column against the diagnosis, with Cramer's V, over lesions that state both.
 
     None where either has fewer than two values.
@@ -191,25 +186,36 @@ def category_relation(frame: pd.DataFrame, column: str) -> Relation | None:
     observed = cross(known.assign(images=1), "diagnosis", column).to_numpy()
     if min(observed.shape, default=0) < 2:
         return None
-    found = stats.chi2_contingency(observed, correction=False)
-    return Relation(
+    result = stats.chi2_contingency(observed, correction=False)
+    return Association(
         column,
         "chi-square",
-        float(found.statistic),
-        int(found.dof),
-        float(found.pvalue),
+        float(result.statistic),
+        int(result.dof),
+        float(result.pvalue),
         "Cramér's V",
         float(contingency_association(observed, method="cramer")),
         len(known),
-        float((found.expected_freq < 5).mean()),
+        float((result.expected_freq < 5).mean()),
     )
 
 
-def relations(frame: pd.DataFrame) -> list[Relation]:
-    """Every relation to the diagnosis that the selection allows to test: age, then the others."""
+def associations(frame: pd.DataFrame) -> list[Association]:
+    """Every association with the diagnosis that can be tested in the selection: age, then the others."""
     columns = [name for name in (*CATEGORIES[1:], *EXTRAS) if name in frame and name not in ("split", "origin")]
-    found = [age_relation(frame), *(category_relation(frame, name) for name in columns)]
-    return [each for each in found if each]
+    tested = [age_association(frame), *(category_association(frame, name) for name in columns)]
+    return [each for each in tested if each]
+
+
+def symptoms(frame: pd.DataFrame) -> pd.DataFrame:
+    """A row for each symptom and diagnosis: `symptom` (the column), `diagnosis`, `yes` and `images` (with the symptom,
+    and with an answer), their `share` (0-1), and its 95% Wilson interval `low` to `high`."""
+    rows = []
+    for name in (name for name in SYMPTOMS if name in frame):
+        answered = cross(frame[frame[name].notna()], "diagnosis", name).reindex(columns=["yes", "no"], fill_value=0)
+        for code, yes, no in answered.itertuples():
+            rows.append((name, code, yes, yes + no, yes / max(1, yes + no), *wilson(yes, yes + no)))
+    return pd.DataFrame(rows, columns=["symptom", "diagnosis", "yes", "images", "share", "low", "high"])
 
 
 def strength(effect: float) -> str:

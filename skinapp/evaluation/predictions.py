@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import io
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import SOURCES, data_root
+from skinapp import tables
+from skinapp.datasets.registry import DATASETS, data_root
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -23,6 +23,9 @@ ROUNDED_AT = 5e-7
 
 ISIC_COLUMNS = {"MEL": "mel", "NV": "nv", "BCC": "bcc", "AKIEC": "akiec", "BKL": "bkl", "DF": "df", "VASC": "vasc"}
 """The columns of the ISIC 2018 challenge's task 3 -> the classes of HAM10000."""
+
+TEXT = ("image", "label", "group", "dataset", "sex", "site", "confirmation")
+"""Columns that are text, even where all their cells look like numbers."""
 
 FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick")
 """What predictions.csv may say of an image beside its label."""
@@ -69,18 +72,7 @@ def read(content: bytes, name: str, title: str | None = None, labels: LabelSet |
     Either `image` and `p_<label>` for each label of a known set, with whatever of label, group and FACTS there is; or
     the ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Without `labels`, the columns say which set it is.
     """
-    try:
-        table = pd.read_csv(
-            io.BytesIO(content),
-            dtype=dict.fromkeys(("image", "label", "group", "dataset", "sex", "site", "confirmation"), str),
-            nrows=MAX_ROWS + 1,
-        )
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, ValueError):
-        raise DataError(f"{name} is not a table of comma-separated values; save it as CSV with a header row.") from None
-    if len(table) > MAX_ROWS:
-        raise DataError(f"{name} has more than {MAX_ROWS:,} rows; keep only the images to compare.")
-    if table.empty:
-        raise DataError(f"{name} has no rows below its header; give one row for each image.")
+    table = tables.read(content, name, text=TEXT, most_rows=MAX_ROWS)
     if "image" not in table:
         raise DataError(f"{name} has no column 'image'; give the column of image ids that name.")
     if set(ISIC_COLUMNS) <= set(table.columns):
@@ -237,9 +229,9 @@ def image_file(dataset: str, image: str) -> Path | None:
 
     A CSV from elsewhere may name both, so only known data sets are looked into, and only for ids of IMAGE_ID.
     """
-    if dataset not in SOURCES or not IMAGE_ID.fullmatch(image):
+    if dataset not in DATASETS or not IMAGE_ID.fullmatch(image):
         return None
-    root = data_root() / SOURCES[dataset].folder
+    root = data_root() / DATASETS[dataset].folder
     for folder in (root / "images", root):
         for extension in imaging.EXTENSIONS:
             if (file := folder / f"{image}{extension}").is_file():

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics.records import NOT_STATED, Table, shipped, tidy
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
@@ -65,8 +65,8 @@ def predictions(model: Model, dataset: str) -> Table:
         truth=raw["diagnosis"].map(known_malignant).astype(bool),
         predicted=codes[probabilities.argmax(axis=1)] if len(raw) else [],
     )
-    labels = MALIGNANCY if set(raw["diagnosis"]) <= set(MALIGNANCY.codes) else SOURCES[dataset].labels
-    return Table(dataset, SOURCES[dataset].title, tidy(raw, labels), labels)
+    labels = MALIGNANCY if set(raw["diagnosis"]) <= set(MALIGNANCY.codes) else DATASETS[dataset].labels
+    return Table(dataset, DATASETS[dataset].title, tidy(raw, labels), labels)
 
 
 def tested_on(model: Model) -> set[str]:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from skinapp import tables
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
 from skinapp.inference import metadata
@@ -163,14 +162,9 @@ def classify_all(cases: dict[str, Case], model: Model) -> Iterator[tuple[str, Pr
 
 def _listed(source: Path) -> list[dict[str, str]]:
     """The rows of a CSV that name an image, by column."""
-    try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise DataError(f"There is no folder or CSV file {source}.") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{source} is neither a folder nor a CSV file that can be read ({error}).") from None
-    if "image" not in table.columns:
-        raise DataError(f"{source} has no column 'image'; it has {', '.join(table.columns)}.")
+    if not source.exists():
+        raise DataError(f"There is no folder or CSV file {source}.")
+    table = tables.read_file(source, required=("image",))
     table = table[table["image"] != ""]
     if table.empty:
         raise DataError(f"The column 'image' of {source} is empty.")

@@ -1,4 +1,4 @@
-"""Every diagnosis of every label set in plain words. Our own words, with sources to check them."""
+"""Every diagnosis of every label set in plain words, with sources."""
 
 from dataclasses import dataclass
 
@@ -38,11 +38,11 @@ ENTRIES = (
         codes=("mel", "MEL"),
         what=(
             "A cancer of the cells that make the skin's pigment. It can grow within a mole or, more often, on skin "
-            "that looked normal. Early it lies flat in the outer skin and is nearly always cured by cutting it out; "
-            "deeper, it can spread to lymph nodes and organs."
+            "that looked normal. At first it lies flat in the outer skin and is nearly always cured by cutting it out; "
+            "once deeper, it can spread to lymph nodes and organs."
         ),
         dermatoscope=(
-            "Several colours and structures without order: a net of uneven lines, dots and globules of different "
+            "Several colours and structures without order: an uneven network, dots and globules of different "
             "size, streaks at the edge, a blue-white veil, or white and grey areas where parts have regressed. Some "
             "melanomas have little pigment, and only odd blood vessels give them away."
         ),
@@ -51,9 +51,9 @@ ENTRIES = (
             "red or blue. A photo shows only the outline and the colours, and early melanomas can look like moles."
         ),
         causes=(
-            "Ultraviolet light from the sun or sunbeds, above all sunburns and in fair skin; many moles or unusual "
-            "ones; melanoma in the family or before. Those on palms, soles and under nails are not tied to the sun, "
-            "and are the kind most often seen in dark skin."
+            "Ultraviolet light from the sun or sunbeds, especially sunburn and in fair skin; many moles or unusual "
+            "ones; melanoma in the family or earlier in life. Those on palms, soles and under nails are not caused by "
+            "the sun, and are the kind most often seen in dark skin."
         ),
         signs=(
             "A new spot, or one that changes in size, shape or colour over weeks to months; that looks unlike the "
@@ -61,13 +61,13 @@ ENTRIES = (
             "well."
         ),
         advice=(
-            "It is cut out whole with a small margin and looked at under the microscope; how deep it goes decides "
+            "It is cut out completely with a small margin and examined under the microscope; its depth decides "
             "what follows: a wider cut, a look at the nearest lymph node, and medicines that help the immune system "
             "or act on mutations."
         ),
         doctor=(
-            "Soon, within days to two weeks, for any spot that is new and different, changes, bleeds or grows. Nobody "
-            "is bothered by a false alarm."
+            "Soon, within days to two weeks, for any spot that is new and different, changes, bleeds or grows. No "
+            "doctor minds a false alarm."
         ),
         sources=("DermNet: Melanoma", "NHS: Melanoma skin cancer", "Cancer Research UK: Melanoma skin cancer"),
     ),
@@ -75,12 +75,12 @@ ENTRIES = (
         name="Melanocytic nevus",
         codes=("nv", "NEV"),
         what=(
-            "An ordinary mole: pigment cells that lie together in the skin. Most people have some tens of them. They "
+            "An ordinary mole: pigment cells that lie together in the skin. Most people have a few dozen. They "
             "are harmless, and very few ever become melanoma."
         ),
         dermatoscope=(
             "Order: an even net, evenly spread dots and globules, or one plain colour, fading softly towards the "
-            "edge, and much alike on both sides. Moles of one person tend to look like each other."
+            "edge, and similar on both sides. One person's moles tend to look alike."
         ),
         photo=(
             "A round or oval spot or soft bump of one or two browns, or skin-coloured, with an edge that is easy to "
@@ -90,10 +90,10 @@ ENTRIES = (
             "Partly inherited, partly the sun in childhood. New ones come until about the age of forty; in pregnancy "
             "and puberty they may darken."
         ),
-        signs="Usually nothing. It stays the same for years, or lightens and rises slowly with age.",
+        signs="Usually nothing. It stays the same for years, or slowly becomes paler and more raised with age.",
         advice=(
-            "Nothing, unless it rubs or is not liked. Somebody with many moles, or with unusual ones, does well to "
-            "have them checked and to keep photos."
+            "Nothing, unless it rubs or bothers you. If you have many moles, or unusual ones, have them checked and "
+            "take photos to compare."
         ),
         doctor=(
             "If one changes, stands out from the others, itches, bleeds or hurts, or if one is new after the age of "
@@ -105,25 +105,25 @@ ENTRIES = (
         name="Basal cell carcinoma",
         codes=("bcc", "BCC"),
         what=(
-            "The most common skin cancer. It grows slowly, over months and years, and hardly ever spreads, but left "
-            "alone it eats into what lies around it, which matters on nose, eyelids and ears."
+            "The most common skin cancer. It grows slowly, over months and years, and hardly ever spreads, but if "
+            "left alone it destroys the tissue around it, which matters on the nose, eyelids and ears."
         ),
         dermatoscope=(
             "Sharp, branching blood vessels like a tree, blue-grey globules or leaf-like shapes, small sores, and "
-            "shiny white lines. The net that moles have is missing."
+            "shiny white lines. The pigment network of moles is missing."
         ),
         photo=(
             "A pearly, skin-coloured or pink bump with fine red vessels, sometimes with a sore in the middle; or a "
-            "flat, slightly scaly red patch. Some hold pigment and look like a mole."
+            "flat, slightly scaly red patch. Some are pigmented and look like a mole."
         ),
         causes=(
-            "Ultraviolet light over a lifetime, above all in fair skin; also radiation treatment, a weak immune "
+            "Ultraviolet light over a lifetime, especially in fair skin; also radiation treatment, a weak immune "
             "system, and rarely inherited conditions."
         ),
         signs="A spot or sore that does not heal for weeks, bleeds when the face is washed, crusts and comes back.",
         advice=(
-            "Mostly it is cut out, on the face often in steps under the microscope; flat ones can be treated with "
-            "creams, light or freezing, some with radiation. Further ones are common, so the skin is checked again."
+            "It is usually cut out, on the face often in steps under the microscope; flat ones can be treated with "
+            "creams, light or freezing, some with radiation. New ones are common, so the skin is checked regularly."
         ),
         doctor="Within weeks for a sore or bump that has not healed after a month, sooner near the eyes.",
         sources=(
@@ -136,29 +136,29 @@ ENTRIES = (
         name="Actinic keratosis or Bowen's disease",
         codes=("akiec",),
         what=(
-            "Two stages of the same trouble, counted together in HAM10000. Actinic keratoses are rough patches of "
+            "Two stages of the same disease, counted together in HAM10000. Actinic keratoses are rough patches of "
             "sun-damaged cells; Bowen's disease is a squamous cell cancer that has not left the outermost layer of "
             "the skin."
         ),
         dermatoscope=(
-            "Actinic keratosis: a red net around pale hair openings, like a strawberry, with scale. Bowen's disease: "
-            "tiny coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
+            "Actinic keratosis: a red network around pale hair openings, like a strawberry, with scale. Bowen's "
+            "disease: tiny coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
         ),
         photo=(
             "Rough, scaly, pink to brown patches on face, scalp, ears or backs of the hands; often easier to feel "
             "than to see. Bowen's disease is one slowly growing, sharply bounded red patch, often on the lower leg."
         ),
         causes=(
-            "Ultraviolet light over decades, above all in fair skin; a weak immune system; for some Bowen's disease, "
+            "Ultraviolet light over decades, especially in fair skin; a weak immune system; for some Bowen's disease, "
             "papillomaviruses or arsenic."
         ),
-        signs="Sandpaper-like skin that catches on cloth, stings or itches, and comes back after it was scratched off.",
+        signs="Skin like sandpaper that catches on clothes, stings or itches, and comes back after scratching.",
         advice=(
             "Sun protection, and removal of patches by freezing, creams, light or scraping. Most actinic keratoses "
             "never become cancer, but nobody can tell which will."
         ),
         doctor=(
-            "For any scaly patch that lasts more than some weeks; soon if it thickens, hurts, bleeds or grows into a "
+            "For any scaly patch that lasts more than a few weeks; soon if it thickens, hurts, bleeds or grows into a "
             "lump."
         ),
         sources=(
@@ -171,25 +171,25 @@ ENTRIES = (
         name="Actinic keratosis",
         codes=("ACK",),
         what=(
-            "A rough patch of skin cells damaged by the sun. It is a pre-cancer: a few become squamous cell carcinoma "
-            "over the years, many stay or go away by themselves."
+            "A rough patch of skin damaged by the sun. It is a pre-cancer: a few become squamous cell carcinoma over "
+            "the years, many stay as they are or disappear by themselves."
         ),
         dermatoscope=(
-            "A red net around pale hair openings, like a strawberry, with white or yellow scale on it. Pigmented ones "
+            "A red network around pale hair openings, like a strawberry, with white or yellow scale. Pigmented ones "
             "show grey dots and lines around the hair openings."
         ),
         photo=(
-            "A dry, scaly, pink, red or brown patch of some millimetres on face, scalp, ears, lips, forearms or "
-            "hands, often one of many. Scale shows well in side light and poorly with flash."
+            "A dry, scaly, pink, red or brown patch of a few millimetres on the face, scalp, ears, lips, forearms or "
+            "hands, often one of many. Scale shows well in light from the side and poorly with flash."
         ),
-        causes="Ultraviolet light over decades: outdoor work, fair skin, age. A weak immune system makes more of them.",
-        signs="Skin like sandpaper that stings or itches a little and comes back after it was scratched off.",
+        causes="Ultraviolet light over decades: outdoor work, fair skin, age. More common with a weak immune system.",
+        signs="Skin like sandpaper that stings or itches a little and comes back after it is scratched off.",
         advice=(
             "Sun protection, moisturiser, and removal of single patches by freezing or of whole fields by creams or "
             "light."
         ),
         doctor=(
-            "For any scaly patch that lasts more than some weeks; soon if it thickens, hurts, bleeds or grows into a "
+            "For any scaly patch that lasts more than a few weeks; soon if it thickens, hurts, bleeds or grows into a "
             "lump."
         ),
         sources=(
@@ -202,12 +202,12 @@ ENTRIES = (
         name="Squamous cell carcinoma",
         codes=("SCC",),
         what=(
-            "A skin cancer of the cells that form the outer skin. Most are cured by cutting them out; a few spread, "
-            "above all from ears and lips, when they are large, or with a weak immune system. PAD-UFES-20 counts "
+            "A cancer of the cells that form the outer skin. Most are cured by cutting them out; a few spread, "
+            "especially from the ears and lips, when they are large, or with a weak immune system. PAD-UFES-20 counts "
             "Bowen's disease, its earliest stage, here too."
         ),
         dermatoscope=(
-            "White circles and structureless white or yellow areas of horn, with looped or hairpin-like vessels, and "
+            "White circles and structureless white or yellow areas of keratin, with looped or hairpin vessels, and "
             "blood spots in crusts."
         ),
         photo=(
@@ -220,8 +220,8 @@ ENTRIES = (
         ),
         signs="A lump or sore that grows over weeks to months, is tender, bleeds easily and does not heal.",
         advice=(
-            "It is cut out and looked at under the microscope, sometimes with radiation. Lymph nodes nearby are felt, "
-            "and the skin is checked again for some years."
+            "It is cut out and examined under the microscope, sometimes followed by radiation. Nearby lymph nodes are "
+            "examined, and the skin is checked regularly for some years."
         ),
         doctor=(
             "Within two weeks for a growing lump or a sore that does not heal, sooner on ears or lips or with a weak "
@@ -238,11 +238,11 @@ ENTRIES = (
         codes=("bkl",),
         what=(
             "Three harmless growths of the outer skin that HAM10000 counts together: seborrhoeic keratoses, sun spots "
-            "(solar lentigines), and lichen-planus-like keratoses, which are such spots that the body is about to "
-            "clear away."
+            "(solar lentigines), and lichen-planus-like keratoses, which are sun spots that the body is "
+            "clearing away."
         ),
         dermatoscope=(
-            "Small white dots and dark pores, ridges like those of a brain, edges as if moth-eaten, lines like "
+            "Small white dots and dark pores, ridges like those of a brain, moth-eaten edges, lines like "
             "fingerprints. Lichen-planus-like ones show grey-blue dots, and can be hard to tell from a fading "
             "melanoma."
         ),
@@ -251,8 +251,8 @@ ENTRIES = (
             "black. The darkest are often taken for melanoma."
         ),
         causes="Age, and for sun spots the sun; they run in families.",
-        signs="They come one after the other from middle age, are rough, and sometimes itch or catch on clothes.",
-        advice="Nothing. Those that itch or disturb can be frozen or scraped off.",
+        signs="They appear one after another from middle age, are rough, and sometimes itch or catch on clothes.",
+        advice="Nothing. Those that itch or are unsightly can be frozen or scraped off.",
         doctor=(
             "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
         ),
@@ -261,7 +261,7 @@ ENTRIES = (
     Entry(
         name="Seborrhoeic keratosis",
         codes=("SEK",),
-        what="A harmless, waxy or warty growth of the outer skin. Nearly everybody gets some with age.",
+        what="A harmless, waxy or warty growth of the outer skin. Almost everybody gets some with age.",
         dermatoscope=(
             "Small white dots and dark pores, ridges and furrows like those of a brain, hairpin-shaped vessels, and "
             "an edge that ends sharply."
@@ -270,9 +270,9 @@ ENTRIES = (
             "A raised, dull or greasy patch that looks stuck on, light brown to nearly black. In a photo the darkest "
             "ones are often taken for melanoma."
         ),
-        causes="Age, and the family. The sun may play a part. They are not catching.",
+        causes="Age, and they run in families. The sun may play a part. They are not contagious.",
         signs="They grow slowly, feel rough, can itch, crumble or catch on clothes.",
-        advice="Nothing. Those that itch or disturb can be frozen or scraped off.",
+        advice="Nothing. Those that itch or are unsightly can be frozen or scraped off.",
         doctor=(
             "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
         ),
@@ -281,17 +281,17 @@ ENTRIES = (
     Entry(
         name="Dermatofibroma",
         codes=("df",),
-        what="A small, firm, harmless knot of scar-like tissue in the skin, often on the legs.",
-        dermatoscope="A white, scar-like middle with a fine, pale brown net around it.",
+        what="A small, firm, harmless lump of scar-like tissue in the skin, often on the legs.",
+        dermatoscope="A white, scar-like centre with a fine, pale brown network around it.",
         photo=(
-            "A pink to brown, firm bump of up to a centimetre. Pressed from both sides, it sinks in, which no photo "
-            "shows."
+            "A pink to brown, firm bump of up to a centimetre. When squeezed from both sides it dimples, which a "
+            "photo cannot show."
         ),
         causes="Not well known. Some come after an insect bite or a small wound, more often in women.",
         signs=(
-            "A button-like hard spot that stays the same for years; it may itch or be tender, or be cut when shaving."
+            "A hard, button-like spot that stays the same for years; it may itch, be tender, or be nicked when shaving."
         ),
-        advice="Nothing. Cutting it out leaves a scar that may disturb more than the knot.",
+        advice="Nothing. Cutting it out leaves a scar that may bother you more than the lump.",
         doctor="If it grows, is larger than about two centimetres, bleeds or changes colour.",
         sources=("DermNet: Dermatofibroma", "British Association of Dermatologists: Dermatofibroma"),
     ),
@@ -303,20 +303,20 @@ ENTRIES = (
             "bleeds in the skin. They are harmless."
         ),
         dermatoscope=(
-            "Red, purple or blue-black round pools with sharp edges, without the brown nets and dots of pigment. A "
+            "Red, purple or blue-black round pools with sharp edges, without the brown network and dots of pigment. A "
             "bleed shows one even red-brown to black area."
         ),
         photo=(
-            "A bright red, purple or nearly black dot or bump. Very dark ones, and bleeds under nails or in soles, "
+            "A bright red, purple or nearly black dot or bump. Very dark ones, and bleeds under nails or in the soles, "
             "can look like melanoma."
         ),
         causes=(
-            "Age for cherry angiomas; small injuries and pregnancy for pyogenic granulomas; a knock or rubbing for "
+            "Age for cherry angiomas; small injuries and pregnancy for pyogenic granulomas; a knock or friction for "
             "bleeds."
         ),
         signs="Mostly nothing. Pyogenic granulomas grow within weeks and bleed easily; bleeds fade or grow out.",
         advice=(
-            "Nothing, or removal by laser, freezing or scraping. A bleeding lump is taken off and looked at under the "
+            "Nothing, or removal by laser, freezing or scraping. A bleeding lump is removed and examined under the "
             "microscope."
         ),
         doctor="If it bleeds again and again, grows within weeks, or is dark and does not fade within a month or two.",
@@ -326,13 +326,11 @@ ENTRIES = (
         name="Benign",
         codes=("benign",),
         what="A harmless lesion of any kind. In the malignant/benign set these are mostly ordinary moles.",
-        dermatoscope=(
-            "Usually order: few colours, much alike on both sides. The single diagnoses have signs of their own."
-        ),
+        dermatoscope=("Usually order: few colours, similar on both sides. Each diagnosis has signs of its own."),
         photo="Anything from a flat brown spot to a warty bump. No photo can prove that a lesion is harmless.",
-        causes="As different as the diagnoses that it covers; see melanocytic nevus and benign keratosis.",
-        signs="Mostly nothing, and no change over years.",
-        advice="Nothing, as long as it is known what it is.",
+        causes="They depend on the diagnosis; see melanocytic nevus and benign keratosis.",
+        signs="Usually nothing, and no change over the years.",
+        advice="Nothing, as long as the diagnosis is certain.",
         doctor="If it changes, stands out, bleeds or worries you, whatever a model calls it.",
         sources=("NHS: Moles", "DermNet: Benign skin lesions"),
     ),
@@ -341,18 +339,18 @@ ENTRIES = (
         codes=("malignant",),
         what=(
             "A skin cancer or a pre-cancer of any kind. In the malignant/benign set these are melanomas, basal cell "
-            "carcinomas and further ones that its publisher does not name."
+            "carcinomas and others that its publisher does not name."
         ),
         dermatoscope=(
             "Often disorder: several colours, structures that do not repeat, odd vessels. Each cancer has signs of "
             "its own."
         ),
         photo="A spot that is uneven, changes, or does not heal. Early cancers can look harmless.",
-        causes="Mostly ultraviolet light and age, in fair skin above all; see melanoma and basal cell carcinoma.",
+        causes="Mostly ultraviolet light and age, especially in fair skin; see melanoma and basal cell carcinoma.",
         signs="Change over weeks to months, bleeding, or a sore that does not heal.",
         advice=(
-            "A doctor looks at it with a dermatoscope and, where in doubt, takes a piece or all of it for the "
-            "microscope."
+            "A doctor examines it with a dermatoscope and, if in doubt, removes some or all of it to examine it under "
+            "the microscope."
         ),
         doctor="Soon, within days to two weeks.",
         sources=("NHS: Melanoma skin cancer", "NHS: Non-melanoma skin cancer", "Cancer Research UK: Skin cancer"),

@@ -15,7 +15,7 @@ from PIL import Image
 from skinapp import formatting
 from skinapp.attention import heatmap
 from skinapp.charts import performance, probabilities
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records
 from skinapp.errors import ImageError
 from skinapp.evaluation import comparison, curves, error_analysis
@@ -65,7 +65,7 @@ def sections(
     """The whole document about the models of `known`. `progress` gets the models done and their number."""
     models = [known[model_id].model for model_id in known]
     parts = [overview([model for model in models if model])]
-    parts += [data(dataset) for dataset in SOURCES]
+    parts += [data(dataset) for dataset in DATASETS]
     for number, predictions in enumerate(known.values()):
         progress(number, len(known))
         parts.append(one_model(predictions))
@@ -103,12 +103,12 @@ def overview(models: Sequence[Model]) -> Section:
 
 def data(dataset: str) -> Section:
     """Who is in a data set, and its limits."""
-    table, source = records.shipped(dataset), SOURCES[dataset]
+    table, source = records.shipped(dataset), DATASETS[dataset]
     frame = table.frame
     headline = pd.DataFrame(limitations.headline(table)).rename(
         columns={"name": "Figure", "here": "Counted here", "count": "Of", "published": "As published"}
     )
-    blocks: list[Block] = [source.about, f"{source.citation}.", headline]
+    blocks: list[Block] = [source.about, f"{source.credit}.", headline]
     blocks += [Heading("Diagnoses"), population_views.diagnoses(table, frame)]
     if frame["age"].notna().any():
         blocks += [Heading("Age in years, by diagnosis"), population_views.ages(table, frame)]

@@ -1,34 +1,56 @@
-"""What the data sets' page and the results document show alike: charts of a data set with their tables and words."""
+"""What the Explore page and the results document show alike: charts of a data set with their tables and words."""
 
+from collections.abc import Iterable
+
+import numpy as np
 import pandas as pd
 
-from skinapp.charts import population
+from skinapp.charts import body, population
 from skinapp.charts.style import class_colour
-from skinapp.demographics import statistics
+from skinapp.datasets.registry import DATASETS
+from skinapp.demographics import limitations, records, statistics
 from skinapp.demographics.records import NAMES, Table
+from skinapp.evaluation import subgroups
+from skinapp.inference import registry
+from skinapp.inference.registry import Model
+from skinapp.labels.guide import Entry
 from skinapp.report.document import Chart
+
+COMPARED = ("sex", "site", "confirmation", "diagnosis", "skin_type", "split")
+"""The columns in which two selections are compared, besides age."""
+UNCERTAIN = "too few images"
 
 
 def diagnoses(table: Table, frame: pd.DataFrame) -> Chart:
     """How many images each diagnosis has, the most common first."""
-    found = statistics.counts(frame, "diagnosis").sort_values("images", ascending=False, kind="stable")
-    names = [table.name(code) for code in found["value"]]
+    counts = _most_common_first(statistics.counts(frame, "diagnosis"))
+    names = [table.name(code) for code in counts["value"]]
     return Chart(
-        population.bars(found, names, [class_colour(code) for code in found["value"]]),
-        found.assign(diagnosis=names)[["diagnosis", "images", "lesions", "share"]],
-        "Images by diagnosis: " + listed(names, found["images"]),
+        population.bars(counts, names, [class_colour(code) for code in counts["value"]]),
+        counts.assign(diagnosis=names)[["diagnosis", "images", "lesions", "share"]],
+        "Images by diagnosis: " + listed(names, counts["images"]),
+    )
+
+
+def images_per_lesion(frame: pd.DataFrame) -> Chart:
+    """How many lesions have one image, two images, and so on."""
+    spread = statistics.images_per_lesion(frame)
+    return Chart(
+        population.lesion_bars(spread),
+        spread,
+        "Lesions by number of images: " + listed(spread["images"], spread["lesions"]),
     )
 
 
 def not_stated(frame: pd.DataFrame) -> Chart:
-    """In how many images each column says nothing."""
+    """For how many images each column is not stated."""
     absent = statistics.missing(frame)
     absent["column"] = absent["column"].map(NAMES)
     colours = [population.ACCENT] * len(absent)
     return Chart(
         population.bars(absent, absent["column"].tolist(), colours, whole=int(frame["images"].sum())),
         absent,
-        "Images in which a value is not stated: " + listed(absent["column"], absent["images"]),
+        "Images without a stated value: " + listed(absent["column"], absent["images"]),
     )
 
 
@@ -42,24 +64,181 @@ def ages(table: Table, frame: pd.DataFrame) -> Chart:
     )
 
 
-def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> Chart:
-    """A column's values by diagnosis, each diagnosis as a bar of 100%."""
-    found = statistics.folded(statistics.cross(frame, "diagnosis", column), 8)
-    shares = statistics.shares(found)
+def ages_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
+    """Quartiles and means of age by diagnosis, of a selection that states at least one."""
+    summary = statistics.age_summary(frame)
     return Chart(
-        population.share_bars(shares, found, table.name, str.capitalize),
-        with_names(found, table),
-        f"{title} by diagnosis. All images: " + listed(found.columns, found.sum()),
+        population.age_boxes(summary, table.name),
+        summary.round(2),
+        "Median age by diagnosis: " + listed(map(table.name, summary["diagnosis"]), summary["median"]),
     )
 
 
-def with_names(found: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """A cross table for the screen: the diagnoses' names in the first column."""
-    shown = found.rename(columns=str).rename_axis(None, axis=1)
-    shown.insert(0, "diagnosis", [table.name(code) for code in found.index])
-    return shown
+def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> Chart:
+    """A column's values by diagnosis, each diagnosis as a bar of 100%."""
+    images = statistics.folded(statistics.cross(frame, "diagnosis", column), 8)
+    shares = statistics.shares(images)
+    return Chart(
+        population.share_bars(shares, images, table.name, str.capitalize),
+        _with_names(images, table),
+        f"{title} by diagnosis. All images: " + listed(images.columns, images.sum()),
+    )
 
 
-def listed(names: object, numbers: object) -> str:
+def on_the_body(frame: pd.DataFrame) -> tuple[Chart, pd.DataFrame]:
+    """The sites on a drawn body, and those that it has no part for."""
+    counts = _most_common_first(statistics.counts(frame, "site"))
+    words = "Images by site on a drawn body: " + listed(counts["value"].head(15), counts["images"])
+    return Chart(body.drawing(counts), counts, words), body.elsewhere(counts)
+
+
+def sites(frame: pd.DataFrame) -> Chart:
+    """How many images each site has, the most common first."""
+    counts = _most_common_first(statistics.counts(frame, "site"))
+    names = [value.capitalize() for value in counts["value"]]
+    return Chart(
+        population.bars(counts, names, [population.ACCENT] * len(counts)),
+        counts,
+        "Images by site: " + listed(counts["value"].head(15), counts["images"]),
+    )
+
+
+def sites_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
+    """Images of each diagnosis at each of the most common sites."""
+    images = statistics.folded(statistics.cross(frame, "diagnosis", "site"), 20)
+    return Chart(
+        population.heat_map(statistics.shares(images), images, table.name),
+        _with_names(images, table),
+        "Images of each diagnosis at each site; the table has the numbers",
+    )
+
+
+def codes_explained(table: Table, frame: pd.DataFrame) -> str:
+    """mel: Melanoma, nv: Melanocytic nevus. "" where the codes are the names."""
+    codes = [code for code in statistics.counts(frame, "diagnosis")["value"] if table.name(code) != code]
+    return ", ".join(f"{code}: {table.name(code)}" for code in codes) + "." * bool(codes)
+
+
+def symptoms(table: Table, frame: pd.DataFrame) -> Chart:
+    """For how many images of each diagnosis patients report each symptom."""
+    reported = statistics.symptoms(frame).assign(symptom=lambda rows: rows["symptom"].map(NAMES))
+    images = reported.pivot_table(index="diagnosis", columns="symptom", values="yes", sort=False).astype(int)
+    shares = reported.pivot_table(index="diagnosis", columns="symptom", values="share", sort=False)
+    return Chart(
+        population.heat_map(shares, images, table.name),
+        reported.assign(diagnosis=reported["diagnosis"].map(table.name)),
+        "Images for which patients report the symptom, by diagnosis; the table has shares with intervals",
+    )
+
+
+def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.DataFrame) -> Chart | None:
+    """Standardised differences between two selections, the largest first; None where they state nothing in common.
+
+    Of two data sets, sites and diagnoses are grouped into those that both have.
+    """
+    if other.id != table.id:
+        frame, second = statistics.comparable(frame), statistics.comparable(second)
+    rows = statistics.standardised_differences(frame, second, COMPARED)
+    if rows.empty:
+        return None
+    finite = rows[np.isfinite(rows["difference"])]
+    largest = finite.reindex(finite["difference"].abs().sort_values(ascending=False).index).head(population.MOST_ROWS)
+    name = table.name if other.id == table.id else str
+    labels = []
+    for row in largest.to_dict("records"):
+        value = name(row["value"]) if row["variable"] == "diagnosis" else row["value"]
+        form = ".1f" if row["variable"] == "age" else ".0%"
+        labels.append(f"{NAMES[row['variable']]}: {value} · {row['first']:{form}} / {row['second']:{form}}")
+    return Chart(
+        population.love_plot(largest, labels),
+        rows.round(3),
+        "Standardised differences, the largest first: " + "; ".join(labels[:8]),
+    )
+
+
+def performance(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> Chart:
+    """A model's sensitivity, specificity and calibration in the cells of a `subgroups.predictions` frame.
+
+    The first row of the table is all of the frame. Values with an interval wider than `widest` are UNCERTAIN.
+    """
+    cells = subgroups.cells(frame, by, widest)
+    if by == "diagnosis":
+        cells["cell"] = cells["cell"].map(tested.name)
+    labelled = cells.assign(cell=[f"{row['cell']} · n = {row['images']:,}" for row in cells.to_dict("records")])
+    shown = cells.copy()
+    for measure in subgroups.MEASURES:
+        ends = (cells[f"{measure}{end}"] for end in ("", "_low", "_high", "_shown"))
+        shown[measure] = [
+            f"{value:.2f} ({low:.2f} to {high:.2f})" if certain else UNCERTAIN
+            for value, low, high, certain in zip(*ends, strict=True)
+        ]
+    return Chart(
+        population.cells(labelled, list(subgroups.MEASURES), subgroups.MEASURES),
+        shown[["cell", "images", "lesions", "malignant", *subgroups.MEASURES]],
+        "; ".join(f"{row['cell']}: sensitivity {row['sensitivity']}" for row in shown.to_dict("records")),
+    )
+
+
+def headline(table: Table) -> tuple[pd.DataFrame, str]:
+    """The headline figures of a data set, without the published ones where there are none, and a sentence on those
+    that disagree."""
+    facts = limitations.headline(table)
+    figures = pd.DataFrame(facts)
+    if not figures["published"].any():
+        figures = figures.drop(columns="published")
+    return figures, limitations.disagreements(facts)
+
+
+def counts_of(entry: Entry) -> pd.DataFrame:
+    """Images and lesions of a diagnosis in each data set that has it, and their share of its images."""
+    rows = []
+    for key, dataset in DATASETS.items():
+        counts = statistics.counts(records.shipped(key).frame, "diagnosis")
+        mine = counts[counts["value"].isin(entry.codes)]
+        if len(mine):
+            rows.append((dataset.title, *(mine[name].sum() for name in ("images", "lesions", "share"))))
+    return pd.DataFrame(rows, columns=["Data set", "Images", "Lesions", "Share"])
+
+
+def sensitivities(entry: Entry) -> pd.DataFrame:
+    """How often each model recognises a diagnosis in its test images, by data set; the default model first.
+
+    DataError where a model's predictions cannot be read.
+    """
+    rows = []
+    for model in _ranked_first():
+        for code in set(entry.codes) & set(model.labels.codes):
+            for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
+                recall = subgroups.recall(subgroups.predictions(model, dataset).frame, code)
+                if recall is not None:
+                    share = recall.share
+                    interval = f"{share.low:.0%} to {share.high:.0%}" if share.exists else "none"
+                    rows.append((f"{share.value:.0%}", interval, recall.images, model.title, DATASETS[dataset].title))
+    return pd.DataFrame(rows, columns=["sensitivity", "interval", "images", "model", "dataset"])
+
+
+def tested_models(dataset: str) -> dict[str, Model]:
+    """The models that were tested on a data set, by id, the best first."""
+    return {model.id: model for model in _ranked_first() if dataset in subgroups.tested_on(model)}
+
+
+def listed(names: Iterable[object], numbers: Iterable[float]) -> str:
     """melanoma 1,113, nevus 6,705"""
-    return ", ".join(f"{name} {number:,.0f}" for name, number in zip(names, numbers, strict=False))  # type: ignore[call-overload]
+    return ", ".join(f"{name} {number:,.0f}" for name, number in zip(names, numbers, strict=False))
+
+
+def _ranked_first() -> list[Model]:
+    models = registry.models()
+    ranking = [model.id for model in registry.ranked() if model.id in models]
+    return [models[key] for key in (*ranking, *(key for key in models if key not in ranking))]
+
+
+def _most_common_first(counts: pd.DataFrame) -> pd.DataFrame:
+    return counts.sort_values("images", ascending=False, kind="stable")
+
+
+def _with_names(images: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """A cross table for the screen: the diagnoses' names in the first column."""
+    shown = images.rename(columns=str).rename_axis(None, axis=1)
+    shown.insert(0, "diagnosis", [table.name(code) for code in images.index])
+    return shown

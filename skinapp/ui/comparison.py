@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import numpy as np
 import streamlit as st
 
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.evaluation import comparison, leaderboard, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, QUESTIONS, Shared
@@ -76,7 +76,7 @@ def choose(known: dict[str, Predictions]) -> Choice:
     dataset = links.selectbox(
         left,
         "Test images",
-        {name: SOURCES[name].title if name in SOURCES else name for name in datasets},
+        {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
         "test",
         earlier=EARLIER_DATASETS,
         on_change=_choose_all,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.evaluation import error_analysis, predictions
 from skinapp.evaluation.comparison import Shared
 from skinapp.images import imaging
@@ -71,7 +71,7 @@ def _show_error(row: dict, dataset: str) -> None:
         with st.container(horizontal=True, gap="small"):
             for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
                 if layout.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
-                    title = SOURCES[dataset].title if dataset in SOURCES else plain(dataset)
+                    title = DATASETS[dataset].title if dataset in DATASETS else plain(dataset)
                     caption = f"{image} of {title}, labelled {row['label']}"
                     photos.hand_over(image, file.read_bytes() if file else None, caption)
                     st.switch_page(layout.path(page))

@@ -1,4 +1,4 @@
-"""Thumbnails of a selection's images, where the data set is on disk; one opened with its record."""
+"""Thumbnails of a selection's images, where the data set is on disk; each opens with its record."""
 
 import io
 from pathlib import Path
@@ -9,14 +9,14 @@ import streamlit as st
 from PIL import Image
 
 from skinapp.datasets import registry
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import records
 from skinapp.demographics.records import NAMES, NOT_STATED, Filters, Table
 from skinapp.errors import ImageError, SkinappError
 from skinapp.images import imaging
 from skinapp.ui import layout, photo
 
-A_PAGE = 24
+PAGE_SIZE = 24
 THUMBNAIL = 200
 """Pixels of a thumbnail's side."""
 
@@ -29,7 +29,7 @@ def show(table: Table, filters: Filters) -> None:
     if not files:
         st.info(
             "The images of this data set are not on this machine. Everything else on this page works without them; "
-            f"`python -m train download {table.id.replace('_20', '-20').replace('_', '-')}` fetches them."
+            f"`{DATASETS[table.id].command}` downloads them."
         )
         return
     images = _images(table, root)
@@ -39,17 +39,18 @@ def show(table: Table, filters: Filters) -> None:
     if chosen.empty:
         st.info("None of the images that pass the filters is on this machine.")
         return
-    pages = -(-len(chosen) // A_PAGE)
+    pages = -(-len(chosen) // PAGE_SIZE)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         number = 1
         if pages > 1:
             number = int(st.number_input(f"Page, of {pages:,}", 1, pages, key=f"gallery_page_{pages}", width=160))
-        start = (number - 1) * A_PAGE
+        start = (number - 1) * PAGE_SIZE
         st.caption(
-            f"Images {start + 1:,} to {min(start + A_PAGE, len(chosen)):,} of {len(chosen):,}. Open one by its name."
+            f"Images {start + 1:,} to {min(start + PAGE_SIZE, len(chosen)):,} of {len(chosen):,}. Open one with "
+            "the button below it."
         )
     with st.grid(6, min_column_width=130, gap="small"):
-        for record in chosen.iloc[start : start + A_PAGE].to_dict("records"):
+        for record in chosen.iloc[start : start + PAGE_SIZE].to_dict("records"):
             with st.container(gap="xsmall"):
                 _thumbnail(table, record, files[record["image"]])
 
@@ -59,7 +60,7 @@ def _thumbnail(table: Table, record: dict[Any, Any], file: Path) -> None:
     try:
         st.image(small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
     except (OSError, ImageError):
-        st.caption(f"{record['image']} cannot be read any more.")
+        st.caption(f"{record['image']} can no longer be read.")
         return
     if st.button(
         str(record["diagnosis"]), key=f"open_{record['image']}", width="stretch", help=f"{record['image']}: {name}"
@@ -83,7 +84,7 @@ def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
         known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
         st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
         layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
-        name, caption = str(record["image"]), f"{record['image']} of {table.title}. {SOURCES[table.id].citation}."
+        name, caption = str(record["image"]), f"{record['image']} of {table.title}. {DATASETS[table.id].credit}."
         if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
             photo.send(data, name, caption)
         if st.button("See where models look", icon=":material/visibility:", key="send_attention"):
@@ -98,11 +99,11 @@ def _word(value: Any) -> str:
 
 @st.cache_data(max_entries=3, show_spinner=False)
 def _published(dataset: str, root: str) -> pd.DataFrame:
-    return records.tidy(registry.published(dataset, Path(root)), SOURCES[dataset].labels)
+    return records.tidy(registry.published(dataset, Path(root)), DATASETS[dataset].labels)
 
 
 def _images(table: Table, root: Path) -> Table:
-    """The data set with a row for each image, so that it can be named."""
+    """The data set with a row for each image, which the shipped table mostly lacks."""
     if "image" in table.frame:
         return table
     return Table(table.id, table.title, _published(table.id, str(root)), table.labels)

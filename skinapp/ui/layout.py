@@ -93,7 +93,7 @@ def path(page: str) -> Path:
 
 def guide_link(code: str, name: str) -> None:
     """A link from the name of a class to what the guide says of it; DataError where the guide has no such class."""
-    query = {"class": guide.entry(code).name}
+    query = {"class": guide.entry(code).codes[0]}
     st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
 
 

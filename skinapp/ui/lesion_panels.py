@@ -375,7 +375,7 @@ def show_similar(model: Model, prediction: Prediction) -> None:
 
 def _thumbnail(image: str, alt: str) -> None:
     """An image of HAM10000, where the data set is on this machine."""
-    folder = registry.data_root() / registry.SOURCES["ham10000"].folder / "images"
+    folder = registry.data_root() / registry.DATASETS["ham10000"].folder / "images"
     file = next((file for ending in imaging.EXTENSIONS if (file := folder / f"{image}{ending}").is_file()), None)
     if file is None:
         return

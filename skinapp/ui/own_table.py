@@ -1,4 +1,4 @@
-"""A visitor's own table: added, its columns named, its problems told. It stays in their session's memory."""
+"""A visitor's own table: added, its columns assigned, its problems shown. It stays in their session's memory."""
 
 import streamlit as st
 
@@ -7,21 +7,18 @@ from skinapp.demographics.records import Table
 from skinapp.errors import SkinappError
 from skinapp.ui.layout import plain
 
-FEW = 6
-"""Problems that are shown without being asked for."""
-
 
 def forget() -> None:
-    """Let go of the table and of what was chosen for it."""
+    """Remove the table and what was chosen for it."""
     for key in [key for key in st.session_state if str(key).startswith("own_") and key != "own_upload"]:
         del st.session_state[key]
 
 
 def choose() -> Table | None:
-    """Show how to add a table and name its columns; return it, or None while there is none to show."""
+    """Show how to add a table and assign its columns; return it, or None while there is none."""
     st.markdown(
-        "Add a CSV with a row for each image. It stays in this session's memory, is never stored, and is gone when you "
-        "close the page."
+        "Add a CSV with one row for each image. It stays in this session's memory, is never stored, and is gone when "
+        "you close the page."
     )
     file = st.file_uploader("Your table, as CSV", key="own_upload", on_change=forget)
     try:
@@ -33,19 +30,19 @@ def choose() -> Table | None:
         if raw is None:
             st.caption(
                 "Useful columns: diagnosis, lesion, image, sex, age, site, how the diagnosis was confirmed, skin type, "
-                "part of the split. Names need not match; you can say which column is what."
+                "and training or test. If a name is not recognised, you can assign the column yourself."
             )
             return None
         columns = [str(column) for column in raw.columns]
         guessed = own_table.guess(columns)
         with st.expander(
-            "Which column is what",
+            "Assign the columns",
             icon=":material/view_column:",
             expanded=guessed["diagnosis"] is None,
             key="own_columns",
         ):
             if all(column.startswith("Column ") for column in columns):
-                st.caption("The first row holds data and no names, so the columns are numbered.")
+                st.caption("The first row holds data, not names, so the columns are numbered.")
             with st.grid(3, min_column_width=200, gap="small"):
                 chosen = {
                     field: st.selectbox(
@@ -60,14 +57,14 @@ def choose() -> Table | None:
             st.dataframe(raw.head(5), hide_index=True, alt="The first rows of the table")
         table, problems = _built(tuple(chosen.items()))
     except SkinappError as error:
-        st.error(str(error))
+        st.error(plain(str(error)))
         return None
     _show_problems(table, problems)
     return table
 
 
 def _built(chosen: tuple[tuple[str, str | None], ...]) -> tuple[Table, list[str]]:
-    """The table as its columns were named; built again only when that changes."""
+    """The table with its columns as assigned; built again only when that changes."""
     if st.session_state.get("own_chosen") != chosen:
         with st.spinner("Counting"):
             st.session_state["own_built"] = own_table.build(st.session_state["own_raw"], dict(chosen))
@@ -79,7 +76,7 @@ def _built(chosen: tuple[tuple[str, str | None], ...]) -> tuple[Table, list[str]
 def _show_problems(table: Table, problems: list[str]) -> None:
     images = statistics.totals(table.frame).images
     if not problems:
-        st.success(f"{images:,} rows, and no problem found in them.")
+        st.success(f"{images:,} rows, and no problems.")
         return
     words = "\n".join(f"- {plain(problem)}" for problem in problems)
-    st.warning(f"{images:,} rows. What stands out:\n\n{words}")
+    st.warning(f"{images:,} rows. Problems and remarks:\n\n{words}")

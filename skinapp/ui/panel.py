@@ -1,4 +1,4 @@
-"""A chart with what every chart here has: its table, a CSV of it, a PNG, and words for who cannot see it."""
+"""A chart with what every chart here has: its table, a CSV of it, a PNG, and a description for screen readers."""
 
 from typing import Any
 
@@ -6,20 +6,30 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from skinapp.report.document import Chart
 
-def show(figure: go.Figure, table: pd.DataFrame, key: str, alt: str, columns: dict[str, Any] | None = None) -> None:
-    """The figure, and below it its table and downloads. `key` names the widgets and the files; `alt` says what the
-    figure shows; `columns` is the table's `column_config`."""
-    st.plotly_chart(
-        figure,
-        key=key,
-        alt=alt,
-        config={
-            "displaylogo": False,
-            "modeBarButtons": [["toImage"]],
-            "toImageButtonOptions": {"format": "png", "filename": key, "scale": 2},
-        },
-    )
+
+def show_chart(chart: Chart, key: str, columns: dict[str, Any] | None = None) -> None:
+    """A chart of the report, see `show`."""
+    show(chart.figure, chart.table, key, chart.words, columns)
+
+
+def show(
+    figure: go.Figure | None, table: pd.DataFrame, key: str, alt: str, columns: dict[str, Any] | None = None
+) -> None:
+    """The figure, where there is one, and below it its table and downloads. `key` names the widgets and the files;
+    `alt` says what is shown; `columns` is the table's `column_config`."""
+    if figure is not None:
+        st.plotly_chart(
+            figure,
+            key=key,
+            alt=alt,
+            config={
+                "displaylogo": False,
+                "modeBarButtons": [["toImage"]],
+                "toImageButtonOptions": {"format": "png", "filename": key, "scale": 2},
+            },
+        )
     with st.expander("Table and downloads", icon=":material/table_chart:", key=f"{key}_table"):
         st.dataframe(table, hide_index=True, column_config=columns, alt=alt)
         st.download_button(
@@ -31,4 +41,5 @@ def show(figure: go.Figure, table: pd.DataFrame, key: str, alt: str, columns: di
             icon=":material/download:",
             on_click="ignore",
         )
-        st.caption("The camera above the chart saves it as a PNG.")
+        if figure is not None:
+            st.caption("The camera above the chart saves it as a PNG.")

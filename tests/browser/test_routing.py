@@ -25,7 +25,7 @@ pytestmark = [
 
 def recognised_image(root: Path, name: str, kind: str) -> Path:
     """The first published image of a data set that is taken for its kind, of the test part where there is one."""
-    table: pd.DataFrame = datasets.DATASETS[name].read(root / name)
+    table: pd.DataFrame = datasets.READERS[name](root / name)
     if (table["split"] == "test").any():
         table = table[table["split"] == "test"]
     for file in table["path"].head(20):

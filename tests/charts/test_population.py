@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from skinapp.charts import body, population, style
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import records, statistics
 
 
@@ -37,18 +37,18 @@ def test_values_with_a_meaning_keep_their_colour(frame: pd.DataFrame) -> None:
     assert len(set(colours.values())) == 3
 
 
-@pytest.mark.parametrize("dataset", SOURCES)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_every_published_site_is_on_the_body_or_listed_beside_it(dataset: str) -> None:
     sites = statistics.counts(records.shipped(dataset).frame, "site")
     rest = set(body.elsewhere(sites)["value"])
     assert rest <= {"trunk", "acral", records.NOT_STATED}
     named = [part for site in sites["value"] for part in body.SITES.get(site, (site,)) if site not in rest]
-    assert set(named) == set(body.placed(sites).index)
+    assert set(named) == set(body.images_by_part(sites).index)
 
 
 def test_the_body_is_darker_where_there_are_more_images() -> None:
     sites = pd.DataFrame({"value": ["back", "hand"], "images": [100, 4]})
-    figure = body.outline(sites)
+    figure = body.drawing(sites)
     fills = {trace.text: trace.fillcolor for trace in figure.data}
     assert len({fills["back: 100 images"], fills["hand: 4 images"]}) == 2
     assert sum(trace.text == "hand: 4 images" for trace in figure.data) == 4

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from skinapp.datasets import registry
-from skinapp.datasets.registry import SOURCES
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records, statistics
 from skinapp.demographics.records import NOT_STATED, Filters, Table
 from skinapp.errors import DataError
@@ -67,6 +67,15 @@ def test_the_facts_on_the_page_say_what_is_reported_and_what_is_counted() -> Non
     assert found["Melanoma"] == ("1,113", "1,113")
     assert found["Sex not stated"] == ("0.6%", "0.6%")
     assert found["Site 1: back"][0] == "21.9%"
+    said = limitations.disagreements(limitations.headline(records.shipped("ham10000")))
+    assert "standard deviation of age is 16.97 here (years, stated for 9,958 images) and 16.96 in publications" in said
+    assert "male is 54.0% here (5,406 images) and 54.1% in publications" in said
+
+
+def test_figures_that_agree_need_no_sentence() -> None:
+    facts = [limitations.Fact("Images", "10,015", "all rows", "10,015"), limitations.Fact("Lesions", "7", "all rows")]
+    assert limitations.disagreements(facts) == ""
+    assert "images is 9 here" in limitations.disagreements([limitations.Fact("Images", "9", "all rows", "10")])
 
 
 def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(ham: Table) -> None:
@@ -75,10 +84,10 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(ham: Tabl
     assert (total.images, total.lesions) == (45, 27)
 
 
-@pytest.mark.parametrize("dataset", SOURCES)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_every_shipped_table_can_be_read_and_has_its_limits(dataset: str) -> None:
     found = records.shipped(dataset)
-    assert set(found.frame["diagnosis"].cat.categories) == set(SOURCES[dataset].labels.codes)
+    assert set(found.frame["diagnosis"].cat.categories) == set(DATASETS[dataset].labels.codes)
     assert statistics.totals(found.frame).images in (10_015, 1_035, 2_637)
     assert len(limitations.limits(found)) >= 5
     assert all(any(sign.isdigit() for sign in text) or heading for heading, text in limitations.limits(found))
@@ -185,11 +194,11 @@ def test_relations_are_scipys_over_one_image_a_lesion(ham: Table) -> None:
     assert len(lesions) == 7470
     known = lesions[lesions["age"].notna()]
     groups = [rows["age"] for _, rows in known.groupby("diagnosis", observed=True)]
-    age = statistics.age_relation(ham.frame)
+    age = statistics.age_association(ham.frame)
     assert age
     assert age.statistic == pytest.approx(stats.kruskal(*groups).statistic)
     assert age.effect == pytest.approx(age.statistic / (len(known) - 1))
-    sex = statistics.category_relation(ham.frame, "sex")
+    sex = statistics.category_association(ham.frame, "sex")
     assert sex
     stated = lesions[lesions["sex"].notna()]
     observed = pd.crosstab(stated["diagnosis"], stated["sex"])
@@ -199,8 +208,8 @@ def test_relations_are_scipys_over_one_image_a_lesion(ham: Table) -> None:
 
 def test_no_relation_is_tested_where_nothing_differs(ham: Table) -> None:
     melanomas = records.select(ham, Filters(diagnosis=("mel",)))
-    assert statistics.relations(melanomas) == []
-    assert statistics.relations(ham.frame.iloc[:0]) == []
+    assert statistics.associations(melanomas) == []
+    assert statistics.associations(ham.frame.iloc[:0]) == []
 
 
 def test_standardised_differences_worked_out_by_hand() -> None:
@@ -251,6 +260,15 @@ def test_a_missing_or_foreign_table_is_a_sentence(tmp_path: Path) -> None:
         registry.published("ham10000", tmp_path)
     (tmp_path / "ham10000").mkdir()
     (tmp_path / "ham10000" / "metadata.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(DataError, match="lacks a column"):
+    with pytest.raises(DataError, match="lacks the columns"):
         registry.published("ham10000", tmp_path)
     assert registry.image_files("ham10000", tmp_path) == {}
+
+
+def test_symptoms_are_counted_over_those_who_answered() -> None:
+    answers = table(diagnosis=["mel", "mel", "nv", "nv"], itch=["yes", "no", "no", None])
+    found = statistics.symptoms(answers.frame).set_index("diagnosis")
+    assert found["symptom"].tolist() == ["itch", "itch"]
+    assert found.loc["mel", ["yes", "images", "share"]].tolist() == [1, 2, 0.5]
+    assert found.loc["nv", ["yes", "images", "share"]].tolist() == [0, 1, 0]
+    assert found.loc["mel", ["low", "high"]].tolist() == pytest.approx(statistics.wilson(1, 2))

@@ -48,7 +48,7 @@ def test_zeros_are_what_rounding_left() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("", "not a table"),
+        ("", "mine.csv is empty"),
         ("a picture, not a table\n1,2\n", "no column 'image'"),
         (HEAD, "no rows"),
         ("name,p_benign,p_malignant\na,0.5,0.5\n", "no column 'image'"),
@@ -188,3 +188,9 @@ def test_images_are_on_disk_in_the_folder_of_a_known_data_set(tmp_path: Path, mo
         ("ham10000", "a" * 5000 + "/.."),
     ):
         assert predictions.image_file(dataset, image) is None
+
+
+def test_a_file_of_another_make_is_the_same_predictions() -> None:
+    text = HEAD + "a,benign,0.75,0.25\nb,malignant,0.5,0.5\n"
+    other = text.replace(",", ";").replace("0.", "0,")
+    assert predictions.read(other.encode("utf-16"), "mine.csv").table.equals(read(text).table)

@@ -120,7 +120,7 @@ def test_neither_and_unrecognised_pictures(model: registry.Model) -> None:
 @pytest.mark.data
 @pytest.mark.parametrize(("name", "kind"), [("ham10000", "dermoscopy"), ("pad_ufes_20", "smartphone")])
 def test_published_images_are_recognised(data_root: Path, name: str, kind: str) -> None:
-    table: pd.DataFrame = datasets.DATASETS[name].read(data_root / name)
+    table: pd.DataFrame = datasets.READERS[name](data_root / name)
     if name == "ham10000":
         table = table[table["split"] == "test"]
     files = table["path"].sample(40, random_state=3)

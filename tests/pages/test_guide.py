@@ -10,15 +10,16 @@ from skinapp.labels import guide
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("name", [entry.name for entry in guide.ENTRIES])
-def test_an_address_opens_its_entry(name: str) -> None:
+@pytest.mark.parametrize("entry", guide.ENTRIES, ids=lambda entry: entry.codes[0])
+@pytest.mark.parametrize("form", ["code", "former name"])
+def test_an_address_opens_its_entry(entry: guide.Entry, form: str) -> None:
     at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py")
-    at.query_params["class"] = name
+    at.query_params["class"] = entry.codes[-1] if form == "code" else entry.name
     at.run()
     assert not at.exception
     assert not at.error
-    assert at.header[0].value == name
-    assert "to read on and to check" in " ".join(caption.value for caption in at.caption)
+    assert at.header[0].value == entry.name
+    assert "Read more:" in " ".join(caption.value for caption in at.caption)
     assert len(at.dataframe[0].value)
 
 

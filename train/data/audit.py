@@ -1,4 +1,4 @@
-"""python -m train audit: what in a data set, or in how it is split, makes test scores better than they should be."""
+"""python -m train audit: what in a data set or its split makes test scores too optimistic."""
 
 import argparse
 import json
@@ -14,11 +14,13 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
+from skinapp import tables
+from skinapp.datasets.metadata import FILE
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.labels.sets import LABEL_SETS
 from train.data import datasets, duplicates
-from train.data.datasets import DATASETS, data_root
+from train.data.datasets import TRAINABLE, data_root
 
 LEFT_OUT = "excluded"
 """The part that is neither trained nor tested on; what it shares with the others does no harm."""
@@ -29,7 +31,7 @@ CELL, CAPTION, PAIRS_PER_ROW = (200, 150), 44, 3
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. `summary` can be written as JSON; the frames have one row a pair, an image and a comparison."""
+    """The findings. `summary` can be written as JSON; the frames have one row a pair, an image and a comparison."""
 
     summary: dict[str, Any]
     pairs: pd.DataFrame
@@ -38,7 +40,7 @@ class Audit:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", choices=sorted(DATASETS), help="below the folder SKINAPP_DATA")
+    parser.add_argument("dataset", choices=sorted(TRAINABLE), help="below the folder SKINAPP_DATA")
     parser.add_argument(
         "--split-column",
         metavar="NAME",
@@ -47,8 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--against",
         metavar="DATASET",
-        choices=sorted(DATASETS),
-        help="look for the pictures that this data set and DATASET share, instead of within the one",
+        choices=sorted(TRAINABLE),
+        help="look for images that both data sets have, instead of duplicates within one",
     )
     parser.add_argument(
         "--out",
@@ -64,7 +66,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reproduce",
         choices=[RESAMPLE],
-        help="no audit, but a tutorial's protocol: draw each class with replacement, then a random 25%% as test",
+        help="no audit: repeat a tutorial's protocol, which draws each class with replacement and then takes a random "
+        "25%% as test",
     )
     parser.add_argument(
         "--per-class", type=int, default=500, metavar="N", help="for --reproduce: draws a class (default: %(default)s)"
@@ -95,7 +98,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out / name
     write(result, table, other, folder, options.sheet)
     print(describe(name, result))
-    print(f"\nEverything is in {folder}.")
+    print(f"\nAll files are in {folder}.")
     return 0
 
 
@@ -104,7 +107,7 @@ def read(name: str, split_column: str | None) -> pd.DataFrame:
     table = datasets.read(name)
     if split_column is None:
         return table
-    metadata = data_root() / DATASETS[name].folder / "metadata.csv"
+    metadata = data_root() / TRAINABLE[name].folder / FILE
     return table.assign(split=_column(metadata, split_column, table))
 
 
@@ -244,7 +247,7 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd
 
 
 def describe_resampling(table: pd.DataFrame, per_class: int) -> str:
-    """What `resample_before_split` found, for people: means over the seeds, least to most."""
+    """What `resample_before_split` computes, for people: means over the seeds, least to most."""
 
     def share(column: str) -> str:
         return f"{table[column].mean():.1%} ({table[column].min():.1%} to {table[column].max():.1%})"
@@ -286,10 +289,10 @@ def describe(name: str, result: Audit) -> str:
         ]
     else:
         first, second = summary["images"]
-        found = summary["images_in_both"]
+        shared = summary["images_in_both"]
         lines += [
-            f"The first set has {first:,} images, the second {second:,}; {found[0]:,} of the first and "
-            f"{found[1]:,} of the second show a picture that both have",
+            f"The first set has {first:,} images, the second {second:,}; {shared[0]:,} of the first and "
+            f"{shared[1]:,} of the second are in both",
             "Those of the second, by part in the first, part in the second, and label in the second:",
             *(f"  {key}: {count:,}" for key, count in summary["by_part"].items()),
         ]
@@ -367,12 +370,7 @@ def _named(pairs: pd.DataFrame, first: pd.DataFrame, second: pd.DataFrame) -> pd
 
 def _column(file: Path, name: str, table: pd.DataFrame) -> np.ndarray:
     """A column of the published table, brought to the order of `table` by the image's id."""
-    try:
-        published = pd.read_csv(file)
-    except FileNotFoundError:
-        raise DataError(f"There is no table {file}, so --split-column cannot be used.") from None
-    if name not in published:
-        raise DataError(f"{file} has no column '{name}'; it has {', '.join(published.columns)}.")
+    published = tables.read_file(file, text=(), required=(name,), remedy="--split-column needs it")
     images = {Path(str(image)).stem for image in table["image"]}
     for column in published.select_dtypes(exclude="number"):
         stems = published[column].map(lambda value: Path(str(value)).stem)

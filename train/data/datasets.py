@@ -1,8 +1,8 @@
-"""The published tables, each read into one form; splits by lesion; the decoded image cache."""
+"""The data sets in the one form that training reads; splits by lesion; the decoded image cache."""
 
+import dataclasses
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +13,11 @@ import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
+from skinapp import tables
+from skinapp.datasets import registry
+from skinapp.datasets.metadata import FILE
+from skinapp.datasets.registry import DataSet, files_in
+from skinapp.datasets.registry import data_root as data_root
 from skinapp.errors import DataError, ImageError
 from skinapp.files import replacing
 from skinapp.images import hair, imaging
@@ -28,20 +33,6 @@ COPIES_OF_TEST = ("ISIC_0025226",)
 
 
 @dataclass(frozen=True)
-class Source:
-    """A published data set: its name, its folder below the data root, how its table is read, whom to cite, its
-    licence, how it is split here, and with what its images were taken."""
-
-    name: str
-    folder: str
-    read: Callable[[Path], pd.DataFrame]
-    attribution: str
-    licence: str
-    protocol: str
-    modality: str = "dermoscopy"
-
-
-@dataclass(frozen=True)
 class Dataset:
     """A table in the common form, and its decoded images: uint8 [rows, size, size, 3], memory-mapped, row for row."""
 
@@ -50,33 +41,26 @@ class Dataset:
 
 
 def ham10000(root: Path) -> pd.DataFrame:
-    """HAM10000 (Tschandl et al. 2018, doi:10.1038/sdata.2018.161): `metadata.csv` and `images/` below `root`.
+    """HAM10000 in the common form: `metadata.csv`, as `train download` leaves it, and `images/` below `root`.
 
     Images that share a lesion with a test image are `excluded`: neither trained on nor tested.
     """
-    columns = ("image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "split")
-    source = read_table(root / "metadata.csv", columns)
-    check_labels(source["dx"], HAM10000)
-    unknown = sorted(set(source["split"].astype(str)) - {"train", "test", "test_sibling"})
+    table = registry.DATASETS["ham10000"].parse(root)
+    tables.require(table, ("split",), str(root / FILE))
+    unknown = sorted(set(table["split"].astype(str)) - {"train", "test", "excluded"})
     if unknown:
         raise DataError(
-            f"The column split of {root / 'metadata.csv'} says {', '.join(unknown)}; it must be train, test "
-            "or test_sibling."
+            f"The column split of {root / FILE} says {', '.join(unknown)}; it must be train, test or test_sibling."
         )
-    return pd.DataFrame(
-        {
-            "dataset": "ham10000",
-            "image": source["image_id"],
-            "path": image_files(root / "images", source["image_id"]),
-            "group": source["lesion_id"],
-            "label": source["dx"],
-            "split": source["split"].replace("test_sibling", "excluded"),
-            "age": source["age"],
-            "sex": source["sex"],
-            "site": source["localization"],
-            "confirmation": source["dx_type"],
-        }
-    )
+    return common_form(registry.DATASETS["ham10000"], root, table, table["split"])
+
+
+def pad_ufes_20(root: Path) -> pd.DataFrame:
+    """PAD-UFES-20 in the common form: `metadata.csv` and `images/` below `root`.
+
+    All of it is `train`: it is small, and evaluated by cross-validation over patients.
+    """
+    return common_form(registry.DATASETS["pad_ufes_20"], root, registry.DATASETS["pad_ufes_20"].parse(root), "train")
 
 
 def malignant_benign(root: Path) -> pd.DataFrame:
@@ -85,52 +69,29 @@ def malignant_benign(root: Path) -> pd.DataFrame:
     Three of four images are HAM10000's and keep the part they have there; of the other lesions a fifth is `test`. A
     lesion is tested once: its further images are `excluded`, as are images that `splits` does not know.
     """
-    files = sorted(
-        file for file in root.glob("*/*") if file.suffix.lower() in imaging.EXTENSIONS and file.parent.name[0] != "."
-    )
-    if not files:
-        raise DataError(
-            f"There are no images in the folders of {root}; set SKINAPP_DATA to the folder of the data sets."
-        )
-    label = pd.Series([file.parent.name for file in files])
-    check_labels(label, MALIGNANCY)
-    image = pd.Series([f"{file.parent.name}/{file.stem}" for file in files])
-    known = splits.malignant_benign_groups(image)
-    return pd.DataFrame(
-        {
-            "dataset": "malignant_benign",
-            "image": image,
-            "path": files,
-            "group": known["group"],
-            "label": label,
-            "split": known["split"],
-        }
-    ).reindex(columns=list(COLUMNS))
+    table = registry.DATASETS["malignant_benign"].parse(root)
+    known = splits.malignant_benign_groups(table["image"])
+    return common_form(registry.DATASETS["malignant_benign"], root, table.assign(lesion=known["group"]), known["split"])
 
 
-def pad_ufes_20(root: Path) -> pd.DataFrame:
-    """PAD-UFES-20 (Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221): `metadata.csv` and `images/` below `root`.
+def common_form(dataset: DataSet, root: Path, table: pd.DataFrame, split: pd.Series | str) -> pd.DataFrame:
+    """A data set's parsed metadata and the part of each image -> the form of COLUMNS, row for row.
 
-    All of it is `train`: it is small, and judged by cross-validation over patients. `confirmation` tells biopsies from
-    the rest; it is for demographics and never an input, since all cancers and few others were biopsied.
+    DataError where a label is not one of the data set's, a class has no image, or an image has no file below `root`.
     """
-    columns = ("img_id", "patient_id", "diagnostic", "age", "gender", "region", "biopsed")
-    source = read_table(root / "metadata.csv", columns)
-    check_labels(source["diagnostic"], PAD_UFES_20)
-    image = source["img_id"].str.rsplit(".", n=1).str[0]
-    return pd.DataFrame(
-        {
-            "dataset": "pad_ufes_20",
-            "image": image,
-            "path": image_files(root / "images", image),
-            "group": source["patient_id"],
-            "label": source["diagnostic"],
-            "split": "train",
-            "age": source["age"],
-            "sex": source["gender"].str.lower(),
-            "site": source["region"].str.lower(),
-            "confirmation": np.where(source["biopsed"], "biopsy", "clinical"),
-        }
+    check_labels(table["diagnosis"], dataset.labels)
+    lower = {name: table[name].str.lower() for name in ("sex", "site") if name in table}
+    return (
+        table.assign(
+            dataset=dataset.id,
+            path=pd.Series(_files(root, dataset.images, table["image"]), table.index, dtype=object),
+            group=table[dataset.group],
+            label=table["diagnosis"],
+            split=split,
+            **lower,
+        )
+        .reindex(columns=list(COLUMNS))
+        .reset_index(drop=True)
     )
 
 
@@ -154,82 +115,40 @@ def resampled_ham10000(root: Path) -> pd.DataFrame:
     return table.assign(dataset="ham10000-resampled", image=name, group=name).reset_index(drop=True)
 
 
-HAM10000_ATTRIBUTION = (
-    "Tschandl, Rosendahl, Kittler: The HAM10000 dataset, a large collection of multi-source dermatoscopic images of "
-    "common pigmented skin lesions. Sci Data 5, 180161 (2018), doi:10.1038/sdata.2018.161. ViDIR Group, Medical "
-    "University of Vienna."
+RESAMPLED = dataclasses.replace(
+    registry.DATASETS["ham10000"],
+    id="ham10000-resampled",
+    name="HAM10000, resampled before it was split",
+    protocol=(
+        "A tutorial's protocol, for comparison only: 500 images a class drawn with replacement, then a random "
+        "quarter of the draws as test. Copies of one image are in training and test."
+    ),
 )
 
-DATASETS = {
-    "ham10000": Source(
-        name="HAM10000",
-        folder="ham10000",
-        read=ham10000,
-        attribution=HAM10000_ATTRIBUTION,
-        licence="CC BY-NC 4.0",
-        protocol=(
-            "HAM10000 is split by lesion. Test: the 1,503 images on which published foundation-model results are "
-            "reported. Images that share a lesion with a test image are left out altogether, and so is ISIC_0025226, "
-            "which shows the picture of the test image ISIC_0030074 under another lesion number."
-        ),
-    ),
-    "malignant_benign": Source(
-        name="Skin Cancer: Malignant vs. Benign",
-        folder="malignant_benign",
-        read=malignant_benign,
-        attribution=(
-            "Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle from images of the ISIC archive, "
-            "https://www.isic-archive.com. Three of four of the training images are HAM10000's."
-        ),
-        licence="ISIC archive terms of use, non-commercial",
-        protocol=(
-            "The malignant/benign set is split by lesion: images that are HAM10000's keep the part they have there, "
-            "and of the other lesions, which are all malignant, a random fifth is test. One image of each test lesion "
-            "is tested."
-        ),
-    ),
-    "pad_ufes_20": Source(
-        name="PAD-UFES-20",
-        folder="pad_ufes_20",
-        read=pad_ufes_20,
-        attribution=(
-            "Pacheco et al.: PAD-UFES-20, a skin lesion dataset composed of patient data and clinical images collected "
-            "from smartphones. Data in Brief 32, 106221 (2020), doi:10.1016/j.dib.2020.106221. Federal University of "
-            "Espirito Santo."
-        ),
-        licence="CC BY 4.0",
-        protocol=(
-            "PAD-UFES-20 is divided by patient into five parts: each image is scored by a network that was trained on "
-            "the other four parts and has seen no image of its patient."
-        ),
-        modality="smartphone",
-    ),
-    "ham10000-resampled": Source(
-        name="HAM10000, resampled before it was split",
-        folder="ham10000",
-        read=resampled_ham10000,
-        attribution=HAM10000_ATTRIBUTION,
-        licence="CC BY-NC 4.0",
-        protocol=(
-            "A tutorial's protocol, for comparison only: 500 images a class drawn with replacement, then a random "
-            "quarter of the draws as test. Copies of one image are in training and test."
-        ),
-    ),
+TRAINABLE = registry.DATASETS | {RESAMPLED.id: RESAMPLED}
+"""What a run can be trained on, by the name that its configuration gives."""
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "ham10000": ham10000,
+    "pad_ufes_20": pad_ufes_20,
+    "malignant_benign": malignant_benign,
+    RESAMPLED.id: resampled_ham10000,
 }
+"""How each becomes the common form: from its own folder."""
 
 
-def sources(name: str) -> list[Source]:
+def sources(name: str) -> list[DataSet]:
     """The data sets that a setting like "ham10000+malignant_benign" names. DataError where there is none of a name."""
     parts = name.split("+")
     for part in parts:
-        if part not in DATASETS:
-            raise DataError(f"There is no data set '{part}'; there are {', '.join(DATASETS)}, or several joined by +.")
-    return [DATASETS[part] for part in parts]
+        if part not in TRAINABLE:
+            raise DataError(f"There is no data set '{part}'; there are {', '.join(TRAINABLE)}, or several joined by +.")
+    return [TRAINABLE[part] for part in parts]
 
 
 def read(name: str) -> pd.DataFrame:
     """The table of a data set, or of several joined by +, in the common form."""
-    return pd.concat([source.read(data_root() / source.folder) for source in sources(name)], ignore_index=True)
+    return pd.concat([READERS[one.id](data_root() / one.folder) for one in sources(name)], ignore_index=True)
 
 
 def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
@@ -242,39 +161,13 @@ def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
         codes |= {label.code: int(label.malignant) for label in (*HAM10000.labels, *PAD_UFES_20.labels)}
     unknown = sorted(set(labels) - set(codes))
     if unknown:
-        raise DataError(f"The label set '{label_set.id}' has no place for {', '.join(map(str, unknown))}.")
+        raise DataError(f"The label set '{label_set.id}' has no class for {', '.join(map(str, unknown))}.")
     return labels.map(codes).to_numpy()
 
 
-def data_root() -> Path:
-    """Where the data sets lie: the environment variable SKINAPP_DATA, or the folder `data`."""
-    return Path(os.environ.get("SKINAPP_DATA", "data"))
-
-
-def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """A CSV with at least the `required` columns and unique images; DataError says what is missing."""
-    try:
-        table = pd.read_csv(path)
-    except FileNotFoundError:
-        raise DataError(f"There is no table {path}; set SKINAPP_DATA to the folder of the data sets.") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{path} is not a CSV file that can be read ({error}).") from None
-    missing = [column for column in required if column not in table.columns]
-    if missing:
-        raise DataError(f"{path.name} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}.")
-    images = table[required[0]]
-    if images.duplicated().any():
-        raise DataError(f"{path.name} lists an image twice: {images[images.duplicated()].iloc[0]}.")
-    return table
-
-
 def image_files(folder: Path, images: pd.Series) -> list[Path]:
-    """The file of each image id in the folder, whatever its format. DataError names ids without one."""
-    files = {file.stem: file for file in folder.glob("*") if file.suffix.lower() in imaging.EXTENSIONS}
-    missing = [str(image) for image in images if image not in files]
-    if missing:
-        raise DataError(f"{len(missing):,} of {len(images):,} images are not in {folder}: {', '.join(missing[:5])}.")
-    return [files[image] for image in images]
+    """The file of each image id in a folder, whatever its format. DataError names ids without one."""
+    return _files(folder.parent, (folder.name,), images)
 
 
 def check_labels(labels: pd.Series, allowed: LabelSet) -> None:
@@ -359,3 +252,12 @@ def prepare(name: str, size: int, runs: Path, hair_removal: bool = False) -> Dat
     with replacing(stamp_file) as partial:
         partial.write_text(json.dumps(stamp))
     return Dataset(table, np.load(images_file, mmap_mode="r"))
+
+
+def _files(root: Path, folders: tuple[str, ...], images: pd.Series) -> list[Path]:
+    files = files_in(root, folders)
+    missing = [str(image) for image in images if image not in files]
+    if missing:
+        where = " and ".join(str(root / folder) for folder in folders)
+        raise DataError(f"{len(missing):,} of {len(images):,} images are not in {where}: {', '.join(missing[:5])}.")
+    return [files[image] for image in images]

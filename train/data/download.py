@@ -11,8 +11,7 @@ import re
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,11 +21,14 @@ import pandas as pd
 import requests
 from tqdm import tqdm
 
+from skinapp import tables
+from skinapp.datasets import ham10000
 from skinapp.datasets.isic import ARCHIVE
+from skinapp.datasets.metadata import FILE
+from skinapp.datasets.registry import DATASETS, DataSet, data_root
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from train.data import transfer
-from train.data.datasets import DATASETS, data_root
 from train.data.splits import ham10000_split
 from train.data.transfer import Remote
 
@@ -34,7 +36,7 @@ RECORD = "download.json"
 ISIC = "isic"
 ISIC_ID = re.compile(r"ISIC_\d{7}", re.ASCII)
 ADDRESS_SECONDS = 600
-"""Addresses of single images are signed and expire; older ones are asked for again."""
+"""Addresses of single images are signed and expire; older ones are requested again."""
 LICENCES = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
@@ -46,31 +48,13 @@ LICENCES = {
 """Where the text of each licence stands; those with a hyphen are the ISIC archive's names."""
 
 
-@dataclass(frozen=True)
-class Publisher:
-    """A data set at its publisher.
-
-    `listing` gives the files to fetch; `arrange` turns the fetched ones (first folder) into the layout that training
-    reads (second folder), within a limit in bytes. `changes` says what differs from the published form.
-    """
-
-    folder: str
-    title: str
-    address: str
-    licence: str
-    attribution: str
-    changes: str
-    listing: Callable[[requests.Session], list[Remote]]
-    arrange: Callable[[Path, Path, int | None], None]
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
-        "An interrupted download goes on where it stopped when the command is given again. malignant-benign needs the "
+        "To continue an interrupted download, run the same command again. malignant-benign needs the "
         "environment variables KAGGLE_USERNAME and KAGGLE_KEY (an API token of a free Kaggle account). isic needs "
         "--ids. By downloading you accept the publisher's licence; it lies beside the images."
     )
-    parser.add_argument("dataset", choices=[*PUBLISHERS, ISIC], help="what to download")
+    parser.add_argument("dataset", choices=[*COMMAND_NAMES, ISIC], help="what to download")
     parser.add_argument(
         "--ids", type=Path, metavar="FILE", help="for isic: a text file with one id a line, such as ISIC_0024306"
     )
@@ -96,40 +80,42 @@ def run(options: argparse.Namespace) -> int:
         if options.ids is not None:
             raise DataError(f"--ids is for isic; {options.dataset} is downloaded whole.")
         _make(root)
-        print(download(PUBLISHERS[options.dataset], root, options.max_bytes))
+        print(download(DATASETS[COMMAND_NAMES[options.dataset]], root, options.max_bytes))
     return 0
 
 
-def download(publisher: Publisher, root: Path, limit: int | None = None) -> str:
+def download(dataset: DataSet, root: Path, limit: int | None = None) -> str:
     """Fetch, check and arrange a data set as `root` / folder; gives a sentence on what is there now."""
-    target, work = root / publisher.folder, root / f".download-{publisher.folder}"
+    target, work = root / dataset.folder, root / f".download-{dataset.folder}"
     if (target / RECORD).exists():
-        return f"{publisher.title} is already complete in {target}."
+        return f"{dataset.name} is already complete in {target}."
     if target.exists():
         raise DataError(
             f"{target} exists, and not from this command; move it away, or choose another folder with --out."
         )
     with transfer.open_session() as session:
-        files = publisher.listing(session)
+        files = listing(session, dataset)
         work.mkdir(exist_ok=True)
         fetched = sum(file.stat().st_size for file in work.iterdir() if file.is_file())
         announced = sum(file.size or 0 for file in files)
         # archives of photographs unpack to about their own size, and stay until everything is in place
         transfer.check_room(max(announced - fetched, 0) + announced, work, limit)
-        with tqdm(total=announced or None, unit="B", unit_scale=True, desc=publisher.title) as progress:
+        with tqdm(total=announced or None, unit="B", unit_scale=True, desc=dataset.name) as progress:
             for file in files:
                 transfer.fetch(session, file, work, progress, limit)
     ready = work / "ready"
     shutil.rmtree(ready, ignore_errors=True)
     try:
         ready.mkdir()
-        publisher.arrange(work, ready, limit)
-        _write_terms(publisher, ready)
+        ARRANGE[dataset.id](work, ready, limit)
+        _write_terms(dataset, ready)
         record = [
             {"name": file.name, "size": (work / file.name).stat().st_size, "checksum": file.checksum} for file in files
         ]
         (ready / RECORD).write_text(
-            json.dumps({"address": publisher.address, "date": date.today().isoformat(), "files": record}, indent=2)
+            json.dumps(
+                {"address": dataset.publisher.address, "date": date.today().isoformat(), "files": record}, indent=2
+            )
         )
     except (OSError, DataError) as error:
         free = transfer.room(work, limit)
@@ -139,7 +125,7 @@ def download(publisher: Publisher, root: Path, limit: int | None = None) -> str:
         raise
     ready.rename(target)
     shutil.rmtree(work)
-    return f"{publisher.title} is in {target}. Licence: {publisher.licence}; see LICENSE and ATTRIBUTION.md there."
+    return f"{dataset.name} is in {target}. Licence: {dataset.licence}; see LICENSE and ATTRIBUTION.md there."
 
 
 def read_ids(file: Path) -> list[str]:
@@ -164,7 +150,7 @@ def read_ids(file: Path) -> list[str]:
 def download_images(ids: list[str], target: Path, limit: int | None = None) -> str:
     """Single images of the ISIC archive into `target`/images, and their rows into `target`/metadata.csv.
 
-    What is there already is neither asked for nor fetched again. An unknown id is named before any image is fetched.
+    What is there already is neither requested nor fetched again. Unknown ids are listed before any image is fetched.
     """
     table_file = target / "metadata.csv"
     table = (
@@ -187,31 +173,43 @@ def download_images(ids: list[str], target: Path, limit: int | None = None) -> s
         transfer.check_room(size, target, limit)
         try:
             with tqdm(total=size, unit="B", unit_scale=True, desc="ISIC archive") as progress:
-                for image, (entry, asked) in zip(wanted, entries, strict=True):
-                    fresh = entry if time.monotonic() - asked < ADDRESS_SECONDS else _entry(session, image)
+                for image, (entry, received) in zip(wanted, entries, strict=True):
+                    fresh = entry if time.monotonic() - received < ADDRESS_SECONDS else _entry(session, image)
                     file = _image_file(image, fresh)
                     transfer.fetch(session, file, work, progress, limit)
                     (work / file.name).replace(target / "images" / file.name)
                     rows.append(_row(image, file.name, fresh))
         finally:
-            # also where a later image fails: what is complete is kept, with its licence
+            # also where a later image fails: what is complete stays, with its licence
             if rows:
                 _write_images_table(pd.concat([table, pd.DataFrame(rows, dtype=str)], ignore_index=True), target)
     shutil.rmtree(work)
     return f"{len(wanted):,} images are new in {target}; their licences and sources are in ATTRIBUTION.md there."
 
 
-def dataverse(session: requests.Session, doi: str, names: dict[str, str]) -> list[Remote]:
+def listing(session: requests.Session, dataset: DataSet) -> list[Remote]:
+    """The files of a data set at its publisher. DataError where one is missing, or the host has changed."""
+    publisher = dataset.publisher
+    if publisher.host == "dataverse":
+        return dataverse(session, publisher.key, publisher.files)
+    if publisher.host == "mendeley":
+        key, version = publisher.key.split("/")
+        return mendeley(session, key, version, list(publisher.files))
+    (archive,) = publisher.files.values()
+    return kaggle(publisher.key, archive)
+
+
+def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> list[Remote]:
     """The files of a Dataverse data set whose names match, `names` being pattern -> name here.
 
-    https://guides.dataverse.org/en/latest/api/native-api.html. A table is kept there in two forms; its MD5 is that of
-    the original, so the original is asked for.
+    https://guides.dataverse.org/en/latest/api/native-api.html. A table is there in two forms; its MD5 is that of
+    the original, so the original is requested.
     """
     base = _base("SKINAPP_DATAVERSE_URL", "https://dataverse.harvard.edu")
     answer = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
     try:
         listed = [entry["dataFile"] for entry in answer["data"]["latestVersion"]["files"]]
-        found = {
+        files = {
             name: Remote(
                 name,
                 f"{base}/api/access/datafile/{file['id']}" + "?format=original" * ("originalFileFormat" in file),
@@ -224,15 +222,15 @@ def dataverse(session: requests.Session, doi: str, names: dict[str, str]) -> lis
         }
     except (KeyError, TypeError):
         raise DataError(_changed(base)) from None
-    return _complete(found, list(names.values()), base)
+    return _complete(files, list(names.values()), base)
 
 
-def mendeley(session: requests.Session, dataset: str, version: int, names: list[str]) -> list[Remote]:
+def mendeley(session: requests.Session, dataset: str, version: str, names: list[str]) -> list[Remote]:
     """The files of those names of a data set of Mendeley Data, wherever in its folders."""
     base = _base("SKINAPP_MENDELEY_URL", "https://data.mendeley.com")
     answer = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
     try:
-        found = {
+        files = {
             file["filename"]: Remote(
                 file["filename"],
                 file["content_details"]["download_url"],
@@ -244,7 +242,7 @@ def mendeley(session: requests.Session, dataset: str, version: int, names: list[
         }
     except (KeyError, TypeError):
         raise DataError(_changed(base)) from None
-    return _complete(found, names, base)
+    return _complete(files, names, base)
 
 
 def kaggle(dataset: str, name: str) -> list[Remote]:
@@ -270,85 +268,46 @@ def arrange_ham10000(fetched: Path, ready: Path, limit: int | None) -> None:
         limit,
     )
     # the publisher has had it separated by commas and by tabs
-    table = pd.read_csv(fetched / "metadata", sep=None, engine="python", dtype=str, keep_default_na=False)
-    if not {"image_id", "lesion_id"} <= set(table.columns):
-        raise DataError(
-            f"The table of HAM10000 has the columns {', '.join(table.columns)}; the publisher has changed it."
-        )
-    table["split"] = ham10000_split(table["image_id"], table["lesion_id"])
-    table.to_csv(ready / "metadata.csv", index=False)
-    _check_images(set(table["image_id"]), {file.stem for file in (ready / "images").glob("*")})
+    table = _published_table(fetched / "metadata", DATASETS["ham10000"], "image", "lesion")
+    image, lesion = (table[DATASETS["ham10000"].columns[name]] for name in ("image", "lesion"))
+    table[ham10000.SPLIT] = ham10000_split(image, lesion)
+    table.to_csv(ready / FILE, index=False)
+    _check_images(set(image), {file.stem for file in (ready / "images").glob("*")})
 
 
 def arrange_pad_ufes_20(fetched: Path, ready: Path, limit: int | None) -> None:
     """images/*.png, and metadata.csv as published."""
     for archive in sorted(fetched.glob("imgs_part_*.zip")):
         transfer.unzip(archive, ready, lambda name: _under("images", name, name.stem, ".png"), limit)
-    shutil.copyfile(fetched / "metadata.csv", ready / "metadata.csv")
-    table = pd.read_csv(ready / "metadata.csv", dtype=str)
-    if "img_id" not in table:
-        raise DataError(
-            f"The table of PAD-UFES-20 has the columns {', '.join(table.columns)}; the publisher has changed it."
-        )
-    _check_images(set(table["img_id"]), {file.name for file in (ready / "images").glob("*")})
+    shutil.copyfile(fetched / FILE, ready / FILE)
+    table = _published_table(ready / FILE, DATASETS["pad_ufes_20"], "image")
+    _check_images(
+        set(table[DATASETS["pad_ufes_20"].columns["image"]]), {file.name for file in (ready / "images").glob("*")}
+    )
 
 
 def arrange_malignant_benign(fetched: Path, ready: Path, limit: int | None) -> None:
     """benign/ and malignant/ of the training half, and both of the test half below test/. Copies of them are left."""
 
-    def place(name: PurePosixPath) -> Path | None:
+    def target(name: PurePosixPath) -> Path | None:
         if len(name.parts) == 3 and name.parts[1] in ("benign", "malignant") and name.suffix.lower() == ".jpg":
             half = {"train": Path(), "test": Path("test")}.get(name.parts[0])
             return half / name.parts[1] / name.name if half is not None else None
         return None
 
-    if not transfer.unzip(fetched / "archive.zip", ready, place, limit):
+    if not transfer.unzip(fetched / "archive.zip", ready, target, limit):
         raise DataError("The archive from Kaggle holds no train/ or test/ images; the publisher has changed it.")
 
 
-PUBLISHERS = {
-    "ham10000": Publisher(
-        folder="ham10000",
-        title="HAM10000",
-        address="https://doi.org/10.7910/DVN/DBW86T",
-        licence=DATASETS["ham10000"].licence,
-        attribution=DATASETS["ham10000"].attribution,
-        changes="Both archives are unpacked into one folder, and a column `split` is added to the table.",
-        listing=lambda session: dataverse(
-            session,
-            "10.7910/DVN/DBW86T",
-            {
-                r"HAM10000_metadata(\.\w+)?": "metadata",
-                r"HAM10000_images_part_1\.zip": "images_1.zip",
-                r"HAM10000_images_part_2\.zip": "images_2.zip",
-                r"HAM10000_segmentations_lesion_tschandl\.zip": "masks.zip",
-            },
-        ),
-        arrange=arrange_ham10000,
-    ),
-    "pad-ufes-20": Publisher(
-        folder="pad_ufes_20",
-        title="PAD-UFES-20",
-        address="https://doi.org/10.17632/zr7vgbcyr2.1",
-        licence=DATASETS["pad_ufes_20"].licence,
-        attribution=DATASETS["pad_ufes_20"].attribution,
-        changes="The three archives are unpacked into one folder.",
-        listing=lambda session: mendeley(
-            session, "zr7vgbcyr2", 1, ["metadata.csv", "imgs_part_1.zip", "imgs_part_2.zip", "imgs_part_3.zip"]
-        ),
-        arrange=arrange_pad_ufes_20,
-    ),
-    "malignant-benign": Publisher(
-        folder="malignant_benign",
-        title="Skin Cancer: Malignant vs. Benign",
-        address="https://www.kaggle.com/datasets/fanconic/skin-cancer-malignant-vs-benign",
-        licence=DATASETS["malignant_benign"].licence,
-        attribution=DATASETS["malignant_benign"].attribution,
-        changes="The training half is unpacked as benign/ and malignant/, the test half below test/.",
-        listing=lambda session: kaggle("fanconic/skin-cancer-malignant-vs-benign", "archive.zip"),
-        arrange=arrange_malignant_benign,
-    ),
+ARRANGE: dict[str, Callable[[Path, Path, int | None], None]] = {
+    "ham10000": arrange_ham10000,
+    "pad_ufes_20": arrange_pad_ufes_20,
+    "malignant_benign": arrange_malignant_benign,
 }
+"""What turns the fetched files (first folder) into the layout that training reads (second folder), within a limit in
+bytes."""
+
+COMMAND_NAMES = {name.replace("_", "-"): name for name in DATASETS}
 
 
 def _make(root: Path) -> None:
@@ -364,13 +323,13 @@ def _base(variable: str, address: str) -> str:
     return os.environ.get(variable, address).rstrip("/")
 
 
-def _complete(found: dict[str, Remote], names: list[str], base: str) -> list[Remote]:
-    missing = [name for name in names if name not in found]
+def _complete(files: dict[str, Remote], names: list[str], base: str) -> list[Remote]:
+    missing = [name for name in names if name not in files]
     if missing:
         raise DataError(
             f"{transfer.host(base)} no longer lists {', '.join(missing)}; the publisher has changed the data set."
         )
-    return [found[name] for name in names]
+    return [files[name] for name in names]
 
 
 def _changed(base: str) -> str:
@@ -392,22 +351,33 @@ def _check_images(listed: set[str], there: set[str]) -> None:
         )
 
 
-def _write_terms(publisher: Publisher, folder: Path) -> None:
+def _published_table(file: Path, dataset: DataSet, *names: str) -> pd.DataFrame:
+    """The fetched table as text. DataError where it lacks the publisher's column of one of our `names`."""
+    table = tables.read(file.read_bytes(), f"The table of {dataset.name}")
+    needed = [dataset.columns[name] for name in names]
+    if not set(needed) <= set(table.columns):
+        raise DataError(
+            f"The table of {dataset.name} has the columns {', '.join(table.columns)}; the publisher has changed it."
+        )
+    return table
+
+
+def _write_terms(dataset: DataSet, folder: Path) -> None:
     (folder / "ATTRIBUTION.md").write_text(
-        f"# {publisher.title}\n\n{publisher.attribution}\n\n"
-        f"- Source: {publisher.address}\n- Licence: {publisher.licence}, {LICENCES[publisher.licence]}\n"
-        f"- Downloaded: {date.today().isoformat()}\n- Changes: {publisher.changes}\n"
+        f"# {dataset.name}\n\n{dataset.attribution}\n\n"
+        f"- Source: {dataset.publisher.address}\n- Licence: {dataset.licence}, {LICENCES[dataset.licence]}\n"
+        f"- Downloaded: {date.today().isoformat()}\n- Changes: {dataset.publisher.changes}\n"
     )
     (folder / "LICENSE").write_text(
-        f"{publisher.title}, {publisher.address}\nLicence: {publisher.licence}\n"
-        f"Its text, which binds whoever uses these files: {LICENCES[publisher.licence]}\n"
+        f"{dataset.name}, {dataset.publisher.address}\nLicence: {dataset.licence}\n"
+        f"Its text, which binds whoever uses these files: {LICENCES[dataset.licence]}\n"
     )
 
 
 def _entries(session: requests.Session, ids: list[str]) -> list[tuple[dict[str, Any], float]]:
-    """What the archive says about each image, and when it was asked. DataError names every id it does not have."""
+    """What the archive says about each image, and when (seconds). DataError lists every id that it does not have."""
     entries, unknown = [], []
-    for image in tqdm(ids, desc="asking for addresses", unit="image"):
+    for image in tqdm(ids, desc="requesting addresses", unit="image"):
         entry = _entry(session, image)
         if entry:
             entries.append((entry, time.monotonic()))
@@ -455,11 +425,11 @@ def _write_images_table(table: pd.DataFrame, target: Path) -> None:
     ]
     licences = sorted(set(table["licence"].fillna("")))
     for (licence, attribution), rows in table.fillna("").groupby(["licence", "attribution"]):
-        lines += ["", f"## {attribution or 'Without a named source'}, {licence or 'no licence given'}", ""]
+        lines += ["", f"## {attribution or 'Without a named source'}, {licence or 'no licence stated'}", ""]
         lines += [f"- {image}" for image in rows["image"]]
     (target / "ATTRIBUTION.md").write_text("\n".join(lines) + "\n")
     texts = [
-        f"{licence or 'No licence given'}: {LICENCES.get(licence, 'see the ISIC archive')}" for licence in licences
+        f"{licence or 'No licence stated'}: {LICENCES.get(licence, 'see the ISIC archive')}" for licence in licences
     ]
     (target / "LICENSE").write_text(
         "The licence of each image is in metadata.csv. The texts:\n" + "\n".join(texts) + "\n"

@@ -17,7 +17,7 @@ all pairs above 0.7 were one picture or one burst of pictures of a lesion, and b
 moles of different people; with at most two bits apart, everything above 0.5 was one picture. Seven more orientations
 are seven more chances to be alike: round moles reach 0.74 there, copies stay above 0.9.
 
-Not found: crops and zooms, and photographs of one lesion taken anew.
+Crops, zooms and new photographs of the same lesion are not detected.
 """
 
 import hashlib
@@ -123,8 +123,8 @@ def pairs(first: Fingerprints, second: Fingerprints | None = None, least: float 
     ).assign(distance=0, correlation=1.0, turned=False)
     near = pd.concat([_near(first, other, orientation, second is None, least) for orientation in range(ORIENTATIONS)])
     near = near.sort_values("correlation", ascending=False, kind="stable")
-    found = pd.concat([exact, near.assign(kind=NEAR)]).drop_duplicates(["first", "second"])
-    return found.sort_values(["first", "second"], ignore_index=True)
+    every = pd.concat([exact, near.assign(kind=NEAR)]).drop_duplicates(["first", "second"])
+    return every.sort_values(["first", "second"], ignore_index=True)
 
 
 def clusters(count: int, links: Sequence[tuple[ArrayLike, ArrayLike]]) -> np.ndarray:
@@ -165,8 +165,8 @@ def _equal(first: np.ndarray, second: np.ndarray, within: bool) -> pd.DataFrame:
     two = pd.DataFrame({"digest": second, "second": np.arange(len(second))})
     if within:  # files that are alone need not be looked at further
         one = one[one["digest"].duplicated(keep=False)]
-    found = one[one["digest"] != ""].merge(two, on="digest")[["first", "second"]]
-    return found[found["first"] < found["second"]] if within else found
+    equal = one[one["digest"] != ""].merge(two, on="digest")[["first", "second"]]
+    return equal[equal["first"] < equal["second"]] if within else equal
 
 
 def _near(first: Fingerprints, second: Fingerprints, orientation: int, within: bool, least: float) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
+from skinapp.datasets.registry import data_root
 from skinapp.errors import DataError
 from skinapp.files import replacing
 from skinapp.images import imaging
@@ -18,16 +19,16 @@ from skinapp.images.imaging import CENTRE, Crop
 from train.data import datasets
 
 WIDTH, HEIGHT = 256, 192
-"""Pixels of a kept picture, of which views are squares."""
+"""Pixels of a cached picture, of which views are squares."""
 NOT_DRAWN = ("ISIC_0026042", "ISIC_0029819")
 """Images whose published mask is white all over."""
 BARE = 0.08
-"""The share of views that are looked for beside the lesion, so that skin alone is known as well."""
+"""The share of views that are taken beside the lesion, so that the network sees skin alone as well."""
 
 
 @dataclass(frozen=True)
-class Outlined:
-    """A table in the common form, of images that have a mask, with the columns `mask`, the mask's file, and the kept
+class Segmented:
+    """A table in the common form, of images that have a mask, with the columns `mask`, the mask's file, and the cached
     pictures, uint8 [rows, HEIGHT, WIDTH, 3], and masks, uint8 [rows, HEIGHT, WIDTH], 255 on the lesion."""
 
     table: pd.DataFrame
@@ -42,13 +43,13 @@ def table(root: Path) -> pd.DataFrame:
     return known.assign(mask=pd.Series(datasets.image_files(root / "masks", known["image"])))
 
 
-def prepare(runs: Path) -> Outlined:
+def prepare(runs: Path) -> Segmented:
     """Decode pictures and masks once into a cache below `runs`; open it where it is already there.
 
     DataError names what cannot be read.
     """
-    known = table(datasets.data_root() / "ham10000")
-    folder = runs / "cache" / "ham10000-outlined"
+    known = table(data_root() / "ham10000")
+    folder = runs / "cache" / "ham10000-segmented"
     stamp_file, files = folder / "stamp.json", [folder / "pictures.npy", folder / "masks.npy"]
     stamp = {"size": [WIDTH, HEIGHT], "images": len(known)}
     if not (stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp):
@@ -59,7 +60,7 @@ def prepare(runs: Path) -> Outlined:
         with replacing(stamp_file) as partial:
             partial.write_text(json.dumps(stamp))
     pictures, masks = (np.load(file, mmap_mode="r") for file in files)
-    return Outlined(known, pictures, masks)
+    return Segmented(known, pictures, masks)
 
 
 def squares(known: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -85,15 +86,15 @@ def square_mask(file: Path, size: int, crop: Crop = CENTRE) -> np.ndarray:
 def view(
     picture: np.ndarray, mask: np.ndarray, size: int, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A square of a kept picture, turned and coloured at random, and its mask.
+    """A square of a cached picture, rotated and coloured at random, and its mask.
 
     Uint8 [HEIGHT, WIDTH, 3] and [HEIGHT, WIDTH] -> uint8 [size, size, 3] and float32 [size, size] in 0-1.
     """
     box = _box(mask, generator)
     image = Image.fromarray(picture).resize((size, size), Image.Resampling.BICUBIC, box=box)
-    outline = Image.fromarray(mask).resize((size, size), Image.Resampling.BILINEAR, box=box)
+    resized = Image.fromarray(mask).resize((size, size), Image.Resampling.BILINEAR, box=box)
     turns, mirrored = int(generator.integers(4)), generator.random() < 0.5
-    pixels, target = np.rot90(np.asarray(image), turns), np.rot90(np.asarray(outline), turns)
+    pixels, target = np.rot90(np.asarray(image), turns), np.rot90(np.asarray(resized), turns)
     if mirrored:
         pixels, target = pixels[:, ::-1], target[:, ::-1]
     # light, its colour and contrast differ from camera to camera

@@ -30,13 +30,13 @@ SIDE = 320
 
 def photographs() -> dict[str, Path]:
     """Name -> file of each photograph. DataError where scikit-image is not installed."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for package, (folder, names) in PHOTOGRAPHS.items():
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
             raise DataError(f"The photographs of {package} are needed; run pip install -r requirements-train.txt.")
-        found |= {Path(name).stem: Path(spec.origin).parent / folder / name for name in names}
-    return found
+        files |= {Path(name).stem: Path(spec.origin).parent / folder / name for name in names}
+    return files
 
 
 def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:

@@ -10,13 +10,12 @@ from pathlib import Path
 import pandas as pd
 from tqdm import tqdm
 
+from skinapp import tables
+from skinapp.datasets.metadata import FILE
+from skinapp.datasets.registry import DATASETS, files_in
 from skinapp.errors import DataError
 from skinapp.files import replacing
-from skinapp.images import imaging
-from train.data.datasets import read_table
 
-COLUMNS = (("image_id", "dx"), ("img_id", "diagnostic"))
-"""Image and class, in HAM10000's table and in that of PAD-UFES-20."""
 MISSING = "missing.csv"
 
 
@@ -31,8 +30,9 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Copy the images of a data set into a folder for each class. Nothing is overwritten; run again, it goes on "
-        "where it was stopped. Mind that such folders know no lesions: split by lesion before you train on them."
+        "Copy the images of a data set into a folder for each class. Nothing is overwritten; run the same "
+        "command again to continue. Such folders do not say which images show one lesion: split by lesion before you "
+        "train on them."
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="a data set's folder, with metadata.csv and images/"
@@ -66,15 +66,11 @@ def run(options: argparse.Namespace) -> int:
 def plan(data: Path, out: Path, link: bool) -> Plan:
     """Where every image of the table goes. DataError, before anything is written, where the table cannot be used or a
     file that is not that image is in the way."""
-    table = read(data / "metadata.csv")
+    table = read(data / FILE)
     images = data / "images"
     if out.resolve() == data.resolve() or out.resolve().is_relative_to(images.resolve()):
         raise DataError(f"{out} holds the data set itself; name another folder with --out.")
-    files = (
-        {file.stem: file for file in images.iterdir() if file.suffix.lower() in imaging.EXTENSIONS}
-        if images.is_dir()
-        else {}
-    )
+    files = files_in(data, (images.name,))
     pairs = [
         (files[image], out / code / files[image].name)
         for image, code in zip(table["image"], table["class"], strict=True)
@@ -94,22 +90,22 @@ def plan(data: Path, out: Path, link: bool) -> Plan:
 
 def read(file: Path) -> pd.DataFrame:
     """`image` and `class` of every row of a published table; DataError where it has none, or none fit for a folder."""
-    for image, label in COLUMNS:
-        try:
-            table = read_table(file, (image, label))
-        except DataError:
-            if (image, label) == COLUMNS[-1]:
-                raise
-            continue
-        break
-    ids = table[image].astype(str).map(lambda name: re.sub(r"\.\w+$", "", name))
-    found = pd.DataFrame({"image": ids, "class": table[label].astype(str).where(table[label].notna(), "")})
-    odd = found[~found["class"].str.fullmatch(r"\w[\w .-]*")]
+    table = tables.read_file(file)
+    known = [dataset.columns for dataset in DATASETS.values() if dataset.columns]
+    columns = next((each for each in known if {each["image"], each["diagnosis"]} <= set(table.columns)), None)
+    if columns is None:
+        wanted = " or ".join(f"{each['image']} and {each['diagnosis']}" for each in known)
+        raise DataError(f"{file.name} lacks the columns {wanted}; it has {', '.join(table.columns)}.")
+    ids = table[columns["image"]].map(lambda name: re.sub(r"\.\w+$", "", name))
+    if ids.duplicated().any():
+        raise DataError(f"{file.name} lists an image twice: {ids[ids.duplicated()].iloc[0]}.")
+    classes = pd.DataFrame({"image": ids, "class": table[columns["diagnosis"]]})
+    odd = classes[~classes["class"].str.fullmatch(r"\w[\w .-]*")]
     if len(odd):
         raise DataError(
             f"{file.name} gives {odd['image'].iloc[0]} the class '{odd['class'].iloc[0]}', which cannot name a folder."
         )
-    return found
+    return classes
 
 
 def _same(source: Path, target: Path, link: bool) -> bool:

@@ -8,12 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from skinapp.datasets import registry
-from skinapp.datasets.registry import SOURCES, SYMPTOMS
+from skinapp.datasets.metadata import SYMPTOMS
+from skinapp.datasets.registry import DATASETS, data_root
 from skinapp.demographics import records
-from skinapp.errors import DataError
 from skinapp.files import replacing
 from train.data import splits
-from train.data.datasets import data_root
 
 COLUMNS = (
     "image",
@@ -34,9 +33,9 @@ COLUMNS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the explorer of "
-        "the app. Lesions are numbered anew, and no image is named where the publisher's own table names it."
+        "the app. Lesions get new numbers, and images are only named where the publisher has no table."
     )
-    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(SOURCES)}")
+    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(DATASETS)}")
     parser.add_argument(
         "--out",
         type=Path,
@@ -47,11 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    unknown = [name for name in options.datasets if name not in SOURCES]
-    if unknown:
-        raise DataError(f"There is no data set '{unknown[0]}'; there are {', '.join(SOURCES)}.")
+    chosen = [registry.dataset(name).id for name in options.datasets or DATASETS]
     options.out.mkdir(parents=True, exist_ok=True)
-    for dataset in options.datasets or SOURCES:
+    for dataset in chosen:
         table = summarise(dataset, data_root())
         write(table, options.out / f"{dataset}.csv.gz")
         print(
@@ -61,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summarise(dataset: str, root: Path) -> pd.DataFrame:
-    """The counts of a data set: a row for the images of one lesion that are alike in everything published."""
+    """The counts of a data set: one row for the images of a lesion that are alike in everything published."""
     if dataset == "malignant_benign":
         frame = malignant_benign(root)
     else:
@@ -79,7 +76,9 @@ def malignant_benign(root: Path) -> pd.DataFrame:
     """The malignant/benign set, with what HAM10000 publishes of the three in four images that are its own."""
     known = pd.read_csv(splits.MALIGNANT_BENIGN, keep_default_na=False)
     ham = registry.published("ham10000", root).rename(columns={"diagnosis": "origin", "image": "ham10000"})
-    frame = known.rename(columns={"group": "lesion"}).merge(ham.drop(columns="lesion"), on="ham10000", how="left")
+    frame = known.rename(columns={"group": "lesion"}).merge(
+        ham.drop(columns=["lesion", "split"], errors="ignore"), on="ham10000", how="left"
+    )
     return frame.assign(diagnosis=frame["image"].str.partition("/")[0]).drop(columns="ham10000")
 
 

@@ -28,7 +28,7 @@ CONNECT_AND_READ_SECONDS = (10, 60)
 CHUNK = 2**16
 """Bytes taken at once, and so the most that a cut connection loses."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-GO_ON = "Run the same command again: it goes on where it stopped."
+GO_ON = "Run the same command again to continue."
 CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
@@ -58,7 +58,7 @@ def open_session() -> requests.Session:
 
 
 def get_json(session: requests.Session, url: str, missing: Any = None) -> Any:
-    """The parsed answer, or `missing`, where that is given, for an address that does not exist (status 404).
+    """The parsed answer, or `missing`, unless that is None, for an address that does not exist (status 404).
 
     DataError where there is nothing, where the host is not reached after several attempts, or where it is not JSON.
     """
@@ -136,8 +136,10 @@ def host(url: str) -> str:
     return urlsplit(url).netloc
 
 
-def unzip(archive: Path, folder: Path, place: Callable[[PurePosixPath], Path | None], limit: int | None = None) -> int:
-    """Unpack the files for which `place` gives a relative path; the number of them.
+def unzip(
+    archive: Path, folder: Path, target_of: Callable[[PurePosixPath], Path | None], limit: int | None = None
+) -> int:
+    """Unpack the files for which `target_of` gives a relative path; returns their number.
 
     DataError where the archive is damaged, two files would get one name, or a name leads out of `folder`. Links in
     an archive are never made. Room is checked first.
@@ -149,7 +151,7 @@ def unzip(archive: Path, folder: Path, place: Callable[[PurePosixPath], Path | N
                 name = PurePosixPath(entry.filename.replace("\\", "/"))
                 if name.is_absolute() or ".." in name.parts or ":" in entry.filename:
                     raise DataError(f"{archive.name} holds a file that leads out of its folder, {name}; not unpacked.")
-                target = None if entry.is_dir() else place(name)
+                target = None if entry.is_dir() else target_of(name)
                 if target is not None and target in chosen:
                     raise DataError(f"{archive.name} holds two files that would be {target}; not unpacked.")
                 if target is not None:
@@ -256,8 +258,8 @@ def _check_status(response: requests.Response, url: str) -> None:
 
 def _announced(response: requests.Response) -> tuple[str, str] | None:
     """The MD5 in Google's storage's own header, https://cloud.google.com/storage/docs/xml-api/reference-headers."""
-    found = re.search(r"md5=([A-Za-z0-9+/]{22}==)", response.headers.get("x-goog-hash", ""))
-    return ("md5", base64.b64decode(found[1]).hex()) if found else None
+    match = re.search(r"md5=([A-Za-z0-9+/]{22}==)", response.headers.get("x-goog-hash", ""))
+    return ("md5", base64.b64decode(match[1]).hex()) if match else None
 
 
 def _starts_at(response: requests.Response, start: int) -> bool:

@@ -16,32 +16,17 @@ from scipy.optimize import minimize
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
+from skinapp.datasets.metadata import DIAMETERS
+from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.inference import metadata
 from skinapp.inference.metadata import Answers, Field, Fusion
 from skinapp.inference.runtime import softmax
-from train.data.datasets import read_table
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
 """Strengths of the L2 penalty on the weights, in rows; cross-validation within the training part chooses."""
-LOGARITHMIC = ("diameter_1", "diameter_2")
+LOGARITHMIC = DIAMETERS
 KNOTS = {"age": (40.0, 60.0)}
-
-PAD_UFES_20_COLUMNS = {
-    "age": "age",
-    "sex": "gender",
-    "site": "region",
-    "itch": "itch",
-    "grew": "grew",
-    "hurt": "hurt",
-    "changed": "changed",
-    "bleed": "bleed",
-    "elevation": "elevation",
-    "skin_type": "fitspatrick",
-    "diameter_1": "diameter_1",
-    "diameter_2": "diameter_2",
-}
-HAM10000_COLUMNS = {"age": "age", "sex": "sex", "site": "localization"}
 
 
 @dataclass(frozen=True)
@@ -57,17 +42,12 @@ class Fitted:
 
 def pad_ufes_20(root: Path) -> pd.DataFrame:
     """PAD-UFES-20's published answers: one row an image id, one column a question of `skinapp.inference.metadata`."""
-    source = read_table(root / "metadata.csv", ("img_id", *PAD_UFES_20_COLUMNS.values()))
-    image = source["img_id"].str.rsplit(".", n=1).str[0]
-    answers = _renamed(source, PAD_UFES_20_COLUMNS, image)
-    # a diameter of 0 was not measured
-    return answers.mask(answers.isin(["0", "0.0"]) & answers.columns.isin(LOGARITHMIC))
+    return _answers(DATASETS["pad_ufes_20"].parse(root))
 
 
 def ham10000(root: Path) -> pd.DataFrame:
     """HAM10000's published age, sex and site: one row an image id."""
-    source = read_table(root / "metadata.csv", ("image_id", *HAM10000_COLUMNS.values()))
-    return _renamed(source, HAM10000_COLUMNS, source["image_id"])
+    return _answers(DATASETS["ham10000"].parse(root))
 
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:
@@ -270,6 +250,7 @@ def _fixed_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray
     return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
 
 
-def _renamed(source: pd.DataFrame, columns: dict[str, str], image: pd.Series) -> pd.DataFrame:
-    table = pd.DataFrame({name: source[column].astype("string").str.lower() for name, column in columns.items()})
-    return table.set_index(pd.Index(image, name="image"))
+def _answers(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of a parsed table that answer a question, as lower-case text by image id."""
+    answered = [one.name for one in metadata.QUESTIONS if one.name in table]
+    return table.set_index("image")[answered].astype("string").apply(lambda column: column.str.lower())

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from skinapp import tables
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics, significance
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.inference import registry
 from skinapp.labels.sets import LabelSet
-from train.data.datasets import data_root, encode, read_table
+from train.data.datasets import data_root, encode
 
 RESAMPLES = 2000
 PROTOCOL = (
@@ -168,7 +169,8 @@ def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd
 def _predictions(file: Path, labels: LabelSet, more: tuple[str, ...] = ()) -> pd.DataFrame:
     """A table of predictions by image. DataError where columns are missing or a row holds no probabilities."""
     columns = [f"p_{code}" for code in labels.codes]
-    table = read_table(file, ("image", "label", *more, *columns)).set_index("image")
+    table = tables.read_file(file, text=("image",), required=("image", "label", *more, *columns), unique="image")
+    table = table.set_index("image")
     wrong = ~(np.abs(table[columns].sum(axis=1, skipna=False) - 1) < 0.01)
     if wrong.any():
         raise DataError(f"The probabilities of {wrong.idxmax()} in {file.name} do not sum to 1.")

@@ -15,7 +15,7 @@ from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import SAMPLING, Config
-from train.data.datasets import DATASETS, Dataset, encode, prepare, with_validation
+from train.data.datasets import TRAINABLE, Dataset, encode, prepare, with_validation
 from train.fit import network as networks
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import predict
@@ -96,8 +96,8 @@ def report(
 
     tests = [
         scored(
-            DATASETS[name].name,
-            DATASETS[name].protocol,
+            TRAINABLE[name].name,
+            TRAINABLE[name].protocol,
             kinds(labels),
             labels.codes,
             encoded[rows],

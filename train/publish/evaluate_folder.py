@@ -11,6 +11,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 from tqdm import tqdm
 
+from skinapp import tables
 from skinapp.errors import DataError, SkinappError
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.images import imaging
@@ -100,12 +101,7 @@ def read_labels(file: Path, image_column: str, label_column: str, group_column: 
 
     Rows without a label are left out. DataError where the file, a column, the name of an image or a group is missing.
     """
-    try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"There is no table {file}.") from None
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise DataError(f"{file} cannot be read as a CSV file ({error}).") from None
+    table = tables.read_file(file)
     columns = {"image": image_column, "label": label_column, "group": group_column or image_column}
     missing = sorted(set(columns.values()) - set(table.columns))
     if missing:

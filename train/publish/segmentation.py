@@ -22,7 +22,7 @@ from skinapp.images import imaging
 from skinapp.inference import model_card
 from skinapp.lesion import segmentation
 from train.data import datasets, masks
-from train.data.masks import Outlined
+from train.data.masks import Segmented
 from train.publish.folder import LICENCE, draft, publish, versions
 from train.publish.retrieval_index import share
 
@@ -123,7 +123,7 @@ def loss(targets: "keras.KerasTensor", logits: "keras.KerasTensor") -> "keras.Ke
     return entropy + 1 - (2 * shared + 20) / (of_both + 20)
 
 
-def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
+def views(known: Segmented, samples: int) -> "keras.utils.PyDataset":
     """Batches of random views of the training images; `start` samples those of an epoch, from its number alone."""
     import keras
 
@@ -153,7 +153,7 @@ def views(known: Outlined, samples: int) -> "keras.utils.PyDataset":
     return dataset
 
 
-def fit(known: Outlined, folder: Path, init: str, epochs: int, samples: int) -> None:
+def fit(known: Segmented, folder: Path, init: str, epochs: int, samples: int) -> None:
     """Train, going on after the last finished epoch; leaves `best.keras` and `history.csv` in `folder`."""
     import keras
 
@@ -316,7 +316,7 @@ def export(content: bytes, scores: dict[str, Any], folder: Path, models: Path) -
         "input": {"size": SIZE, "dtype": "float32", "range": [0, 255], "channels": "RGB"},
         "training": {
             "dataset": "HAM10000",
-            "attribution": datasets.HAM10000_ATTRIBUTION,
+            "attribution": datasets.TRAINABLE["ham10000"].attribution,
             **settings,
             "bare_skin": masks.BARE,
             "seconds": round(float(pd.read_csv(folder / "history.csv")["seconds"].sum())),

@@ -185,7 +185,7 @@ def test_command_against_another_data_set(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--split-column", "fold"], "no column 'fold'"),
+        (["--split-column", "fold"], "lacks the column fold"),
         (["--against", "ham10000"], "names the data set itself"),
         (["--seeds", "0"], "--seeds is 0"),
     ],

@@ -151,7 +151,7 @@ SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "empty label": (lambda table: table.assign(dx=table["dx"].replace("df", np.nan)), "an empty one"),
     "class without an image": (lambda table: table[table["dx"] != "df"], "No image of the classes df"),
     "one image twice": (lambda table: pd.concat([table, table.iloc[[5]]]), "lists an image twice: ISIC_0000005"),
-    "column missing": (lambda table: table.drop(columns="lesion_id"), "lacks the columns lesion_id; it has image_id"),
+    "column missing": (lambda table: table.drop(columns="lesion_id"), "lacks the column lesion_id; it has image_id"),
     "unknown part": (lambda table: table.assign(split="exam"), "The column split of .* says exam"),
     "demographics missing": (lambda table: table.drop(columns=["age", "sex"]), "lacks the columns age, sex"),
 }

@@ -44,7 +44,7 @@ def test_an_unknown_data_set_is_a_sentence(capsys: pytest.CaptureFixture) -> Non
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("dataset", registry.SOURCES)
+@pytest.mark.parametrize("dataset", registry.DATASETS)
 def test_the_shipped_tables_are_up_to_date(dataset: str, data_root: Path, tmp_path: Path) -> None:
     try:
         table = summarise.summarise(dataset, data_root)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import metadata, model_card
@@ -96,10 +97,10 @@ def test_the_adjustment_favours_the_rare_class() -> None:
 
 
 def test_the_published_tables_are_read(tmp_path: Path) -> None:
-    header = "img_id,biopsed," + ",".join(fitting.PAD_UFES_20_COLUMNS.values())
+    header = ",".join(DATASETS["pad_ufes_20"].columns.values())
     rows = [
-        "PAT_1_1_1.png,True,70,FEMALE,NOSE,True,UNK,False,False,True,True,2.0,6.0,5.0",
-        "PAT_2_2_2.png,False,8,,ARM,False,False,False,False,False,False,,0.0,0.0",
+        "PAT_1_1_1.png,1,PAT_1,BCC,True,70,FEMALE,NOSE,2.0,True,UNK,False,False,True,True,6.0,5.0",
+        "PAT_2_2_2.png,2,PAT_2,NEV,False,8,,ARM,,False,False,False,False,False,False,0.0,0.0",
     ]
     (tmp_path / "metadata.csv").write_text("\n".join([header, *rows]))
     table = fitting.pad_ufes_20(tmp_path)

@@ -176,7 +176,7 @@ def test_an_unreadable_image_is_named_and_the_rest_scored(folder: Path, capsys: 
             "name,label\na,nv\n",
             "labels.csv lacks the columns image; it has name, label. Name yours with --image-column",
         ),
-        ("", "cannot be read as a CSV file"),
+        ("", "labels.csv is empty"),
         (
             "image,label\na,nv\nb,melanoma\n",
             "Labels outside akiec, bcc, bkl, df, mel, nv, vasc, benign, malignant: mela",

@@ -34,15 +34,15 @@ def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
     what is tested in the one set is not trained on in the other. `group` is shared by the images of one lesion: the
     lesion's id in HAM10000, or the first of its images here. `split` is train, test or excluded, see `part`. An image
     that is not in the list is a group of its own and excluded: it may be a test image of HAM10000.
-    `python -m train.splits` makes the list.
+    `python -m train.data.splits` makes the list.
     """
     known = pd.read_csv(MALIGNANT_BENIGN, keep_default_na=False).set_index("image")
-    found = known.reindex(images).set_index(images.index)
+    matched = known.reindex(images).set_index(images.index)
     return pd.DataFrame(
         {
-            "group": found["group"].fillna(images),
-            "ham10000": found["ham10000"].fillna(""),
-            "split": found["split"].fillna("excluded"),
+            "group": matched["group"].fillna(images),
+            "ham10000": matched["ham10000"].fillna(""),
+            "split": matched["split"].fillna("excluded"),
         }
     )
 

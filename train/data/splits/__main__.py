@@ -1,4 +1,4 @@
-"""python -m train.splits: make malignant_benign.csv anew from both data sets."""
+"""python -m train.data.splits: make malignant_benign.csv anew from both data sets."""
 
 import sys
 

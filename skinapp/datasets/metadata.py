@@ -1,0 +1,37 @@
+"""What the parsers of the publishers' metadata have in common: the form that they give, and how a table is opened.
+
+A parser turns a data set's folder into one row an image. `image` (id) and `diagnosis` (code of the data set's label
+set) are always there; of these, what the publisher states: `lesion` and `patient` (ids), `split`, `age` (years), `sex`,
+`site`, `confirmation`, `skin_type` (Fitzpatrick, "1" to "6"), SYMPTOMS (yes or no) and DIAMETERS (mm). Words are spelt
+as published; what is not stated is missing, or whatever word the publisher has for it.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from skinapp import tables
+
+FILE = "metadata.csv"
+SYMPTOMS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
+DIAMETERS = ("diameter_1", "diameter_2")
+TEXT = ("image", "lesion", "patient", "diagnosis", "sex", "site")
+REMEDY = "set SKINAPP_DATA to the folder of the data sets"
+
+
+def read(folder: Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The publisher's table in a folder. DataError where it is missing, lacks one of `columns` (our name -> the
+    publisher's), or lists an image twice."""
+    return tables.read_file(
+        folder / FILE,
+        text=[columns[name] for name in TEXT if name in columns],
+        required=tuple(columns.values()),
+        unique=columns["image"],
+        remedy=REMEDY,
+    )
+
+
+def renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The publisher's columns under our names."""
+    return table[list(columns.values())].set_axis(list(columns), axis=1)

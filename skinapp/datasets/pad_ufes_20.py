@@ -1,0 +1,40 @@
+"""PAD-UFES-20's metadata.csv as its publisher has it (Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221)."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skinapp.datasets import metadata
+from skinapp.datasets.metadata import DIAMETERS, SYMPTOMS
+
+COLUMNS = {
+    "image": "img_id",
+    "lesion": "lesion_id",
+    "patient": "patient_id",
+    "diagnosis": "diagnostic",
+    "confirmation": "biopsed",
+    "age": "age",
+    "sex": "gender",
+    "site": "region",
+    "skin_type": "fitspatrick",
+    **{name: name for name in (*SYMPTOMS, *DIAMETERS)},
+}
+YES_NO = {True: "yes", False: "no", "True": "yes", "False": "no"}
+
+
+def parse(folder: Path) -> pd.DataFrame:
+    """One row an image, see `skinapp.datasets.metadata`. `confirmation` is biopsy or clinical: all cancers and few
+    other lesions were biopsied, so it is for demographics and never an input of a model."""
+    frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
+    diameters = frame[list(DIAMETERS)]
+    return frame.assign(
+        # the table names files, and a lesion's number is unique for its patient only
+        image=frame["image"].str.rsplit(".", n=1).str[0],
+        lesion=frame["patient"].astype(str) + "_" + frame["lesion"].astype(str),
+        confirmation=np.where(frame["confirmation"], "biopsy", "clinical"),
+        skin_type=pd.to_numeric(frame["skin_type"], errors="coerce").round().astype("Int64").astype("string"),
+        **{name: frame[name].map(YES_NO) for name in SYMPTOMS},
+        # 0 stands for not measured
+        **diameters.mask(diameters == 0),
+    )

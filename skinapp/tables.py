@@ -1,0 +1,160 @@
+"""CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from skinapp.errors import DataError
+
+SEPARATORS = (",", ";", "\t", "|")
+HEAD = 20_000
+"""Characters that are looked at to find the separator and the decimal mark."""
+HEAD_ROWS = 20
+ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+"""The first bytes of zip files, as which spreadsheets are saved, and of older Excel files."""
+DECIMAL_COMMA, DECIMAL_POINT = (re.compile(rf"\s*[-+]?\d*{mark}\d+([eE][-+]?\d+)?\s*") for mark in (",", r"\."))
+
+
+def read(
+    content: bytes,
+    name: str = "The file",
+    *,
+    text: Collection[str] | None = None,
+    required: Sequence[str] = (),
+    unique: str | None = None,
+    most_rows: int | None = None,
+    has_header: Callable[[list[str]], bool] = lambda cells: True,
+) -> pd.DataFrame:
+    """The bytes of a CSV -> its table, one row a line.
+
+    Separated by comma, semicolon, tab or bar; in UTF-8 with or without a byte order mark, UTF-16 with one, or Latin-1;
+    with decimal points or commas. Column names lose needless blanks; a repeated name gets a number, a missing one is
+    "Column 3".
+
+    Without `text` every cell is text, "" where it is empty. With `text`, the columns that it names are text, and the
+    others numbers or booleans where all their cells are; empty cells are NaN. `has_header` takes the cells of the
+    first line; where it returns False, that line is data and the columns are "Column 1" and so on.
+
+    DataError, beginning with `name`, where the content is empty, no text, damaged, has no rows or more than
+    `most_rows`, lacks a `required` column, or names something twice in the column `unique`.
+    """
+    decoded = _decoded(content, name)
+    rows, separator = _head(decoded)
+    header = has_header(rows[0])
+    columns = _names(rows[0]) if header else []
+    as_text = {cell: str for cell, column in zip(rows[0], columns, strict=False) if column in (text or ())}
+    try:
+        table = pd.read_csv(
+            io.StringIO(decoded),
+            sep=separator,
+            decimal="," if text is not None and _decimal_comma(rows) else ".",
+            header=0 if header else None,
+            dtype=str if text is None else as_text,
+            keep_default_na=text is not None,
+            na_filter=text is not None,
+            index_col=False,
+            skipinitialspace=True,
+            nrows=None if most_rows is None else most_rows + 1,
+        )
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
+        match = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+        where = f": line {match[2]} has {match[3]} cells where {match[1]} are expected" if match else ""
+        raise DataError(f"{name} cannot be read as a table{where}. Save it as a CSV again.") from None
+    if most_rows is not None and len(table) > most_rows:
+        raise DataError(f"{name} has more than {most_rows:,} rows. Use a part of it.")
+    if table.empty:
+        raise DataError(f"{name} has a header but no rows. Add at least one row.")
+    table.columns = pd.Index(columns if len(columns) == table.shape[1] else _names([""] * table.shape[1]))
+    require(table, required, name)
+    if unique is not None and (twice := table[unique].duplicated()).any():
+        raise DataError(f"{name} lists an image twice: {table.loc[twice, unique].iloc[0]}.")
+    return table
+
+
+def read_file(
+    path: Path,
+    *,
+    text: Collection[str] | None = None,
+    required: Sequence[str] = (),
+    unique: str | None = None,
+    remedy: str = "",
+) -> pd.DataFrame:
+    """The table in a file, see `read`. DataError as there, and where the file is missing or cannot be opened; `remedy`
+    then says what to do."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"There is no table {path}{'; ' * bool(remedy)}{remedy}.") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+    return read(content, str(path), text=text, required=required, unique=unique)
+
+
+def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
+    """DataError where the table lacks one of the columns; it lists those that the table has."""
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        plural = "s" * (len(missing) > 1)
+        raise DataError(f"{name} lacks the column{plural} {', '.join(missing)}; it has {', '.join(table.columns)}.")
+
+
+def _decoded(content: bytes, name: str) -> str:
+    if not content.strip():
+        raise DataError(f"{name} is empty. Choose another one.")
+    if content[:4] in ARCHIVES:
+        raise DataError(f"{name} is an Excel file or an archive. Save the sheet as CSV and use that.")
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        decoded = content.decode("utf-16", errors="replace")
+    elif b"\0" in content[:4096]:
+        raise DataError(f"{name} is not a text file. Save the table as CSV and use that.")
+    else:
+        try:
+            decoded = content.decode("utf-8-sig")
+        except UnicodeDecodeError:
+            # every byte means something there, so the table is read even where some letters come out wrong
+            decoded = content.decode("cp1252", errors="replace")
+    if not decoded.strip():
+        raise DataError(f"{name} is empty. Choose another one.")
+    return decoded
+
+
+def _head(decoded: str) -> tuple[list[list[str]], str]:
+    """The cells of the first lines, and the separator: the one that gives most lines the first line's cells."""
+    lines = decoded[:HEAD].splitlines(keepends=True)
+    if len(decoded) > HEAD and len(lines) > 1:
+        lines.pop()
+    head = "".join(lines[:HEAD_ROWS])
+
+    def cells(separator: str) -> list[list[str]]:
+        rows = csv.reader(io.StringIO(head), delimiter=separator, skipinitialspace=True)
+        return [row for row in rows if row]
+
+    def fit(separator: str) -> tuple[bool, float, int, bool]:
+        sizes = [len(row) for row in cells(separator)]
+        # commas are in decimal numbers too, so another separator that fits as well is the better guess
+        return sizes[0] > 1, sizes.count(sizes[0]) / len(sizes), sizes[0], separator != ","
+
+    several = [separator for separator in SEPARATORS if fit(separator)[0]]
+    separator = max(several, key=fit) if several else ","
+    return cells(separator), separator
+
+
+def _decimal_comma(rows: list[list[str]]) -> bool:
+    cells = [cell for row in rows for cell in row]
+    return any(map(DECIMAL_COMMA.fullmatch, cells)) and not any(map(DECIMAL_POINT.fullmatch, cells))
+
+
+def _names(cells: list[str]) -> list[str]:
+    """Column names without needless blanks, each once."""
+    names: list[str] = []
+    for number, cell in enumerate(cells, start=1):
+        name = plain = " ".join(cell.split()) or f"Column {number}"
+        repeat = 2
+        while name in names:
+            name, repeat = f"{plain} ({repeat})", repeat + 1
+        names.append(name)
+    return names

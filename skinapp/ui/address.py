@@ -1,0 +1,113 @@
+"""Choices that stand in a page's address as codes, so that a link shows what its sender saw.
+
+Streamlit's own binding writes the text of an option, so that every reworded label would break the links that people
+keep. Here the address holds codes, and the text of an option still opens, for links from before.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+
+@contextlib.contextmanager
+def option(
+    key: str, options: Mapping[str, str], default: str | None = None, former: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    """Tie the widget of that key, created in the block, to the parameter of that name: one of `options` (code ->
+    label), or None. `former` maps further texts that links may hold to codes. The default is left out of the address;
+    a text that is unknown opens it."""
+    codes = _codes(options, former)
+
+    def parse(texts: Sequence[str]) -> str | None:
+        return next((codes[text] for text in map(_key, texts) if text in codes), default)
+
+    with _tied(
+        key, parse, lambda value: [] if value in (default, None) else [value], lambda value: value in (*options, None)
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def options(key: str, options: Mapping[str, str]) -> Iterator[None]:
+    """Like `option`, for a widget whose value is a list; nothing chosen is the default."""
+    codes = _codes(options, None)
+
+    def parse(texts: Sequence[str]) -> list[str]:
+        return list(dict.fromkeys(codes[text] for text in map(_key, texts) if text in codes))
+
+    with _tied(key, parse, list, lambda value: set(value) <= set(options)):
+        yield
+
+
+@contextlib.contextmanager
+def interval(key: str, default: tuple[int, int]) -> Iterator[None]:
+    """Like `option`, for a slider with two ends; `default` is its whole range."""
+
+    def parse(texts: Sequence[str]) -> tuple[int, int]:
+        try:
+            low, high = map(int, texts)
+        except ValueError:
+            return default
+        return (low, high) if default[0] <= low <= high <= default[1] else default
+
+    with _tied(key, parse, lambda value: [] if value == default else [str(end) for end in value], lambda value: True):
+        yield
+
+
+@contextlib.contextmanager
+def number(key: str, default: float, low: float, high: float) -> Iterator[None]:
+    """Like `option`, for a slider from `low` to `high`."""
+
+    def parse(texts: Sequence[str]) -> float:
+        try:
+            value = float(texts[0])
+        except (ValueError, IndexError):
+            return default
+        return value if low <= value <= high else default
+
+    with _tied(key, parse, lambda value: [] if value == default else [f"{value:g}"], lambda value: True):
+        yield
+
+
+def clear(key: str, value: object) -> None:
+    """In a callback: set the widget of that key, where it is there, and take its parameter out of the address."""
+    if key in st.session_state:
+        st.session_state[key] = value
+    if key in st.query_params:
+        del st.query_params[key]
+
+
+@contextlib.contextmanager
+def _tied(
+    key: str,
+    parse: Callable[[Sequence[str]], Any],
+    written: Callable[[Any], list[str]],
+    valid: Callable[[Any], bool],
+) -> Iterator[None]:
+    state, texts = st.session_state, st.query_params.get_all(key)
+    last = state.get(f"{key}_in_address")
+    # the address was changed by going back or by a link; a widget that was changed meanwhile counts more, since the
+    # browser may not have the address of the last run yet
+    moved = key in state and texts != last and written(state[key]) == last
+    if key not in state or moved or not valid(state[key]):
+        state[key] = parse(texts)
+    yield
+    now = written(state[key])
+    if now and now != texts:
+        st.query_params[key] = now
+    elif not now and key in st.query_params:
+        del st.query_params[key]
+    state[f"{key}_in_address"] = now
+
+
+def _codes(options: Mapping[str, str], former: Mapping[str, str] | None) -> dict[str, str]:
+    """Every text that stands for an option -> its code; a code counts more than a label like it."""
+    texts = {_key(label): code for code, label in options.items()}
+    texts |= {_key(text): code for text, code in (former or {}).items() if code in options}
+    return texts | {_key(code): code for code in options}
+
+
+def _key(text: str) -> str:
+    return " ".join(text.split()).lower()

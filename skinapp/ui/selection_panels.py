@@ -1,0 +1,129 @@
+"""What is computed from a selection of a data set: totals, associations, a comparison, the scores of a model."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+import streamlit as st
+
+from skinapp.demographics import limitations, records, statistics
+from skinapp.demographics.records import NAMES, Filters, Table
+from skinapp.evaluation import subgroups
+from skinapp.report import population_views as views
+from skinapp.ui import address, filters, panel
+
+CELLS = {name: NAMES[name] for name in ("age", "sex", "site", "confirmation", "diagnosis")}
+WIDEST = (0.1, 0.6, 0.3)
+"""The ends and the default of the widest interval that is shown as a number."""
+
+
+def show_totals(table: Table, frame: pd.DataFrame) -> None:
+    """How many images and lesions the selection has, and how old and of which sex the people are."""
+    everyone, total = statistics.totals(table.frame), statistics.totals(frame)
+    sex = statistics.counts(frame, "sex").set_index("value")["share"].to_dict()
+    age = f"{total.mean_age:.2f}" if total.aged else "not stated"
+    spread = f"SD {total.sd_age:.2f}, " if total.aged > 1 else ""
+    with st.grid(4, min_column_width=150, gap="small"):
+        for name, value, words in (
+            ("Images", f"{total.images:,}", f"of {everyone.images:,}"),
+            ("Lesions", f"{total.lesions:,}", f"of {everyone.lesions:,}"),
+            ("Mean age", age, f"{spread}n = {total.aged:,}"),
+            ("Male", f"{sex.get('male', 0):.1%}", f"{sex.get('female', 0):.1%} female"),
+        ):
+            st.metric(name, value, words, delta_color="off", delta_arrow="off")
+
+
+def show_associations(frame: pd.DataFrame) -> None:
+    """Every column that goes with the diagnosis: how strongly, and what that means and does not."""
+    st.subheader("Associations with the diagnosis", anchor=False)
+    st.markdown(
+        "Each test takes one image for each lesion, since images of one lesion are not independent. The p-value says "
+        "how often chance alone would give such differences. The effect size says how large they are: 0 is none, 1 the "
+        "most."
+    )
+    tested = statistics.associations(frame)
+    if not tested:
+        st.info("This selection has too few diagnoses or values to test anything. Widen the filters.")
+        return
+    for association in tested:
+        means, means_not = limitations.meaning(association)
+        with st.container(border=True):
+            p = "p < 0.001" if association.p < 0.001 else f"p = {association.p:.3f}"
+            st.markdown(f"**{NAMES[association.column]} and diagnosis**")
+            st.markdown(
+                f"**{association.effect:.2f}** {association.effect_name} · {association.test} "
+                f"{association.statistic:,.1f} ({association.df} degrees of freedom), {p}, "
+                f"n = {association.lesions:,} lesions"
+            )
+            st.markdown(f"{means}  \n:gray[{means_not}]")
+    panel.show(None, pd.DataFrame(tested), "associations", "Every test with its effect size")
+    st.caption(
+        "The Kruskal-Wallis test compares ages by rank, since they are rounded and skewed; ANOVA would need normal "
+        "distributions of equal width. The chi-square test compares counts; Cramér's V is its effect size."
+    )
+
+
+def show_comparison(table: Table, frame: pd.DataFrame, chosen: Filters, tables: Mapping[str, Table]) -> None:
+    """What differs between the selection and the rest of its data set, or another selection."""
+    st.subheader("Compare with", anchor=False)
+    against = filters.choose_second(table, frame, chosen, tables)
+    if against is None:
+        return
+    other, second, name = against
+    first_total, second_total = statistics.totals(frame), statistics.totals(second)
+    st.markdown(
+        f"**This selection**: {first_total.images:,} images of {first_total.lesions:,} lesions.  \n"
+        f"**{name}**: {second_total.images:,} images of {second_total.lesions:,} lesions."
+    )
+    if other.id != table.id:
+        st.caption("Sites and diagnoses are grouped into those that both data sets have.")
+    chart = views.differences(table, frame, other, second)
+    if chart is None:
+        st.info("The two selections state nothing in common. Choose others.")
+        return
+    panel.show_chart(chart, "differences")
+    st.caption(
+        "To the right: more, or older, in this selection. The two figures are this selection / the other, with one "
+        "image for each lesion. Inside the grey band, up to 0.1, a difference is considered small. Lines are 95% "
+        "intervals."
+    )
+
+
+def show_performance(table: Table, chosen: Filters) -> None:
+    """A model's scores on the test images that pass the filters, in subgroups."""
+    st.subheader("How well a model does on this selection", anchor=False)
+    models = views.tested_models(table.id)
+    if not models:
+        st.info("No model here was tested on this data set.")
+        return
+    titles = {key: model.title for key, model in models.items()}
+    with st.grid(3, min_column_width=220, gap=("small", "medium")):
+        with address.option("tested_model", titles, next(iter(titles))):
+            model = models[st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="tested_model")]
+        with address.option("cells", CELLS, "age"):
+            by = st.selectbox("Subgroups by", list(CELLS), format_func=CELLS.__getitem__, key="cells")
+        low, high, default = WIDEST
+        with address.number("widest", default, low, high):
+            words = "A 95% interval wider than this is drawn as an empty grey ring and not shown as a number."
+            widest = st.slider("Hide results less certain than", low, high, step=0.05, key="widest", help=words)
+    tested = subgroups.predictions(model, table.id)
+    if tested.labels is not table.labels:
+        if chosen.diagnosis:
+            st.caption("This model was only tested on malignant or benign, so the diagnosis filter is ignored.")
+        chosen = chosen.but(diagnosis=())
+    frame = records.select(tested, chosen)
+    if frame.empty:
+        st.warning("No test image of this model passes the filters. Remove one.")
+        return
+    chart = views.performance(tested, frame, by, widest)
+    panel.show_chart(chart, "performance", {"cell": NAMES[by]} | subgroups.MEASURES)
+    all_ = chart.table.iloc[0]
+    st.markdown(
+        f"All {all_['images']:,} test images in this selection ({all_['malignant']:,} malignant): sensitivity "
+        f"**{all_['sensitivity']}**, specificity **{all_['specificity']}**, calibration **{all_['calibration']}**."
+    )
+    st.caption(
+        "Sensitivity: the share of malignant images with a malignant probability of at least one half. Specificity: "
+        "the share of other images below it. Calibration: the mean malignant probability minus the share of malignant "
+        "images; 0 is best. Intervals are 95%, with lesions as the number of cases. With so many subgroups, some stand "
+        "out by chance."
+    )

@@ -1,0 +1,86 @@
+"""A CSV of any kind becomes the same table; a file that is no table becomes a sentence."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from skinapp import tables
+from skinapp.errors import DataError
+
+PLAIN = "image,age,site\na,60,back\nb,30,face\n"
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
+def test_any_separator_and_encoding(separator: str, encoding: str) -> None:
+    content = PLAIN.replace("face", "Fuß").replace(",", separator).encode(encoding)
+    assert tables.read(content).to_dict("list") == {"image": ["a", "b"], "age": ["60", "30"], "site": ["back", "Fuß"]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["image;p\na;0,25\nb;1\n", "image\tp\na\t0,25\nb\t1\n", 'image,p\na,"0,25"\nb,1\n', "image,p\na,.25\nb,1\n"],
+)
+def test_decimal_points_and_commas_are_numbers(content: str) -> None:
+    assert tables.read(content.encode(), text=("image",))["p"].tolist() == [0.25, 1.0]
+
+
+def test_columns_that_are_to_be_text_stay_text_and_empty_cells_are_missing() -> None:
+    table = tables.read(b" image ,age,known\n007,60,True\n,,False\n", text=("image",))
+    assert table["image"].iloc[0] == "007"
+    assert table["image"].isna().tolist() == table["age"].isna().tolist() == [False, True]
+    assert table["known"].tolist() == [True, False]
+
+
+def test_quoted_cells_may_hold_separators_and_line_breaks() -> None:
+    table = tables.read(b'image,note\na,"one, two\nthree"\nb,"say ""no"""\n')
+    assert table["note"].tolist() == ["one, two\nthree", 'say "no"']
+
+
+def test_a_cell_with_another_separator_does_not_mislead() -> None:
+    assert list(tables.read(b"image,note\na,x;y;z\nb,u;v;w\n").columns) == ["image", "note"]
+
+
+def test_headers_that_differ_by_blanks_are_told_apart() -> None:
+    table = tables.read(b"age,age ,  skin   type ,\n1,2,3,4\n")
+    assert list(table.columns) == ["age", "age (2)", "skin type", "Column 4"]
+
+
+def test_a_first_line_that_is_data_is_kept() -> None:
+    table = tables.read(b"mel,60\nnv,30\n", has_header=lambda cells: False)
+    assert table.to_dict("list") == {"Column 1": ["mel", "nv"], "Column 2": ["60", "30"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "The list is empty"),
+        (b" \n\t\n", "The list is empty"),
+        (b"\xef\xbb\xbf", "The list is empty"),
+        (b"\xff\xfe", "The list is empty"),
+        (b"PK\x03\x04xlsx", "The list is an Excel file"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0", "The list is not a text file"),
+        (b"image,age\n", "has a header but no rows"),
+        (b"image,age\na,1\nb,2,3,4\n", "line 3 has 4 cells where 2 are expected"),
+        (b"image\na\nb\nc\nd\n", "has more than 3 rows"),
+        (b"picture,age\na,1\n", "lacks the column image; it has picture, age"),
+        (b"image,age\na,1\na,2\n", "lists an image twice: a"),
+    ],
+)
+def test_what_is_no_table_is_a_sentence(content: bytes, sentence: str) -> None:
+    with pytest.raises(DataError, match=sentence):
+        tables.read(content, "The list", required=("image",), unique="image", most_rows=3)
+
+
+def test_a_file_that_is_missing_comes_with_its_remedy(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"There is no table .*none\.csv; make it\.$"):
+        tables.read_file(tmp_path / "none.csv", remedy="make it")
+    with pytest.raises(DataError, match="cannot be read"):
+        tables.read_file(tmp_path)
+
+
+def test_a_plain_table_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_text("image,p,n,word,flag\na,0.123457,1,,True\nb,1e-06,,x,False\n")
+    pd.testing.assert_frame_equal(tables.read_file(file, text=("image",)), pd.read_csv(file))
