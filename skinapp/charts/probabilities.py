@@ -1,10 +1,11 @@
-"""The probabilities of one answer, as a table and as bars."""
+"""The probabilities of a prediction, as a table and as bars."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from skinapp.charts.style import INK, class_colour
 from skinapp.formatting import percent
+from skinapp.inference import analysis
 from skinapp.inference.runtime import Prediction
 
 ROW_HEIGHT = 46
@@ -12,12 +13,15 @@ ROW_HEIGHT = 46
 
 
 def probability_frame(prediction: Prediction) -> pd.DataFrame:
-    """One row per class, most probable first: code, class, malignant (bool), probability (0-1, summing to 1)."""
+    """One row per class, most probable first: code, class, group (of `sets.GROUPS`), malignant (bool), probability
+    (0-1, summing to 1)."""
     labels = prediction.model.labels.labels
+    group_of = {code: name for name, codes in analysis.groups(prediction.model).items() for code in codes}
     frame = pd.DataFrame(
         {
             "code": [label.code for label in labels],
             "class": [label.name for label in labels],
+            "group": [group_of[label.code] for label in labels],
             "malignant": [label.malignant for label in labels],
             "probability": prediction.probabilities,
         }

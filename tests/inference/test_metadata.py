@@ -41,7 +41,7 @@ def test_what_is_not_known_is_no_answer(nothing: object) -> None:
         ("age", "inf", "Age: inf is not possible"),
         ("age", "63 years", "Age: '63 years' is not a number"),
         ("age", "female", "Age: 'female' is not a number"),
-        ("sex", "63", "Sex: '63' is not known here; write one of female, male"),
+        ("sex", "63", "Sex: '63' is not one of the choices; write one of female, male"),
         ("itch", "a little", "It itches: 'a little' is neither yes nor no"),
         ("diameter_1", "0.04", "write a number from 0.5 to 200 (mm)"),
     ],
@@ -59,7 +59,7 @@ def test_a_beginning_is_enough_where_it_is_clear() -> None:
     for unknown in ("ar", "moon"):
         with pytest.raises(DataError) as reason:
             metadata.parse([site], {"site": unknown})
-        assert f"Site: '{unknown}' is not known here; write one of arm, armpit, lower extremity" in str(reason.value)
+        assert f"Site: '{unknown}' is not one of the choices; write one of arm, armpit, lower extremity" in str(reason.value)
 
 
 def test_the_coding_worked_out_by_hand() -> None:

@@ -39,7 +39,7 @@ def recognise_as(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def answer(model: registry.Model, answers: metadata.Answers | None = None) -> dict[str, float]:
+def answer(model: registry.Model, answers: metadata.Metadata | None = None) -> dict[str, float]:
     found = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size), answers)
     return dict(zip(model.labels.codes, found.probabilities, strict=True))
 
