@@ -101,17 +101,20 @@ with layout.page("Guide"):
         st.warning(reason)
     if not registry.models():
         st.error("There is no model to report on. Put a model folder into `models`, then load this page again.")
-    entries = {entry.name: entry for entry in guide.ENTRIES}
-    name = st.pills(
+    # links hold the code of a class; older ones hold the name of its entry, which is what a bound widget would write
+    linked = st.query_params.get("class", "")
+    opened = next((entry for entry in guide.ENTRIES if linked in (entry.name, *entry.codes)), guide.ENTRIES[0])
+    entry = st.pills(
         "Diagnosis",
-        list(entries),
-        default=next(iter(entries)),
+        guide.ENTRIES,
+        default=opened,
+        format_func=lambda each: each.name,
         required=True,
         key="class",
-        bind="query-params",
         label_visibility="collapsed",
     )
-    entry = entries.get(name, guide.ENTRIES[0])
+    if entry != opened or linked:
+        st.query_params["class"] = entry.codes[0]
     words, numbers = st.columns([3, 2], gap="large")
     with words:
         st.header(entry.name, anchor=False)

@@ -37,7 +37,7 @@ TOOLS = {
     "modality": ("train.publish.modality", "learn to tell dermoscopy, phone photos and anything else apart"),
     "segment": ("train.publish.segmentation", "train the network that outlines the lesion, and put it into models/"),
     "similar": ("train.publish.retrieval_index", "index a model's training images, for the similar cases of an image"),
-    "trust": ("train.studies.sanity_check", "how often the verdict on an attention map is wrong"),
+    "sanity-check": ("train.studies.sanity_check", "how often the sanity check of a map is wrong"),
     "doctor": ("train.doctor", "check what training and the app need, and say how to fix what is missing"),
 }
 """The commands with modules of their own."""

@@ -36,8 +36,8 @@ DECODED_SIDE = 480
 pixels; twice, four or eight times as many where a small square is cut out of it."""
 
 TOO_MANY_PIXELS = (
-    f"The image has too many pixels and was not opened: at most {MAX_PIXELS // 1_000_000} megapixels are read of a JPEG, "
-    f"{MAX_FULL_PIXELS // 1_000_000} of any other format. Save it smaller, or as a JPEG."
+    f"The image has too many pixels and was not opened: at most {MAX_PIXELS // 1_000_000} megapixels for a JPEG, "
+    f"{MAX_FULL_PIXELS // 1_000_000} for any other format. Save it smaller, or as a JPEG."
 )
 
 pillow_heif.register_heif_opener()
@@ -86,8 +86,8 @@ def read(path: str | Path) -> bytes:
 def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """Bytes of an image file -> upright RGB, first frame, on white where it was transparent, without metadata.
 
-    Large JPEGs are decoded at a `reduction`, a smaller one where only a small `crop` is needed; every other format keeps
-    its full size. At most two large images of those are decoded at a time; others wait.
+    Large JPEGs are decoded at a `reduction`, a smaller one where only a small `crop` is needed; other formats keep
+    their full size. At most two large images of those are decoded at a time; others wait.
     Raises ImageError for anything that is not a readable image of at least 64 px a side and at most 150 megapixels for
     a JPEG, 40 for every other format.
     """

@@ -18,7 +18,7 @@ from skinapp.inference.modality import Recognised
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 from skinapp.labels import sets
-from skinapp.labels.sets import HAM10000, PAD_UFES_20, Label
+from skinapp.labels.sets import HAM10000, PAD_UFES_20, Kind, Label
 
 SQUARE_SIDE = 512
 """Pixels of the square as a person sees it; the network has an input size of its own."""
@@ -90,6 +90,11 @@ def analyse(
 def contents(model: Model) -> dict[str, tuple[Label, ...]]:
     """Class code -> the diagnoses that the model's class holds."""
     return sets.contents(model.labels, DIAGNOSES[model.modality])
+
+
+def kinds(model: Model) -> dict[str, tuple[Kind, ...]]:
+    """Class code -> cancer, pre-cancer or harmless; several for a class that does not tell them apart."""
+    return sets.kinds(model.labels, DIAGNOSES[model.modality])
 
 
 def groups(model: Model) -> dict[str, tuple[str, ...]]:

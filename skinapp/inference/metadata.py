@@ -202,7 +202,8 @@ def _parsed(one: Field, text: str) -> float | str:
     begun = exact or [code for code, spellings in names.items() if any(name.startswith(wanted) for name in spellings)]
     if len(begun) != 1:
         raise DataError(
-            f"{one.title}: '{text}' is not one of the choices; write one of {', '.join(one.categories)}, or leave it out."
+            f"{one.title}: '{text}' is not one of the choices; write one of {', '.join(one.categories)}, or leave it "
+            "out."
         )
     return begun[0]
 

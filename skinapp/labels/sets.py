@@ -183,12 +183,19 @@ def contents(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Label, ..
     }
 
 
-def groups(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[str, ...]]:
-    """Name of GROUPS -> the codes of its classes, the most serious group first. Every class is in exactly one."""
-    held = {
+def kinds(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Kind, ...]]:
+    """Class code -> the kinds of the diagnoses that it holds, the most serious first."""
+    return {
         code: tuple(kind for kind in KINDS if any(one.kind == kind for one in holds))
         for code, holds in contents(labels, diagnoses).items()
     }
+
+
+def groups(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[str, ...]]:
+    """Name of GROUPS -> the codes of its classes, the most serious group first. Every class is in exactly one."""
+    of_classes = kinds(labels, diagnoses)
     return {
-        name: codes for kinds, name in GROUPS.items() if (codes := tuple(code for code in held if held[code] == kinds))
+        name: codes
+        for group, name in GROUPS.items()
+        if (codes := tuple(code for code, held in of_classes.items() if held == group))
     }

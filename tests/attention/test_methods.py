@@ -99,29 +99,31 @@ def test_grad_cam_at_the_last_block_is_the_exported_map(lab_model: registry.Mode
 
 @pytest.mark.slow
 def test_integrated_gradients_add_up_to_the_change_of_the_score(lab_model: registry.Model, square: np.ndarray) -> None:
-    direction = targets.direction(lab_model, lab_model.labels.codes[0])
+    class_weights = targets.class_weights(lab_model, lab_model.labels.codes[0])
     both = np.stack([square, np.zeros_like(square)])
-    change = np.subtract(*(methods.logits(lab_model, both) @ direction))
-    steps = [integrated_gradients.shares(lab_model, square, direction, steps=count).sum() - change for count in (4, 64)]
+    change = np.subtract(*(methods.logits(lab_model, both) @ class_weights))
+    steps = [
+        integrated_gradients.shares(lab_model, square, class_weights, steps=count).sum() - change for count in (4, 64)
+    ]
     assert abs(steps[1]) < 0.1 * max(1, abs(change))
     assert abs(steps[1]) <= abs(steps[0]) + 0.05
 
 
 # A 2x2 map with two channels. Gradients of channel 0: 1, 0, 0, 1; of channel 1: -1, 1, 0, 0.
 FEATURES = np.array([[[1.0, 2.0], [0.0, 4.0]], [[3.0, 0.0], [4.0, 2.0]]])
-SLOPES = np.array([[[1.0, -1.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]])
+GRADIENTS = np.array([[[1.0, -1.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]])
 
 
 def test_grad_cam_of_a_two_by_two_case_worked_by_hand() -> None:
     # mean gradients 1/2 and 0, so half of channel 0
-    assert grad_cam.combine(FEATURES, SLOPES) == pytest.approx(np.array([[0.5, 0], [1.5, 2]]))
+    assert grad_cam.combine(FEATURES, GRADIENTS) == pytest.approx(np.array([[0.5, 0], [1.5, 2]]))
 
 
 def test_grad_cam_plus_plus_of_a_two_by_two_case_worked_by_hand() -> None:
     # both channels sum to 8, so where the gradient is 1, alpha = 1 / (2 + 8); channel 0 has two such places, 1 has one
     expected = 0.2 * FEATURES[..., 0] + 0.1 * FEATURES[..., 1]
     assert expected == pytest.approx(np.array([[0.4, 0.4], [0.6, 1.0]]))
-    assert grad_cam_plus_plus.combine(FEATURES, SLOPES) == pytest.approx(expected)
+    assert grad_cam_plus_plus.combine(FEATURES, GRADIENTS) == pytest.approx(expected)
 
 
 def test_grad_cam_plus_plus_takes_features_that_sum_below_zero_as_none() -> None:
@@ -203,7 +205,7 @@ def test_what_cannot_be_asked_gets_a_sentence(model: registry.Model) -> None:
         (("last-convolution", "xyz"), "has no class 'xyz'; it has"),
         (("last-convolution", ("mel", "mel")), "cannot be compared with itself"),
         (("nonsense", "mel"), "There is no method 'nonsense'"),
-        (("grad-cam", "mel", "embedding"), "no places of the image"),
+        (("grad-cam", "mel", "embedding"), "not one for each part of the image"),
         (("grad-cam", "mel", "block99z"), "has no block 'block99z'; it has stem"),
         (("rise", "mel", "top"), "does not take a layer"),
     ):
@@ -226,7 +228,7 @@ def test_networks_without_class_maps_or_gradients_say_what_works(photos: list[by
     code = dense.labels.codes[1]
     with pytest.raises(ModelError, match="occlusion and RISE work for it"):
         lab.raw("last-convolution", dense, pixels, code)
-    with pytest.raises(ModelError, match="occlusion and RISE work without them"):
+    with pytest.raises(ModelError, match="occlusion and RISE work without it"):
         lab.raw("smoothgrad", dense, pixels, code)
     assert lab.explain("occlusion", dense, pixels, code, cells=4, patch=1).max() == 1
 

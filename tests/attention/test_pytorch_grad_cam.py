@@ -64,8 +64,8 @@ def test_the_adapter_answers_as_keras_and_gives_its_gradients(model: registry.Mo
     whole = gradients.keras_network(model)(inputs[0][np.newaxis].astype(np.float32), training=False)
     assert logits.detach().numpy() == pytest.approx(np.asarray(whole), abs=1e-3)
     logits[0, 1].backward()
-    direction = targets.direction(model, model.labels.codes[1])
-    expected_features, expected_slopes = gradients.features_and_slopes(model, inputs[0], direction, "block6a")
+    class_weights = targets.class_weights(model, model.labels.codes[1])
+    expected_features, expected_slopes = gradients.features_and_gradients(model, inputs[0], class_weights, "block6a")
     assert pytorch_grad_cam.to_keras(features)[0] == pytest.approx(expected_features, abs=1e-3)
     assert pytorch_grad_cam.to_keras(features.grad)[0] == pytest.approx(expected_slopes, abs=1e-4)
 
@@ -95,7 +95,7 @@ def test_the_second_derivative_is_that_of_finite_differences(model: registry.Mod
 class LeftTop:
     """Answers with the brightness of the left top quarter, and nothing else."""
 
-    def predict(self, pixels: np.ndarray) -> SimpleNamespace:
+    def predict_input(self, pixels: np.ndarray) -> SimpleNamespace:
         half = len(pixels) // 2
         return SimpleNamespace(probabilities=np.array([0.0, pixels[:half, :half].mean() / 255]))
 

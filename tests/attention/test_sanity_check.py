@@ -17,14 +17,14 @@ def evidence(before: float, after: float, alike: float = 0.2, inside: float | No
 
 def test_an_answer_that_changes() -> None:
     words = sanity_check.sentence(evidence(0.9, 0.3), SET)
-    assert words.startswith("81% of this map lies on the lesion; hiding the 30% of the square where it is strongest")
-    assert f"changes the answer, to “{SET.labels[1].name}” (from 90% to 30% for this class)" in words
+    assert words.startswith("81% of this map is on the lesion; hiding the 30% of the square where it is strongest")
+    assert f"changes the prediction to “{SET.labels[1].name}” (from 90% to 30% for this class)" in words
 
 
 def test_a_probability_that_falls_hardly_moves_or_rises() -> None:
     assert "lowers the probability of “Benign” from 90% to 60%." in sanity_check.sentence(evidence(0.9, 0.6), SET)
     assert "hardly changes" in sanity_check.sentence(evidence(0.9, 0.88), SET)
-    assert "does not show what speaks for this class" in sanity_check.sentence(evidence(0.6, 0.8), SET)
+    assert "does not show the evidence for this class" in sanity_check.sentence(evidence(0.6, 0.8), SET)
 
 
 def test_without_an_outline_the_sentence_does_not_speak_of_the_lesion() -> None:
@@ -34,22 +34,22 @@ def test_without_an_outline_the_sentence_does_not_speak_of_the_lesion() -> None:
 
 def test_a_map_that_stays_when_the_picture_is_blurred_is_not_trusted() -> None:
     found = evidence(0.9, 0.3, alike=0.95)
-    assert not found.trusted
-    assert "should not be trusted: it stays the same when the picture is blurred" in sanity_check.sentence(found, SET)
+    assert not found.passed
+    assert "fails the sanity check: it stays the same when the picture is blurred" in sanity_check.sentence(found, SET)
 
 
 def test_an_answer_that_nothing_moves_is_not_trusted() -> None:
     found = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
     # log(0.55 / 0.45)
     assert found.moved == pytest.approx(0.2007, abs=1e-4)
-    assert not found.trusted
-    assert "whatever is hidden, the lesion included" in sanity_check.sentence(found, SET)
+    assert not found.passed
+    assert "whatever is hidden, even the lesion" in sanity_check.sentence(found, SET)
 
 
 def test_odds_of_a_certain_answer_are_finite() -> None:
     found = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
     assert np.isfinite(found.moved)
-    assert found.trusted
+    assert found.passed
 
 
 def test_what_is_hidden() -> None:

@@ -263,11 +263,13 @@ def test_refuses_with_a_sentence(data: bytes, sentence: str) -> None:
     assert message.endswith((".", "!"))
 
 
-@pytest.mark.parametrize("size", [(30_000, 30_000), (15_001, 10_000), (2_000_000, 80), (12_000, 12_000), (8_001, 5_000)])
+@pytest.mark.parametrize(
+    "size", [(30_000, 30_000), (15_001, 10_000), (2_000_000, 80), (12_000, 12_000), (8_001, 5_000)]
+)
 def test_too_many_pixels_are_refused_before_decoding(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
     message = refusal(png(*size, 1, 0, b"\0"))
-    assert "at most 150 megapixels are read of a JPEG, 40 of any other format" in message
+    assert "at most 150 megapixels for a JPEG, 40 for any other format" in message
 
 
 def test_40_megapixels_are_read_of_a_png() -> None:

@@ -59,7 +59,9 @@ def test_a_beginning_is_enough_where_it_is_clear() -> None:
     for unknown in ("ar", "moon"):
         with pytest.raises(DataError) as reason:
             metadata.parse([site], {"site": unknown})
-        assert f"Site: '{unknown}' is not one of the choices; write one of arm, armpit, lower extremity" in str(reason.value)
+        assert f"Site: '{unknown}' is not one of the choices; write one of arm, armpit, lower extremity" in str(
+            reason.value
+        )
 
 
 def test_the_coding_worked_out_by_hand() -> None:

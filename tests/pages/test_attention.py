@@ -39,8 +39,8 @@ def upload(at: AppTest, data: bytes) -> AppTest:
     return at
 
 
-def kept(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
-    return at.session_state["kept_attention_maps"][1]
+def made_maps(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
+    return at.session_state["cached_attention_maps"][1]
 
 
 def classes(model: registry.Model) -> str:
@@ -53,12 +53,12 @@ def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
     # without the data set there are no thumbnails of similar cases
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     upload(page, PHOTO)
-    [(raw, problem)] = kept(page).values()
+    [(raw, problem)] = made_maps(page).values()
     [code] = page.multiselect(key=classes(model)).value
     assert not problem
     expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
     assert (raw == expected).all()
-    # the image with its square, the square, the colours, the map, and the outline
+    # the image with its square, the square, the colours, the map, and the segmentation
     assert len(page.image) == 5
 
 
@@ -69,21 +69,21 @@ def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, mo
     page.number_input(key="attention_occlusion_cells").set_value(3)
     page.number_input(key="attention_occlusion_patch").set_value(1).run()
     assert not page.exception
-    made = kept(page)
+    made = made_maps(page)
     assert {(key[1], key[3]) for key in made} >= {
         (method, code) for method in ("last-convolution", "occlusion") for code in ("mel", "nv")
     }
     before = {key: id(raw) for key, (raw, _) in made.items()}
     page.slider(key="attention_opacity").set_value(20).run()
     page.toggle(key="attention_linked").set_value(True).run()
-    assert {key: id(raw) for key, (raw, _) in kept(page).items()} == before
+    assert {key: id(raw) for key, (raw, _) in made_maps(page).items()} == before
 
 
 def test_one_class_rather_than_another(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
     page.multiselect(key=classes(model)).set_value(["mel"])
     page.selectbox(key="attention_against").set_value("nv").run()
-    raw = next(raw for key, (raw, _) in kept(page).items() if key[3] == ("mel", "nv"))
+    raw = next(raw for key, (raw, _) in made_maps(page).items() if key[3] == ("mel", "nv"))
     pixels = imaging.load(PHOTO, model.input_size)
     parts = [methods.raw("last-convolution", model, pixels, code) for code in ("mel", "nv")]
     assert raw == pytest.approx(parts[0] - parts[1], abs=1e-4)
@@ -116,7 +116,7 @@ def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monke
     page.multiselect(key="attention_methods").set_value(["last-convolution", "grad-cam"]).run()
     assert not page.exception
     assert "needs TensorFlow" in page.warning[0].value
-    assert sum(raw is not None for raw, _ in kept(page).values()) == 1
+    assert sum(raw is not None for raw, _ in made_maps(page).values()) == 1
 
 
 def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,12 +137,12 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
 
 def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     upload(page, PHOTO)
-    before = page.session_state["kept_attention_maps"][0]
+    before = page.session_state["cached_attention_maps"][0]
     upload(page, encode(lesion(400, 300, seed=2)))
-    assert page.session_state["kept_attention_maps"][0] != before
-    assert len(kept(page)) == 1
+    assert page.session_state["cached_attention_maps"][0] != before
+    assert len(made_maps(page)) == 1
     page.file_uploader(key="photo_upload").clear().run()
-    assert "kept_attention_maps" not in page.session_state
+    assert "cached_attention_maps" not in page.session_state
 
 
 def test_the_classify_page_hands_its_image_and_square_over() -> None:
@@ -180,7 +180,7 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
         "Like untrained head": "0.50 (0.50 to 0.50)",
         "Like untrained network": "",
         "Time, ms": "12 (10 to 20)",
-        "In answers": "1.3",
+        "Times one classification": "1.3",
     }
     assert any("up to 300 test images" in caption.value for caption in at.caption)
     file.write_bytes(content.replace(b"0.5", b"0.9"))

@@ -72,9 +72,7 @@ def ham10000(root: Path) -> pd.DataFrame:
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:
     """The questions that the table's columns answer; the sites are those that it names."""
-    sites = (
-        sorted({str(site).lower() for site in table["site"].dropna()} - metadata.MISSING) if "site" in table else []
-    )
+    sites = sorted({str(site).lower() for site in table["site"].dropna()} - metadata.MISSING) if "site" in table else []
     return tuple(
         dataclasses.replace(one, categories={site: site.capitalize() for site in sites}) if one.name == "site" else one
         for one in metadata.QUESTIONS

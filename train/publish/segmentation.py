@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from skinapp.errors import DataError, OutlineError
+from skinapp.errors import DataError, SegmentationError
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -289,7 +289,7 @@ def judged(found: list[np.ndarray], drawn: list[np.ndarray], threshold: float) -
     def mask(probabilities: np.ndarray) -> np.ndarray:
         try:
             return segmentation.at_threshold(probabilities, threshold).mask
-        except OutlineError:
+        except SegmentationError:
             return np.zeros(probabilities.shape, dtype=bool)
 
     return dice(np.stack([mask(one) for one in found]), np.stack(drawn))
