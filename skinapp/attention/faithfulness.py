@@ -95,7 +95,7 @@ def area(curve: np.ndarray) -> float:
 
 
 def energy_inside(cam: np.ndarray, mask: np.ndarray) -> float:
-    """The share of a map's sum that lies on the lesion, 0-1 (the energy-based pointing game of Wang et al. 2020,
+    """The share of a map's sum on the lesion, 0-1 (the energy-based pointing game of Wang et al. 2020,
     arXiv:1910.01279); 0 where the map is all zeros."""
     energy = resized(cam, mask.shape).astype(np.float64)
     total = energy.sum()

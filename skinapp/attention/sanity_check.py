@@ -97,22 +97,22 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
             "This map fails the sanity check: whatever is hidden, even the lesion, the prediction hardly changes, like "
             "that of an untrained network."
         )
-    lies = f"{evidence.inside:.0%} of this map is on the lesion; hiding" if evidence.inside is not None else "Hiding"
+    inside = f"{evidence.inside:.0%} of this map is on the lesion; hiding" if evidence.inside is not None else "Hiding"
     names = [label.name for label in labels.labels]
     whole, after = evidence.whole, evidence.hidden["strongest"]
     before, now = whole[evidence.index], after[evidence.index]
     numbers = f"from {percent(before)} to {percent(now)}"
     where = f"the {STRONGEST:.0%} of the square where it is strongest"
     if whole.argmax() == evidence.index != after.argmax():
-        return f"{lies} {where} changes the prediction to “{names[int(after.argmax())]}” ({numbers} for this class)."
+        return f"{inside} {where} changes the prediction to “{names[int(after.argmax())]}” ({numbers} for this class)."
     if abs(now - before) < SLIGHT:
         return (
-            f"{lies} {where} hardly changes the probability of “{names[evidence.index]}” ({numbers}), so the map "
+            f"{inside} {where} hardly changes the probability of “{names[evidence.index]}” ({numbers}), so the map "
             "explains little of it."
         )
     verb = "lowers" if now < before else "raises"
     doubt = "" if now < before else ", so it does not show the evidence for this class"
-    return f"{lies} {where} {verb} the probability of “{names[evidence.index]}” {numbers}{doubt}."
+    return f"{inside} {where} {verb} the probability of “{names[evidence.index]}” {numbers}{doubt}."
 
 
 def _log_odds(probability: float) -> float:

@@ -27,7 +27,7 @@ MAX_PIXELS = 150_000_000
 MAX_FULL_PIXELS = 40_000_000
 """Of every other format: it has to be decoded in full, at up to 10 bytes a pixel."""
 LARGE_PIXELS = 4_000_000
-"""Pixels from which a full decode waits for one of the two places of `_large_decodes`."""
+"""Pixels from which a full decode waits for one of the two slots of `_large_decodes`."""
 BAND_PIXELS = 1_000_000
 """Pixels that are converted to 8 bits at a time."""
 MIN_SIDE = 64
@@ -41,7 +41,7 @@ TOO_MANY_PIXELS = (
 )
 
 pillow_heif.register_heif_opener()
-# Pillow only warns from its limit to twice that, unless told to refuse.
+# Pillow only warns from its limit to twice that, unless warnings are errors.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
 
@@ -186,8 +186,8 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
     top = next((top for top in tops if peak <= top), peak)
     grey = np.empty((image.height, image.width), dtype=np.uint8)
-    for place, band in bands():
-        grey[place] = np.clip(band * (255.0 / top), 0, 255).round()
+    for part, band in bands():
+        grey[part] = np.clip(band * (255.0 / top), 0, 255).round()
     return Image.fromarray(grey)
 
 

@@ -33,8 +33,8 @@ class Analysis:
 
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
     network's input; remove_hair: whether the visitor chose to have hairs removed from it; modality: None where it was
-    not asked for or cannot be told; quality: of the square as it was sent; image_prediction: from the pixels alone;
-    prediction: with the patient metadata, which is empty for a model that takes none.
+    not needed or not recognised; quality: of the square before hairs are removed; image_prediction: from the pixels
+    alone; prediction: with the patient metadata, which is empty for a model that takes none.
     """
 
     image: Image.Image

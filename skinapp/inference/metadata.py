@@ -33,7 +33,7 @@ YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": 
 class Field:
     """A question about the patient or the lesion.
 
-    `kind` is number, category or yes-no. A number lies from `low` to `high`, in `unit`; `categories` maps the codes of
+    `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of
     a category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a
     question that no model uses yet.
     """

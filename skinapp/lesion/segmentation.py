@@ -83,7 +83,7 @@ def grown(segmentation: Segmentation, by: float) -> Segmentation:
     if by > 0:
         mask = ndimage.distance_transform_edt(~segmentation.mask) <= distance
     elif by < 0:
-        # what lies outside the square counts as more of the lesion
+        # whatever is outside the square counts as more of the lesion
         framed = np.pad(segmentation.mask, 1, mode="edge")
         mask = (ndimage.distance_transform_edt(framed) > distance)[1:-1, 1:-1]
     else:

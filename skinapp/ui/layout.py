@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from streamlit.navigation.page import Page
 
 NAME = "Skin lesion bench"
-DISCLAIMER = "For research and learning only: answers can be wrong, and they do not replace a doctor's examination."
+DISCLAIMER = "For research and learning only: predictions can be wrong, and do not replace a doctor's examination."
 WIDTH = 1080
 """Pixels of the column that holds a page; narrower screens use their full width."""
 

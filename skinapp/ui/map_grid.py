@@ -91,7 +91,7 @@ def _choose_view() -> View:
         way = st.segmented_control("View", [OVERLAY, ALONE], default=OVERLAY, required=True, key="attention_view")
         opacity = st.slider("Opacity", 0, 100, 60, 5, format="%d%%", key="attention_opacity") / 100
         share = st.slider(
-            "Outline of the strongest",
+            "Line around the strongest",
             0,
             95,
             50,

@@ -1,7 +1,5 @@
 """Randomised copies: of a real network, all parts; and of a tiny one, every method that can run on copies."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 

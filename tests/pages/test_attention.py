@@ -15,6 +15,7 @@ from skinapp.attention import catalogue as methods
 from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.ui import attention_audit, layout
+from tests import tiny_network
 from tests.pictures import encode, lesion
 
 PHOTO = encode(lesion(400, 300, seed=1))
@@ -186,3 +187,40 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
     file.write_bytes(content.replace(b"0.5", b"0.9"))
     at.run()
     assert any("was changed after it was published" in error.value for error in at.error)
+
+
+@pytest.mark.parametrize("randomised_head", [True, False])
+def test_rise_of_a_network_whose_head_is_randomised_fails_the_comparison_with_copies(
+    model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, randomised_head: bool
+) -> None:
+    tiny_network.make(model, tmp_path / "models", randomised_head=randomised_head)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+    upload(at, PHOTO)
+    at.multiselect(key="attention_methods").set_value(["rise"]).run()
+    at.number_input(key="attention_rise_masks").set_value(60).run()
+    next(toggle for toggle in at.toggle if toggle.label == "Check this map").set_value(True).run()
+    at.toggle(key="randomised_map").set_value(True).run()
+    assert not at.exception
+    table = next(table.value for table in at.dataframe if "randomised down to" in table.value)
+    assert list(table["randomised down to"]) == ["head", "stem"]
+    failed = any("fails the randomisation test" in warning.value for warning in at.warning)
+    reassured = any("as it should" in caption.value for caption in at.caption)
+    assert (failed, reassured) == (randomised_head, not randomised_head)
+    assert (table["rank correlation"][0] == 1) == randomised_head
+
+
+def test_a_method_that_cannot_run_on_copies_is_not_compared_with_them(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(method: str, model: registry.Model, *_: object, **__: object) -> np.ndarray:
+        return np.eye(7, dtype=np.float32)
+
+    monkeypatch.setattr(methods, "raw", made)
+    monkeypatch.setattr(methods, "missing", lambda needs: "")
+    upload(page, PHOTO)
+    page.multiselect(key="attention_methods").set_value(["package-eigencam"]).run()
+    next(toggle for toggle in page.toggle if toggle.label == "Check this map").set_value(True).run()
+    assert not page.exception
+    assert "randomised_map" not in [toggle.key for toggle in page.toggle]
+    assert any("cannot be compared with randomised copies" in caption.value for caption in page.caption)

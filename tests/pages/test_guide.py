@@ -23,7 +23,7 @@ def test_an_address_opens_its_entry(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("linked", "name"), [("nv", "Melanocytic nevus"), ("NEV", "Melanocytic nevus"), ("x", "Melanoma")]
+    ("linked", "code"), [("nv", "nv"), ("NEV", "nv"), ("Melanocytic nevus", "nv"), ("no such class", "mel")]
 )
 def test_links_hold_codes_and_old_ones_still_open(linked: str, code: str) -> None:
     at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py")
