@@ -69,7 +69,7 @@ def test_a_photo_gets_its_answer_and_map(
     name, probability = headline(page).groups()
 
     prediction = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size))
-    assert name == model.labels[prediction.predicted].name
+    assert name == model.labels[prediction.predicted].spoken
     assert probability == formatting.percent(prediction.probabilities.max())
     for label in model.labels.labels:
         expect(page.locator(".annotation-text", has_text=label.name)).to_be_visible()
