@@ -104,15 +104,11 @@ with layout.page("Guide"):
     # links hold the code of a class; older ones hold the name of its entry, which is what a bound widget would write
     linked = st.query_params.get("class", "")
     opened = next((entry for entry in guide.ENTRIES if linked in (entry.name, *entry.codes)), guide.ENTRIES[0])
-    entry = st.pills(
-        "Diagnosis",
-        guide.ENTRIES,
-        default=opened,
-        format_func=lambda each: each.name,
-        required=True,
-        key="class",
-        label_visibility="collapsed",
+    entries = {entry.name: entry for entry in guide.ENTRIES}
+    name = st.pills(
+        "Diagnosis", list(entries), default=opened.name, required=True, key="class", label_visibility="collapsed"
     )
+    entry = entries.get(name, opened)
     if entry != opened or linked:
         st.query_params["class"] = entry.codes[0]
     words, numbers = st.columns([3, 2], gap="large")

@@ -13,7 +13,7 @@ from skinapp.images import imaging
 from skinapp.inference import metadata, registry, runtime
 from skinapp.inference.modality import Recognised
 from skinapp.ui import layout
-from tests.app.test_classify import shown, upload
+from tests.pages.test_classify import shown, upload
 from tests.metadata_model import make
 from tests.pictures import encode, lesion
 
