@@ -1,4 +1,4 @@
-"""Dermoscopy, phone photo or neither: what is recognised, and which model answers."""
+"""Dermoscopy, phone photo or neither: what is recognised, and which model is used."""
 
 import hashlib
 from pathlib import Path
@@ -28,10 +28,10 @@ def smartphone(model: registry.Model, tmp_path: Path) -> registry.Model:
 
 
 def recognised(image: Image.Image) -> str:
-    found = modality.recognise(image)
-    assert found
-    assert sum(found.probabilities.values()) == pytest.approx(1)
-    return found.kind
+    result = modality.recognise(image)
+    assert result
+    assert sum(result.probabilities.values()) == pytest.approx(1)
+    return result.kind
 
 
 def test_the_recogniser_belongs_to_the_bundled_network() -> None:
@@ -126,5 +126,5 @@ def test_published_images_are_recognised(data_root: Path, name: str, kind: str) 
     if name == "ham10000":
         table = table[table["split"] == "test"]
     files = table["path"].sample(40, random_state=3)
-    found = [recognised(imaging.decode(imaging.read(file))) for file in files]
-    assert found.count(kind) >= 34
+    kinds = [recognised(imaging.decode(imaging.read(file))) for file in files]
+    assert kinds.count(kind) >= 34

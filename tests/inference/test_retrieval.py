@@ -24,7 +24,7 @@ def four_cases() -> Index:
 
 def test_the_nearest_come_first_and_a_lesion_comes_once() -> None:
     cases = four_cases().nearest(np.array([3.0, 1.2]), 3)
-    # of the two of lesion a, the one in nearly the same direction
+    # of the two of lesion a, the one at nearly the same angle
     assert [case.image for case in cases] == ["near", "north", "west"]
     assert [case.label for case in cases] == ["nv", "mel", "bcc"]
     assert cases[0].similarity == pytest.approx(1, abs=1e-3)
@@ -72,14 +72,14 @@ INDEXED = [model for model in registry.models().values() if retrieval.with_index
 def test_a_shipped_index_is_small_and_holds_no_test_image(model: registry.Model) -> None:
     import pandas as pd
 
-    found, card = retrieval.index(model), retrieval.card(model)
+    index, card = retrieval.index(model), retrieval.card(model)
     assert (model.folder / retrieval.INDEX_FILE).stat().st_size < 15 * 2**20 / 2
-    assert found.projection.shape[0] == model.card["outputs"]["embedding"][0]
-    assert len(found.images) == card["images"] == len(set(found.images))
-    assert set(found.labels) == set(model.labels.codes)
+    assert index.projection.shape[0] == model.card["outputs"]["embedding"][0]
+    assert len(index.images) == card["images"] == len(set(index.images))
+    assert set(index.labels) == set(model.labels.codes)
     tested = pd.read_csv(model.folder / "predictions.csv")
-    assert not set(tested["image"]) & set(found.images)
-    assert not set(tested["group"]) & set(found.lesions)
+    assert not set(tested["image"]) & set(index.images)
+    assert not set(tested["group"]) & set(index.lesions)
     assert card["test"]["images"] == len(tested)
 
 

@@ -131,9 +131,9 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
         pytest.skip(missing)
     page.run()
     assert not page.exception
-    found = next(table.value for table in page.dataframe if "ROAD" in table.value)
-    assert list(found["map"]) == ["this map", "the middle", "at random"]
-    assert found["ROAD"].between(-1, 1).all()
+    scores = next(table.value for table in page.dataframe if "ROAD" in table.value)
+    assert list(scores["map"]) == ["this map", "the middle", "at random"]
+    assert scores["ROAD"].between(-1, 1).all()
 
 
 def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:

@@ -37,10 +37,10 @@ def test_networks_that_have_not_learnt_are_told_from_the_shipped_one(
     shares = {}
     for copy in sanity_check.COPIES:
         classifier = sanity_check.copied(model, copy, tmp_path)
-        found = [
+        results = [
             sanity_check.evidence(classifier, imaging.load(path, model.input_size), mask) for path, mask in squares
         ]
-        shares[copy] = np.mean([one.passed for one in found])
+        shares[copy] = np.mean([one.passed for one in results])
     assert shares["shipped"] >= 0.75
     # docs/segmentation.md has the rates on more images, and of other models
     assert all(shares[part] <= 0.25 for part in PARTS), shares
@@ -56,8 +56,8 @@ def test_rates_count_what_passes() -> None:
             "passed": [True, True, True, False, False, False, False, False],
         }
     )
-    found = sanity_check.rates(table)
-    assert list(found) == ["one, shipped, test", "one, head, test"]
-    assert found["one, shipped, test"]["images"] == 4
-    assert found["one, shipped, test"]["passed"]["value"] == 0.75
-    assert found["one, head, test"]["passed"]["value"] == 0
+    results = sanity_check.rates(table)
+    assert list(results) == ["one, shipped, test", "one, head, test"]
+    assert results["one, shipped, test"]["images"] == 4
+    assert results["one, shipped, test"]["passed"]["value"] == 0.75
+    assert results["one, head, test"]["passed"]["value"] == 0
