@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext
 
 from benchmarks.worker import QUIET, ROOT
 
-ANSWER = "The model's highest probability"
+ANSWER = "Most likely"
 PATIENCE_SECONDS = 120
 SERVER = """
 import sys

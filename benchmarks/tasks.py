@@ -204,7 +204,7 @@ def sentence() -> Task:
         def explain(other: np.ndarray) -> np.ndarray:
             return heatmap.grad_cam(classifier.predict(other).class_maps, index)
 
-        mask = segmentation.find(square).mask
+        mask = segmentation.segment(square).mask
         found = sanity_check.gather(
             lambda other: classifier.predict(other).probabilities, explain, pixels, index, explain(pixels), mask
         )

@@ -13,7 +13,7 @@ from skinapp.files import replacing
 from skinapp.inference import metadata, modality, registry
 
 if TYPE_CHECKING:
-    from skinapp.inference.runtime import Prediction
+    from skinapp.inference.analysis import Analysis
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
 
@@ -113,7 +113,7 @@ def classify_images(options: argparse.Namespace) -> int:
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
-    from skinapp.inference.runtime import classifier
+    from skinapp.inference.analysis import analyse
 
     chosen = registry.model(options.model) if options.model else None
     models = registry.ranked()
@@ -130,11 +130,11 @@ def classify_images(options: argparse.Namespace) -> int:
     warned: set[str] = set()
     for path in options.images:
         try:
-            data = imaging.read(path)
+            picture = imaging.decode(imaging.read(path))
             if chosen:
                 model, route, kind = chosen, None, None
             else:
-                kind = modality.recognise(imaging.decode(data))
+                kind = modality.recognise(picture)
                 route = modality.route(models, kind)
                 model = route.model
         except ImageError as error:
@@ -151,16 +151,16 @@ def classify_images(options: argparse.Namespace) -> int:
         if not chosen and model.id not in warned:
             warn_unused(model, given)
             warned.add(model.id)
-        answers = metadata.parse(model.clinical, given)
-        pixels = imaging.load(data, model.input_size)
-        prediction = classifier(model).predict(pixels, answers)
+        values = metadata.parse(model.clinical, given)
+        analysis = analyse(picture, model, modality=kind, values=values)
+        prediction = analysis.prediction
         if options.json:
             print(
                 json.dumps(
                     answer
                     | {
                         "model": model.id,
-                        "answers": answers,
+                        "answers": values,
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
@@ -168,17 +168,21 @@ def classify_images(options: argparse.Namespace) -> int:
                 )
             )
         else:
-            print_answer(path, prediction, route.sentence if route else "")
+            print_analysis(path, analysis, route.sentence if route else "")
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
-            Image.fromarray(heatmap.overlay(pixels, cam)).save(overlays[path])
+            Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
     if not options.json:
         print(CAUTION)
     return 2 if failed else 0
 
 
-def print_answer(path: Path, prediction: "Prediction", why: str) -> None:
-    print(f"{path}  (malignant classes together {prediction.malignancy:.1%})")
+def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
+    from skinapp.inference.analysis import shares
+
+    prediction = analysis.prediction
+    groups = "; ".join(f"{name[0].lower()}{name[1:]} {share:.1%}" for name, share in shares(prediction).items())
+    print(f"{path}  ({groups})")
     if why:
         print(f"  {why}")
     for index in (-prediction.probabilities).argsort():

@@ -17,5 +17,5 @@ class DataError(SkinappError):
     """A table, folder or setting that cannot be used."""
 
 
-class OutlineError(SkinappError):
-    """An image in which no lesion is found to be outlined."""
+class SegmentationError(SkinappError):
+    """An image in which no lesion can be segmented."""

@@ -41,7 +41,7 @@ def test_answers_given_as_options_reach_the_model(
     [
         (["--age", "190"], "Age: 190 is not possible; write a number from 0 to 120 (years), or leave it out."),
         (["--age", "12 mm"], "Age: '12 mm' is not a number"),
-        (["--sex", "63"], "Sex: '63' is not known here; write one of female, male, or leave it out."),
+        (["--sex", "63"], "Sex: '63' is not one of the choices; write one of female, male, or leave it out."),
         (["--itch", "sometimes"], "neither yes nor no"),
         (["--diameter-1", "0.2"], "Larger diameter: 0.2 is not possible; write a number from 0.5 to 200 (mm)"),
     ],

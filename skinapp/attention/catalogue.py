@@ -1,4 +1,4 @@
-"""The methods, by name: what each is, what it needs, and the one call that runs any of them."""
+"""The methods by name: what each does, what it needs, and the one call that runs any of them."""
 
 import functools
 import importlib.util
@@ -22,7 +22,6 @@ from skinapp.attention.methods import (
 )
 from skinapp.attention.targets import Target
 from skinapp.errors import ImageError, ModelError
-from skinapp.images import hair
 from skinapp.inference.registry import Model
 
 LITERT, TENSORFLOW, TORCH = frozenset({"litert"}), frozenset({"tensorflow"}), frozenset({"tensorflow", "torch"})
@@ -30,7 +29,8 @@ LITERT, TENSORFLOW, TORCH = frozenset({"litert"}), frozenset({"tensorflow"}), fr
 
 @dataclass(frozen=True)
 class Method:
-    """A way to make a map. `run` is the `explain` of its file; `layered` tells whether it takes a block."""
+    """A way to make a map. `run` is the `explain` of its file; `layered` says whether it takes a block; `quick` whether
+    a map costs about one run of the network, forwards or backwards."""
 
     id: str
     title: str
@@ -39,8 +39,14 @@ class Method:
     needs: frozenset[str]
     run: Callable[..., np.ndarray] = field(repr=False)
     layered: bool = False
+    quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-    """Settings that may be given, and their usual values."""
+    """Settings that can be changed, and their defaults."""
+
+    @property
+    def runs_on_copies(self) -> bool:
+        """Whether it can explain a randomised copy in memory; the grad-cam package needs a network in a file."""
+        return "torch" not in self.needs
 
 
 METHODS: dict[str, Method] = {
@@ -49,10 +55,11 @@ METHODS: dict[str, Method] = {
         Method(
             "last-convolution",
             "Grad-CAM, last convolution",
-            "Where the last features speak for the class. Exact for these networks, and as fast as the answer.",
+            "Where the last features are evidence for the class. Exact for these networks, and costs no time.",
             "Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74",
             LITERT,
             last_convolution.explain,
+            quick=True,
         ),
         Method(
             "grad-cam",
@@ -62,15 +69,17 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             grad_cam.explain,
             layered=True,
+            quick=True,
         ),
         Method(
             "grad-cam-plus-plus",
             "Grad-CAM++, any block",
-            "Features of a block, weighted by positive gradients, so that several places with evidence all count.",
+            "Features of a block, weighted by positive gradients, so that several areas with evidence all count.",
             "Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097",
             TENSORFLOW,
             grad_cam_plus_plus.explain,
             layered=True,
+            quick=True,
         ),
         Method(
             "integrated-gradients",
@@ -93,7 +102,7 @@ METHODS: dict[str, Method] = {
         Method(
             "occlusion",
             "Occlusion",
-            "How much the score falls when a patch is hidden behind the image's mean colour.",
+            "How much the score drops when a patch is covered with the image's mean colour.",
             "Zeiler and Fergus 2014, doi:10.1007/978-3-319-10590-1_53",
             LITERT,
             occlusion.explain,
@@ -102,7 +111,7 @@ METHODS: dict[str, Method] = {
         Method(
             "rise",
             "RISE",
-            "How much likelier the class is when a place is shown than when it is hidden, over random masks.",
+            "How much more likely the class is when a pixel is shown than when it is hidden, over random masks.",
             "Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421",
             LITERT,
             rise.explain,
@@ -115,13 +124,13 @@ FAMILY = (
     (
         "GradCAM",
         "Grad-CAM",
-        "The package's own Grad-CAM, to compare with.",
+        "The package's own Grad-CAM, for comparison.",
         "Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74",
     ),
     (
         "GradCAMPlusPlus",
         "Grad-CAM++",
-        "The package's own Grad-CAM++, to compare with.",
+        "The package's own Grad-CAM++, for comparison.",
         "Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097",
     ),
     (
@@ -133,19 +142,19 @@ FAMILY = (
     (
         "HiResCAM",
         "HiResCAM",
-        "Features times their gradients, place by place, without averaging.",
+        "Features times their gradients, pixel by pixel, without averaging.",
         "Draelos and Carin 2020, https://arxiv.org/abs/2011.08891",
     ),
     (
         "LayerCAM",
         "LayerCAM",
-        "Features times their positive gradients, place by place; made for early blocks.",
+        "Features times their positive gradients, pixel by pixel; made for early blocks.",
         "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
     ),
     (
         "EigenCAM",
         "EigenCAM",
-        "The main pattern of a block's features. It knows no class: all classes get one map.",
+        "The main pattern of a block's features. It ignores the class: all classes get the same map.",
         "Muhammad and Yeasin 2020, https://arxiv.org/abs/2008.00299",
     ),
     (
@@ -157,25 +166,25 @@ FAMILY = (
     (
         "ScoreCAM",
         "Score-CAM",
-        "Each feature weighted by the score of the image seen through it; one answer for each channel, so slow.",
+        "Each feature weighted by the score of the image seen through it; one prediction for each channel, so slow.",
         "Wang et al. 2020, https://arxiv.org/abs/1910.01279",
     ),
     (
         "AblationCAM",
         "Ablation-CAM",
-        "Each feature weighted by what is lost without it; slow in early blocks.",
+        "Each feature weighted by the drop in the score without it; slow in early blocks.",
         "Desai and Ramaswamy 2020, doi:10.1109/WACV45572.2020.9093360",
     ),
     (
         "FinerCAM",
         "Finer-CAM",
-        "What sets the class apart from those nearest to it.",
+        "What distinguishes the class from the most similar ones.",
         "Zhang et al. 2025, https://arxiv.org/abs/2501.11309",
     ),
     (
         "ShapleyCAM",
         "Shapley-CAM",
-        "Grad-CAM with a second-order term; at the last convolution both are one.",
+        "Grad-CAM with a second-order term; at the last convolution both are the same.",
         "Cai 2025, https://arxiv.org/abs/2501.06261",
     ),
 )
@@ -211,11 +220,11 @@ def explain(
     progress: Progress | None = None,
     **settings: Any,
 ) -> np.ndarray:
-    """A map of where the target's evidence lies: float32 [h, w] in 0-1, its maximum 1, or all zeros where none is.
+    """A map of where the evidence for the target is: float32 [h, w] in 0-1, its maximum 1, or all zeros where none is.
 
-    `pixels` is uint8 [S, S, 3], the model's input; `layer` names a block of `blocks.blocks`, by default the last.
-    ModelError for an unknown method, class, layer or setting, and where a library is missing; ImageError for an image
-    of one colour.
+    `pixels` is uint8 [S, S, 3], the model's input as `runtime.network_input` gives it; `layer` names a block of
+    `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, and where a
+    library is missing; ImageError for an image of one colour.
     """
     return scaled(raw(method_id, model, pixels, target, layer, progress, **settings))
 
@@ -229,35 +238,34 @@ def raw(
     progress: Progress | None = None,
     **settings: Any,
 ) -> np.ndarray:
-    """What `explain` scales: float32 [h, w] in the method's own units; negative values speak against the target."""
+    """What `explain` scales: float32 [h, w] in the method's own units; negative values are evidence against the
+    target."""
     chosen = method(method_id)
-    direction = targets.direction(model, target)
+    class_weights = targets.class_weights(model, target)
     size = model.input_size
     if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
         raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
     if (pixels == pixels[0, 0]).all():
         colour = "black" if not pixels.any() else "one colour"
-        raise ImageError(f"The image is all {colour}, so there is nothing in it to point at. Use a photo of a lesion.")
+        raise ImageError(f"The image is all {colour}, so there is nothing in it to explain. Use a photo of a lesion.")
     if unknown := set(settings) - set(chosen.settings):
         raise ModelError(f"{chosen.title} has no setting {', '.join(sorted(unknown))}.")
     if layer is not None and not chosen.layered:
         raise ModelError(f"{chosen.title} does not take a layer.")
-    if model.removes_hair:
-        pixels = hair.remove(pixels)
-    found = chosen.run(model, pixels, direction, layer, progress, **{**chosen.settings, **settings})
-    # a network that overflows leaves no map rather than a wrong one
-    return np.nan_to_num(found.astype(np.float32), nan=0, posinf=0, neginf=0)
+    values = chosen.run(model, pixels, class_weights, layer, progress, **{**chosen.settings, **settings})
+    # a network that overflows gives no map rather than a wrong one
+    return np.nan_to_num(values.astype(np.float32), nan=0, posinf=0, neginf=0)
 
 
 def scaled(values: np.ndarray, peak: float | None = None) -> np.ndarray:
-    """What speaks for the target, over its maximum or the given `peak`: float32 in 0-1."""
+    """The evidence for the target, divided by its maximum or by `peak`: float32 in 0-1."""
     positive = np.maximum(values, 0).astype(np.float32)
     peak = float(positive.max()) if peak is None else peak
     return np.minimum(positive / peak, 1) if peak > 0 else np.zeros_like(positive)
 
 
 def missing(needs: frozenset[str]) -> str:
-    """A sentence on what has to be installed for this, empty where all is there. Imports nothing."""
+    """A sentence on what has to be installed for this, empty where nothing is missing. Imports nothing."""
     if "torch" in needs:
         parts = [name for name in ("torch", "torchvision", "pytorch_grad_cam") if not importlib.util.find_spec(name)]
         if parts:

@@ -1,6 +1,8 @@
 """A model's network in Keras: features, and gradients of a score. TensorFlow is loaded on first use."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,23 @@ from skinapp.inference.architecture import block, blocks
 from skinapp.inference.registry import Model
 
 BATCH = 8
-"""Images whose gradients are taken at once: what 1 GB of memory is enough for."""
+"""Images whose gradients are computed at once: what fits into 1 GB of memory."""
 
 
-def features_and_slopes(
-    model: Model, pixels: np.ndarray, direction: np.ndarray, name: str | None
+@dataclass(frozen=True, eq=False, kw_only=True)
+class NetworkCopy(Model):
+    """A model with another network in memory than the published one: a copy whose weights may be changed.
+
+    `network` is a keras.Model with the published layers; `graphs` holds what was traced of it, which reads its weights
+    anew at every call.
+    """
+
+    network: Any
+    graphs: dict[str, Callable] = field(default_factory=dict)
+
+
+def features_and_gradients(
+    model: Model, pixels: np.ndarray, class_weights: np.ndarray, name: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """A block's features [h, w, C] for uint8 [S, S, 3], and the score's gradient with respect to them [h, w, C].
 
@@ -24,35 +38,39 @@ def features_and_slopes(
     is no such block or no TensorFlow.
     """
     chosen = block(model, name)
-    features, slopes = _function("blocks", model)(
-        pixels[np.newaxis].astype(np.float32), direction[np.newaxis].astype(np.float32)
+    features, gradients = _graph("blocks", model)(
+        pixels[np.newaxis].astype(np.float32), class_weights[np.newaxis].astype(np.float32)
     )
-    return features[chosen.name][0].numpy(), slopes[chosen.name][0].numpy()
+    return features[chosen.name][0].numpy(), gradients[chosen.name][0].numpy()
 
 
-def input_slopes(model: Model, images: np.ndarray, direction: np.ndarray) -> np.ndarray:
+def input_gradients(model: Model, images: np.ndarray, class_weights: np.ndarray) -> np.ndarray:
     """The score's gradient with respect to images [n, S, S, 3], values 0-255: float32 of the same shape."""
-    run = _function("input", model)
-    found = np.empty(images.shape, np.float32)
+    run = _graph("input", model)
+    result = np.empty(images.shape, np.float32)
     for start in range(0, len(images), BATCH):
         batch = images[start : start + BATCH].astype(np.float32)
-        found[start : start + BATCH] = run(batch, np.repeat(direction[np.newaxis], len(batch), 0)).numpy()
-    return found
+        result[start : start + BATCH] = run(batch, np.repeat(class_weights[np.newaxis], len(batch), 0)).numpy()
+    return result
+
+
+def logits_and_class_maps(copy: NetworkCopy, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [K] and class maps [h, w, K] of a copy for uint8 [S, S, 3], which LiteRT gives of a published network."""
+    logits, features = _graph("logits", copy)(pixels[np.newaxis].astype(np.float32))
+    kernel, _ = copy.network.get_layer("logits").get_weights()
+    return logits[0].numpy(), features[0].numpy() @ kernel
 
 
 def keras_network(model: Model) -> Any:
     """The model's network, a keras.Model, loaded once per process. ModelError where it or TensorFlow is not here."""
+    if isinstance(model, NetworkCopy):
+        return model.network
     block(model, None)
     return loaded(*key(model))
 
 
 def key(model: Model) -> tuple[str, str, str]:
     return model.id, str(model.folder), model.card["files"]["model.keras"]["sha256"]
-
-
-def _function(kind: str, model: Model) -> Any:
-    keras_network(model)
-    return _traced(kind, *key(model))
 
 
 @functools.lru_cache(maxsize=4)
@@ -70,34 +88,50 @@ def loaded(model_id: str, folder: str, sha256: str) -> Any:
     return keras.saving.load_model(model.folder / "model.keras", compile=False)
 
 
-@functools.lru_cache(maxsize=8)
-def _traced(kind: str, model_id: str, folder: str, sha256: str) -> Any:
-    """A graph from images [n, S, S, 3] and directions [n, K] to gradients of the score logits * direction.
+def _graph(kind: str, model: Model) -> Any:
+    if isinstance(model, NetworkCopy):
+        if kind not in model.graphs:
+            model.graphs[kind] = _traced(kind, model, model.network)
+        return model.graphs[kind]
+    keras_network(model)
+    return _published_graph(kind, *key(model))
 
-    `blocks` gives features and gradients of every block by name, `input` the gradient at the image.
+
+@functools.lru_cache(maxsize=8)
+def _published_graph(kind: str, model_id: str, folder: str, sha256: str) -> Any:
+    return _traced(kind, registry.read_model(Path(folder)), loaded(model_id, folder, sha256))
+
+
+def _traced(kind: str, model: Model, network: Any) -> Any:
+    """A graph from images [n, S, S, 3] and, for gradients, class weights [n, K], of the score logits * class weights.
+
+    `blocks` gives features and gradients of every block by name, `input` the gradient at the image, `logits` the logits
+    and the features of the last convolution.
     """
     import keras
     import tensorflow as tf
 
-    network = loaded(model_id, folder, sha256)
-    layers = {one.name: one.layer for one in blocks(registry.read_model(Path(folder)))}
+    layers = {one.name: one.layer for one in blocks(model)}
+    images = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
+    class_weights = tf.TensorSpec((None, network.output_shape[-1]), tf.float32)
+    if kind == "logits":
+        outputs = keras.Model(network.input, [network.output, network.get_layer("embedding").input])
+        return tf.function(lambda image: outputs(image, training=False), input_signature=[images])
     outputs = keras.Model(
         network.input, [network.output, *(network.get_layer(layer).output for layer in layers.values())]
     )
-    images = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
-    directions = tf.TensorSpec((None, network.output_shape[-1]), tf.float32)
 
-    def of_blocks(image: Any, direction: Any) -> Any:
+    def of_blocks(image: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             logits, *features = outputs(image, training=False)
-            score = tf.reduce_sum(logits * direction)
-        slopes = tape.gradient(score, features)
-        return dict(zip(layers, features, strict=True)), dict(zip(layers, slopes, strict=True))
+            score = tf.reduce_sum(logits * weights)
+        gradients = tape.gradient(score, features)
+        return dict(zip(layers, features, strict=True)), dict(zip(layers, gradients, strict=True))
 
-    def of_input(image: Any, direction: Any) -> Any:
+    def of_input(image: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(image)
-            score = tf.reduce_sum(network(image, training=False) * direction)
+            score = tf.reduce_sum(network(image, training=False) * weights)
         return tape.gradient(score, image)
 
-    return tf.function(of_blocks if kind == "blocks" else of_input, input_signature=[images, directions])
+    return tf.function(of_blocks if kind == "blocks" else of_input, input_signature=[images, class_weights])

@@ -15,7 +15,7 @@ def grad_cam(class_maps: np.ndarray, index: int) -> np.ndarray:
 
     With global average pooling and one dense layer the gradient of a logit with respect to a feature is the dense
     weight over h * w, so relu(class map) is Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74) up to the
-    scale, which is set to a maximum of 1. All zeros where no part of the image speaks for the class.
+    scale, which is set to a maximum of 1. All zeros where no part of the image is evidence for the class.
     """
     if not 0 <= index < class_maps.shape[-1]:
         raise IndexError(f"class {index} of {class_maps.shape[-1]}")
@@ -27,7 +27,7 @@ def grad_cam(class_maps: np.ndarray, index: int) -> np.ndarray:
 def overlay(pixels: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """A map [h, w] in 0-1, smoothly enlarged and coloured, over uint8 [H, W, 3]: uint8 [H, W, 3].
 
-    `opacity` 0-1 is that of the strongest places; where the map is 0 the image stays as it is.
+    `opacity` 0-1 is that of the strongest pixels; where the map is 0 the image stays as it is.
     """
     height, width = pixels.shape[:2]
     enlarged = np.asarray(

@@ -15,7 +15,7 @@ def alone(cam: np.ndarray, side: int) -> np.ndarray:
 
 
 def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
-    """Bool [side, side]: the fewest places that hold this share of the map's sum; none where the map is all zeros."""
+    """Bool [side, side]: the fewest pixels that hold this share of the map's sum; none where the map is all zeros."""
     large = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR))
     values = np.sort(large.clip(0, None).ravel().astype(np.float64))[::-1]
     if not values.any():
@@ -24,7 +24,7 @@ def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
     return (large >= values[min(count, len(values) - 1)]) & (large > 0)
 
 
-def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+def with_line(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     """A copy of uint8 [S, S, 3] with a line around the region, light within dark so that it shows on any skin."""
     drawn = pixels.copy()
     inner = eroded(eroded(region))
@@ -34,7 +34,7 @@ def outlined(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
 
 
 def eroded(region: np.ndarray) -> np.ndarray:
-    """The region without the pixels at its edge; the edge of the picture is none."""
+    """The region without the pixels at its edge; the edge of the picture does not count."""
     framed = np.pad(region, 1, constant_values=True)
     return region & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
 

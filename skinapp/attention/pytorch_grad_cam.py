@@ -1,8 +1,8 @@
 """The grad-cam package (https://github.com/jacobgil/pytorch-grad-cam) on our own networks, by one small adapter.
 
-PyTorch holds the two halves of the network, before and behind a block, as two modules; each hands its numbers to Keras
-and takes values and gradients back. So the package's hooks see features and gradients of the very network that the
-other methods look into. PyTorch is loaded on first use.
+PyTorch holds the two halves of the network, before and after a block, as two modules; each hands its numbers to Keras
+and gets values and gradients back. So the package's hooks see features and gradients of the same network that the
+other methods use. PyTorch is loaded on first use.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ def adapter(model: Model, layer: str | None) -> Any:
     module: Any = torch.nn.Module
     chosen = block(model, layer)
     gradients.keras_network(model)
-    before, behind, slopes, curvature = _halves(*gradients.key(model), chosen)
+    before, after, gradient_of, curvature = _halves(*gradients.key(model), chosen)
 
     class Features(function):
         @staticmethod
@@ -92,38 +92,38 @@ def adapter(model: Model, layer: str | None) -> Any:
             return to_torch(torch, before(to_keras(images)))
 
         @staticmethod
-        def backward(context: Any, slope: Any) -> Any:
+        def backward(context: Any, gradient: Any) -> Any:
             # the package asks for the image's gradient only to have the graph walked; it reads the block's
-            return slope.new_zeros(context.shape), None
+            return gradient.new_zeros(context.shape), None
 
     class Head(function):
         @staticmethod
         def forward(context: Any, features: Any) -> Any:
             context.save_for_backward(features)
-            return torch.from_numpy(behind(to_keras(features)).numpy())
+            return torch.from_numpy(after(to_keras(features)).numpy())
 
         @staticmethod
-        def backward(context: Any, slope: Any) -> Any:
+        def backward(context: Any, gradient: Any) -> Any:
             (features,) = context.saved_tensors
-            return Slopes.apply(features, slope)
+            return HeadGradient.apply(features, gradient)
 
-    class Slopes(function):
+    class HeadGradient(function):
         """The gradient of the head, itself with a gradient: ShapleyCAM takes the second derivative."""
 
         @staticmethod
-        def forward(context: Any, features: Any, slope: Any) -> Any:
-            context.save_for_backward(features, slope)
-            return to_torch(torch, slopes(to_keras(features), slope.detach().numpy()))
+        def forward(context: Any, features: Any, gradient: Any) -> Any:
+            context.save_for_backward(features, gradient)
+            return to_torch(torch, gradient_of(to_keras(features), gradient.detach().numpy()))
 
         @staticmethod
         def backward(context: Any, along: Any) -> Any:
-            features, slope = context.saved_tensors
-            return to_torch(torch, curvature(to_keras(features), slope.detach().numpy(), to_keras(along))), None
+            features, gradient = context.saved_tensors
+            return to_torch(torch, curvature(to_keras(features), gradient.detach().numpy(), to_keras(along))), None
 
     class First(module):
         def __init__(self) -> None:
             super().__init__()
-            # PyTorch keeps a graph only behind something with a gradient, and the package finds the device by it
+            # PyTorch keeps a graph only after something with a gradient, and the package finds the device by it
             self.anchor = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, images: Any) -> Any:
@@ -157,7 +157,7 @@ def to_torch(torch: Any, values: Any) -> Any:
 
 @functools.lru_cache(maxsize=6)
 def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any, Any, Any, Any]:
-    """Graphs of the network before and behind a block; of the gradient of what is behind it, and of that one's."""
+    """Graphs of the network before and after a block; of the gradient of the latter, and of that one's gradient."""
     import keras
     import tensorflow as tf
 
@@ -165,27 +165,27 @@ def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any
     features = whole.get_layer(chosen.layer).output
     first, second = keras.Model(whole.input, features), keras.Model(features, whole.output)
     image = tf.TensorSpec((None, *whole.input_shape[1:]), tf.float32)
-    place = tf.TensorSpec((None, *features.shape[1:]), tf.float32)
+    feature = tf.TensorSpec((None, *features.shape[1:]), tf.float32)
     logit = tf.TensorSpec((None, whole.output_shape[-1]), tf.float32)
 
-    def slopes(values: Any, slope: Any) -> Any:
+    def gradient_of(values: Any, gradient: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(values)
-            score = tf.reduce_sum(second(values, training=False) * slope)
+            score = tf.reduce_sum(second(values, training=False) * gradient)
         return tape.gradient(score, values)
 
-    def curvature(values: Any, slope: Any, along: Any) -> Any:
+    def curvature(values: Any, gradient: Any, along: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(values)
-            product = tf.reduce_sum(slopes(values, slope) * along)
-        # none where what is behind the block is linear
+            product = tf.reduce_sum(gradient_of(values, gradient) * along)
+        # none where what follows the block is linear
         return tape.gradient(product, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return (
         tf.function(lambda images: first(images, training=False), input_signature=[image]),
-        tf.function(lambda values: second(values, training=False), input_signature=[place]),
-        tf.function(slopes, input_signature=[place, logit]),
-        tf.function(curvature, input_signature=[place, logit, place]),
+        tf.function(lambda values: second(values, training=False), input_signature=[feature]),
+        tf.function(gradient_of, input_signature=[feature, logit]),
+        tf.function(curvature, input_signature=[feature, logit, feature]),
     )
 
 
@@ -195,7 +195,7 @@ def road(
     """The package's ROAD of a map [S, S] for class `index`: Rong et al. 2022, https://arxiv.org/abs/2202.00449.
 
     Half of how much more the calibrated probability falls when the strongest pixels are removed than when the weakest
-    are, over the percentiles; removed pixels are made up from their neighbours. Above 0 is better than random.
+    are, over the percentiles; removed pixels are filled in from their neighbours. Above 0 is better than random.
     """
     torch, _ = load()
     from pytorch_grad_cam.metrics import perturbation_confidence as confidence
@@ -203,10 +203,10 @@ def road(
     classifier = runtime.classifier(model)
     module: Any = torch.nn.Module
 
-    class Answers(module):
+    class Probabilities(module):
         def forward(self, images: Any) -> Any:
             squares = (to_keras(images) * 255).round().clip(0, 255).astype(np.uint8)
-            return torch.from_numpy(np.stack([classifier.predict(square).probabilities for square in squares]))
+            return torch.from_numpy(np.stack([classifier.predict_input(square).probabilities for square in squares]))
 
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32) / 255)
     imputer = _imputer(torch)
@@ -215,7 +215,7 @@ def road(
         np.mean(
             [
                 confidence.PerturbationConfidenceMetric(order(percentile, imputer))(
-                    image, cam[np.newaxis], [lambda output: output[index]], Answers()
+                    image, cam[np.newaxis], [lambda output: output[index]], Probabilities()
                 )
                 for percentile in percentiles
             ]
@@ -233,12 +233,12 @@ def _imputer(torch: Any) -> Callable[[Any, Any], Any]:
     generator = np.random.default_rng(0)
     noise = NoisyLinearImputer().noise
 
-    def impute(image: Any, kept: Any) -> Any:
+    def impute(image: Any, shown: Any) -> Any:
         filled = image.numpy().reshape(len(image), -1).copy()
-        missing = np.flatnonzero(kept.numpy() == 0)
-        left, right = NoisyLinearImputer.setup_sparse_system(kept.numpy(), image.numpy(), neighbors_weights)
-        found = spsolve(csc_matrix(left), right)
-        filled[:, missing] = found.T + noise * generator.normal(size=found.T.shape)
+        missing = np.flatnonzero(shown.numpy() == 0)
+        left, right = NoisyLinearImputer.setup_sparse_system(shown.numpy(), image.numpy(), neighbors_weights)
+        values = spsolve(csc_matrix(left), right)
+        filled[:, missing] = values.T + noise * generator.normal(size=values.T.shape)
         return torch.from_numpy(filled.reshape(image.shape))
 
     return impute

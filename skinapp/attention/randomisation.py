@@ -1,53 +1,72 @@
-"""Maps of copies of a network whose parts have not learnt: would this map look the same without what was learnt?
+"""Maps of copies of a network that have lost what they learnt: would this map look the same without it?
 
-The cascading randomisation of Adebayo et al. 2018, arXiv:1810.03292: first the head is drawn anew, then block after
-block towards the image. TensorFlow is loaded on first use.
+The cascading randomisation of Adebayo et al. 2018, arXiv:1810.03292: first the head is randomised, then block after
+block towards the image. The map and the maps of the copies are by one method, or the comparison would compare methods.
+TensorFlow is loaded on first use.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from skinapp.attention.gradients import keras_network
+from skinapp.attention import faithfulness
+from skinapp.attention.gradients import NetworkCopy, keras_network
+from skinapp.attention.sanity_check import ALIKE
 from skinapp.inference.registry import Model
 
 SEED = 20_260
-"""None that training starts from: a trained last layer still resembles the random one that it began as."""
-HEAD = "the head"
+"""Not one that training starts from: a trained last layer still resembles the random one that it began as."""
+HEAD = "head"
 PART = re.compile(r"block\d+")
 
 
 def cascade(
-    model: Model, pixels: np.ndarray, index: int, progress: Callable[[float], None] | None = None
+    model: Model,
+    explain: Callable[[Model], np.ndarray],
+    every_part: bool = True,
+    progress: Callable[[float], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """Grad-CAM of class `index` at the last convolution, float32 [h, w] in 0-1, of uint8 `pixels` [S, S, 3], by what
-    was drawn anew last; everything nearer to the head is new as well.
+    """The maps [h, w] that `explain` makes of randomised copies, by the part that was randomised last; everything
+    nearer to the head is random as well. Without `every_part`, of the head alone and of the whole network.
 
     ModelError where TensorFlow or the network is not here.
     """
+    maps = {}
+    for name, copy, share in _copies(model, every_part):
+        maps[name] = explain(copy)
+        if progress:
+            progress(share)
+    return maps
+
+
+def similarities(cam: np.ndarray, maps: dict[str, np.ndarray]) -> dict[str, float]:
+    """The rank correlation of a map [h, w] with each of the maps of copies."""
+    return {name: faithfulness.similarity(other, cam) for name, other in maps.items()}
+
+
+def passed(correlations: dict[str, float]) -> bool:
+    """Whether the map changes when what the network learnt is lost: none of the copies' maps is like it."""
+    return max(correlations.values()) <= ALIKE
+
+
+def _copies(model: Model, every_part: bool) -> Iterator[tuple[str, NetworkCopy, float]]:
+    """The name of each part, one and the same copy randomised down to it, and the share of the parts that is done."""
     import keras
 
     trained = keras_network(model)
     keras.utils.set_random_seed(SEED)
     # a clone has the layers, and weights of its own
-    fresh, copy = keras.models.clone_model(trained), keras.models.clone_model(trained)
-    copy.set_weights(trained.get_weights())
-    features = keras.Model(copy.input, copy.get_layer("embedding").input)
-    image = pixels[np.newaxis].astype(np.float32)
-    maps = {}
+    fresh, network = keras.models.clone_model(trained), keras.models.clone_model(trained)
+    network.set_weights(trained.get_weights())
+    copy = NetworkCopy(**{name: getattr(model, name) for name in Model.__dataclass_fields__}, network=network)
     parts = _parts(trained)
     for number, (name, layers) in enumerate(parts.items(), 1):
         for layer in layers:
-            copy.get_layer(layer).set_weights(fresh.get_layer(layer).get_weights())
-        kernel, _ = copy.get_layer("logits").get_weights()
-        positive = np.maximum(features(image, training=False)[0].numpy() @ kernel[:, index], 0)
-        peak = positive.max()
-        maps[name] = (positive / peak if peak > 0 else positive).astype(np.float32)
-        if progress:
-            progress(number / len(parts))
-    return maps
+            network.get_layer(layer).set_weights(fresh.get_layer(layer).get_weights())
+        if every_part or number in (1, len(parts)):
+            yield name, copy, number / len(parts)
 
 
 def _parts(network: Any) -> dict[str, list[str]]:
@@ -56,11 +75,11 @@ def _parts(network: Any) -> dict[str, list[str]]:
     for layer in reversed(network.layers):
         if not layer.weights or layer.__class__.__name__ == "Normalization":
             continue
-        found = PART.match(layer.name)
-        name = found[0].replace("block", "block ") if found else "the stem"
+        match = PART.match(layer.name)
+        name = match[0].replace("block", "block ") if match else "stem"
         if layer.name == "logits":
             name = HEAD
         elif layer.name.startswith("top_"):
-            name = "the last convolution"
+            name = "last convolution"
         parts.setdefault(name, []).append(layer.name)
     return parts

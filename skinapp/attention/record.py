@@ -31,7 +31,7 @@ def describe(
     raw: np.ndarray,
     crop: Crop,
 ) -> dict[str, Any]:
-    """The record of a map `raw` [h, w] of the square `pixels`. The image is told by its hash, never by a file name."""
+    """The record of a map `raw` [h, w] of the square `pixels`. A hash identifies the image, never a file name."""
     method = catalogue.method(method_id)
     network = "model.tflite" if method.needs == catalogue.LITERT else "model.keras"
     return {
@@ -52,8 +52,8 @@ def describe(
         },
         "map": {
             "shape": list(raw.shape),
-            "raw": "the method's own values, negative where they speak against the class",
-            "map": "raw, what is below 0 set to 0, divided by `maximum`",
+            "raw": "the method's own values, negative where they are evidence against the class",
+            "map": "raw, with values below 0 set to 0, divided by `maximum`",
             "maximum": float(max(raw.max(), 0)),
         },
         "versions": {

@@ -1,4 +1,4 @@
-"""What a map is asked about: one class, or one class rather than another."""
+"""What a map explains: one class, or one class rather than another."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ Target = str | tuple[str, str]
 """The code of a class, or two codes: the first rather than the second."""
 
 
-def direction(model: Model, target: Target) -> np.ndarray:
-    """Float32 [K] that turns logits into the target's score: a logit, or the difference of two.
+def class_weights(model: Model, target: Target) -> np.ndarray:
+    """Float32 [K], whose product with the logits is the target's score: a logit, or the difference of two.
 
-    ModelError where the model has no such class, or both are one.
+    ModelError where the model has no such class, or both are the same.
     """
     codes = (target,) if isinstance(target, str) else target
     known = model.labels.codes

@@ -1,26 +1,21 @@
-"""A network's stages, read from its files without running them: what the diagram of its layers shows."""
+"""The diagram of a network: its stages, from the image to the probabilities."""
 
 import itertools
-import json
 import math
-import re
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import plotly.graph_objects as go
 
 from skinapp.charts.performance import GREY, colour, pale
 from skinapp.charts.style import INK
+from skinapp.inference import architecture
 from skinapp.inference.registry import Model
-
-STAGE = re.compile(r"(stem|block\d+|top)")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a network: its name, what it does, and the shape of what it hands on."""
+    """A part of a network: its name, what it does, and the shape of its output."""
 
     name: str
     does: str
@@ -28,11 +23,11 @@ class Stage:
 
 
 def stages(model: Model) -> list[Stage]:
-    """From the image to the probabilities. The backbone's blocks are told where model.keras is in the folder."""
+    """From the image to the probabilities. The backbone's blocks are listed where model.keras is in the folder."""
     size, card = model.input_size, model.card
     classes = len(model.labels.codes)
     width = math.prod(card["outputs"]["embedding"])
-    backbone = _blocks(model)
+    backbone = _backbone(model)
     if not backbone:
         kind = "Convolutions" if model.has_class_maps else "Layers"
         maps = card["outputs"].get("class_maps")
@@ -48,32 +43,17 @@ def stages(model: Model) -> list[Stage]:
     ]
 
 
-def _blocks(model: Model) -> list[Stage]:
-    """The stages of the backbone, by the names that Keras gives the layers of EfficientNets; empty for other names."""
-    if "model.keras" not in model.card["files"]:
-        return []
-    try:
-        with zipfile.ZipFile(model.folder / "model.keras") as file:
-            layers = json.loads(file.read("config.json"))["config"]["layers"]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-        return []
-    named = [(match[1], layer) for layer in layers if (match := STAGE.match(layer["config"].get("name", "")))]
-    size, found = model.input_size, []
-    for name, group in itertools.groupby(named, key=lambda pair: pair[0]):
-        parts = [layer for _, layer in group]
-        convolutions = [layer["config"] for layer in parts if layer["class_name"] in ("Conv2D", "DepthwiseConv2D")]
-        size = math.ceil(size / math.prod(_number(one.get("strides", 1)) for one in convolutions))
-        filters = next(one["filters"] for one in reversed(convolutions) if one.get("filters"))
-        kernel = max(_number(one["kernel_size"]) for one in convolutions)
-        units = {match[0] for layer in parts if (match := re.match(r"block\d+[a-z]", layer["config"]["name"]))}
-        does = f"{len(units)} inverted bottleneck{'s' * (len(units) > 1)}" if units else "Convolution"
-        title = {"stem": "Stem", "top": "Last convolution"}.get(name, name.replace("block", "Block "))
-        found.append(Stage(title, f"{does}, kernels up to {kernel} x {kernel}", f"{size} x {size} x {filters}"))
-    return found
-
-
-def _number(value: Any) -> int:
-    return int(value[0] if isinstance(value, list | tuple) else value)
+def _backbone(model: Model) -> list[Stage]:
+    """The stages of the backbone: its blocks, those of one number together; empty where they are not known."""
+    stages = []
+    for number, group in itertools.groupby(architecture.blocks(model), key=lambda block: block.stage):
+        blocks = list(group)
+        last, kernel = blocks[-1], max(block.kernel for block in blocks)
+        does = f"{len(blocks)} inverted bottleneck{'s' * (len(blocks) > 1)}" if number else "Convolution"
+        title = f"Block {number}" if number else last.title.partition(",")[0]
+        shape = f"{last.side} x {last.side} x {last.channels}"
+        stages.append(Stage(title, f"{does}, kernels up to {kernel} x {kernel}", shape))
+    return stages
 
 
 def diagram(boxes: Sequence[Stage]) -> go.Figure:

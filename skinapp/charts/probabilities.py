@@ -1,10 +1,11 @@
-"""The probabilities of one answer, as a table and as bars."""
+"""The probabilities of a prediction, as a table and as bars."""
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from skinapp.charts.style import INK, class_colour
 from skinapp.formatting import percent
+from skinapp.inference import analysis
 from skinapp.inference.runtime import Prediction
 
 ROW_HEIGHT = 46
@@ -12,12 +13,15 @@ ROW_HEIGHT = 46
 
 
 def probability_frame(prediction: Prediction) -> pd.DataFrame:
-    """One row per class, most probable first: code, class, malignant (bool), probability (0-1, summing to 1)."""
+    """One row per class, most probable first: code, class, kind ("cancer", "pre-cancer", "harmless", or those of them
+    that the class does not tell apart), malignant (bool), probability (0-1, summing to 1)."""
     labels = prediction.model.labels.labels
+    kinds = analysis.kinds(prediction.model)
     frame = pd.DataFrame(
         {
             "code": [label.code for label in labels],
             "class": [label.name for label in labels],
+            "kind": [" or ".join(kinds[label.code]) for label in labels],
             "malignant": [label.malignant for label in labels],
             "probability": prediction.probabilities,
         }
@@ -28,8 +32,8 @@ def probability_frame(prediction: Prediction) -> pd.DataFrame:
 def probability_bars(frame: pd.DataFrame) -> go.Figure:
     """A `probability_frame` -> horizontal bars in its order, from 0 to 100%.
 
-    Class and probability stand above each bar, where they fit a phone; hatching and a word, not the colour alone,
-    tell the classes that count as malignant from the others.
+    Class and probability are above each bar, where they fit a phone; hatching and a word, not the colour alone,
+    distinguish cancers and pre-cancers from the rest.
     """
     rows = list(range(len(frame)))
     figure = go.Figure(
@@ -42,7 +46,7 @@ def probability_bars(frame: pd.DataFrame) -> go.Figure:
                 "color": [class_colour(code) for code in frame["code"]],
                 "cornerradius": 3,
                 "pattern": {
-                    "shape": ["/" if malignant else "" for malignant in frame["malignant"]],
+                    "shape": ["" if "harmless" in kind else "/" for kind in frame["kind"]],
                     "fillmode": "overlay",
                     "fgcolor": "white",
                     "fgopacity": 0.75,
@@ -55,9 +59,9 @@ def probability_bars(frame: pd.DataFrame) -> go.Figure:
             showlegend=False,
         )
     )
-    for row, name, malignant, share in zip(rows, frame["class"], frame["malignant"], frame["probability"], strict=True):
+    for row, name, kind, share in zip(rows, frame["class"], frame["kind"], frame["probability"], strict=True):
         above = {"y": row, "yshift": 17, "showarrow": False, "font": {"size": 14, "color": INK}}
-        figure.add_annotation(x=0, xanchor="left", text=f"{name} · malignant" if malignant else name, **above)
+        figure.add_annotation(x=0, xanchor="left", text=name if kind == "harmless" else f"{name} · {kind}", **above)
         figure.add_annotation(x=1, xanchor="right", text=percent(share), **above)
     # a pale track behind each bar, so that a share is read against the whole without an axis
     figure.add_bar(

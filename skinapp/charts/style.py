@@ -17,7 +17,7 @@ PALETTE = {
     "SCC": "#EE8866",
     "SEK": "#228833",
 }
-"""One colour per class code, told apart with and without colour vision deficiency: Paul Tol's "bright" scheme
+"""One colour per class code, distinguishable with and without colour vision deficiency: Paul Tol's "bright" scheme
 (https://personal.sron.nl/~pault/), warm where the class counts as malignant. A class has it on every page."""
 
 
@@ -25,8 +25,8 @@ OTHER_COLOUR = "#777777"
 
 
 INK = "#000037"
-"""Near-black wherever a figure is saved; on a page Streamlit's theme puts its own strong text colour, light or dark, in
-the place of exactly this value (`GRAY_90` in its Plotly theme). Its default for text is too pale to read with ease."""
+"""Near-black in saved figures; on a page, Streamlit's theme replaces exactly this value by its own strong text colour,
+light or dark (`GRAY_90` in its Plotly theme). Its default for text is too pale to read easily."""
 
 
 def class_colour(code: str) -> str:

@@ -1,10 +1,10 @@
-"""Hairs taken out of an image, after DullRazor (Lee et al. 1997, doi:10.1016/S0010-4825(97)00020-6)."""
+"""Hair removal, after DullRazor (Lee et al. 1997, doi:10.1016/S0010-4825(97)00020-6)."""
 
 import numpy as np
 from scipy import ndimage
 
 REACH = 9
-"""Pixels of a 224 px image over which a hair is looked for: what is dark, thinner than this and longer is a hair."""
+"""Pixels of a 224 px image within which a hair is detected: what is dark, thinner than this and longer is a hair."""
 CONTRAST = 18
 """Grey values, of 255, by which a hair is darker than the skin on both sides of it."""
 STRAIGHT = 20
@@ -15,8 +15,8 @@ ANGLES = 16
 def mask(pixels: np.ndarray) -> np.ndarray:
     """Uint8 RGB [H, W, 3] -> bool [H, W], True on dark hairs.
 
-    A black-hat transform (closing less the image) along lines of four directions finds what is dark and thin; of that,
-    what runs straight in any of ANGLES directions is hair.
+    A black-hat transform (closing less the image) along lines at four angles finds what is dark and thin; of that,
+    what runs straight at any of ANGLES angles is hair.
     """
     scale = min(pixels.shape[:2]) / 224
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -38,7 +38,7 @@ def remove(pixels: np.ndarray) -> np.ndarray:
 
 
 def fill(pixels: np.ndarray, hidden: np.ndarray) -> np.ndarray:
-    """The image with the places that `hidden` [H, W] marks filled in by their surroundings, nearer ones first."""
+    """The image with the pixels that `hidden` [H, W] marks filled in from their surroundings, nearer ones first."""
     if not hidden.any() or hidden.all():
         return pixels
     filled = pixels.astype(np.float32)
@@ -62,7 +62,7 @@ def _lines(length: int) -> list[np.ndarray]:
 
 
 def _opened(chosen: np.ndarray, length: int, angle: float) -> np.ndarray:
-    """Bool [H, W] -> what of it lies on a straight run of `length` pixels within it, at that angle.
+    """Bool [H, W] -> the part of it on a straight run of `length` pixels within it, at that angle.
 
     Binary opening with a line; shifted views are a hundred times faster at it than a footprint. Outside counts as
     chosen, so that a run may end at the edge.

@@ -1,18 +1,21 @@
-"""From the bytes of a file to the model's input. The app, the command line, evaluation and training all come here.
+"""From the bytes of a file to the model's input. The app, the command line, evaluation and training all use it.
 
-Decode, orient, crop and resize stand in this one place so that an image gives the same pixels, and so the same
-answer, whichever way it arrives.
+Decoding, orientation, cropping and resizing are in this one place, so that an image gives the same pixels, and so the
+same prediction, however it arrives.
 """
 
+import contextlib
 import io
 import math
+import threading
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 
 from skinapp.errors import ImageError
 
@@ -20,15 +23,30 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
 MAX_BYTES = 50 * 1024 * 1024
 MAX_PIXELS = 150_000_000
+"""Of a JPEG, which can be decoded at a fraction of its size."""
+MAX_FULL_PIXELS = 40_000_000
+"""Of every other format: it has to be decoded in full, at up to 10 bytes a pixel."""
+LARGE_PIXELS = 4_000_000
+"""Pixels from which a full decode waits for one of the two slots of `_large_decodes`."""
+BAND_PIXELS = 1_000_000
+"""Pixels that are converted to 8 bits at a time."""
 MIN_SIDE = 64
 DECODED_SIDE = 480
 """A JPEG is decoded at the smallest of its own scales (1/1 to 1/8) in which the shorter side has at least this many
 pixels; twice, four or eight times as many where a small square is cut out of it."""
 
+TOO_MANY_PIXELS = (
+    f"The image has too many pixels and was not opened: at most {MAX_PIXELS // 1_000_000} megapixels for a JPEG, "
+    f"{MAX_FULL_PIXELS // 1_000_000} for any other format. Save it smaller, or as a JPEG."
+)
+
 pillow_heif.register_heif_opener()
-# Pillow only warns from its limit to twice that, unless told to refuse.
+# Pillow only warns from its limit to twice that, unless warnings are errors.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 warnings.simplefilter("error", Image.DecompressionBombWarning)
+
+
+_large_decodes = threading.BoundedSemaphore(2)
 
 
 @dataclass(frozen=True)
@@ -70,35 +88,38 @@ def read(path: str | Path) -> bytes:
 def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """Bytes of an image file -> upright RGB, first frame, on white where it was transparent, without metadata.
 
-    Large JPEGs come out reduced, less so where only a small `crop` is needed (see `decoded_side`); the result of every
-    other format has its full size.
-    Raises ImageError for anything that is not a readable image of 64 px to 150 megapixels.
+    Large JPEGs are decoded at a `reduction`, a smaller one where only a small `crop` is needed; other formats keep
+    their full size. At most two large images of those are decoded at a time; others wait.
+    Raises ImageError for anything that is not a readable image of at least 64 px a side and at most 150 megapixels for
+    a JPEG, 40 for every other format.
     """
-    if not data:
-        raise ImageError("The file is empty; choose another one.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(_too_many_bytes(len(data)))
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise ImageError(_too_many_pixels()) from None
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
-        raise ImageError(_not_an_image(data)) from None
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise ImageError(_too_many_pixels())
-    if min(width, height) < MIN_SIDE:
-        raise ImageError(
-            f"The image is {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed. Use a larger one."
-        )
-    try:
-        if image.format in ("JPEG", "MPO"):  # MPO: a phone's JPEG with a second picture behind the first
-            scale = max(1, min(width, height) // decoded_side(crop))
-            image.draft(None, (math.ceil(width / scale), math.ceil(height / scale)))
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # decoders raise many kinds, all for one reason: the file is damaged
-        raise ImageError("The image file is damaged or cut short and cannot be read; save or send it again.") from error
+    image = _opened(data)
+    scale = _reduction(image, crop)
+    large = not _reducible(image) and image.width * image.height > LARGE_PIXELS
+    with _large_decodes if large else contextlib.nullcontext():
+        try:
+            if _reducible(image):
+                image.draft(None, (math.ceil(image.width / scale), math.ceil(image.height / scale)))
+            image.load()
+            # under one name, so that each copy is freed as soon as the next one is made
+            upright: Image.Image = image
+            del image
+            upright = ImageOps.exif_transpose(upright)
+            upright = _to_8_bits(upright)
+            upright = _on_white(upright)
+            rgb = upright.convert("RGB")
+        except Exception as error:  # decoders raise many kinds, all for one reason: the file is damaged
+            raise ImageError(
+                "The image file is damaged or cut short and cannot be read; save or send it again."
+            ) from error
+    rgb.info = {}
+    return rgb
+
+
+def reduction(data: bytes, crop: Crop = CENTRE) -> int:
+    """By what `decode` divides the sides of an image at most, read from its header: 1 unless it is a large JPEG. Crops
+    of one image that have the same reduction are cut from the same picture. Raises ImageError as `decode`."""
+    return _reduction(_opened(data), crop)
 
 
 def decoded_side(crop: Crop) -> int:
@@ -118,21 +139,67 @@ def load(source: str | Path | bytes, size: int, crop: Crop = CENTRE) -> np.ndarr
     return crop_resize(decode(data, crop), size, crop)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I") or image.mode == "F":
-        # Pillow's own conversion clips at 255 where a viewer would scale: 16 bits, and numbers from 0 to 1
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        peak = values.max()
-        tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        top = next((top for top in tops if peak <= top), peak)
-        image = Image.fromarray(np.clip(values * (255.0 / top), 0, 255).round().astype(np.uint8))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        image = Image.new("RGB", rgba.size, "white")
-        image.paste(rgba, mask=rgba.getchannel("A"))
-    rgb = image.convert("RGB")
-    rgb.info = {}
-    return rgb
+def _opened(data: bytes) -> ImageFile.ImageFile:
+    """The image with its header read and nothing decoded. ImageError where it must not or cannot be decoded."""
+    if not data:
+        raise ImageError("The file is empty; choose another one.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(_too_many_bytes(len(data)))
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ImageError(TOO_MANY_PIXELS) from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
+        raise ImageError(_not_an_image(data)) from None
+    width, height = image.size
+    if width * height > (MAX_PIXELS if _reducible(image) else MAX_FULL_PIXELS):
+        raise ImageError(TOO_MANY_PIXELS)
+    if min(width, height) < MIN_SIDE:
+        raise ImageError(
+            f"The image is {width} x {height} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed. Use a larger one."
+        )
+    return image
+
+
+def _reducible(image: ImageFile.ImageFile) -> bool:
+    return image.format in ("JPEG", "MPO")  # MPO: a phone's JPEG with a second picture behind the first
+
+
+def _reduction(image: ImageFile.ImageFile, crop: Crop) -> int:
+    return max(1, min(image.size) // decoded_side(crop)) if _reducible(image) else 1
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit and float images as grey of 8 bits, band by band; every other image as it is.
+
+    Pillow's own conversion clips at 255 where a viewer would scale: 16 bits, and numbers from 0 to 1.
+    """
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    rows = max(1, BAND_PIXELS // image.width)
+
+    def bands() -> Iterator[tuple[slice, np.ndarray]]:
+        for top in range(0, image.height, rows):
+            bottom = min(top + rows, image.height)
+            band = np.asarray(image.crop((0, top, image.width, bottom)), dtype=np.float64)
+            yield slice(top, bottom), np.nan_to_num(band)
+
+    peak = max(float(band.max()) for _, band in bands())
+    tops = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
+    top = next((top for top in tops if peak <= top), peak)
+    grey = np.empty((image.height, image.width), dtype=np.uint8)
+    for part, band in bands():
+        grey[part] = np.clip(band * (255.0 / top), 0, 255).round()
+    return Image.fromarray(grey)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+    white = Image.new("RGB", rgba.size, "white")
+    white.paste(rgba, mask=rgba.getchannel("A"))
+    return white
 
 
 def _too_many_bytes(size: int) -> str:
@@ -140,10 +207,6 @@ def _too_many_bytes(size: int) -> str:
         f"The file has {size / 1024**2:.0f} MB; at most {MAX_BYTES // 1024**2} MB are read. "
         "Save it smaller or as a JPEG."
     )
-
-
-def _too_many_pixels() -> str:
-    return f"The image has more than {MAX_PIXELS // 1_000_000} megapixels and was not opened; save it smaller."
 
 
 def _not_an_image(data: bytes) -> str:

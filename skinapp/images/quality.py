@@ -1,8 +1,8 @@
-"""Whether a picture is good enough to be answered: too small, blurred, dark, bright or glaring, and how to retake it.
+"""Whether a picture is good enough: too small, blurred, dark, bright or glaring, and how to retake it.
 
-All but the size is measured at the scale at which a network sees the picture, so that a large photo whose blur
-vanishes when it is made smaller is not complained of. The limits are percentiles of images that dermatologists took;
-`python -m train quality` measures them, and how many good pictures are warned about: see docs/phone.md.
+Everything but the size is measured at the scale at which a network sees the picture, so that a large photo whose blur
+vanishes when it is made smaller gets no warning. The limits are percentiles of images that dermatologists took;
+`python -m train quality` measures them, and how many good pictures get a warning: see docs/phone.md.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from skinapp.images.imaging import Crop
 
 SIDE = 224
 SMALLEST_SIDE = 200
-"""Pixels of the square's side, under which there is less in it than the networks were made for."""
+"""Pixels of the square's side, below which it has less detail than the networks were made for."""
 GLARE = 250
-"""A pixel whose three channels all reach this shows the lamp and not the skin."""
+"""A pixel whose three channels all reach this shows a reflection and not the skin."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Limits:
 
 
 LIMITS = Limits(sharpness=0.035, darkest=60.0, brightest=205.0, glare=0.005)
-"""The limit of darkness lies lower than the percentile: the data sets hold little dark skin, and it is no fault."""
+"""The limit of darkness is lower than the percentile: the data sets hold little dark skin, which is not a defect."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Quality:
 
 
 SENTENCES = {
-    "small": "The picture is small: its square has {side} pixels a side. Move closer, or send the original photo.",
-    "sharpness": "The picture is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap on the spot to focus and "
-    "keep still.",
-    "dark": "The picture is dark. Take it in daylight or switch on a lamp, and stay out of your own shadow.",
-    "bright": "The picture is very bright. Switch the flash off, move away from the lamp, or tap on the spot so that "
+    "small": "The picture is small: the square is {side} pixels wide. Move closer, or use the original photo.",
+    "sharpness": "The picture is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap the screen to focus and "
+    "hold still.",
+    "dark": "The picture is dark. Take it in daylight or switch on a lamp, and avoid your own shadow.",
+    "bright": "The picture is very bright. Switch the flash off, move away from the lamp, or tap the screen so that "
     "the camera adjusts.",
     "glare": "Light is reflected in the picture. Tilt the phone a little, or switch the flash off.",
 }
@@ -76,14 +76,14 @@ def measure_pixels(pixels: np.ndarray, side: int) -> Quality:
 
 def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
     """What is wrong with a picture, keys of SENTENCES; empty where nothing is."""
-    found = {
+    wrong = {
         "small": quality.side < SMALLEST_SIDE,
         "sharpness": quality.sharpness < limits.sharpness,
         "dark": quality.brightness < limits.darkest,
         "bright": quality.brightness > limits.brightest,
         "glare": quality.glare > limits.glare and quality.brightness <= limits.brightest,
     }
-    return [name for name, wrong in found.items() if wrong]
+    return [name for name, is_wrong in wrong.items() if is_wrong]
 
 
 def warnings(quality: Quality, limits: Limits = LIMITS) -> list[str]:

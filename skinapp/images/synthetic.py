@@ -1,4 +1,4 @@
-"""A lesion drawn by code, for trying the bench without a photo. It is of nobody, and an answer to it means nothing."""
+"""A lesion drawn by code, for trying the app without a photo. It shows no real person, and its result means nothing."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -58,7 +58,7 @@ def _smooth_step(values: np.ndarray) -> np.ndarray:
 
 
 def with_hairs(image: Image.Image, rng: np.random.Generator, count: int) -> Image.Image:
-    """The image, drawn over with so many dark, bent hairs from edge to edge."""
+    """The image, drawn over with `count` dark, bent hairs from edge to edge."""
     scale = 3  # drawn larger and shrunk, as Pillow's lines have hard edges
     width, height = image.width * scale, image.height * scale
     mask = Image.new("L", (width, height))

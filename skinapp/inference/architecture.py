@@ -1,4 +1,4 @@
-"""The convolution blocks of a network at which a map can be made, read from its file without running it."""
+"""The convolution blocks of a network, read from its file without running it: for maps and for the diagram."""
 
 import functools
 import itertools
@@ -19,12 +19,19 @@ UNIT = re.compile(r"(stem|block\d+[a-z]|top)_")
 
 @dataclass(frozen=True)
 class Block:
-    """A unit of the backbone. `layer` is the Keras layer whose output it hands on: [side, side, channels]."""
+    """A unit of the backbone. `layer` is the Keras layer that gives its output [side, side, channels]; `kernel` is the
+    side of its largest kernel."""
 
     name: str
     layer: str
     side: int
     channels: int
+    kernel: int
+
+    @property
+    def stage(self) -> str:
+        """The number that blocks of one stage share, "5" of "block5e"; empty for the stem and the last convolution."""
+        return "".join(letter for letter in self.name if letter.isdigit())
 
     @property
     def title(self) -> str:
@@ -33,18 +40,17 @@ class Block:
 
 
 def blocks(model: Model) -> tuple[Block, ...]:
-    """From the image to the head; empty where the network is not here, or has no such blocks."""
+    """From the image to the head; empty where the network is not here, or its layers have other names."""
     file = model.card["files"].get("model.keras")
     return _blocks(str(model.folder), file["sha256"], model.input_size) if file else ()
 
 
 def block(model: Model, name: str | None) -> Block:
-    """The block of that name, by default the last. ModelError where there is none, or the layer has no places."""
+    """The block of that name, by default the last. ModelError where there is none, or the layer is not a map."""
     known = {block.name: block for block in blocks(model)}
     if not known:
         raise ModelError(
-            f"The network of the model '{model.id}' is not here in a form with gradients; occlusion and RISE work "
-            "without them."
+            f"The model '{model.id}' comes without the network that gradients need; occlusion and RISE work without it."
         )
     if name is None:
         return list(known.values())[-1]
@@ -52,8 +58,8 @@ def block(model: Model, name: str | None) -> Block:
         return known[name]
     if name in ("embedding", "head_dropout", "logits"):
         raise ModelError(
-            f"The layer '{name}' holds one number for each feature or class and no places of the image, so there is no "
-            f"map of it. Choose one of {', '.join(known)}."
+            f"The layer '{name}' has one number for each feature or class, not one for each part of the image, so "
+            f"there is no map of it. Choose one of {', '.join(known)}."
         )
     raise ModelError(f"The model '{model.id}' has no block '{name}'; it has {', '.join(known)}.")
 
@@ -66,16 +72,18 @@ def _blocks(folder: str, sha256: str, size: int) -> tuple[Block, ...]:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return ()
     named = [(match[1], layer) for layer in layers if (match := UNIT.match(layer["config"].get("name", "")))]
-    found, channels = [], 0
+    units, channels = [], 0
     for name, group in itertools.groupby(named, key=lambda pair: pair[0]):
         parts = [layer for _, layer in group]
+        kernel = 1
         for layer in parts:
-            # the convolutions of squeeze and excitation see no places
+            # the convolutions of squeeze and excitation see the mean over the image
             if layer["class_name"] in ("Conv2D", "DepthwiseConv2D") and "_se_" not in layer["config"]["name"]:
                 size = math.ceil(size / _first(layer["config"].get("strides", 1)))
                 channels = layer["config"].get("filters") or channels
-        found.append(Block(name, parts[-1]["config"]["name"], size, channels))
-    return tuple(found)
+                kernel = max(kernel, _first(layer["config"]["kernel_size"]))
+        units.append(Block(name, parts[-1]["config"]["name"], size, channels, kernel))
+    return tuple(units)
 
 
 def _first(value: Any) -> int:

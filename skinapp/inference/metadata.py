@@ -3,11 +3,11 @@
 A model that uses it lists its fields in `model.json` under `inputs.clinical`, with their coding, and keeps the weights
 in `clinical.json`:
 
-    logits = scale * logits of the image + coded answers @ weights + bias
+    logits = scale * logits of the image + coded values @ weights + bias
 
-Every coded column is zero on average over the patients who answered, and zero where there is no answer. So an answer
-that is missing adds nothing, and that somebody was asked at all tells nothing. The image's own logits, and with them
-its class maps, stay as they are.
+Every coded column is zero on average over the patients with a value, and zero where a value is missing. So a missing
+value adds nothing, and neither does the fact that it was recorded. The image's own logits, and with them its class
+maps, stay as they are.
 """
 
 import dataclasses
@@ -21,11 +21,11 @@ import numpy as np
 
 from skinapp.errors import DataError, ModelError
 
-Answers = dict[str, float | str]
-"""Field name -> a number, the code of a category, or "yes" or "no". What is not known is left out."""
+Metadata = dict[str, float | str]
+"""Field name -> a number, the code of a category, or "yes" or "no". Unknown values are left out."""
 
 WEIGHTS_FILE = "clinical.json"
-NOT_GIVEN = {"", "nan", "none", "na", "n/a", "unk", "unknown", "missing", "-"}
+MISSING = {"", "nan", "none", "na", "n/a", "unk", "unknown", "missing", "-"}
 YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": "no", "false": "no", "0": "no"}
 
 
@@ -33,9 +33,9 @@ YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": 
 class Field:
     """A question about the patient or the lesion.
 
-    `kind` is number, category or yes-no. A number lies from `low` to `high`, in `unit`; `categories` maps the codes of
-    a category to what a person reads. `coding` says how the answer becomes columns, see `columns`; it is empty for a
-    question that no model has learnt yet.
+    `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of
+    a category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a
+    question that no model uses yet.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Field:
 
     @property
     def form(self) -> str:
-        """What an answer looks like, in a word."""
+        """The form of a value, for the command line's help."""
         if self.kind == "number":
             return self.unit.split()[0].upper() if self.name != "skin_type" else "1-6"
         return "yes|no" if self.kind == "yes-no" else "|".join(self.categories) or "NAME"
@@ -68,35 +68,35 @@ QUESTIONS = (
     Field("itch", "It itches", "yes-no"),
     Field("grew", "It has grown", "yes-no"),
     Field("hurt", "It hurts", "yes-no"),
-    Field("changed", "It has changed", "yes-no", "In colour or shape, lately."),
+    Field("changed", "It has changed", "yes-no", "Recently, in colour or shape."),
     Field("bleed", "It has bled", "yes-no"),
-    Field("elevation", "It is raised", "yes-no", "It can be felt above the skin around it."),
+    Field("elevation", "It is raised", "yes-no", "It rises above the skin around it."),
     Field(
         "skin_type",
         "Skin type",
         "number",
         "Fitzpatrick: 1 always burns and never tans, 6 is deeply pigmented and never burns.",
-        "of Fitzpatrick's",
+        "Fitzpatrick",
         1,
         6,
     ),
     Field("diameter_1", "Larger diameter", "number", "", "mm", 0.5, 200),
-    Field("diameter_2", "Smaller diameter", "number", "Across the larger one.", "mm", 0.5, 200),
+    Field("diameter_2", "Smaller diameter", "number", "At right angles to the larger one.", "mm", 0.5, 200),
 )
-"""All that a model may ask; the sites are the model's own. Whether a biopsy was taken is not among them, and must not
-be: in PAD-UFES-20 it is known only where a cancer was suspected, so that it gives the diagnosis away."""
+"""Everything a model may use; the sites are the model's own. Whether a biopsy was taken must never be among them: in
+PAD-UFES-20 it is recorded only where a cancer was suspected, so it gives the diagnosis away."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How coded answers [D] join the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
+    """How coded metadata [D] joins the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
 
     scale: float
     bias: np.ndarray
     weights: np.ndarray
 
     def add(self, logits: np.ndarray, coded: np.ndarray) -> np.ndarray:
-        """Logits [..., K] of images and coded answers [..., D] -> float64 [..., K]."""
+        """Logits [..., K] of images and coded metadata [..., D] -> float64 [..., K]."""
         return self.scale * logits.astype(np.float64) + coded @ self.weights + self.bias
 
 
@@ -114,17 +114,17 @@ def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
     ]
 
 
-def parse(fields: Iterable[Field], given: Mapping[str, object]) -> Answers:
-    """What was typed, read from a table or chosen -> Answers. DataError with a sentence where a value is impossible.
+def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
+    """What was typed, read from a table or chosen -> Metadata. DataError with a sentence where a value is impossible.
 
-    Empty, None, NaN and "unknown" are no answer; what `fields` does not ask is passed over.
+    Empty, None, NaN and "unknown" count as missing; entries that `fields` does not name are ignored.
     """
-    answers: Answers = {}
+    values: Metadata = {}
     for one in fields:
-        text = "" if given.get(one.name) is None else " ".join(str(given[one.name]).split())
-        if text.lower() not in NOT_GIVEN:
-            answers[one.name] = _parsed(one, text)
-    return answers
+        text = "" if raw.get(one.name) is None else " ".join(str(raw[one.name]).split())
+        if text.lower() not in MISSING:
+            values[one.name] = _parsed(one, text)
+    return values
 
 
 def columns(one: Field) -> int:
@@ -134,30 +134,30 @@ def columns(one: Field) -> int:
     return len(one.categories) if one.kind == "category" else 1
 
 
-def raw_columns(one: Field, answer: float | str) -> np.ndarray:
-    """An answer before centring, float64 [columns].
+def raw_columns(one: Field, value: float | str) -> np.ndarray:
+    """A value before centring, float64 [columns].
 
-    A number is kept within `seen`, the range in which the model learnt, put on a logarithmic scale where `log` is set,
-    and followed by how far it lies above each of the `knots`, so that its effect may bend there. A category is 1 in its
+    A number is clipped to `seen`, the range of the training data, put on a logarithmic scale where `log` is set, and
+    followed by its excess over each of the `knots`, so that its effect may change slope there. A category is 1 in its
     own column. Yes is 1, no is 0.
     """
     if one.kind == "number":
         low, high = one.coding["seen"]
-        value = min(max(float(answer), low), high)
+        number = min(max(float(value), low), high)
         if one.coding["log"]:
-            value = math.log(value)
-        return np.array([value, *(max(value - knot, 0.0) for knot in one.coding["knots"])])
+            number = math.log(number)
+        return np.array([number, *(max(number - knot, 0.0) for knot in one.coding["knots"])])
     if one.kind == "category":
-        return np.array([float(answer == code) for code in one.categories])
-    return np.array([float(answer == "yes")])
+        return np.array([float(value == code) for code in one.categories])
+    return np.array([float(value == "yes")])
 
 
-def code(fields: Iterable[Field], answers: Answers) -> np.ndarray:
-    """Answers -> float64 [D]: each field's `raw_columns` less the `centre` and over the `spread` of its coding, one
-    after the other; zeros for a field without an answer."""
+def code(fields: Iterable[Field], values: Metadata) -> np.ndarray:
+    """Metadata -> float64 [D]: each field's `raw_columns` less the `centre` and over the `spread` of its coding, one
+    after the other; zeros for a missing value."""
     parts = [
-        (raw_columns(one, answers[one.name]) - one.coding["centre"]) / one.coding["spread"]
-        if one.name in answers
+        (raw_columns(one, values[one.name]) - one.coding["centre"]) / one.coding["spread"]
+        if one.name in values
         else np.zeros(columns(one))
         for one in fields
     ]
@@ -202,7 +202,8 @@ def _parsed(one: Field, text: str) -> float | str:
     begun = exact or [code for code, spellings in names.items() if any(name.startswith(wanted) for name in spellings)]
     if len(begun) != 1:
         raise DataError(
-            f"{one.title}: '{text}' is not known here; write one of {', '.join(one.categories)}, or leave it out."
+            f"{one.title}: '{text}' is not one of the choices; write one of {', '.join(one.categories)}, or leave it "
+            "out."
         )
     return begun[0]
 

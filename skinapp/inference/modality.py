@@ -1,8 +1,8 @@
-"""Dermoscopy, phone photo of skin, or neither: told from the embedding of the bundled dermoscopy network.
+"""Dermoscopy, phone photo of skin, or neither: recognised from the embedding of the bundled dermoscopy network.
 
-Logistic regression says which of the three an image is most like. Since no collection of pictures stands for all that
-is not skin, distance speaks as well: an image whose embedding lies farther from what was learnt of both kinds of skin
-image than nearly all held-out ones do is neither, whatever the regression says (Mahalanobis distance, Lee et al. 2018,
+Logistic regression says which of the three an image is most like. Since no collection of pictures represents everything
+that is not skin, distance counts as well: an image whose embedding is farther from both kinds of skin image than those
+of nearly all held-out ones is neither, whatever the regression says (Mahalanobis distance, Lee et al. 2018,
 arXiv:1807.03888). `python -m train modality` makes the file and its figures.
 """
 
@@ -48,16 +48,16 @@ class Recognised:
 
     @property
     def reason(self) -> str:
-        """Why, in words that follow "This looks like ...": how sure the recognition is."""
+        """Why, in words that follow "This looks like ...": how certain that is."""
         if self.unlike and max(self.probabilities, key=self.probabilities.__getitem__) != self.kind:
-            return "it is less like those than nearly all images of either kind are"
+            return "it differs more from both than nearly all images of either kind do"
         share = self.probabilities[self.kind]
         return "over 99% sure" if share > 0.99 else f"{share:.0%} sure"
 
 
 @dataclass(frozen=True)
 class Route:
-    """The model that answers, a sentence on what the image looks like and why this model, and whether the answer is
+    """The model to use, a sentence on what the image looks like and why this model, and whether the prediction is
     `doubtful`: the image is not of the kind that the model learnt from."""
 
     model: Model
@@ -67,8 +67,8 @@ class Route:
 
 @dataclass(frozen=True)
 class Recogniser:
-    """`weights` [D, 3] and `bias` [3] of the regression; `centre` [D] and `projection` [D, d] to the space in which
-    `means` [2, d] of the kinds of skin image lie and distances count alike in all directions; beyond `limit` an
+    """`weights` [D, 3] and `bias` [3] of the regression; `centre` [D] and `projection` [D, d] to the whitened space
+    of the `means` [2, d] of the two kinds of skin image; beyond `limit` an
     embedding is unlike both."""
 
     weights: np.ndarray
@@ -84,13 +84,13 @@ class Recogniser:
 
     def distances(self, embeddings: np.ndarray) -> np.ndarray:
         """Embeddings [n, D] -> distance to the nearer of the means, [n]."""
-        places = (embeddings.astype(np.float64) - self.centre) @ self.projection
-        return np.linalg.norm(places[:, np.newaxis] - self.means, axis=2).min(axis=1)
+        projected = (embeddings.astype(np.float64) - self.centre) @ self.projection
+        return np.linalg.norm(projected[:, np.newaxis] - self.means, axis=2).min(axis=1)
 
     def kinds(self, embeddings: np.ndarray) -> np.ndarray:
         """Embeddings [n, D] -> the index of each one's kind, [n]."""
-        named = self.probabilities(embeddings).argmax(axis=1)
-        return np.where(self.distances(embeddings) > self.limit, len(KINDS) - 1, named)
+        likeliest = self.probabilities(embeddings).argmax(axis=1)
+        return np.where(self.distances(embeddings) > self.limit, len(KINDS) - 1, likeliest)
 
     def recognise(self, embedding: np.ndarray) -> Recognised:
         """One embedding [D]."""
@@ -103,7 +103,7 @@ class Recogniser:
 
 
 def recognise(image: Image.Image) -> Recognised | None:
-    """What an upright RGB image is, judged by its centre square; None where the network for it is not installed.
+    """What an upright RGB image is, going by its centre square; None where the network for it is not installed.
 
     ModelError where the network, or the recogniser's own file, is not the one that was published.
     """
@@ -118,28 +118,28 @@ def recogniser(model: Model) -> Recogniser:
     """The recogniser that belongs to the network. ModelError where the two do not belong together."""
     if model.card["files"]["model.tflite"]["sha256"] != card()["embedding_sha256"]:
         raise ModelError(
-            f"Dermoscopy and phone photos are told apart by another version of '{model.id}' than the one here; run "
+            f"Recognising dermoscopy and phone photos needs another version of '{model.id}' than the one here; run "
             "python -m train modality, and choose the model yourself until then."
         )
     return _loaded(card()["sha256"])
 
 
 def route(models: list[Model], recognised: Recognised | None, chosen: Model | None = None) -> Route:
-    """Which of the models, best first, answers an image: the one that was `chosen`, or else the first that learnt from
-    that kind of image, or else the first of all."""
+    """Which of the models, best first, to use for an image: the one that was `chosen`, or else the first that learnt
+    from that kind of image, or else the first of all."""
     if recognised is None:
         return Route(chosen or models[0], "", doubtful=False)
     looks = f"This looks like {KINDS[recognised.kind]} ({recognised.reason})"
     if recognised.kind == "neither":
-        nothing = "The models know nothing about anything else, and what they answer to it means nothing."
+        nothing = "The models know nothing else, so a prediction for it means nothing."
         return Route(chosen or models[0], f"{looks}. {nothing}", doubtful=True)
     suited = next((model for model in models if model.modality == recognised.kind), None)
     model = chosen or suited or models[0]
     if model.modality == recognised.kind:
-        which = "was chosen" if chosen else "answers"
-        return Route(model, f"{looks}: “{model.title}” {which}, which learnt from such images.", doubtful=False)
+        how = "You chose" if chosen else "The model used is"
+        return Route(model, f"{looks}. {how} “{model.title}”, which learnt from such images.", doubtful=False)
     missing = "" if suited else f" No model for {IMAGES[recognised.kind]} is installed."
-    learnt = f" “{model.title}” answers; it learnt from {IMAGES[model.modality]}, so trust its answer less."
+    learnt = f" “{model.title}” learnt from {IMAGES[model.modality]}, so its prediction is less reliable here."
     return Route(model, f"{looks}.{missing}{learnt}", doubtful=True)
 
 

@@ -1,6 +1,6 @@
 """Similar cases: the training images whose embeddings lie nearest to an image's, with their diagnoses.
 
-`python -m train retrieval-index` makes a model's index and measures what its neighbours are worth.
+`python -m train retrieval-index` makes a model's index and measures how informative its neighbours are.
 """
 
 import functools
@@ -18,8 +18,10 @@ from skinapp.inference.registry import Model
 
 INDEX_FILE = "similar.npz"
 CARD_FILE = "similar.json"
-ASKED = 5
-"""Neighbours, each of another lesion, that are asked for their diagnosis."""
+NEIGHBOURS = 5
+"""Cases that are retrieved for an image, each of another lesion."""
+STORED_AS = {"projection": "directions", "vectors": "places"}
+"""Fields of Index that have another name in the published files."""
 
 
 @dataclass(frozen=True)
@@ -33,37 +35,37 @@ class Case:
 
 @dataclass(frozen=True)
 class Index:
-    """Training images in embedding space: `centre` [D] and `directions` [D, d] lead to it, `places` int8 [n, d] are
-    unit vectors times 127 or so, and `images`, `lesions`, `labels` [n] tell what is there."""
+    """Training images in embedding space: an embedding less `centre` [D], times `projection` [D, d], is compared with
+    `vectors` int8 [n, d], unit vectors times about 127, of the `images`, `lesions` and `labels` [n]."""
 
     centre: np.ndarray
-    directions: np.ndarray
-    places: np.ndarray
+    projection: np.ndarray
+    vectors: np.ndarray
     images: np.ndarray
     lesions: np.ndarray
     labels: np.ndarray
 
-    def place(self, embeddings: np.ndarray) -> np.ndarray:
+    def project(self, embeddings: np.ndarray) -> np.ndarray:
         """Embeddings [m, D] -> unit vectors float32 [m, d]."""
-        return unit((embeddings - self.centre) @ self.directions)
+        return unit((embeddings - self.centre) @ self.projection)
 
-    def nearest(self, embedding: np.ndarray, count: int = ASKED) -> list[Case]:
+    def nearest(self, embedding: np.ndarray, count: int = NEIGHBOURS) -> list[Case]:
         """The nearest training images of an embedding [D], the nearest first, one of each lesion."""
-        places = self.places.astype(np.float32)
-        closeness = places @ self.place(embedding[np.newaxis])[0] / np.linalg.norm(places, axis=1)
-        order = np.argsort(-closeness, kind="stable")
+        vectors = self.vectors.astype(np.float32)
+        similarity = vectors @ self.project(embedding[np.newaxis])[0] / np.linalg.norm(vectors, axis=1)
+        order = np.argsort(-similarity, kind="stable")
         _, first = np.unique(self.lesions[order], return_index=True)
         rows = order[np.sort(first)[:count]]
-        return [Case(str(self.images[row]), str(self.labels[row]), float(closeness[row])) for row in rows]
+        return [Case(str(self.images[row]), str(self.labels[row]), float(similarity[row])) for row in rows]
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors [m, d] over their lengths, float32; zeros stay zeros."""
+    """Vectors [m, d] divided by their lengths, float32; zeros stay zeros."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(lengths > 0, lengths, 1)).astype(np.float32)
 
 
-def indexed(model: Model) -> Model | None:
+def with_index(model: Model) -> Model | None:
     """The model whose index serves this one: itself, or another with the same network; None where there is none."""
     network = model.card["files"].get("model.tflite")
     others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
@@ -86,10 +88,10 @@ def card(model: Model) -> dict[str, Any]:
     return json.loads(registry.verified_bytes(model, CARD_FILE))
 
 
-def save(found: Index, file: Path) -> None:
+def save(index: Index, file: Path) -> None:
     """Write an index as plain arrays."""
     stream = io.BytesIO()
-    np.savez_compressed(stream, **{name: np.asarray(value) for name, value in vars(found).items()})  # type: ignore[arg-type]
+    np.savez_compressed(stream, **{STORED_AS.get(name, name): np.asarray(value) for name, value in vars(index).items()})  # type: ignore[arg-type]
     file.write_bytes(stream.getvalue())
 
 
@@ -97,4 +99,4 @@ def save(found: Index, file: Path) -> None:
 def _loaded(model_id: str, folder: str, sha256: str) -> Index:
     content = registry.verified_bytes(registry.read_model(Path(folder)), INDEX_FILE)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        return Index(**{name: arrays[name] for name in arrays.files})
+        return Index(**{name: arrays[STORED_AS.get(name, name)] for name in Index.__dataclass_fields__})

@@ -16,7 +16,7 @@ from ai_edge_litert.interpreter import Interpreter
 from skinapp.errors import ModelError
 from skinapp.images import hair
 from skinapp.inference import metadata, registry
-from skinapp.inference.metadata import Answers
+from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
 
 WEIGHTS = "model.tflite"
@@ -24,10 +24,10 @@ WEIGHTS = "model.tflite"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model makes of one image, and of the patient's metadata.
+    """What a model predicts for one image and, where it takes any, patient metadata.
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
-    the patient's metadata where the model takes any; class_maps float32 [h, w, K], whose mean over the image
+    the metadata; class_maps float32 [h, w, K], whose mean over the image
     plus a constant is the logit, None for networks that end in dense layers; embedding float32 [D].
     """
 
@@ -77,33 +77,41 @@ class Classifier:
         self._lock = threading.Lock()
         self.model = model
 
-    def predict(self, pixels: np.ndarray, answers: Answers | None = None) -> Prediction:
+    def predict(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
         """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction.
 
-        `answers`, as `metadata.parse` gives them, change the probabilities of a model that takes any.
+        `values`, as `metadata.parse` gives them, move the probabilities of a model that takes any.
         """
+        return self.predict_input(network_input(self.model, pixels), values)
+
+    def predict_input(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
+        """The same of what `network_input` gives, and of altered copies of it."""
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
-        if self.model.removes_hair:
-            pixels = hair.remove(pixels)
         with self._lock:
             outputs = {
                 name: value[0].copy() for name, value in self._run(image=pixels[np.newaxis].astype(np.float32)).items()
             }
         logits = outputs["logits"]
-        probabilities = self._probabilities(logits, answers or {})
+        probabilities = self._probabilities(logits, values or {})
         return Prediction(self.model, logits, probabilities, outputs.get("class_maps"), outputs["embedding"])
 
-    def with_answers(self, prediction: Prediction, answers: Answers) -> Prediction:
-        """What `predict` would give the same image with these answers, without running the network again."""
-        return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, answers))
+    def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
+        """What `predict` would give the same image with these values, without running the network again."""
+        return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, values))
 
-    def _probabilities(self, logits: np.ndarray, answers: Answers) -> np.ndarray:
+    def _probabilities(self, logits: np.ndarray, values: Metadata) -> np.ndarray:
         total = logits.astype(np.float64)
         if self._fusion:
-            total = self._fusion.add(total, metadata.code(self.model.clinical, answers))
+            total = self._fusion.add(total, metadata.code(self.model.clinical, values))
         return softmax(total / self.model.temperature)
+
+
+def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
+    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model learnt from images without
+    any, or where the visitor chose so. Nothing else decides on hairs."""
+    return hair.remove(pixels) if remove_hair or model.removes_hair else pixels
 
 
 _loaded: OrderedDict[tuple[str, ...], Classifier] = OrderedDict()

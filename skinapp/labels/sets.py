@@ -1,18 +1,45 @@
-"""The label sets: code, name, whether it counts as malignant, a sentence on what it is, and the order."""
+"""The label sets: code, name, harmless, pre-cancer or cancer, a sentence on what it is, and the order."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from skinapp.errors import DataError
+
+Kind = Literal["cancer", "pre-cancer", "harmless"]
+KINDS: tuple[Kind, ...] = ("cancer", "pre-cancer", "harmless")
+"""What a diagnosis can be, the most serious first."""
+
+GROUPS: dict[tuple[Kind, ...], str] = {
+    ("cancer",): "Cancer, all types together",
+    ("cancer", "pre-cancer"): "Cancer or pre-cancer",
+    ("pre-cancer",): "Pre-cancer",
+    ("pre-cancer", "harmless"): "Pre-cancer or harmless",
+    ("harmless",): "Harmless",
+}
+"""What classes are together, by the kinds of diagnosis that they hold."""
 
 
 @dataclass(frozen=True)
 class Label:
-    """One class of a label set. `malignant` follows the data set's own grouping, pre-cancers included."""
+    """One class of a label set. `malignant_pre_cancer` says that the data set counts this pre-cancer as malignant."""
 
     code: str
     name: str
-    malignant: bool
+    kind: Kind
     summary: str
+    malignant_pre_cancer: bool = False
+    common_name: str = ""
+
+    @property
+    def malignant(self) -> bool:
+        """Whether it counts as malignant, by the data set's own grouping: every malignancy score rests on this."""
+        return self.kind == "cancer" or self.malignant_pre_cancer
+
+    @property
+    def spoken(self) -> str:
+        """The name within a sentence, the common one first: "mole (melanocytic nevus)"."""
+        name = self.name[0].lower() + self.name[1:]
+        return f"{self.common_name} ({name})" if self.common_name else name
 
 
 @dataclass(frozen=True)
@@ -39,43 +66,45 @@ HAM10000 = LabelSet(
         Label(
             "akiec",
             "Actinic keratosis or Bowen's disease",
-            True,
+            "pre-cancer",
             "Rough, sun-damaged patches that are pre-cancers or very early, surface-only squamous cell cancers.",
+            malignant_pre_cancer=True,
         ),
         Label(
             "bcc",
             "Basal cell carcinoma",
-            True,
+            "cancer",
             "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
         ),
         Label(
             "bkl",
             "Benign keratosis",
-            False,
+            "harmless",
             "Harmless growths of the outer skin: seborrhoeic keratoses, sun spots and lichen-planus-like keratoses.",
         ),
         Label(
             "df",
             "Dermatofibroma",
-            False,
+            "harmless",
             "A firm, harmless nodule of scar-like tissue, often on the legs.",
         ),
         Label(
             "mel",
             "Melanoma",
-            True,
+            "cancer",
             "A cancer of the pigment cells that can spread early; it is the most dangerous of these classes.",
         ),
         Label(
             "nv",
             "Melanocytic nevus",
-            False,
+            "harmless",
             "An ordinary mole: a harmless cluster of pigment cells.",
+            common_name="mole",
         ),
         Label(
             "vasc",
             "Vascular lesion",
-            False,
+            "harmless",
             "Harmless growths or leaks of small blood vessels: cherry angiomas, angiokeratomas, small bleeds.",
         ),
     ),
@@ -84,12 +113,12 @@ HAM10000 = LabelSet(
 MALIGNANCY = LabelSet(
     "malignancy",
     (
-        Label("benign", "Benign", False, "A harmless lesion: most often an ordinary mole."),
+        Label("benign", "Benign", "harmless", "Not malignant: most often an ordinary mole."),
         Label(
             "malignant",
             "Malignant",
-            True,
-            "A skin cancer or a pre-cancer: melanoma, basal cell carcinoma, actinic keratosis or Bowen's disease.",
+            "cancer",
+            "A skin cancer; in some data sets, pre-cancers count as well.",
         ),
     ),
 )
@@ -100,29 +129,35 @@ PAD_UFES_20 = LabelSet(
         Label(
             "ACK",
             "Actinic keratosis",
-            False,
+            "pre-cancer",
             "A rough, sun-damaged patch: a pre-cancer, which this data set does not count among its cancers.",
         ),
         Label(
             "BCC",
             "Basal cell carcinoma",
-            True,
+            "cancer",
             "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
         ),
         Label(
             "MEL",
             "Melanoma",
-            True,
+            "cancer",
             "A cancer of the pigment cells that can spread early; it is the most dangerous of these classes.",
         ),
-        Label("NEV", "Melanocytic nevus", False, "An ordinary mole: a harmless cluster of pigment cells."),
+        Label(
+            "NEV",
+            "Melanocytic nevus",
+            "harmless",
+            "An ordinary mole: a harmless cluster of pigment cells.",
+            common_name="mole",
+        ),
         Label(
             "SCC",
             "Squamous cell carcinoma",
-            True,
+            "cancer",
             "A skin cancer of sun-damaged skin that can spread if it is left; Bowen's disease is counted here too.",
         ),
-        Label("SEK", "Seborrhoeic keratosis", False, "A harmless, often brown and waxy growth of the outer skin."),
+        Label("SEK", "Seborrhoeic keratosis", "harmless", "A harmless, often brown and waxy growth of the outer skin."),
     ),
 )
 
@@ -135,3 +170,32 @@ def label_set(set_id: str) -> LabelSet:
         return LABEL_SETS[set_id]
     except KeyError:
         raise DataError(f"There is no label set '{set_id}'; there are {', '.join(LABEL_SETS)}.") from None
+
+
+def contents(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Label, ...]]:
+    """Class code -> the diagnoses that the class holds: itself, except for the two classes of MALIGNANCY, which hold
+    what counts as malignant, and what does not, in the label set that the data were published with."""
+    if labels.id != MALIGNANCY.id:
+        return {label.code: (label,) for label in labels.labels}
+    return {
+        label.code: tuple(one for one in diagnoses.labels if one.malignant == label.malignant)
+        for label in labels.labels
+    }
+
+
+def kinds(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Kind, ...]]:
+    """Class code -> the kinds of the diagnoses that it holds, the most serious first."""
+    return {
+        code: tuple(kind for kind in KINDS if any(one.kind == kind for one in holds))
+        for code, holds in contents(labels, diagnoses).items()
+    }
+
+
+def groups(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[str, ...]]:
+    """Name of GROUPS -> the codes of its classes, the most serious group first. Every class is in exactly one."""
+    of_classes = kinds(labels, diagnoses)
+    return {
+        name: codes
+        for group, name in GROUPS.items()
+        if (codes := tuple(code for code, held in of_classes.items() if held == group))
+    }

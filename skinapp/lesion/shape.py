@@ -1,4 +1,4 @@
-"""A lesion's shape and colour, measured from its outline: numbers with a definition, and no verdict.
+"""A lesion's shape and colour, measured from its segmentation: defined numbers that make no judgement.
 
 They quantify what the ABCD rule of dermoscopy looks at (Nachbar et al. 1994, doi:10.1016/S0190-9622(94)70061-3), but
 they are none of its scores.
@@ -32,12 +32,12 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
     side of the square shows, the diameter as well. ValueError where the mask is empty."""
     if not mask.any():
         raise ValueError("the mask is empty")
-    found = [
+    measurements = [
         Measurement(
             "Asymmetry",
             asymmetry(mask),
             "%",
-            "The part of the lesion that does not cover itself when it is folded over its axes: the mean, over its two "
+            "The part of the lesion that does not match when it is folded along its axes: the mean, over its two "
             "principal axes through the centre, of half the area that only one of the lesion and its mirror image "
             "covers, over the lesion's area. 0% for a disc or an ellipse.",
             "After Stoecker et al. 1992, doi:10.1016/0895-6111(92)90073-I",
@@ -71,21 +71,21 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             float(mask.mean()),
             "%",
             "The lesion's area over that of the square. It says how close the camera was, not how large the lesion is.",
-            "A plain ratio",
+            "Ratio of areas",
         ),
     ]
     if millimetres:
-        found.append(
+        measurements.append(
             Measurement(
                 "Largest diameter",
                 diameter(mask) * millimetres / mask.shape[0],
                 "mm",
-                "The longest straight line between two points of the outline, by the length that you gave for the side "
-                "of the square.",
+                "The longest straight line between two points of the border, by the length you entered for the side of "
+                "the square.",
                 "Feret's diameter",
             )
         )
-    return found
+    return measurements
 
 
 def asymmetry(mask: np.ndarray) -> float:
@@ -94,9 +94,9 @@ def asymmetry(mask: np.ndarray) -> float:
     lesion = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
     # room for what is mirrored out of its box
     lesion = np.pad(lesion, max(lesion.shape)).astype(np.float32)
-    places = np.argwhere(lesion).astype(np.float64)
-    centre = places.mean(axis=0)
-    spread = (places - centre).T @ (places - centre)
+    points = np.argwhere(lesion).astype(np.float64)
+    centre = points.mean(axis=0)
+    spread = (points - centre).T @ (points - centre)
     differences = []
     for axis in np.linalg.eigh(spread).eigenvectors.T:
         mirror = 2 * np.outer(axis, axis) - np.eye(2)
@@ -111,8 +111,8 @@ def irregularity(mask: np.ndarray) -> float:
 
 
 def perimeter(mask: np.ndarray) -> float:
-    """The length of the border, in pixels, by the Cauchy-Crofton formula: pi / 2 times how often lines of four
-    directions, laid through all pixels, cross it, times their distance (Legland and Lehmann 2012, hdl:10380/3342).
+    """The length of the border, in pixels, by the Cauchy-Crofton formula: pi / 2 times how often lines in four
+    orientations through all pixels cross it, times their distance (Legland and Lehmann 2012, hdl:10380/3342).
 
     Counting the steps of the border instead would take a smooth slope for a staircase.
     """

@@ -25,8 +25,8 @@ from skinapp.evaluation.leaderboard import MEASURES
 from skinapp.evaluation.predictions import Predictions
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
+from skinapp.inference.analysis import Analysis, analyse
 from skinapp.inference.registry import Model
-from skinapp.inference.runtime import classifier
 from skinapp.report import (
     calibration_views,
     comparison_report,
@@ -219,16 +219,18 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
             blocks.append("No model here can draw a map.")
         else:
             route = modality.route(models, recognised)
-            blocks += [*([route.sentence] if route.sentence else []), attention_map(image, route.model)]
+            blocks += [
+                *([route.sentence] if route.sentence else []),
+                attention_map(analyse(image, route.model, modality=recognised)),
+            ]
     return Section("Where the models looked", blocks)
 
 
-def attention_map(image: Image.Image, model: Model) -> Picture:
-    """The square of the image that the model sees, without and with its attention map."""
-    pixels = imaging.crop_resize(image, model.input_size)
-    prediction = classifier(model).predict(pixels)
+def attention_map(analysis: Analysis) -> Picture:
+    """The square of the image that the model is shown, and the same with its map over it."""
+    model, prediction = analysis.model, analysis.prediction
     assert prediction.class_maps is not None
-    shown = imaging.crop_resize(image, SIDE)
+    shown = imaging.crop_resize(analysis.image, SIDE)
     cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
     gap = np.full((SIDE, GAP, 3), 255, np.uint8)
     both = Image.fromarray(np.concatenate([shown, gap, heatmap.overlay(shown, cam)], axis=1))

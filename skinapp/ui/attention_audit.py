@@ -1,4 +1,4 @@
-"""The table of `python -m train attention-audit` of a model, if there is one in its folder: which method to trust."""
+"""The table of `python -m train attention-audit`, if there is one in a model's folder: how each method fares."""
 
 import io
 
@@ -8,14 +8,19 @@ import streamlit as st
 from skinapp.errors import ModelError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
+from skinapp.ui import panel
 
 FILE = "attention-audit.csv"
 MEASURES = {
     "energy": ("On the lesion", "Share of the map's sum inside the lesion's mask. Higher is better."),
-    "insertion": ("Insertion", "Area under the probability while the strongest pixels are put in. Higher is better."),
-    "deletion": ("Deletion", "Area under the probability while the strongest pixels are removed. Lower is better."),
+    "insertion": ("Insertion", "Area under the probability as the strongest pixels are inserted. Higher is better."),
+    "deletion": ("Deletion", "Area under the probability as the strongest pixels are deleted. Lower is better."),
     "head": ("Like untrained head", "Rank correlation with the map of the network with a random last layer."),
     "network": ("Like untrained network", "Rank correlation with the map of a network that has learnt nothing."),
+}
+TIMES = {
+    "Time, ms": "Median and quartiles of one map, on two busy cores.",
+    "Times one classification": "The time of one map as a multiple of one classification.",
 }
 
 
@@ -23,52 +28,40 @@ def show(model: Model) -> None:
     if FILE not in model.card["files"]:
         return
     st.space("small")
-    st.subheader(f"Which method to trust: {model.title}", anchor=False)
+    st.subheader(f"Comparison of methods: {model.title}", anchor=False)
     try:
         table = pd.read_csv(io.BytesIO(registry.verified_bytes(model, FILE)))
     except ModelError as error:
         st.error(str(error))
         return
     st.caption(
-        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the class "
-        "that the model names; 95% intervals over lesions in brackets. A method is worth its time where it beats the "
-        "random map and the centred blob, and where its map changes when the network has not learnt."
+        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the predicted "
+        "class; 95% intervals over lesions in brackets. A method is worth its time if it beats the random map and the "
+        "centred blob, and if its map changes when the network is untrained."
     )
+    panel.show_table(
+        formatted(table),
+        f"{model.id}-{FILE.removesuffix('.csv')}",
+        "Every method with its measures on test images",
+        {name: st.column_config.TextColumn(name, help=text) for name, text in (*MEASURES.values(), *TIMES.items())},
+        download=table,
+    )
+
+
+def formatted(table: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is shown: intervals in brackets, empty where a measure is missing."""
     shown = pd.DataFrame({"Method": table["title"], "Images": table["images"]})
     for measure, (name, _) in MEASURES.items():
-        shown[name] = [
-            f"{row[measure]:.2f} ({row[f'{measure}_low']:.2f} to {row[f'{measure}_high']:.2f})"
-            if pd.notna(row[measure])
-            else ""
-            for _, row in table.iterrows()
-        ]
-    shown["Time, ms"] = [
-        f"{row['milliseconds']:,.0f} ({row['milliseconds_low']:,.0f} to {row['milliseconds_high']:,.0f})"
-        if pd.notna(row["milliseconds"])
-        else ""
-        for _, row in table.iterrows()
+        shown[name] = _with_interval(table, measure, ".2f")
+    time, ratio = TIMES
+    shown[time] = _with_interval(table, "milliseconds", ",.0f")
+    shown[ratio] = [f"{value:.1f}" if pd.notna(value) else "" for value in table["answers"]]
+    return shown
+
+
+def _with_interval(table: pd.DataFrame, measure: str, form: str) -> list[str]:
+    columns = table[measure], table[f"{measure}_low"], table[f"{measure}_high"]
+    return [
+        f"{value:{form}} ({low:{form}} to {high:{form}})" if pd.notna(value) else ""
+        for value, low, high in zip(*columns, strict=True)
     ]
-    shown["In answers"] = [f"{ratio:.1f}" if pd.notna(ratio) else "" for ratio in table["answers"]]
-    st.dataframe(
-        shown,
-        hide_index=True,
-        column_config={name: st.column_config.TextColumn(name, help=text) for name, text in MEASURES.values()}
-        | {
-            "Time, ms": st.column_config.TextColumn(
-                "Time, ms", help="Median and quartiles of one map, on two busy cores."
-            ),
-            "In answers": st.column_config.TextColumn(
-                "In answers", help="The time of one map as a multiple of one answer of the model."
-            ),
-        },
-        alt="Every method with its measures on test images",
-    )
-    st.download_button(
-        "Download as CSV",
-        table.to_csv(index=False),
-        f"{model.id}-{FILE}",
-        "text/csv",
-        key=f"audit_{model.id}",
-        icon=":material/download:",
-        on_click="ignore",
-    )

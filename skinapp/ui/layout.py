@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from streamlit.navigation.page import Page
 
 NAME = "Skin lesion bench"
-DISCLAIMER = "For research and learning only: answers can be wrong, and they do not replace a doctor's examination."
+DISCLAIMER = "For research and learning only: predictions can be wrong, and do not replace a doctor's examination."
 WIDTH = 1080
-"""Pixels of the column that holds a page; narrower screens get what they have."""
+"""Pixels of the column that holds a page; narrower screens use their full width."""
 
 PAGES = Path(__file__).parents[2] / "pages"
 
@@ -34,7 +34,7 @@ def configure(title: str = NAME) -> None:
 
 
 def navigation() -> "Page":
-    """Show the menu and return the page that was asked for, to be run."""
+    """Show the menu and return the requested page, to be run."""
     st.session_state["routed"] = True
     return st.navigation(
         [
@@ -49,13 +49,13 @@ def navigation() -> "Page":
                 path("classify"),
                 title="Classify",
                 icon=":material/image_search:",
-                help="Add an image; see every class with its probability, and where the model looked.",
+                help="Add an image to see the probability of every class, and where the model looked.",
             ),
             st.Page(
                 path("attention"),
                 title="Attention",
                 icon=":material/visibility:",
-                help="Where a model looked: any class, by many methods, and how far the picture can be believed.",
+                help="Where a model looked: any class, by many methods, with sanity checks.",
             ),
             st.Page(
                 path("explore"),
@@ -67,13 +67,13 @@ def navigation() -> "Page":
                 path("compare"),
                 title="Compare",
                 icon=":material/balance:",
-                help="Which model is better, how sure that is, and what an operating point costs.",
+                help="Which model is better, how certain that is, and what an operating point costs.",
             ),
             st.Page(
                 path("guide"),
                 title="Guide",
                 icon=":material/menu_book:",
-                help="Every diagnosis in plain words, with how many images there are and how often models find it.",
+                help="Every diagnosis in plain words, how many images there are, and how often models recognise it.",
             ),
             st.Page(
                 path("models"),
@@ -92,13 +92,13 @@ def path(page: str) -> Path:
 
 
 def guide_link(code: str, name: str) -> None:
-    """A link from the name of a class to what the guide says of it; DataError where the guide has no such class."""
+    """A link from the name of a class to its entry in the guide; DataError where the guide has no such class."""
     query = {"class": guide.entry(code).codes[0]}
     st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
 
 
 def guide_links(names: Mapping[str, str]) -> None:
-    """Links from classes, code to name, to what the guide says of them, folded away until they are asked for."""
+    """Links from classes, code to name, to their entries in the guide, in an expander."""
     with (
         st.expander("What these diagnoses are", icon=":material/menu_book:", key="guide_links"),
         st.container(horizontal=True, gap="small"),
@@ -108,7 +108,7 @@ def guide_links(names: Mapping[str, str]) -> None:
 
 
 def page(title: str) -> "DeltaGenerator":
-    """The first call of every page: its frame, to be used as `with ui.page("Classify"):`.
+    """The first call of every page: its frame, to be used as `with layout.page("Classify"):`.
 
     Where the very first request to a new server goes to a page, Streamlit runs that page without `app.py`; the
     navigation is then set up here and the run started again, so that the page looks and behaves as always.
@@ -122,13 +122,13 @@ def page(title: str) -> "DeltaGenerator":
 
 
 def plain(text: str) -> str:
-    """Text from elsewhere, so that Streamlit's Markdown shows it letter by letter."""
+    """Text from elsewhere, so that Streamlit's Markdown shows it literally."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", " ".join(text.split()))
 
 
 @functools.cache
 def _icon() -> Image.Image:
-    """A spot under a lens. Drawn here, as the browser would fetch a named icon from another site."""
+    """A spot under a lens. Drawn here, because the browser would fetch a named icon from another site."""
     large = Image.new("RGBA", (256, 256))
     pen = ImageDraw.Draw(large)
     pen.rounded_rectangle((0, 0, 255, 255), 56, fill="#1D6B68")

@@ -1,33 +1,38 @@
-"""The questions about the patient that a model can use. None need be answered, and no answer leaves the session."""
+"""The form for patient metadata that a model can use. Every field is optional, and no value leaves the session."""
 
 import streamlit as st
 
 from skinapp.inference import metadata
-from skinapp.inference.metadata import Answers, Field
+from skinapp.inference.metadata import Field, Metadata
 from skinapp.inference.registry import Model
 
 
-def ask(model: Model) -> Answers:
-    """Show the model's questions, folded away; return what was answered. Nothing for a model without any."""
+def show(model: Model) -> Metadata:
+    """Show the model's questions in an expander; return the values. Nothing for a model without any.
+
+    DataError where a value is impossible.
+    """
     if not model.clinical:
         return {}
     with st.expander("About the patient (optional)", icon=":material/person:", key="patient"):
         st.caption(
-            "Nothing here is needed. What you answer moves the probabilities, as it did for the patients that the "
-            "model learnt from; what you leave out changes nothing. It is not kept."
+            "You can leave all of this out. Each value shifts the probabilities by as much as it did among the "
+            "patients that the model learnt from; an empty field changes nothing. Nothing is stored."
         )
         with st.grid(3, min_column_width=150, gap="small"):
-            given = {one.name: _ask(one, f"patient_{model.id}_{one.name}") for one in model.clinical}
-    return metadata.parse(model.clinical, given)
+            values = {one.name: _widget(one, f"patient_{model.id}_{one.name}") for one in model.clinical}
+    return metadata.parse(model.clinical, values)
 
 
-def _ask(one: Field, key: str) -> float | str | None:
-    hint = one.hint or None
+def _widget(one: Field, key: str) -> float | str | None:
+    # the wording of this version, whatever the model's card was written with
+    question = next((known for known in metadata.QUESTIONS if known.name == one.name), one)
+    hint = question.hint or None
     if one.kind == "number":
         whole = one.name not in ("diameter_1", "diameter_2")
         kind = int if whole else float
         return st.number_input(
-            f"{one.title} ({one.unit})",
+            f"{question.title} ({question.unit})",
             kind(one.low),
             kind(one.high),
             None,
@@ -35,16 +40,16 @@ def _ask(one: Field, key: str) -> float | str | None:
             format="%d" if whole else "%.1f",
             key=key,
             help=hint,
-            placeholder="Not known",
+            placeholder="Unknown",
         )
     if one.kind == "category":
         return st.selectbox(
-            one.title,
+            question.title,
             list(one.categories),
             None,
             format_func=one.categories.__getitem__,
             key=key,
             help=hint,
-            placeholder="Not known",
+            placeholder="Unknown",
         )
-    return st.segmented_control(one.title, ["yes", "no"], format_func=str.capitalize, key=key, help=hint)
+    return st.segmented_control(question.title, ["yes", "no"], format_func=str.capitalize, key=key, help=hint)

@@ -1,5 +1,6 @@
 """A chart with what every chart here has: its table, a CSV of it, a PNG, and a description for screen readers."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -15,10 +16,16 @@ def show_chart(chart: Chart, key: str, columns: dict[str, Any] | None = None) ->
 
 
 def show(
-    figure: go.Figure | None, table: pd.DataFrame, key: str, alt: str, columns: dict[str, Any] | None = None
+    figure: go.Figure | None,
+    table: pd.DataFrame,
+    key: str,
+    alt: str,
+    columns: dict[str, Any] | None = None,
+    order: Sequence[str] | None = None,
 ) -> None:
     """The figure, where there is one, and below it its table and downloads. `key` names the widgets and the files;
-    `alt` says what is shown; `columns` is the table's `column_config`."""
+    `alt` says what is shown; `columns` is the table's `column_config`, `order` the columns that are shown, all of them
+    by default."""
     if figure is not None:
         st.plotly_chart(
             figure,
@@ -31,15 +38,32 @@ def show(
             },
         )
     with st.expander("Table and downloads", icon=":material/table_chart:", key=f"{key}_table"):
-        st.dataframe(table, hide_index=True, column_config=columns, alt=alt)
-        st.download_button(
-            "Download as CSV",
-            table.to_csv(index=False),
-            f"{key}.csv",
-            "text/csv",
-            key=f"{key}_csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        show_table(table, key, alt, columns, order)
         if figure is not None:
             st.caption("The camera above the chart saves it as a PNG.")
+
+
+def show_table(
+    table: pd.DataFrame,
+    key: str,
+    alt: str,
+    columns: dict[str, Any] | None = None,
+    order: Sequence[str] | None = None,
+    download: pd.DataFrame | None = None,
+) -> None:
+    """A table and its CSV, which holds `download` where that is not what is shown."""
+    st.dataframe(table, hide_index=True, column_config=columns, column_order=order, alt=alt)
+    offer_csv(table if download is None else download, key)
+
+
+def offer_csv(table: pd.DataFrame, key: str) -> None:
+    """The button that downloads a table as `key`.csv."""
+    st.download_button(
+        "Download as CSV",
+        table.to_csv(index=False),
+        f"{key}.csv",
+        "text/csv",
+        key=f"{key}_csv",
+        icon=":material/download:",
+        on_click="ignore",
+    )

@@ -1,4 +1,4 @@
-"""Choosing an image and the square of it that a model sees. What a visitor adds stays in their session's memory."""
+"""Choosing an image, and the square of it that a model sees. What a visitor adds stays in their session's memory."""
 
 import io
 from collections.abc import Callable, Hashable
@@ -61,9 +61,9 @@ def choose() -> Photo | None:
     if source == "sample":
         return _sample()
     if source == "camera":
-        # the browser asks for the camera only now that the visitor has
+        # only now does the browser ask to use the camera
         return _added(st.camera_input("Hold the camera close and steady", key="photo_camera", resolution="1080p"))
-    # No filter by type: the widget would mark a PDF red without a word, where `imaging.decode` says what to do instead
+    # No filter by type: the widget would mark a PDF red without a word, where `imaging.decode` says what to do
     return _added(
         st.file_uploader(
             "One image: JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC",
@@ -78,13 +78,13 @@ def send(data: bytes, name: str, caption: str, page: str = "classify") -> NoRetu
     """Go to the classify page, or another, with an image of a public data set. `caption` is plain text."""
     st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), plain(caption))
     st.session_state["photo_source"] = "sample"
-    # without them given, those of bound widgets would be in the way
+    # or the query parameters of this page's widgets would go along
     st.switch_page(path(page), query_params={})
 
 
 def take_along(photo: Photo) -> None:
-    """Let `choose`, on the page that is opened next, start with this image and its square. To be called back by a
-    button, as the widgets here already stand."""
+    """Let `choose`, on the page that is opened next, start with this image and its square. For a button's callback,
+    since the widgets here are already drawn."""
     st.session_state["sample"] = photo
     st.session_state["photo_source"] = "sample"
     names = ("side", "x", "y")
@@ -95,62 +95,54 @@ def take_along(photo: Photo) -> None:
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
     """The photo as upright RGB, fine enough for the crop. ImageError where it cannot be read.
 
-    Only the latest photo is kept, and in this session.
+    The session holds one decoded picture: that of the latest photo and crop.
     """
-    key, images = st.session_state.get("decoded", (None, {}))
-    if key != photo.key:
-        forget()
-        images = {}
-    side = imaging.decoded_side(crop)
-    if side not in images:
-        images[side] = imaging.decode(photo.data, crop)
-        st.session_state["decoded"] = (photo.key, images)
-    return images[side]
+    key = photo.key, imaging.reduction(photo.data, crop)
+    return cached("picture", key, lambda: imaging.decode(photo.data, crop))
 
 
 def recognised(photo: Photo) -> Recognised | None:
-    """What kind of image the photo is; None for a drawing, and where the network that tells is not installed.
+    """What kind of image the photo is; None for a drawing, and where the network for it is not installed.
 
-    Only the latest photo's is kept, and in this session. ModelError where it cannot be told.
+    ModelError where it cannot be recognised.
     """
-    if photo.drawn:
-        return None
-    key, found = st.session_state.get("recognised", (None, None))
-    if key != photo.key:
-        found = modality.recognise(decoded(photo))
-        st.session_state["recognised"] = (photo.key, found)
-    return found
+    return None if photo.drawn else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
 
 
-KEPT = "kept_"
+CACHED = "cached_"
 
 
-def kept(name: str, key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` gives, made anew when the key changes. Only the latest of a name is kept, and in this session."""
-    known, value = st.session_state.get(KEPT + name, (None, None))
+def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
+    """What `make` returns, made again when the key changes. The session holds only the latest of each name."""
+    known, value = st.session_state.get(CACHED + name, (None, None))
     if known != key:
+        # the old one is freed before the new one is made
+        value = None
+        st.session_state.pop(CACHED + name, None)
         value = make()
-        st.session_state[KEPT + name] = (key, value)
+        st.session_state[CACHED + name] = (key, value)
     return value
 
 
 def forget() -> None:
-    """Let go of the decoded image, of what it was, and of what was kept of it."""
+    """Free the decoded image and everything that was computed from it."""
     for name in list(st.session_state):
-        if name in ("decoded", "recognised") or str(name).startswith(KEPT):
+        if str(name).startswith(CACHED):
             st.session_state.pop(name, None)
 
 
-def choose_crop(photo: Photo, image: Image.Image) -> Crop:
-    """Show the image with the square drawn in, and sliders to size it and to move it where there is room.
+def choose_crop(photo: Photo) -> Crop:
+    """Show the photo with the square drawn in, and sliders to size it and to move it where there is room.
 
-    Until one is touched, the square is the one that the command line takes: imaging.CENTRE.
+    Until one is touched, the square is the one that the command line uses: imaging.CENTRE. ImageError where the photo
+    cannot be read.
     """
+    (width, height), small = cached("preview", photo.key, lambda: _reduced(photo))
     frame = st.container()
-    with st.expander("Move or size the square", icon=":material/crop:", key="crop_controls"):
+    with st.expander("Move or resize the square", icon=":material/crop:", key="crop_controls"):
         st.caption(
-            "The model sees only what is inside the square. Leave a margin of skin around the lesion; where there are "
-            "two lesions, or one in a corner, put the square around the one you mean."
+            "The model sees only what is inside the square. Leave a margin of skin around the lesion; if there are two "
+            "lesions, or one in a corner, put the square around the one you mean."
         )
         brought = st.session_state.get("square", ("", {}))
         start = {"side": 100, "x": 50, "y": 50} | (brought[1] if brought[0] == photo.key else {})
@@ -163,19 +155,23 @@ def choose_crop(photo: Photo, image: Image.Image) -> Crop:
             value=start["side"],
         )
         # a slider from 0 to 100% spans the room that is left, so that the square never sticks out
-        room_x = image.width - side * min(image.size)
-        room_y = image.height - side * min(image.size)
+        room_x = width - side * min(width, height)
+        room_y = height - side * min(width, height)
         x = _percent_slider("Left to right", 0, 100, f"crop_x_{photo.key}", value=start["x"]) if room_x >= 1 else 0.5
         y = _percent_slider("Top to bottom", 0, 100, f"crop_y_{photo.key}", value=start["y"]) if room_y >= 1 else 0.5
-    crop = Crop(0.5 + (x - 0.5) * room_x / image.width, 0.5 + (y - 0.5) * room_y / image.height, side)
-    frame.image(preview(image, crop), caption=photo.caption, width="stretch", alt="The image, with the square marked")
+    crop = Crop(0.5 + (x - 0.5) * room_x / width, 0.5 + (y - 0.5) * room_y / height, side)
+    frame.image(preview(small, crop), caption=photo.caption, width="stretch", alt="The image, with the square marked")
     return crop
 
 
-def preview(image: Image.Image, crop: Crop) -> Image.Image:
-    """The image, its longer side PREVIEW_SIDE, pale outside the square and with a line around it."""
-    scale = PREVIEW_SIDE / max(image.size)
-    small = image.resize([max(1, round(edge * scale)) for edge in image.size], reducing_gap=2.0)
+def show_uncropped(photo: Photo) -> None:
+    """The photo alone, with nothing to choose. ImageError where it cannot be read."""
+    _, small = cached("preview", photo.key, lambda: _reduced(photo))
+    st.image(small, photo.caption, width="stretch", alt="The image")
+
+
+def preview(small: Image.Image, crop: Crop) -> Image.Image:
+    """The image, pale outside the square and with a line around it."""
     left, top, right, bottom = (round(edge) for edge in crop.box(*small.size))
     pale = Image.blend(small, Image.new("RGB", small.size, "white"), 0.6)
     pale.paste(small.crop((left, top, right, bottom)), (left, top))
@@ -184,6 +180,13 @@ def preview(image: Image.Image, crop: Crop) -> Image.Image:
     pen.rectangle((left, top, right - 1, bottom - 1), outline="white", width=4)
     pen.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="black", width=2)
     return pale
+
+
+def _reduced(photo: Photo) -> tuple[tuple[int, int], Image.Image]:
+    """The size at which a photo is decoded for its centre square, and the photo with its longer side PREVIEW_SIDE."""
+    image = decoded(photo)
+    scale = PREVIEW_SIDE / max(image.size)
+    return image.size, image.resize([max(1, round(edge * scale)) for edge in image.size], reducing_gap=2.0)
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -211,12 +214,12 @@ def _sample() -> Photo:
     drawing, archive = st.columns(2, gap="medium")
     with drawing:
         st.markdown("**A drawing**")
-        st.caption("A lesion drawn by code. It is of nobody, and the answer to it means nothing.")
+        st.caption("A lesion drawn by code. It shows no real person; use it only to try the app.")
         if st.button("Draw another lesion", icon=":material/refresh:", key="draw"):
             st.session_state["drawing"] = st.session_state.get("drawing", 0) + 1
             st.session_state.pop("sample", None)
     with archive:
-        st.markdown("**An example of the ISIC archive**")
+        st.markdown("**An example from the ISIC archive**")
         st.caption("A public dermoscopy image, fetched from the internet with its licence.")
         with st.form("isic", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
             isic_id = st.text_input(
@@ -224,12 +227,12 @@ def _sample() -> Photo:
                 SUGGESTED_ISIC_ID,
                 key="isic_id",
                 max_chars=20,
-                help="The suggested image was held out in training. Models may have learnt from other HAM10000 images.",
+                help="The suggested image was not used in training. Models may have learnt from other HAM10000 images.",
             )
             fetch = st.form_submit_button("Fetch", icon=":material/download:")
         if fetch:
             try:
-                with st.spinner("Asking the ISIC archive"):
+                with st.spinner("Fetching from the ISIC archive"):
                     st.session_state["sample"] = _from_archive(isic.fetch(isic_id))
             except SkinappError as error:
                 st.error(str(error))
@@ -251,7 +254,7 @@ def _drawing(seed: int) -> Photo:
 
 def _from_archive(example: isic.Example) -> Photo:
     facts = [
-        f"{example.isic_id} of the ISIC archive",
+        f"{example.isic_id} from the ISIC archive",
         f"Licence: {plain(example.licence or 'not stated')}",
         f"Attribution: {plain(example.attribution or 'not stated')}",
         f"The archive's diagnosis: {plain(example.diagnosis or 'not stated')}",

@@ -5,7 +5,7 @@ from skinapp.attention import faithfulness
 
 
 def brightness_left(images: np.ndarray) -> np.ndarray:
-    """A made-up answer that rests on the left half alone."""
+    """A made-up probability that rests on the left half alone."""
     return images[:, :, : images.shape[2] // 2].mean(axis=(1, 2, 3)) / 255
 
 
@@ -45,10 +45,10 @@ def test_no_steps() -> None:
 
 
 def test_a_flat_map_takes_pixels_in_no_order_of_place() -> None:
-    places = faithfulness.ranked(np.ones((3, 3), dtype=np.float32), 30)
-    assert sorted(places.ravel().tolist()) == list(range(900))
-    # a row-by-row order would put the earliest places at the top
-    assert abs(places[:15].mean() - places[15:].mean()) < 60
+    ranks = faithfulness.ranked(np.ones((3, 3), dtype=np.float32), 30)
+    assert sorted(ranks.ravel().tolist()) == list(range(900))
+    # a row-by-row order would put the first pixels at the top
+    assert abs(ranks[:15].mean() - ranks[15:].mean()) < 60
 
 
 def test_energy_inside_worked_by_hand() -> None:
@@ -98,10 +98,10 @@ def test_parts_hide_the_lesion_or_the_skin_behind_the_mean_colour_of_the_skin() 
     mask = np.zeros((20, 20), dtype=bool)
     mask[5:15, 5:15] = True
     pixels[mask] = 50
-    found = faithfulness.parts(lambda images: images.mean(axis=(1, 2, 3)), pixels, mask)
-    assert found.whole == pytest.approx(162.5)
-    assert found.lesion == pytest.approx(162.5)
-    assert found.background == pytest.approx(200)
+    parts = faithfulness.parts(lambda images: images.mean(axis=(1, 2, 3)), pixels, mask)
+    assert parts.whole == pytest.approx(162.5)
+    assert parts.lesion == pytest.approx(162.5)
+    assert parts.background == pytest.approx(200)
 
 
 @pytest.mark.parametrize("filled", [True, False])
@@ -115,7 +115,7 @@ def test_baselines() -> None:
     assert blob.shape == (8, 8)
     assert (blob == blob[::-1]).all()
     assert blob[3, 3] > blob[0, 3] > blob[0, 0] > 0
-    drawn = faithfulness.random_map((4, 6))
-    assert drawn.shape == (4, 6)
-    assert (drawn == faithfulness.random_map((4, 6))).all()
-    assert (drawn != faithfulness.random_map((4, 6), seed=1)).any()
+    random = faithfulness.random_map((4, 6))
+    assert random.shape == (4, 6)
+    assert (random == faithfulness.random_map((4, 6))).all()
+    assert (random != faithfulness.random_map((4, 6), seed=1)).any()

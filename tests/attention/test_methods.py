@@ -29,7 +29,7 @@ FEW = {
     "rise": {"masks": 8},
 }
 EARLY = {"package-scorecam", "package-ablationcam"}
-"""One answer for each channel, so tested where there are few."""
+"""One prediction for each channel, so tested where there are few."""
 COMPARING = {"rise", "package-ablationcam", "package-finercam"}
 """By the probability, or by the difference to the nearest class."""
 
@@ -58,16 +58,16 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     skip_without(method)
     codes = lab_model.labels.codes
     layer = next(block.name for block in architecture.blocks(lab_model)[1:]) if method.id in EARLY else None
-    told: list[float] = []
-    raw = lab.raw(method.id, lab_model, square, codes[0], layer, told.append, **FEW.get(method.id, {}))
+    shares: list[float] = []
+    raw = lab.raw(method.id, lab_model, square, codes[0], layer, shares.append, **FEW.get(method.id, {}))
     assert raw.ndim == 2
     assert raw.dtype == np.float32
     assert np.isfinite(raw).all()
     assert raw.std() > 0
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
-    assert told == sorted(told)
-    assert not told or told[-1] == 1
+    assert shares == sorted(shares)
+    assert not shares or shares[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
@@ -99,36 +99,38 @@ def test_grad_cam_at_the_last_block_is_the_exported_map(lab_model: registry.Mode
 
 @pytest.mark.slow
 def test_integrated_gradients_add_up_to_the_change_of_the_score(lab_model: registry.Model, square: np.ndarray) -> None:
-    direction = targets.direction(lab_model, lab_model.labels.codes[0])
+    class_weights = targets.class_weights(lab_model, lab_model.labels.codes[0])
     both = np.stack([square, np.zeros_like(square)])
-    change = np.subtract(*(methods.logits(lab_model, both) @ direction))
-    steps = [integrated_gradients.shares(lab_model, square, direction, steps=count).sum() - change for count in (4, 64)]
+    change = np.subtract(*(methods.logits(lab_model, both) @ class_weights))
+    steps = [
+        integrated_gradients.shares(lab_model, square, class_weights, steps=count).sum() - change for count in (4, 64)
+    ]
     assert abs(steps[1]) < 0.1 * max(1, abs(change))
     assert abs(steps[1]) <= abs(steps[0]) + 0.05
 
 
 # A 2x2 map with two channels. Gradients of channel 0: 1, 0, 0, 1; of channel 1: -1, 1, 0, 0.
 FEATURES = np.array([[[1.0, 2.0], [0.0, 4.0]], [[3.0, 0.0], [4.0, 2.0]]])
-SLOPES = np.array([[[1.0, -1.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]])
+GRADIENTS = np.array([[[1.0, -1.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 0.0]]])
 
 
 def test_grad_cam_of_a_two_by_two_case_worked_by_hand() -> None:
     # mean gradients 1/2 and 0, so half of channel 0
-    assert grad_cam.combine(FEATURES, SLOPES) == pytest.approx(np.array([[0.5, 0], [1.5, 2]]))
+    assert grad_cam.combine(FEATURES, GRADIENTS) == pytest.approx(np.array([[0.5, 0], [1.5, 2]]))
 
 
 def test_grad_cam_plus_plus_of_a_two_by_two_case_worked_by_hand() -> None:
-    # both channels sum to 8, so where the gradient is 1, alpha = 1 / (2 + 8); channel 0 has two such places, 1 has one
+    # both channels sum to 8, so where the gradient is 1, alpha = 1 / (2 + 8); channel 0 has two such cells, 1 has one
     expected = 0.2 * FEATURES[..., 0] + 0.1 * FEATURES[..., 1]
     assert expected == pytest.approx(np.array([[0.4, 0.4], [0.6, 1.0]]))
-    assert grad_cam_plus_plus.combine(FEATURES, SLOPES) == pytest.approx(expected)
+    assert grad_cam_plus_plus.combine(FEATURES, GRADIENTS) == pytest.approx(expected)
 
 
 def test_grad_cam_plus_plus_takes_features_that_sum_below_zero_as_none() -> None:
     features = np.full((2, 2, 1), -1.0)
-    found = grad_cam_plus_plus.combine(features, np.full((2, 2, 1), 0.5))
-    # alpha = 1/2 at each of four places, the weight 4 * 0.5 / 2
-    assert found == pytest.approx(np.full((2, 2), -1.0))
+    result = grad_cam_plus_plus.combine(features, np.full((2, 2, 1), 0.5))
+    # alpha = 1/2 at each of four cells, the weight 4 * 0.5 / 2
+    assert result == pytest.approx(np.full((2, 2), -1.0))
 
 
 def test_a_map_with_nothing_for_the_class_is_all_zeros() -> None:
@@ -147,14 +149,14 @@ def test_one_scale_for_several_maps() -> None:
 def looks_left_top(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose logit 0 is the brightness of the left top quarter, and nothing else."""
 
-    def answers(model: registry.Model, images: np.ndarray, progress: Any = None) -> np.ndarray:
+    def logits(model: registry.Model, images: np.ndarray, progress: Any = None) -> np.ndarray:
         half = images.shape[1] // 2
-        found = np.zeros((len(images), len(model.labels.codes)), np.float32)
-        found[:, 0] = images[:, :half, :half].mean(axis=(1, 2, 3)) / 64
-        return found
+        result = np.zeros((len(images), len(model.labels.codes)), np.float32)
+        result[:, 0] = images[:, :half, :half].mean(axis=(1, 2, 3)) / 64
+        return result
 
-    monkeypatch.setattr(occlusion, "logits", answers)
-    monkeypatch.setattr(rise, "logits", answers)
+    monkeypatch.setattr(occlusion, "logits", logits)
+    monkeypatch.setattr(rise, "logits", logits)
 
 
 @pytest.mark.usefixtures("looks_left_top")
@@ -203,7 +205,7 @@ def test_what_cannot_be_asked_gets_a_sentence(model: registry.Model) -> None:
         (("last-convolution", "xyz"), "has no class 'xyz'; it has"),
         (("last-convolution", ("mel", "mel")), "cannot be compared with itself"),
         (("nonsense", "mel"), "There is no method 'nonsense'"),
-        (("grad-cam", "mel", "embedding"), "no places of the image"),
+        (("grad-cam", "mel", "embedding"), "not one for each part of the image"),
         (("grad-cam", "mel", "block99z"), "has no block 'block99z'; it has stem"),
         (("rise", "mel", "top"), "does not take a layer"),
     ):
@@ -226,7 +228,7 @@ def test_networks_without_class_maps_or_gradients_say_what_works(photos: list[by
     code = dense.labels.codes[1]
     with pytest.raises(ModelError, match="occlusion and RISE work for it"):
         lab.raw("last-convolution", dense, pixels, code)
-    with pytest.raises(ModelError, match="occlusion and RISE work without them"):
+    with pytest.raises(ModelError, match="occlusion and RISE work without it"):
         lab.raw("smoothgrad", dense, pixels, code)
     assert lab.explain("occlusion", dense, pixels, code, cells=4, patch=1).max() == 1
 

@@ -11,45 +11,45 @@ SET = sets.MALIGNANCY
 def evidence(before: float, after: float, alike: float = 0.2, inside: float | None = 0.81) -> Evidence:
     """Of the first class, at probability `before`, with `after` left where the map is strongest is hidden."""
     whole, hidden = (np.array([share, 1 - share]) for share in (before, after))
-    answers = {"strongest": hidden, "detail": np.array([0.05, 0.95])}
-    return Evidence(0, whole, answers, alike, inside, None if inside is None else 0.2)
+    probabilities = {"strongest": hidden, "detail": np.array([0.05, 0.95])}
+    return Evidence(0, whole, probabilities, alike, inside, None if inside is None else 0.2)
 
 
-def test_an_answer_that_changes() -> None:
+def test_a_prediction_that_changes() -> None:
     words = sanity_check.sentence(evidence(0.9, 0.3), SET)
-    assert words.startswith("81% of this map lies on the lesion; hiding the 30% of the square where it is strongest")
-    assert f"changes the answer, to “{SET.labels[1].name}” (from 90% to 30% for this class)" in words
+    assert words.startswith("81% of this map is on the lesion; hiding the 30% of the square where it is strongest")
+    assert f"changes the prediction to “{SET.labels[1].name}” (from 90% to 30% for this class)" in words
 
 
 def test_a_probability_that_falls_hardly_moves_or_rises() -> None:
     assert "lowers the probability of “Benign” from 90% to 60%." in sanity_check.sentence(evidence(0.9, 0.6), SET)
     assert "hardly changes" in sanity_check.sentence(evidence(0.9, 0.88), SET)
-    assert "does not show what speaks for this class" in sanity_check.sentence(evidence(0.6, 0.8), SET)
+    assert "does not show the evidence for this class" in sanity_check.sentence(evidence(0.6, 0.8), SET)
 
 
-def test_without_an_outline_the_sentence_does_not_speak_of_the_lesion() -> None:
+def test_without_a_segmentation_the_sentence_does_not_speak_of_the_lesion() -> None:
     words = sanity_check.sentence(evidence(0.9, 0.3, inside=None), SET)
     assert words.startswith("Hiding the 30%")
 
 
-def test_a_map_that_stays_when_the_picture_is_blurred_is_not_trusted() -> None:
-    found = evidence(0.9, 0.3, alike=0.95)
-    assert not found.trusted
-    assert "should not be trusted: it stays the same when the picture is blurred" in sanity_check.sentence(found, SET)
+def test_a_map_that_stays_when_the_picture_is_blurred_fails() -> None:
+    result = evidence(0.9, 0.3, alike=0.95)
+    assert not result.passed
+    assert "fails the sanity check: it stays the same when the picture is blurred" in sanity_check.sentence(result, SET)
 
 
-def test_an_answer_that_nothing_moves_is_not_trusted() -> None:
-    found = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
+def test_a_prediction_that_nothing_moves_fails() -> None:
+    result = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
     # log(0.55 / 0.45)
-    assert found.moved == pytest.approx(0.2007, abs=1e-4)
-    assert not found.trusted
-    assert "whatever is hidden, the lesion included" in sanity_check.sentence(found, SET)
+    assert result.moved == pytest.approx(0.2007, abs=1e-4)
+    assert not result.passed
+    assert "whatever is hidden, even the lesion" in sanity_check.sentence(result, SET)
 
 
-def test_odds_of_a_certain_answer_are_finite() -> None:
-    found = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
-    assert np.isfinite(found.moved)
-    assert found.trusted
+def test_odds_of_a_certain_prediction_are_finite() -> None:
+    result = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
+    assert np.isfinite(result.moved)
+    assert result.passed
 
 
 def test_what_is_hidden() -> None:
@@ -61,7 +61,7 @@ def test_what_is_hidden() -> None:
     cam[1:3, 1:3] = 1
     shown: list[np.ndarray] = []
 
-    def answers(square: np.ndarray) -> np.ndarray:
+    def probabilities(square: np.ndarray) -> np.ndarray:
         shown.append(square)
         dark = float((square < 100).all(axis=-1).mean())
         return np.array([1 - dark, dark])
@@ -69,16 +69,16 @@ def test_what_is_hidden() -> None:
     def explain(square: np.ndarray) -> np.ndarray:
         return np.zeros((4, 4), dtype=np.float32)
 
-    found = sanity_check.gather(answers, explain, pixels, 1, cam, mask)
-    assert set(found.hidden) == {"strongest", "detail", "lesion", "skin"}
-    assert found.whole[1] == pytest.approx(0.25)
-    assert found.hidden["lesion"][1] == 0
-    assert found.hidden["skin"][1] == pytest.approx(0.25)
-    assert found.hidden["strongest"][1] < 0.25
-    assert found.share == pytest.approx(0.25)
-    assert found.inside is not None
-    assert found.inside > 0.7
-    assert found.alike == 0
+    result = sanity_check.gather(probabilities, explain, pixels, 1, cam, mask)
+    assert set(result.hidden) == {"strongest", "detail", "lesion", "skin"}
+    assert result.whole[1] == pytest.approx(0.25)
+    assert result.hidden["lesion"][1] == 0
+    assert result.hidden["skin"][1] == pytest.approx(0.25)
+    assert result.hidden["strongest"][1] < 0.25
+    assert result.share == pytest.approx(0.25)
+    assert result.inside is not None
+    assert result.inside > 0.7
+    assert result.alike == 0
     for square in shown:
         assert square.dtype == np.uint8
         assert square.shape == (40, 40, 3)
@@ -88,6 +88,6 @@ def test_what_is_hidden() -> None:
 def test_no_outline_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     cam = np.eye(4, dtype=np.float32)
-    found = sanity_check.gather(lambda _: np.array([0.5, 0.5]), lambda _: cam, pixels, 0, cam, mask)
-    assert set(found.hidden) == {"strongest", "detail"}
-    assert found.inside is None
+    result = sanity_check.gather(lambda _: np.array([0.5, 0.5]), lambda _: cam, pixels, 0, cam, mask)
+    assert set(result.hidden) == {"strongest", "detail"}
+    assert result.inside is None

@@ -28,9 +28,9 @@ def upload(page: Page, file: FilePayload) -> None:
 
 def headline(page: Page) -> re.Match[str]:
     """Wait for the answer; group 1 is the class, group 2 its probability."""
-    heading = page.get_by_role("heading", name=re.compile("highest probability"))
+    heading = page.get_by_role("heading", name=re.compile("Most likely"))
     heading.wait_for()
-    found = re.fullmatch(r"The model's highest probability: (.+), ((?:under |over )?\d+%)", heading.inner_text())
+    found = re.fullmatch(r"Most likely: (.+), ((?:under |over )?\d+%)", heading.inner_text())
     assert found
     return found
 
@@ -69,7 +69,7 @@ def test_a_photo_gets_its_answer_and_map(
     name, probability = headline(page).groups()
 
     prediction = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size))
-    assert name == model.labels[prediction.predicted].name
+    assert name == model.labels[prediction.predicted].spoken
     assert probability == formatting.percent(prediction.probabilities.max())
     for label in model.labels.labels:
         expect(page.locator(".annotation-text", has_text=label.name)).to_be_visible()
@@ -96,7 +96,7 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
     settle(page)
     picture = page.get_by_alt_text("The image, with the square marked")
     before = picture.get_attribute("src")
-    page.get_by_text("Move or size the square").click()
+    page.get_by_text("Move or resize the square").click()
     assert page.get_by_role("slider", name="Top to bottom").count() == 0
     page.get_by_role("slider", name="Size").press("PageDown")
     expect(page.get_by_role("slider", name="Top to bottom")).to_be_visible()
@@ -128,7 +128,7 @@ def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, ope
     ):
         upload(page, file)
         expect(page.get_by_role("alert").filter(has_text=sentence)).to_be_visible()
-        expect(page.get_by_role("heading", name=re.compile("highest probability"))).to_have_count(0)
+        expect(page.get_by_role("heading", name=re.compile("Most likely"))).to_have_count(0)
     upload(page, as_upload(PHOTO))
     headline(page)
     expect(page.get_by_role("alert").filter(has_text=sentence)).to_have_count(0)

@@ -23,7 +23,7 @@ def test_the_frame_has_every_class_most_probable_first(prediction: Prediction) -
     assert frame.loc[frame["malignant"], "probability"].sum() == pytest.approx(prediction.malignancy)
 
 
-def test_the_bars_follow_the_frame_and_mark_the_malignant_classes(prediction: Prediction) -> None:
+def test_the_bars_follow_the_frame_and_mark_cancer_and_pre_cancer(prediction: Prediction) -> None:
     frame = probabilities.probability_frame(prediction)
     figure = probabilities.probability_bars(frame)
     bars = figure.data[0]
@@ -31,7 +31,7 @@ def test_the_bars_follow_the_frame_and_mark_the_malignant_classes(prediction: Pr
     assert list(bars.marker.color) == [style.PALETTE[code] for code in frame["code"]]
     assert [bool(shape) for shape in bars.marker.pattern.shape] == frame["malignant"].tolist()
     texts = [annotation.text for annotation in figure.layout.annotations]
-    assert texts[:4] == ["Melanocytic nevus", "50%", "Melanoma · malignant", "30%"]
+    assert texts[:4] == ["Melanocytic nevus", "50%", "Melanoma · cancer", "30%"]
     assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first row stands on top
 
 

@@ -1,4 +1,4 @@
-"""Hairs are found and filled in; what is no hair stays."""
+"""Hairs are detected and filled in; everything else stays."""
 
 import numpy as np
 from PIL import Image
@@ -40,9 +40,9 @@ def test_a_short_stroke_stays_and_a_long_one_goes() -> None:
     pixels = np.asarray(skin()).copy()
     pixels[50:52, 20:32] = 40
     pixels[120:122, 20:200] = 40
-    found = hair.mask(pixels)
-    assert not found[40:60].any()
-    assert found[121, 30:190].all()
+    hairs = hair.mask(pixels)
+    assert not hairs[40:60].any()
+    assert hairs[121, 30:190].all()
 
 
 def test_the_size_of_the_picture_does_not_matter() -> None:

@@ -1,6 +1,12 @@
 import io
 import struct
+import subprocess
+import sys
+import threading
+import time
+import tracemalloc
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -257,10 +263,78 @@ def test_refuses_with_a_sentence(data: bytes, sentence: str) -> None:
     assert message.endswith((".", "!"))
 
 
-@pytest.mark.parametrize("size", [(30_000, 30_000), (15_001, 10_000), (2_000_000, 80)])
+@pytest.mark.parametrize(
+    "size", [(30_000, 30_000), (15_001, 10_000), (2_000_000, 80), (12_000, 12_000), (8_001, 5_000)]
+)
 def test_too_many_pixels_are_refused_before_decoding(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
-    assert "more than 150 megapixels and was not opened" in refusal(png(*size, 1, 0, b"\0"))
+    message = refusal(png(*size, 1, 0, b"\0"))
+    assert "at most 150 megapixels for a JPEG, 40 for any other format" in message
+
+
+def test_40_megapixels_are_read_of_a_png() -> None:
+    assert imaging.decode(png(8_000, 5_000, 1, 0, bytes(5_000 * 1_001))).size == (8_000, 5_000)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32, np.float32])
+def test_deep_images_are_converted_without_copies_in_double_precision(dtype: type) -> None:
+    side = 2_000
+    data = encode(Image.fromarray(np.arange(side * side, dtype=dtype).reshape(side, side)), "TIFF")
+    tracemalloc.start()
+    try:
+        imaging.decode(data)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    # the 8-bit result and its copy in Pillow, some bands, and the file, which has up to 4 bytes a pixel
+    assert (peak - len(data)) / side**2 < 12
+
+
+def test_a_transparent_image_takes_at_most_12_bytes_a_pixel(tmp_path: Path) -> None:
+    side = 4_000
+    file = tmp_path / "large.png"
+    file.write_bytes(encode(Image.new("RGBA", (side, side), (200, 150, 120, 128)), "PNG"))
+    # a process of its own, as Pillow's memory is not counted by Python and a peak never falls
+    script = f"""
+import resource
+from skinapp.images import imaging
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+data = imaging.read({str(file)!r})
+before = peak()
+imaging.decode(data)
+print((peak() - before) / {side * side})
+"""
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert float(finished.stdout) < 12
+
+
+def test_at_most_two_large_images_are_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most = 0, 0
+    lock, load = threading.Lock(), ImageFile.ImageFile.load
+
+    def counted(image: ImageFile.ImageFile) -> object:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.05)
+        try:
+            return load(image)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr(imaging, "LARGE_PIXELS", 100 * 100)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", counted)
+    large, small = encode(UPRIGHT, "BMP"), encode(UPRIGHT.resize((80, 80)), "BMP")
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(imaging.decode, [large] * 6))
+        assert most == 2
+        list(pool.map(imaging.decode, [small] * 6))
+        assert most > 2
 
 
 def test_over_the_byte_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Answers about the patient: read, coded, added; and never whether a biopsy was taken."""
+"""Patient metadata: read, coded, added; and never whether a biopsy was taken."""
 
 import dataclasses
 import json
@@ -24,8 +24,8 @@ def test_a_biopsy_is_never_asked_for() -> None:
 
 
 def test_what_people_write_is_understood() -> None:
-    given = {"age": " 63 ", "sex": "F", "itch": "True", "diameter_1": "7,5", "shoe_size": "43"}
-    assert metadata.parse(FIELDS, given) == {"age": 63.0, "sex": "female", "itch": "yes", "diameter_1": 7.5}
+    raw = {"age": " 63 ", "sex": "F", "itch": "True", "diameter_1": "7,5", "shoe_size": "43"}
+    assert metadata.parse(FIELDS, raw) == {"age": 63.0, "sex": "female", "itch": "yes", "diameter_1": 7.5}
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "unknown", "UNK", "NaN", None, float("nan")])
@@ -41,7 +41,7 @@ def test_what_is_not_known_is_no_answer(nothing: object) -> None:
         ("age", "inf", "Age: inf is not possible"),
         ("age", "63 years", "Age: '63 years' is not a number"),
         ("age", "female", "Age: 'female' is not a number"),
-        ("sex", "63", "Sex: '63' is not known here; write one of female, male"),
+        ("sex", "63", "Sex: '63' is not one of the choices; write one of female, male"),
         ("itch", "a little", "It itches: 'a little' is neither yes nor no"),
         ("diameter_1", "0.04", "write a number from 0.5 to 200 (mm)"),
     ],
@@ -59,14 +59,16 @@ def test_a_beginning_is_enough_where_it_is_clear() -> None:
     for unknown in ("ar", "moon"):
         with pytest.raises(DataError) as reason:
             metadata.parse([site], {"site": unknown})
-        assert f"Site: '{unknown}' is not known here; write one of arm, armpit, lower extremity" in str(reason.value)
+        assert f"Site: '{unknown}' is not one of the choices; write one of arm, armpit, lower extremity" in str(
+            reason.value
+        )
 
 
 def test_the_coding_worked_out_by_hand() -> None:
-    answers = metadata.parse(FIELDS, {"age": 70, "sex": "male", "itch": "yes", "diameter_1": 100})
+    values = metadata.parse(FIELDS, {"age": 70, "sex": "male", "itch": "yes", "diameter_1": 100})
     # age 70: (70 - 60) / 10 and (max(70 - 50, 0) - 12) / 8; beyond what was seen, a diameter counts as 20 mm
     expected = [1.0, 1.0, -0.6, 0.6, 0.75, np.log(20) - 2]
-    assert metadata.code(FIELDS, answers) == pytest.approx(expected)
+    assert metadata.code(FIELDS, values) == pytest.approx(expected)
 
 
 def test_an_answer_that_is_missing_adds_nothing() -> None:
@@ -78,7 +80,7 @@ def test_an_answer_that_is_missing_adds_nothing() -> None:
 
 
 def test_that_somebody_was_asked_tells_nothing() -> None:
-    # over the people who answered, who were 60% female, the columns of an answer are zero on average
+    # over the people with a value, who were 60% female, the columns are zero on average
     coded = np.array([metadata.code([SEX], {"sex": sex}) for sex in ["female"] * 6 + ["male"] * 4])
     assert coded.mean(axis=0) == pytest.approx([0, 0])
     assert coded.sum(axis=1) == pytest.approx(np.zeros(10))

@@ -1,4 +1,4 @@
-"""Dermoscopy, phone photo or neither: what is recognised, and which model answers."""
+"""Dermoscopy, phone photo or neither: what is recognised, and which model is used."""
 
 import hashlib
 from pathlib import Path
@@ -28,10 +28,10 @@ def smartphone(model: registry.Model, tmp_path: Path) -> registry.Model:
 
 
 def recognised(image: Image.Image) -> str:
-    found = modality.recognise(image)
-    assert found
-    assert sum(found.probabilities.values()) == pytest.approx(1)
-    return found.kind
+    result = modality.recognise(image)
+    assert result
+    assert sum(result.probabilities.values()) == pytest.approx(1)
+    return result.kind
 
 
 def test_the_recogniser_belongs_to_the_bundled_network() -> None:
@@ -66,7 +66,7 @@ def test_distance_overrules_what_the_regression_says() -> None:
     assert (near.kind, near.unlike) == ("dermoscopy", False)
     assert (far.kind, far.unlike) == ("neither", True)
     assert "sure" in near.reason
-    assert "less like those" in far.reason
+    assert "differs more from both" in far.reason
 
 
 def test_a_recogniser_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
@@ -92,7 +92,9 @@ def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartpho
     models = [model, smartphone]
     phone, dermoscopy = modality.route(models, PHONE), modality.route(models, DERMOSCOPY)
     assert (phone.model, phone.doubtful) == (smartphone, False)
-    assert phone.sentence.startswith(f"This looks like a phone photo of skin (98% sure): “{smartphone.title}” answers")
+    assert phone.sentence.startswith(
+        f"This looks like a phone photo of skin (98% sure). The model used is “{smartphone.title}”"
+    )
     assert (dermoscopy.model, dermoscopy.doubtful) == (model, False)
     assert "over 99% sure" in dermoscopy.sentence
 
@@ -100,7 +102,7 @@ def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartpho
 def test_the_visitor_may_overrule(model: registry.Model, smartphone: registry.Model) -> None:
     route = modality.route([model, smartphone], PHONE, model)
     assert (route.model, route.doubtful) == (model, True)
-    assert "it learnt from dermoscopy images, so trust its answer less" in route.sentence
+    assert "learnt from dermoscopy images, so its prediction is less reliable here" in route.sentence
     assert not modality.route([model, smartphone], PHONE, smartphone).doubtful
 
 
@@ -124,5 +126,5 @@ def test_published_images_are_recognised(data_root: Path, name: str, kind: str) 
     if name == "ham10000":
         table = table[table["split"] == "test"]
     files = table["path"].sample(40, random_state=3)
-    found = [recognised(imaging.decode(imaging.read(file))) for file in files]
-    assert found.count(kind) >= 34
+    kinds = [recognised(imaging.decode(imaging.read(file))) for file in files]
+    assert kinds.count(kind) >= 34

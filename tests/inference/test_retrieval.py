@@ -14,8 +14,8 @@ def four_cases() -> Index:
     """East, north, west and nearly east, the last of the same lesion as the first."""
     return Index(
         centre=np.array([1.0, 1.0], dtype=np.float32),
-        directions=np.eye(2, dtype=np.float32),
-        places=np.array([[127, 0], [0, 127], [-127, 0], [120, 12]], dtype=np.int8),
+        projection=np.eye(2, dtype=np.float32),
+        vectors=np.array([[127, 0], [0, 127], [-127, 0], [120, 12]], dtype=np.int8),
         images=np.array(["east", "north", "west", "near"]),
         lesions=np.array(["a", "b", "c", "a"]),
         labels=np.array(["nv", "mel", "bcc", "nv"]),
@@ -24,7 +24,7 @@ def four_cases() -> Index:
 
 def test_the_nearest_come_first_and_a_lesion_comes_once() -> None:
     cases = four_cases().nearest(np.array([3.0, 1.2]), 3)
-    # of the two of lesion a, the one in nearly the same direction
+    # of the two of lesion a, the one at nearly the same angle
     assert [case.image for case in cases] == ["near", "north", "west"]
     assert [case.label for case in cases] == ["nv", "mel", "bcc"]
     assert cases[0].similarity == pytest.approx(1, abs=1e-3)
@@ -39,14 +39,14 @@ def test_an_index_is_what_was_saved(tmp_path: Path) -> None:
     file = tmp_path / retrieval.INDEX_FILE
     retrieval.save(four_cases(), file)
     with np.load(file, allow_pickle=False) as arrays:
-        again = Index(**{name: arrays[name] for name in arrays.files})
+        again = Index(**{name: arrays[retrieval.STORED_AS.get(name, name)] for name in Index.__dataclass_fields__})
     for name, value in vars(four_cases()).items():
         assert (getattr(again, name) == value).all()
 
 
 def test_a_model_without_an_index_says_so() -> None:
     model = registry.model("malignancy-efficientnetb1")
-    assert retrieval.indexed(model) is None
+    assert retrieval.with_index(model) is None
     with pytest.raises(ModelError, match="no index of similar cases"):
         retrieval.index(model)
 
@@ -65,27 +65,27 @@ def test_an_index_that_was_changed_is_refused(own_models: Path) -> None:
         retrieval.index(registry.read_model(folder))
 
 
-INDEXED = [model for model in registry.models().values() if retrieval.indexed(model) is model]
+INDEXED = [model for model in registry.models().values() if retrieval.with_index(model) is model]
 
 
 @pytest.mark.parametrize("model", INDEXED, ids=lambda model: model.id)
 def test_a_shipped_index_is_small_and_holds_no_test_image(model: registry.Model) -> None:
     import pandas as pd
 
-    found, card = retrieval.index(model), retrieval.card(model)
+    index, card = retrieval.index(model), retrieval.card(model)
     assert (model.folder / retrieval.INDEX_FILE).stat().st_size < 15 * 2**20 / 2
-    assert found.directions.shape[0] == model.card["outputs"]["embedding"][0]
-    assert len(found.images) == card["images"] == len(set(found.images))
-    assert set(found.labels) == set(model.labels.codes)
+    assert index.projection.shape[0] == model.card["outputs"]["embedding"][0]
+    assert len(index.images) == card["images"] == len(set(index.images))
+    assert set(index.labels) == set(model.labels.codes)
     tested = pd.read_csv(model.folder / "predictions.csv")
-    assert not set(tested["image"]) & set(found.images)
-    assert not set(tested["group"]) & set(found.lesions)
+    assert not set(tested["image"]) & set(index.images)
+    assert not set(tested["group"]) & set(index.lesions)
     assert card["test"]["images"] == len(tested)
 
 
 def test_a_model_of_the_same_network_takes_its_index() -> None:
     together = registry.model("ham10000-efficientnetb1-clinical")
     assert retrieval.INDEX_FILE not in together.card["files"]
-    source = retrieval.indexed(together)
+    source = retrieval.with_index(together)
     assert source is not None
     assert source.id == "ham10000-efficientnetb1"

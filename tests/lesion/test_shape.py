@@ -81,13 +81,13 @@ def test_lab_of_known_colours() -> None:
 
 def test_a_diameter_is_only_given_with_a_length() -> None:
     square = np.full((*SHAPE, 3), 119, dtype=np.uint8)
-    without = {found.name for found in shape.measure(square, disc())}
+    without = {measured.name for measured in shape.measure(square, disc())}
     assert "Largest diameter" not in without
-    found = {one.name: one for one in shape.measure(square, disc(), millimetres=24)}
-    assert found["Largest diameter"].value == pytest.approx(12, abs=0.2)
-    assert found["Largest diameter"].shown.endswith(" mm")
-    assert set(found) == {*without, "Largest diameter"}
-    assert all(one.definition and one.source for one in found.values())
+    measured = {one.name: one for one in shape.measure(square, disc(), millimetres=24)}
+    assert measured["Largest diameter"].value == pytest.approx(12, abs=0.2)
+    assert measured["Largest diameter"].shown.endswith(" mm")
+    assert set(measured) == {*without, "Largest diameter"}
+    assert all(one.definition and one.source for one in measured.values())
 
 
 @pytest.mark.parametrize("mask", [np.eye(240, dtype=bool)[:1].repeat(240, 0) > 1, np.zeros(SHAPE, dtype=bool)])
@@ -99,4 +99,4 @@ def test_an_empty_mask(mask: np.ndarray) -> None:
 def test_a_single_pixel_and_a_full_square_can_be_measured() -> None:
     square = np.zeros((*SHAPE, 3), dtype=np.uint8)
     for mask in (disc(0.8), np.ones(SHAPE, dtype=bool)):
-        assert all(np.isfinite(found.value) for found in shape.measure(square, mask, 10))
+        assert all(np.isfinite(measured.value) for measured in shape.measure(square, mask, 10))

@@ -15,6 +15,7 @@ from skinapp.attention import catalogue as methods
 from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.ui import attention_audit, layout
+from tests import tiny_network
 from tests.pictures import encode, lesion
 
 PHOTO = encode(lesion(400, 300, seed=1))
@@ -39,8 +40,8 @@ def upload(at: AppTest, data: bytes) -> AppTest:
     return at
 
 
-def kept(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
-    return at.session_state["kept_attention_maps"][1]
+def made_maps(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
+    return at.session_state["cached_attention_maps"][1]
 
 
 def classes(model: registry.Model) -> str:
@@ -53,12 +54,12 @@ def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
     # without the data set there are no thumbnails of similar cases
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     upload(page, PHOTO)
-    [(raw, problem)] = kept(page).values()
+    [(raw, problem)] = made_maps(page).values()
     [code] = page.multiselect(key=classes(model)).value
     assert not problem
     expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
     assert (raw == expected).all()
-    # the image with its square, the square, the colours, the map, and the outline
+    # the image with its square, the square, the colours, the map, and the segmentation
     assert len(page.image) == 5
 
 
@@ -69,21 +70,21 @@ def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, mo
     page.number_input(key="attention_occlusion_cells").set_value(3)
     page.number_input(key="attention_occlusion_patch").set_value(1).run()
     assert not page.exception
-    made = kept(page)
+    made = made_maps(page)
     assert {(key[1], key[3]) for key in made} >= {
         (method, code) for method in ("last-convolution", "occlusion") for code in ("mel", "nv")
     }
     before = {key: id(raw) for key, (raw, _) in made.items()}
     page.slider(key="attention_opacity").set_value(20).run()
     page.toggle(key="attention_linked").set_value(True).run()
-    assert {key: id(raw) for key, (raw, _) in kept(page).items()} == before
+    assert {key: id(raw) for key, (raw, _) in made_maps(page).items()} == before
 
 
 def test_one_class_rather_than_another(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
     page.multiselect(key=classes(model)).set_value(["mel"])
     page.selectbox(key="attention_against").set_value("nv").run()
-    raw = next(raw for key, (raw, _) in kept(page).items() if key[3] == ("mel", "nv"))
+    raw = next(raw for key, (raw, _) in made_maps(page).items() if key[3] == ("mel", "nv"))
     pixels = imaging.load(PHOTO, model.input_size)
     parts = [methods.raw("last-convolution", model, pixels, code) for code in ("mel", "nv")]
     assert raw == pytest.approx(parts[0] - parts[1], abs=1e-4)
@@ -116,7 +117,7 @@ def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monke
     page.multiselect(key="attention_methods").set_value(["last-convolution", "grad-cam"]).run()
     assert not page.exception
     assert "needs TensorFlow" in page.warning[0].value
-    assert sum(raw is not None for raw, _ in kept(page).values()) == 1
+    assert sum(raw is not None for raw, _ in made_maps(page).values()) == 1
 
 
 def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,19 +131,19 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
         pytest.skip(missing)
     page.run()
     assert not page.exception
-    found = next(table.value for table in page.dataframe if "ROAD" in table.value)
-    assert list(found["map"]) == ["this map", "the middle", "at random"]
-    assert found["ROAD"].between(-1, 1).all()
+    scores = next(table.value for table in page.dataframe if "ROAD" in table.value)
+    assert list(scores["map"]) == ["this map", "the middle", "at random"]
+    assert scores["ROAD"].between(-1, 1).all()
 
 
 def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     upload(page, PHOTO)
-    before = page.session_state["kept_attention_maps"][0]
+    before = page.session_state["cached_attention_maps"][0]
     upload(page, encode(lesion(400, 300, seed=2)))
-    assert page.session_state["kept_attention_maps"][0] != before
-    assert len(kept(page)) == 1
+    assert page.session_state["cached_attention_maps"][0] != before
+    assert len(made_maps(page)) == 1
     page.file_uploader(key="photo_upload").clear().run()
-    assert "kept_attention_maps" not in page.session_state
+    assert "cached_attention_maps" not in page.session_state
 
 
 def test_the_classify_page_hands_its_image_and_square_over() -> None:
@@ -180,9 +181,46 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
         "Like untrained head": "0.50 (0.50 to 0.50)",
         "Like untrained network": "",
         "Time, ms": "12 (10 to 20)",
-        "In answers": "1.3",
+        "Times one classification": "1.3",
     }
     assert any("up to 300 test images" in caption.value for caption in at.caption)
     file.write_bytes(content.replace(b"0.5", b"0.9"))
     at.run()
     assert any("was changed after it was published" in error.value for error in at.error)
+
+
+@pytest.mark.parametrize("randomised_head", [True, False])
+def test_rise_of_a_network_whose_head_is_randomised_fails_the_comparison_with_copies(
+    model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, randomised_head: bool
+) -> None:
+    tiny_network.make(model, tmp_path / "models", randomised_head=randomised_head)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+    upload(at, PHOTO)
+    at.multiselect(key="attention_methods").set_value(["rise"]).run()
+    at.number_input(key="attention_rise_masks").set_value(60).run()
+    next(toggle for toggle in at.toggle if toggle.label == "Check this map").set_value(True).run()
+    at.toggle(key="randomised_map").set_value(True).run()
+    assert not at.exception
+    table = next(table.value for table in at.dataframe if "randomised down to" in table.value)
+    assert list(table["randomised down to"]) == ["head", "stem"]
+    failed = any("fails the randomisation test" in warning.value for warning in at.warning)
+    reassured = any("as it should" in caption.value for caption in at.caption)
+    assert (failed, reassured) == (randomised_head, not randomised_head)
+    assert (table["rank correlation"][0] == 1) == randomised_head
+
+
+def test_a_method_that_cannot_run_on_copies_is_not_compared_with_them(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(method: str, model: registry.Model, *_: object, **__: object) -> np.ndarray:
+        return np.eye(7, dtype=np.float32)
+
+    monkeypatch.setattr(methods, "raw", made)
+    monkeypatch.setattr(methods, "missing", lambda needs: "")
+    upload(page, PHOTO)
+    page.multiselect(key="attention_methods").set_value(["package-eigencam"]).run()
+    next(toggle for toggle in page.toggle if toggle.label == "Check this map").set_value(True).run()
+    assert not page.exception
+    assert "randomised_map" not in [toggle.key for toggle in page.toggle]
+    assert any("cannot be compared with randomised copies" in caption.value for caption in page.caption)

@@ -12,7 +12,7 @@ from skinapp import formatting
 from skinapp.errors import SkinappError
 from skinapp.images import imaging, synthetic
 from skinapp.images.imaging import Crop
-from skinapp.inference import registry, runtime
+from skinapp.inference import analysis, registry, runtime
 from skinapp.ui import layout
 from skinapp.ui import photo as photos_module
 from tests.pictures import encode, lesion, png
@@ -66,13 +66,14 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
     probabilities = shown(page)
     assert probabilities == dict(zip(model.labels.codes, prediction.probabilities, strict=True))
     assert sum(probabilities.values()) == pytest.approx(1, abs=1e-9)
-    name = model.labels[prediction.predicted].name
-    assert headline(page) == (
-        f"The model's highest probability: {name}, {formatting.percent(prediction.probabilities.max())}"
-    )
-    assert page.metric[0].value == formatting.percent(prediction.malignancy)
+    name = model.labels[prediction.predicted].spoken
+    assert headline(page) == f"Most likely: {name}, {formatting.percent(prediction.probabilities.max())}"
+    shares = analysis.shares(prediction)
+    assert {metric.label: metric.value for metric in page.metric}.items() >= {
+        name: formatting.percent(share) for name, share in shares.items()
+    }.items()
     assert page.get("plotly_chart")
-    # the image with its square, the square, the map, and the outline
+    # the image with its square, the square, the map, and the segmentation
     assert len(page.image) >= 4
 
 
@@ -119,7 +120,11 @@ def test_every_model_can_be_chosen(page: AppTest, chosen: registry.Model) -> Non
     upload(page, PHOTO)
     page.selectbox(key="model").set_value(chosen.id).run()
     assert not page.exception
-    assert formatting.percent(expected(chosen, PHOTO).malignancy) == page.metric[0].value
+    shares = analysis.shares(expected(chosen, PHOTO))
+    assert sum(shares.values()) == pytest.approx(1)
+    assert [(metric.label, metric.value) for metric in page.metric[: len(shares)]] == [
+        (name, formatting.percent(share)) for name, share in shares.items()
+    ]
     maps = [box for box in page.selectbox if box.label == "Map of the class"]
     assert bool(maps) == chosen.has_class_maps
     assert any("no map" in caption.value for caption in page.caption) != chosen.has_class_maps
@@ -196,9 +201,10 @@ def test_the_limits_are_on_the_page_before_any_image(page: AppTest, model: regis
 
 def test_a_removed_photo_leaves_nothing_in_the_session(page: AppTest) -> None:
     upload(page, PHOTO)
-    assert "decoded" in page.session_state
+    assert "cached_picture" in page.session_state
     page.file_uploader(key="photo_upload").clear().run()
-    assert "decoded" not in page.session_state
+    for name in ("picture", "preview", "recognised", "segmentation", "sanity_check"):
+        assert f"cached_{name}" not in page.session_state
     assert not page.metric
 
 
@@ -207,10 +213,21 @@ def test_a_photos_bytes_and_name_stay_out_of_what_is_printed() -> None:
     assert "secret" not in repr(photo)
 
 
-@pytest.mark.parametrize(("width", "height"), [(400, 300), (300, 400), (2000, 1000), (80, 64)])
-def test_the_preview_marks_the_square(width: int, height: int) -> None:
-    preview = photos_module.preview(Image.new("RGB", (width, height), (100, 60, 40)), Crop(0.5, 0.5, 0.5))
-    assert max(preview.size) == photos_module.PREVIEW_SIDE
+def test_a_session_holds_one_decoded_picture(page: AppTest) -> None:
+    # a JPEG that is decoded reduced, less so for a small square
+    upload(page, encode(lesion(3000, 2000, seed=1)))
+    assert page.session_state["cached_picture"][1].width == 750
+    next(slider for slider in page.slider if slider.label == "Size").set_value(30).run()
+    assert not page.exception
+    # in the place of the other one; beside it there is only the small preview
+    assert page.session_state["cached_picture"][1].width == 3000
+    assert max(page.session_state["cached_preview"][1][1].size) == photos_module.PREVIEW_SIDE
+    assert "decoded" not in page.session_state
+
+
+@pytest.mark.parametrize("size", [(720, 540), (540, 720), (720, 360), (720, 576)])
+def test_the_preview_marks_the_square(size: tuple[int, int]) -> None:
+    preview = photos_module.preview(Image.new("RGB", size, (100, 60, 40)), Crop(0.5, 0.5, 0.5))
     pixels = np.asarray(preview)
     assert tuple(pixels[preview.height // 2, preview.width // 2]) == (100, 60, 40)
     assert pixels[2, 2].min() > 150  # pale outside
@@ -222,21 +239,21 @@ def test_the_download_carries_no_metadata() -> None:
         assert not image.info
 
 
-def test_the_map_has_a_sentence_on_whether_to_believe_it(page: AppTest) -> None:
+def test_the_map_has_a_sentence_on_its_sanity_check(page: AppTest) -> None:
     upload(page, PHOTO)
-    told = [box.value for box in [*page.info, *page.warning]]
-    assert sum("hiding the 30%" in words.lower() or "should not be trusted" in words for words in told) == 1
+    sentences = [box.value for box in [*page.info, *page.warning]]
+    assert sum("hiding the 30%" in words.lower() or "fails the sanity check" in words for words in sentences) == 1
     names = [metric.label for metric in page.metric]
     assert {"Asymmetry", "Border irregularity", "Notches", "Colour variegation", "Share of the square"} <= set(names)
     assert "Largest diameter" not in names
 
 
-def test_a_diameter_needs_a_length_and_an_outline_can_be_drawn(page: AppTest) -> None:
+def test_a_diameter_needs_a_length_and_an_ellipse_can_be_drawn(page: AppTest) -> None:
     upload(page, PHOTO)
     [length] = [box for box in page.number_input if box.label.startswith("Side of the square")]
     length.set_value(20.0).run()
-    [drawn] = [group for group in page.segmented_control if group.label == "Outline"]
-    drawn.set_value("An ellipse").run()
+    [way] = [group for group in page.segmented_control if group.label == "Segmentation"]
+    way.set_value("Ellipse").run()
     assert not page.exception
     shown_now = {metric.label: metric.value for metric in page.metric}
     # a disc of half the side
@@ -248,12 +265,12 @@ def test_a_diameter_needs_a_length_and_an_outline_can_be_drawn(page: AppTest) ->
 def test_an_image_without_a_lesion_says_so_and_the_answer_stands(page: AppTest) -> None:
     skin = np.full((300, 400, 3), (220, 180, 160), dtype=np.uint8)
     upload(page, encode(Image.fromarray(skin), "PNG"), "skin.png")
-    anyway = [box for box in page.toggle if box.label.startswith("Show the probabilities")]
+    anyway = [box for box in page.toggle if box.label.startswith("Show the answer anyway")]
     if anyway:
         anyway[0].set_value(True).run()
     assert not page.exception
-    assert any("no lesion to outline" in box.value for box in page.warning)
-    assert page.metric[0].label == "Malignant classes together"
+    assert any("no lesion in it to segment" in box.value for box in page.warning)
+    assert page.metric[0].label == "Cancer, all types together"
 
 
 def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
@@ -269,6 +286,6 @@ def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
         assert set(table) == {"share", "this map", "the middle", "at random"}
         assert table.to_numpy().min() >= 0
     inserted, deleted = curves
-    # what is all there, and all gone, is the same whatever the order
+    # with everything, and with nothing, it is the same whatever the order
     assert inserted.iloc[-1].nunique() == inserted.iloc[0, 1:].nunique() + 1 == 2
     assert deleted["this map"].iloc[0] == inserted["this map"].iloc[-1]

@@ -23,6 +23,26 @@ def test_an_address_opens_its_entry(entry: guide.Entry, form: str) -> None:
     assert len(at.dataframe[0].value)
 
 
+@pytest.mark.parametrize(
+    ("linked", "code"), [("nv", "nv"), ("NEV", "nv"), ("Melanocytic nevus", "nv"), ("no such class", "mel")]
+)
+def test_links_hold_codes_and_old_ones_still_open(linked: str, code: str) -> None:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py")
+    at.query_params["class"] = linked
+    at.run()
+    assert not at.exception
+    assert at.header[0].value == guide.entry(code).name
+    assert at.query_params["class"] == [code]
+
+
+def test_a_choice_is_in_the_address_by_its_code() -> None:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py").run()
+    assert "class" not in at.query_params
+    at.button_group(key="class").set_value("Basal cell carcinoma").run()
+    assert at.header[0].value == "Basal cell carcinoma"
+    assert at.query_params["class"] == ["bcc"]
+
+
 def test_melanoma_has_its_counts_and_how_often_models_find_it() -> None:
     at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py").run()
     data = at.dataframe[0].value.set_index("Data set")

@@ -39,9 +39,9 @@ def recognise_as(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def answer(model: registry.Model, answers: metadata.Answers | None = None) -> dict[str, float]:
-    found = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size), answers)
-    return dict(zip(model.labels.codes, found.probabilities, strict=True))
+def expected(model: registry.Model, values: metadata.Metadata | None = None) -> dict[str, float]:
+    prediction = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size), values)
+    return dict(zip(model.labels.codes, prediction.probabilities, strict=True))
 
 
 def said(at: AppTest) -> str:
@@ -55,19 +55,19 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
     recognise_as(kind, monkeypatch)
     models = {one.modality: one for one in (registry.read_model(phone.folder.parent / model.id), phone)}
     at = upload(open_classify(), PHOTO)
-    assert f"“{models[kind].title}” answers, which learnt from such images" in said(at)
-    assert shown(at) == pytest.approx(answer(models[kind]))
-    assert "trust its answer less" not in said(at)
+    assert f"The model used is “{models[kind].title}”, which learnt from such images" in said(at)
+    assert shown(at) == pytest.approx(expected(models[kind]))
+    assert "less reliable here" not in said(at)
     at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
-    assert "trust its answer less" in said(at)
-    assert shown(at) == pytest.approx(answer(models[OTHER[kind]]))
+    assert "less reliable here" in said(at)
+    assert shown(at) == pytest.approx(expected(models[OTHER[kind]]))
 
 
 def test_what_is_no_picture_of_skin_gets_no_probabilities_unless_asked_for() -> None:
     at = upload(open_classify(), encode(Image.fromarray(load_sample_image("china.jpg"))))
-    assert "The models know nothing about anything else" in at.warning[0].value
+    assert "The models know nothing else" in at.warning[0].value
     assert not at.metric
-    next(toggle for toggle in at.toggle if "all the same" in toggle.label).set_value(True).run()
+    next(toggle for toggle in at.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert not at.exception
     assert at.metric
 
@@ -77,15 +77,15 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
 ) -> None:
     recognise_as("smartphone", monkeypatch)
     at = upload(open_classify(), PHOTO)
-    alone = answer(phone)
+    alone = expected(phone)
     assert shown(at) == pytest.approx(alone)
     assert "From the image alone" not in said(at)
     at.number_input(key="patient_phone_age").set_value(85).run()
     assert not at.exception
-    assert shown(at) == pytest.approx(answer(phone, {"age": 85.0}))
+    assert shown(at) == pytest.approx(expected(phone, {"age": 85.0}))
     first = phone.labels.codes[0]
     assert shown(at)[first] > alone[first]
-    assert "With your 1 answer. From the image alone: " in said(at)
+    assert "With 1 detail about the patient. From the image alone: " in said(at)
 
 
 def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,14 +118,14 @@ def test_with_two_lesions_or_one_in_a_corner_the_square_decides(
 ) -> None:
     recognise_as("smartphone", monkeypatch)
     at = upload(open_classify(), encode(two_lesions()))
-    assert "where there are two lesions, or one in a corner, put the square around the one you mean" in said(at)
-    answers = []
+    assert "if there are two lesions, or one in a corner, put the square around the one you mean" in said(at)
+    values = []
     for side in (0, 100):
         for label, value in (("Size", 50), ("Left to right", side), ("Top to bottom", side)):
             next(slider for slider in at.slider if slider.label == label).set_value(value).run()
         assert not at.exception
-        answers.append(shown(at))
-    assert answers[0] != answers[1]
+        values.append(shown(at))
+    assert values[0] != values[1]
 
 
 def test_a_photo_of_a_screen_is_answered_and_the_visitor_is_warned_of_such() -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from skinapp.__main__ import main
 from skinapp.evaluation import predictions
 from skinapp.inference import registry
+from skinapp.inference.analysis import analyse
 from skinapp.inference.modality import Recognised
 from skinapp.report import all_models, comparison_report, document
 from skinapp.report.document import Chart, Heading, Picture, Section
@@ -116,7 +117,7 @@ def test_each_image_goes_to_the_model_for_its_kind(
 
 def test_a_map_lies_over_the_square_that_was_answered(model: registry.Model) -> None:
     image = lesion()
-    picture = all_models.attention_map(image, model)
+    picture = all_models.attention_map(analyse(image, model))
     pixels = np.asarray(Image.open(io.BytesIO(picture.png)))
     side = all_models.SIDE
     assert pixels.shape == (side, 2 * side + all_models.GAP, 3)

@@ -1,6 +1,7 @@
 """What the pages share."""
 
 import asyncio
+import importlib.metadata
 import tomllib
 from collections.abc import AsyncGenerator
 from concurrent.futures import ThreadPoolExecutor
@@ -46,3 +47,13 @@ def test_plain_text_keeps_no_markdown(text: str) -> None:
 def test_the_server_accepts_what_decode_accepts() -> None:
     config = tomllib.loads((layout.PAGES.parent / ".streamlit" / "config.toml").read_text())
     assert config["server"]["maxUploadSize"] * 2**20 == imaging.MAX_BYTES
+
+
+def test_only_this_machine_can_open_the_app_by_default() -> None:
+    config = tomllib.loads((layout.PAGES.parent / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "localhost"
+
+
+def test_the_package_that_is_patched_is_pinned() -> None:
+    pinned = (layout.PAGES.parent / "requirements.txt").read_text().splitlines()
+    assert f"starlette=={importlib.metadata.version('starlette')}" in pinned

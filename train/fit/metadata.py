@@ -20,7 +20,7 @@ from skinapp.datasets.metadata import DIAMETERS
 from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.inference import metadata
-from skinapp.inference.metadata import Answers, Field, Fusion
+from skinapp.inference.metadata import Field, Fusion, Metadata
 from skinapp.inference.runtime import softmax
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
@@ -52,9 +52,7 @@ def ham10000(root: Path) -> pd.DataFrame:
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:
     """The questions that the table's columns answer; the sites are those that it names."""
-    sites = (
-        sorted({str(site).lower() for site in table["site"].dropna()} - metadata.NOT_GIVEN) if "site" in table else []
-    )
+    sites = sorted({str(site).lower() for site in table["site"].dropna()} - metadata.MISSING) if "site" in table else []
     return tuple(
         dataclasses.replace(one, categories={site: site.capitalize() for site in sites}) if one.name == "site" else one
         for one in metadata.QUESTIONS
@@ -62,12 +60,12 @@ def questions(table: pd.DataFrame) -> tuple[Field, ...]:
     )
 
 
-def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Answers]:
+def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Metadata]:
     """The answers of each row of a table with the fields' columns. DataError for an impossible one."""
     return [metadata.parse(fields, {str(name): cell for name, cell in row.items()}) for row in table.to_dict("records")]
 
 
-def coded_by(fields: Sequence[Field], answers: Sequence[Answers]) -> tuple[Field, ...]:
+def coded_by(fields: Sequence[Field], answers: Sequence[Metadata]) -> tuple[Field, ...]:
     """The fields with the coding that makes every column zero on average over those who answered."""
     result = []
     for one in fields:
@@ -137,7 +135,7 @@ def fit(
 
 def cross_fitted(
     logits: np.ndarray,
-    answers: Sequence[Answers],
+    answers: Sequence[Metadata],
     fields: Sequence[Field],
     labels: np.ndarray,
     groups: np.ndarray,

@@ -18,7 +18,7 @@ from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry, retrieval
 from skinapp.inference.registry import Model
-from skinapp.inference.retrieval import ASKED, Index
+from skinapp.inference.retrieval import NEIGHBOURS, Index
 from skinapp.inference.runtime import Classifier
 from train.data import datasets
 
@@ -114,7 +114,7 @@ def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: in
 def neighbour_scores(
     index: Index, known: pd.DataFrame, embeddings: np.ndarray, predicted: np.ndarray, rows: np.ndarray
 ) -> dict[str, Any]:
-    """What the ASKED nearest cases of those images are worth, each share with its 95% interval over lesions.
+    """What the NEIGHBOURS nearest cases of those images are worth, each share with its 95% interval over lesions.
 
     `same` is the mean share of neighbours with the predicted diagnosis, `right` that with the image's own; `sure` says
     how often the prediction is right where all neighbours, most, or fewer than half share it.
@@ -127,7 +127,7 @@ def neighbour_scores(
     return {
         "images": len(rows),
         "lesions": len(set(groups)),
-        "asked": ASKED,
+        "asked": NEIGHBOURS,
         "same": share(votes, groups),
         "right": share((labels == truth[:, np.newaxis]).mean(axis=1), groups),
         "sure": {

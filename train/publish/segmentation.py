@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from skinapp.errors import DataError, OutlineError
+from skinapp.errors import DataError, SegmentationError
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import model_card
@@ -301,7 +301,7 @@ def dice_at(predicted: list[np.ndarray], published: list[np.ndarray], threshold:
     def mask(probabilities: np.ndarray) -> np.ndarray:
         try:
             return segmentation.at_threshold(probabilities, threshold).mask
-        except OutlineError:
+        except SegmentationError:
             return np.zeros(probabilities.shape, dtype=bool)
 
     return dice(np.stack([mask(one) for one in predicted]), np.stack(published))

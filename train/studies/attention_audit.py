@@ -1,8 +1,8 @@
-"""python -m train attention-audit: how the attention methods behave on test images of HAM10000, with its lesion masks.
+"""python -m train attention-audit: the attention methods compared on test images of HAM10000, with its lesion masks.
 
-Each method's map of the class that the model names is measured on the same seeded choice of test images. Every image
-is written down as soon as it is done, so the same command goes on where it was stopped; the table that the app shows
-is written after each method.
+Each method's map of the predicted class is measured on the same seeded sample of test images. Every image is saved as
+soon as it is measured, so the same command resumes where it was stopped; the table that the app shows is written after
+each method.
 """
 
 import argparse
@@ -33,12 +33,12 @@ STEPS = 4
 """Of the insertion and deletion curves."""
 RESAMPLES = 2000
 COLUMNS = ("image", "group", "energy", "insertion", "deletion", "head", "network", "milliseconds", "answer")
-"""Of one image: what was measured, see `docs/attention.md`; the last two are times of the map and of one answer."""
+"""Of one image: the measures, see `docs/attention.md`; the last two: the times of the map and of a classification."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: a method with its settings, at a block where it takes one; or a map to compare with."""
+    """A row of the table: a method with its settings, at a block where it takes one; or a baseline map."""
 
     name: str
     title: str
@@ -48,24 +48,24 @@ class Entry:
 
 
 def entries(model: Model) -> list[Entry]:
-    """What is measured of a model, the quick ones first."""
-    found = [
+    """The rows of a model's table, the quick ones first."""
+    rows = [
         Entry("random", "Random map"),
         Entry("centre", "Centred blob"),
         Entry("last-convolution", "Grad-CAM, last convolution", "last-convolution"),
     ]
-    places = architecture.blocks(model)
-    if places:
-        middle = [block for block in places if block.side == 2 * places[-1].side][-1]
+    blocks = architecture.blocks(model)
+    if blocks:
+        middle = [block for block in blocks if block.side == 2 * blocks[-1].side][-1]
         for method, title in (("grad-cam", "Grad-CAM"), ("grad-cam-plus-plus", "Grad-CAM++")):
-            found.append(Entry(f"{method}-{middle.name}", f"{title}, {middle.title}", method, middle.name))
-        found += [
+            rows.append(Entry(f"{method}-{middle.name}", f"{title}, {middle.title}", method, middle.name))
+        rows += [
             Entry("grad-cam-plus-plus", "Grad-CAM++, last convolution", "grad-cam-plus-plus"),
             Entry("integrated-gradients", "Integrated gradients", "integrated-gradients", settings={"steps": 8}),
             Entry("smoothgrad", "SmoothGrad", "smoothgrad", settings={"samples": 8}),
         ]
     return [
-        *found,
+        *rows,
         Entry("occlusion", "Occlusion", "occlusion", settings={"cells": 7, "patch": 2}),
         Entry("rise", "RISE", "rise", settings={"masks": 100}),
     ]
@@ -74,25 +74,27 @@ def entries(model: Model) -> list[Entry]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="ham10000-efficientnetv2b0", metavar="ID", help="default: %(default)s")
     parser.add_argument(
-        "--images", type=int, default=300, metavar="N", help="test images, drawn with a seed (default: %(default)s)"
+        "--images", type=int, default=300, metavar="N", help="test images, sampled with a seed (default: %(default)s)"
     )
     parser.add_argument(
         "--untrained",
         type=int,
         default=50,
         metavar="N",
-        help="of how many of them the map is compared with that of an untrained network (default: %(default)s)",
+        help="how many of them to compare with the map of an untrained network (default: %(default)s)",
     )
     parser.add_argument(
         "--methods", nargs="+", metavar="NAME", help="rows of the table to measure (default: all), such as rise"
     )
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="where what is measured is kept")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the measurements are saved"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     if not model.runnable:
-        raise ModelError(f"Of the model '{model.id}' only the figures are here, so there is nothing to look into.")
+        raise ModelError(f"Of the model '{model.id}' only the figures are here, so no map can be made.")
     known = {entry.name: entry for entry in entries(model)}
     if unknown := set(options.methods or ()) - set(known):
         raise DataError(f"There is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
@@ -117,17 +119,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def choose(count: int, seed: int = 0) -> pd.DataFrame:
-    """A seeded choice of test images that have a mask, in the common form, with its file in the column `mask`."""
+    """A seeded sample of test images that have a mask, in the common form, with its file in the column `mask`."""
     table = masks.table(datasets.data_root() / "ham10000")
-    # all in one order, so that fewer images are the first of more
+    # all in one order, so that a smaller sample is the start of a larger one
     return table[table["split"] == "test"].sample(frac=1, random_state=seed).head(count)
 
 
 def measure(
     entry: Entry, model: Model, chosen: pd.DataFrame, others: dict[str, Model], compared: int, file: Path
 ) -> None:
-    """Measure the entry's map on each chosen image, and append a row for each to `file`; those there are kept."""
-    # a file that was only just begun is empty
+    """Measure the entry's map on each chosen image, and append a row for each to `file`, skipping those it holds."""
+    # a file that was only created is empty
     begun = file.exists() and file.stat().st_size > 0
     done = set(pd.read_csv(file)["image"]) if begun else set()
     with file.open("a", newline="") as stream:
@@ -146,19 +148,19 @@ def measure(
 def measured(
     entry: Entry, model: Model, record: dict[Any, Any], others: dict[str, Model], warm: bool
 ) -> dict[str, object]:
-    """One image's row. `warm` repeats the map, so that the time is not that of loading."""
+    """One image's row. `warm` makes the map twice, so that the time does not include loading."""
     classifier = runtime.classifier(model)
     pixels, mask = imaging.load(record["path"], model.input_size), masks.square_mask(record["mask"], MASK_SIDE)
     start = time.perf_counter()
     target = classifier.predict(pixels).predicted
-    answered = time.perf_counter()
+    classified = time.perf_counter()
     row: dict[str, object] = {"image": record["image"], "group": record["group"]}
     if entry.method:
         for _ in range(1 + warm):
             begun = time.perf_counter()
             cam = map_of(entry, model, pixels, target)
             ended = time.perf_counter()
-        row |= {"milliseconds": round(1000 * (ended - begun), 2), "answer": round(1000 * (answered - start), 2)}
+        row |= {"milliseconds": round(1000 * (ended - begun), 2), "answer": round(1000 * (classified - start), 2)}
         for part, other in others.items():
             row[part] = round(faithfulness.similarity(cam, map_of(entry, other, pixels, target)), 4)
     else:
@@ -166,10 +168,10 @@ def measured(
         cam = faithfulness.random_map((7, 7), number) if entry.name == "random" else faithfulness.centred_blob((28, 28))
     index = model.labels.codes.index(target)
 
-    def answer(images: np.ndarray) -> np.ndarray:
+    def probability(images: np.ndarray) -> np.ndarray:
         return np.array([classifier.predict(image).probabilities[index] for image in images])
 
-    inserted, deleted = faithfulness.insertion_deletion(answer, pixels, cam, STEPS)
+    inserted, deleted = faithfulness.insertion_deletion(probability, pixels, cam, STEPS)
     return row | {
         "energy": round(faithfulness.energy_inside(cam, mask), 4),
         "insertion": round(inserted, 4),
@@ -186,32 +188,32 @@ def summary(model: Model, folder: Path) -> pd.DataFrame:
     rows = []
     for entry in entries(model):
         file = folder / f"{entry.name}.csv"
-        if file.exists() and file.stat().st_size and len(found := pd.read_csv(file)):
-            rows.append(summarised(entry, found))
+        if file.exists() and file.stat().st_size and len(table := pd.read_csv(file)):
+            rows.append(summarised(entry, table))
     return pd.DataFrame(rows)
 
 
-def summarised(entry: Entry, found: pd.DataFrame) -> dict[str, object]:
-    """The row of an entry: mean, `_low` and `_high` of each measure; quartiles of the time, and as a multiple of the
-    time of one answer, measured in turns with it."""
+def summarised(entry: Entry, table: pd.DataFrame) -> dict[str, object]:
+    """The row of an entry: mean, `_low` and `_high` of each measure; quartiles of the time, also as a multiple of the
+    time of one classification, measured alternately."""
     row: dict[str, object] = {
         "name": entry.name,
         "title": entry.title,
         "method": entry.method,
         "layer": entry.layer,
         "settings": " ".join(f"{key}={value}" for key, value in entry.settings.items()),
-        "images": len(found),
-        "lesions": found["group"].nunique(),
-        "images_untrained": int(found["network"].count()),
+        "images": len(table),
+        "lesions": table["group"].nunique(),
+        "images_untrained": int(table["network"].count()),
     }
     for measure in ("energy", "insertion", "deletion", "head", "network"):
-        known = found.dropna(subset=measure)
+        known = table.dropna(subset=measure)
         value, low, high = mean_interval(known[measure].to_numpy(float), known["group"].to_numpy())
         row |= {measure: value, f"{measure}_low": low, f"{measure}_high": high}
     if entry.method:
-        low, middle, high = np.percentile(found["milliseconds"], (25, 50, 75))
+        low, middle, high = np.percentile(table["milliseconds"], (25, 50, 75))
         row |= {"milliseconds": middle, "milliseconds_low": low, "milliseconds_high": high}
-        row["answers"] = float((found["milliseconds"] / found["answer"]).median())
+        row["answers"] = float((table["milliseconds"] / table["answer"]).median())
     return {key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}
 
 
@@ -220,5 +222,5 @@ def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float,
     if not len(values):
         return np.nan, np.nan, np.nan
     weights = bootstrap.weights(groups, RESAMPLES, 0)
-    found = bootstrap.percentiles(np.append(values.mean(), weights @ values / weights.sum(axis=1)))
-    return found.value, found.low, found.high
+    interval = bootstrap.percentiles(np.append(values.mean(), weights @ values / weights.sum(axis=1)))
+    return interval.value, interval.low, interval.high

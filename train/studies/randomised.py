@@ -1,4 +1,4 @@
-"""Copies of a model that have not learnt: for asking whether a map would look the same without any learning.
+"""Copies of a model that have not learnt, to test whether a map would look the same without any learning.
 
 Adebayo et al. 2018, https://arxiv.org/abs/1810.03292.
 """
@@ -17,11 +17,11 @@ from skinapp.inference import registry
 from skinapp.inference.registry import Model
 
 PARTS = ("head", "network")
-"""What is made untrained: the last dense layer alone, or every layer."""
+"""What is randomised: the last dense layer alone, or every layer."""
 
 
 def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
-    """A complete model below `folder`, as `model` but for weights drawn anew in `part`. Made once, then read again."""
+    """A complete model below `folder`, like `model` but with random weights in `part`. Made once, then read again."""
     target = folder / part / model.id
     if (target / "model.json").exists():
         return registry.read_model(target)

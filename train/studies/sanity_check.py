@@ -1,8 +1,8 @@
-"""python -m train sanity-check: how often it is wrong about an attention map, of shipped and of randomised networks.
+"""python -m train sanity-check: how often the sanity check of a map is wrong, for shipped and for randomised networks.
 
 The limits of skinapp/attention/sanity_check.py are chosen on validation images; test images then say how often a
-shipped network's map is called untrustworthy, and how often that of a randomised copy is not. A copy has its head drawn
-anew, or all of its weights, as before training (the first and last step of Adebayo et al. 2018, arXiv:1810.03292).
+shipped network's map fails, and how often that of a randomised copy passes. A copy has its head randomised, or all of
+its weights, as before training (the first and last step of Adebayo et al. 2018, arXiv:1810.03292).
 """
 
 import argparse
@@ -27,7 +27,7 @@ from train.studies.randomised import PARTS, untrained
 
 MODELS = ("ham10000-efficientnetb1", "ham10000-efficientnetv2b0", "malignancy-efficientnetb1")
 COPIES = ("shipped", *PARTS)
-"""What of a network is untrained: nothing, the last layer, or everything."""
+"""Which part of a network is untrained: none, the last layer, or everything."""
 MASK_SIDE = 120
 
 
@@ -39,12 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    known = masks.table(datasets.data_root() / "ham10000").drop_duplicates("group")
+    table = masks.table(datasets.data_root() / "ham10000").drop_duplicates("group")
     chosen = pd.concat(
-        [known[known["split"] == split].sample(options.images, random_state=0) for split in ("validation", "test")]
+        [table[table["split"] == split].sample(options.images, random_state=0) for split in ("validation", "test")]
     )
     options.runs.mkdir(parents=True, exist_ok=True)
-    file = options.runs / "trust.csv"
+    file = options.runs / "sanity-check.csv"
     rows: list[dict[Any, Any]] = pd.read_csv(file).to_dict("records") if file.exists() else []
     for model in map(registry.model, options.models):
         for copy in options.copies:
@@ -55,10 +55,10 @@ def run(options: argparse.Namespace) -> int:
             classifier = copied(model, copy, options.runs / "untrained")
             for record in tqdm(left.to_dict("records"), desc=f"{model.id}, {copy}", unit="image", mininterval=5):
                 pixels = imaging.load(record["path"], model.input_size)
-                found = evidence(classifier, pixels, masks.square_mask(record["mask"], MASK_SIDE))
+                result = evidence(classifier, pixels, masks.square_mask(record["mask"], MASK_SIDE))
                 rows.append(
                     {"model": model.id, "copy": copy, **{name: record[name] for name in ("image", "group", "split")}}
-                    | {"moved": round(found.moved, 4), "alike": round(found.alike, 4)}
+                    | {"moved": round(result.moved, 4), "alike": round(result.alike, 4)}
                 )
             with replacing(file) as partial:
                 pd.DataFrame(rows).to_csv(partial, index=False)
@@ -69,26 +69,26 @@ def run(options: argparse.Namespace) -> int:
         f"On validation the best limit of log odds is {best_limit(table)}; "
         f"skinapp/attention/sanity_check.py has {FIRM}."
     )
-    table["trusted"] = (table["moved"] >= FIRM) & (table["alike"] <= ALIKE)
+    table["passed"] = (table["moved"] >= FIRM) & (table["alike"] <= ALIKE)
     print(json.dumps(rates(table), indent=2))
     return 0
 
 
 def copied(model: Model, copy: str, folder: Path) -> Classifier:
-    """The model, or a copy of it that is made below `folder`; on one thread, since several wait for each other wherever
-    the machine has other work."""
+    """The model, or a copy of it that is made below `folder`; on one thread, since several slow each other down when
+    the machine is busy."""
     return Classifier(model if copy == "shipped" else untrained(model, copy, folder), threads=1)
 
 
 def best_limit(table: pd.DataFrame) -> float:
-    """The limit of `moved` that tells most on the validation images, shipped networks and copies counting alike; in the
-    middle of those that do equally well."""
+    """The limit of `moved` that best separates shipped networks from copies on the validation images, by balanced
+    accuracy; the middle one of equally good ones."""
     known = table[table["split"] == "validation"]
     shipped = known["copy"] == "shipped"
 
     def right(limit: float) -> float:
-        trusted = (known["moved"] >= limit) & (known["alike"] <= ALIKE)
-        return float((trusted[shipped].mean() + 1 - trusted[~shipped].mean()) / 2)
+        passed = (known["moved"] >= limit) & (known["alike"] <= ALIKE)
+        return float((passed[shipped].mean() + 1 - passed[~shipped].mean()) / 2)
 
     scores = {round(float(limit), 2): right(limit) for limit in np.arange(0.5, 3.01, 0.05)}
     best = [limit for limit, score in scores.items() if score == max(scores.values())]
@@ -96,7 +96,7 @@ def best_limit(table: pd.DataFrame) -> float:
 
 
 def evidence(classifier: Classifier, pixels: np.ndarray, mask: np.ndarray) -> Evidence:
-    """What the verdict on the map of a model's most probable class rests on."""
+    """What the sanity check of the map of a model's most likely class rests on."""
     predict = classifier.predict
     prediction = predict(pixels)
     index = int(prediction.probabilities.argmax())
@@ -112,11 +112,11 @@ def evidence(classifier: Classifier, pixels: np.ndarray, mask: np.ndarray) -> Ev
 
 
 def rates(table: pd.DataFrame) -> dict[str, Any]:
-    """Of each model, copy and split: images, and the share that is trusted, with its 95% interval over lesions."""
+    """For each model, copy and split: images, and the share that passes, with its 95% interval over lesions."""
     return {
         f"{model}, {copy}, {split}": {
             "images": len(part),
-            "trusted": share(part["trusted"].to_numpy(dtype=float), part["group"].to_numpy()),
+            "passed": share(part["passed"].to_numpy(dtype=float), part["group"].to_numpy()),
         }
         for (model, copy, split), part in table.groupby(["model", "copy", "split"], sort=False)
     }

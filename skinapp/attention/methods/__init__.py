@@ -1,14 +1,16 @@
-"""One file per method: `explain(model, pixels, direction, layer, progress, **settings)` gives the raw map.
+"""One file per method: `explain(model, pixels, class_weights, layer, progress, **settings)` gives the raw map.
 
-pixels uint8 [S, S, 3]; direction float32 [K] turns logits into the score that is explained; layer the name of a block,
-or None for the last; progress is told the share that is done, 0-1. The map is float32 [h, w], its values in the
-method's own units; what is negative speaks against the target.
+pixels uint8 [S, S, 3]; class_weights float32 [K], whose product with the logits is the score that is explained; layer
+the name of a block, or None for the last; progress is called with the share that is done, 0-1. The map is float32
+[h, w], its values in the method's own units; negative values are evidence against the target.
 """
 
 from collections.abc import Callable
 
 import numpy as np
 
+from skinapp.attention import gradients
+from skinapp.attention.gradients import NetworkCopy
 from skinapp.inference import runtime
 from skinapp.inference.registry import Model
 
@@ -16,14 +18,17 @@ Progress = Callable[[float], None]
 
 
 def logits(model: Model, images: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-    """Logits [n, K] that LiteRT gives for images [n, S, S, 3], values 0-255."""
-    classifier = runtime.classifier(model)
-    found = np.empty((len(images), len(model.labels.codes)), np.float32)
+    """Logits [n, K] of images [n, S, S, 3], values 0-255: of the published network by LiteRT, of a copy by Keras."""
+    result = np.empty((len(images), len(model.labels.codes)), np.float32)
     for index, image in enumerate(images):
-        found[index] = classifier.predict(image.round().astype(np.uint8)).logits
+        pixels = image.round().astype(np.uint8)
+        if isinstance(model, NetworkCopy):
+            result[index] = gradients.logits_and_class_maps(model, pixels)[0]
+        else:
+            result[index] = runtime.classifier(model).predict_input(pixels).logits
         if progress:
             progress((index + 1) / len(images))
-    return found
+    return result
 
 
 def clipped(values: np.ndarray, percent: float = 99) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The CAM family of the grad-cam package, run on our network by the adapter in `attention.package`.
+"""The CAM family of the grad-cam package, run on our network by the adapter in `pytorch_grad_cam`.
 
-Its own code makes the weights; its scaling is left out, so that 0 keeps its meaning and maps stay in their own units.
+Its own code computes the weights; its scaling is left out, so that 0 keeps its meaning and maps their own units.
 """
 
 import functools
@@ -15,16 +15,16 @@ from skinapp.inference.architecture import block
 from skinapp.inference.registry import Model
 
 WHOLE_SVD = 56
-"""The most places a side of which the package's full singular value decomposition is made: with 112 it takes 1 GB."""
+"""The largest map side for the package's full singular value decomposition: with 112 it takes 1 GB."""
 EIGEN = ("EigenCAM", "EigenGradCAM")
 BY_PROBABILITY = ("AblationCAM",)
-"""Methods that divide by the score, which a logit below 0 would turn over."""
+"""Methods that divide by the score, whose sign a logit below 0 would flip."""
 
 
 def explain(
     model: Model,
     pixels: np.ndarray,
-    direction: np.ndarray,
+    class_weights: np.ndarray,
     layer: str | None,
     progress: Progress | None,
     *,
@@ -35,31 +35,33 @@ def explain(
     chosen = block(model, layer)
     if name in EIGEN and chosen.side > WHOLE_SVD:
         raise ModelError(
-            f"{name} decomposes all places at once, which takes too much memory at {chosen.side} x {chosen.side}; "
+            f"{name} decomposes the whole map at once, which takes too much memory at {chosen.side} x {chosen.side}; "
             "choose a later block."
         )
     network = pytorch_grad_cam.adapter(model, layer)
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32))
     with _cam(name, network) as cam:
-        if name == "FinerCAM" and not (direction < 0).any():
-            # it chooses by itself the classes that this one is to be told from: those that are nearest in the logit
-            found = cam(image, None, target_idx=int(direction.argmax()))[0]
+        if name == "FinerCAM" and not (class_weights < 0).any():
+            # it chooses the classes to contrast with by itself: those with the nearest logits
+            values = cam(image, None, target_idx=int(class_weights.argmax()))[0]
         else:
-            found = cam(image, [_target(torch, direction, model.temperature if name in BY_PROBABILITY else None)])[0]
-    if name in EIGEN and -found.min() > found.max():
+            values = cam(image, [_target(torch, class_weights, model.temperature if name in BY_PROBABILITY else None)])[
+                0
+            ]
+    if name in EIGEN and -values.min() > values.max():
         # the sign of a singular vector is arbitrary; as in Seg-Eigen-CAM (doi:10.3390/app15137562, equation 13)
-        found = -found
-    return np.asarray(found)
+        values = -values
+    return np.asarray(values)
 
 
-def _target(torch: Any, direction: np.ndarray, temperature: float | None) -> Any:
+def _target(torch: Any, class_weights: np.ndarray, temperature: float | None) -> Any:
     """The score of a row of logits [K]: a logit or a difference, or with a temperature its probability."""
-    weights = torch.from_numpy(direction)
+    weights = torch.from_numpy(class_weights)
 
     def score(logits: Any) -> Any:
         if temperature is None:
             return (logits * weights).sum()
-        if (direction < 0).any():
+        if (class_weights < 0).any():
             return torch.sigmoid((logits * weights).sum() / temperature)
         return (torch.softmax(logits / temperature, dim=-1) * weights).sum()
 
@@ -85,11 +87,11 @@ def _unscaled(name: str) -> Any:
 
     class Unscaled(base):
         def compute_cam_per_layer(self, images: Any, targets: Any, smooth: bool) -> list[np.ndarray]:
-            [features], slopes = self.activations_and_grads.activations, self.activations_and_grads.gradients
-            slope = slopes[0] if slopes else None
+            [features], gradients = self.activations_and_grads.activations, self.activations_and_grads.gradients
+            gradient = gradients[0] if gradients else None
             if self.detach:
-                features, slope = features.numpy(), None if slope is None else slope.numpy()
-            return [np.asarray(self.get_cam_image(images, self.target_layers[0], targets, features, slope, smooth))]
+                features, gradient = features.numpy(), None if gradient is None else gradient.numpy()
+            return [np.asarray(self.get_cam_image(images, self.target_layers[0], targets, features, gradient, smooth))]
 
         def aggregate_multi_layers(self, maps: list[np.ndarray]) -> np.ndarray:
             return maps[0]
@@ -98,8 +100,8 @@ def _unscaled(name: str) -> Any:
 
 
 def _zeroing() -> Any:
-    """Takes a channel out by setting it to 0, as the paper does; the package's own takes 10 million off channels that
-    can be negative, which those of EfficientNets can."""
+    """Removes a channel by setting it to 0, as the paper does; the package subtracts 10 million, which does not suit
+    channels that can be negative, like those of EfficientNets."""
     _, grad_cam = pytorch_grad_cam.load()
 
     base: Any = grad_cam.AblationLayer

@@ -1,7 +1,7 @@
 """Grad-CAM at any block: features, each weighted by the mean of its gradient.
 
 Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74, equations 1 and 2; the rectifier of equation 2 comes last, in
-`registry.scaled`.
+`catalogue.scaled`.
 """
 
 import numpy as np
@@ -12,11 +12,11 @@ from skinapp.inference.registry import Model
 
 
 def explain(
-    model: Model, pixels: np.ndarray, direction: np.ndarray, layer: str | None, progress: Progress | None
+    model: Model, pixels: np.ndarray, class_weights: np.ndarray, layer: str | None, progress: Progress | None
 ) -> np.ndarray:
-    return combine(*gradients.features_and_slopes(model, pixels, direction, layer))
+    return combine(*gradients.features_and_gradients(model, pixels, class_weights, layer))
 
 
-def combine(features: np.ndarray, slopes: np.ndarray) -> np.ndarray:
+def combine(features: np.ndarray, gradient: np.ndarray) -> np.ndarray:
     """Features [h, w, C] and the score's gradients [h, w, C] -> [h, w]."""
-    return features @ slopes.mean(axis=(0, 1))
+    return features @ gradient.mean(axis=(0, 1))

@@ -13,23 +13,23 @@ from skinapp.inference.registry import Model
 def explain(
     model: Model,
     pixels: np.ndarray,
-    direction: np.ndarray,
+    class_weights: np.ndarray,
     layer: str | None,
     progress: Progress | None,
     steps: int = 32,
 ) -> np.ndarray:
-    return clipped(shares(model, pixels, direction, progress, steps))
+    return clipped(shares(model, pixels, class_weights, progress, steps))
 
 
 def shares(
-    model: Model, pixels: np.ndarray, direction: np.ndarray, progress: Progress | None = None, steps: int = 32
+    model: Model, pixels: np.ndarray, class_weights: np.ndarray, progress: Progress | None = None, steps: int = 32
 ) -> np.ndarray:
-    """[S, S], summed over the channels; all of it sums to the change of the score, up to the error of the steps."""
+    """[S, S], summed over the channels; the whole map sums to the change of the score, up to the error of the steps."""
     image = pixels.astype(np.float32)
     total = np.zeros_like(image)
     for start in range(0, steps, gradients.BATCH):
         along = (np.arange(start, min(start + gradients.BATCH, steps), dtype=np.float32) + 0.5) / steps
-        total += gradients.input_slopes(model, along[:, None, None, None] * image, direction).sum(axis=0)
+        total += gradients.input_gradients(model, along[:, None, None, None] * image, class_weights).sum(axis=0)
         if progress:
             progress(min(start + gradients.BATCH, steps) / steps)
     return (image * total / steps).sum(axis=-1)

@@ -12,27 +12,27 @@ from skinapp.inference.registry import Model
 def explain(
     model: Model,
     pixels: np.ndarray,
-    direction: np.ndarray,
+    class_weights: np.ndarray,
     layer: str | None,
     progress: Progress | None,
     cells: int = 14,
     patch: int = 3,
 ) -> np.ndarray:
-    """[cells, cells]: the fall of the score, averaged over the patches of `patch` x `patch` cells that hide a cell."""
+    """[cells, cells]: the drop in the score, averaged over the patches of `patch` x `patch` cells that hide a cell."""
     edges = np.linspace(0, len(pixels), cells + 1).round().astype(int)
     colour = pixels.mean(axis=(0, 1))
     # also patches that stick out, so that a cell at the edge is hidden as often as one inside
     starts = [(row, column) for row in range(1 - patch, cells) for column in range(1 - patch, cells)]
-    places = [
+    patches = [
         (slice(max(row, 0), min(row + patch, cells)), slice(max(column, 0), min(column + patch, cells)))
         for row, column in starts
     ]
-    whole = logits(model, pixels[np.newaxis])[0] @ direction
+    whole = logits(model, pixels[np.newaxis])[0] @ class_weights
     total = np.zeros((cells, cells), np.float32)
-    for number, (rows, columns) in enumerate(places):
+    for number, (rows, columns) in enumerate(patches):
         hidden = pixels.astype(np.float32)
         hidden[edges[rows.start] : edges[rows.stop], edges[columns.start] : edges[columns.stop]] = colour
-        total[rows, columns] += whole - logits(model, hidden[np.newaxis])[0] @ direction
+        total[rows, columns] += whole - logits(model, hidden[np.newaxis])[0] @ class_weights
         if progress:
-            progress((number + 1) / len(places))
+            progress((number + 1) / len(patches))
     return total / patch**2

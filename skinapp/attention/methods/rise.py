@@ -1,8 +1,8 @@
-"""RISE: how much likelier the target is when a place is shown than when it is hidden, over random masks.
+"""RISE: how much more likely the target is when a pixel is shown than when it is hidden, over random masks.
 
-Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421. Two things differ from the paper: hidden places take the image's
-mean colour rather than black, which dermoscopy has of its own at the rim; and the mean answer is taken off, which
-ranks the places alike and makes 0 mean that a place is of no use.
+Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421. Two things differ from the paper: hidden pixels take the image's
+mean colour rather than black, which dermoscopy images have at the rim anyway; and the mean probability is subtracted,
+which keeps the ranking and makes 0 mean that showing a pixel does not help.
 """
 
 import numpy as np
@@ -13,31 +13,31 @@ from skinapp.attention.methods import Progress, logits
 from skinapp.inference.registry import Model
 
 SHOWN = 0.5
-"""The chance of a cell of the grid to be shown."""
+"""The probability that a cell of the grid is shown."""
 BATCH = 20
 
 
 def explain(
     model: Model,
     pixels: np.ndarray,
-    direction: np.ndarray,
+    class_weights: np.ndarray,
     layer: str | None,
     progress: Progress | None,
     masks: int = 500,
     grid: int = 7,
     seed: int = 0,
 ) -> np.ndarray:
-    """[S, S]: the calibrated probability when the place is shown, less its mean over all masks."""
+    """[S, S]: the calibrated probability when the pixel is shown, less its mean over all masks."""
     generator = np.random.default_rng(seed)
     colour = pixels.mean(axis=(0, 1))
     weighted, shown, total = np.zeros(pixels.shape[:2]), np.zeros(pixels.shape[:2]), 0.0
     for start in range(0, masks, BATCH):
         some = np.stack([mask(generator, len(pixels), grid) for _ in range(min(BATCH, masks - start))])
         images = colour + some[..., np.newaxis] * (pixels - colour)
-        answers = targets.probability(logits(model, images), direction, model.temperature)
-        weighted += np.tensordot(answers, some, 1)
+        probabilities = targets.probability(logits(model, images), class_weights, model.temperature)
+        weighted += np.tensordot(probabilities, some, 1)
         shown += some.sum(axis=0)
-        total += answers.sum()
+        total += probabilities.sum()
         if progress:
             progress((start + len(some)) / masks)
     return (weighted / np.maximum(shown, 1e-9) - total / masks).astype(np.float32)

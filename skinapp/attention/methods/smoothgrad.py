@@ -1,7 +1,7 @@
 """SmoothGrad: how strongly each pixel moves the score, averaged over noisy copies of the image.
 
 Smilkov et al. 2017, https://arxiv.org/abs/1706.03825. The size of the averaged gradient, its largest channel: it says
-where the score is sensitive, not in which direction.
+where the score is sensitive, not whether it rises or falls.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from skinapp.inference.registry import Model
 def explain(
     model: Model,
     pixels: np.ndarray,
-    direction: np.ndarray,
+    class_weights: np.ndarray,
     layer: str | None,
     progress: Progress | None,
     samples: int = 24,
@@ -28,7 +28,7 @@ def explain(
     for start in range(0, samples, gradients.BATCH):
         count = min(gradients.BATCH, samples - start)
         noisy = pixels + generator.normal(0, spread, (count, *pixels.shape)).astype(np.float32)
-        total += gradients.input_slopes(model, noisy, direction).sum(axis=0)
+        total += gradients.input_gradients(model, noisy, class_weights).sum(axis=0)
         if progress:
             progress((start + count) / samples)
     return clipped(np.abs(total / samples).max(axis=-1))

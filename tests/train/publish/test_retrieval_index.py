@@ -19,8 +19,8 @@ def test_neighbours_of_separate_classes_agree() -> None:
     known, embeddings = clustered()
     rows = np.arange(0, len(known), 2)
     found = retrieval_index.fit(known, embeddings, rows, 4)
-    assert found.places.dtype == np.int8
-    assert np.abs(found.places).max() == 127
+    assert found.vectors.dtype == np.int8
+    assert np.abs(found.vectors).max() == 127
     tested = np.arange(1, len(known), 2)
     predicted = known["label"].to_numpy().copy()
     predicted[tested[0]] = "mel"

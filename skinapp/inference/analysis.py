@@ -1,0 +1,111 @@
+"""What is known of an image, made once: its square, its quality, what kind of image it is, and a model's prediction.
+
+The app's panels, the attention page and the command line take an `Analysis` and never its parts.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from skinapp.images import imaging, quality
+from skinapp.images.imaging import CENTRE, Crop
+from skinapp.images.quality import Quality
+from skinapp.inference import runtime
+from skinapp.inference.metadata import Metadata
+from skinapp.inference.modality import Recognised
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Prediction
+from skinapp.labels import sets
+from skinapp.labels.sets import HAM10000, PAD_UFES_20, Kind, Label
+
+SQUARE_SIDE = 512
+"""Pixels of the square as a person sees it; the network has an input size of its own."""
+
+DIAGNOSES = {"dermoscopy": HAM10000, "smartphone": PAD_UFES_20}
+"""By modality, the label set that says which diagnoses count as malignant in the two-class models' data."""
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """One image and what one model predicts of its square.
+
+    image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
+    network's input; remove_hair: whether the visitor chose to have hairs removed from it; modality: None where it was
+    not needed or not recognised; quality: of the square before hairs are removed; image_prediction: from the pixels
+    alone; prediction: with the patient metadata, which is empty for a model that takes none.
+    """
+
+    image: Image.Image
+    crop: Crop
+    pixels: np.ndarray
+    remove_hair: bool
+    modality: Recognised | None
+    quality: Quality
+    image_prediction: Prediction
+    prediction: Prediction
+    metadata: Metadata
+
+    @property
+    def model(self) -> Model:
+        return self.prediction.model
+
+    @functools.cached_property
+    def square(self) -> np.ndarray:
+        """What the network sees, larger: uint8 [SQUARE_SIDE, SQUARE_SIDE, 3]."""
+        square = imaging.crop_resize(self.image, SQUARE_SIDE, self.crop)
+        return runtime.network_input(self.model, square, self.remove_hair)
+
+
+def analyse(
+    image: Image.Image,
+    model: Model,
+    crop: Crop = CENTRE,
+    *,
+    remove_hair: bool = False,
+    modality: Recognised | None = None,
+    values: Metadata | None = None,
+) -> Analysis:
+    """Measure and classify the square `crop` of an upright RGB image, with the patient metadata `values`.
+
+    ModelError where the model cannot be run.
+    """
+    pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, crop), remove_hair)
+    classifier = runtime.classifier(model)
+    prediction = classifier.predict_input(pixels)
+    return Analysis(
+        image,
+        crop,
+        pixels,
+        remove_hair,
+        modality,
+        quality.measure(image, crop),
+        prediction,
+        classifier.with_metadata(prediction, values or {}),
+        values or {},
+    )
+
+
+def contents(model: Model) -> dict[str, tuple[Label, ...]]:
+    """Class code -> the diagnoses that the model's class holds."""
+    return sets.contents(model.labels, DIAGNOSES[model.modality])
+
+
+def kinds(model: Model) -> dict[str, tuple[Kind, ...]]:
+    """Class code -> cancer, pre-cancer or harmless; several for a class that does not tell them apart."""
+    return sets.kinds(model.labels, DIAGNOSES[model.modality])
+
+
+def groups(model: Model) -> dict[str, tuple[str, ...]]:
+    """What the model's classes are together: name of `sets.GROUPS` -> class codes, the most serious group first."""
+    return sets.groups(model.labels, DIAGNOSES[model.modality])
+
+
+def shares(prediction: Prediction) -> dict[str, float]:
+    """Cancer, pre-cancer and harmless, as far as the model tells them apart: name -> probability; they add up to 1."""
+    codes = prediction.model.labels.codes
+    return {
+        name: float(sum(prediction.probabilities[codes.index(code)] for code in held))
+        for name, held in groups(prediction.model).items()
+    }

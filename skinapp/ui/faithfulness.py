@@ -1,0 +1,151 @@
+"""The faithfulness of a map, measured in full: insertion and deletion, stability, parts of the square, ROAD."""
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from skinapp.attention import catalogue, faithfulness, pytorch_grad_cam
+from skinapp.charts.performance import lines
+from skinapp.errors import SkinappError
+from skinapp.formatting import percent
+from skinapp.ui import layout, panel, segmentation
+from skinapp.ui import photo as photos
+from skinapp.ui.explained_map import ExplainedMap
+
+STEPS = 12
+"""Of the insertion and deletion curves: enough for their areas, and a second's work."""
+
+
+def show(shown: ExplainedMap) -> None:
+    """Insertion and deletion, stability, and the probability for the lesion and for the skin alone."""
+    st.markdown(
+        "Classifies altered squares: with pixels hidden in the order of the map, with small changes, with the lesion "
+        "alone, and with the skin alone."
+    )
+    if not shown.cam.any():
+        st.info("The map is empty: no part of the image is evidence for this class.")
+        return
+    if not st.toggle("Measure this map", key="measure_map"):
+        return
+    curves, stability = photos.cached("faithfulness", shown.content_key, lambda: _measure(shown))
+    st.markdown(
+        f"**Probability of “{layout.plain(shown.name)}” as the strongest pixels are inserted, and as they are deleted**"
+    )
+    for at, (title, column) in enumerate(zip(("Insertion", "Deletion"), st.columns(2, gap="medium"), strict=True)):
+        with column:
+            _show_curves(title, {name: pair[at] for name, pair in curves.items()})
+    st.caption(
+        "A good map raises insertion quickly and lowers deletion quickly: more than a random map, and more than the "
+        "middle of the square, where photographers put the lesion. Hidden pixels are blurred. Petsiuk et al. 2018, "
+        "arXiv:1806.07421."
+    )
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.markdown("**Stability: how similar the map stays**")
+        st.dataframe(
+            pd.DataFrame(stability.items(), columns=["change", "rank correlation"]).round(2),
+            hide_index=True,
+            alt="Similarity of the map after small changes",
+        )
+        st.caption("1 means the same map, 0 no similarity.")
+    with right:
+        st.markdown("**Probability when only a part is shown**")
+        _show_parts(shown)
+
+
+def show_road(shown: ExplainedMap) -> None:
+    """ROAD of the map, and of the two that it has to beat."""
+    if not st.toggle(
+        "Remove and fill in (ROAD)",
+        key="road_map",
+        help="The strongest pixels, and then the weakest, are filled in from their surroundings, so that the model "
+        "cannot use the shape of the hole.",
+    ):
+        return
+    if sentence := catalogue.missing(catalogue.TORCH):
+        st.warning(sentence)
+        return
+    try:
+        scores = photos.cached("road", shown.content_key, lambda: _road(shown))
+    except SkinappError as error:
+        st.warning(str(error))
+        return
+    st.dataframe(
+        pd.DataFrame(scores.items(), columns=["map", "ROAD"]).round(3),
+        hide_index=True,
+        width="content",
+        alt="ROAD of the map and of two others",
+    )
+    st.caption(
+        "Half of how much more the class's probability falls without the strongest 20%, 50% and 80% of the square than "
+        "without the weakest. 0 is no better than chance. Rong et al. 2022, arXiv:2202.00449."
+    )
+
+
+def _show_curves(title: str, curves: dict[str, np.ndarray]) -> None:
+    shares = np.linspace(0, 1, STEPS + 1)
+    areas = ", ".join(f"{name} {faithfulness.area(curve):.2f}" for name, curve in curves.items())
+    st.caption(f"**{title}**, area under the curve: {areas}.")
+    panel.show(
+        lines(
+            {
+                name: pd.DataFrame({"x": shares, "y": curve, "low": curve, "high": curve})
+                for name, curve in curves.items()
+            },
+            "Share of the square",
+            "Probability",
+        ),
+        pd.DataFrame({"share": shares} | curves).round(4),
+        title.lower(),
+        f"{title}: the probability over the share of the square. {areas}",
+    )
+
+
+def _show_parts(shown: ExplainedMap) -> None:
+    try:
+        lesion = segmentation.current(shown)
+        parts = faithfulness.parts(shown.probability, shown.analysis.pixels, lesion.mask)
+    except (SkinappError, ValueError) as error:
+        st.info(str(error) if isinstance(error, SkinappError) else "The lesion leaves no skin to compare with.")
+        return
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "shown": ["the whole square", "the lesion alone", "the skin alone"],
+                "probability": [percent(share) for share in (parts.whole, parts.lesion, parts.background)],
+            }
+        ),
+        hide_index=True,
+        alt="Probability of the class for parts of the square",
+    )
+    inside = faithfulness.energy_inside(shown.cam, lesion.mask)
+    st.caption(f"{inside:.0%} of the map's energy is on the lesion, which covers {lesion.share:.0%} of the square.")
+
+
+def _with_baselines(shown: ExplainedMap) -> dict[str, np.ndarray]:
+    """The map, and two that know nothing of the model."""
+    return {
+        "this map": shown.cam,
+        "the middle": faithfulness.centred_blob(shown.cam.shape),
+        "at random": faithfulness.random_map(shown.cam.shape),
+    }
+
+
+def _measure(shown: ExplainedMap) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
+    """The two curves of each map, and the stability of this one."""
+    pixels = shown.analysis.pixels
+    with st.spinner("Classifying altered squares"):
+        curves = {
+            name: faithfulness.curves(shown.probability, pixels, cam, STEPS)
+            for name, cam in _with_baselines(shown).items()
+        }
+        return curves, faithfulness.stability(shown.explain, pixels, shown.cam)
+
+
+def _road(shown: ExplainedMap) -> dict[str, float]:
+    pixels = shown.analysis.pixels
+    with st.spinner("Filling in parts of the square (the first time, PyTorch is loaded)"):
+        return {
+            name: pytorch_grad_cam.road(shown.model, pixels, faithfulness.resized(cam, pixels.shape[:2]), shown.index)
+            for name, cam in _with_baselines(shown).items()
+        }

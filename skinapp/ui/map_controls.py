@@ -1,0 +1,157 @@
+"""The controls of the attention page: models, classes, methods, blocks and settings, as a list of maps to make."""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from skinapp.attention import catalogue, targets
+from skinapp.attention.catalogue import Method
+from skinapp.attention.targets import Target
+from skinapp.errors import SkinappError
+from skinapp.formatting import percent
+from skinapp.inference import architecture
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.registry import Model
+from skinapp.ui import layout
+
+ANY_OTHER = ""
+
+
+@dataclass(frozen=True, eq=False)
+class MapRequest:
+    """One map to make: of a target, by a method, at a block where the method takes one."""
+
+    analysis: Analysis
+    target: Target
+    method: Method
+    layer: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def model(self) -> Model:
+        return self.analysis.model
+
+    @property
+    def name(self) -> str:
+        """For files: distinguishes the maps of a page."""
+        parts = [self.model.id, self.method.id, self.layer, targets.code(self.target)]
+        return "-".join(part for part in parts if part)
+
+    @property
+    def probability(self) -> str:
+        """The probability of the class; of two classes, of the first among these two. Empty for an unknown class."""
+        try:
+            weights = targets.class_weights(self.model, self.target)
+        except SkinappError:
+            return ""
+        logits = self.analysis.image_prediction.logits[np.newaxis]
+        return percent(float(targets.probability(logits, weights, self.model.temperature)[0]))
+
+
+def choose_models(usable: dict[str, Model]) -> list[Model]:
+    chosen = st.multiselect(
+        "Models",
+        list(usable),
+        [next(iter(usable))],
+        format_func=lambda key: usable[key].title,
+        max_selections=2,
+        key="attention_models",
+        help="One, or two side by side.",
+    )
+    return [usable[key] for key in chosen]
+
+
+def choose(analyses: list[Analysis]) -> list[MapRequest]:
+    """The maps that the visitor chooses, of the models of one or two analyses."""
+    chosen_targets = _choose_targets(analyses)
+    methods = _choose_methods()
+    layers = {one.model.id: _choose_layer(one.model, methods) for one in analyses}
+    settings = _choose_settings(methods)
+    return [
+        MapRequest(
+            analysis,
+            target,
+            method,
+            layers[analysis.model.id] if method.layered else None,
+            settings.get(method.id, {}),
+        )
+        for analysis, target, method in itertools.product(analyses, chosen_targets, methods)
+    ]
+
+
+def _choose_targets(analyses: list[Analysis]) -> list[Target]:
+    """The classes to explain, from all the models; at first the most likely one of the first model."""
+    names = {label.code: label.name for one in analyses for label in one.model.labels.labels}
+    classes, other_class = st.columns([3, 2], gap="medium")
+    codes = classes.multiselect(
+        "Classes",
+        list(names),
+        [analyses[0].prediction.predicted],
+        format_func=names.__getitem__,
+        key="attention_classes_" + "_".join(one.model.id for one in analyses),
+        help="A map is made for each of these. At first it is the class that the model finds most likely.",
+    )
+    other = other_class.selectbox(
+        "Rather than",
+        [ANY_OTHER, *names],
+        format_func=lambda code: names[code] if code else "Any other class",
+        key="attention_against",
+        help="With a class here, the maps show the evidence for one class rather than the other: the gradient of the "
+        "difference of the two logits.",
+    )
+    return [(code, other) if other else code for code in codes]
+
+
+def _choose_methods() -> list[Method]:
+    chosen = st.multiselect(
+        "Methods",
+        list(catalogue.METHODS),
+        ["last-convolution"],
+        format_func=lambda key: catalogue.METHODS[key].title,
+        key="attention_methods",
+        help="The first is as fast as the prediction. Methods with gradients load TensorFlow once, which takes some "
+        "seconds; occlusion and RISE run the model hundreds of times.",
+    )
+    methods = [catalogue.METHODS[key] for key in chosen]
+    for method in methods:
+        st.caption(f"**{method.title}**: {method.says} {layout.plain(method.source)}.")
+    return methods
+
+
+def _choose_layer(model: Model, methods: list[Method]) -> str | None:
+    """The block for the methods that take one; None for the last."""
+    blocks = {block.name: block for block in architecture.blocks(model)}
+    if not blocks or not any(method.layered for method in methods):
+        return None
+    return st.selectbox(
+        f"Block, {model.title}",
+        list(reversed(blocks)),
+        format_func=lambda name: blocks[name].title,
+        key=f"attention_layer_{model.id}",
+        help="Early blocks see edges and colours in fine detail, late ones see parts of a lesion, coarsely.",
+    )
+
+
+def _choose_settings(methods: list[Method]) -> dict[str, dict[str, Any]]:
+    """The settings of each method that has some, by method."""
+    settings: dict[str, dict[str, Any]] = {}
+    if any(method.settings for method in methods):
+        with st.expander("Settings of the methods", icon=":material/tune:", key="attention_settings"):
+            for method in methods:
+                if method.settings:
+                    st.markdown(f"**{method.title}**")
+                    with st.grid(3, min_column_width=140):
+                        settings[method.id] = {
+                            key: _number(method, key, usual) for key, usual in method.settings.items()
+                        }
+    return settings
+
+
+def _number(method: Method, key: str, usual: Any) -> Any:
+    """A field for one setting, up to ten times its default."""
+    low, high = (0.01, 1.0) if isinstance(usual, float) else (0 if key == "seed" else 1, max(10 * usual, 100))
+    return st.number_input(key.capitalize(), low, high, usual, key=f"attention_{method.id}_{key}")

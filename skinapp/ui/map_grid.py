@@ -1,0 +1,198 @@
+"""The maps of the attention page: made, cached in the session, and shown side by side with their downloads."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from skinapp.attention import catalogue, heatmap, picture, record, targets
+from skinapp.errors import SkinappError
+from skinapp.inference import architecture
+from skinapp.inference.analysis import SQUARE_SIDE
+from skinapp.ui import layout
+from skinapp.ui import photo as photos
+from skinapp.ui.map_controls import MapRequest
+from skinapp.ui.photo import Photo
+
+OVERLAY, ALONE = "Over the image", "Map alone"
+
+
+@dataclass(frozen=True, eq=False)
+class MadeMap:
+    """A map as its method gives it, `raw` float32 [h, w], or the sentence that says why there is none."""
+
+    request: MapRequest
+    raw: np.ndarray | None
+    problem: str = ""
+
+    @property
+    def scale_group(self) -> tuple[str, str, str | None]:
+        """Maps of one model, method and block can share a colour scale."""
+        return self.request.model.id, self.request.method.id, self.request.layer
+
+
+@dataclass(frozen=True)
+class View:
+    """How maps are drawn: `opacity` and `share` 0-1; `linked` for one scale."""
+
+    over: bool
+    opacity: float
+    share: float
+    linked: bool
+
+
+def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
+    """The maps. Those of this photo and square that were made before are in the session."""
+    crop, remove_hair = requests[0].analysis.crop, requests[0].analysis.remove_hair
+    cache: dict[tuple, tuple[np.ndarray | None, str]] = photos.cached(
+        "attention_maps", (photo.key, crop, remove_hair), dict
+    )
+    keys = [
+        (one.model.id, one.method.id, one.layer, one.target, tuple(one.settings.items()), one.model.folder)
+        for one in requests
+    ]
+    new = {key: one for key, one in zip(keys, requests, strict=True) if key not in cache}
+    slow = sum(one.method.id != "last-convolution" for one in new.values())
+    if slow:
+        with st.status(f"Making {slow} {'map' if slow == 1 else 'maps'}", expanded=True) as status:
+            for key, one in new.items():
+                cache[key] = _make(one)
+            status.update(label="The maps are ready", state="complete", expanded=False)
+    else:
+        cache |= {key: _make(one) for key, one in new.items()}
+    return [MadeMap(one, *cache[key]) for key, one in zip(keys, requests, strict=True)]
+
+
+@st.fragment
+def show(maps: Sequence[MadeMap]) -> None:
+    """The maps side by side. A fragment, so that a slider redraws these and makes none again."""
+    st.space("small")
+    view = _choose_view()
+    peaks: dict[tuple, float] = {}
+    for made in maps:
+        if made.raw is not None:
+            peaks[made.scale_group] = max(peaks.get(made.scale_group, 0.0), float(made.raw.max()))
+    several = len({made.request.model.id for made in maps}) > 1
+    with st.grid(min(len(maps) + 1, 3), min_column_width=240, gap="medium"):
+        with st.container(gap="xsmall"):
+            square = maps[0].request.analysis.square
+            st.image(square, "What the model saw", width="stretch", alt="The square of the image")
+            st.image(
+                picture.scale(), "No evidence to most evidence", width="stretch", alt="Colours from dark to yellow"
+            )
+        for made in maps:
+            with st.container(gap="xsmall"):
+                _show_map(made, view, peaks.get(made.scale_group) if view.linked else None, several)
+
+
+def _choose_view() -> View:
+    with st.grid(4, min_column_width=200, gap="medium"):
+        way = st.segmented_control("View", [OVERLAY, ALONE], default=OVERLAY, required=True, key="attention_view")
+        opacity = st.slider("Opacity", 0, 100, 60, 5, format="%d%%", key="attention_opacity") / 100
+        share = st.slider(
+            "Line around the strongest",
+            0,
+            95,
+            50,
+            5,
+            format="%d%%",
+            key="attention_share",
+            help="The line encloses the fewest pixels that hold this share of the map's sum. At 0% there is none.",
+        )
+        linked = st.toggle(
+            "One scale",
+            key="attention_linked",
+            help="The maps of one model, method and block share one colour scale, so that a class with less evidence "
+            "looks fainter. Otherwise each map is scaled to its own maximum.",
+        )
+    return View(way == OVERLAY, opacity, share / 100, linked)
+
+
+def _make(request: MapRequest) -> tuple[np.ndarray | None, str]:
+    """The raw map, or the sentence that says why there is none."""
+    if sentence := catalogue.missing(request.method.needs):
+        return None, sentence
+    words = f"{request.method.title}: {targets.code(request.target)}"
+    if "tensorflow" in request.method.needs:
+        words += " (the first time, TensorFlow and the network are loaded)"
+    bar = st.progress(0.0, words) if request.method.id != "last-convolution" else None
+
+    def progress(share: float) -> None:
+        if bar:
+            bar.progress(min(share, 1.0), words)
+
+    try:
+        raw = catalogue.raw(
+            request.method.id,
+            request.model,
+            request.analysis.pixels,
+            request.target,
+            request.layer,
+            progress,
+            **request.settings,
+        )
+    except SkinappError as error:
+        return None, str(error)
+    finally:
+        if bar:
+            bar.empty()
+    return raw, ""
+
+
+def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -> None:
+    """One map with its class, method and, where there are several, model, and its downloads; or why there is none."""
+    request = made.request
+    name = targets.name(request.model, request.target) if not made.problem else targets.code(request.target)
+    at = ""
+    if request.layer and not made.problem:
+        at = f", {architecture.block(request.model, request.layer).title}"
+    probability = f", {request.probability}" if request.probability else ""
+    words = f"**{layout.plain(name)}**{probability}  \n{request.method.title}{at}"
+    if with_model:
+        words += f"  \n{layout.plain(request.model.title)}"
+    if made.raw is None:
+        st.markdown(words)
+        st.warning(made.problem)
+        return
+    cam = catalogue.scaled(made.raw, peak)
+    square = request.analysis.square
+    drawn = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, SQUARE_SIDE)
+    if view.share and cam.any():
+        drawn = picture.with_line(drawn, picture.strongest(cam, view.share, SQUARE_SIDE))
+    st.image(
+        drawn,
+        width="stretch",
+        alt=f"Attention map of {name} by {request.method.title}, {request.model.title}",
+    )
+    st.markdown(words)
+    if not cam.any():
+        st.caption("No part of the image is evidence for it.")
+    _offer_downloads(request, made.raw, drawn)
+
+
+def _offer_downloads(request: MapRequest, raw: np.ndarray, drawn: np.ndarray) -> None:
+    described = record.describe(
+        request.method.id,
+        request.model,
+        request.analysis.pixels,
+        request.target,
+        request.layer,
+        dict(request.settings),
+        raw,
+        request.analysis.crop,
+    )
+    with st.popover("Save", icon=":material/download:", key=f"save_{request.name}"):
+        for label, data, suffix, kind in (
+            ("Picture as PNG", photos.png(drawn), "png", "image/png"),
+            ("Map as NumPy", record.to_npz(raw, described), "npz", "application/octet-stream"),
+            ("How it was made, JSON", record.to_json(described), "json", "application/json"),
+        ):
+            st.download_button(
+                label,
+                data,
+                f"map-{request.name}.{suffix}",
+                kind,
+                key=f"{suffix}_{request.name}",
+                on_click="ignore",
+            )

@@ -1,0 +1,51 @@
+"""A model's prediction for an image: the most likely class, cancer, pre-cancer and harmless, and every class."""
+
+import streamlit as st
+
+from skinapp.charts import probabilities
+from skinapp.formatting import percent
+from skinapp.inference import analysis as analyses
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.runtime import Prediction
+from skinapp.ui import panel
+
+
+def show(analysis: Analysis) -> None:
+    """The prediction and, where there is patient metadata, what it was from the image alone."""
+    prediction, model = analysis.prediction, analysis.model
+    frame = probabilities.probability_frame(prediction)
+    st.subheader(f"Most likely: {_most_likely(prediction)}", anchor=False)
+    groups = analyses.groups(model)
+    held = analyses.contents(model)
+    with st.container(horizontal=True, gap="medium"):
+        for name, share in analyses.shares(prediction).items():
+            names = dict.fromkeys(one.name for code in groups[name] for one in held[code])
+            st.metric(name, percent(share), help="The summed probability of: " + "; ".join(names) + ".")
+    if analysis.metadata:
+        count = len(analysis.metadata)
+        alone = analysis.image_prediction
+        shares = "; ".join(f"{name.lower()} {percent(share)}" for name, share in analyses.shares(alone).items())
+        st.markdown(
+            f":material/person: With {count} {'detail' if count == 1 else 'details'} about the patient. From the image "
+            f"alone: {_most_likely(alone)}; {shares}."
+        )
+        image_alone = dict(zip(model.labels.codes, alone.probabilities, strict=True))
+        frame["image alone"] = frame["code"].map(image_alone)
+    panel.show(
+        probabilities.probability_bars(frame),
+        frame,
+        "probabilities",
+        "; ".join(f"{row['class']} {percent(row['probability'])}" for row in frame.to_dict("records")),
+        {
+            "class": "Class",
+            "kind": "Kind",
+            "probability": st.column_config.NumberColumn("Probability", format="percent"),
+            "image alone": st.column_config.NumberColumn("From the image alone", format="percent"),
+        },
+        ["class", "kind", "probability", "image alone"],
+    )
+
+
+def _most_likely(prediction: Prediction) -> str:
+    share = percent(float(prediction.probabilities.max()))
+    return f"{prediction.model.labels[prediction.predicted].spoken}, {share}"

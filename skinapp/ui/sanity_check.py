@@ -1,0 +1,83 @@
+"""The sanity check of a map: one sentence, and the comparison with randomised copies of the network."""
+
+import pandas as pd
+import streamlit as st
+
+from skinapp.attention import randomisation, sanity_check
+from skinapp.errors import ModelError, SegmentationError, SkinappError
+from skinapp.ui import photo as photos
+from skinapp.ui import segmentation
+from skinapp.ui.explained_map import ExplainedMap
+
+
+def show_sentence(shown: ExplainedMap) -> None:
+    """Whether the map passes the check, in one sentence."""
+    mask, missing = None, ""
+    try:
+        lesion = segmentation.current(shown)
+        mask, missing = lesion.mask, lesion.note
+    except (SegmentationError, ModelError) as error:
+        missing = str(error)
+    evidence = photos.cached(
+        "sanity_check",
+        hash((shown.content_key, None if mask is None else mask.tobytes())),
+        lambda: sanity_check.gather(
+            shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask
+        ),
+    )
+    words = sanity_check.sentence(evidence, shown.model.labels)
+    if evidence.passed:
+        st.info(words, icon=":material/visibility:")
+    else:
+        st.warning(words, icon=":material/visibility_off:")
+    if missing:
+        st.caption(missing)
+
+
+def show_randomised(shown: ExplainedMap) -> None:
+    """How similar the map is to maps of randomised copies of the network, by the same method."""
+    if not shown.method.runs_on_copies:
+        st.caption(
+            "This map cannot be compared with randomised copies of the network: the method runs on the published "
+            "network only."
+        )
+        return
+    if not st.toggle("Compare with randomised copies of the network", key="randomised_map"):
+        return
+    bar = st.progress(0.0, "Making the same map of randomised copies (the first time, TensorFlow is loaded)")
+
+    def progress(share: float) -> None:
+        bar.progress(share)
+
+    try:
+        maps = photos.cached(
+            "randomised",
+            shown.content_key,
+            lambda: randomisation.cascade(
+                shown.model,
+                lambda copy: shown.explain(shown.analysis.pixels, copy),
+                shown.method.quick,
+                progress,
+            ),
+        )
+    except SkinappError as error:
+        st.warning(str(error))
+        return
+    finally:
+        bar.empty()
+    correlations = randomisation.similarities(shown.cam, maps)
+    st.dataframe(
+        pd.DataFrame(correlations.items(), columns=["randomised down to", "rank correlation"]).round(2),
+        hide_index=True,
+        width="content",
+        alt="Similarity of the map to maps of randomised copies",
+    )
+    source = f"The copies' maps are by the same method, {shown.method.title}. Adebayo et al. 2018, arXiv:1810.03292."
+    if randomisation.passed(correlations):
+        st.caption(f"The map changes when the network loses what it learnt, as it should. {source}")
+    else:
+        st.warning(
+            "This map fails the randomisation test: it looks the same for a network that has lost what it learnt.",
+            icon=":material/visibility_off:",
+        )
+        st.caption(source)

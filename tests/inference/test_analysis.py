@@ -1,0 +1,50 @@
+"""One analysis of an image: the same prediction as by the parts, and one rule about hairs."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from skinapp.images import hair, imaging, quality, synthetic
+from skinapp.images.imaging import Crop
+from skinapp.inference import analysis, registry, runtime
+
+
+def test_it_holds_what_its_parts_give(model: registry.Model, photos: list[bytes]) -> None:
+    image, crop = imaging.decode(photos[0]), Crop(0.4, 0.5, 0.8)
+    made = analysis.analyse(image, model, crop)
+    pixels = imaging.crop_resize(image, model.input_size, crop)
+    assert (made.pixels == pixels).all()
+    assert (made.prediction.logits == runtime.classifier(model).predict(pixels).logits).all()
+    assert made.prediction.probabilities.tolist() == made.image_prediction.probabilities.tolist()
+    assert made.quality == quality.measure(image, crop)
+    assert made.square.shape == (analysis.SQUARE_SIDE, analysis.SQUARE_SIDE, 3)
+    assert (made.model, made.metadata, made.modality) == (model, {}, None)
+
+
+@pytest.mark.parametrize("model", registry.ranked(), ids=lambda model: model.id)
+def test_shares_are_named_and_add_up_to_one(model: registry.Model, photos: list[bytes]) -> None:
+    shares = analysis.shares(analysis.analyse(imaging.decode(photos[0]), model).prediction)
+    assert sum(shares.values()) == pytest.approx(1)
+    if len(model.labels.codes) > 2:
+        assert list(shares) == ["Cancer, all types together", "Pre-cancer", "Harmless"]
+    # of a phone photo, actinic keratosis does not count as malignant
+    assert ("Cancer or pre-cancer" in shares) == (len(model.labels.codes) == 2 and model.modality == "dermoscopy")
+
+
+def test_hairs_are_removed_once_where_chosen_or_where_the_model_learnt_so(model: registry.Model) -> None:
+    image = synthetic.with_hairs(synthetic.draw(0), np.random.default_rng(0), 12)
+    raw = imaging.crop_resize(image, model.input_size)
+    bare = hair.remove(raw)
+    assert (raw != bare).any()
+    assert (analysis.analyse(image, model).pixels == raw).all()
+    chosen = analysis.analyse(image, model, remove_hair=True)
+    assert (chosen.pixels == bare).all()
+    assert (chosen.square == hair.remove(imaging.crop_resize(image, analysis.SQUARE_SIDE))).all()
+
+    card = json.loads(json.dumps(model.card))
+    card["input"]["hair_removal"] = True
+    hairless = dataclasses.replace(model, card=card)
+    for remove_hair in (False, True):
+        assert (analysis.analyse(image, hairless, remove_hair=remove_hair).pixels == bare).all()
