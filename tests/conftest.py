@@ -1,4 +1,4 @@
-"""Fixtures that several tests share.
+"""Fixtures that several tests share, and how tests are dealt to the processes that run them.
 
 Tests marked `data` need the data sets, in the folder that SKINAPP_DATA names or in ../shared/data.
 """
@@ -20,6 +20,18 @@ hypothesis.settings.register_profile("skinapp", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("skinapp")
 
 CHECKOUT = Path(__file__).parents[1]
+TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, one process runs all tests of a file, so that their fixtures are made once.
+
+    All tests of the browser go to one process too: there is one server and one browser.
+    """
+    for item in items:
+        file = item.path.relative_to(TESTS)
+        item.add_marker(pytest.mark.xdist_group("browser" if file.parts[0] == "browser" else file.as_posix()))
 
 
 @pytest.fixture(scope="session")

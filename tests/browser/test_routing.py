@@ -9,13 +9,14 @@ from playwright.sync_api import Page, expect
 
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
-from tests.browser.test_app import as_upload, headline, keep, upload, wider_than_the_screen
+from tests.browser.visitor import as_upload, headline, keep, upload, wider_than_the_screen
 from train.data import datasets
 
 PHONE_MODEL = "smartphone-efficientnetb1-6class"
 
 pytestmark = [
     pytest.mark.data,
+    pytest.mark.slow,
     pytest.mark.skipif(
         PHONE_MODEL not in registry.models(),
         reason=f"no model for phone photos: train and export {PHONE_MODEL} to run this",

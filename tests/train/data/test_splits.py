@@ -7,7 +7,7 @@ from skinapp.errors import DataError
 from tests.pictures import encode
 from tests.train.textures import texture
 from train.data import duplicates, splits
-from train.splits.__main__ import grouped
+from train.data.splits.__main__ import grouped
 
 
 def test_siblings_of_test_images_are_neither_test_nor_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,8 +20,6 @@ from train.fit import training
 from train.fit.training import predict
 from train.publish import evaluate, export
 
-pytestmark = pytest.mark.slow
-
 # trained at one size, used at another, cached at a third; and with adjusted logits
 OVERRIDES = (
     "stages=[{image_size: 32, epochs: 2, learning_rate: 0.01}]",

@@ -93,7 +93,6 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
     assert grey[cut].mean() + 50 < grey[~cut].mean()
 
 
-@pytest.mark.slow
 def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -129,7 +128,7 @@ def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     }
 
     monkeypatch.setenv("SKINAPP_MODELS", str(models))
-    card = segmentation.card()
+    card = lesion_segmentation.card()
     assert card["test"] == {"images": 7, "lesions": 7}
     assert card["threshold"] in segmentation.THRESHOLDS
     square = np.asarray(drawn(100)[0].crop((20, 0, 140, 120)).resize((224, 224)))

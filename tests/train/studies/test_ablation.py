@@ -53,7 +53,6 @@ def table(tiny: Config, folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "new" / "rows.csv", keep_default_na=False, na_values=[""]).set_index(["row", "score"])
 
 
-@pytest.mark.slow
 def test_every_row_has_every_score(table: pd.DataFrame) -> None:
     assert table.index.tolist() == [(row, score) for row in ("base", *ROWS) for score in ablation.SCORES]
     assert table.loc["natural", "change"].unique().tolist() == ["sampling: natural"]
@@ -63,7 +62,6 @@ def test_every_row_has_every_score(table: pd.DataFrame) -> None:
     assert (table["value"] <= table["high"] + 1e-9).all()
 
 
-@pytest.mark.slow
 def test_differences_are_to_the_base(table: pd.DataFrame) -> None:
     assert table.loc["base", ["difference", "difference_low", "difference_high"]].isna().all(axis=None)
     for row in ROWS:
@@ -71,13 +69,11 @@ def test_differences_are_to_the_base(table: pd.DataFrame) -> None:
         assert table.loc[row, "difference"].to_numpy() == pytest.approx(apart.to_numpy(), abs=1e-4)
 
 
-@pytest.mark.slow
 def test_only_what_changes_training_is_trained(table: pd.DataFrame, folder: Path) -> None:
     assert {run.name for run in (folder / "runs").glob("tiny*")} == {"tiny", "tiny-natural"}
     assert (table.loc["adjusted", "seconds"] == 0).all()
 
 
-@pytest.mark.slow
 def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, tiny: Config) -> None:
     base, _, adjusted = (row.config for row in ablation.read_rows(folder / "tiny.yaml"))
     splits = with_validation(prepare(base.dataset, 24, folder / "runs").table, base.folds, base.fold, base.seed)
@@ -94,7 +90,6 @@ def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, 
     assert table.loc[("adjusted", "balanced_log_loss"), "value"] == pytest.approx(expected[0], abs=1e-4)
 
 
-@pytest.mark.slow
 def test_finished_rows_are_not_trained_again(
     table: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -50,7 +50,6 @@ def grouped(runs: Path, data: None) -> Path:
     return runs / "search-grouped.csv"
 
 
-@pytest.mark.slow
 def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: Path) -> None:
     table = pd.read_csv(grouped, dtype={"widths": str})
     assert table["trial"].tolist() == [1, 2]
@@ -70,7 +69,6 @@ def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: 
     assert [file.name for file in kept] == [f"search-grouped-{found['best']['trial']}.keras"]
 
 
-@pytest.mark.slow
 def test_a_finished_search_is_not_trained_again(
     grouped: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,7 +123,6 @@ def test_the_tutorials_protocol_tests_on_copies(runs: Path) -> None:
     assert found["scores"]["accuracy"]["value"] == pytest.approx(found["best"]["val_accuracy"])
 
 
-@pytest.mark.slow
 def test_a_search_of_other_settings_is_not_gone_on_with(
     grouped: Path, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
