@@ -47,9 +47,9 @@ def test_the_line_is_drawn_within_the_region_and_nothing_else_changes() -> None:
 def test_the_record_says_how_to_make_the_same_map(model: registry.Model, inputs: list[np.ndarray]) -> None:
     raw = methods.raw("occlusion", model, inputs[0], ("mel", "nv"), cells=3, patch=1)
     crop = imaging.Crop(0.4, 0.5, 0.8)
-    found = record.describe("occlusion", model, inputs[0], ("mel", "nv"), None, {"cells": 3, "patch": 1}, raw, crop)
-    again = json.loads(record.to_json(found))
-    assert again == found
+    described = record.describe("occlusion", model, inputs[0], ("mel", "nv"), None, {"cells": 3, "patch": 1}, raw, crop)
+    again = json.loads(record.to_json(described))
+    assert again == described
     target = (again["target"]["class"], again["target"]["rather_than"])
     assert (
         methods.raw(again["method"]["id"], registry.model(again["model"]["id"]), inputs[0], target, **again["settings"])
@@ -60,19 +60,19 @@ def test_the_record_says_how_to_make_the_same_map(model: registry.Model, inputs:
     other = record.describe("occlusion", model, inputs[1], "mel", None, {}, raw, crop)
     assert other["image"]["sha256_of_rgb_pixels"] != again["image"]["sha256_of_rgb_pixels"]
     assert set(again["versions"]) == {"ai-edge-litert", "numpy"}
-    with np.load(io.BytesIO(record.to_npz(raw, found))) as file:
+    with np.load(io.BytesIO(record.to_npz(raw, described))) as file:
         assert (file["raw"] == raw).all()
         assert (file["map"] == methods.scaled(raw)).all()
-        assert json.loads(str(file["json"])) == found
+        assert json.loads(str(file["json"])) == described
 
 
 def test_the_record_names_the_layer_and_what_made_it(model: registry.Model, inputs: list[np.ndarray]) -> None:
     raw = np.array([[-1.0, -2.0]], np.float32)
-    found = record.describe("grad-cam", model, inputs[0], "mel", None, {}, raw, imaging.CENTRE)
-    assert found["layer"] == "top_activation"
-    assert found["model"]["file"] == "model.keras"
-    assert found["map"]["maximum"] == 0
-    assert set(found["versions"]) == {"ai-edge-litert", "numpy", "tensorflow", "keras"}
+    described = record.describe("grad-cam", model, inputs[0], "mel", None, {}, raw, imaging.CENTRE)
+    assert described["layer"] == "top_activation"
+    assert described["model"]["file"] == "model.keras"
+    assert described["map"]["maximum"] == 0
+    assert set(described["versions"]) == {"ai-edge-litert", "numpy", "tensorflow", "keras"}
 
 
 @pytest.mark.parametrize(

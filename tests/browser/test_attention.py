@@ -65,9 +65,9 @@ def test_upload_two_methods_two_classes_download(
     name, content = saved(page, 2, "Map as NumPy")
     assert name == f"map-{model.id}-last-convolution-{other.code}.npz"
     expected = methods.raw("last-convolution", model, pixels, other.code)
-    with np.load(io.BytesIO(content)) as found:
-        assert found["raw"] == pytest.approx(expected, abs=1e-4)
-        assert found["map"] == pytest.approx(methods.scaled(expected), abs=1e-4)
+    with np.load(io.BytesIO(content)) as arrays:
+        assert arrays["raw"] == pytest.approx(expected, abs=1e-4)
+        assert arrays["map"] == pytest.approx(methods.scaled(expected), abs=1e-4)
     name, content = saved(page, 2, "How it was made, JSON")
     record = json.loads(content)
     assert record["model"]["sha256"] == model.card["files"]["model.tflite"]["sha256"]

@@ -1,4 +1,4 @@
-"""A question that a new visitor answers with the filters, and the ways between explorer, guide and classify."""
+"""The filters of explore, and the links between explore, guide and classify."""
 
 import re
 from collections.abc import Callable

@@ -30,8 +30,8 @@ def recognised_image(root: Path, name: str, kind: str) -> Path:
     if (table["split"] == "test").any():
         table = table[table["split"] == "test"]
     for file in table["path"].head(20):
-        found = modality.recognise(imaging.decode(imaging.read(file)))
-        if found and found.kind == kind:
+        recognised = modality.recognise(imaging.decode(imaging.read(file)))
+        if recognised and recognised.kind == kind:
             return Path(file)
     pytest.fail(f"none of the first 20 images of {name} is recognised as {kind}")
 

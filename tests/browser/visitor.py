@@ -25,9 +25,9 @@ def headline(page: Page) -> re.Match[str]:
     """Wait for the answer; group 1 is the class, group 2 its probability."""
     heading = page.get_by_role("heading", name=re.compile("highest probability"))
     heading.wait_for()
-    found = re.fullmatch(r"The model's highest probability: (.+), ((?:under |over )?\d+%)", heading.inner_text())
-    assert found
-    return found
+    match = re.fullmatch(r"The model's highest probability: (.+), ((?:under |over )?\d+%)", heading.inner_text())
+    assert match
+    return match
 
 
 def settle(page: Page) -> None:

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from skinapp.inference import registry
-from skinapp.labels.sets import HAM10000
 from skinapp.inference.scoring import score
+from skinapp.labels.sets import HAM10000
 from train.data import datasets
 
 pytestmark = pytest.mark.data
