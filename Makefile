@@ -5,8 +5,8 @@ BIN := .venv/bin
 
 .PHONY: help setup research app test test-all lint bench clean
 
-# A process for each core, four at most, each with files of its own; see tests/conftest.py.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+# A process for each core, four at most; each takes whole folders, see tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help:
 	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 opens no browser)"
@@ -43,7 +43,7 @@ test: .venv/installed-dev
 	$(PYTEST)
 
 test-all: .venv/installed-dev
-	$(PYTEST) -m "" --cov
+	$(PYTEST) -m "" --cov=skinapp --cov=train
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -20,18 +22,17 @@ hypothesis.settings.register_profile("skinapp", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("skinapp")
 
 CHECKOUT = Path(__file__).parents[1]
-TESTS = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With `--dist loadgroup`, one process runs all tests of a file, so that their fixtures are made once.
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """With several processes, each runs whole folders, so that their fixtures are made once: there is one server and
+    one browser, and what is trained is trained once."""
+    return Folders(config, log)
 
-    All tests of the browser go to one process too: there is one server and one browser.
-    """
-    for item in items:
-        file = item.path.relative_to(TESTS)
-        item.add_marker(pytest.mark.xdist_group("browser" if file.parts[0] == "browser" else file.as_posix()))
+
+class Folders(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0].rpartition("/")[0]
 
 
 @pytest.fixture(scope="session")
