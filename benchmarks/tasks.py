@@ -202,10 +202,10 @@ def sanity() -> Task:
             return heatmap.grad_cam(classifier.predict(other).class_maps, index)
 
         mask = segmentation.find(square).mask
-        evidence = sanity_check.gather(
+        found = sanity_check.gather(
             lambda other: classifier.predict(other).probabilities, explain, pixels, index, explain(pixels), mask
         )
-        return sanity_check.sentence(evidence, classifier.model.labels)
+        return sanity_check.sentence(found, classifier.model.labels)
 
     return judge
 

@@ -1,4 +1,4 @@
-"""A model that takes patient metadata, made of a bundled one."""
+"""A model that takes answers about the patient, made of a bundled one."""
 
 import dataclasses
 import hashlib
@@ -31,7 +31,7 @@ FUSION = Fusion(2.0, np.array([0.5, -0.5]), np.arange(12.0).reshape(6, 2))
 def make(source: registry.Model, root: Path, model_id: str, modality: str, rank: float = 0.99) -> registry.Model:
     """A copy of `source` in `root` with FIELDS, of that modality and that balanced accuracy.
 
-    The older the patient, the likelier the model's first class; nothing else counts.
+    The older the patient, the likelier the model's first class; nothing else weighs.
     """
     folder = root / model_id
     shutil.copytree(source.folder, folder)

@@ -28,28 +28,28 @@ def test_our_grad_cam_is_the_packages(model: registry.Model, inputs: list[np.nda
         assert ours == pytest.approx(theirs, abs=1e-4 * float(np.abs(ours).max()))
 
 
-class FixedBlock:
-    """A block with these features and gradients [h, w, C], as the package sees one."""
+class Given:
+    """A block of given features [h, w, C] whose gradients are given as well, as the package sees one."""
 
-    def __init__(self, features: np.ndarray, gradient: np.ndarray):
-        self.features, self.gradient = (values.transpose(2, 0, 1)[np.newaxis] for values in (features, gradient))
+    def __init__(self, features: np.ndarray, slopes: np.ndarray):
+        self.features, self.slopes = (values.transpose(2, 0, 1)[np.newaxis] for values in (features, slopes))
 
     def cam(self, name: str) -> np.ndarray:
         _, grad_cam_package = pytorch_grad_cam.load()
         method = getattr(grad_cam_package, name)
         # without the constructor, which wants a network
-        weights = method.get_cam_weights(None, None, None, None, self.features, self.gradient)
+        weights = method.get_cam_weights(None, None, None, None, self.features, self.slopes)
         return (weights[:, :, None, None] * self.features).sum(axis=1)[0]
 
 
 @needs_research
 def test_on_the_same_tensors_ours_are_the_packages() -> None:
     generator = np.random.default_rng(0)
-    features, gradient = generator.random((5, 4, 6)), 10 * generator.normal(size=(5, 4, 6))
-    block = FixedBlock(features, gradient)
-    assert grad_cam.combine(features, gradient) == pytest.approx(block.cam("GradCAM"))
+    features, slopes = generator.random((5, 4, 6)), 10 * generator.normal(size=(5, 4, 6))
+    given = Given(features, slopes)
+    assert grad_cam.combine(features, slopes) == pytest.approx(given.cam("GradCAM"))
     # the package adds a millionth to the denominator, which is nothing beside gradients of this size
-    assert grad_cam_plus_plus.combine(features, gradient) == pytest.approx(block.cam("GradCAMPlusPlus"), rel=1e-4)
+    assert grad_cam_plus_plus.combine(features, slopes) == pytest.approx(given.cam("GradCAMPlusPlus"), rel=1e-4)
 
 
 @needs_research
@@ -65,9 +65,9 @@ def test_the_adapter_answers_as_keras_and_gives_its_gradients(model: registry.Mo
     assert logits.detach().numpy() == pytest.approx(np.asarray(whole), abs=1e-3)
     logits[0, 1].backward()
     direction = targets.direction(model, model.labels.codes[1])
-    expected_features, expected_gradient = gradients.features_and_slopes(model, inputs[0], direction, "block6a")
+    expected_features, expected_slopes = gradients.features_and_slopes(model, inputs[0], direction, "block6a")
     assert pytorch_grad_cam.to_keras(features)[0] == pytest.approx(expected_features, abs=1e-3)
-    assert pytorch_grad_cam.to_keras(features.grad)[0] == pytest.approx(expected_gradient, abs=1e-4)
+    assert pytorch_grad_cam.to_keras(features.grad)[0] == pytest.approx(expected_slopes, abs=1e-4)
 
 
 @needs_research
@@ -79,14 +79,14 @@ def test_the_second_derivative_is_that_of_finite_differences(model: registry.Mod
     features = halves.features(image).detach()
     along = torch.sign(features)
 
-    def gradient(at: Any) -> Any:
+    def slopes(at: Any) -> Any:
         at = at.clone().requires_grad_()
         return torch.autograd.grad(halves.head(at)[0, 1], at, create_graph=True)[0], at
 
-    first, at = gradient(features)
+    first, at = slopes(features)
     product = torch.autograd.grad(first, at, grad_outputs=along)[0].numpy()
     step = 1e-2
-    ahead, behind = (gradient(features + sign * step * along)[0].detach().numpy() for sign in (1, -1))
+    ahead, behind = (slopes(features + sign * step * along)[0].detach().numpy() for sign in (1, -1))
     expected = (ahead - behind) / (2 * step)
     assert np.abs(expected).max() > 0
     assert np.corrcoef(product.ravel(), expected.ravel())[0, 1] > 0.98
@@ -122,11 +122,11 @@ def test_road_tells_the_place_that_counts_from_the_others(
 def test_what_is_made_up_lies_between_its_neighbours() -> None:
     torch, _ = pytorch_grad_cam.load()
     image = torch.from_numpy(np.repeat(np.linspace(0, 1, 9, dtype=np.float32)[np.newaxis], 9, 0)[np.newaxis])
-    shown = torch.ones(9, 9)
-    shown[3:6, 3:6] = 0
-    filled = pytorch_grad_cam._imputer(torch)(image, shown)
+    kept = torch.ones(9, 9)
+    kept[3:6, 3:6] = 0
+    filled = pytorch_grad_cam._imputer(torch)(image, kept)
     assert filled.shape == image.shape
-    assert (filled[0][shown == 1] == image[0][shown == 1]).all()
+    assert (filled[0][kept == 1] == image[0][kept == 1]).all()
     # a ramp goes on through the gap, but for the noise
     assert filled[0, 3:6, 3:6].numpy() == pytest.approx(image[0, 3:6, 3:6].numpy(), abs=0.06)
 
@@ -171,17 +171,17 @@ def test_a_torchvision_that_does_not_fit_torch_is_done_without(monkeypatch: pyte
     for name in modules:
         monkeypatch.delitem(sys.modules, name)
     original = builtins.__import__
-    refused: list[str] = []
+    asked: list[str] = []
 
     def refuse(name: str, *rest: Any, **more: Any) -> Any:
-        if name == "torchvision" and not refused:
-            refused.append(name)
+        if name == "torchvision" and not asked:
+            asked.append(name)
             raise RuntimeError("operator torchvision::nms does not exist")
         return original(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     _, grad_cam_package = pytorch_grad_cam.load()
-    assert refused
+    assert asked
     assert grad_cam_package.GradCAM
     # nothing empty stays behind for those who need the real one
     assert getattr(sys.modules.get("torchvision"), "__file__", "none") is not None

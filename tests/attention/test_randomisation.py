@@ -16,8 +16,8 @@ def test_the_cascade_goes_from_the_head_to_the_stem_and_leaves_the_network_alone
     assert list(maps)[-1] == "the stem"
     assert "block 6" in maps
     assert steps[-1] == 1
-    for weights, original in zip(keras_network(model).get_weights(), before, strict=True):
-        assert (weights == original).all()
+    for weights, kept in zip(keras_network(model).get_weights(), before, strict=True):
+        assert (weights == kept).all()
     class_maps = runtime.classifier(model).predict(inputs[0]).class_maps
     assert class_maps is not None
     trained = heatmap.grad_cam(class_maps, 0)

@@ -33,23 +33,23 @@ def test_without_an_outline_the_sentence_does_not_speak_of_the_lesion() -> None:
 
 
 def test_a_map_that_stays_when_the_picture_is_blurred_is_not_trusted() -> None:
-    result = evidence(0.9, 0.3, alike=0.95)
-    assert not result.trusted
-    assert "should not be trusted: it stays the same when the picture is blurred" in sanity_check.sentence(result, SET)
+    found = evidence(0.9, 0.3, alike=0.95)
+    assert not found.trusted
+    assert "should not be trusted: it stays the same when the picture is blurred" in sanity_check.sentence(found, SET)
 
 
 def test_an_answer_that_nothing_moves_is_not_trusted() -> None:
-    result = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
+    found = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
     # log(0.55 / 0.45)
-    assert result.moved == pytest.approx(0.2007, abs=1e-4)
-    assert not result.trusted
-    assert "whatever is hidden, the lesion included" in sanity_check.sentence(result, SET)
+    assert found.moved == pytest.approx(0.2007, abs=1e-4)
+    assert not found.trusted
+    assert "whatever is hidden, the lesion included" in sanity_check.sentence(found, SET)
 
 
 def test_odds_of_a_certain_answer_are_finite() -> None:
-    result = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
-    assert np.isfinite(result.moved)
-    assert result.trusted
+    found = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
+    assert np.isfinite(found.moved)
+    assert found.trusted
 
 
 def test_what_is_hidden() -> None:
@@ -69,16 +69,16 @@ def test_what_is_hidden() -> None:
     def explain(square: np.ndarray) -> np.ndarray:
         return np.zeros((4, 4), dtype=np.float32)
 
-    result = sanity_check.gather(answers, explain, pixels, 1, cam, mask)
-    assert set(result.hidden) == {"strongest", "detail", "lesion", "skin"}
-    assert result.whole[1] == pytest.approx(0.25)
-    assert result.hidden["lesion"][1] == 0
-    assert result.hidden["skin"][1] == pytest.approx(0.25)
-    assert result.hidden["strongest"][1] < 0.25
-    assert result.share == pytest.approx(0.25)
-    assert result.inside is not None
-    assert result.inside > 0.7
-    assert result.alike == 0
+    found = sanity_check.gather(answers, explain, pixels, 1, cam, mask)
+    assert set(found.hidden) == {"strongest", "detail", "lesion", "skin"}
+    assert found.whole[1] == pytest.approx(0.25)
+    assert found.hidden["lesion"][1] == 0
+    assert found.hidden["skin"][1] == pytest.approx(0.25)
+    assert found.hidden["strongest"][1] < 0.25
+    assert found.share == pytest.approx(0.25)
+    assert found.inside is not None
+    assert found.inside > 0.7
+    assert found.alike == 0
     for square in shown:
         assert square.dtype == np.uint8
         assert square.shape == (40, 40, 3)
@@ -88,6 +88,6 @@ def test_what_is_hidden() -> None:
 def test_no_outline_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     cam = np.eye(4, dtype=np.float32)
-    result = sanity_check.gather(lambda _: np.array([0.5, 0.5]), lambda _: cam, pixels, 0, cam, mask)
-    assert set(result.hidden) == {"strongest", "detail"}
-    assert result.inside is None
+    found = sanity_check.gather(lambda _: np.array([0.5, 0.5]), lambda _: cam, pixels, 0, cam, mask)
+    assert set(found.hidden) == {"strongest", "detail"}
+    assert found.inside is None

@@ -28,8 +28,8 @@ def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
     groups = np.repeat([f"patient {number}" for number in range(PATIENTS)], 2)
     logits = generator.normal(0, 1, (2 * PATIENTS, 2)) + 0.7 * np.eye(2)[labels]
     age = np.where(labels == 1, 65, 45) + generator.normal(0, 8, 2 * PATIENTS)
-    recorded = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
-    sex = np.where(recorded, generator.choice(["male", "female"], 2 * PATIENTS), None)
+    asked = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
+    sex = np.where(asked, generator.choice(["male", "female"], 2 * PATIENTS), None)
     return logits, pd.DataFrame({"age": age.round(), "sex": sex}), labels, groups
 
 
@@ -127,21 +127,21 @@ def test_every_published_answer_is_possible(data_root: Path) -> None:
 
 def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     logits, table, labels, groups = study
-    costs = missing_metadata.measure(logits, table, labels, groups).set_index("answers")
-    assert list(costs.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
+    found = missing_metadata.measure(logits, table, labels, groups).set_index("answers")
+    assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
     whole = metrics.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
-    assert costs.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
-    assert costs.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
-    cost = {title: float(text.split()[0]) for title, text in costs["balanced accuracy, difference"].items()}
+    assert found.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
+    assert found.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
+    cost = {title: float(text.split()[0]) for title, text in found["balanced accuracy, difference"].items()}
     # age tells much, and sex nothing
     assert cost["none"] < -0.1
     assert cost["all but age"] < -0.1
     assert abs(cost["all but sex"]) < 0.05
     assert abs(cost["age alone"]) < 0.05
     assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
-    markdown = export.table(list(costs.columns), costs.to_numpy().tolist()).splitlines()
-    assert len(markdown) == 2 + len(costs)
+    markdown = export.table(list(found.columns), found.to_numpy().tolist()).splitlines()
+    assert len(markdown) == 2 + len(found)
 
 
 def test_the_command_prints_a_table_in_markdown(

@@ -31,8 +31,8 @@ CODES = np.array([0] * 16 + [1] * 4 + [2])
 def test_sampling_gives_each_class_its_share(sampling: str, shares: tuple[int, ...]) -> None:
     weights = training.sampling_weights(CODES, SAMPLING[sampling])
     assert weights.sum() == pytest.approx(1)
-    result = [weights[np.equal(CODES, code)].sum() for code in range(3)]
-    assert result == pytest.approx(np.array(shares) / sum(shares))
+    found = [weights[np.equal(CODES, code)].sum() for code in range(3)]
+    assert found == pytest.approx(np.array(shares) / sum(shares))
 
 
 def test_batches_are_those_of_the_epoch() -> None:
@@ -226,10 +226,10 @@ def test_the_kept_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
     table = with_validation(data.table, tiny.folds, tiny.fold, tiny.seed)
     rows = np.flatnonzero(table["split"] == "validation")
     labels = table["label"].iloc[rows].map(label_set(tiny.labels).codes.index).to_numpy()
-    best = keras.saving.load_model(unbroken / "tiny" / "stage-2" / "best.keras", compile=False)
-    logits = training.predict(best, training.resize(data.images[rows], tiny.image_size))
-    result = training.validation_scores(labels, softmax(logits))[training.MONITOR]
-    assert result == pytest.approx(history[training.MONITOR].min(), abs=1e-4)
+    kept = keras.saving.load_model(unbroken / "tiny" / "stage-2" / "best.keras", compile=False)
+    logits = training.predict(kept, training.resize(data.images[rows], tiny.image_size))
+    found = training.validation_scores(labels, softmax(logits))[training.MONITOR]
+    assert found == pytest.approx(history[training.MONITOR].min(), abs=1e-4)
 
 
 @pytest.mark.slow
@@ -272,12 +272,12 @@ def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_p
 
 @pytest.mark.slow
 def test_the_average_of_the_weights_is_validated_and_kept(one_stage: Config, tmp_path: Path) -> None:
-    weights = []
+    kept = []
     for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
         file = training.fit(config, tmp_path / str(config.ema))
-        weights.append(keras.saving.load_model(file, compile=False).trainable_weights)
+        kept.append(keras.saving.load_model(file, compile=False).trainable_weights)
     # an average that hardly moves stays where the first step led, whatever the weights do
-    changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*weights, strict=True)]
+    changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*kept, strict=True)]
     assert max(changes) > 1e-3
     history = pd.read_csv(tmp_path / "0.999999" / "tiny" / "stage-1" / "history.csv")
     assert history["val_balanced_log_loss"].std() < 0.1
@@ -288,11 +288,11 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
     training.fit(mixed, tmp_path)
     assert keras.config.dtype_policy().name == "float32"
     table = with_validation(prepare(mixed.dataset, mixed.image_size, tmp_path).table, mixed.folds, 0, 0)
-    result = evaluate.best_network(mixed, training.best_file(mixed, tmp_path / "tiny"), table)
-    assert {layer.compute_dtype for layer in result.layers if layer.weights} == {"float32"}
+    found = evaluate.best_network(mixed, training.best_file(mixed, tmp_path / "tiny"), table)
+    assert {layer.compute_dtype for layer in found.layers if layer.weights} == {"float32"}
     trained = keras.saving.load_model(tmp_path / "tiny" / "stage-1" / "best.keras", compile=False)
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
-    assert training.predict(result, images) == pytest.approx(training.predict(trained, images), abs=0.05)
+    assert training.predict(found, images) == pytest.approx(training.predict(trained, images), abs=0.05)
 
 
 @pytest.mark.parametrize(
@@ -360,12 +360,12 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
 ) -> None:
     folder = tmp_path / "tiny" / "stage-1"
     start_epoch = training.StartEpoch.on_epoch_begin
-    saved = []
+    kept = []
 
     def second_epoch_fills_the_disk(callback: training.StartEpoch, epoch: int, logs: dict | None = None) -> None:
         start_epoch(callback, epoch, logs)
         if epoch == 1:
-            saved.append((folder / "best.keras").read_bytes())
+            kept.append((folder / "best.keras").read_bytes())
             full_disk_from_now(folder, name)
 
     with monkeypatch.context() as patch:
@@ -375,7 +375,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
     assert sorted(file.name for file in folder.iterdir()) == ["best.keras", "checkpoint-1.npz", "history.csv"]
     assert keras.saving.load_model(training.best_file(one_stage, tmp_path / "tiny"), compile=False)
     if name == "best.keras":
-        assert (folder / "best.keras").read_bytes() == saved[0]
+        assert (folder / "best.keras").read_bytes() == kept[0]
     training.fit(one_stage, tmp_path)
     assert training.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
 

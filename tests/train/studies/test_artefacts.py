@@ -42,8 +42,8 @@ def test_answers_are_compared_image_by_image() -> None:
 def test_every_change_is_answered(model: registry.Model, tmp_path: object) -> None:
     path = f"{tmp_path}/a.png"
     lesion(300, 300).save(path)
-    result = artefacts.answer_all(model, pd.DataFrame({"path": [path]}))
-    assert list(result) == list(artefacts.CHANGES)
-    for probabilities in result.values():
+    found = artefacts.answer_all(model, pd.DataFrame({"path": [path]}))
+    assert list(found) == list(artefacts.CHANGES)
+    for probabilities in found.values():
         assert probabilities.sum(axis=1) == pytest.approx([1])
-    assert (result["hairs drawn"] != result["as it is"]).any()
+    assert (found["hairs drawn"] != found["as it is"]).any()

@@ -57,16 +57,16 @@ def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: 
     for row in table.to_dict("records"):
         assert search.build(row, 16).count_params() == row["parameters"]
         assert len(row["widths"].split("-")) == row["depth"]
-    result = report(grouped)
-    assert result["best"]["val_balanced_accuracy"] == table["val_balanced_accuracy"].max()
-    assert result["parts"]["test"] == {"rows": 7, "images": 7, "lesions": 7}
-    assert result["parts"]["train"]["rows"] == 7 * 4
-    assert result["copies"] == result["lesions"] == 0
-    scores = result["scores"]
+    found = report(grouped)
+    assert found["best"]["val_balanced_accuracy"] == table["val_balanced_accuracy"].max()
+    assert found["parts"]["test"] == {"rows": 7, "images": 7, "lesions": 7}
+    assert found["parts"]["train"]["rows"] == 7 * 4
+    assert found["copies"] == found["lesions"] == 0
+    scores = found["scores"]
     assert set(scores) == {"accuracy", "balanced_accuracy"}
     assert all(0 <= score["low"] <= score["value"] <= score["high"] <= 1 for score in scores.values())
-    saved = runs.glob("search-grouped-*.keras")
-    assert [file.name for file in saved] == [f"search-grouped-{result['best']['trial']}.keras"]
+    kept = runs.glob("search-grouped-*.keras")
+    assert [file.name for file in kept] == [f"search-grouped-{found['best']['trial']}.keras"]
 
 
 def test_a_finished_search_is_not_trained_again(
