@@ -3,11 +3,15 @@ PORT ?= 8501
 HEADLESS ?=
 BIN := .venv/bin
 
-.PHONY: help setup research app test lint bench clean
+.PHONY: help setup research app test test-all lint bench clean
+
+# A process for each core, four at most; each takes whole folders, see tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help:
 	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 opens no browser)"
-	@echo "make test    install what the tests need and run them all"
+	@echo "make test    install what the tests need and run those that are quick"
+	@echo "make test-all run the slow tests as well, and print how much of the code they cover"
 	@echo "make lint    check style, types and who imports whom"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
 	@echo "make setup   install what development and training need"
@@ -36,7 +40,10 @@ app: .venv/installed-app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
+	$(PYTEST)
+
+test-all: .venv/installed-dev
+	$(PYTEST) -m "" --cov=skinapp --cov=train
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -48,4 +55,4 @@ bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache build *.egg-info
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info

@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import pictures, startup
 from benchmarks.comparison import HEADER, Comparison, alternate
-from benchmarks.tasks import ANSWERS, EVERY, MASKS, MASKS_EVERY, RESAMPLES, model
+from benchmarks.tasks import CLASSIFICATIONS, EVERY, MASKS, MASKS_EVERY, RESAMPLES, model
 from benchmarks.worker import worker
 
 README = Path(__file__).with_name("README.md")
@@ -56,12 +56,12 @@ def explore(folder: Path) -> Iterator[Comparison]:
         yield Comparison(f"explorer, a filter changed on {rows:,} rows", "s", 1 / 3, *values)
 
 
-def trust(folder: Path) -> Iterator[Comparison]:
+def sanity(folder: Path) -> Iterator[Comparison]:
     file = pictures.phone_photo(folder / "photo.jpg")
-    with worker("answers") as plain, worker("sentence") as ours:
+    with worker("classifications") as plain, worker("sanity") as ours:
         alternate(plain, ours, file, repeats=3)  # warm up
         values = alternate(plain, ours, file, repeats=15)
-    yield Comparison(f"the trust sentence, against {ANSWERS} classifications", "s", 1, *values)
+    yield Comparison(f"the sanity check of a map, against {CLASSIFICATIONS} classifications", "s", 1, *values)
 
 
 def attention(folder: Path) -> Iterator[Comparison]:
@@ -105,7 +105,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "score": scoring,
     "statistics": statistics,
     "explore": explore,
-    "trust": trust,
+    "sanity": sanity,
     "attention": attention,
     "start": start,
 }

@@ -183,12 +183,12 @@ def plain_explore() -> Task:
     return group
 
 
-ANSWERS = 12
-"""Classifications that a trust sentence may take as long as."""
+CLASSIFICATIONS = 12
+"""The time of so many is what the sanity check of a map may take."""
 
 
-def sentence() -> Task:
-    """The lesion's outline and the sentence on whether to believe the map, of an image that is already answered."""
+def sanity() -> Task:
+    """The segmentation of the lesion and the sanity check of the map, of an image that is already classified."""
     from skinapp.attention import heatmap, sanity_check
     from skinapp.images import imaging
     from skinapp.inference import runtime
@@ -213,8 +213,8 @@ def sentence() -> Task:
     return judge
 
 
-def answers() -> Task:
-    """So many classifications of the same image, decoded once, one after another."""
+def classifications() -> Task:
+    """CLASSIFICATIONS of the same image, decoded once, one after another."""
     from skinapp.images import imaging
     from skinapp.inference import runtime
 
@@ -222,14 +222,14 @@ def answers() -> Task:
 
     def classify(file: Path) -> object:
         pixels = imaging.load(file, classifier.model.input_size)
-        return [classifier.predict(pixels) for _ in range(ANSWERS)]
+        return [classifier.predict(pixels) for _ in range(CLASSIFICATIONS)]
 
     return classify
 
 
 MASKS = 500
 MASKS_EVERY = 10
-"""The plain way answers one of so many masked images."""
+"""The plain way classifies one of so many masked images."""
 
 
 @functools.cache
@@ -324,6 +324,6 @@ TASKS: dict[str, Callable[[], Task]] = {
     "plain_statistics": plain_statistics,
     "explore": explore,
     "plain_explore": plain_explore,
-    "sentence": sentence,
-    "answers": answers,
+    "sanity": sanity,
+    "classifications": classifications,
 }

@@ -1,4 +1,4 @@
-"""A process that does one task on each path it is told, and answers with the seconds that took.
+"""A process that does one task on each path it reads, and writes the seconds that took.
 
 Tasks have processes of their own (`python -m benchmarks.worker TASK`, paths on standard input) so that neither the
 libraries nor the threads of one disturb the other.
@@ -20,7 +20,7 @@ QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
 
 
 def main() -> None:
-    # whatever libraries print goes elsewhere than the answers
+    # what libraries print must not mix with the seconds
     with contextlib.redirect_stdout(sys.stderr):
         task = TASKS[sys.argv[1]]()
     for line in sys.stdin:
@@ -33,7 +33,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def worker(task: str) -> Iterator[Callable[[Path], float]]:
-    """Start such a process; what is given does the task on a path and returns the seconds."""
+    """Start such a process; yields a function that does the task on a path and returns the seconds."""
     command = [sys.executable, "-m", "benchmarks.worker", task]
     with (
         tempfile.TemporaryFile("w+") as messages,
@@ -41,19 +41,19 @@ def worker(task: str) -> Iterator[Callable[[Path], float]]:
             command, cwd=ROOT, env=QUIET, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=messages, text=True
         ) as process,
     ):
-        requests, answers = process.stdin, process.stdout
-        assert requests
-        assert answers
+        paths, seconds = process.stdin, process.stdout
+        assert paths
+        assert seconds
 
         def measure(path: Path) -> float:
-            print(path, file=requests, flush=True)
-            if answer := answers.readline():
-                return float(answer)
+            print(path, file=paths, flush=True)
+            if line := seconds.readline():
+                return float(line)
             messages.seek(0)
             raise SystemExit(f"The benchmark '{task}' stopped.\n{messages.read()}")
 
         yield measure
-        requests.close()
+        paths.close()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fixtures that several tests share.
+"""Fixtures that several tests share, and how tests are dealt to the processes that run them.
 
 Tests marked `data` need the data sets, in the folder that SKINAPP_DATA names or in ../shared/data.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -20,6 +22,17 @@ hypothesis.settings.register_profile("skinapp", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("skinapp")
 
 CHECKOUT = Path(__file__).parents[1]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """With several processes, each runs whole folders, so that their fixtures are made once: there is one server and
+    one browser, and what is trained is trained once."""
+    return Folders(config, log)
+
+
+class Folders(LoadScopeScheduling):
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.partition("::")[0].rpartition("/")[0]
 
 
 @pytest.fixture(scope="session")

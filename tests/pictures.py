@@ -23,7 +23,7 @@ def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
 
 
 def encode(image: Image.Image, file_format: str = "JPEG", **options: object) -> bytes:
-    """The bytes of an image file; JPEGs at quality 95 unless told otherwise."""
+    """The bytes of an image file; JPEGs at quality 95 by default."""
     buffer = io.BytesIO()
     image.save(buffer, file_format, **({"quality": 95} if file_format == "JPEG" else {}) | options)
     return buffer.getvalue()

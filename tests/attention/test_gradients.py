@@ -6,21 +6,18 @@ import numpy as np
 import pytest
 
 from skinapp.attention import heatmap
+from skinapp.attention.gradients import keras_network
 from skinapp.inference import registry, runtime
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def network(model: registry.Model) -> Any:
-    import keras
-
-    return keras.saving.load_model(model.folder / "model.keras", compile=False)
+    return keras_network(model)
 
 
 @pytest.fixture(scope="module")
-def gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits [K], features [h, w, D] and gradients [K, h, w, D] of the logits with respect to the features."""
+def head_gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Features [h, w, D] and gradients [K, h, w, D] of the logits with respect to them."""
     import keras
     import tensorflow as tf
 
@@ -32,20 +29,20 @@ def gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, np.nd
         tape.watch(features)
         again = network.get_layer("logits")(pooling(features))
         each = [again[0, index] for index in range(again.shape[1])]
-    of_features = np.stack([tape.gradient(logit, features)[0].numpy() for logit in each])
+    gradients = np.stack([tape.gradient(logit, features)[0].numpy() for logit in each])
     assert again.numpy() == pytest.approx(logits.numpy(), abs=1e-4)
-    return logits[0].numpy(), features[0].numpy(), of_features
+    return features[0].numpy(), gradients
 
 
 def test_closed_form_grad_cam_is_the_gradient_computation(
-    model: registry.Model, inputs: list[np.ndarray], gradients: tuple[np.ndarray, np.ndarray, np.ndarray]
+    model: registry.Model, inputs: list[np.ndarray], head_gradients: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    _, features, of_features = gradients
+    features, gradients = head_gradients
     class_maps = runtime.classifier(model).predict(inputs[0]).class_maps
     some_positive = False
     for index in range(len(model.labels.codes)):
         # Selvaraju et al. 2017, equations 1 and 2
-        weights = of_features[index].mean(axis=(0, 1))
+        weights = gradients[index].mean(axis=(0, 1))
         expected = np.maximum(features @ weights, 0)
         some_positive |= expected.max() > 0
         expected = expected / expected.max() if expected.max() > 0 else expected
@@ -56,8 +53,8 @@ def test_closed_form_grad_cam_is_the_gradient_computation(
 def test_litert_answers_like_keras(model: registry.Model, network: Any, inputs: list[np.ndarray]) -> None:
     logits = np.asarray(network.predict(np.stack(inputs).astype(np.float32), verbose=0))
     expected = runtime.softmax(logits.astype(np.float64) / model.temperature)
-    by_litert = np.stack([runtime.classifier(model).predict(pixels).probabilities for pixels in inputs])
-    assert by_litert == pytest.approx(expected, abs=0.01)
+    probabilities = np.stack([runtime.classifier(model).predict(pixels).probabilities for pixels in inputs])
+    assert probabilities == pytest.approx(expected, abs=0.01)
 
 
 def test_the_network_is_flat_and_whole(model: registry.Model, network: Any) -> None:

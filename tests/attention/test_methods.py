@@ -1,4 +1,7 @@
-"""Every method on every shipped network with gradients; the hand-made cases; and a sentence for what cannot be done."""
+"""Every method on every shipped network with gradients; cases worked by hand; and a sentence for what cannot be done.
+
+The quick tier has one network and the methods of our own, the slow one all networks and those of the grad-cam package.
+"""
 
 import builtins
 import sys
@@ -34,9 +37,12 @@ COMPARING = {"rise", "package-ablationcam", "package-finercam"}
 """By the probability, or by the difference to the nearest class."""
 
 
+NETWORKS = [model.id for model in registry.ranked() if "model.keras" in model.card["files"]]
+"""The first is the one that most tests here take, so that it is loaded once."""
+
+
 @pytest.fixture(
-    scope="module",
-    params=[model.id for model in registry.models().values() if "model.keras" in model.card["files"]],
+    scope="module", params=[NETWORKS[0], *(pytest.param(network, marks=pytest.mark.slow) for network in NETWORKS[1:])]
 )
 def lab_model(request: pytest.FixtureRequest) -> registry.Model:
     return registry.model(request.param)
@@ -52,22 +58,27 @@ def skip_without(method: lab.Method) -> None:
         pytest.skip(f"{sentence} `make research` does it.")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("method", lab.METHODS.values(), ids=lambda method: method.id)
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(method, id=method.id, marks=[pytest.mark.slow] if "torch" in method.needs else [])
+        for method in lab.METHODS.values()
+    ],
+)
 def test_every_method_on_every_network(method: lab.Method, lab_model: registry.Model, square: np.ndarray) -> None:
     skip_without(method)
     codes = lab_model.labels.codes
     layer = next(block.name for block in architecture.blocks(lab_model)[1:]) if method.id in EARLY else None
-    shares: list[float] = []
-    raw = lab.raw(method.id, lab_model, square, codes[0], layer, shares.append, **FEW.get(method.id, {}))
+    fractions: list[float] = []
+    raw = lab.raw(method.id, lab_model, square, codes[0], layer, fractions.append, **FEW.get(method.id, {}))
     assert raw.ndim == 2
     assert raw.dtype == np.float32
     assert np.isfinite(raw).all()
     assert raw.std() > 0
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
-    assert shares == sorted(shares)
-    assert not shares or shares[-1] == 1
+    assert fractions == sorted(fractions)
+    assert not fractions or fractions[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
@@ -77,7 +88,6 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     assert (np.abs(other - raw).max() <= 1e-3 * np.abs(raw).max()) == same
 
 
-@pytest.mark.slow
 def test_a_difference_of_classes_is_the_difference_of_linear_maps(
     lab_model: registry.Model, square: np.ndarray
 ) -> None:
@@ -88,7 +98,6 @@ def test_a_difference_of_classes_is_the_difference_of_linear_maps(
         assert both == pytest.approx(apart[0] - apart[1], abs=1e-4 * float(np.abs(both).max()) + 1e-5)
 
 
-@pytest.mark.slow
 def test_grad_cam_at_the_last_block_is_the_exported_map(lab_model: registry.Model, square: np.ndarray) -> None:
     code = lab_model.labels.codes[0]
     by_gradient, exported = (
@@ -97,7 +106,6 @@ def test_grad_cam_at_the_last_block_is_the_exported_map(lab_model: registry.Mode
     assert by_gradient == pytest.approx(exported, abs=0.02)
 
 
-@pytest.mark.slow
 def test_integrated_gradients_add_up_to_the_change_of_the_score(lab_model: registry.Model, square: np.ndarray) -> None:
     class_weights = targets.class_weights(lab_model, lab_model.labels.codes[0])
     both = np.stack([square, np.zeros_like(square)])
@@ -191,7 +199,6 @@ def test_blocks_are_told_without_running_the_network(lab_model: registry.Model) 
     assert architecture.block(lab_model, None) == known[-1]
 
 
-@pytest.mark.slow
 def test_blocks_have_the_shapes_of_keras(lab_model: registry.Model) -> None:
     network_of_keras = gradients.keras_network(lab_model)
     for block in architecture.blocks(lab_model):

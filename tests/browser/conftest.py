@@ -49,7 +49,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def model() -> registry.Model:
-    """The bundled model that answers where nothing else is chosen or recognised, with or without questions."""
+    """The bundled model that classifies an image where none is chosen and no kind of image is recognised."""
     return registry.ranked()[0]
 
 
@@ -97,13 +97,13 @@ def app() -> Iterator[str]:
 
 @pytest.fixture
 def fresh_app() -> Iterator[str]:
-    """A server that nobody has asked anything."""
+    """A server without an earlier request."""
     with served() as address:
         yield address
 
 
 def is_local(address: str) -> bool:
-    """Nothing is fetched from, or told to, another site."""
+    """Nothing is fetched from, or sent to, another site."""
     parts = urllib.parse.urlsplit(address)
     return parts.scheme in ("data", "blob") or parts.hostname == "127.0.0.1"
 
@@ -123,7 +123,7 @@ def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
         )
         page.set_default_timeout(30_000)
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on("request", lambda request: is_local(request.url) or wrong.append(f"asked elsewhere: {request.url}"))
+        page.on("request", lambda request: is_local(request.url) or wrong.append(f"request elsewhere: {request.url}"))
         pages.append(page)
         page.goto(address)
         return page

@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from skinapp.attention import catalogue as methods
 from skinapp.images import imaging
 from skinapp.inference import registry
-from tests.browser.test_app import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
+from tests.browser.visitor import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_upload_two_methods_two_classes_download(
     app: str, open_page: Callable[..., Page], model: registry.Model, width: int
 ) -> None:
@@ -65,9 +65,9 @@ def test_upload_two_methods_two_classes_download(
     name, content = saved(page, 2, "Map as NumPy")
     assert name == f"map-{model.id}-last-convolution-{other.code}.npz"
     expected = methods.raw("last-convolution", model, pixels, other.code)
-    with np.load(io.BytesIO(content)) as found:
-        assert found["raw"] == pytest.approx(expected, abs=1e-4)
-        assert found["map"] == pytest.approx(methods.scaled(expected), abs=1e-4)
+    with np.load(io.BytesIO(content)) as arrays:
+        assert arrays["raw"] == pytest.approx(expected, abs=1e-4)
+        assert arrays["map"] == pytest.approx(methods.scaled(expected), abs=1e-4)
     name, content = saved(page, 2, "How it was made, JSON")
     record = json.loads(content)
     assert record["model"]["sha256"] == model.card["files"]["model.tflite"]["sha256"]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_app import keep, settle, wider_than_the_screen
+from tests.browser.visitor import keep, settle, wider_than_the_screen
 
 
 def shown(page: Page, label: str) -> float:
@@ -15,7 +15,7 @@ def shown(page: Page, label: str) -> float:
     return float(metric.get_by_test_id("stMetricValue").inner_text().rstrip("%"))
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
 def test_the_operating_point_moves_the_numbers(app: str, open_page: Callable[..., Page], width: int) -> None:
     page = open_page(f"{app}/compare", width)
     expect(page.get_by_role("heading", name="Operating point")).to_be_visible(timeout=120_000)
@@ -36,6 +36,7 @@ def test_the_operating_point_moves_the_numbers(app: str, open_page: Callable[...
     keep(page, "compare")
 
 
+@pytest.mark.slow
 def test_a_card_with_its_layers(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/models", 390)
     expect(page.get_by_role("heading", name="Layers")).to_be_visible()

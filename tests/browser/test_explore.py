@@ -1,4 +1,4 @@
-"""A question that a new visitor answers with the filters, and the ways between explorer, guide and classify."""
+"""The filters of explore, and the links between explore, guide and classify."""
 
 import re
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import served
-from tests.browser.test_app import keep, settle, wider_than_the_screen
+from tests.browser.visitor import keep, settle, wider_than_the_screen
 from tests.pictures import small_ham10000
 
 
@@ -23,7 +23,7 @@ def images(page: Page) -> str:
     return page.get_by_test_id("stMetric").filter(has_text="Images").get_by_test_id("stMetricValue").inner_text()
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
     app: str, open_page: Callable[..., Page], width: int
 ) -> None:
@@ -51,6 +51,7 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
     assert images(shared) == "45"
 
 
+@pytest.mark.slow
 def test_a_filter_from_a_fresh_server_and_back(fresh_app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{fresh_app}/explore?diagnosis=df&site=face")
     expect(page.get_by_text("No image passes these filters")).to_be_visible()
@@ -59,6 +60,7 @@ def test_a_filter_from_a_fresh_server_and_back(fresh_app: str, open_page: Callab
     assert images(page) == "10,015"
 
 
+@pytest.mark.slow
 def test_a_class_name_leads_to_the_guide(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/classify", 390)
     page.get_by_role("link", name=re.compile("Dermatofibroma")).click()
@@ -67,6 +69,7 @@ def test_a_class_name_leads_to_the_guide(app: str, open_page: Callable[..., Page
     keep(page, "guide")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize("view", ["people", "sites", "associations", "models", "limits"])
 def test_no_view_is_wider_than_the_screen(app: str, open_page: Callable[..., Page], view: str, width: int) -> None:
@@ -76,6 +79,7 @@ def test_no_view_is_wider_than_the_screen(app: str, open_page: Callable[..., Pag
     assert not wider_than_the_screen(page)
 
 
+@pytest.mark.slow
 def test_an_image_of_the_gallery_goes_to_classify(
     open_page: Callable[..., Page], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

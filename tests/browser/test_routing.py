@@ -9,13 +9,14 @@ from playwright.sync_api import Page, expect
 
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
-from tests.browser.test_app import as_upload, headline, keep, upload, wider_than_the_screen
+from tests.browser.visitor import as_upload, headline, keep, upload, wider_than_the_screen
 from train.data import datasets
 
 PHONE_MODEL = "smartphone-efficientnetb1-6class"
 
 pytestmark = [
     pytest.mark.data,
+    pytest.mark.slow,
     pytest.mark.skipif(
         PHONE_MODEL not in registry.models(),
         reason=f"no model for phone photos: train and export {PHONE_MODEL} to run this",
@@ -29,8 +30,8 @@ def recognised_image(root: Path, name: str, kind: str) -> Path:
     if (table["split"] == "test").any():
         table = table[table["split"] == "test"]
     for file in table["path"].head(20):
-        found = modality.recognise(imaging.decode(imaging.read(file)))
-        if found and found.kind == kind:
+        recognised = modality.recognise(imaging.decode(imaging.read(file)))
+        if recognised and recognised.kind == kind:
             return Path(file)
     pytest.fail(f"none of the first 20 images of {name} is recognised as {kind}")
 

@@ -51,7 +51,7 @@ def test_the_size_of_a_file_is_what_counts_not_how_small_it_is_decoded() -> None
 def test_a_small_square_of_a_photo_is_small() -> None:
     crop = Crop(0.5, 0.5, 0.2)
     assert "small" in problems(synthetic.draw(2), crop)
-    assert "small" not in problems(synthetic.draw(2, 3000, 2400), crop)
+    assert "small" not in problems(synthetic.draw(2, 1500, 1200), crop)
 
 
 def test_a_blank_picture_is_not_divided_by_nothing() -> None:

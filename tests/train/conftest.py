@@ -1,8 +1,13 @@
-"""A data set, a network and a run, small enough to train in seconds."""
+"""A data set, a network and runs of it, small enough to train in seconds."""
 
+import contextlib
+import dataclasses
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
@@ -11,7 +16,10 @@ import yaml
 from skinapp.labels.sets import HAM10000
 from tests.pictures import lesion
 from train.config import Config, load_config
-from train.fit import network
+from train.fit import augmentation, cross_validation, network, training
+from train.publish import evaluate, export
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="package")
@@ -58,13 +66,74 @@ def light_augmentation(seed: int) -> list[Any]:
     return [keras.layers.RandomFlip(seed=seed)]
 
 
+@contextlib.contextmanager
+def tiny_network_on(data: Path) -> Iterator[pytest.MonkeyPatch]:
+    """The tiny network is known, and the data sets are those in this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINAPP_DATA", str(data))
+        patch.setitem(network.ARCHITECTURES, "tiny", tiny_backbone)
+        yield patch
+
+
 @pytest.fixture(scope="module")
 def tiny(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Config]:
     """A configuration that trains the tiny network on the tiny data in two stages."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SKINAPP_DATA", str(tiny_data))
-        patch.setitem(network.ARCHITECTURES, "tiny", tiny_backbone)
+    with tiny_network_on(tiny_data):
         yield tiny_config(tmp_path_factory.mktemp("config") / "tiny.yaml")
+
+
+class Published(NamedTuple):
+    """A run of the tiny network that was trained in one stage, evaluated and exported; to be read, or copied."""
+
+    config: Config
+    runs: Path
+    models: Path
+
+
+@pytest.fixture(scope="package")
+def published(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """Judged on the test images."""
+    folder = tmp_path_factory.mktemp("published")
+    with tiny_network_on(tiny_data) as patch:
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        config = tiny_config(folder / "tiny.yaml")
+        config = dataclasses.replace(config, stages=config.stages[:1])
+        training.fit(config, folder / "runs")
+        evaluate.evaluate(config, folder / "runs")
+        export.export(config, folder / "runs", folder / "models")
+    return Published(config, folder / "runs", folder / "models")
+
+
+@pytest.fixture(scope="package")
+def crossed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """Cross-validated."""
+    folder = tmp_path_factory.mktemp("crossed")
+    with tiny_network_on(tiny_data) as patch:
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        config = tiny_config(folder / "tiny.yaml")
+        config = dataclasses.replace(config, id="crossed", fold=None, stages=config.stages[:1])
+        cross_validation.fit_all(config, folder / "runs")
+        cross_validation.evaluate(config, folder / "runs")
+        export.export(config, folder / "runs", folder / "models")
+    return Published(config, folder / "runs", folder / "models")
+
+
+@pytest.fixture(scope="package")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for copies of shipped networks that have not learnt; each takes long to make."""
+    return tmp_path_factory.mktemp("untrained")
+
+
+def tiny_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """`python -m tests.train.tiny_command` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "tests.train.tiny_command", *map(str, arguments)],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
+        check=False,
+    )
 
 
 def tiny_config(file: Path) -> Config:

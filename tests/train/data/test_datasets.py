@@ -58,9 +58,9 @@ def test_copies_of_test_images_are_left_out_of_the_folds_that_were_drawn(
     plain = datasets.with_validation(table, 2, 0, seed=0)
     copies = [plain["image"][plain["split"] == split].iloc[0] for split in ("train", "validation")]
     monkeypatch.setattr(datasets, "COPIES_OF_TEST", tuple(copies))
-    found = datasets.with_validation(table, 2, 0, seed=0)
-    assert (found["split"] != plain["split"]).sum() == 2
-    assert set(found["split"][found["image"].isin(copies)]) == {"excluded"}
+    result = datasets.with_validation(table, 2, 0, seed=0)
+    assert (result["split"] != plain["split"]).sum() == 2
+    assert set(result["split"][result["image"].isin(copies)]) == {"excluded"}
 
 
 def test_a_lesion_in_two_splits_is_refused(tiny_data: Path) -> None:
@@ -181,6 +181,6 @@ def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatc
 @pytest.mark.data
 def test_whether_a_biopsy_was_taken_is_never_asked(data_root: Path) -> None:
     for name, read in ANSWERS.items():
-        asked = {field.name for field in metadata.questions(read(data_root / name))}
-        assert {"age", "sex", "site"} <= asked
-        assert not [field for field in asked if "biops" in field]
+        questions = {field.name for field in metadata.questions(read(data_root / name))}
+        assert {"age", "sex", "site"} <= questions
+        assert not [field for field in questions if "biops" in field]

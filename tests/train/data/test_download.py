@@ -38,7 +38,7 @@ class Publisher:
         return [path for path, _, _ in self.requests]
 
     def ranges(self, path: str) -> list[str | None]:
-        return [asked for requested, asked, _ in self.requests if requested == path]
+        return [byte_range for requested, byte_range, _ in self.requests if requested == path]
 
 
 @pytest.fixture
@@ -47,8 +47,8 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path, asked = self.path.partition("?")[0], self.headers["Range"]
-            served.requests.append((path, asked, self.headers["Authorization"]))
+            path, byte_range = self.path.partition("?")[0], self.headers["Range"]
+            served.requests.append((path, byte_range, self.headers["Authorization"]))
             status = served.statuses[path].pop(0) if served.statuses.get(path) else 200
             content = served.files.get(path)
             if status != 200 or content is None:
@@ -58,8 +58,8 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
                 served.spoiled[path] -= 1
                 content = bytes(255 - byte for byte in content)
             start = 0
-            if asked and not served.ignores_range:
-                start = int(asked.removeprefix("bytes=").removesuffix("-"))
+            if byte_range and not served.ignores_range:
+                start = int(byte_range.removeprefix("bytes=").removesuffix("-"))
                 if start >= len(content):
                     self.send_error(416)
                     return

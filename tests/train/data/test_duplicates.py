@@ -11,7 +11,7 @@ from train.data import duplicates
 from train.data.duplicates import NEAR, SAME_FILE, SAME_PIXELS
 
 
-def found(folder: Path, files: dict[str, bytes]) -> set[tuple[str, str, str, bool]]:
+def pairs_in(folder: Path, files: dict[str, bytes]) -> set[tuple[str, str, str, bool]]:
     """The duplicate pairs among files, as (first, second, kind, turned)."""
     paths = []
     for name, content in files.items():
@@ -25,13 +25,13 @@ def found(folder: Path, files: dict[str, bytes]) -> set[tuple[str, str, str, boo
 
 
 def test_unrelated_images_are_not_matched(tmp_path: Path) -> None:
-    assert found(tmp_path, {f"{seed}": encode(texture(seed)) for seed in range(60)}) == set()
+    assert pairs_in(tmp_path, {f"{seed}": encode(texture(seed)) for seed in range(60)}) == set()
 
 
 def test_copies_of_the_file_and_of_the_pixels(tmp_path: Path) -> None:
     image = texture(0)
     files = {"a": encode(image, "PNG"), "b": encode(image, "PNG"), "c": encode(image, "BMP"), "d": encode(texture(1))}
-    assert found(tmp_path, files) == {
+    assert pairs_in(tmp_path, files) == {
         ("a", "b", SAME_FILE, False),
         ("a", "c", SAME_PIXELS, False),
         ("b", "c", SAME_PIXELS, False),
@@ -52,14 +52,14 @@ def test_copies_of_the_file_and_of_the_pixels(tmp_path: Path) -> None:
 def test_altered_copies_are_near(tmp_path: Path, copy: object) -> None:
     for seed in range(4):
         files = {"original": encode(texture(seed)), "copy": copy(texture(seed)), "other": encode(texture(seed + 100))}
-        assert found(tmp_path, files) == {("original", "copy", NEAR, False)}
+        assert pairs_in(tmp_path, files) == {("original", "copy", NEAR, False)}
 
 
 @pytest.mark.parametrize("transposition", list(Image.Transpose))
 def test_turned_and_mirrored_copies_are_near(tmp_path: Path, transposition: Image.Transpose) -> None:
     image = texture(3)
     files = {"original": encode(image), "turned": encode(image.transpose(transposition), quality=80)}
-    assert found(tmp_path, files) == {("original", "turned", NEAR, True)}
+    assert pairs_in(tmp_path, files) == {("original", "turned", NEAR, True)}
 
 
 def test_turning_coefficients_is_turning_the_image() -> None:
@@ -78,7 +78,7 @@ def test_turning_coefficients_is_turning_the_image() -> None:
 def test_even_images_are_like_their_copies_only(tmp_path: Path) -> None:
     files = {f"{value}": encode(Image.new("RGB", (100, 100), (value, 90, 90)), "PNG") for value in (10, 100, 200)}
     files["again"] = files["10"]
-    assert found(tmp_path, files) == {("10", "again", SAME_FILE, False)}
+    assert pairs_in(tmp_path, files) == {("10", "again", SAME_FILE, False)}
 
 
 def test_unreadable_files_are_noted_and_match_nothing(tmp_path: Path) -> None:

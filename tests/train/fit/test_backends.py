@@ -3,15 +3,14 @@
 import dataclasses
 import importlib.util
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from tests.train.conftest import tiny_command
 from train.config import Config
 from train.fit import training
 
@@ -19,17 +18,10 @@ pytestmark = pytest.mark.slow
 
 
 def run(command: str, config: Config, runs: Path, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A training command on the tiny network, as a process of its own."""
+    """A training command on the tiny network."""
     file = runs / "tiny.yaml"
     file.write_text(json.dumps(dataclasses.asdict(config)))
-    return subprocess.run(
-        [sys.executable, "-m", "tests.train.tiny_command", command, "--config", file, "--runs", runs, *more],
-        cwd=Path(__file__).parents[2],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
-        check=False,
-    )
+    return tiny_command(command, "--config", file, "--runs", runs, *more, **environment)
 
 
 def history(runs: Path, stage: int) -> pd.DataFrame:

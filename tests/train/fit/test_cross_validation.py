@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,28 +11,28 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.inference import registry
+from tests.train.conftest import Published
 from train.config import Config
 from train.data import datasets
 from train.fit import cross_validation, run_folder
-from train.publish import export
 
 
-@pytest.fixture(scope="module")
-def config(tiny: Config) -> Config:
-    return dataclasses.replace(tiny, id="crossed", fold=None, folds=2, stages=tiny.stages[:1])
+@pytest.fixture
+def config(crossed: Published, tiny: Config) -> Config:
+    """Of the run, with the data and the network that it is of."""
+    return crossed.config
 
 
-@pytest.fixture(scope="module")
-def runs(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("runs")
+@pytest.fixture
+def runs(crossed: Published) -> Path:
+    return crossed.runs
+
+
+def test_what_is_not_trained_cannot_be_evaluated(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not finished; run fit"):
-        cross_validation.evaluate(config, folder)
-    cross_validation.fit_all(config, folder)
-    cross_validation.evaluate(config, folder)
-    return folder
+        cross_validation.evaluate(config, tmp_path)
 
 
-@pytest.mark.slow
 def test_every_group_is_scored_by_a_network_that_has_not_seen_it(runs: Path, config: Config) -> None:
     kept = np.load(runs / "crossed" / "logits.npz")
     predictions = pd.read_csv(runs / "crossed" / "predictions.csv")
@@ -48,13 +49,10 @@ def test_every_group_is_scored_by_a_network_that_has_not_seen_it(runs: Path, con
     assert len(np.unique(kept["logits"][:, 0].round(5))) > config.folds
 
 
-@pytest.mark.slow
-def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(
-    runs: Path, config: Config, tmp_path: Path
-) -> None:
-    folder = export.export(config, runs, tmp_path)
-    card = registry.model("crossed", tmp_path).card
-    found = json.loads((runs / "crossed" / "evaluation.json").read_text())
+def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(crossed: Published) -> None:
+    model = registry.model("crossed", crossed.models)
+    card, folder = model.card, model.folder
+    found = json.loads((crossed.runs / "crossed" / "evaluation.json").read_text())
     assert card["scores"]["accuracy"]["value"] == round(found["tests"][0]["scores"]["accuracy"]["value"], 4)
     assert "validation" not in card["training"]["images"]
     assert "Scores by cross-validation" in (folder / "README.md").read_text()
@@ -63,7 +61,10 @@ def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(
 
 
 @pytest.mark.slow
-def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(runs: Path, config: Config) -> None:
+def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(
+    runs: Path, config: Config, tmp_path: Path
+) -> None:
+    runs = shutil.copytree(runs, tmp_path / "runs")
     later = dataclasses.replace(config, id="later", init="run:crossed")
     for fold in range(config.folds):
         part = cross_validation.fold_config(later, fold)
@@ -74,8 +75,8 @@ def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(runs: Path
         assert run_folder.last_file(later, runs / name).exists()
 
 
-@pytest.mark.slow
-def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, config: Config) -> None:
+def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, config: Config, tmp_path: Path) -> None:
+    runs = shutil.copytree(runs, tmp_path / "runs")
     for wrong in (
         {"init": "run:crossed", "fold": 0},
         {"init": "run:crossed-fold-1", "fold": 0},

@@ -2,10 +2,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
-from tests.train.conftest import light_augmentation, nth_call
+from tests.train.conftest import light_augmentation, nth_call, tiny_command
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import prepare, read, with_validation
 from train.fit import augmentation, callbacks, network, run_folder, stages, training, validation
@@ -62,7 +59,7 @@ def test_validation_scores_weigh_classes_alike() -> None:
     assert scores[validation.MONITOR] == pytest.approx(-(np.log(0.8) + np.log(0.4)) / 2)
 
 
-def test_the_published_network_takes_0_to_255_and_is_flat() -> None:
+def test_the_published_network_takes_0_to_255_is_flat_and_can_be_frozen_in_part() -> None:
     model = network.build("efficientnetb1", 32, 7, "none", dropout=0.3)
     assert model.input_shape == (None, 32, 32, 3)
     assert model.output_shape == (None, 7)
@@ -70,6 +67,12 @@ def test_the_published_network_takes_0_to_255_and_is_flat() -> None:
     assert [layer.name for layer in model.layers[-3:]] == ["embedding", "head_dropout", "logits"]
     # without top-level rescaling inside, the first convolution would see values of 0-255
     assert any(isinstance(layer, keras.layers.Rescaling) and layer.scale == 1 / 255 for layer in model.layers)
+    network.freeze(model, 2)
+    trained = {layer.name for layer in model.layers if layer.trainable and layer.weights}
+    assert not [name for name in trained if name.startswith(("stem", "block1", "block2"))]
+    assert {"block3a_expand_conv", "block3a_expand_bn", "block7b_bn", "top_conv", "top_bn", "logits"} <= trained
+    network.freeze(model, 0)
+    assert all(layer.trainable for layer in model.layers)
 
 
 def test_missing_initial_weights_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +142,13 @@ INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
 }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("moment", INTERRUPTIONS)
+@pytest.mark.parametrize(
+    "moment",
+    [
+        moment if moment == "in the third epoch" else pytest.param(moment, marks=pytest.mark.slow)
+        for moment in INTERRUPTIONS
+    ],
+)
 def test_an_interrupted_run_goes_on_to_the_same_network(
     moment: str, tiny: Config, unbroken: Path, tmp_path: Path
 ) -> None:
@@ -161,7 +169,6 @@ def test_an_interrupted_run_goes_on_to_the_same_network(
     assert not list((tmp_path / "tiny").rglob("checkpoint*"))
 
 
-@pytest.mark.slow
 def test_a_swallowed_interrupt_is_not_lost(one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start_epoch = callbacks.StartEpoch.on_epoch_begin
 
@@ -196,14 +203,7 @@ def test_a_run_killed_three_times_and_stopped_once_ends_in_the_same_network(
     file = tmp_path / "tiny.yaml"
     file.write_text(json.dumps(dataclasses.asdict(tiny)))
     for moment in SIGNALS:
-        process = subprocess.run(
-            [sys.executable, "-m", "tests.train.tiny_command", "fit", "--config", file, "--runs", tmp_path],
-            cwd=Path(__file__).parents[2],
-            capture_output=True,
-            text=True,
-            env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "SIGNAL": moment},
-            check=False,
-        )
+        process = tiny_command("fit", "--config", file, "--runs", tmp_path, SIGNAL=moment)
         assert process.returncode == (-signal.SIGKILL if moment.startswith("SIGKILL") else 130), process.stderr
     assert "Traceback" not in process.stderr
     assert process.stderr.splitlines()[-1].startswith("Stopped after 3 of 4 epochs; the best network so far")
@@ -215,13 +215,11 @@ def test_a_run_killed_three_times_and_stopped_once_ends_in_the_same_network(
     assert scores[0] == scores[1]
 
 
-@pytest.mark.slow
 def test_a_finished_run_is_not_trained_again(tiny: Config, unbroken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "fit_stage", lambda *arguments: pytest.fail("trained again"))
     assert training.fit(tiny, unbroken).is_file()
 
 
-@pytest.mark.slow
 def test_the_kept_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
     history = pd.read_csv(unbroken / "tiny" / "stage-2" / "history.csv")
     data = prepare(tiny.dataset, tiny.cache_size, unbroken)
@@ -285,7 +283,6 @@ def test_the_average_of_the_weights_is_validated_and_kept(one_stage: Config, tmp
     assert history["val_balanced_log_loss"].std() < 0.1
 
 
-@pytest.mark.slow
 def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path) -> None:
     mixed = dataclasses.replace(tiny, precision="mixed_bfloat16", stages=tiny.stages[:1])
     training.fit(mixed, tmp_path)
@@ -330,9 +327,8 @@ def improving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: 1 / next(scores)})
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("worsening")
-@pytest.mark.parametrize("owner", [callbacks.StartEpoch, callbacks.Checkpoint])
+@pytest.mark.parametrize("owner", [callbacks.StartEpoch, pytest.param(callbacks.Checkpoint, marks=pytest.mark.slow)])
 def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
     impatient = dataclasses.replace(one_stage, patience=1)
     name = "on_epoch_begin" if owner is callbacks.StartEpoch else "on_epoch_end"
@@ -349,10 +345,13 @@ def full_disk_from_now(folder: Path, name: str) -> None:
     (folder / f"partial-{name}").symlink_to("/dev/full")
 
 
-FULL = ["best.keras", "history.csv", "checkpoint-2.npz"]
+FULL = [
+    pytest.param("best.keras", marks=pytest.mark.slow),
+    "history.csv",
+    pytest.param("checkpoint-2.npz", marks=pytest.mark.slow),
+]
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
 @pytest.mark.usefixtures("improving")
 @pytest.mark.parametrize("name", FULL)
@@ -393,7 +392,6 @@ def test_a_full_disk_at_the_first_files_is_a_sentence(
         training.fit(tiny, tmp_path)
 
 
-@pytest.mark.slow
 def test_diverged_training_is_a_sentence(one_stage: Config, tmp_path: Path) -> None:
     wild = dataclasses.replace(one_stage.stages[0], learning_rate=1e38, warmup_epochs=0.0)
     with pytest.raises(DataError, match=r"Training diverged in epoch 1: .* Lower the learning rate"):
@@ -419,22 +417,20 @@ def test_a_fold_without_a_class_is_refused_before_images_are_read(split: str, ti
         training.check_classes(without, label_set(tiny.labels))
 
 
-@pytest.mark.slow
-def test_frozen_blocks_stay_as_they_are(tiny: Config) -> None:
-    model = network.build("efficientnetb1", 32, 7, "none")
+def test_frozen_blocks_stay_as_they_are() -> None:
+    images = x = keras.Input((8, 8, 3))
+    for name in ("stem", "block1a", "block2a", "block3a", "top"):
+        x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)
+        x = keras.layers.BatchNormalization(name=f"{name}_bn")(x)
+    model = keras.Model(images, keras.layers.Dense(7, name="logits")(keras.layers.GlobalMaxPooling2D()(x)))
     network.freeze(model, 2)
     before = {layer.name: layer.get_weights() for layer in model.layers}
     model.compile(keras.optimizers.SGD(0.1), loss=keras.losses.CategoricalCrossentropy(from_logits=True))
-    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3)).astype(np.float32)
-    model.fit(images, np.eye(7, dtype=np.float32)[np.arange(8) % 7], verbose=0)
+    batch = np.random.default_rng(0).random((8, 8, 8, 3)).astype(np.float32)
+    model.fit(batch, np.eye(7, dtype=np.float32)[np.arange(8) % 7], verbose=0)
     changed = {
         layer.name
         for layer in model.layers
         if any((one != other).any() for one, other in zip(before[layer.name], layer.get_weights(), strict=True))
     }
-    frozen = [layer.name for layer in model.layers if layer.name.startswith(("stem", "block1", "block2"))]
-    assert frozen
-    assert not changed & set(frozen)
-    assert {"block3a_expand_conv", "block3a_expand_bn", "block7b_bn", "top_conv", "top_bn", "logits"} <= changed
-    network.freeze(model, 0)
-    assert all(layer.trainable for layer in model.layers)
+    assert changed == {"block3a_conv", "block3a_bn", "top_conv", "top_bn", "logits"}

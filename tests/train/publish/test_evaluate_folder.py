@@ -88,8 +88,7 @@ def test_scores_and_confusion_worked_by_hand(model: registry.Model) -> None:
         failures={},
         unlabelled=0,
     )
-    found = evaluate_folder.confusion(result)
-    assert found.to_numpy().tolist() == [[2, 1, 3], [0, 1, 1]]
+    assert evaluate_folder.confusion(result).to_numpy().tolist() == [[2, 1, 3], [0, 1, 1]]
     truth = np.array([0, 0, 0, 1])
     probabilities = result.predictions[["p_benign", "p_malignant"]].to_numpy()
     scores, undefined = evaluate_folder.intervals(MALIGNANCY, truth, probabilities, np.arange(4))
@@ -245,8 +244,8 @@ def test_the_published_predictions_come_out(data_root: Path, model: registry.Mod
     out = tmp_path / "predictions.csv"
     arguments = ["--images", str(data_root / "ham10000" / "images"), "--labels", str(tmp_path / "labels.csv")]
     assert main(["evaluate", "--model", MODEL, *arguments, "--group-column", "group", "--out", str(out)]) == 0
-    found = pd.read_csv(out)
-    assert found[["image", "group", "label"]].equals(published[["image", "group", "label"]].reset_index(drop=True))
+    written = pd.read_csv(out)
+    assert written[["image", "group", "label"]].equals(published[["image", "group", "label"]].reset_index(drop=True))
     columns = [f"p_{code}" for code in model.labels.codes]
     # the file was written with the network in single precision, which LiteRT holds in half
-    assert np.abs(found[columns].to_numpy() - published[columns].to_numpy()).max() < 0.02
+    assert np.abs(written[columns].to_numpy() - published[columns].to_numpy()).max() < 0.02

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import metadata, registry, runtime
+from tests.train.conftest import Published
 from train.config import Config
 from train.data import datasets
-from train.fit import cross_validation, training
 from train.fit import metadata as clinical_fit
-from train.publish import evaluate, export, fuse
+from train.publish import fuse
 
 pytestmark = pytest.mark.filterwarnings("ignore:The least populated class")
 
@@ -27,35 +28,24 @@ def _few_lesions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clinical_fit, "fit", functools.partial(clinical_fit.fit, folds=2))
 
 
-def fused(config: Config, runs: Path, models: Path, adjustment: float = 0.0) -> Path:
-    export.export(config, runs, models)
-    return fuse.fuse(config, "With answers", adjustment, runs, models)
+def fused(run: Published, folder: Path, adjustment: float = 0.0) -> Path:
+    """The model folder, in a copy of the run's."""
+    models = shutil.copytree(run.models, folder / "models")
+    return fuse.fuse(run.config, "With answers", adjustment, run.runs, models)
 
 
-@pytest.mark.slow
-def test_after_a_cross_validation_every_image_is_judged(
-    tiny: Config, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
-) -> None:
-    config = dataclasses.replace(tiny, id="crossed", fold=None, folds=2, stages=tiny.stages[:1])
-    runs = tmp_path_factory.mktemp("runs")
-    cross_validation.fit_all(config, runs)
-    cross_validation.evaluate(config, runs)
-    folder = fused(config, runs, tmp_path)
+@pytest.mark.usefixtures("tiny")
+def test_after_a_cross_validation_every_image_is_judged(crossed: Published, tmp_path: Path) -> None:
+    folder = fused(crossed, tmp_path)
     predictions = pd.read_csv(folder / "predictions.csv")
-    assert len(predictions) == len(pd.read_csv(runs / "crossed" / "predictions.csv"))
+    assert len(predictions) == len(pd.read_csv(crossed.runs / "crossed" / "predictions.csv"))
     assert predictions.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(np.ones(len(predictions)), abs=1e-5)
 
 
-@pytest.mark.slow
-def test_answers_learnt_on_validation_are_judged_on_test(
-    tiny: Config, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
-) -> None:
-    config = dataclasses.replace(tiny, stages=tiny.stages[:1], folds=2)
-    runs = tmp_path_factory.mktemp("runs")
-    training.fit(config, runs)
-    evaluate.evaluate(config, runs)
-    folder = fused(config, runs, tmp_path, 0.5)
-    model = registry.model("tiny-clinical", tmp_path)
+@pytest.mark.usefixtures("tiny")
+def test_answers_learnt_on_validation_are_judged_on_test(published: Published, tmp_path: Path) -> None:
+    folder = fused(published, tmp_path, 0.5)
+    model = registry.model("tiny-clinical", folder.parent)
     assert [field.name for field in model.clinical] == ["age", "sex", "site"]
     assert not (folder / "model.keras").exists()
     card = (folder / "README.md").read_text()

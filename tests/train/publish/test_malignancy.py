@@ -16,6 +16,7 @@ from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.labels.sets import HAM10000, MALIGNANCY
 from tests.pictures import lesion
+from tests.train.conftest import Published
 from train.config import Config, Stage
 from train.data import datasets, splits
 from train.fit import network, training
@@ -106,7 +107,6 @@ def test_resampling_first_puts_copies_on_both_sides(both: Path) -> None:
     assert train & test
 
 
-@pytest.mark.slow
 def test_each_data_set_is_scored_by_itself(runs: Path, config: Config) -> None:
     report = json.loads((runs / "both" / "evaluation.json").read_text())
     assert [test["name"] for test in report["tests"]] == ["HAM10000", "Skin Cancer: Malignant vs. Benign"]
@@ -118,7 +118,6 @@ def test_each_data_set_is_scored_by_itself(runs: Path, config: Config) -> None:
     assert predictions[["p_benign", "p_malignant"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(11), abs=2e-6)
 
 
-@pytest.mark.slow
 def test_a_network_without_class_maps_is_exported_and_answers(runs: Path, config: Config, tmp_path: Path) -> None:
     folder = export.export(config, runs, tmp_path)
     model = registry.model("both", tmp_path)
@@ -139,7 +138,6 @@ def test_a_network_without_class_maps_is_exported_and_answers(runs: Path, config
     assert not re.search(r"\bnan\b", card)
 
 
-@pytest.mark.slow
 def test_a_baseline_may_go_without_its_weights(runs: Path, config: Config, tmp_path: Path) -> None:
     folder = export.export(dataclasses.replace(config, ship_weights=False), runs, tmp_path)
     model = registry.model("both", tmp_path)
@@ -150,18 +148,12 @@ def test_a_baseline_may_go_without_its_weights(runs: Path, config: Config, tmp_p
         runtime.classifier(model)
 
 
-@pytest.mark.slow
-def test_the_backbone_of_a_model_is_taken_over(
-    tiny: Config, both: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("tiny")
+def test_the_backbone_of_a_model_is_taken_over(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     """The features stay, the head is new."""
-    first = dataclasses.replace(tiny, stages=tiny.stages[:1])
-    training.fit(first, tmp_path)
-    evaluate.evaluate(first, tmp_path)
-    export.export(first, tmp_path, tmp_path / "models")
-    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("SKINAPP_MODELS", str(published.models))
     old = network.build("tiny", 24, 7, "none")
-    network.copy_weights(keras.saving.load_model(tmp_path / "models" / "tiny" / "model.keras", compile=False), old)
+    network.copy_weights(keras.saving.load_model(published.models / "tiny" / "model.keras", compile=False), old)
     new = network.build("tiny", 24, 2, "tiny")
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3)).astype(np.float32)
     features = [

@@ -20,8 +20,6 @@ from train.fit import callbacks, run_folder
 from train.fit.validation import predict
 from train.publish import evaluate, export
 
-pytestmark = pytest.mark.slow
-
 # trained at one size, used at another, cached at a third; and with adjusted logits
 OVERRIDES = (
     "stages=[{image_size: 32, epochs: 2, learning_rate: 0.01}]",
@@ -77,13 +75,13 @@ def test_one_image_gives_one_answer_by_every_way(
     trained = predict(
         evaluate.best_network(config, run_folder.best_file(config, folder / "runs" / "tiny"), table), data.images[rows]
     )
-    kept = predict(keras.saving.load_model(exported.folder / "model.keras", compile=False), data.images[rows])
+    saved = predict(keras.saving.load_model(exported.folder / "model.keras", compile=False), data.images[rows])
     evaluated = pd.read_csv(exported.folder / "predictions.csv").set_index("image")
     classifier = runtime.Classifier(exported)
     monkeypatch.setenv("SKINAPP_MODELS", str(folder / "models"))
     columns = [f"p_{code}" for code in exported.labels.codes]
 
-    for row, by_training, by_file in zip(rows, trained, kept, strict=True):
+    for row, by_training, by_file in zip(rows, trained, saved, strict=True):
         path = data.table["path"].iloc[row]
         by_app = classifier.predict(imaging.load(path, exported.input_size))
         assert by_app.logits == pytest.approx(by_training, abs=5e-3)
@@ -160,8 +158,8 @@ def test_a_stopped_run_is_evaluated_and_exported_until_it_goes_on(
     models = tmp_path / "models"
 
     def command(name: str, *more: str) -> int:
-        places = ["--config", str(folder / "tiny.yaml"), "--runs", str(tmp_path)]
-        return train([name, *places, *more, *OVERRIDES, "augmentation=none"])
+        folders = ["--config", str(folder / "tiny.yaml"), "--runs", str(tmp_path)]
+        return train([name, *folders, *more, *OVERRIDES, "augmentation=none"])
 
     with monkeypatch.context() as patch:
         nth_call(patch, callbacks.StartEpoch, "on_epoch_begin", 2)
@@ -189,8 +187,8 @@ def test_a_wrong_setting_is_a_sentence(folder: Path, config: Config, capsys: pyt
 
 def test_the_adjustment_is_in_the_exported_network(exported: registry.Model, config: Config, folder: Path) -> None:
     trained = keras.saving.load_model(folder / "runs" / "tiny" / "stage-1" / "best.keras", compile=False)
-    kept = keras.saving.load_model(exported.folder / "model.keras", compile=False)
-    before, after = (network.get_layer("logits").get_weights()[1] for network in (trained, kept))
+    saved = keras.saving.load_model(exported.folder / "model.keras", compile=False)
+    before, after = (network.get_layer("logits").get_weights()[1] for network in (trained, saved))
     # three training images of each class, of which some are validation
     table = with_validation(prepare(config.dataset, 40, folder / "runs").table, config.folds, config.fold, config.seed)
     counts = table.loc[table["split"] == "train", "label"].value_counts().reindex(list(exported.labels.codes))

@@ -1,4 +1,4 @@
-"""The outline's training on drawn lesions: views, resuming, and a folder that the app can use."""
+"""Training of the lesion segmentation on drawn lesions: views, resuming, and a folder that the app can use."""
 
 from pathlib import Path
 from typing import Any
@@ -58,10 +58,10 @@ def tiny(init: str) -> Any:
 
 
 def test_dice_worked_by_hand() -> None:
-    found = np.array([[[True, True], [False, False]], [[False, False], [False, False]]])
+    predicted = np.array([[[True, True], [False, False]], [[False, False], [False, False]]])
     true = np.array([[[True, False], [False, False]], [[False, False], [False, False]]])
     # 2 * 1 / (2 + 1), and two empty masks
-    assert segmentation.dice(found, true) == pytest.approx([2 / 3, 1])
+    assert segmentation.dice(predicted, true) == pytest.approx([2 / 3, 1])
 
 
 def test_views_keep_picture_and_mask_together() -> None:
@@ -93,7 +93,6 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
     assert grey[cut].mean() + 50 < grey[~cut].mean()
 
 
-@pytest.mark.slow
 def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

@@ -53,7 +53,6 @@ def table(tiny: Config, folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "new" / "rows.csv", keep_default_na=False, na_values=[""]).set_index(["row", "score"])
 
 
-@pytest.mark.slow
 def test_every_row_has_every_score(table: pd.DataFrame) -> None:
     assert table.index.tolist() == [(row, score) for row in ("base", *ROWS) for score in ablation.SCORES]
     assert table.loc["natural", "change"].unique().tolist() == ["sampling: natural"]
@@ -63,7 +62,6 @@ def test_every_row_has_every_score(table: pd.DataFrame) -> None:
     assert table[["low", "high"]].isna().all(axis=None)
 
 
-@pytest.mark.slow
 def test_differences_are_to_the_base(table: pd.DataFrame) -> None:
     assert table.loc["base", ["difference", "difference_low", "difference_high"]].isna().all(axis=None)
     for row in ROWS:
@@ -71,13 +69,11 @@ def test_differences_are_to_the_base(table: pd.DataFrame) -> None:
         assert table.loc[row, "difference"].to_numpy() == pytest.approx(apart.to_numpy(), abs=1e-4)
 
 
-@pytest.mark.slow
 def test_only_what_changes_training_is_trained(table: pd.DataFrame, folder: Path) -> None:
     assert {run.name for run in (folder / "runs").glob("tiny*")} == {"tiny", "tiny-natural"}
     assert (table.loc["adjusted", "seconds"] == 0).all()
 
 
-@pytest.mark.slow
 def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, tiny: Config) -> None:
     base, _, adjusted = (row.config for row in ablation.read_rows(folder / "tiny.yaml"))
     splits = with_validation(prepare(base.dataset, 24, folder / "runs").table, base.folds, base.fold, base.seed)
@@ -94,7 +90,6 @@ def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, 
     assert table.loc[("adjusted", "balanced_log_loss"), "value"] == pytest.approx(expected[0], abs=1e-4)
 
 
-@pytest.mark.slow
 def test_finished_rows_are_not_trained_again(
     table: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,9 +125,9 @@ def test_an_interruption_leaves_the_rows_before_it(
     arguments = ["--config", str(write(tmp_path / "tiny.yaml", tiny)), "--out", str(tmp_path / "rows.csv")]
     assert main(["ablate", *arguments]) == 130
     assert "Stopped after 1 of 3 rows; run the same command again" in capsys.readouterr().err
-    kept = pd.read_csv(tmp_path / "rows.csv")
-    assert kept["row"].unique().tolist() == ["base"]
-    assert kept.set_index("score").loc["accuracy", ["value", "seconds"]].tolist() == [1, 60]
+    written = pd.read_csv(tmp_path / "rows.csv")
+    assert written["row"].unique().tolist() == ["base"]
+    assert written.set_index("score").loc["accuracy", ["value", "seconds"]].tolist() == [1, 60]
 
 
 def test_a_difference_worked_by_hand() -> None:
@@ -140,17 +135,17 @@ def test_a_difference_worked_by_hand() -> None:
     labels = np.array([0, 0, 0, 1])
     base = np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6], [0.8, 0.2]])
     other = np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.2, 0.8]])
-    found = ablation.compare(labels, other, base, np.arange(4)).set_index("score")
-    assert found.loc["accuracy", ["value", "difference"]].tolist() == pytest.approx([1, 2 / 4])
-    assert found.loc["balanced_accuracy", ["value", "difference"]].tolist() == pytest.approx([1, 1 - (2 / 3 + 0) / 2])
+    result = ablation.compare(labels, other, base, np.arange(4)).set_index("score")
+    assert result.loc["accuracy", ["value", "difference"]].tolist() == pytest.approx([1, 2 / 4])
+    assert result.loc["balanced_accuracy", ["value", "difference"]].tolist() == pytest.approx([1, 1 - (2 / 3 + 0) / 2])
     before = -(np.log(0.8) * 2 / 3 + np.log(0.4) / 3 + np.log(0.2)) / 2
-    assert found.loc["balanced_log_loss", "difference"] == pytest.approx(-np.log(0.8) - before)
+    assert result.loc["balanced_log_loss", "difference"] == pytest.approx(-np.log(0.8) - before)
 
 
 def test_a_change_of_stages_goes_into_each_or_replaces_them() -> None:
     settings = {"stages": [{"image_size": 24, "mixup": 0.1}, {"image_size": 32}], "ema": 0.9}
-    found = ablation.changed(settings, {"stages": {"mixup": 0.4}})
-    assert found == {"stages": [{"image_size": 24, "mixup": 0.4}, {"image_size": 32, "mixup": 0.4}], "ema": 0.9}
+    result = ablation.changed(settings, {"stages": {"mixup": 0.4}})
+    assert result == {"stages": [{"image_size": 24, "mixup": 0.4}, {"image_size": 32, "mixup": 0.4}], "ema": 0.9}
     assert ablation.changed(settings, {"stages": [{"image_size": 8}]})["stages"] == [{"image_size": 8}]
     assert ablation.changed(settings, {"ema": 0.0}) == settings | {"ema": 0.0}
 

@@ -12,9 +12,10 @@ from PIL import Image
 from skinapp.attention import catalogue as methods
 from skinapp.attention.gradients import keras_network
 from skinapp.errors import DataError
+from skinapp.images import imaging
 from skinapp.inference import registry
 from tests.pictures import encode, lesion
-from train.studies import attention_audit, randomised
+from train.studies import attention_audit, randomised, sanity_check
 
 IMAGES = 6
 
@@ -151,13 +152,13 @@ def test_every_entry_can_be_asked_for() -> None:
 
 
 @pytest.mark.slow
-def test_an_untrained_copy_is_whole_and_knows_nothing(
-    tmp_path: Path, model: registry.Model, inputs: list[np.ndarray]
-) -> None:
+def test_an_untrained_copy_is_whole_and_knows_nothing(untrained: Path, photos: list[bytes]) -> None:
     from skinapp.inference import runtime
 
+    model = registry.model(sanity_check.MODELS[0])
+    inputs = [imaging.load(photos[0], model.input_size)]
     shipped = runtime.classifier(model)
-    head, network = (randomised.untrained(model, part, tmp_path) for part in randomised.PARTS)
+    head, network = (randomised.untrained(model, part, untrained) for part in randomised.PARTS)
     for copy in (head, network):
         registry.verify(copy)
         assert json.loads((copy.folder / "model.json").read_text())["id"] == model.id
@@ -169,5 +170,5 @@ def test_an_untrained_copy_is_whole_and_knows_nothing(
     assert same == pytest.approx(shipped.predict(inputs[0]).embedding, abs=0.02)
     assert not np.allclose(other, same, atol=0.02)
     stamp = (head.folder / "model.tflite").stat().st_mtime_ns
-    assert randomised.untrained(model, "head", tmp_path).folder == head.folder
+    assert randomised.untrained(model, "head", untrained).folder == head.folder
     assert (head.folder / "model.tflite").stat().st_mtime_ns == stamp

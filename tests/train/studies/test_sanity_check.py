@@ -31,12 +31,12 @@ def squares(data_root: Path) -> list[tuple[Path, np.ndarray]]:
 @pytest.mark.data
 @pytest.mark.slow
 def test_networks_that_have_not_learnt_are_told_from_the_shipped_one(
-    squares: list[tuple[Path, np.ndarray]], tmp_path: Path
+    squares: list[tuple[Path, np.ndarray]], untrained: Path
 ) -> None:
     model = registry.model(sanity_check.MODELS[0])
     shares = {}
     for copy in sanity_check.COPIES:
-        classifier = sanity_check.copied(model, copy, tmp_path)
+        classifier = sanity_check.copied(model, copy, untrained)
         results = [
             sanity_check.evidence(classifier, imaging.load(path, model.input_size), mask) for path, mask in squares
         ]

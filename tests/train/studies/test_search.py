@@ -50,7 +50,6 @@ def grouped(runs: Path, data: None) -> Path:
     return runs / "search-grouped.csv"
 
 
-@pytest.mark.slow
 def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: Path) -> None:
     table = pd.read_csv(grouped, dtype={"widths": str})
     assert table["trial"].tolist() == [1, 2]
@@ -71,7 +70,6 @@ def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: 
     assert [file.name for file in kept] == [f"search-grouped-{found['best']['trial']}.keras"]
 
 
-@pytest.mark.slow
 def test_a_finished_search_is_not_trained_again(
     grouped: Path, runs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,17 +114,16 @@ def test_an_interrupted_search_goes_on_with_the_same_networks(
 @pytest.mark.slow
 def test_the_tutorials_protocol_tests_on_copies(runs: Path) -> None:
     assert run("resampled", runs, "--trials", "1", "--per-class", "12") == 0
-    found = report(runs / "search-resampled.csv")
-    assert found["parts"]["train"]["rows"] == 63
-    assert found["parts"]["test"] == found["parts"]["validation"]
-    assert found["parts"]["test"]["rows"] == 21
+    result = report(runs / "search-resampled.csv")
+    assert result["parts"]["train"]["rows"] == 63
+    assert result["parts"]["test"] == result["parts"]["validation"]
+    assert result["parts"]["test"]["rows"] == 21
     # 84 draws from 29 images
-    assert 0 < found["copies"] <= found["lesions"] <= 1
+    assert 0 < result["copies"] <= result["lesions"] <= 1
     # what chose the network is what tests it
-    assert found["scores"]["accuracy"]["value"] == pytest.approx(found["best"]["val_accuracy"])
+    assert result["scores"]["accuracy"]["value"] == pytest.approx(result["best"]["val_accuracy"])
 
 
-@pytest.mark.slow
 def test_a_search_of_other_settings_is_not_gone_on_with(
     grouped: Path, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -180,6 +177,6 @@ def test_a_network_takes_0_to_255_at_the_smallest_size() -> None:
     deepest = {"depth": 4, "widths": "2-2-2-2", "kernel": 5, "dropout": 0.2, "dense": 8}
     network = search.build(deepest, search.SIZES[0])
     assert sum(isinstance(layer, keras.layers.Conv2D) for layer in network.layers) == 4
-    found = search.probabilities(network, np.full((3, 16, 16, 3), 255, np.uint8))
-    assert found.shape == (3, len(HAM10000.codes))
-    assert found.sum(axis=1) == pytest.approx(1)
+    result = search.probabilities(network, np.full((3, 16, 16, 3), 255, np.uint8))
+    assert result.shape == (3, len(HAM10000.codes))
+    assert result.sum(axis=1) == pytest.approx(1)

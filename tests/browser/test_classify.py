@@ -1,62 +1,16 @@
-"""What a visitor does, in a real browser, at the width of a desk and of a phone."""
+"""A photo, its answer and its map, at the width of a desk and of a phone."""
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import Page, expect
 
 from skinapp import formatting
 from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.ui import layout
-from tests.pictures import encode, lesion
-
-SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-PHOTO = encode(lesion(3000, 2250, seed=3))
-"""Over 1 MB, from where on a server is tempted to spool to disk."""
-
-
-def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg") -> FilePayload:
-    return {"name": name, "mimeType": mime_type, "buffer": data}
-
-
-def upload(page: Page, file: FilePayload) -> None:
-    page.locator('input[type="file"]').set_input_files(file)
-
-
-def headline(page: Page) -> re.Match[str]:
-    """Wait for the answer; group 1 is the class, group 2 its probability."""
-    heading = page.get_by_role("heading", name=re.compile("Most likely"))
-    heading.wait_for()
-    found = re.fullmatch(r"Most likely: (.+), ((?:under |over )?\d+%)", heading.inner_text())
-    assert found
-    return found
-
-
-def settle(page: Page) -> None:
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
-    page.wait_for_timeout(500)
-
-
-def keep(page: Page, name: str) -> None:
-    """A screenshot of the whole page, to be looked at by a person."""
-    settle(page)
-    SCREENSHOTS.mkdir(exist_ok=True)
-    width, height = page.viewport_size["width"], page.viewport_size["height"]
-    whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(6000, whole + 40)})
-    settle(page)
-    page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
-    page.set_viewport_size({"width": width, "height": height})
-
-
-def wider_than_the_screen(page: Page) -> bool:
-    return page.evaluate(
-        """() => [document.scrollingElement, document.querySelector('[data-testid=stMain]')]
-                 .some(element => element.scrollWidth > element.clientWidth + 1)"""
-    )
+from tests.browser.visitor import PHOTO, as_upload, headline, keep, settle, upload, wider_than_the_screen
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -65,6 +19,8 @@ def test_a_photo_gets_its_answer_and_map(
 ) -> None:
     assert len(PHOTO) > 2**20
     page = open_page(f"{app}/classify", width)
+    disclaimer = page.get_by_text(layout.DISCLAIMER)
+    expect(disclaimer).to_be_in_viewport()
     upload(page, as_upload(PHOTO))
     name, probability = headline(page).groups()
 
@@ -77,6 +33,7 @@ def test_a_photo_gets_its_answer_and_map(
     for image in (square, overlay):
         expect(image).to_be_visible()
         assert image.evaluate("image => image.complete && image.naturalWidth") == 512
+    settle(page)
     # side by side where there is room, one above the other where there is not
     square_box, overlay_box = square.bounding_box(), overlay.bounding_box()
     assert square_box
@@ -87,8 +44,13 @@ def test_a_photo_gets_its_answer_and_map(
         assert square_box["y"] + square_box["height"] < overlay_box["y"]
     assert not wider_than_the_screen(page)
     keep(page, "classify")
+    # the disclaimer stays in view, whatever is scrolled to
+    expect(disclaimer).to_be_in_viewport()
+    page.get_by_text("What this does not tell you").scroll_into_view_if_needed()
+    expect(disclaimer).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/classify")
     upload(page, as_upload(PHOTO))
@@ -104,19 +66,7 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
     headline(page)
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_disclaimer_stays_in_view(app: str, open_page: Callable[..., Page], width: int) -> None:
-    page = open_page(f"{app}/classify", width)
-    disclaimer = page.get_by_text(layout.DISCLAIMER)
-    expect(disclaimer).to_be_in_viewport()
-    upload(page, as_upload(PHOTO))
-    headline(page)
-    settle(page)
-    expect(disclaimer).to_be_in_viewport()
-    page.get_by_text("What this does not tell you").scroll_into_view_if_needed()
-    expect(disclaimer).to_be_in_viewport()
-
-
+@pytest.mark.slow
 def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/classify")
     for file, sentence in (
@@ -134,21 +84,10 @@ def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, ope
     expect(page.get_by_role("alert").filter(has_text=sentence)).to_have_count(0)
 
 
-def test_a_first_request_straight_to_a_page(fresh_app: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(f"{fresh_app}/classify")
-    expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
-    expect(page).to_have_title(f"Classify · {layout.NAME}")
-    # the menu is the app's own, not the one that Streamlit makes of the file names
-    menu = [re.compile(title) for title in ("Home", "Classify", "Attention", "Explore", "Compare", "Guide", "Models")]
-    expect(page.get_by_test_id("stTopNavLink")).to_have_text(menu)
-    upload(page, as_upload(PHOTO))
-    headline(page)
-
-
+@pytest.mark.slow
 def test_home_leads_to_classify_and_a_drawing_needs_no_photo(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(app, 390)
     keep(page, "home")
-    assert not wider_than_the_screen(page)
     page.get_by_role("button", name="Classify an image").click()
     page.get_by_text("Without a photo").click()
     headline(page)
@@ -159,12 +98,7 @@ def test_home_leads_to_classify_and_a_drawing_needs_no_photo(app: str, open_page
     headline(page)
 
 
-def test_home_on_a_desk(app: str, open_page: Callable[..., Page]) -> None:
-    page = open_page(app)
-    expect(page.get_by_role("heading", name="Models on this bench")).to_be_visible()
-    keep(page, "home")
-
-
+@pytest.mark.slow
 def test_the_words_of_the_chart_can_be_read_in_the_dark(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/classify", dark=True)
     upload(page, as_upload(PHOTO))

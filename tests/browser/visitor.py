@@ -1,0 +1,56 @@
+"""What a visitor does on any page, and what they see there."""
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import FilePayload, Page, expect
+
+from tests.pictures import encode, lesion
+
+SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
+"""Make this folder to have pictures of the pages to look at; without it, none are taken."""
+PHOTO = encode(lesion(2000, 1500, seed=3), quality=98)
+"""Over 1 MB, from where on a server is tempted to spool to disk."""
+
+
+def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg") -> FilePayload:
+    return {"name": name, "mimeType": mime_type, "buffer": data}
+
+
+def upload(page: Page, file: FilePayload) -> None:
+    page.locator('input[type="file"]').set_input_files(file)
+
+
+def headline(page: Page) -> re.Match[str]:
+    """Wait for the answer; group 1 is the class, group 2 its probability."""
+    heading = page.get_by_role("heading", name=re.compile("Most likely"))
+    heading.wait_for()
+    match = re.fullmatch(r"Most likely: (.+), ((?:under |over )?\d+%)", heading.inner_text())
+    assert match
+    return match
+
+
+def settle(page: Page) -> None:
+    """Wait until the script has run and what it sent is drawn."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+    page.wait_for_timeout(500)
+
+
+def keep(page: Page, name: str) -> None:
+    """Where the folder for them is there, a screenshot of the whole page, for a person to look at."""
+    settle(page)
+    if not SCREENSHOTS.is_dir():
+        return
+    width, height = page.viewport_size["width"], page.viewport_size["height"]
+    whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(6000, whole + 40)})
+    settle(page)
+    page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
+    page.set_viewport_size({"width": width, "height": height})
+
+
+def wider_than_the_screen(page: Page) -> bool:
+    return page.evaluate(
+        """() => [document.scrollingElement, document.querySelector('[data-testid=stMain]')]
+                 .some(element => element.scrollWidth > element.clientWidth + 1)"""
+    )
