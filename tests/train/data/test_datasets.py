@@ -8,6 +8,7 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.images import imaging
+from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from train.data import datasets
 from train.fit import metadata
 from train.publish.fuse import ANSWERS
@@ -130,14 +131,16 @@ def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, t
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@only_where_there_is_one
 @pytest.mark.parametrize("name", ["images.npy", "stamp.json"])
-def test_a_full_disk_is_a_sentence_and_leaves_no_cache(name: str, own_data: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_sentence_and_leaves_no_cache(
+    name: str, own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "runs" / "cache" / "ham10000-40"
-    folder.mkdir(parents=True)
-    (folder / f"partial-{name}").symlink_to("/dev/full")
-    with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
-        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        full_disk_from_now(patch, folder / name)
+        with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
+            datasets.prepare("ham10000", 40, tmp_path / "runs")
     assert not list(folder.glob("partial*"))
     data = datasets.prepare("ham10000", 40, tmp_path / "runs")
     assert (data.images[28] == imaging.load(data.table["path"].iloc[28], 40)).all()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.conftest import CHECKOUT
 from train.config import Config
 from train.fit import training
 
@@ -24,7 +25,7 @@ def run(command: str, config: Config, runs: Path, *more: str, **environment: str
     file.write_text(json.dumps(dataclasses.asdict(config)))
     return subprocess.run(
         [sys.executable, "-m", "tests.train.tiny_command", command, "--config", file, "--runs", runs, *more],
-        cwd=Path(__file__).parents[2],
+        cwd=CHECKOUT,
         capture_output=True,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,

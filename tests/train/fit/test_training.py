@@ -18,6 +18,8 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
+from tests.conftest import CHECKOUT
+from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from tests.train.conftest import light_augmentation, nth_call
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import prepare, read, with_validation
@@ -198,7 +200,7 @@ def test_a_run_killed_three_times_and_stopped_once_ends_in_the_same_network(
     for moment in SIGNALS:
         process = subprocess.run(
             [sys.executable, "-m", "tests.train.tiny_command", "fit", "--config", file, "--runs", tmp_path],
-            cwd=Path(__file__).parents[2],
+            cwd=CHECKOUT,
             capture_output=True,
             text=True,
             env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "SIGNAL": moment},
@@ -345,15 +347,11 @@ def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stag
     assert run_folder.epochs(impatient, tmp_path / "tiny") == {"done": 2, "planned": 2}
 
 
-def full_disk_from_now(folder: Path, name: str) -> None:
-    (folder / f"partial-{name}").symlink_to("/dev/full")
-
-
 FULL = ["best.keras", "history.csv", "checkpoint-2.npz"]
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@only_where_there_is_one
 @pytest.mark.usefixtures("improving")
 @pytest.mark.parametrize("name", FULL)
 def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
@@ -367,7 +365,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
         start_epoch(callback, epoch, logs)
         if epoch == 1:
             kept.append((folder / "best.keras").read_bytes())
-            full_disk_from_now(folder, name)
+            full_disk_from_now(patch, folder / name)
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
@@ -381,14 +379,14 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
     assert run_folder.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@only_where_there_is_one
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
 def test_a_full_disk_at_the_first_files_is_a_sentence(
     name: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "fit_stages", lambda *_: None)
     (tmp_path / "tiny").mkdir()
-    full_disk_from_now(tmp_path / "tiny", name)
+    full_disk_from_now(monkeypatch, tmp_path / "tiny" / name)
     with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
         training.fit(tiny, tmp_path)
 
