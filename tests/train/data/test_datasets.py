@@ -11,7 +11,7 @@ from skinapp.images import imaging
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from train.data import datasets
 from train.fit import metadata
-from train.publish.fuse import ANSWERS
+from train.publish.fuse import METADATA
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatc
 
 @pytest.mark.data
 def test_whether_a_biopsy_was_taken_is_never_asked(data_root: Path) -> None:
-    for name, read in ANSWERS.items():
+    for name, read in METADATA.items():
         asked = {field.name for field in metadata.questions(read(data_root / name))}
         assert {"age", "sex", "site"} <= asked
         assert not [field for field in asked if "biops" in field]
