@@ -16,7 +16,7 @@ def replacing(file: Path) -> Iterator[Path]:
     at once the last one wins with a whole file. DataError, and nothing left behind, where the disk is full or cannot
     be written to.
     """
-    partial = file.with_name(f"partial-{secrets.token_hex(8)}-{file.name}")
+    partial = _partial(file)
     try:
         yield partial
         partial.replace(file)
@@ -27,3 +27,7 @@ def replacing(file: Path) -> Iterator[Path]:
         ) from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(f"partial-{secrets.token_hex(8)}-{file.name}")

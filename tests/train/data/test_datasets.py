@@ -8,9 +8,10 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.images import imaging
+from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from train.data import datasets
 from train.fit import metadata
-from train.publish.fuse import ANSWERS
+from train.publish.fuse import METADATA
 
 
 @pytest.fixture
@@ -130,14 +131,16 @@ def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, t
     assert not list((tmp_path / "runs").rglob("*.json"))
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@only_where_there_is_one
 @pytest.mark.parametrize("name", ["images.npy", "stamp.json"])
-def test_a_full_disk_is_a_sentence_and_leaves_no_cache(name: str, own_data: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_a_sentence_and_leaves_no_cache(
+    name: str, own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "runs" / "cache" / "ham10000-40"
-    folder.mkdir(parents=True)
-    (folder / f"partial-{name}").symlink_to("/dev/full")
-    with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
-        datasets.prepare("ham10000", 40, tmp_path / "runs")
+    with monkeypatch.context() as patch:
+        full_disk_from_now(patch, folder / name)
+        with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
+            datasets.prepare("ham10000", 40, tmp_path / "runs")
     assert not list(folder.glob("partial*"))
     data = datasets.prepare("ham10000", 40, tmp_path / "runs")
     assert (data.images[28] == imaging.load(data.table["path"].iloc[28], 40)).all()
@@ -180,7 +183,7 @@ def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatc
 
 @pytest.mark.data
 def test_whether_a_biopsy_was_taken_is_never_asked(data_root: Path) -> None:
-    for name, read in ANSWERS.items():
-        questions = {field.name for field in metadata.questions(read(data_root / name))}
-        assert {"age", "sex", "site"} <= questions
-        assert not [field for field in questions if "biops" in field]
+    for name, read in METADATA.items():
+        fields = {field.name for field in metadata.questions(read(data_root / name))}
+        assert {"age", "sex", "site"} <= fields
+        assert not [field for field in fields if "biops" in field]

@@ -15,6 +15,7 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
+from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from tests.train.conftest import light_augmentation, nth_call, tiny_command
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import prepare, read, with_validation
@@ -341,10 +342,6 @@ def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stag
     assert run_folder.epochs(impatient, tmp_path / "tiny") == {"done": 2, "planned": 2}
 
 
-def full_disk_from_now(folder: Path, name: str) -> None:
-    (folder / f"partial-{name}").symlink_to("/dev/full")
-
-
 FULL = [
     pytest.param("best.keras", marks=pytest.mark.slow),
     "history.csv",
@@ -352,7 +349,7 @@ FULL = [
 ]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@only_where_there_is_one
 @pytest.mark.usefixtures("improving")
 @pytest.mark.parametrize("name", FULL)
 def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
@@ -366,7 +363,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
         start_epoch(callback, epoch, logs)
         if epoch == 1:
             kept.append((folder / "best.keras").read_bytes())
-            full_disk_from_now(folder, name)
+            full_disk_from_now(patch, folder / name)
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
@@ -380,14 +377,14 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
     assert run_folder.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, a disk that is always full, is there on Linux")
+@only_where_there_is_one
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
 def test_a_full_disk_at_the_first_files_is_a_sentence(
     name: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "fit_stages", lambda *_: None)
     (tmp_path / "tiny").mkdir()
-    full_disk_from_now(tmp_path / "tiny", name)
+    full_disk_from_now(monkeypatch, tmp_path / "tiny" / name)
     with pytest.raises(DataError, match=f"{name} cannot be written: No space left on device"):
         training.fit(tiny, tmp_path)
 

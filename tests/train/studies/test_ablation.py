@@ -16,6 +16,7 @@ from train.__main__ import main
 from train.config import Config
 from train.data.datasets import encode, prepare, with_validation
 from train.fit import augmentation, stages
+from train.fit.validation import predict
 from train.publish.evaluate import log_shares
 from train.studies import ablation
 
@@ -81,7 +82,7 @@ def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, 
     raw = ablation.validation_logits(base, folder / "runs")[1]
     network = keras.saving.load_model(folder / "runs" / "tiny" / "stage-1" / "best.keras", compile=False)
     images = prepare(base.dataset, 24, folder / "runs").images[validation.index]
-    assert raw == pytest.approx(validation.predict(network, images), abs=1e-5)
+    assert raw == pytest.approx(predict(network, images), abs=1e-5)
     expected = metrics.balanced_log_loss(
         encode(validation["label"], ablation.label_set(base.labels)),
         softmax(raw - 0.5 * log_shares(adjusted, splits)),
