@@ -141,8 +141,8 @@ ENTRIES = (
             "the skin."
         ),
         dermatoscope=(
-            "Actinic keratosis: a red network around pale hair openings, like a strawberry, with scale. Bowen's disease: tiny "
-            " coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
+            "Actinic keratosis: a red network around pale hair openings, like a strawberry, scaly. Bowen's disease: "
+            "tiny coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
         ),
         photo=(
             "Rough, scaly, pink to brown patches on face, scalp, ears or backs of the hands; often easier to feel "
@@ -175,8 +175,8 @@ ENTRIES = (
             "the years, many stay as they are or disappear by themselves."
         ),
         dermatoscope=(
-            "A red network around pale hair openings, like a strawberry, with white or yellow scale. Pigmented ones show "
-            " grey dots and lines around the hair openings."
+            "A red network around pale hair openings, like a strawberry, with white or yellow scale. Pigmented ones "
+            "show grey dots and lines around the hair openings."
         ),
         photo=(
             "A dry, scaly, pink, red or brown patch of a few millimetres on the face, scalp, ears, lips, forearms or "
