@@ -141,8 +141,8 @@ ENTRIES = (
             "the skin."
         ),
         dermatoscope=(
-            "Actinic keratosis: a red network around pale hair openings, like a strawberry, with scale. Bowen's "
-            "disease: tiny coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
+            "Actinic keratosis: a red network around pale hair openings, like a strawberry, scaly. Bowen's disease: "
+            "tiny coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
         ),
         photo=(
             "Rough, scaly, pink to brown patches on face, scalp, ears or backs of the hands; often easier to feel "

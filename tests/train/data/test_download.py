@@ -215,7 +215,7 @@ def test_server_errors_are_tried_again(ham10000: Publisher, tmp_path: Path) -> N
 
 def test_an_interrupted_download_goes_on_later(ham10000: Publisher, tmp_path: Path) -> None:
     ham10000.cuts[SECOND] = [100] + [0] * (transfer.RETRIES - 1)
-    with pytest.raises(DataError, match="goes on where it stopped"):
+    with pytest.raises(DataError, match="Run the same command again to continue"):
         command("ham10000", "--out", tmp_path)
     assert not (tmp_path / "ham10000").exists()
     assert (tmp_path / ".download-ham10000" / "images_2.zip.part").stat().st_size == 100
@@ -474,7 +474,7 @@ def test_further_images_join_those_that_are_there(archive: Publisher, tmp_path: 
 def test_a_failure_keeps_the_images_before_it(archive: Publisher, tmp_path: Path) -> None:
     archive.cuts["/signed/ISIC_0000002.JPG"] = [3] * transfer.RETRIES
     ids = ids_file(tmp_path, "ISIC_0000001", "ISIC_0000002", "ISIC_0000003")
-    with pytest.raises(DataError, match="goes on where it stopped"):
+    with pytest.raises(DataError, match="Run the same command again to continue"):
         command("isic", "--ids", ids, "--out", tmp_path)
     assert [file.name for file in (tmp_path / "isic" / "images").iterdir()] == ["ISIC_0000001.jpg"]
     assert list(pd.read_csv(tmp_path / "isic" / "metadata.csv")["image"]) == ["ISIC_0000001"]
