@@ -45,10 +45,10 @@ def test_no_steps() -> None:
 
 
 def test_a_flat_map_takes_pixels_in_no_order_of_place() -> None:
-    ranks = faithfulness.ranked(np.ones((3, 3), dtype=np.float32), 30)
-    assert sorted(ranks.ravel().tolist()) == list(range(900))
+    places = faithfulness.ranked(np.ones((3, 3), dtype=np.float32), 30)
+    assert sorted(places.ravel().tolist()) == list(range(900))
     # a row-by-row order would put the earliest places at the top
-    assert abs(ranks[:15].mean() - ranks[15:].mean()) < 60
+    assert abs(places[:15].mean() - places[15:].mean()) < 60
 
 
 def test_energy_inside_worked_by_hand() -> None:
@@ -98,10 +98,10 @@ def test_parts_hide_the_lesion_or_the_skin_behind_the_mean_colour_of_the_skin() 
     mask = np.zeros((20, 20), dtype=bool)
     mask[5:15, 5:15] = True
     pixels[mask] = 50
-    result = faithfulness.parts(lambda images: images.mean(axis=(1, 2, 3)), pixels, mask)
-    assert result.whole == pytest.approx(162.5)
-    assert result.lesion == pytest.approx(162.5)
-    assert result.background == pytest.approx(200)
+    found = faithfulness.parts(lambda images: images.mean(axis=(1, 2, 3)), pixels, mask)
+    assert found.whole == pytest.approx(162.5)
+    assert found.lesion == pytest.approx(162.5)
+    assert found.background == pytest.approx(200)
 
 
 @pytest.mark.parametrize("filled", [True, False])

@@ -32,7 +32,7 @@ FEW = {
     "rise": {"masks": 8},
 }
 EARLY = {"package-scorecam", "package-ablationcam"}
-"""One answer for each channel, so tested where there are few."""
+"""One prediction for each channel, so tested where there are few."""
 COMPARING = {"rise", "package-ablationcam", "package-finercam"}
 """By the probability, or by the difference to the nearest class."""
 
@@ -69,16 +69,16 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     skip_without(method)
     codes = lab_model.labels.codes
     layer = next(block.name for block in architecture.blocks(lab_model)[1:]) if method.id in EARLY else None
-    fractions: list[float] = []
-    raw = lab.raw(method.id, lab_model, square, codes[0], layer, fractions.append, **FEW.get(method.id, {}))
+    shares: list[float] = []
+    raw = lab.raw(method.id, lab_model, square, codes[0], layer, shares.append, **FEW.get(method.id, {}))
     assert raw.ndim == 2
     assert raw.dtype == np.float32
     assert np.isfinite(raw).all()
     assert raw.std() > 0
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
-    assert fractions == sorted(fractions)
-    assert not fractions or fractions[-1] == 1
+    assert shares == sorted(shares)
+    assert not shares or shares[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
@@ -126,7 +126,7 @@ def test_grad_cam_of_a_two_by_two_case_worked_by_hand() -> None:
 
 
 def test_grad_cam_plus_plus_of_a_two_by_two_case_worked_by_hand() -> None:
-    # both channels sum to 8, so where the gradient is 1, alpha = 1 / (2 + 8); channel 0 has two such places, 1 has one
+    # both channels sum to 8, so where the gradient is 1, alpha = 1 / (2 + 8); channel 0 has two such cells, 1 has one
     expected = 0.2 * FEATURES[..., 0] + 0.1 * FEATURES[..., 1]
     assert expected == pytest.approx(np.array([[0.4, 0.4], [0.6, 1.0]]))
     assert grad_cam_plus_plus.combine(FEATURES, GRADIENTS) == pytest.approx(expected)
@@ -135,7 +135,7 @@ def test_grad_cam_plus_plus_of_a_two_by_two_case_worked_by_hand() -> None:
 def test_grad_cam_plus_plus_takes_features_that_sum_below_zero_as_none() -> None:
     features = np.full((2, 2, 1), -1.0)
     result = grad_cam_plus_plus.combine(features, np.full((2, 2, 1), 0.5))
-    # alpha = 1/2 at each of four places, the weight 4 * 0.5 / 2
+    # alpha = 1/2 at each of four cells, the weight 4 * 0.5 / 2
     assert result == pytest.approx(np.full((2, 2), -1.0))
 
 
@@ -155,14 +155,14 @@ def test_one_scale_for_several_maps() -> None:
 def looks_left_top(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model whose logit 0 is the brightness of the left top quarter, and nothing else."""
 
-    def answers(model: registry.Model, images: np.ndarray, progress: Any = None) -> np.ndarray:
+    def logits(model: registry.Model, images: np.ndarray, progress: Any = None) -> np.ndarray:
         half = images.shape[1] // 2
         result = np.zeros((len(images), len(model.labels.codes)), np.float32)
         result[:, 0] = images[:, :half, :half].mean(axis=(1, 2, 3)) / 64
         return result
 
-    monkeypatch.setattr(occlusion, "logits", answers)
-    monkeypatch.setattr(rise, "logits", answers)
+    monkeypatch.setattr(occlusion, "logits", logits)
+    monkeypatch.setattr(rise, "logits", logits)
 
 
 @pytest.mark.usefixtures("looks_left_top")
