@@ -29,20 +29,20 @@ def head_gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, 
         tape.watch(features)
         again = network.get_layer("logits")(pooling(features))
         each = [again[0, index] for index in range(again.shape[1])]
-    gradients = np.stack([tape.gradient(logit, features)[0].numpy() for logit in each])
+    of_features = np.stack([tape.gradient(logit, features)[0].numpy() for logit in each])
     assert again.numpy() == pytest.approx(logits.numpy(), abs=1e-4)
-    return features[0].numpy(), gradients
+    return features[0].numpy(), of_features
 
 
 def test_closed_form_grad_cam_is_the_gradient_computation(
     model: registry.Model, inputs: list[np.ndarray], head_gradients: tuple[np.ndarray, np.ndarray]
 ) -> None:
-    features, gradients = head_gradients
+    features, of_features = head_gradients
     class_maps = runtime.classifier(model).predict(inputs[0]).class_maps
     some_positive = False
     for index in range(len(model.labels.codes)):
         # Selvaraju et al. 2017, equations 1 and 2
-        weights = gradients[index].mean(axis=(0, 1))
+        weights = of_features[index].mean(axis=(0, 1))
         expected = np.maximum(features @ weights, 0)
         some_positive |= expected.max() > 0
         expected = expected / expected.max() if expected.max() > 0 else expected
@@ -53,8 +53,8 @@ def test_closed_form_grad_cam_is_the_gradient_computation(
 def test_litert_answers_like_keras(model: registry.Model, network: Any, inputs: list[np.ndarray]) -> None:
     logits = np.asarray(network.predict(np.stack(inputs).astype(np.float32), verbose=0))
     expected = runtime.softmax(logits.astype(np.float64) / model.temperature)
-    probabilities = np.stack([runtime.classifier(model).predict(pixels).probabilities for pixels in inputs])
-    assert probabilities == pytest.approx(expected, abs=0.01)
+    by_litert = np.stack([runtime.classifier(model).predict(pixels).probabilities for pixels in inputs])
+    assert by_litert == pytest.approx(expected, abs=0.01)
 
 
 def test_the_network_is_flat_and_whole(model: registry.Model, network: Any) -> None:

@@ -69,16 +69,16 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     skip_without(method)
     codes = lab_model.labels.codes
     layer = next(block.name for block in architecture.blocks(lab_model)[1:]) if method.id in EARLY else None
-    fractions: list[float] = []
-    raw = lab.raw(method.id, lab_model, square, codes[0], layer, fractions.append, **FEW.get(method.id, {}))
+    shares: list[float] = []
+    raw = lab.raw(method.id, lab_model, square, codes[0], layer, shares.append, **FEW.get(method.id, {}))
     assert raw.ndim == 2
     assert raw.dtype == np.float32
     assert np.isfinite(raw).all()
     assert raw.std() > 0
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
-    assert fractions == sorted(fractions)
-    assert not fractions or fractions[-1] == 1
+    assert shares == sorted(shares)
+    assert not shares or shares[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
