@@ -33,7 +33,8 @@ def make(source: registry.Model, root: Path, seed: int = 1, randomised_head: boo
     from train.publish.export import save_compressed, to_litert
 
     folder = root / source.id
-    shutil.copytree(source.folder, folder)
+    # the index of similar cases belongs to the embedding of the other network
+    shutil.copytree(source.folder, folder, ignore=shutil.ignore_patterns("similar.*"))
     tiny = network(len(source.labels.codes), seed)
     if randomised_head:
         keras.utils.set_random_seed(SEED)
