@@ -6,9 +6,12 @@ keep. Here the address holds codes, and the text of an option still opens, for l
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 
 @contextlib.contextmanager
@@ -30,14 +33,19 @@ def option(
 
 
 @contextlib.contextmanager
-def options(key: str, options: Mapping[str, str]) -> Iterator[None]:
-    """Like `option`, for a widget whose value is a list; nothing chosen is the default."""
+def several(key: str, options: Mapping[str, str], default: Sequence[str] = ()) -> Iterator[None]:
+    """Like `option`, for a widget whose value is a list."""
     codes = _codes(options, None)
 
     def parse(texts: Sequence[str]) -> list[str]:
-        return list(dict.fromkeys(codes[text] for text in map(_key, texts) if text in codes))
+        return list(dict.fromkeys(codes[text] for text in map(_key, texts) if text in codes)) or list(default)
 
-    with _tied(key, parse, list, lambda value: set(value) <= set(options)):
+    with _tied(
+        key,
+        parse,
+        lambda value: [] if list(value) == list(default) else value,
+        lambda value: set(value) <= set(options),
+    ):
         yield
 
 
@@ -71,6 +79,44 @@ def number(key: str, default: float, low: float, high: float) -> Iterator[None]:
         yield
 
 
+def selectbox(
+    where: "DeltaGenerator",
+    label: str,
+    options: Mapping[str, str],
+    key: str,
+    *,
+    former: Mapping[str, str] | None = None,
+    **more: Any,
+) -> str:
+    """A select box of `options` (code -> label) that is tied to the address; the first is the default."""
+    first = next(iter(options))
+    with option(key, options, first, former):
+        chosen = where.selectbox(label, list(options), format_func=_labels(options), key=key, **more)
+    return chosen or first
+
+
+def segmented_control(where: "DeltaGenerator", label: str, options: Mapping[str, str], key: str, **more: Any) -> str:
+    """As `selectbox`, with all options in view."""
+    first = next(iter(options))
+    with option(key, options, first):
+        chosen = where.segmented_control(
+            label, list(options), format_func=_labels(options), required=True, key=key, **more
+        )
+    return chosen or first
+
+
+def multiselect(where: "DeltaGenerator", label: str, options: Mapping[str, str], key: str, **more: Any) -> list[str]:
+    """Any of `options` (code -> label), tied to the address; all of them by default."""
+    with several(key, options, list(options)):
+        return where.multiselect(label, list(options), format_func=_labels(options), key=key, **more)
+
+
+def forget(key: str) -> None:
+    """In a callback: let the widget of that key start at its default again."""
+    st.session_state.pop(key, None)
+    st.query_params.pop(key, None)
+
+
 def clear(key: str, value: object) -> None:
     """In a callback: set the widget of that key, where it is there, and take its parameter out of the address."""
     if key in st.session_state:
@@ -100,6 +146,10 @@ def _tied(
     elif not now and key in st.query_params:
         del st.query_params[key]
     state[f"{key}_in_address"] = now
+
+
+def _labels(options: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda code: options.get(code, code)
 
 
 def _codes(options: Mapping[str, str], former: Mapping[str, str] | None) -> dict[str, str]:

@@ -18,7 +18,7 @@ from skinapp.evaluation.leaderboard import Draws
 from skinapp.evaluation.predictions import Predictions
 from skinapp.inference import registry
 from skinapp.report.comparison_views import Names
-from skinapp.ui import links
+from skinapp.ui import address
 from skinapp.ui.layout import plain
 
 OWN = "own"
@@ -73,18 +73,18 @@ def choose(known: dict[str, Predictions]) -> Choice:
     order = list(dict.fromkeys([*(model.id for model in registry.ranked() if model.id in known), *known]))
     datasets = list(dict.fromkeys(dataset for name in order for dataset in known[name].datasets))
     left, right = st.columns([3, 2], gap="medium")
-    dataset = links.selectbox(
+    dataset = address.selectbox(
         left,
         "Test images",
         {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
         "test",
-        earlier=EARLIER_DATASETS,
+        former=EARLIER_DATASETS,
         on_change=_choose_all,
     )
     there = {name: known[name] for name in order if dataset in known[name].datasets}
     richest = next((model.labels for model in there.values() if len(model.labels.codes) > 2), None)
     questions = [CLASSES, MALIGNANT] if richest else [MALIGNANT]
-    question = links.segmented_control(
+    question = address.segmented_control(
         right,
         "Question",
         {code: QUESTIONS[code] for code in questions},
@@ -94,7 +94,7 @@ def choose(known: dict[str, Predictions]) -> Choice:
     )
     if question == CLASSES:
         there = {name: model for name, model in there.items() if model.labels == richest}
-    chosen = links.multiselect(
+    chosen = address.multiselect(
         st.container(),
         "Models",
         {name: NAMES.get(name, name) for name in there},
@@ -106,7 +106,7 @@ def choose(known: dict[str, Predictions]) -> Choice:
 
 def _choose_all() -> None:
     """Other images or another question have other models: start with all of them."""
-    st.session_state.pop("models", None)
+    address.forget("models")
 
 
 def choose_pair(shared: Shared, names: Names) -> list[str]:
@@ -114,8 +114,8 @@ def choose_pair(shared: Shared, names: Names) -> list[str]:
     if len(shared.ids) == 1:
         return shared.ids
     left, right = st.columns(2, gap="medium")
-    first = links.selectbox(left, "Model A", names, "a")
-    second = links.selectbox(right, "Model B", {name: names[name] for name in shared.ids if name != first}, "b")
+    first = address.selectbox(left, "Model A", names, "a")
+    second = address.selectbox(right, "Model B", {name: names[name] for name in shared.ids if name != first}, "b")
     return [first, second]
 
 

@@ -13,7 +13,7 @@ from skinapp.inference import runtime
 from skinapp.report import calibration_views, comparison_views, error_views, training_views
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
-from skinapp.ui import layout, links, panel
+from skinapp.ui import address, layout, panel
 from skinapp.ui.comparison import computed_once, draws_of, weights_of
 from skinapp.ui.layout import plain
 
@@ -52,7 +52,7 @@ def show_leaderboard(shared: Shared, known: dict[str, Predictions], published: p
         f"of fewer than {FEWEST_GROUPS} lesions or patients has no interval. Sensitivity and specificity are for a "
         "threshold of 50%. Click a column header to sort."
     )
-    score = links.selectbox(st.container(), "Show", _measures(shared), "measure")
+    score = address.selectbox(st.container(), "Show", _measures(shared), "measure")
     show(comparison_views.leaderboard(board, score, names), "leaderboard")
     if len(published):
         with st.expander("Sources of the published figures", icon=":material/menu_book:", key="published_source"):
@@ -113,8 +113,8 @@ def show_subgroups(shared: Shared, pair: list[str], names: Names) -> None:
         st.markdown("Nothing is recorded about the people or lesions in these images.")
         return
     left, right = st.columns(2, gap="medium")
-    column = links.selectbox(left, "By", {name: subgroups.SUBGROUPS[name] for name in columns}, "by_fact")
-    score = links.selectbox(right, "Score", _measures(shared), "subgroup_score")
+    column = address.selectbox(left, "By", {name: subgroups.SUBGROUPS[name] for name in columns}, "by_fact")
+    score = address.selectbox(right, "Score", _measures(shared), "subgroup_score")
     table = computed_once(
         shared,
         f"subgroups {column} {score} {pair}",

@@ -10,7 +10,7 @@ from skinapp.evaluation import error_analysis, predictions
 from skinapp.evaluation.comparison import Shared
 from skinapp.images import imaging
 from skinapp.report.comparison_views import Names
-from skinapp.ui import layout, links
+from skinapp.ui import address, layout
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import plain
 
@@ -28,8 +28,8 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
         lists = {BOTH: "Only one of the two is correct", **lists}
         earlier["Only one of the two is right"] = BOTH
     left, right = st.columns(2, gap="medium")
-    which = links.selectbox(left, "Images", lists, "errors", earlier=earlier)
-    code = links.selectbox(
+    which = address.selectbox(left, "Images", lists, "errors", former=earlier)
+    code = address.selectbox(
         right, "Label", {ANY: "Any class", **{label.code: label.name for label in shared.labels.labels}}, "errors_label"
     )
     if which == BOTH:
@@ -59,7 +59,7 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
 
 
 def _show_error(row: dict, dataset: str) -> None:
-    """One image: a thumbnail where the data set is on disk, its label and what was predicted, and links."""
+    """One image: a thumbnail where the data set is on disk, its label and what was predicted, and address."""
     image = str(row["image"])
     file = predictions.image_file(dataset, image)
     if file:

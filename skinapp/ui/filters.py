@@ -37,7 +37,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
     def several(name: str, label: Callable[[str], str] = str) -> tuple[str, ...]:
         every = records.values(table, name)
         labels = {code: label(code) for code in every[:MOST_OPTIONS]}
-        with tied(address.options(f"{prefix}{name}", labels)):
+        with tied(address.several(f"{prefix}{name}", labels)):
             return tuple(
                 st.multiselect(
                     NAMES[name],

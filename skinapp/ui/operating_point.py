@@ -9,7 +9,7 @@ from skinapp.evaluation.operating_points import OperatingPoint
 from skinapp.report import operating_point_views
 from skinapp.report.comparison_views import Names
 from skinapp.report.operating_point_views import CURVES
-from skinapp.ui import links, panel
+from skinapp.ui import address, panel
 from skinapp.ui.comparison import computed_once, weights_of
 
 THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
@@ -83,8 +83,8 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
 
 def _choose(shared: Shared) -> None:
     left, middle, right = st.columns(3, gap="medium")
-    by = links.segmented_control(
-        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", earlier=EARLIER
+    by = address.segmented_control(
+        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", former=EARLIER
     )
     if by == BY_SENSITIVITY:
         middle.slider(
@@ -129,8 +129,8 @@ def _show_curves(shared: Shared, at: dict[str, float], names: Names) -> None:
         for number, code in enumerate(shared.labels.codes)
         if shared.question == CLASSES and (shared.truth == number).any()
     }
-    chosen = links.selectbox(
-        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", earlier=EARLIER_CLASSES
+    chosen = address.selectbox(
+        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", former=EARLIER_CLASSES
     )
     code = None if chosen == ALL else chosen
     with st.grid(2, min_column_width=320, gap="medium"):
