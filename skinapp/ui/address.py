@@ -40,12 +40,10 @@ def several(key: str, options: Mapping[str, str], default: Sequence[str] = ()) -
     def parse(texts: Sequence[str]) -> list[str]:
         return list(dict.fromkeys(codes[text] for text in map(_key, texts) if text in codes)) or list(default)
 
-    with _tied(
-        key,
-        parse,
-        lambda value: [] if list(value) == list(default) else value,
-        lambda value: set(value) <= set(options),
-    ):
+    def written(value: Sequence[str]) -> list[str]:
+        return [] if list(value) == list(default) else list(value)
+
+    with _tied(key, parse, written, lambda value: set(value) <= set(options)):
         yield
 
 
@@ -95,10 +93,18 @@ def selectbox(
     return chosen or first
 
 
-def segmented_control(where: "DeltaGenerator", label: str, options: Mapping[str, str], key: str, **more: Any) -> str:
+def segmented_control(
+    where: "DeltaGenerator",
+    label: str,
+    options: Mapping[str, str],
+    key: str,
+    *,
+    former: Mapping[str, str] | None = None,
+    **more: Any,
+) -> str:
     """As `selectbox`, with all options in view."""
     first = next(iter(options))
-    with option(key, options, first):
+    with option(key, options, first, former):
         chosen = where.segmented_control(
             label, list(options), format_func=_labels(options), required=True, key=key, **more
         )

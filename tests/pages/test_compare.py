@@ -213,7 +213,7 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"", "not a table"),
+        (b"", "is empty"),
         (b"image,p_benign,p_malignant\na,0.5,0.5\n", "no image in common"),
         (b"image,p_benign,p_malignant\nISIC_0025661,0.5,0.7\n", "do not sum to 1"),
         (b"image,p_benign,p_malignant\nISIC_0025661,,0.7\n", "not a number"),
@@ -276,16 +276,3 @@ def test_an_error_opens_in_classify(data_root: Path, monkeypatch: pytest.MonkeyP
     assert not at.exception
     assert at.title[0].value == "Classify an image"
     assert at.metric
-
-
-@pytest.mark.parametrize("chosen", registry.models().values(), ids=lambda chosen: chosen.id)
-def test_every_card_is_shown(chosen: registry.Model) -> None:
-    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/models.py").run()
-    at.selectbox(key="card").set_value(chosen.id).run()
-    assert not at.exception
-    text = " ".join(element.value for element in at.markdown)
-    assert f"## {chosen.title}" in text
-    assert f"{chosen.input_size} x {chosen.input_size} px" in text
-    assert at.get("plotly_chart")
-    tables = [set(frame.value.columns) for frame in at.dataframe]
-    assert {"score", "value", "95% interval"} in tables

@@ -78,14 +78,16 @@ assert "keras" not in sys.modules
     assert finished.returncode == 0, finished.stderr
 
 
-def test_a_model_card_shows_every_section_and_figure(model: registry.Model) -> None:
+@pytest.mark.parametrize("chosen", registry.models().values(), ids=lambda chosen: chosen.id)
+def test_a_model_card_shows_every_section_and_figure(chosen: registry.Model) -> None:
     at = AppTest.from_file(layout.path("models"), default_timeout=30)
-    at.query_params["card"] = model.id
+    at.query_params["card"] = chosen.id
     at.run()
     assert not at.exception
     headings = [heading.value for heading in (*at.header, *at.subheader)]
-    sections = model_card.sections(model.card)
-    assert {model.title, *(section.title for section in sections if section.title)} <= set(headings)
+    sections = model_card.sections(chosen.card)
+    assert at.get("plotly_chart")
+    assert {chosen.title, *(section.title for section in sections if section.title)} <= set(headings)
     tables = [block for section in sections for block in section.blocks if isinstance(block, model_card.Table)]
     shown = [[tuple(row) for row in table.value.to_numpy().tolist()] for table in at.dataframe]
     assert all(list(table.rows) in shown for table in tables)
