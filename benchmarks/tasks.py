@@ -100,10 +100,10 @@ def statistics() -> Task:
 
     def intervals(_: Path) -> object:
         weights = bootstrap.weights(groups, RESAMPLES, 0)
-        drawn = [bootstrap.draws(chosen, truth, rows, weights) for rows in models]
+        draws = [bootstrap.draws(chosen, truth, rows, weights) for rows in models]
         return [
             {name: bootstrap.score_interval(chosen[name], values, truth, groups) for name, values in one.items()}
-            for one in drawn
+            for one in draws
         ]
 
     return intervals
@@ -120,20 +120,20 @@ def plain_statistics() -> Task:
         generator = np.random.default_rng(0)
         values = []
         for _resample in range(RESAMPLES // EVERY):
-            drawn = generator.integers(0, len(members), len(members))
-            rows = np.concatenate([members[group] for group in drawn])
+            sample = generator.integers(0, len(members), len(members))
+            rows = np.concatenate([members[group] for group in sample])
             labels, positive = truth[rows], malignant[truth[rows]]
             for probabilities in models:
-                answers = probabilities[rows]
-                named, chance = answers.argmax(axis=1), answers[:, malignant].sum(axis=1)
+                sampled = probabilities[rows]
+                predicted, malignant_probability = sampled.argmax(axis=1), sampled[:, malignant].sum(axis=1)
                 values.append(
                     (
-                        metrics.balanced_accuracy_score(labels, named),
-                        metrics.accuracy_score(labels, named),
-                        metrics.f1_score(labels, named, average="macro"),
-                        metrics.roc_auc_score(positive, chance),
-                        metrics.average_precision_score(positive, chance),
-                        metrics.brier_score_loss(labels, answers, labels=range(len(malignant)), scale_by_half=False),
+                        metrics.balanced_accuracy_score(labels, predicted),
+                        metrics.accuracy_score(labels, predicted),
+                        metrics.f1_score(labels, predicted, average="macro"),
+                        metrics.roc_auc_score(positive, malignant_probability),
+                        metrics.average_precision_score(positive, malignant_probability),
+                        metrics.brier_score_loss(labels, sampled, labels=range(len(malignant)), scale_by_half=False),
                     )
                 )
         return np.percentile(np.reshape(values, (-1, len(models), len(SIX))), (2.5, 97.5), axis=0)
@@ -197,7 +197,7 @@ def sanity() -> Task:
     classifier = runtime.classifier(model())
     size = classifier.model.input_size
 
-    def judge(file: Path) -> object:
+    def check(file: Path) -> object:
         pixels, square = imaging.load(file, size), imaging.load(file, 512)
         index = int(classifier.predict(pixels).probabilities.argmax())
 
@@ -205,12 +205,12 @@ def sanity() -> Task:
             return heatmap.grad_cam(classifier.predict(other).class_maps, index)
 
         mask = segmentation.segment(square).mask
-        found = sanity_check.gather(
+        evidence = sanity_check.gather(
             lambda other: classifier.predict(other).probabilities, explain, pixels, index, explain(pixels), mask
         )
-        return sanity_check.sentence(found, classifier.model.labels)
+        return sanity_check.sentence(evidence, classifier.model.labels)
 
-    return judge
+    return check
 
 
 def classifications() -> Task:

@@ -201,7 +201,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     from train.publish import evaluate_folder
 
-    if options.command == "evaluate" and evaluate_folder.wanted(options):
+    if options.command == "evaluate" and evaluate_folder.scores_folder(options):
         return evaluate_folder.run(options)
     # Keras takes seconds to import, so only after the arguments are known to be good
     from train.config import load_config
@@ -226,8 +226,8 @@ def run(options: argparse.Namespace) -> int:
         from train.fit import cross_validation
         from train.publish import evaluate
 
-        judge = evaluate.evaluate if config.fold is not None else cross_validation.evaluate
-        for name, score in judge(config, options.runs).items():
+        evaluate_run = evaluate.evaluate if config.fold is not None else cross_validation.evaluate
+        for name, score in evaluate_run(config, options.runs).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
     elif options.command == "fuse":
         from train.publish.fuse import fuse

@@ -34,7 +34,7 @@ class Method:
 
     id: str
     title: str
-    says: str
+    description: str
     source: str
     needs: frozenset[str]
     run: Callable[..., np.ndarray] = field(repr=False)
@@ -194,13 +194,13 @@ METHODS |= {
     f"package-{name.lower()}": Method(
         f"package-{name.lower()}",
         f"{title} (package)",
-        says,
+        description,
         source,
         TORCH,
         functools.partial(family.explain, name=name),
         layered=True,
     )
-    for name, title, says, source in FAMILY
+    for name, title, description, source in FAMILY
 }
 
 

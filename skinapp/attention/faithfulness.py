@@ -37,7 +37,7 @@ def resized(cam: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(image).clip(0, 1)
 
 
-def hidden(pixels: np.ndarray) -> np.ndarray:
+def blur(pixels: np.ndarray) -> np.ndarray:
     """The square so blurred that no detail is left: it replaces pixels that are removed.
 
     Black, the usual choice, would itself look like something dark on the skin.
@@ -45,14 +45,14 @@ def hidden(pixels: np.ndarray) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(pixels.shape[0] / 10)))
 
 
-def ranked(cam: np.ndarray, side: int) -> np.ndarray:
+def pixel_ranks(cam: np.ndarray, side: int) -> np.ndarray:
     """The rank of each of side x side pixels, from where the map is strongest: int [side, side].
 
     Ties are broken by one fixed random order, so that a flat map says nothing.
     """
     values = resized(cam, (side, side)).ravel()
-    drawn = np.random.default_rng(0).permutation(values.size)
-    order = drawn[np.argsort(-values[drawn], kind="stable")]
+    shuffled = np.random.default_rng(0).permutation(values.size)
+    order = shuffled[np.argsort(-values[shuffled], kind="stable")]
     ranks = np.empty(values.size, dtype=np.int64)
     ranks[order] = np.arange(values.size)
     return ranks.reshape(side, side)
@@ -78,7 +78,7 @@ def curves(
     if steps < 1:
         raise ValueError(f"at least one step is needed, not {steps}")
     side = pixels.shape[0]
-    ranks, blurred = ranked(cam, side), hidden(pixels)
+    ranks, blurred = pixel_ranks(cam, side), blur(pixels)
     squares = []
     for step in range(steps + 1):
         strongest = (ranks < round(step * side * side / steps))[..., np.newaxis]
@@ -145,8 +145,8 @@ def parts(probability: Probability, pixels: np.ndarray, mask: np.ndarray) -> Par
     skin = pixels[~lesion].mean(axis=0).round().astype(np.uint8)
     alone = np.where(lesion[..., np.newaxis], pixels, skin)
     around = np.where(lesion[..., np.newaxis], skin, pixels)
-    whole, of_lesion, of_background = (float(value) for value in probability(np.stack([pixels, alone, around])))
-    return Parts(whole, of_lesion, of_background)
+    whole, lesion_alone, skin_alone = (float(value) for value in probability(np.stack([pixels, alone, around])))
+    return Parts(whole, lesion_alone, skin_alone)
 
 
 def random_map(shape: tuple[int, int], seed: int = 0) -> np.ndarray:

@@ -24,13 +24,13 @@ def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
     return (large >= values[min(count, len(values) - 1)]) & (large > 0)
 
 
-def with_line(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+def with_contour(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     """A copy of uint8 [S, S, 3] with a line around the region, light within dark so that it shows on any skin."""
-    drawn = pixels.copy()
+    result = pixels.copy()
     inner = eroded(eroded(region))
-    drawn[region & ~inner] = DARK
-    drawn[inner & ~eroded(eroded(inner))] = LIGHT
-    return drawn
+    result[region & ~inner] = DARK
+    result[inner & ~eroded(eroded(inner))] = LIGHT
+    return result
 
 
 def eroded(region: np.ndarray) -> np.ndarray:

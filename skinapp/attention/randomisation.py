@@ -13,7 +13,7 @@ import numpy as np
 
 from skinapp.attention import faithfulness
 from skinapp.attention.gradients import NetworkCopy, keras_network
-from skinapp.attention.sanity_check import ALIKE
+from skinapp.attention.sanity_check import MAX_SIMILARITY
 from skinapp.inference.registry import Model
 
 SEED = 20_260
@@ -48,7 +48,7 @@ def similarities(cam: np.ndarray, maps: dict[str, np.ndarray]) -> dict[str, floa
 
 def passed(correlations: dict[str, float]) -> bool:
     """Whether the map changes when what the network learnt is lost: none of the copies' maps is like it."""
-    return max(correlations.values()) <= ALIKE
+    return max(correlations.values()) <= MAX_SIMILARITY
 
 
 def _copies(model: Model, every_part: bool) -> Iterator[tuple[str, NetworkCopy, float]]:

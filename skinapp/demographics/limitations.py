@@ -159,8 +159,8 @@ def _confirmed(table: Table) -> tuple[str, str]:
     known = frame["confirmation"].notna().to_numpy()
     parts = []
     for value, word in ((1.0, "malignant"), (0.0, "other")):
-        mine = frame[(state == value) & known]
-        biopsied, images = int(mine.loc[mine["confirmation"] == "histology", "images"].sum()), int(mine["images"].sum())
+        rows = frame[(state == value) & known]
+        biopsied, images = int(rows.loc[rows["confirmation"] == "histology", "images"].sum()), int(rows["images"].sum())
         if images:
             parts.append(f"{biopsied:,} of {images:,} images of {word} classes ({biopsied / images:.0%})")
     if not parts:

@@ -25,19 +25,19 @@ FIELDS = {
 """What a column can be, and the names by which it is known in published tables."""
 
 FIELD_NAMES = NAMES | {"image": "Image", "lesion": "Lesion"}
-MOST_ROWS = 1_000_000
-OLDEST = 120
-MOST_VALUES = {"diagnosis": 30, "sex": 30, "skin_type": 30, "confirmation": 100, "site": 5000, "split": 100}
+MAX_ROWS = 1_000_000
+MAX_AGE = 120
+MAX_VALUES = {"diagnosis": 30, "sex": 30, "skin_type": 30, "confirmation": 100, "site": 5000, "split": 100}
 """In columns with more different values the rarer ones are counted together, so that the charts can be read."""
-OTHERS = "other values"
+OTHER_VALUES = "other values"
 
 
 def read(data: bytes) -> pd.DataFrame:
-    """The bytes of a CSV -> its cells as text, whatever its encoding and separator; at most MOST_ROWS.
+    """The bytes of a CSV -> its cells as text, whatever its encoding and separator; at most MAX_ROWS.
 
     Without a header the columns are called "Column 1" and so on. DataError as in `skinapp.tables.read`.
     """
-    return tables.read(data, most_rows=MOST_ROWS, has_header=_is_header)
+    return tables.read(data, most_rows=MAX_ROWS, has_header=_is_header)
 
 
 def guess(columns: list[str]) -> dict[str, str | None]:
@@ -71,7 +71,7 @@ def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, l
     else:
         problems.append("No column identifies the lesion, so every image counts as a separate lesion.")
     for name in (*CATEGORIES, *EXTRAS):
-        if name in frame and name in MOST_VALUES:
+        if name in frame and name in MAX_VALUES:
             frame[name] = _fewer(name, frame[name], problems)
     return Table("own", "Your own table", tidy(frame, labels), labels, "lesion" in frame), problems
 
@@ -122,13 +122,13 @@ def _ages(column: pd.Series, problems: list[str]) -> pd.Series:
             f"{_some(len(words), 'age is not a number', 'ages are not numbers')}: {_examples(words.value_counts())}. "
             "They count as not stated."
         )
-    impossible = ages[(ages < 0) | (ages > OLDEST)]
+    impossible = ages[(ages < 0) | (ages > MAX_AGE)]
     if len(impossible):
         problems.append(
-            f"{_some(len(impossible), 'age is', 'ages are')} below 0 or over {OLDEST}: "
+            f"{_some(len(impossible), 'age is', 'ages are')} below 0 or over {MAX_AGE}: "
             f"{_examples(stated[impossible.index].value_counts())}. They count as not stated."
         )
-    return ages.where(ages.between(0, OLDEST)).astype("float64")
+    return ages.where(ages.between(0, MAX_AGE)).astype("float64")
 
 
 def _repeated(raw: pd.DataFrame, frame: pd.DataFrame, problems: list[str]) -> None:
@@ -180,14 +180,14 @@ def _shared(frame: pd.DataFrame, problems: list[str]) -> None:
 
 def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
     counts = _stated(column).value_counts()
-    most = MOST_VALUES[name]
+    most = MAX_VALUES[name]
     if len(counts) <= most:
         return column
     problems.append(
         f"The column for {FIELD_NAMES[name].lower()} has {len(counts):,} different values. The {most:,} most common "
-        f"are shown, the others are counted as '{OTHERS}'. Is it the right column?"
+        f"are shown, the others are counted as '{OTHER_VALUES}'. Is it the right column?"
     )
-    return column.where(column.isin(counts.index[:most]) | _stated(column).isna(), OTHERS)
+    return column.where(column.isin(counts.index[:most]) | _stated(column).isna(), OTHER_VALUES)
 
 
 def _stated(column: pd.Series) -> pd.Series:

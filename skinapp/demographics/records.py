@@ -89,7 +89,7 @@ class Filters:
     def active(self) -> bool:
         return self != Filters()
 
-    def but(self, **changes: object) -> "Filters":
+    def changed(self, **changes: object) -> "Filters":
         """The same filters with some changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 

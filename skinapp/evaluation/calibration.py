@@ -73,8 +73,8 @@ def reliability_intervals(
     numbers = np.unique(number_of)
     inside = np.eye(bins)[number_of][:, numbers]
     with np.errstate(invalid="ignore"):
-        drawn = (weights @ (inside * correct[:, np.newaxis])) / (weights @ inside)
-    values = np.vstack([table["accuracy"], drawn]).T
+        resampled = (weights @ (inside * correct[:, np.newaxis])) / (weights @ inside)
+    values = np.vstack([table["accuracy"], resampled]).T
     intervals = [
         bootstrap.interval(one, bootstrap.count(groups, number_of == number), proportion=True)
         for one, number in zip(values, numbers, strict=True)

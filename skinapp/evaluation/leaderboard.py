@@ -100,11 +100,11 @@ def draw(shared: Shared, weights: np.ndarray | None = None) -> Draws:
     )
 
 
-def leaderboard(shared: Shared, drawn: Draws) -> pd.DataFrame:
+def leaderboard(shared: Shared, draws: Draws) -> pd.DataFrame:
     """One row for each model and score: model, score, value, low, high."""
     return pd.DataFrame(
-        {"model": model_id, "score": score} | vars(drawn.interval(model_id, score))
-        for model_id, by_score in drawn.by_model.items()
+        {"model": model_id, "score": score} | vars(draws.interval(model_id, score))
+        for model_id, by_score in draws.by_model.items()
         for score in by_score
     )
 

@@ -15,7 +15,7 @@ def _correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return probabilities.argmax(axis=1) == labels
 
 
-accuracy = Proportion(among=lambda labels: np.ones(len(labels), dtype=bool), right=_correct)
+accuracy = Proportion(eligible=lambda labels: np.ones(len(labels), dtype=bool), correct=_correct)
 """The share of rows whose most probable class is the label."""
 
 
@@ -68,10 +68,10 @@ def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
     """
     rare, ordered = (positive, scores) if positive.mean() <= 0.5 else (~positive, -scores)
     rank, total = _ranked(rare, ordered, weights)
-    drawn = weights.T[np.flatnonzero(rare)[np.argsort(ordered[rare], kind="stable")]]
-    rare_sum = drawn.sum(axis=0)
+    ranked_weights = weights.T[np.flatnonzero(rare)[np.argsort(ordered[rare], kind="stable")]]
+    rare_sum = ranked_weights.sum(axis=0)
     other_sum = total - rare_sum
-    below = (drawn * (rank[0] + rank[1])).sum(axis=0) / 2 - rare_sum**2 / 2
+    below = (ranked_weights * (rank[0] + rank[1])).sum(axis=0) / 2 - rare_sum**2 / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         return below / (rare_sum * other_sum)
 
@@ -83,12 +83,12 @@ def average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndar
     """
     (before, _), total = _ranked(positive, scores, weights)
     ordered = np.sort(scores[positive], kind="stable")
-    drawn = weights.T[np.flatnonzero(positive)[np.argsort(scores[positive], kind="stable")]]
-    true_positives = np.cumsum(drawn[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
+    ranked_weights = weights.T[np.flatnonzero(positive)[np.argsort(scores[positive], kind="stable")]]
+    true_positives = np.cumsum(ranked_weights[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
     called = total - before
     precision = np.divide(true_positives, called, out=np.zeros_like(called), where=called > 0)
     with np.errstate(invalid="ignore"):
-        return (drawn * precision).sum(axis=0) / drawn.sum(axis=0)
+        return (ranked_weights * precision).sum(axis=0) / ranked_weights.sum(axis=0)
 
 
 def _ranked(chosen: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,8 +185,8 @@ def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> di
 
     def rate(of: bool) -> Proportion:
         return Proportion(
-            among=lambda labels: chosen[labels] == of,
-            right=lambda labels, probabilities: (probabilities[:, chosen].sum(axis=1) >= threshold) == of,
+            eligible=lambda labels: chosen[labels] == of,
+            correct=lambda labels, probabilities: (probabilities[:, chosen].sum(axis=1) >= threshold) == of,
         )
 
     return {

@@ -42,8 +42,8 @@ def operating_point(
     rates, intervals, groups = [], [], []
     for rows, right in ((malignant, called), (~malignant, ~called)):
         with np.errstate(invalid="ignore"):
-            drawn = (weights @ (rows & right)) / (weights @ rows)
-        rates.append(np.r_[(rows & right).sum() / rows.sum(), drawn])
+            resampled = (weights @ (rows & right)) / (weights @ rows)
+        rates.append(np.r_[(rows & right).sum() / rows.sum(), resampled])
         groups.append(bootstrap.count(shared.groups, rows))
         intervals.append(bootstrap.interval(rates[-1], groups[-1], proportion=True))
     sensitivity, specificity = intervals

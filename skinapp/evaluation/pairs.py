@@ -49,16 +49,16 @@ def pairwise(shared: Shared) -> pd.DataFrame:
     return table
 
 
-def differences(shared: Shared, drawn: Draws, first: str, second: str) -> pd.DataFrame:
+def differences(shared: Shared, draws: Draws, first: str, second: str) -> pd.DataFrame:
     """One row for each score: score, first, second, difference (first minus second), low, high, conclusion."""
     rows = []
-    for score in drawn.by_model[first]:
-        difference = drawn.difference(first, second, score)
+    for score in draws.by_model[first]:
+        difference = draws.difference(first, second, score)
         rows.append(
             {
                 "score": score,
-                "first": drawn.by_model[first][score][0],
-                "second": drawn.by_model[second][score][0],
+                "first": draws.by_model[first][score][0],
+                "second": draws.by_model[second][score][0],
                 "difference": difference.value,
                 "low": difference.low,
                 "high": difference.high,
@@ -102,8 +102,8 @@ def detection(shared: Shared, weights: np.ndarray, first: str, second: str, code
         difference = Interval(0.0, 0.0, 0.0)
     else:
         with np.errstate(invalid="ignore"):
-            drawn = (weights @ (one.astype(float) - other)) / (weights @ rows) * total
-        difference = bootstrap.interval(np.r_[value, drawn], groups)
+            resampled = (weights @ (one.astype(float) - other)) / (weights @ rows) * total
+        difference = bootstrap.interval(np.r_[value, resampled], groups)
     return Detection(code, total, groups, int(one.sum()), int(other.sum()), difference)
 
 

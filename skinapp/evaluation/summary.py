@@ -15,7 +15,7 @@ from skinapp.evaluation.pairs import UNTESTED
 def summary(shared: Shared) -> dict[str, Any]:
     """A whole comparison as one object for JSON: question, images, groups, malignant, models and pairs. NaN is None."""
     weights = shared.weights()
-    drawn = leaderboard.draw(shared, weights)
+    draws = leaderboard.draw(shared, weights)
     names = {name: name for name in shared.ids}
     compared = []
     for _, row in pairs.pairwise(shared).iterrows():
@@ -31,7 +31,7 @@ def summary(shared: Shared) -> dict[str, Any]:
                         "high": _plain(line["high"]),
                         "conclusion": line["conclusion"],
                     }
-                    for line in pairs.differences(shared, drawn, first, second).to_dict("records")
+                    for line in pairs.differences(shared, draws, first, second).to_dict("records")
                 },
             }
         )
@@ -43,10 +43,10 @@ def summary(shared: Shared) -> dict[str, Any]:
         "resamples": bootstrap.RESAMPLES,
         "models": {
             name: {
-                score: {key: _plain(value) for key, value in vars(drawn.interval(name, score)).items()}
+                score: {key: _plain(value) for key, value in vars(draws.interval(name, score)).items()}
                 for score in by_score
             }
-            for name, by_score in drawn.by_model.items()
+            for name, by_score in draws.by_model.items()
         },
         "pairs": compared,
     }

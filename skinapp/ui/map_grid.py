@@ -159,7 +159,7 @@ def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -
     square = request.analysis.square
     drawn = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, SQUARE_SIDE)
     if view.share and cam.any():
-        drawn = picture.with_line(drawn, picture.strongest(cam, view.share, SQUARE_SIDE))
+        drawn = picture.with_contour(drawn, picture.strongest(cam, view.share, SQUARE_SIDE))
     st.image(
         drawn,
         width="stretch",

@@ -27,7 +27,7 @@ def test_what_the_answer_rests_on_is_inserted_early_and_missed_early() -> None:
 
 def test_curves_start_and_end_at_the_whole_and_the_blurred_square() -> None:
     pixels = bright_left()
-    whole, blurred = brightness_left(np.stack([pixels, faithfulness.hidden(pixels)]))
+    whole, blurred = brightness_left(np.stack([pixels, faithfulness.blur(pixels)]))
     inserted, deleted = faithfulness.curves(brightness_left, pixels, faithfulness.centred_blob((7, 7)), 4)
     assert inserted.shape == deleted.shape == (5,)
     assert inserted[[0, -1]].tolist() == pytest.approx([blurred, whole])
@@ -45,7 +45,7 @@ def test_no_steps() -> None:
 
 
 def test_a_flat_map_takes_pixels_in_no_order_of_place() -> None:
-    ranks = faithfulness.ranked(np.ones((3, 3), dtype=np.float32), 30)
+    ranks = faithfulness.pixel_ranks(np.ones((3, 3), dtype=np.float32), 30)
     assert sorted(ranks.ravel().tolist()) == list(range(900))
     # a row-by-row order would put the first pixels at the top
     assert abs(ranks[:15].mean() - ranks[15:].mean()) < 60

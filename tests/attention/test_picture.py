@@ -35,13 +35,13 @@ def test_the_line_is_drawn_within_the_region_and_nothing_else_changes() -> None:
     pixels = np.full((40, 40, 3), 128, np.uint8)
     region = np.zeros((40, 40), bool)
     region[10:30, 10:30] = True
-    shown = picture.with_line(pixels, region)
+    shown = picture.with_contour(pixels, region)
     assert (pixels == 128).all()
     assert (shown[~region] == 128).all()
     assert (shown[10, 10:30] == picture.DARK).all()
     assert (shown[12, 13:27] == picture.LIGHT).all()
     assert (shown[18:22, 18:22] == 128).all()
-    assert (picture.with_line(pixels, np.zeros_like(region)) == pixels).all()
+    assert (picture.with_contour(pixels, np.zeros_like(region)) == pixels).all()
 
 
 def test_the_record_says_how_to_make_the_same_map(model: registry.Model, inputs: list[np.ndarray]) -> None:

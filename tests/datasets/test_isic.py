@@ -26,17 +26,17 @@ class Archive(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"
         if self.path == "/api/v2/images/ISIC_0024306/":
-            self.answer(json.dumps(ENTRY | {"files": {"full": {"url": f"{base}/full.jpg"}}}).encode())
+            self.respond(json.dumps(ENTRY | {"files": {"full": {"url": f"{base}/full.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000001/":
-            self.answer(b"<html>maintenance</html>")
+            self.respond(b"<html>maintenance</html>")
         elif self.path == "/api/v2/images/ISIC_0000002/":
-            self.answer(json.dumps({"files": {}}).encode())
+            self.respond(json.dumps({"files": {}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000003/":
-            self.answer(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
+            self.respond(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000004/":
-            self.answer(b"{}", status=500)
+            self.respond(b"{}", status=500)
         elif self.path == "/full.jpg":
-            self.answer(IMAGE)
+            self.respond(IMAGE)
         elif self.path == "/endless.jpg":
             self.send_response(200)
             self.end_headers()
@@ -46,9 +46,9 @@ class Archive(BaseHTTPRequestHandler):
             except OSError:
                 pass  # the client has seen enough
         else:
-            self.answer(b"{}", status=404)
+            self.respond(b"{}", status=404)
 
-    def answer(self, body: bytes, status: int = 200) -> None:
+    def respond(self, body: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -47,8 +47,8 @@ def test_the_intervals_are_those_of_the_comparison(tested: pd.DataFrame) -> None
     row = subgroups.cells(tested, "sex", 1.0).iloc[0]
     weights = bootstrap.weights(tested["lesion"].to_numpy())
     called, truth = tested["probability"].to_numpy() >= 0.5, tested["truth"].to_numpy()
-    drawn = (weights @ (truth & called)) / (weights @ truth)
-    limits = tuple(np.percentile(drawn, (2.5, 97.5)))
+    resampled = (weights @ (truth & called)) / (weights @ truth)
+    limits = tuple(np.percentile(resampled, (2.5, 97.5)))
     assert (row["sensitivity_low"], row["sensitivity_high"]) == pytest.approx(limits)
 
 

@@ -125,7 +125,7 @@ def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
             for part, rows in table.groupby("split")
         },
         "unreadable": _unreadable(table, prints),
-        "files_without_a_row": _strangers(table),
+        "files_without_a_row": _unlisted_files(table),
         "groups_with_several_labels": sorted(map(str, labels_of_group.index[labels_of_group > 1])),
         "shared_groups": [_sharing(table, one, two) for one, two in _part_pairs(table)],
         "pairs": _counts(pairs),
@@ -228,8 +228,8 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd
     """
     rows = []
     for seed in range(seeds):
-        drawn = datasets.resampled(table, per_class, seed)
-        test, train = drawn[drawn["split"] == "test"], drawn[drawn["split"] == "train"]
+        resample = datasets.resampled(table, per_class, seed)
+        test, train = resample[resample["split"] == "test"], resample[resample["split"] == "train"]
         copies = test["image"].isin(set(train["image"]))
         lesions = test["group"].isin(set(train["group"]))
         by_class = copies.groupby(test["label"]).mean().add_prefix("copies_")
@@ -237,7 +237,7 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd
             {
                 "seed": seed,
                 "test": len(test),
-                "images": drawn["image"].nunique(),
+                "images": resample["image"].nunique(),
                 "copies": copies.mean(),
                 "lesions": lesions.mean(),
                 **by_class,
@@ -395,7 +395,7 @@ def _unreadable(table: pd.DataFrame, prints: duplicates.Fingerprints) -> dict[st
     return {str(table["image"].iloc[row]): reason for row, reason in prints.problems.items()}
 
 
-def _strangers(table: pd.DataFrame) -> list[str]:
+def _unlisted_files(table: pd.DataFrame) -> list[str]:
     known = {Path(path) for path in table["path"]}
     return sorted(
         str(file)

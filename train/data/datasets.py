@@ -99,18 +99,18 @@ def resampled(table: pd.DataFrame, per_class: int, seed: int, test_share: float 
     """A tutorial's protocol, wrong on purpose: `per_class` images of every class drawn with replacement from a table
     in the common form, all its parts together, and then a random part of the draws made `test`, the rest `train`."""
     generator = np.random.default_rng(seed)
-    drawn = table.groupby("label").sample(per_class, replace=True, random_state=generator)
-    order = generator.permutation(len(drawn))
-    cut = round(test_share * len(drawn))
-    return drawn.iloc[order].assign(split=["test"] * cut + ["train"] * (len(drawn) - cut))
+    rows = table.groupby("label").sample(per_class, replace=True, random_state=generator)
+    order = generator.permutation(len(rows))
+    test_count = round(test_share * len(rows))
+    return rows.iloc[order].assign(split=["test"] * test_count + ["train"] * (len(rows) - test_count))
 
 
-DRAWS_A_CLASS = 500
+DRAWS_PER_CLASS = 500
 
 
 def resampled_ham10000(root: Path) -> pd.DataFrame:
     """HAM10000 as `resampled`; every draw has a name of its own and counts as a lesion of its own."""
-    table = resampled(ham10000(root), DRAWS_A_CLASS, seed=0)
+    table = resampled(ham10000(root), DRAWS_PER_CLASS, seed=0)
     name = table["image"] + "#" + table.groupby("image").cumcount().astype(str)
     return table.assign(dataset="ham10000-resampled", image=name, group=name).reset_index(drop=True)
 

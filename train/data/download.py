@@ -158,9 +158,9 @@ def download_images(ids: list[str], target: Path, limit: int | None = None) -> s
         if table_file.exists()
         else pd.DataFrame({"image": [], "file": []}, dtype=str)
     )
-    here = {row["image"] for row in table.to_dict("records") if (target / "images" / str(row["file"])).is_file()}
-    table = table[table["image"].isin(here)]
-    wanted = [image for image in ids if image not in here]
+    complete = {row["image"] for row in table.to_dict("records") if (target / "images" / str(row["file"])).is_file()}
+    table = table[table["image"].isin(complete)]
+    wanted = [image for image in ids if image not in complete]
     if not wanted:
         return f"All {len(ids):,} images are already in {target}."
     work = target / ".download"
@@ -206,9 +206,9 @@ def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> 
     the original, so the original is requested.
     """
     base = _base("SKINAPP_DATAVERSE_URL", "https://dataverse.harvard.edu")
-    answer = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
+    response = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
     try:
-        listed = [entry["dataFile"] for entry in answer["data"]["latestVersion"]["files"]]
+        listed = [entry["dataFile"] for entry in response["data"]["latestVersion"]["files"]]
         files = {
             name: Remote(
                 name,
@@ -228,7 +228,7 @@ def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> 
 def mendeley(session: requests.Session, dataset: str, version: str, names: list[str]) -> list[Remote]:
     """The files of those names of a data set of Mendeley Data, wherever in its folders."""
     base = _base("SKINAPP_MENDELEY_URL", "https://data.mendeley.com")
-    answer = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
+    response = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
     try:
         files = {
             file["filename"]: Remote(
@@ -237,7 +237,7 @@ def mendeley(session: requests.Session, dataset: str, version: str, names: list[
                 file["content_details"].get("size", file.get("size")),
                 ("sha256", file["content_details"]["sha256_hash"]),
             )
-            for file in answer["files"]
+            for file in response["files"]
             if file["filename"] in names
         }
     except (KeyError, TypeError):
@@ -342,9 +342,9 @@ def _under(folder: str, name: PurePosixPath, stem: str, suffix: str) -> Path | N
     return Path(folder) / f"{stem}{suffix}" if wanted else None
 
 
-def _check_images(listed: set[str], there: set[str]) -> None:
-    if listed != there:
-        without_image, without_row = sorted(listed - there), sorted(there - listed)
+def _check_images(listed: set[str], files: set[str]) -> None:
+    if listed != files:
+        without_image, without_row = sorted(listed - files), sorted(files - listed)
         raise DataError(
             f"Table and images do not belong together: {len(without_image)} rows without an image, "
             f"{len(without_row)} images without a row, {(without_image + without_row)[0]} among them."

@@ -20,9 +20,9 @@ from train.data import datasets
 
 WIDTH, HEIGHT = 256, 192
 """Pixels of a cached picture, of which views are squares."""
-NOT_DRAWN = ("ISIC_0026042", "ISIC_0029819")
+WITHOUT_MASK = ("ISIC_0026042", "ISIC_0029819")
 """Images whose published mask is white all over."""
-BARE = 0.08
+BARE_SKIN_SHARE = 0.08
 """The share of views that are taken beside the lesion, so that the network sees skin alone as well."""
 
 
@@ -39,7 +39,7 @@ class Segmented:
 def table(root: Path) -> pd.DataFrame:
     """HAM10000 in the common form, with the file of each mask; validation lesions are those of the classifiers."""
     known = datasets.with_validation(datasets.ham10000(root), folds=8, fold=0, seed=0)
-    known = known[~known["image"].isin(NOT_DRAWN)].reset_index(drop=True)
+    known = known[~known["image"].isin(WITHOUT_MASK)].reset_index(drop=True)
     return known.assign(mask=pd.Series(datasets.image_files(root / "masks", known["image"])))
 
 
@@ -105,7 +105,7 @@ def view(
 
 
 def _box(mask: np.ndarray, generator: np.random.Generator) -> tuple[float, float, float, float]:
-    if generator.random() < BARE:
+    if generator.random() < BARE_SKIN_SHARE:
         for _ in range(10):
             x, y, side = *generator.random(2), generator.uniform(0.3, 0.6)
             box = Crop(float(x), float(y), float(side)).box(WIDTH, HEIGHT)

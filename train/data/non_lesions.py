@@ -46,7 +46,7 @@ def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
             photograph = opened.convert("RGB")
         for view in range(views):
             yield name, viewed(photograph, np.random.default_rng([seed, number, view]))
-    for number, (name, draw) in enumerate(DRAWN.items()):
+    for number, (name, draw) in enumerate(DRAWINGS.items()):
         for view in range(views):
             yield f"drawn {name}", draw(np.random.default_rng([seed, 1000 + number, view]))
 
@@ -152,7 +152,7 @@ def _stripes(generator: np.random.Generator) -> Image.Image:
     return ImageOps.fit(pixels.rotate(generator.uniform(0, 90), Image.Resampling.BICUBIC), (SIDE, SIDE))
 
 
-DRAWN: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+DRAWINGS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "document": _document,
     "chart": _chart,
     "screen": _screen,

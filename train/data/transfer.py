@@ -28,8 +28,8 @@ CONNECT_AND_READ_SECONDS = (10, 60)
 CHUNK = 2**16
 """Bytes taken at once, and so the most that a cut connection loses."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-GO_ON = "Run the same command again to continue."
-CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+RESUME_HINT = "Run the same command again to continue."
+CONNECTION_ERRORS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 class _InterruptedError(Exception):
@@ -112,14 +112,14 @@ def room(folder: Path, limit: int | None = None) -> int:
     free = shutil.disk_usage(folder).free
     if limit is None:
         return free
-    held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return min(free, limit - held)
+    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return min(free, limit - used)
 
 
 def full(folder: Path, needed: int, free: int) -> str:
     return (
         f"There is not enough room in {folder}: {megabytes(needed)} are needed and {megabytes(max(free, 0))} are free. "
-        f"Free {megabytes(needed - free)}, or choose another folder with --out. {GO_ON}"
+        f"Free {megabytes(needed - free)}, or choose another folder with --out. {RESUME_HINT}"
     )
 
 
@@ -164,7 +164,7 @@ def unzip(
     # RuntimeError: encrypted, or compressed in a way that zipfile does not know
     except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, zlib.error, EOFError) as error:
         archive.unlink()
-        raise DataError(f"{archive.name} is damaged ({error}) and was removed. {GO_ON}") from None
+        raise DataError(f"{archive.name} is damaged ({error}) and was removed. {RESUME_HINT}") from None
     return len(chosen)
 
 
@@ -225,10 +225,10 @@ def _retried(attempt: Callable[[], Any], url: str, progress: Callable[[], int]) 
         before = progress()
         try:
             return attempt()
-        except (_InterruptedError, *CUT) as error:
+        except (_InterruptedError, *CONNECTION_ERRORS) as error:
             failures = 1 if progress() > before else failures + 1
             if failures >= RETRIES:
-                raise DataError(f"{_unreached(url, error)} Check the connection. {GO_ON}") from None
+                raise DataError(f"{_unreached(url, error)} Check the connection. {RESUME_HINT}") from None
             wait = BACKOFF_SECONDS * 2 ** (failures - 1)
             tqdm.write(
                 f"{host(url)}: interrupted, attempt {failures + 1} of {RETRIES} in {wait:.0f} s", file=sys.stderr

@@ -25,14 +25,14 @@ def distributed(devices: int, batch_size: int) -> Iterator[None]:
     elif backend == "tensorflow":
         import tensorflow as tf
 
-        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        _enough(devices, len(found))
-        with tf.distribute.MirroredStrategy([device.name for device in found[:devices]]).scope():
+        available = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        _enough(devices, len(available))
+        with tf.distribute.MirroredStrategy([device.name for device in available[:devices]]).scope():
             yield
     elif backend == "jax":
-        found = keras.distribution.list_devices()
-        _enough(devices, len(found))
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:devices]))
+        available = keras.distribution.list_devices()
+        _enough(devices, len(available))
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=available[:devices]))
         try:
             yield
         finally:
@@ -41,6 +41,6 @@ def distributed(devices: int, batch_size: int) -> Iterator[None]:
         raise DataError(f"On {backend} one device is used; take KERAS_BACKEND=tensorflow or jax for several.")
 
 
-def _enough(wanted: int, found: int) -> None:
-    if wanted > found:
-        raise DataError(f"{wanted} devices are asked for and {found} found; pass --devices {found}.")
+def _enough(wanted: int, available: int) -> None:
+    if wanted > available:
+        raise DataError(f"{wanted} devices are asked for and {available} available; pass --devices {available}.")

@@ -42,12 +42,12 @@ class Fitted:
 
 def pad_ufes_20(root: Path) -> pd.DataFrame:
     """PAD-UFES-20's published answers: one row an image id, one column a question of `skinapp.inference.metadata`."""
-    return _answers(DATASETS["pad_ufes_20"].parse(root))
+    return _metadata_by_image(DATASETS["pad_ufes_20"].parse(root))
 
 
 def ham10000(root: Path) -> pd.DataFrame:
     """HAM10000's published age, sex and site: one row an image id."""
-    return _answers(DATASETS["ham10000"].parse(root))
+    return _metadata_by_image(DATASETS["ham10000"].parse(root))
 
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:
@@ -65,11 +65,11 @@ def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Metadata]:
     return [metadata.parse(fields, {str(name): cell for name, cell in row.items()}) for row in table.to_dict("records")]
 
 
-def coded_by(fields: Sequence[Field], answers: Sequence[Metadata]) -> tuple[Field, ...]:
+def with_coding(fields: Sequence[Field], metadata_rows: Sequence[Metadata]) -> tuple[Field, ...]:
     """The fields with the coding that makes every column zero on average over those who answered."""
     result = []
     for one in fields:
-        values = [row[one.name] for row in answers if one.name in row]
+        values = [row[one.name] for row in metadata_rows if one.name in row]
         coding: dict[str, object] = {}
         if one.kind == "number":
             numbers = np.array(values, dtype=np.float64)
@@ -110,10 +110,10 @@ def fit(
     calibrated however much of the form is filled in.
     """
     probabilities = np.empty(logits.shape)
-    answers = parse(fields, table)
+    metadata_rows = parse(fields, table)
     for test, coded, fusion in cross_fitted(
         logits,
-        answers,
+        metadata_rows,
         fields,
         labels,
         groups,
@@ -123,19 +123,19 @@ def fit(
         folds=folds,
         seed=seed,
     ):
-        x = np.array([metadata.code(coded, answers[row]) for row in test])
+        x = np.array([metadata.code(coded, metadata_rows[row]) for row in test])
         probabilities[test] = softmax(fusion.add(logits[test], x))
-    coded = coded_by(fields, answers)
-    x = np.array([metadata.code(coded, row) for row in answers])
-    owners = owner(coded)
-    penalty = best_penalty(logits, x, labels, groups, owners, dropout, folds, seed)
-    fusion = adjusted(regress(logits, x, labels, owners, penalty, dropout, seed), labels, adjustment)
+    coded = with_coding(fields, metadata_rows)
+    x = np.array([metadata.code(coded, row) for row in metadata_rows])
+    column_fields = field_indices(coded)
+    penalty = best_penalty(logits, x, labels, groups, column_fields, dropout, folds, seed)
+    fusion = adjusted(regress(logits, x, labels, column_fields, penalty, dropout, seed), labels, adjustment)
     return Fitted(coded, fusion, probabilities, penalty)
 
 
 def cross_fitted(
     logits: np.ndarray,
-    answers: Sequence[Metadata],
+    metadata_rows: Sequence[Metadata],
     fields: Sequence[Field],
     labels: np.ndarray,
     groups: np.ndarray,
@@ -150,15 +150,15 @@ def cross_fitted(
     for what it takes."""
     held_out = _folds(labels, groups, folds, seed) if parts is None else _fixed_folds(parts, groups)
     for train, test in held_out:
-        coded = coded_by(fields, [answers[row] for row in train])
-        x = np.array([metadata.code(coded, answers[row]) for row in train])
-        owners = owner(coded)
-        penalty = best_penalty(logits[train], x, labels[train], groups[train], owners, dropout, folds, seed)
-        fusion = regress(logits[train], x, labels[train], owners, penalty, dropout, seed)
+        coded = with_coding(fields, [metadata_rows[row] for row in train])
+        x = np.array([metadata.code(coded, metadata_rows[row]) for row in train])
+        column_fields = field_indices(coded)
+        penalty = best_penalty(logits[train], x, labels[train], groups[train], column_fields, dropout, folds, seed)
+        fusion = regress(logits[train], x, labels[train], column_fields, penalty, dropout, seed)
         yield test, coded, adjusted(fusion, labels[train], adjustment)
 
 
-def owner(fields: Sequence[Field]) -> np.ndarray:
+def field_indices(fields: Sequence[Field]) -> np.ndarray:
     """The number of the field that each coded column belongs to, [D]."""
     return np.repeat(np.arange(len(fields)), [metadata.columns(one) for one in fields])
 
@@ -167,7 +167,7 @@ def regress(
     logits: np.ndarray,
     coded: np.ndarray,
     labels: np.ndarray,
-    owners: np.ndarray,
+    column_fields: np.ndarray,
     penalty: float,
     dropout: bool = True,
     seed: int = 0,
@@ -181,8 +181,8 @@ def regress(
     copies = [coded]
     if dropout:
         generator = np.random.default_rng(seed)
-        present = generator.random((2, n, owners.max() + 1)) < 0.5
-        copies += [coded * present[number][:, owners] for number in range(2)] + [np.zeros_like(coded)]
+        present = generator.random((2, n, column_fields.max() + 1)) < 0.5
+        copies += [coded * present[number][:, column_fields] for number in range(2)] + [np.zeros_like(coded)]
     x, offset = np.concatenate(copies), np.tile(logits.astype(np.float64), (len(copies), 1))
     truth = np.tile(np.eye(classes)[labels], (len(copies), 1))
     dimensions = coded.shape[1]
@@ -213,7 +213,7 @@ def best_penalty(
     coded: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
-    owners: np.ndarray,
+    column_fields: np.ndarray,
     dropout: bool,
     folds: int,
     seed: int,
@@ -222,7 +222,7 @@ def best_penalty(
     losses = np.zeros(len(PENALTIES))
     for train, test in _folds(labels, groups, folds, seed + 1):
         for number, penalty in enumerate(PENALTIES):
-            fusion = regress(logits[train], coded[train], labels[train], owners, penalty, dropout, seed)
+            fusion = regress(logits[train], coded[train], labels[train], column_fields, penalty, dropout, seed)
             likely = softmax(fusion.add(logits[test], coded[test]))[np.arange(len(test)), labels[test]]
             losses[number] -= np.log(np.maximum(likely, 1e-12)).sum()
     return PENALTIES[int(losses.argmin())]
@@ -248,7 +248,7 @@ def _fixed_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray
     return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
 
 
-def _answers(table: pd.DataFrame) -> pd.DataFrame:
+def _metadata_by_image(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of a parsed table that answer a question, as lower-case text by image id."""
-    answered = [one.name for one in metadata.QUESTIONS if one.name in table]
-    return table.set_index("image")[answered].astype("string").apply(lambda column: column.str.lower())
+    columns = [one.name for one in metadata.QUESTIONS if one.name in table]
+    return table.set_index("image")[columns].astype("string").apply(lambda column: column.str.lower())

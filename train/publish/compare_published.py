@@ -79,7 +79,7 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
             "data sets."
         )
     own = _predictions(predictions, labels, ("group",))
-    table = pd.concat([_beside(ours, labels, own, file) for file in files], ignore_index=True)
+    table = pd.concat([_comparison(ours, labels, own, file) for file in files], ignore_index=True)
     tested = table["mcnemar_p"].notna()
     table.loc[tested, "mcnemar_p_holm"] = significance.holm(table.loc[tested, "mcnemar_p"].to_numpy())
     return table.assign(protocol=PROTOCOL)
@@ -127,7 +127,7 @@ def _p(value: float) -> str:
     return "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd.DataFrame:
+def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd.DataFrame:
     """The rows of one published model."""
     theirs = _predictions(file, labels)
     images = ours.index.intersection(theirs.index)

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--out", type=Path, metavar="FILE.csv", help="the predictions to write")
 
 
-def wanted(options: argparse.Namespace) -> bool:
+def scores_folder(options: argparse.Namespace) -> bool:
     """Whether the options are those for a folder. DataError where they mix both uses, or lack some of either."""
     values = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
     missing = [name for name, value in values.items() if value is None]

@@ -47,7 +47,7 @@ TRAINING = ("dataset", "attribution", "data_licence", "protocol", "images", "gro
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Rows that the network has not seen: the table in the common form, its logits [n, K], class indices [n]."""
 
     table: pd.DataFrame
@@ -89,7 +89,7 @@ def published_metadata(config: Config) -> pd.DataFrame:
     return METADATA[config.dataset](data_root() / source.folder)
 
 
-def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
+def held_out(config: Config, runs: Path, models: Path) -> tuple[HeldOut, HeldOut]:
     """The rows to fit on and those to test on: the same ones after a cross-validation, which its run keeps;
     otherwise what the exported model says of the validation and of the test images."""
     labels = label_set(config.labels)
@@ -101,7 +101,7 @@ def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
         except FileNotFoundError:
             raise DataError(f"The run in {run} is not evaluated; run evaluate first.") from None
         rows = data.table.set_index("image", drop=False).loc[saved["images"]]
-        all_rows = Held(rows, saved["logits"], encode(rows["label"], labels))
+        all_rows = HeldOut(rows, saved["logits"], encode(rows["label"], labels))
         return all_rows, all_rows
     divided = with_validation(data.table, config.folds, config.fold, config.seed)
     classifier = runtime.classifier(registry.model(config.id, models))
@@ -110,7 +110,7 @@ def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
         chosen = np.flatnonzero(divided["split"] == split)
         logits = [classifier.predict(data.images[row]).logits for row in tqdm(chosen, split, unit=" images")]
         rows = divided.iloc[chosen]
-        parts.append(Held(rows, np.array(logits), encode(rows["label"], labels)))
+        parts.append(HeldOut(rows, np.array(logits), encode(rows["label"], labels)))
     return parts[0], parts[1]
 
 
@@ -119,7 +119,7 @@ def write(
     base: registry.Model,
     title: str,
     adjustment: float,
-    tested: Held,
+    tested: HeldOut,
     probabilities: np.ndarray,
     fitted: fitting.Fitted,
     models: Path,

@@ -28,7 +28,7 @@ PENALTY = 0.03
 """Inverse strength of the regression's L2 penalty, on standardised embeddings."""
 COMPONENTS = 64
 """Principal components of the embedding in which distances from skin images are measured."""
-FARTHEST = 0.99
+DISTANCE_QUANTILE = 0.99
 """The share of held-out skin images that lie within the limit of distance."""
 FOLDS = 5
 LESIONS = 1500
@@ -135,9 +135,9 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
         final = fit(embedded[rows], kinds[rows])
     probabilities[test], distances[test] = final.probabilities(embedded[test]), final.distances(embedded[test])
     skin = ~test & (table["kind"] != "neither").to_numpy()
-    limit = float(np.quantile(distances[skin], FARTHEST))
-    unlike = distances > limit
-    probabilities[unlike] = np.eye(len(KINDS))[-1]
+    limit = float(np.quantile(distances[skin], DISTANCE_QUANTILE))
+    too_far = distances > limit
+    probabilities[too_far] = np.eye(len(KINDS))[-1]
     parts = {
         "dermoscopy, HAM10000, test lesions": test & (table["dataset"] == "ham10000"),
         "dermoscopy, ISIC archive, test lesions": test & (table["dataset"] == "malignant_benign"),
@@ -148,7 +148,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
     card = {
         "learnt_from": {kind: int((~test & (kinds == index)).sum()) for index, kind in enumerate(KINDS)},
         "tests": [
-            recognition(name, np.asarray(chosen), probabilities, unlike, kinds, groups)
+            recognition(name, np.asarray(chosen), probabilities, too_far, kinds, groups)
             for name, chosen in parts.items()
         ],
     }
@@ -156,7 +156,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
 
 
 def recognition(
-    name: str, chosen: np.ndarray, probabilities: np.ndarray, unlike: np.ndarray, kinds: np.ndarray, groups: np.ndarray
+    name: str, chosen: np.ndarray, probabilities: np.ndarray, too_far: np.ndarray, kinds: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
     """How a part was recognised: images, groups, counts by kind, and the share that is correct, with its interval."""
     score = bootstrap.intervals(
@@ -169,7 +169,7 @@ def recognition(
         "groups": len(set(groups[chosen])),
         "right": {key: round(value, 4) for key, value in vars(score).items()},
         "recognised_as": dict(zip(KINDS, counts.tolist(), strict=True)),
-        "by_distance": int(unlike[chosen].sum()),
+        "by_distance": int(too_far[chosen].sum()),
     }
 
 
@@ -183,9 +183,9 @@ def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
     bias = regression.intercept_ - scaler.mean_ @ weights
 
     skin = kinds < len(KINDS) - 1
-    near = StandardScaler().fit(embedded[skin])
-    components = PCA(COMPONENTS, random_state=0).fit(near.transform(embedded[skin]))
-    projected = components.transform(near.transform(embedded[skin]))
+    scaler_of_skin = StandardScaler().fit(embedded[skin])
+    components = PCA(COMPONENTS, random_state=0).fit(scaler_of_skin.transform(embedded[skin]))
+    projected = components.transform(scaler_of_skin.transform(embedded[skin]))
     means = np.array([projected[kinds[skin] == kind].mean(axis=0) for kind in range(len(KINDS) - 1)])
     rest = projected - means[kinds[skin]]
     # each kind counts alike, however many images it has
@@ -194,8 +194,8 @@ def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
     return Recogniser(
         weights,
         bias,
-        near.mean_,
-        (components.components_ / near.scale_).T @ whitening,
+        scaler_of_skin.mean_,
+        (components.components_ / scaler_of_skin.scale_).T @ whitening,
         (means + components.mean_ @ components.components_.T) @ whitening,
         np.inf,
     )

@@ -22,7 +22,7 @@ from skinapp.inference.retrieval import NEIGHBOURS, Index
 from skinapp.inference.runtime import Classifier
 from train.data import datasets
 
-DIRECTIONS = (32, 64, 128, 256)
+COMPONENTS = (32, 64, 128, 256)
 """How many principal components of the embedding are tried; validation chooses."""
 RESAMPLES = 2000
 CHUNK = 250
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             count: neighbour_scores(
                 fit(known, embeddings, parts["train"], count), known, embeddings, predicted, parts["validation"]
             )
-            for count in DIRECTIONS
+            for count in COMPONENTS
         }
         chosen = max(tried, key=lambda count: tried[count]["right"]["value"])
         index = fit(known, embeddings, parts["train"], chosen)

@@ -140,8 +140,8 @@ def measure(
         bar = tqdm(chosen.to_dict("records"), desc=entry.name, unit="image", mininterval=5)
         for number, record in enumerate(bar):
             if record["image"] not in done:
-                others_now = others if number < compared else {}
-                rows.writerow(measured(entry, model, record, others_now, warm=number == 0))
+                compared_copies = others if number < compared else {}
+                rows.writerow(measured(entry, model, record, compared_copies, warm=number == 0))
                 stream.flush()
 
 

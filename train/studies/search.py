@@ -128,9 +128,9 @@ def split(data: Dataset, protocol: str, per_class: int, seed: int) -> dict[str, 
     from train.config import Config
 
     if protocol == "resampled":
-        drawn = resampled(data.table, per_class, seed)
+        sampled = resampled(data.table, per_class, seed)
         names = {"train": "train", "validation": "test", "test": "test"}
-        tables = {name: drawn[drawn["split"] == part] for name, part in names.items()}
+        tables = {name: sampled[sampled["split"] == part] for name, part in names.items()}
     else:
         divided = with_validation(data.table, Config.folds, Config.fold, seed)
         tables = {name: divided[divided["split"] == name] for name in ("train", "validation", "test")}
@@ -158,9 +158,9 @@ def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed
         ).oracle
         oracle.verbose = 0
         while (trial := oracle.create_trial("search")).status == "RUNNING":
-            drawn = space(trial.hyperparameters)
-            known = next((row for row in earlier if drawn.items() <= row.items()), None)
-            rows.append(known or attempt(drawn, rows, parts, file, epochs, seed))
+            network_settings = space(trial.hyperparameters)
+            known = next((row for row in earlier if network_settings.items() <= row.items()), None)
+            rows.append(known or attempt(network_settings, rows, parts, file, epochs, seed))
             oracle.update_trial(trial.trial_id, {CHOSEN_BY: rows[-1][CHOSEN_BY]})
             trial.status = "COMPLETED"
             oracle.end_trial(trial)
@@ -170,15 +170,15 @@ def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed
 
 
 def attempt(
-    drawn: dict[str, Any], rows: list[Row], parts: dict[str, Dataset], file: Path, epochs: int, seed: int
+    network_settings: dict[str, Any], rows: list[Row], parts: dict[str, Dataset], file: Path, epochs: int, seed: int
 ) -> Row:
     """Train a network that comes after `rows`, and write its row; the best network so far is at `network_file`."""
     import keras
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    network = build(drawn, parts["train"].images.shape[1])
-    row = {"trial": len(rows) + 1} | drawn | train(network, parts, epochs)
+    network = build(network_settings, parts["train"].images.shape[1])
+    row = {"trial": len(rows) + 1} | network_settings | train(network, parts, epochs)
     better = best([*rows, row]) is row
     # saved before and deleted after the row is written, so that the table's best is always there
     if better:
@@ -197,22 +197,22 @@ def space(choices: "keras_tuner.HyperParameters") -> dict[str, Any]:
     for layer in SPACE["depth"]:
         with choices.conditional_scope("depth", [value for value in SPACE["depth"] if value >= layer]):
             widths.append(choices.Choice(f"width_{layer}", SPACE["width"]))
-    drawn = {name: choices.Choice(name, SPACE[name]) for name in ("kernel", "dropout", "dense")}
-    return {"depth": depth, "widths": "-".join(str(width) for width in widths[:depth])} | drawn
+    rest = {name: choices.Choice(name, SPACE[name]) for name in ("kernel", "dropout", "dense")}
+    return {"depth": depth, "widths": "-".join(str(width) for width in widths[:depth])} | rest
 
 
-def build(drawn: dict[str, Any], size: int) -> "keras.Model":
+def build(network_settings: dict[str, Any], size: int) -> "keras.Model":
     """A row of the table as a network: RGB 0-255 [n, size, size, 3] -> logits [n, classes]."""
     import keras
     from keras import layers
 
     images = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 255)(images)
-    for width in drawn["widths"].split("-"):
-        x = layers.Conv2D(int(width), drawn["kernel"], padding="same", activation="relu")(x)
-        x = layers.Dropout(drawn["dropout"])(layers.MaxPooling2D()(x))
-    x = layers.Dense(drawn["dense"], activation="relu")(layers.Flatten()(x))
-    x = layers.Dropout(drawn["dropout"])(x)
+    for width in network_settings["widths"].split("-"):
+        x = layers.Conv2D(int(width), network_settings["kernel"], padding="same", activation="relu")(x)
+        x = layers.Dropout(network_settings["dropout"])(layers.MaxPooling2D()(x))
+    x = layers.Dense(network_settings["dense"], activation="relu")(layers.Flatten()(x))
+    x = layers.Dropout(network_settings["dropout"])(x)
     return keras.Model(images, layers.Dense(len(HAM10000.codes))(x))
 
 

@@ -28,8 +28,8 @@ def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
     groups = np.repeat([f"patient {number}" for number in range(PATIENTS)], 2)
     logits = generator.normal(0, 1, (2 * PATIENTS, 2)) + 0.7 * np.eye(2)[labels]
     age = np.where(labels == 1, 65, 45) + generator.normal(0, 8, 2 * PATIENTS)
-    asked = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
-    sex = np.where(asked, generator.choice(["male", "female"], 2 * PATIENTS), None)
+    stated = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
+    sex = np.where(stated, generator.choice(["male", "female"], 2 * PATIENTS), None)
     return logits, pd.DataFrame({"age": age.round(), "sex": sex}), labels, groups
 
 
@@ -57,16 +57,16 @@ def test_whether_somebody_was_asked_tells_nothing(study: tuple) -> None:
 
 def test_a_fusion_without_dropout_is_the_best_for_complete_answers(study: tuple) -> None:
     logits, table, labels, _ = study
-    answers = fitting.parse(fitting.questions(table), table)
-    fields = fitting.coded_by(fitting.questions(table), answers)
-    coded = np.array([metadata.code(fields, row) for row in answers])
+    metadata_rows = fitting.parse(fitting.questions(table), table)
+    fields = fitting.with_coding(fitting.questions(table), metadata_rows)
+    coded = np.array([metadata.code(fields, row) for row in metadata_rows])
 
     def loss(fusion: metadata.Fusion, x: np.ndarray) -> float:
         return float(-np.log(softmax(fusion.add(logits, x))[np.arange(len(labels)), labels]).mean())
 
-    owners = fitting.owner(fields)
-    complete = fitting.regress(logits, coded, labels, owners, 1.0, dropout=False)
-    dropped = fitting.regress(logits, coded, labels, owners, 1.0, dropout=True)
+    column_fields = fitting.field_indices(fields)
+    complete = fitting.regress(logits, coded, labels, column_fields, 1.0, dropout=False)
+    dropped = fitting.regress(logits, coded, labels, column_fields, 1.0, dropout=True)
     assert loss(complete, coded) < loss(dropped, coded)
     # and with nothing filled in, the one that has learnt from such rows is better
     assert loss(dropped, np.zeros_like(coded)) < loss(complete, np.zeros_like(coded))
@@ -121,27 +121,27 @@ def test_every_published_answer_is_possible(data_root: Path) -> None:
         table = read(data_root / name)
         fields = fitting.questions(table)
         assert not [one.name for one in fields if "biops" in one.name]
-        answers = fitting.parse(fields, table)
-        assert all(one.coding for one in fitting.coded_by(fields, answers))
+        metadata_rows = fitting.parse(fields, table)
+        assert all(one.coding for one in fitting.with_coding(fields, metadata_rows))
 
 
 def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     logits, table, labels, groups = study
-    found = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
-    assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
+    costs = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
+    assert list(costs.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
     whole = bootstrap.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
-    assert found.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
-    assert found.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
-    cost = {title: float(text.split()[0]) for title, text in found["balanced accuracy, difference"].items()}
+    assert costs.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
+    assert costs.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
+    cost = {title: float(text.split()[0]) for title, text in costs["balanced accuracy, difference"].items()}
     # age tells much, and sex nothing
     assert cost["none"] < -0.1
     assert cost["all but age"] < -0.1
     assert abs(cost["all but sex"]) < 0.05
     assert abs(cost["age alone"]) < 0.05
     assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
-    markdown = model_card.table(list(found.columns), found.to_numpy().tolist()).splitlines()
-    assert len(markdown) == 2 + len(found)
+    markdown = model_card.table(list(costs.columns), costs.to_numpy().tolist()).splitlines()
+    assert len(markdown) == 2 + len(costs)
 
 
 def test_the_command_prints_a_table_in_markdown(
@@ -150,12 +150,12 @@ def test_the_command_prints_a_table_in_markdown(
     from train.__main__ import main
     from train.publish import fuse
 
-    logits, answers, labels, groups = study
+    logits, metadata_rows, labels, groups = study
     images = [f"image {row}" for row in range(len(labels))]
-    held = fuse.Held(pd.DataFrame({"image": images, "group": groups}), logits, labels)
+    held = fuse.HeldOut(pd.DataFrame({"image": images, "group": groups}), logits, labels)
     monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
     # the publisher's order is another one
-    published = answers.set_index(pd.Index(images)).iloc[::-1]
+    published = metadata_rows.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fuse, "published_metadata", lambda config: published)
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0

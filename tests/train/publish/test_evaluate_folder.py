@@ -65,11 +65,11 @@ def test_scores_counts_and_predictions(folder: Path, capsys: pytest.CaptureFixtu
     assert written.columns.tolist() == ["image", "group", "label", *columns]
     classifier = runtime.Classifier(model)
     for name, row in zip(("a.jpg", "deep/b.jpg", "c.jpg", "d.jpg"), written[columns].to_numpy(), strict=True):
-        answer = classifier.predict(imaging.load(folder / name, model.input_size))
-        assert row == pytest.approx(answer.probabilities, abs=1e-6)
+        prediction = classifier.predict(imaging.load(folder / name, model.input_size))
+        assert row == pytest.approx(prediction.probabilities, abs=1e-6)
 
-    answers = np.array(model.labels.codes)[written[columns].to_numpy().argmax(axis=1)]
-    right = (answers == written["label"]).mean()
+    predicted = np.array(model.labels.codes)[written[columns].to_numpy().argmax(axis=1)]
+    right = (predicted == written["label"]).mean()
     assert f"{'accuracy':28} {right:.4f}" in said
 
 

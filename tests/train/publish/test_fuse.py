@@ -31,7 +31,7 @@ def _few_lesions(monkeypatch: pytest.MonkeyPatch) -> None:
 def fused(run: Published, folder: Path, adjustment: float = 0.0) -> Path:
     """The model folder, in a copy of the run's."""
     models = shutil.copytree(run.models, folder / "models")
-    return fuse.fuse(run.config, "With answers", adjustment, run.runs, models)
+    return fuse.fuse(run.config, "With metadata", adjustment, run.runs, models)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -55,8 +55,8 @@ def test_answers_learnt_on_validation_are_judged_on_test(published: Published, t
     predictions = pd.read_csv(folder / "predictions.csv").set_index("image")
     table = datasets.read("ham10000").set_index("image")
     image = predictions.index[0]
-    answers = metadata.parse(model.clinical, {"age": 50.0, "sex": "female", "site": "back"})
-    prediction = runtime.Classifier(model).predict(imaging.load(table["path"][image], model.input_size), answers)
+    patient = metadata.parse(model.clinical, {"age": 50.0, "sex": "female", "site": "back"})
+    prediction = runtime.Classifier(model).predict(imaging.load(table["path"][image], model.input_size), patient)
     row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
 
@@ -64,4 +64,4 @@ def test_answers_learnt_on_validation_are_judged_on_test(published: Published, t
 def test_a_data_set_without_answers_is_refused(tiny: Config, tmp_path: Path) -> None:
     config = dataclasses.replace(tiny, dataset="malignant_benign", labels="malignancy")
     with pytest.raises(DataError, match="publishes no patient metadata"):
-        fuse.fuse(config, "With answers", 0.0, tmp_path, tmp_path)
+        fuse.fuse(config, "With metadata", 0.0, tmp_path, tmp_path)

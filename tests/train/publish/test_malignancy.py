@@ -70,7 +70,7 @@ def runs(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     leaky = dataclasses.replace(config, id="other", dataset="ham10000-resampled", labels="ham10000", beside=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "DRAWS_A_CLASS", 8)
+        patch.setattr(datasets, "DRAWS_PER_CLASS", 8)
         for one in (config, leaky):
             training.fit(one, folder)
             evaluate.evaluate(one, folder)
@@ -95,7 +95,7 @@ def test_the_lesions_held_back_from_ham10000_do_not_depend_on_the_other_set(both
 def test_diagnoses_are_grouped_for_malignancy() -> None:
     codes = pd.Series(["nv", "mel", "benign", "malignant", "akiec"])
     assert datasets.encode(codes, MALIGNANCY).tolist() == [0, 1, 0, 1, 1]
-    with pytest.raises(DataError, match="'ham10000' has no place for benign, malignant"):
+    with pytest.raises(DataError, match="'ham10000' has no class for benign, malignant"):
         datasets.encode(codes, HAM10000)
 
 
@@ -130,9 +130,9 @@ def test_a_network_without_class_maps_is_exported_and_answers(runs: Path, config
     ]
     row = pd.read_csv(folder / "predictions.csv").iloc[-1]
     path = datasets.read("malignant_benign").set_index("image")["path"][row["image"]]
-    answer = runtime.Classifier(model).predict(imaging.load(path, model.input_size))
-    assert answer.class_maps is None
-    assert answer.probabilities[1] == pytest.approx(row["p_malignant"], abs=1e-3)
+    prediction = runtime.Classifier(model).predict(imaging.load(path, model.input_size))
+    assert prediction.class_maps is None
+    assert prediction.probabilities[1] == pytest.approx(row["p_malignant"], abs=1e-3)
     card = (folder / "README.md").read_text()
     assert "under another protocol" in card
     assert not re.search(r"\bnan\b", card)

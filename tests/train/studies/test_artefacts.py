@@ -1,4 +1,4 @@
-"""Hairs, rulers and stickers: what is drawn, and how answers are compared."""
+"""Hairs, rulers and stickers: what is changed, and how answers are compared."""
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,12 @@ def test_something_is_drawn_and_most_of_the_image_stays(change: artefacts.Change
     image = lesion(224, 224)
     before = np.asarray(image).astype(int)
     for seed in range(4):
-        drawn = change(image, np.random.default_rng(seed))
+        changed = change(image, np.random.default_rng(seed))
         again = change(image, np.random.default_rng(seed))
-        assert drawn.size == image.size
-        assert np.array_equal(drawn, again)
+        assert changed.size == image.size
+        assert np.array_equal(changed, again)
         # a ruler may turn the image it lies on
-        after = [np.asarray(one).astype(int) for one in (drawn, drawn.transpose(Image.Transpose.ROTATE_270))]
+        after = [np.asarray(one).astype(int) for one in (changed, changed.transpose(Image.Transpose.ROTATE_270))]
         changed = min((np.abs(one - before).max(axis=2) > 8).mean() for one in after)
         assert 0.005 < changed < 0.3
     assert np.array_equal(np.asarray(image), before)
@@ -42,8 +42,8 @@ def test_answers_are_compared_image_by_image() -> None:
 def test_every_change_is_answered(model: registry.Model, tmp_path: object) -> None:
     path = f"{tmp_path}/a.png"
     lesion(300, 300).save(path)
-    found = artefacts.classify_all(model, pd.DataFrame({"path": [path]}))
-    assert list(found) == list(artefacts.CHANGES)
-    for probabilities in found.values():
+    predicted = artefacts.classify_all(model, pd.DataFrame({"path": [path]}))
+    assert list(predicted) == list(artefacts.CHANGES)
+    for probabilities in predicted.values():
         assert probabilities.sum(axis=1) == pytest.approx([1])
-    assert (found["hairs drawn"] != found["as it is"]).any()
+    assert (predicted["hairs drawn"] != predicted["as it is"]).any()

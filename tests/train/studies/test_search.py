@@ -57,17 +57,17 @@ def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: 
     for row in table.to_dict("records"):
         assert search.build(row, 16).count_params() == row["parameters"]
         assert len(row["widths"].split("-")) == row["depth"]
-    found = report(grouped)
-    assert found["best"]["val_balanced_accuracy"] == table["val_balanced_accuracy"].max()
-    assert found["parts"]["test"] == {"rows": 7, "images": 7, "lesions": 7}
-    assert found["parts"]["train"]["rows"] == 7 * 4
-    assert found["copies"] == found["lesions"] == 0
-    scores = found["scores"]
+    result_report = report(grouped)
+    assert result_report["best"]["val_balanced_accuracy"] == table["val_balanced_accuracy"].max()
+    assert result_report["parts"]["test"] == {"rows": 7, "images": 7, "lesions": 7}
+    assert result_report["parts"]["train"]["rows"] == 7 * 4
+    assert result_report["copies"] == result_report["lesions"] == 0
+    scores = result_report["scores"]
     assert set(scores) == {"accuracy", "balanced_accuracy"}
     # seven lesions are too few for an interval
     assert all(0 <= score["value"] <= 1 and np.isnan(score["low"]) for score in scores.values())
-    kept = runs.glob("search-grouped-*.keras")
-    assert [file.name for file in kept] == [f"search-grouped-{found['best']['trial']}.keras"]
+    saved = runs.glob("search-grouped-*.keras")
+    assert [file.name for file in saved] == [f"search-grouped-{result_report['best']['trial']}.keras"]
 
 
 def test_a_finished_search_is_not_trained_again(
@@ -163,8 +163,8 @@ def test_impossible_options_are_sentences(
 
 def test_the_space_is_declared_whole() -> None:
     choices = keras_tuner.HyperParameters()
-    drawn = search.space(choices)
-    assert (drawn["depth"], drawn["widths"]) == (1, "2")
+    network_settings = search.space(choices)
+    assert (network_settings["depth"], network_settings["widths"]) == (1, "2")
     assert {choice.name for choice in choices.space} == {
         *("depth", "kernel", "dropout", "dense"),
         *(f"width_{layer}" for layer in search.SPACE["depth"]),

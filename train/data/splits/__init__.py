@@ -57,9 +57,9 @@ def part(groups: pd.DataFrame, ham10000: pd.Series, seed: int = 0) -> pd.Series:
     split = groups["ham10000"].map(ham10000.replace("test_sibling", "excluded"))
     known: dict[str, set[str]] = {str(group): set(parts.dropna()) for group, parts in split.groupby(groups["group"])}
     others = np.array(sorted(group for group, parts in known.items() if not parts))
-    drawn = set(np.random.default_rng(seed).permutation(others)[: len(others) // 5])
+    test_groups = set(np.random.default_rng(seed).permutation(others)[: len(others) // 5])
     by_group = {group: "train" if parts <= {"train"} else "excluded" for group, parts in known.items()}
-    by_group |= dict.fromkeys(drawn, "test")
+    by_group |= dict.fromkeys(test_groups, "test")
     split = split.fillna(groups["group"].map(by_group))
     further = groups[split == "test"].duplicated("group")
     return split.mask(further.reindex(split.index, fill_value=False), "excluded")
