@@ -24,7 +24,7 @@ Z = float(stats.norm.ppf(0.975))
 
 @dataclass(frozen=True)
 class Totals:
-    """How many images and lesions a selection has, and the mean and standard deviation of age over the `aged` images."""
+    """Images and lesions of a selection, and the mean and standard deviation of the ages of its `aged` images."""
 
     images: int
     lesions: int

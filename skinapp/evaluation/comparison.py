@@ -24,9 +24,9 @@ NAMED_IMAGES = 5
 class Shared:
     """The predictions of several models for the same images.
 
-    `labels` are the classes of the question, and `truth` [n] indexes them; `malignant` is boolean [n]; `groups` [n]
-    number the lesions or patients. `probabilities` [n, classes] and `malignancy` [n] are by model id; `facts` has a row per
-    image.
+    `labels` are the classes of the question, and `truth` [n] indexes them. `malignant` is boolean [n]; `groups` [n]
+    number the lesions or patients. By model id: `probabilities` [n, classes] and `malignancy` [n]. `facts` has a row
+    per image.
     """
 
     question: str

@@ -106,7 +106,7 @@ def test_parts_hide_the_lesion_or_the_skin_behind_the_mean_colour_of_the_skin() 
 
 @pytest.mark.parametrize("filled", [True, False])
 def test_parts_need_a_lesion_and_skin(filled: bool) -> None:
-    with pytest.raises(ValueError, match="a part of the square"):
+    with pytest.raises(ValueError, match="cover a part of the square"):
         faithfulness.parts(brightness_left, bright_left(), np.full((8, 8), filled))
 
 

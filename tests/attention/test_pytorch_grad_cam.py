@@ -161,7 +161,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torch_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torchvision", ModuleNotFoundError("No module named 'torchvision'"))
-    with pytest.raises(ModelError, match="PyTorch is here, but torchvision is not"):
+    with pytest.raises(ModelError, match="PyTorch is installed, but torchvision is not"):
         pytorch_grad_cam.load()
 
 

@@ -21,8 +21,7 @@ MISSING = "missing.csv"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to copy: `todo` and `done` are pairs of source and target; `missing` has the id and class of images without a
-    file."""
+    """What to copy: `todo` and `done` are pairs of source and target; `missing` lists images without a file."""
 
     todo: list[tuple[Path, Path]]
     done: list[tuple[Path, Path]]
@@ -65,8 +64,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def plan(data: Path, out: Path, link: bool) -> Plan:
-    """Where every image of the table goes. DataError, before anything is written, if the table cannot be used or another
-    file is in the way."""
+    """Where every image of the table goes. Raises DataError before anything is written if the table cannot be used or
+    another file is in the way."""
     table = read(data / FILE)
     images = data / "images"
     if out.resolve() == data.resolve() or out.resolve().is_relative_to(images.resolve()):
@@ -92,8 +91,8 @@ def plan(data: Path, out: Path, link: bool) -> Plan:
 
 
 def read(file: Path) -> pd.DataFrame:
-    """`image` and `class` of every row of a published table. DataError if a column is missing, an image is listed twice,
-    or a class cannot name a folder."""
+    """`image` and `class` of every row of a published table. DataError if a column is missing, an image is listed
+    twice, or a class cannot name a folder."""
     table = tables.read_file(file)
     known = [dataset.columns for dataset in DATASETS.values() if dataset.columns]
     columns = next((each for each in known if {each["image"], each["diagnosis"]} <= set(table.columns)), None)
