@@ -1,4 +1,4 @@
-"""A visitor's own table: read from a CSV of any kind, its columns assigned, its problems listed."""
+"""A visitor's own table: read it from any CSV, assign its columns, list its problems."""
 
 import re
 from collections.abc import Mapping
@@ -22,26 +22,26 @@ FIELDS = {
     "skin_type": ("skin_type", "fitspatrick", "fitzpatrick", "fitzpatrick_skin_type"),
     "split": ("split", "part", "fold", "subset"),
 }
-"""What a column can be, and the names by which it is known in published tables."""
+"""What a column can be, and its names in published tables."""
 
 FIELD_NAMES = NAMES | {"image": "Image", "lesion": "Lesion"}
 MAX_ROWS = 1_000_000
 MAX_AGE = 120
 MAX_VALUES = {"diagnosis": 30, "sex": 30, "skin_type": 30, "confirmation": 100, "site": 5000, "split": 100}
-"""In columns with more different values the rarer ones are counted together, so that the charts can be read."""
+"""In columns with more values, the rarer ones are counted together, so that charts stay readable."""
 OTHER_VALUES = "other values"
 
 
 def read(data: bytes) -> pd.DataFrame:
-    """The bytes of a CSV -> its cells as text, whatever its encoding and separator; at most MAX_ROWS.
+    """The bytes of a CSV, in any encoding and with any separator -> its cells as text; at most MAX_ROWS rows.
 
-    Without a header the columns are called "Column 1" and so on. DataError as in `skinapp.tables.read`.
+    Without a header, columns are called "Column 1" and so on. DataError as in `skinapp.tables.read`.
     """
     return tables.read(data, most_rows=MAX_ROWS, has_header=_is_header)
 
 
 def guess(columns: list[str]) -> dict[str, str | None]:
-    """For each of FIELDS the column that is most likely it, by its name; None where no name fits."""
+    """The most likely column for each of FIELDS, by name; None if no name fits."""
     known = {re.sub(r"\W+", "_", column.strip().lower()): column for column in reversed(columns)}
     return {field: next((known[name] for name in names if name in known), None) for field, names in FIELDS.items()}
 
@@ -49,7 +49,7 @@ def guess(columns: list[str]) -> dict[str, str | None]:
 def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, list[str]]:
     """The cells, and the column of each of FIELDS -> a table as in `records`, and a sentence for every problem.
 
-    DataError where no column was chosen, or one was chosen twice.
+    DataError if no column was chosen, or one was chosen twice.
     """
     mapping = {field: column for field, column in chosen.items() if column is not None}
     if not mapping:
@@ -77,7 +77,7 @@ def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, l
 
 
 def _is_header(cells: list[str]) -> bool:
-    """A first row that holds a number or a known class is data."""
+    """Whether a first row is a header: it is not if it holds a number or a known class."""
     known = {code.lower() for labels in LABEL_SETS.values() for code in labels.codes} | {"male", "female"}
     return not any(_number(cell) or cell.strip().lower() in known for cell in cells)
 
@@ -87,7 +87,7 @@ def _number(cell: str) -> bool:
 
 
 def _diagnoses(column: pd.Series, problems: list[str]) -> tuple[pd.Series, LabelSet | None]:
-    """Codes of the label set that covers most rows, by code or name; other values stay as they are."""
+    """The column as codes of the label set that covers most rows, matched by code or name; other values stay."""
     counts = _stated(column).value_counts()
     matches = {}
     for labels in LABEL_SETS.values():
@@ -101,7 +101,8 @@ def _diagnoses(column: pd.Series, problems: list[str]) -> tuple[pd.Series, Label
     rows, codes = matches[best]
     if not rows:
         problems.append(
-            f"None of the diagnoses is a known class, so malignant and benign are not told apart: {_examples(counts)}."
+            "None of the diagnoses is a known class, so malignant and benign cannot be distinguished: "
+            f"{_examples(counts)}."
         )
         return column, None
     unknown = counts.drop(list(codes))
@@ -191,7 +192,7 @@ def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
 
 
 def _stated(column: pd.Series) -> pd.Series:
-    """The column with None where a cell says that nothing is known."""
+    """The column with None in place of the words for not stated."""
     codes, names = pd.factorize(column)
     unknown = np.array([str(name).strip().lower() in NOT_STATED_WORDS for name in names] + [True])
     return column.astype(object).mask(unknown[codes], None)

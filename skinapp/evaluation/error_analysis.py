@@ -1,4 +1,4 @@
-"""Where models err: by class and by image. For subgroups of people see `subgroups`."""
+"""The errors of models, by class and by image. For subgroups of people see `subgroups`."""
 
 from typing import Any
 

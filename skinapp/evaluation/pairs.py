@@ -13,14 +13,15 @@ from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.leaderboard import MEASURES, Draws
 
 FIRST, SECOND, UNDECIDED, UNTESTED = "first better", "second better", "undecided", "no interval"
-"""What follows from the interval of a difference."""
+"""The possible conclusions from the interval of a difference."""
 
 
 def pairwise(shared: Shared) -> pd.DataFrame:
-    """One row for each pair: first, second, only_first, only_second, mcnemar_p, delong_p, and by Holm's correction.
+    """One row for each pair: first, second, only_first, only_second, mcnemar_p, delong_p, and both with Holm's
+    correction.
 
-    `only_first` counts the images that only the first classifies correctly. Also the areas' difference by DeLong with
-    its interval: auc_difference, auc_low, auc_high. With fewer than FEWEST_GROUPS lesions or patients, nothing is
+    `only_first` counts the images that only the first classifies correctly. auc_difference, auc_low and auc_high are
+    the difference of the areas with DeLong's interval. With fewer than FEWEST_GROUPS lesions or patients, nothing is
     tested: p-values and limits are NaN.
     """
     enough = bootstrap.count(shared.groups) >= FEWEST_GROUPS
@@ -93,7 +94,7 @@ class Detection:
 
 
 def detection(shared: Shared, weights: np.ndarray, first: str, second: str, code: str) -> Detection:
-    """The images of class `code` that each model classifies correctly. Counts of a resample are scaled to `images`."""
+    """The images of class `code` that each model classifies correctly. Counts in a resample are scaled to `images`."""
     rows = shared.truth == shared.labels.codes.index(code)
     one, other = shared.correct(first) & rows, shared.correct(second) & rows
     total, groups = int(rows.sum()), bootstrap.count(shared.groups, rows)
@@ -108,9 +109,9 @@ def detection(shared: Shared, weights: np.ndarray, first: str, second: str, code
 
 
 def sentence(shared: Shared, weights: np.ndarray, first: str, second: str, names: dict[str, str]) -> str:
-    """One plain sentence on which of two models detects more melanomas; without any, malignant lesions.
+    """One plain sentence on which of two models detects more melanomas or, if there are none, malignant lesions.
 
-    `names` gives the words for the two models.
+    `names` maps model ids to their names in the sentence.
     """
     code = next((label.code for label in shared.labels.labels if label.name == "Melanoma"), None)
     if code is None or not (shared.truth == shared.labels.codes.index(code)).any():

@@ -53,13 +53,13 @@ def summary(shared: Shared) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number as Python's own; None for NaN, which JSON lacks."""
+    """A NumPy number as a Python number; None for NaN, which JSON lacks."""
     plain = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(plain, float) and np.isnan(plain) else plain
 
 
 def lines(summary: dict[str, Any]) -> Iterator[str]:
-    """What `summary` gives, line by line, for a terminal."""
+    """A `summary` as lines for a terminal."""
     question = QUESTIONS[summary["question"]].lower()
     yield f"{summary['images']:,} images of {summary['groups']:,} lesions or patients; question: {question}"
     yield ""
@@ -79,7 +79,7 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _interval(value: dict[str, Any]) -> Interval:
-    """The interval of an object of `summary`, where NaN is None."""
+    """The interval in an object of `summary`, in which NaN is None."""
     return Interval(*(np.nan if value[name] is None else value[name] for name in ("value", "low", "high")))
 
 

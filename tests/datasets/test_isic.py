@@ -89,19 +89,19 @@ def test_an_unknown_id_is_named() -> None:
 
 @pytest.mark.parametrize("isic_id", ["ISIC_0000001", "ISIC_0000002", "ISIC_0000004"])
 def test_a_broken_answer_is_a_sentence(isic_id: str) -> None:
-    with pytest.raises(SkinappError, match="did not answer as expected"):
+    with pytest.raises(SkinappError, match="sent an unexpected response"):
         isic.fetch(isic_id)
 
 
 def test_an_archive_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
-    with pytest.raises(SkinappError, match="was not reached"):
+    with pytest.raises(SkinappError, match="could not be reached"):
         isic.fetch("ISIC_0024306")
 
 
 def test_a_file_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imaging, "MAX_BYTES", 2**20)
-    with pytest.raises(SkinappError, match="more than 1 MB"):
+    with pytest.raises(SkinappError, match="larger than 1 MB"):
         isic.fetch("ISIC_0000003")
 
 
