@@ -86,10 +86,10 @@ def test_a_map_that_follows_the_image_is_stable_and_one_that_does_not_is_not() -
 
     fixed = faithfulness.random_map((7, 7))
     followed = faithfulness.stability(follows, pixels, follows(pixels))
-    assert set(followed) == {"small noise", "left and right swapped", "upside down", "5% cut off"}
+    assert set(followed) == {"small noise", "mirrored", "upside down", "cropped by 5%"}
     assert min(followed.values()) > 0.9
     stuck = faithfulness.stability(lambda _: fixed, pixels, fixed)
-    assert stuck["left and right swapped"] < 0.5
+    assert stuck["mirrored"] < 0.5
     assert stuck["small noise"] == pytest.approx(1)
 
 

@@ -206,7 +206,7 @@ def limits(card: dict[str, Any]) -> list[str]:
 
 
 def modality(config: Config) -> str:
-    """Dermoscopy or smartphone, the modality of a run's images. DataError where its data sets differ in that."""
+    """Dermoscopy or smartphone, the modality of a run's images. DataError if its data sets differ in that."""
     modalities = {source.modality for source in sources(config.dataset)}
     if len(modalities) > 1:
         raise DataError(f"The data sets '{config.dataset}' are of several modalities: {', '.join(sorted(modalities))}.")

@@ -70,7 +70,7 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
 
     Only the images that both have count. Bootstrap over our groups (lesions or patients). The rows of accuracy hold
     the p-value of McNemar's exact test, which assumes independent images, and that value with Holm's correction for the
-    number of published models. DataError where there are none, or their images or labels are not ours.
+    number of published models. DataError if there are none, or their images or labels are not ours.
     """
     files = published_files(labels, folder)
     if not files:
@@ -167,7 +167,7 @@ def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -
 
 
 def _predictions(file: Path, labels: LabelSet, more: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table of predictions by image. DataError where columns are missing or a row holds no probabilities."""
+    """A table of predictions by image. DataError if columns are missing or a row holds no probabilities."""
     columns = [f"p_{code}" for code in labels.codes]
     table = tables.read_file(file, text=("image",), required=("image", "label", *more, *columns), unique="image")
     table = table.set_index("image")

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def scores_folder(options: argparse.Namespace) -> bool:
-    """Whether the options are those for a folder. DataError where they mix both uses, or lack some of either."""
+    """Whether the options are those for a folder. DataError if they mix both uses, or lack some of either."""
     values = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
     missing = [name for name, value in values.items() if value is None]
     if options.config and (len(missing) < len(values) or options.group_column or options.out):
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
 def read_labels(file: Path, image_column: str, label_column: str, group_column: str | None) -> pd.DataFrame:
     """A CSV's image, label and group columns, all text, under these names; an image is its own group without a column.
 
-    Rows without a label are left out. DataError where the file, a column, the name of an image or a group is missing.
+    Rows without a label are left out. DataError if the file, a column, the name of an image or a group is missing.
     """
     table = tables.read_file(file)
     columns = {"image": image_column, "label": label_column, "group": group_column or image_column}
@@ -125,7 +125,7 @@ def read_labels(file: Path, image_column: str, label_column: str, group_column: 
 def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evaluation:
     """Score the images of `folder` that `table` (image, label, group) labels.
 
-    Everything is checked before the first image is classified. DataError where a label is neither a class of the model
+    Everything is checked before the first image is classified. DataError if a label is neither a class of the model
     nor malignant or benign, where a labelled image is not in the folder or is there twice, and where none
     can be read.
     """

@@ -30,7 +30,7 @@ CHECKED_IMAGES = 64
 def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     """Write `models/<id>/` from the run's best network and evaluation, replacing an older one; give the folder.
 
-    `changes` is the sentence for the changelog. ModelError, and the older folder left alone, where LiteRT and Keras
+    `changes` is the sentence for the changelog. ModelError, and the older folder left alone, if LiteRT and Keras
     disagree or the new folder is not valid.
     """
     if keras.backend.backend() != "tensorflow":
@@ -73,7 +73,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
 
 
 def read_evaluation(run: Path) -> dict[str, Any]:
-    """The `evaluation.json` of a run. DataError where it has not been evaluated."""
+    """The `evaluation.json` of a run. DataError if it has not been evaluated."""
     try:
         return json.loads((run / "evaluation.json").read_text())
     except FileNotFoundError:

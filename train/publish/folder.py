@@ -41,7 +41,7 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
     """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`.
 
     Of a folder that it replaces it takes over the changelog and, where the network is the same, the files that later
-    commands added. `changes` is the changelog's sentence. ModelError, and the older folder left alone, where the new
+    commands added. `changes` is the changelog's sentence. ModelError, and the older folder left alone, if the new
     one is not valid.
     """
     target = models / card["id"]

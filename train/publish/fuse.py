@@ -58,7 +58,7 @@ class HeldOut:
 def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path, changes: str = "") -> Path:
     """Write `models/<id>-clinical/` beside the exported model of a run; give the folder.
 
-    DataError where its data set publishes no metadata, or the run is not evaluated.
+    DataError if its data set publishes no metadata, or the run is not evaluated.
     """
     table = published_metadata(config)
     fields = fitting.questions(table)
@@ -82,7 +82,7 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
 
 
 def published_metadata(config: Config) -> pd.DataFrame:
-    """The patient metadata that a run's data set publishes, one row per image id. DataError where there are none."""
+    """The patient metadata that a run's data set publishes, one row per image id. DataError if there are none."""
     if config.dataset not in METADATA:
         raise DataError(f"'{config.dataset}' publishes no patient metadata; {' and '.join(METADATA)} do.")
     (source,) = sources(config.dataset)

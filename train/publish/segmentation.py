@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def begin(folder: Path, settings: dict[str, str | int]) -> None:
-    """Make the run's folder. DataError where one of other settings is there."""
+    """Make the run's folder. DataError if one of other settings is there."""
     file = folder / "settings.json"
     if file.exists():
         if json.loads(file.read_text()) != settings:

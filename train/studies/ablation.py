@@ -92,7 +92,7 @@ def read_rows(path: Path, overrides: tuple[str, ...] = ()) -> list[Row]:
     """The base and its variations, from a configuration with one more key, `rows`: name -> the settings it changes.
 
     A mapping under `stages` changes every stage; a list replaces them. A row that changes nothing that training depends
-    on, such as `logit_adjustment`, shares the run of the base. DataError where a row is not one.
+    on, such as `logit_adjustment`, shares the run of the base. DataError if a row is not one.
     """
     settings = read_settings(path, overrides)
     changes = settings.pop("rows", None)

@@ -106,7 +106,7 @@ def settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def begin(file: Path, wanted: dict[str, Any]) -> None:
-    """Mark `file` as the table of a search with those settings. DataError where it is that of another one."""
+    """Mark `file` as the table of a search with those settings. DataError if it is that of another one."""
     record = file.with_suffix(".json")
     if record.exists():
         begun = json.loads(record.read_text()).get("settings", {})
@@ -261,7 +261,7 @@ def result(parts: dict[str, Dataset], table: pd.DataFrame, file: Path) -> dict[s
     """The best network and its scores on test, with 95% intervals from a bootstrap over lesions.
 
     `copies` and `lesions` are the shares (0 to 1) of test rows whose very image, or whose lesion, was trained on.
-    DataError where the network is gone.
+    DataError if the network is gone.
     """
     import keras
 

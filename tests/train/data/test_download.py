@@ -295,7 +295,7 @@ def test_a_changed_listing_is_named(ham10000: Publisher, tmp_path: Path) -> None
         command("ham10000", "--out", tmp_path)
     for answer in (b"<html>", b"[]", b'{"data": null}'):
         ham10000.files[LISTING] = answer
-        with pytest.raises(DataError, match="did not answer as expected"):
+        with pytest.raises(DataError, match="sent an unexpected response"):
             command("ham10000", "--out", tmp_path)
 
 
@@ -491,7 +491,7 @@ def test_ids_are_checked_before_anything_is_asked(archive: Publisher, tmp_path: 
         command("isic", "--ids", ids_file(tmp_path), "--out", tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         command("isic", "--ids", tmp_path / "none.txt", "--out", tmp_path)
-    with pytest.raises(DataError, match="give --ids FILE"):
+    with pytest.raises(DataError, match="pass --ids FILE"):
         command("isic", "--out", tmp_path)
     assert not archive.requests
 

@@ -298,7 +298,11 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("devices", "sentence"),
-    [(8, "8 devices are asked for and 1 found; pass --devices 1"), (3, "batch of 8 cannot be shared"), (0, "by 0 dev")],
+    [
+        (8, "--devices is 8, but only 1 available; pass --devices 1"),
+        (3, "batch of 8 cannot be shared"),
+        (0, "by 0 dev"),
+    ],
 )
 def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=sentence):
