@@ -214,7 +214,7 @@ def test_what_cannot_be_asked_gets_a_sentence(model: registry.Model) -> None:
         (("nonsense", "mel"), "There is no method 'nonsense'"),
         (("grad-cam", "mel", "embedding"), "not one for each part of the image"),
         (("grad-cam", "mel", "block99z"), "has no block 'block99z'; it has stem"),
-        (("rise", "mel", "top"), "does not take a layer"),
+        (("rise", "mel", "top"), "cannot be applied to a chosen layer"),
     ):
         method, target, *layer = arguments
         with pytest.raises(ModelError, match=sentence):

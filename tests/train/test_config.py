@@ -37,7 +37,7 @@ def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> Non
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("colour=red", "no setting 'colour'; there are id, title"),
+        ("colour=red", "no setting 'colour'; choose one of id, title"),
         ("stages=[{image_size: 32, epochs: 1, learning_rate: 0.1, speed: 1}]", "no setting 'stages: speed'"),
         ("stages=[{image_size: 32, epochs: 1}]", "Missing settings: stages: learning_rate"),
         ("stages=[]", "'stages' is empty"),

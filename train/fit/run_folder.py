@@ -135,8 +135,8 @@ def initial(config: Config, runs: Path) -> str:
         raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
     if differing := [name for name in SPLIT_SETTINGS if settings[name] != getattr(config, name)]:
         raise DataError(
-            f"The run in {run} differs in {', '.join(differing)}, so it may have learnt from images that this one holds "
-            "out; use another 'init'."
+            f"The run in {run} differs in {', '.join(differing)}, so it may have learnt from images that this one "
+            "holds out; use another 'init'."
         )
     file = run / f"stage-{len(settings['stages'])}" / "last.keras"
     if not file.with_name("done").exists():

@@ -1,4 +1,4 @@
-"""python -m train compare-published: our models and published foundation models on the same images, paired."""
+"""python -m train compare-published: paired comparison of our models with published foundation models."""
 
 import argparse
 from pathlib import Path
@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["ham10000-efficientnetb1", "smartphone-efficientnetb1-6class"],
         metavar="ID",
-        help="our models, one for each data set; default: %(default)s",
+        help="our models, one for each data set (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("models/published.csv"),
         metavar="FILE.csv",
-        help="the table to write; default: %(default)s",
+        help="the table to write (default: %(default)s)",
     )
 
 
@@ -66,11 +66,10 @@ def published_root() -> Path:
 def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.DataFrame:
     """A row for each published model in `folder` and score: its value, and ours minus it, both with 95% intervals.
 
-    `ours` is the id of our model, `predictions` its file of them.
-
-    Only the images that both have count. Bootstrap over our groups (lesions or patients). The rows of accuracy hold
-    the p-value of McNemar's exact test, which assumes independent images, and that value with Holm's correction for the
-    number of published models. DataError if there are none, or their images or labels are not ours.
+    `ours` is the id of our model, `predictions` the file of its predictions. Only images that both have count; the
+    bootstrap resamples our groups (lesions or patients). Rows of accuracy have the p-value of McNemar's exact test,
+    which assumes independent images, with and without Holm's correction for the number of published models. DataError
+    if there are no published predictions, or their images or labels are not ours.
     """
     files = published_files(labels, folder)
     if not files:
@@ -86,12 +85,12 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
 
 
 def published_files(labels: LabelSet, folder: Path) -> list[Path]:
-    """The published predictions of a label set, a file for each model."""
+    """The published predictions for a label set, one file per model."""
     return sorted(folder.glob(f"{labels.id}_*.csv"))
 
 
 def section(ours: str, labels: LabelSet, predictions: Path) -> str:
-    """The section of a model's card on published models; empty where their predictions are not here."""
+    """The section of a model's card on published models; empty if their predictions are not on this machine."""
     if not published_files(labels, published_root()):
         return ""
     compared = compare(ours, labels, predictions, published_root())

@@ -186,7 +186,7 @@ def test_command_against_another_data_set(
     ("arguments", "message"),
     [
         (["--split-column", "fold"], "lacks the column fold"),
-        (["--against", "ham10000"], "names the data set itself"),
+        (["--against", "ham10000"], "names the same data set"),
         (["--seeds", "0"], "--seeds is 0"),
     ],
 )
