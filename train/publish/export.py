@@ -35,7 +35,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     """
     if keras.backend.backend() != "tensorflow":
         raise DataError(
-            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if another backend trained the network."
+            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
         )
     run = open_run(config, runs)
     evaluation = read_evaluation(run)

@@ -155,7 +155,7 @@ SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "class without an image": (lambda table: table[table["dx"] != "df"], "No image of the classes df"),
     "one image twice": (lambda table: pd.concat([table, table.iloc[[5]]]), "lists an image twice: ISIC_0000005"),
     "column missing": (lambda table: table.drop(columns="lesion_id"), "lacks the column lesion_id; it has image_id"),
-    "unknown part": (lambda table: table.assign(split="exam"), "The column split of .* says exam"),
+    "unknown part": (lambda table: table.assign(split="exam"), "The column split of .* has exam"),
     "demographics missing": (lambda table: table.drop(columns=["age", "sex"]), "lacks the columns age, sex"),
 }
 
