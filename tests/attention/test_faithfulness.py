@@ -5,7 +5,7 @@ from skinapp.attention import faithfulness
 
 
 def brightness_left(images: np.ndarray) -> np.ndarray:
-    """A made-up probability that rests on the left half alone."""
+    """A synthetic probability that depends on the left half alone."""
     return images[:, :, : images.shape[2] // 2].mean(axis=(1, 2, 3)) / 255
 
 
@@ -15,7 +15,7 @@ def bright_left() -> np.ndarray:
     return pixels
 
 
-def test_what_the_answer_rests_on_is_inserted_early_and_missed_early() -> None:
+def test_pixels_that_decide_the_prediction_matter_early() -> None:
     pixels = bright_left()
     right_map = pixels[..., 0] / np.float32(255)
     wrong_map = right_map[:, ::-1].copy()
@@ -44,7 +44,7 @@ def test_no_steps() -> None:
         faithfulness.curves(brightness_left, bright_left(), np.ones((2, 2), dtype=np.float32), 0)
 
 
-def test_a_flat_map_takes_pixels_in_no_order_of_place() -> None:
+def test_a_flat_map_ranks_pixels_at_random() -> None:
     ranks = faithfulness.pixel_ranks(np.ones((3, 3), dtype=np.float32), 30)
     assert sorted(ranks.ravel().tolist()) == list(range(900))
     # a row-by-row order would put the first pixels at the top
@@ -67,7 +67,7 @@ def test_similarity_is_the_correlation_of_ranks() -> None:
     assert faithfulness.similarity(tied, cam) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
 
 
-def test_a_flat_map_is_similar_to_nothing() -> None:
+def test_a_flat_map_has_similarity_zero() -> None:
     assert faithfulness.similarity(np.zeros((4, 4), dtype=np.float32), faithfulness.random_map((4, 4))) == 0
 
 
@@ -76,7 +76,7 @@ def test_maps_of_different_sizes_are_compared_at_the_smaller() -> None:
     assert faithfulness.similarity(small, np.kron(small, np.ones((4, 4), dtype=np.float32))) == pytest.approx(1)
 
 
-def test_a_map_that_follows_the_image_is_stable_and_one_that_does_not_is_not() -> None:
+def test_stability_of_a_map_that_follows_the_image_and_of_a_fixed_one() -> None:
     pixels = np.zeros((60, 60, 3), dtype=np.uint8)
     ramp = np.linspace(0, 200, 60, dtype=np.uint8)
     pixels[...] = (ramp[:, np.newaxis] // 2 + ramp // 3)[..., np.newaxis]

@@ -9,7 +9,7 @@ SET = sets.MALIGNANCY
 
 
 def evidence(before: float, after: float, similarity: float = 0.2, inside: float | None = 0.81) -> Evidence:
-    """Of the first class, at probability `before`, with `after` left where the map is strongest is hidden."""
+    """Evidence for class 0: probability `before`, and `after` when the strongest part of the map is hidden."""
     whole, hidden = (np.array([share, 1 - share]) for share in (before, after))
     probabilities = {"strongest": hidden, "detail": np.array([0.05, 0.95])}
     return Evidence(0, whole, probabilities, similarity, inside, None if inside is None else 0.2)
@@ -27,7 +27,7 @@ def test_a_probability_that_falls_hardly_moves_or_rises() -> None:
     assert "does not show the evidence for this class" in sanity_check.sentence(evidence(0.6, 0.8), SET)
 
 
-def test_without_a_segmentation_the_sentence_does_not_speak_of_the_lesion() -> None:
+def test_without_a_segmentation_the_sentence_does_not_mention_the_lesion() -> None:
     words = sanity_check.sentence(evidence(0.9, 0.3, inside=None), SET)
     assert words.startswith("Hiding the 30%")
 
@@ -85,7 +85,7 @@ def test_what_is_hidden() -> None:
 
 
 @pytest.mark.parametrize("mask", [None, np.ones((10, 10), dtype=bool)])
-def test_no_outline_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
+def test_no_segmentation_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     cam = np.eye(4, dtype=np.float32)
     result = sanity_check.gather(lambda _: np.array([0.5, 0.5]), lambda _: cam, pixels, 0, cam, mask)

@@ -77,7 +77,7 @@ def test_an_image_comes_with_its_licence_attribution_and_most_specific_diagnosis
 
 
 @pytest.mark.parametrize("isic_id", ["", "24306", "ISIC_24306x", "../secrets", "ISIC_0024306/..", "ISIC_٠٠٢٤٣٠٦"])
-def test_a_malformed_id_is_refused_before_asking(isic_id: str) -> None:
+def test_a_malformed_id_is_refused_before_any_request(isic_id: str) -> None:
     with pytest.raises(SkinappError, match="looks like ISIC_0024306"):
         isic.fetch(isic_id)
 
@@ -88,7 +88,7 @@ def test_an_unknown_id_is_named() -> None:
 
 
 @pytest.mark.parametrize("isic_id", ["ISIC_0000001", "ISIC_0000002", "ISIC_0000004"])
-def test_a_broken_answer_is_a_sentence(isic_id: str) -> None:
+def test_a_broken_response_is_a_sentence(isic_id: str) -> None:
     with pytest.raises(SkinappError, match="sent an unexpected response"):
         isic.fetch(isic_id)
 
@@ -105,7 +105,7 @@ def test_a_file_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         isic.fetch("ISIC_0000003")
 
 
-def test_a_slow_file_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_download_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isic, "WHOLE_SECONDS", -1)
     with pytest.raises(SkinappError, match="too slow"):
         isic.fetch("ISIC_0024306")

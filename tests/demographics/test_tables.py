@@ -59,7 +59,7 @@ def test_the_headline_figures_of_ham10000_are_the_published_ones(ham: Table) -> 
     assert sites == {"back": 2192, "lower extremity": 2077, "trunk": 1404, "upper extremity": 1118, "abdomen": 1022}
 
 
-def test_the_facts_on_the_page_say_what_is_reported_and_what_is_counted() -> None:
+def test_the_facts_on_the_page_have_published_and_counted_values() -> None:
     result = {fact.name: (fact.here, fact.published) for fact in limitations.headline(records.shipped("ham10000"))}
     differing = {name for name, (here, published) in result.items() if published and here != published}
     assert differing == {"Standard deviation of age", "Male"}
@@ -108,7 +108,7 @@ def test_the_shipped_tables_are_those_of_the_publishers(data_root: Path) -> None
     assert statistics.images_per_lesion(ours).equals(statistics.images_per_lesion(theirs))
 
 
-def test_words_are_unified_and_what_says_nothing_is_not_stated(small: Table) -> None:
+def test_words_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
     frame = small.frame
     assert frame["sex"].astype(object).tolist()[:3] == ["male", "male", "female"]
     assert frame["sex"].isna().tolist() == [False, False, False, True, False, True]
@@ -133,7 +133,7 @@ def test_words_are_unified_and_what_says_nothing_is_not_stated(small: Table) -> 
         (Filters(site=("moon",)), []),
     ],
 )
-def test_filters_act_together_and_can_ask_for_what_is_missing(small: Table, filters: Filters, rows: list[int]) -> None:
+def test_filters_combine_and_can_select_missing_values(small: Table, filters: Filters, rows: list[int]) -> None:
     assert records.select(small, filters).index.tolist() == rows
 
 
@@ -144,7 +144,7 @@ def test_counts_are_of_images_and_of_lesions(small: Table) -> None:
     assert result["share"].sum() == pytest.approx(1)
 
 
-def test_a_row_that_stands_for_several_images_counts_as_so_many(small: Table) -> None:
+def test_a_row_counts_all_images_that_it_stands_for(small: Table) -> None:
     columns = [*records.CATEGORIES, "age", "lesion"]
     packed = small.frame.groupby(columns, dropna=False, observed=True).size().rename("images").reset_index()
     again = Table("t", "T", records.tidy(packed, HAM10000), HAM10000).frame
@@ -189,7 +189,7 @@ def test_images_per_lesion_and_what_is_missing(small: Table) -> None:
     assert missing == {"diagnosis": 0, "sex": 2, "site": 2, "confirmation": 0, "age": 1}
 
 
-def test_relations_are_scipys_over_one_image_a_lesion(ham: Table) -> None:
+def test_associations_equal_scipys_over_one_image_per_lesion(ham: Table) -> None:
     lesions = statistics.one_per_lesion(ham.frame)
     assert len(lesions) == 7470
     known = lesions[lesions["age"].notna()]
@@ -206,7 +206,7 @@ def test_relations_are_scipys_over_one_image_a_lesion(ham: Table) -> None:
     assert sex.effect == pytest.approx(np.sqrt(sex.statistic / len(stated)))
 
 
-def test_no_relation_is_tested_where_nothing_differs(ham: Table) -> None:
+def test_no_association_is_tested_if_nothing_differs(ham: Table) -> None:
     melanomas = records.select(ham, Filters(diagnosis=("mel",)))
     assert statistics.associations(melanomas) == []
     assert statistics.associations(ham.frame.iloc[:0]) == []
@@ -265,7 +265,7 @@ def test_a_missing_or_foreign_table_is_a_sentence(tmp_path: Path) -> None:
     assert registry.image_files("ham10000", tmp_path) == {}
 
 
-def test_symptoms_are_counted_over_those_who_answered() -> None:
+def test_symptoms_are_counted_over_images_that_state_them() -> None:
     itching = table(diagnosis=["mel", "mel", "nv", "nv"], itch=["yes", "no", "no", None])
     result = statistics.symptoms(itching.frame).set_index("diagnosis")
     assert result["symptom"].tolist() == ["itch", "itch"]

@@ -102,7 +102,7 @@ def test_how_often_a_class_is_predicted(tested: pd.DataFrame) -> None:
     assert subgroups.recall(tested, "vasc") is None
 
 
-def test_images_of_the_malignant_benign_set_get_what_ham10000_says_of_them() -> None:
+def test_images_of_the_malignant_benign_set_get_their_metadata_from_ham10000() -> None:
     models = registry.models()
     name = next(key for key, each in models.items() if "malignant_benign" in subgroups.tested_on(each))
     table = subgroups.predictions(models[name], "malignant_benign")

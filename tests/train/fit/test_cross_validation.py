@@ -19,7 +19,7 @@ from train.fit import cross_validation, run_folder
 
 @pytest.fixture
 def config(crossed: Published, tiny: Config) -> Config:
-    """Of the run, with the data and the network that it is of."""
+    """The run, with its data and network."""
     return crossed.config
 
 
@@ -61,7 +61,7 @@ def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(cros
 
 
 @pytest.mark.slow
-def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(
+def test_a_cross_validation_starts_from_the_network_of_the_same_part(
     runs: Path, config: Config, tmp_path: Path
 ) -> None:
     runs = shutil.copytree(runs, tmp_path / "runs")
@@ -75,7 +75,7 @@ def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(
         assert run_folder.last_file(later, runs / name).exists()
 
 
-def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, config: Config, tmp_path: Path) -> None:
+def test_init_rejects_a_run_that_may_have_seen_held_out_images(runs: Path, config: Config, tmp_path: Path) -> None:
     runs = shutil.copytree(runs, tmp_path / "runs")
     for wrong in (
         {"init": "run:crossed", "fold": 0},

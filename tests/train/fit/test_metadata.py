@@ -1,4 +1,4 @@
-"""Answers about the patient, fitted: by patient, without the label being given away by what is missing."""
+"""Patient metadata, fitted by patient, so that missing values do not reveal the label."""
 
 from pathlib import Path
 
@@ -19,9 +19,10 @@ PATIENTS = 120
 
 @pytest.fixture(scope="module")
 def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
-    """Logits that know a little, a table in which age tells more, labels and patients, two lesions each.
+    """Logits with a little information, a table in which age has more, labels and patients, two lesions each.
 
-    As in PAD-UFES-20, sex is only written down for the second class and for half of the first, and tells nothing.
+    As in PAD-UFES-20, sex is only written down for the second class and for half of the first, and carries no
+    information.
     """
     generator = np.random.default_rng(0)
     labels = np.repeat(generator.integers(0, 2, PATIENTS), 2)
@@ -37,7 +38,7 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def test_answers_help_where_they_tell_something(study: tuple) -> None:
+def test_informative_metadata_help(study: tuple) -> None:
     logits, table, labels, groups = study
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups, folds=3)
     assert fitted.probabilities.sum(axis=1) == pytest.approx(np.ones(len(labels)))
@@ -45,7 +46,7 @@ def test_answers_help_where_they_tell_something(study: tuple) -> None:
     assert fitted.fusion.scale > 0
 
 
-def test_whether_somebody_was_asked_tells_nothing(study: tuple) -> None:
+def test_missing_values_carry_no_information(study: tuple) -> None:
     logits, table, labels, groups = study
     fitted = fitting.fit(logits, table[["sex"]], fitting.questions(table[["sex"]]), labels, groups, folds=3)
     # an indicator of a missing answer would be right for every third lesion of the first class
@@ -55,7 +56,7 @@ def test_whether_somebody_was_asked_tells_nothing(study: tuple) -> None:
     assert np.array(sex.coding["centre"]) @ shares == pytest.approx([0, 0], abs=1e-5)
 
 
-def test_a_fusion_without_dropout_is_the_best_for_complete_answers(study: tuple) -> None:
+def test_a_fusion_without_dropout_is_the_best_for_complete_metadata(study: tuple) -> None:
     logits, table, labels, _ = study
     metadata_rows = fitting.parse(fitting.questions(table), table)
     fields = fitting.with_coding(fitting.questions(table), metadata_rows)
@@ -78,7 +79,7 @@ def test_parts_that_share_a_patient_are_refused(study: tuple) -> None:
         fitting.fit(logits, table, fitting.questions(table), labels, groups, parts=np.arange(len(labels)) % 2)
 
 
-def test_given_parts_are_the_ones_held_out(study: tuple) -> None:
+def test_parts_that_are_passed_are_the_ones_held_out(study: tuple) -> None:
     logits, table, labels, groups = study
     parts = np.repeat(np.arange(PATIENTS) % 3, 2)
     fields = fitting.questions(table)
@@ -116,7 +117,7 @@ def test_the_published_tables_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_every_published_answer_is_possible(data_root: Path) -> None:
+def test_every_published_value_is_possible(data_root: Path) -> None:
     for read, name in ((fitting.pad_ufes_20, "pad_ufes_20"), (fitting.ham10000, "ham10000")):
         table = read(data_root / name)
         fields = fitting.questions(table)
@@ -125,7 +126,7 @@ def test_every_published_answer_is_possible(data_root: Path) -> None:
         assert all(one.coding for one in fitting.with_coding(fields, metadata_rows))
 
 
-def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
+def test_the_effect_of_leaving_a_field_out(study: tuple) -> None:
     logits, table, labels, groups = study
     costs = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
     assert list(costs.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
@@ -134,7 +135,7 @@ def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
     assert costs.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
     assert costs.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
     cost = {title: float(text.split()[0]) for title, text in costs["balanced accuracy, difference"].items()}
-    # age tells much, and sex nothing
+    # age is informative, and sex is not
     assert cost["none"] < -0.1
     assert cost["all but age"] < -0.1
     assert abs(cost["all but sex"]) < 0.05

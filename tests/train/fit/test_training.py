@@ -150,7 +150,7 @@ INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
         for moment in INTERRUPTIONS
     ],
 )
-def test_an_interrupted_run_goes_on_to_the_same_network(
+def test_an_interrupted_run_resumes_to_the_same_network(
     moment: str, tiny: Config, unbroken: Path, tmp_path: Path
 ) -> None:
     owner, name, number, after = INTERRUPTIONS[moment]
@@ -221,7 +221,7 @@ def test_a_finished_run_is_not_trained_again(tiny: Config, unbroken: Path, monke
     assert training.fit(tiny, unbroken).is_file()
 
 
-def test_the_kept_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
+def test_the_saved_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
     history = pd.read_csv(unbroken / "tiny" / "stage-2" / "history.csv")
     data = prepare(tiny.dataset, tiny.cache_size, unbroken)
     table = with_validation(data.table, tiny.folds, tiny.fold, tiny.seed)
@@ -253,7 +253,7 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
 
 
 @pytest.mark.slow
-def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
+def test_every_option_together_resumes_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
     stages = tuple(dataclasses.replace(stage, mixup=0.2, cutmix=1.0) for stage in tiny.stages)
     options = dataclasses.replace(tiny, stages=stages, ema=0.9, loss="logit-adjusted", optimizer="sgd")
     training.fit(options, tmp_path / "unbroken")
@@ -272,7 +272,7 @@ def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_p
 
 
 @pytest.mark.slow
-def test_the_average_of_the_weights_is_validated_and_kept(one_stage: Config, tmp_path: Path) -> None:
+def test_the_average_of_the_weights_is_validated_and_saved(one_stage: Config, tmp_path: Path) -> None:
     saved = []
     for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
         file = training.fit(config, tmp_path / str(config.ema))
@@ -334,7 +334,7 @@ def improving(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("worsening")
 @pytest.mark.parametrize("owner", [callbacks.StartEpoch, pytest.param(callbacks.Checkpoint, marks=pytest.mark.slow)])
-def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
+def test_patience_does_not_restart_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
     impatient = dataclasses.replace(one_stage, patience=1)
     name = "on_epoch_begin" if owner is callbacks.StartEpoch else "on_epoch_end"
     with pytest.MonkeyPatch.context() as patch:

@@ -107,7 +107,7 @@ def test_resampling_first_puts_copies_on_both_sides(both: Path) -> None:
     assert train & test
 
 
-def test_each_data_set_is_scored_by_itself(runs: Path, config: Config) -> None:
+def test_each_data_set_is_scored_separately(runs: Path, config: Config) -> None:
     report = json.loads((runs / "both" / "evaluation.json").read_text())
     assert [test["name"] for test in report["tests"]] == ["HAM10000", "Skin Cancer: Malignant vs. Benign"]
     assert [test["images"] for test in report["tests"]] == [7, 4]
@@ -118,7 +118,7 @@ def test_each_data_set_is_scored_by_itself(runs: Path, config: Config) -> None:
     assert predictions[["p_benign", "p_malignant"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(11), abs=2e-6)
 
 
-def test_a_network_without_class_maps_is_exported_and_answers(runs: Path, config: Config, tmp_path: Path) -> None:
+def test_a_network_without_class_maps_is_exported_and_predicts(runs: Path, config: Config, tmp_path: Path) -> None:
     folder = export.export(config, runs, tmp_path)
     model = registry.model("both", tmp_path)
     assert model.runnable
@@ -149,7 +149,7 @@ def test_a_baseline_may_go_without_its_weights(runs: Path, config: Config, tmp_p
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_backbone_of_a_model_is_taken_over(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backbone_of_a_model_is_reused(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     """The features stay, the head is new."""
     monkeypatch.setenv("SKINAPP_MODELS", str(published.models))
     old = network.build("tiny", 24, 7, "none")

@@ -27,7 +27,7 @@ def test_neighbours_of_separate_classes_agree() -> None:
     scores = retrieval_index.neighbour_scores(result, known, embeddings, predicted, tested)
     assert scores["right"]["value"] == 1
     assert scores["same"]["value"] == pytest.approx(11 / 12, abs=1e-4)
-    # the one wrong answer is the one that no neighbour shares
+    # the one wrong prediction is the one that no neighbour shares
     assert scores["sure"]["all"]["images"] == 11
     assert scores["sure"]["all"]["right"]["value"] == 1
     assert scores["sure"]["fewer"]["right"]["value"] == 0

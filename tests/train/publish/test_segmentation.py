@@ -1,4 +1,4 @@
-"""Training of the lesion segmentation on drawn lesions: views, resuming, and a folder that the app can use."""
+"""Training of the lesion segmentation on drawings: views, resuming, and a folder that the app can use."""
 
 from pathlib import Path
 from typing import Any
@@ -93,7 +93,7 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
     assert grey[cut].mean() + 50 < grey[~cut].mean()
 
 
-def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
+def test_training_stops_resumes_and_ends_in_a_folder_that_the_app_uses(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(data))

@@ -168,7 +168,7 @@ def test_a_row_that_cannot_be_is_named(rows: object, sentence: str, tiny: Config
         ablation.read_rows(write(tmp_path / "tiny.yaml", tiny, rows))
 
 
-def test_what_is_missing_is_said_before_anything_is_trained(
+def test_missing_files_are_reported_before_training(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(ablation, "train")

@@ -1,4 +1,4 @@
-"""Hairs, rulers and stickers: what is changed, and how answers are compared."""
+"""Hairs, rulers and stickers: the changes, and how predictions are compared."""
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ from train.studies import artefacts
 
 
 @pytest.mark.parametrize("change", [artefacts.hairy, artefacts.ruler, artefacts.sticker])
-def test_something_is_drawn_and_most_of_the_image_stays(change: artefacts.Change) -> None:
+def test_changes_leave_most_of_the_image_alone(change: artefacts.Change) -> None:
     image = lesion(224, 224)
     before = np.asarray(image).astype(int)
     for seed in range(4):
@@ -26,10 +26,10 @@ def test_something_is_drawn_and_most_of_the_image_stays(change: artefacts.Change
     assert np.array_equal(np.asarray(image), before)
 
 
-def test_answers_are_compared_image_by_image() -> None:
+def test_predictions_are_compared_image_by_image() -> None:
     labels, groups = np.array([0, 0, 1, 1] * 10), np.arange(40)
     right = np.eye(2)[labels] * 0.8 + 0.1
-    # one of four answers turns from right to wrong, and one from wrong to right
+    # one of four predictions turns from right to wrong, and one from wrong to right
     first, second = right.copy(), right.copy()
     first[3::4], second[0::4] = first[3::4, ::-1], second[0::4, ::-1]
     table = artefacts.compare({"as it is": first, "changed": second}, labels, groups).set_index("image")
@@ -39,7 +39,7 @@ def test_answers_are_compared_image_by_image() -> None:
     assert table.loc["changed", "accuracy, difference"].startswith("+0.000 (-")
 
 
-def test_every_change_is_answered(model: registry.Model, tmp_path: object) -> None:
+def test_every_change_has_predictions(model: registry.Model, tmp_path: object) -> None:
     path = f"{tmp_path}/a.png"
     lesion(300, 300).save(path)
     predicted = artefacts.classify_all(model, pd.DataFrame({"path": [path]}))
