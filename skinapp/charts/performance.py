@@ -242,7 +242,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncali
         )
     _lay_out(figure, 440, None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_xaxes(title_text="Confidence in the most probable class", row=2, col=1)
+    figure.update_xaxes(title_text="Confidence in the most likely class", row=2, col=1)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Accuracy", row=1, col=1)
     figure.update_yaxes(title_text="Images", row=2, col=1)
     return figure

@@ -31,7 +31,7 @@ SCALE = [[0.0, "#EEF3F1"], [0.15, "#C6DEDA"], [0.4, "#7FB8B1"], [0.7, "#368A85"]
 CLEAR = "rgba(0,0,0,0)"
 TOP = 36
 """Pixels above a figure, where a phone shows the button that saves it."""
-MOST_ROWS = 25
+MAX_ROWS = 25
 """Nobody reads more bars or columns than this; the rest are counted together."""
 
 Namer = Callable[[str], str]
@@ -41,8 +41,8 @@ def bars(
     table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images", whole: int | None = None
 ) -> go.Figure:
     """A `statistics.counts` -> one horizontal bar a row, the name and the count above it. The longest bar fills the
-    width, or, of a `whole`, its share of that."""
-    table, names, colours = table.head(MOST_ROWS), list(names)[:MOST_ROWS], list(colours)[:MOST_ROWS]
+    width, or its share of `whole`."""
+    table, names, colours = table.head(MAX_ROWS), list(names)[:MAX_ROWS], list(colours)[:MAX_ROWS]
     rows = list(range(len(table)))
     top = whole or (max(1, int(table[unit].max())) if len(table) else 1)
     figure = go.Figure(
@@ -188,7 +188,7 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figu
 
 def lesion_bars(table: pd.DataFrame) -> go.Figure:
     """`statistics.images_per_lesion` -> a column for each number of images."""
-    table = table.head(MOST_ROWS)
+    table = table.head(MAX_ROWS)
     figure = go.Figure(
         go.Bar(
             x=table["images"].astype(str),

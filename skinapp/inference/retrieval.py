@@ -1,4 +1,4 @@
-"""Similar cases: the training images whose embeddings lie nearest to an image's, with their diagnoses.
+"""Similar cases: the training images whose embeddings are nearest to that of an image, with their diagnoses.
 
 `python -m train retrieval-index` makes a model's index and measures how informative its neighbours are.
 """
@@ -66,7 +66,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def with_index(model: Model) -> Model | None:
-    """The model whose index serves this one: itself, or another with the same network; None where there is none."""
+    """The model whose index this one uses: itself, or another with the same network; None where there is none."""
     network = model.card["files"].get("model.tflite")
     others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
     for other in [model, *others]:
@@ -83,8 +83,7 @@ def index(model: Model) -> Index:
 
 
 def card(model: Model) -> dict[str, Any]:
-    """What is known of the model's index: how many images of how many lesions it holds, and how its neighbours did on
-    test images."""
+    """The index's card: how many images of how many lesions it holds, and how its neighbours did on test images."""
     return json.loads(registry.verified_bytes(model, CARD_FILE))
 
 

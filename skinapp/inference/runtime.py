@@ -85,7 +85,7 @@ class Classifier:
         return self.predict_input(network_input(self.model, pixels), values)
 
     def predict_input(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
-        """The same of what `network_input` gives, and of altered copies of it."""
+        """The same, for the output of `network_input` and altered copies of it."""
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
@@ -109,8 +109,8 @@ class Classifier:
 
 
 def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
-    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model learnt from images without
-    any, or where the visitor chose so. Nothing else decides on hairs."""
+    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model was trained on images
+    without any, or where the visitor chose so. Hair removal is decided only here."""
     return hair.remove(pixels) if remove_hair or model.removes_hair else pixels
 
 
@@ -158,7 +158,7 @@ def milliseconds(model: Model) -> tuple[float, float, float]:
 
 
 def _published(model: Model) -> tuple[str, ...]:
-    """The folder of a model and the hashes of the files that its answers depend on."""
+    """The folder of a model and the hashes of the files that its predictions depend on."""
     files = model.card["files"]
     return str(model.folder), *(files.get(name, {}).get("sha256", "") for name in (WEIGHTS, metadata.WEIGHTS_FILE))
 

@@ -78,7 +78,7 @@ def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: 
     table = all_models.card_of(make(model, tmp_path, "asking", "smartphone"))
     rows = dict(zip(table[""], table[" "], strict=True))
     assert rows["Patient metadata (optional)"] == "age, sex, it itches, larger diameter"
-    assert rows["Made for"] == "phone photos"
+    assert rows["Kind of image"] == "phone photos"
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "pad_ufes_20", "malignant_benign"])
@@ -146,7 +146,7 @@ def test_the_whole_document_on_the_command_line(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--out", "nowhere/report.html"], "There is no folder nowhere; make it"),
+        (["--out", "nowhere/report.html"], "There is no folder nowhere; create it"),
         (["--out", "."], "is a folder; name a file"),
         (["--out", "r.html", "--images", "notes.jpg", "gone.jpg"], "None of the images can be read"),
     ],
