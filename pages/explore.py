@@ -34,7 +34,7 @@ VIEWS = {
     "images": "Images",
     "limits": "Limits",
 }
-FORMER_VIEWS = {"Relations": "associations"}
+OLD_VIEWS = {"Relations": "associations"}
 """Names of views in old links."""
 
 
@@ -188,7 +188,7 @@ with layout.page("Explore"):
         panels["images"] = functools.partial(gallery.show, table, chosen)
         panels["limits"] = functools.partial(show_limits, table)
     offered = {code: VIEWS[code] for code in panels}
-    with address.option("view", offered, "overview", FORMER_VIEWS):
+    with address.option("view", offered, "overview", OLD_VIEWS):
         view = st.pills(
             "Show",
             list(offered),

@@ -34,7 +34,7 @@ class Analysis:
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
     network's input; remove_hair: whether the visitor chose to have hairs removed from it; modality: None where it was
     not needed or not recognised; quality: of the square before hairs are removed; image_prediction: from the pixels
-    alone; prediction: with the patient metadata, which is empty for a model that takes none.
+    alone; prediction: with the patient metadata, which is empty for a model that uses none.
     """
 
     image: Image.Image

@@ -1,4 +1,4 @@
-"""What is known about the patient: checked, coded, and added to what the image says.
+"""Patient metadata: checked, coded, and added to the logits of the image.
 
 A model that uses it lists its fields in `model.json` under `inputs.clinical`, with their coding, and keeps the weights
 in `clinical.json`:
@@ -101,7 +101,7 @@ class Fusion:
 
 
 def fields_of(card: Mapping[str, Any]) -> tuple[Field, ...]:
-    """The fields that a model card lists; none for a model that takes the image alone."""
+    """The fields that a model card lists; none for a model that uses the image alone."""
     return tuple(Field(**listed) for listed in card.get("inputs", {}).get("clinical", ()))
 
 

@@ -37,11 +37,11 @@ class Model:
     folder: Path
     card: dict[str, Any]
     clinical: tuple[Field, ...] = ()
-    """The metadata that it takes besides the image; every value may be missing."""
+    """The metadata that it uses besides the image; every value may be missing."""
 
     @property
     def runnable(self) -> bool:
-        """Whether the weights are in the folder; of some baselines only the figures are."""
+        """Whether the weights are in the folder; some baselines have only their scores."""
         return "model.tflite" in self.card["files"]
 
     @property

@@ -19,7 +19,7 @@ from skinapp.inference.registry import Model
 INDEX_FILE = "similar.npz"
 CARD_FILE = "similar.json"
 NEIGHBOURS = 5
-"""Cases that are retrieved for an image, each of another lesion."""
+"""Cases that are retrieved for an image, each of a different lesion."""
 STORED_AS = {"projection": "directions", "vectors": "places"}
 """Fields of Index that have another name in the published files."""
 
@@ -50,7 +50,7 @@ class Index:
         return unit((embeddings - self.centre) @ self.projection)
 
     def nearest(self, embedding: np.ndarray, count: int = NEIGHBOURS) -> list[Case]:
-        """The nearest training images of an embedding [D], the nearest first, one of each lesion."""
+        """The nearest training images of an embedding [D], the nearest first, one per lesion."""
         vectors = self.vectors.astype(np.float32)
         similarity = vectors @ self.project(embedding[np.newaxis])[0] / np.linalg.norm(vectors, axis=1)
         order = np.argsort(-similarity, kind="stable")

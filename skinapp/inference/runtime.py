@@ -24,7 +24,7 @@ WEIGHTS = "model.tflite"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts for one image and, where it takes any, patient metadata.
+    """What a model predicts for one image and, if it uses any, patient metadata.
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
     the metadata; class_maps float32 [h, w, K], whose mean over the image
@@ -80,7 +80,7 @@ class Classifier:
     def predict(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
         """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction.
 
-        `values`, as `metadata.parse` gives them, move the probabilities of a model that takes any.
+        `values`, as `metadata.parse` returns them, shift the probabilities of a model that uses metadata.
         """
         return self.predict_input(network_input(self.model, pixels), values)
 
@@ -132,7 +132,7 @@ def classifier(model: Model) -> Classifier:
 
 
 TIMED = 9
-"""Classifications that `milliseconds` takes the median of."""
+"""Classifications that `milliseconds` times."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -150,7 +150,7 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
 
 
 def milliseconds(model: Model) -> tuple[float, float, float]:
-    """Median, least and most milliseconds that the model takes for an image on this machine, of TIMED runs.
+    """Median, minimum and maximum milliseconds per image on this machine, of TIMED runs.
 
     Measured once per process, and again when the published files change. ModelError where the model cannot be run.
     """

@@ -52,10 +52,10 @@ def find_cases(source: Path) -> dict[str, Case]:
     A name is the path relative to the folder, or the cell of the CSV, whose relative paths start at the CSV's folder.
     Raises DataError where there is nothing to score, or the CSV lists an image twice with different rows.
     """
-    return _found(source)[0]
+    return _cases(source)[0]
 
 
-def _found(source: Path) -> tuple[dict[str, Case], int]:
+def _cases(source: Path) -> tuple[dict[str, Case], int]:
     """The cases of `find_cases`, and how many rows of the CSV repeat another one."""
     if source.is_dir():
         files = sorted(
@@ -83,7 +83,7 @@ def score(
 ) -> Summary:
     """Append a row per image of `source` to the CSV `out`, and one per failed image to `<out's stem>.failed.csv`.
 
-    A model with clinical inputs takes the metadata from the columns of their names; a row with an impossible value
+    A model with clinical inputs reads the metadata from the columns of the same names; a row with an impossible value
     fails. Columns: image, model, predicted, malignancy, and `p_<label>` in the model's order. Images that `out` already
     holds are skipped, so an interrupted run resumes where it stopped; earlier failures are tried again. `progress` is
     called with the count done and in all.
@@ -92,7 +92,7 @@ def score(
     """
     failures_file = out.with_name(f"{out.stem}.failed.csv")
     columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
-    cases, repeated = _found(source)
+    cases, repeated = _cases(source)
     for file in (out, failures_file):
         if _same(file, source):
             raise DataError(f"{file} is the list of images to score; name another file with --out.")
@@ -225,7 +225,7 @@ def _scored_before(out: Path, model: Model, columns: list[str]) -> set[str]:
 
 
 def _records(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The whole records of a CSV's rows, each with its size in bytes; one that is cut off at the end is left out."""
+    """The complete records of a CSV's rows, each with its size in bytes, without one that is cut off at the end."""
     record = b""
     for line in content.splitlines(keepends=True):
         record += line

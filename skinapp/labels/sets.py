@@ -32,7 +32,7 @@ class Label:
 
     @property
     def malignant(self) -> bool:
-        """Whether it counts as malignant, by the data set's own grouping: every malignancy score rests on this."""
+        """Whether it counts as malignant, by the data set's own grouping, which every malignancy score uses."""
         return self.kind == "cancer" or self.malignant_pre_cancer
 
     @property

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def option(
-    key: str, options: Mapping[str, str], default: str | None = None, former: Mapping[str, str] | None = None
+    key: str, options: Mapping[str, str], default: str | None = None, old_labels: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """Bind the widget of that key, created in the block, to the query parameter of that name: one of `options` (code
-    -> label), or None. `former` maps old labels to codes. The default is left out of the address; an unknown text
+    -> label), or None. `old_labels` maps old labels to codes. The default is left out of the address; an unknown text
     selects it."""
-    codes = _codes(options, former)
+    codes = _codes(options, old_labels)
 
     def parse(texts: Sequence[str]) -> str | None:
         return next((codes[text] for text in map(_key, texts) if text in codes), default)
@@ -83,12 +83,12 @@ def selectbox(
     options: Mapping[str, str],
     key: str,
     *,
-    former: Mapping[str, str] | None = None,
+    old_labels: Mapping[str, str] | None = None,
     **more: Any,
 ) -> str:
     """A select box of `options` (code -> label) that is bound to the address; the first is the default."""
     first = next(iter(options))
-    with option(key, options, first, former):
+    with option(key, options, first, old_labels):
         chosen = where.selectbox(label, list(options), format_func=_labels(options), key=key, **more)
     return chosen or first
 
@@ -99,12 +99,12 @@ def segmented_control(
     options: Mapping[str, str],
     key: str,
     *,
-    former: Mapping[str, str] | None = None,
+    old_labels: Mapping[str, str] | None = None,
     **more: Any,
 ) -> str:
     """Like `selectbox`, with all options in view."""
     first = next(iter(options))
-    with option(key, options, first, former):
+    with option(key, options, first, old_labels):
         chosen = where.segmented_control(
             label, list(options), format_func=_labels(options), required=True, key=key, **more
         )
@@ -158,10 +158,10 @@ def _labels(options: Mapping[str, str]) -> Callable[[str], str]:
     return lambda code: options.get(code, code)
 
 
-def _codes(options: Mapping[str, str], former: Mapping[str, str] | None) -> dict[str, str]:
+def _codes(options: Mapping[str, str], old_labels: Mapping[str, str] | None) -> dict[str, str]:
     """Every text that stands for an option -> its code; a code takes precedence over a label like it."""
     texts = {_key(label): code for code, label in options.items()}
-    texts |= {_key(text): code for text, code in (former or {}).items() if code in options}
+    texts |= {_key(text): code for text, code in (old_labels or {}).items() if code in options}
     return texts | {_key(code): code for code in options}
 
 

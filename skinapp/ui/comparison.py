@@ -27,7 +27,7 @@ OWN = "own"
 NAMES = {OWN: "Your predictions"}
 """Models are called by their id, but for this one."""
 
-EARLIER_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
+OLD_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
 """Old labels in shared links."""
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ def choose(known: dict[str, Predictions]) -> Choice:
         "Test images",
         {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
         "test",
-        former=EARLIER_DATASETS,
+        old_labels=OLD_DATASETS,
         on_change=_choose_all,
     )
     there = {name: known[name] for name in order if dataset in known[name].datasets}

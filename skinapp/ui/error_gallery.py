@@ -23,13 +23,12 @@ BOTH, ANY = "both", "any"
 def show(shared: Shared, pair: list[str], names: Names) -> None:
     """The most confident errors of one model, or the images that only one of two classifies correctly."""
     lists = {name: f"Most confident errors of {names[name]}" for name in pair}
-    # labels in old links
-    earlier = {f"Surest mistakes of {names[name]}": name for name in pair}
+    old_labels = {f"Surest mistakes of {names[name]}": name for name in pair}
     if len(pair) == 2:
         lists = {BOTH: "Only one of the two is correct", **lists}
-        earlier["Only one of the two is right"] = BOTH
+        old_labels["Only one of the two is right"] = BOTH
     left, right = st.columns(2, gap="medium")
-    which = address.selectbox(left, "Images", lists, "errors", former=earlier)
+    which = address.selectbox(left, "Images", lists, "errors", old_labels=old_labels)
     code = address.selectbox(
         right, "Label", {ANY: "Any class", **{label.code: label.name for label in shared.labels.labels}}, "errors_label"
     )

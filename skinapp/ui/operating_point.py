@@ -16,10 +16,10 @@ THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
 """The sliders' defaults, in percent."""
 
 BY_THRESHOLD, BY_SENSITIVITY = "threshold", "sensitivity"
-EARLIER = {"The threshold": BY_THRESHOLD, "At least this sensitivity": BY_SENSITIVITY}
+OLD_SETTINGS = {"The threshold": BY_THRESHOLD, "At least this sensitivity": BY_SENSITIVITY}
 ALL = "all"
 """The code of all malignant classes together, where a class can be chosen."""
-EARLIER_CLASSES = {"The malignant classes together": ALL}
+OLD_CLASSES = {"The malignant classes together": ALL}
 
 METRICS = {
     "sensitivity": ("Sensitivity", ".1%", "The share of malignant images that are called malignant."),
@@ -84,7 +84,7 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
 def _choose(shared: Shared) -> None:
     left, middle, right = st.columns(3, gap="medium")
     by = address.segmented_control(
-        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", former=EARLIER
+        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", old_labels=OLD_SETTINGS
     )
     if by == BY_SENSITIVITY:
         middle.slider(
@@ -131,7 +131,7 @@ def _show_curves(shared: Shared, at: dict[str, float], names: Names) -> None:
         if shared.question == CLASSES and (shared.truth == number).any()
     }
     chosen = address.selectbox(
-        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", former=EARLIER_CLASSES
+        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", old_labels=OLD_CLASSES
     )
     code = None if chosen == ALL else chosen
     with st.grid(2, min_column_width=320, gap="medium"):

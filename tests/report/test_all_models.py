@@ -186,7 +186,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_drawn(
     text = out.read_text()
     assert "<h3>skin.jpg</h3>" in text
     # the one model there is ends in dense layers
-    assert "No model here can draw a map" in text
+    assert "No model here can make a map" in text
 
 
 def test_the_document_renders_what_a_section_holds() -> None:
