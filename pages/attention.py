@@ -16,23 +16,23 @@ from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.map_grid import MadeMap
 from skinapp.ui.photo import Photo
 
-MOST_MAPS = 12
+MAX_MAPS = 12
 
 
 def analyse(models: Sequence[Model], photo: Photo, crop: Crop) -> list[Analysis]:
-    """What each of the models predicts; a sentence on the page for one that cannot be run."""
-    made = []
+    """The analysis by each model; the page shows the error of a model that cannot be run."""
+    analyses = []
     for model in models:
         try:
-            made.append(analysis.analyse(photos.decoded(photo, crop), model, crop))
+            analyses.append(analysis.analyse(photos.decoded(photo, crop), model, crop))
         except SkinappError as error:
             st.error(str(error))
-    return made
+    return analyses
 
 
 @st.fragment
 def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
-    """Sanity check and faithfulness of one of the maps. A fragment, so that measuring one redraws no other."""
+    """Sanity check and faithfulness of one of the maps. A fragment, so that measuring a map redraws nothing else."""
     checkable = {
         made.request.name: made
         for made in maps
@@ -59,7 +59,7 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
     request = made.request
     if request.method.id != "last-convolution":
         st.caption(
-            "The check makes some more maps by this method, each of which takes as long as the first. Its limits were "
+            "The check makes a few more maps by this method, and each takes as long as the first. Its limits were "
             "chosen for Grad-CAM at the last convolution."
         )
         if not st.toggle("Check this map", key=f"check_{request.name}"):
@@ -72,9 +72,9 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
 
 
 def show_lab(usable: dict[str, Model], photo: Photo) -> None:
-    """The square, the controls, the maps, and what they are worth."""
-    picture, controls = st.columns([2, 3], gap="medium")
-    with picture:
+    """The square, the controls, the maps, and the checks of the maps."""
+    left, controls = st.columns([2, 3], gap="medium")
+    with left:
         crop = photos.choose_crop(photo)
     with controls:
         models = map_controls.choose_models(usable)
@@ -88,9 +88,9 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
         if not requests:
             st.info("Choose a class and a method.")
             return
-        if len(requests) > MOST_MAPS:
-            st.info(f"These are {len(requests)} maps; the first {MOST_MAPS} are shown.")
-        maps = map_grid.make(requests[:MOST_MAPS], photo)
+        if len(requests) > MAX_MAPS:
+            st.info(f"You chose {len(requests)} maps; only the first {MAX_MAPS} are shown.")
+        maps = map_grid.make(requests[:MAX_MAPS], photo)
     map_grid.show(maps)
     show_checks(maps, photo)
     for model in models:
@@ -103,12 +103,12 @@ def show_limits() -> None:
         st.subheader("What a map does not tell you", anchor=False)
         st.markdown(
             """
-- **A map is not a diagnosis, nor a reason.** It shows where a change would move the score, not whether a doctor would
-  look there.
+- **A map is neither a diagnosis nor a reason for one.** It shows where a change would affect the score, not whether a
+  doctor would look there.
 - **Methods differ.** Two methods that agree are better evidence than one that looks right. A map that looks the same
-  for a network that has learnt nothing shows the image, not the model.
+  for an untrained network shows the image, not the model.
 - **Maps are coarse.** At the last convolution one cell covers 32 x 32 pixels of what the model sees.
-- **Hidden pixels make unusual images.** Occlusion and RISE show the model images unlike any it learnt from.
+- **Hidden pixels make unusual images.** Occlusion and RISE show the model images unlike any it was trained on.
 """
         )
 
@@ -123,7 +123,7 @@ with layout.page("Attention"):
         st.warning(reason)
     usable = {model.id: model for model in registry.ranked() if not model.clinical}
     if not usable:
-        st.error("There is no model to look into. Put a model folder into `models`, then reload this page.")
+        st.error(layout.NO_MODELS)
         st.stop()
     photo = photos.choose()
     if photo is None:

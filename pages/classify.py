@@ -1,4 +1,4 @@
-"""An image in; every class with its probability, and where the model looked, out."""
+"""Classify an image: the probability of every class, and where the model looked."""
 
 import streamlit as st
 
@@ -12,22 +12,22 @@ from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 
 AUTOMATIC = ""
-"""The choice that leaves the model to the kind of image."""
+"""The option that picks the best model for the kind of image."""
 
 
 @st.fragment
 def show_prediction(model: Model, photo: Photo, recognised: Recognised | None) -> None:
     """The square and the model's prediction. A fragment, so that moving the square redraws no more than this."""
-    picture, result = st.columns(2, gap="medium")
+    left, result = st.columns(2, gap="medium")
     try:
-        with picture:
+        with left:
             crop = photos.choose_crop(photo)
             warnings = st.container()
             remove_hair = not model.removes_hair and st.toggle(
                 "Remove hairs first",
                 key="hair_removal",
-                help="Dark hairs are detected and filled in from the skin beside them. The model learnt with hairs, "
-                "and removing them does not improve its results on test images.",
+                help="Dark hairs are detected and filled in from the skin beside them. The model was trained on images "
+                "with hairs, and removing them does not improve its results on test images.",
             )
             values = metadata_form.show(model)
         made = analysis.analyse(
@@ -73,7 +73,7 @@ with layout.page("Classify"):
         st.warning(reason)
     models = {model.id: model for model in registry.ranked()}
     if not models:
-        st.error("There is no model to use. Put a model folder into `models`, then reload this page.")
+        st.error(layout.NO_MODELS)
         st.stop()
     chosen = models.get(
         st.selectbox(
@@ -81,8 +81,8 @@ with layout.page("Classify"):
             [AUTOMATIC, *models],
             format_func=lambda key: models[key].title if key else "The best one for the kind of image",
             key="model",
-            help="Some models learnt from dermoscopy images, others from phone photos. By default, the kind of image "
-            "decides.",
+            help="Some models were trained on dermoscopy images, others on phone photos. By default, the app chooses "
+            "the best one for your image.",
         )
     )
     model = chosen or next(iter(models.values()))

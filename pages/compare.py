@@ -1,4 +1,4 @@
-"""Which model is better, how sure that is, and what an operating point costs."""
+"""Which model is better, how sure we are, and what an operating point costs."""
 
 from functools import partial
 
@@ -36,14 +36,14 @@ def write_report(
 with layout.page("Compare"):
     st.title("Which model is better, and how sure are we?", anchor=False)
     st.markdown(
-        "Models side by side on test images of lesions that none of them was trained on, using only the images that "
-        "all of them have predictions for."
+        "Models side by side, on the test images that all of them have predictions for. None of them was trained on "
+        "these lesions."
     )
     known, left_out = predictions.shipped()
     for reason in left_out.values():
         st.warning(plain(reason))
     if not known:
-        st.error("There is no model to compare. Put a model folder into `models`, then load this page again.")
+        st.error(layout.NO_MODELS)
         st.stop()
     controls = st.container()
     own = comparison.choose_own(known)
@@ -113,5 +113,5 @@ with layout.page("Compare"):
         key="report",
         icon=":material/download:",
         on_click="ignore",
-        help="One HTML file with every figure and table, which opens anywhere and prints well.",
+        help="One HTML file with every figure and table. It opens anywhere and prints well.",
     )

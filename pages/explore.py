@@ -34,8 +34,8 @@ VIEWS = {
     "images": "Images",
     "limits": "Limits",
 }
-FORMER_VIEWS = {"Relations": "associations"}
-"""What links from before may call a view."""
+OLD_VIEWS = {"Relations": "associations"}
+"""Names of views in old links."""
 
 
 def show_overview(table: Table, frame: pd.DataFrame) -> None:
@@ -59,8 +59,8 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
     if table.id != OWN:
         figures, disagreements = views.headline(table)
         st.subheader("Headline figures", anchor=False)
-        st.caption(f"For the whole data set, whatever the filters are. {DATASETS[table.id].credit}. {disagreements}")
-        names = {"name": "Figure", "here": "Counted here", "count": "Of what", "published": "As published"}
+        st.caption(f"For the whole data set, without the filters. {DATASETS[table.id].credit}. {disagreements}")
+        names = {"name": "Figure", "here": "Counted here", "count": "Details", "published": "As published"}
         alt = "The data set's headline figures"
         st.dataframe(figures, hide_index=True, height="content", column_config=names, alt=alt)
 
@@ -68,7 +68,7 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
 def show_people(table: Table, frame: pd.DataFrame) -> None:
     st.subheader("Age in years", anchor=False)
     if frame["age"].isna().all():
-        st.caption("No age is stated in this selection.")
+        st.caption("No ages are stated in this selection.")
     else:
         panel.show_chart(views.ages(table, frame), "ages", {"from_age": "From age"})
         panel.show_chart(views.ages_by_diagnosis(table, frame), "age_by_diagnosis")
@@ -103,7 +103,7 @@ def show_sites(table: Table, frame: pd.DataFrame) -> None:
     st.subheader("Site by diagnosis", anchor=False)
     panel.show_chart(views.sites_by_diagnosis(table, frame), "site_by_diagnosis")
     st.caption(
-        "Numbers are images; a darker cell is a larger share of its diagnosis. "
+        "Numbers are images. Darker cells are larger shares of a diagnosis. "
         + (views.codes_explained(table, frame) if table.labels else "")
     )
 
@@ -122,7 +122,7 @@ def show_symptoms(table: Table, frame: pd.DataFrame) -> None:
     columns = {name: st.column_config.NumberColumn(name.capitalize(), format="percent") for name in ("low", "high")}
     panel.show_chart(views.symptoms(table, frame), "symptoms", columns | {"share": SHARE})
     st.caption(
-        "Numbers are images with the symptom; a darker cell is a larger share of its diagnosis. The table has 95% "
+        "Numbers are images with the symptom. Darker cells are larger shares of a diagnosis. The table has 95% "
         "intervals."
     )
 
@@ -138,7 +138,7 @@ with layout.page("Explore"):
     for reason in registry.problems().values():
         st.warning(reason)
     if not registry.models():
-        st.error("There is no model to test on groups. Put a model folder into `models`, then load this page again.")
+        st.error(layout.NO_MODELS)
     titles = {key: dataset.title for key, dataset in DATASETS.items()} | {OWN: "Your own table"}
     with address.option("data", titles, "ham10000"):
         data = (
@@ -188,7 +188,7 @@ with layout.page("Explore"):
         panels["images"] = functools.partial(gallery.show, table, chosen)
         panels["limits"] = functools.partial(show_limits, table)
     offered = {code: VIEWS[code] for code in panels}
-    with address.option("view", offered, "overview", FORMER_VIEWS):
+    with address.option("view", offered, "overview", OLD_VIEWS):
         view = st.pills(
             "Show",
             list(offered),
@@ -198,7 +198,7 @@ with layout.page("Explore"):
             label_visibility="collapsed",
         )
     if frame.empty:
-        st.warning("No image passes these filters. Remove one, or clear them all.")
+        st.warning("No image matches these filters. Remove one, or clear them all.")
     else:
         try:
             panels[view or "overview"]()

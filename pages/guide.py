@@ -1,4 +1,4 @@
-"""Every diagnosis in plain words; how many images the data hold of it, and how often the models recognise it."""
+"""Every diagnosis in plain words, with its number of images and how often the models recognise it."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def show_numbers(entry: Entry) -> None:
         st.error(str(error))
         return
     if models.empty:
-        st.caption("No model here was tested on images of this class.")
+        st.caption("No model was tested on images of this class.")
         return
     first = models.iloc[0]
     st.metric(
@@ -58,13 +58,13 @@ def show_numbers(entry: Entry) -> None:
 with layout.page("Guide"):
     st.title("Guide to the diagnoses", anchor=False)
     st.markdown(
-        "What the names mean, in plain words. If you are worried about a spot, ask a doctor: neither this text nor a "
+        "What the names mean, in plain words. If you are worried about a spot, see a doctor: neither this text nor a "
         "model has examined you."
     )
     for reason in registry.problems().values():
         st.warning(reason)
     if not registry.models():
-        st.error("There is no model to report on. Put a model folder into `models`, then load this page again.")
+        st.error(layout.NO_MODELS)
     entries = {entry.codes[0]: entry for entry in guide.ENTRIES}
     names = {code: entry.name for code, entry in entries.items()}
     same = {code: entry.codes[0] for entry in guide.ENTRIES for code in entry.codes}

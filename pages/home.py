@@ -1,4 +1,4 @@
-"""What this bench is, for whom, what to do first, what it is not, and which models it holds."""
+"""What this bench is and is not, who it is for, where to start, and its models."""
 
 import pandas as pd
 import streamlit as st
@@ -13,7 +13,7 @@ from skinapp.ui import layout
 SCORES = {
     "balanced_accuracy": (
         "Balanced accuracy",
-        "The share of each class's images that is classified correctly, averaged over classes.",
+        "The share of images classified correctly in each class, averaged over the classes.",
     ),
     "accuracy": ("Accuracy", "The share of all images whose most likely class is the correct one."),
     "roc_auc_malignancy": (
@@ -22,22 +22,22 @@ SCORES = {
     ),
 }
 
-# for whom, what for, and pages with what to do there
+# heading, what to do, and the pages to do it on
 AUDIENCES = (
     (
         ":material/person: If you have an image",
-        "See what a model makes of it, how far to trust that, and what the diagnoses mean.",
+        "See what a model predicts, how far to trust it, and what the diagnoses mean.",
         (("classify", "Classify an image"), ("guide", "Read about a diagnosis")),
     ),
     (
         ":material/groups: If you want to know who is in the data",
-        "Age, sex, site, diagnosis and how it was confirmed, in three public data sets, and what they cannot tell.",
+        "Age, sex, site, diagnosis and how it was confirmed, in three public data sets, and what they cannot tell you.",
         (("explore", "Explore the data sets"),),
     ),
     (
         ":material/science: If you study models",
         "Compare them with intervals and paired tests, move the operating point, and read how each was trained.",
-        (("compare", "Compare models"), ("models", "Read the cards")),
+        (("compare", "Compare models"), ("models", "Read the model cards")),
     ),
 )
 
@@ -71,7 +71,9 @@ def show_models(models: list[Model]) -> None:
         column_order=["title", "modality", "classes", *SCORES, "images"],
         column_config={
             "title": st.column_config.TextColumn("Model"),
-            "modality": st.column_config.TextColumn("Made for", help="The kind of image it was trained on."),
+            "modality": st.column_config.TextColumn(
+                "Kind of image", help="The kind of image the model was trained on."
+            ),
             "classes": st.column_config.NumberColumn("Classes"),
             **{key: st.column_config.TextColumn(name, help=meaning) for key, (name, meaning) in SCORES.items()},
             "images": st.column_config.NumberColumn("Test images", format="localized"),
@@ -79,13 +81,13 @@ def show_models(models: list[Model]) -> None:
         alt="Every model with its scores and their 95% intervals",
     )
     st.caption(
-        "Scores with 95% intervals, on lesions or patients that the model had never seen. Models with other classes or "
-        "for another kind of image were tested on other images; the Compare page compares what can be compared."
+        "Scores with 95% intervals, on lesions or patients that the model was not trained on. Models with different "
+        "classes or kinds of image were tested on different images; the Compare page tests models on the same images."
     )
 
 
 with layout.page("Home"):
-    words, picture = st.columns([3, 2], gap="large", vertical_alignment="center")
+    words, drawing = st.columns([3, 2], gap="large", vertical_alignment="center")
     with words:
         st.title("See what a skin-lesion model sees", anchor=False)
         st.markdown(
@@ -97,9 +99,9 @@ with layout.page("Home"):
                 st.switch_page(layout.path("classify"))
             if st.button("See where a model looks", icon=":material/visibility:", key="start_attention"):
                 st.switch_page(layout.path("attention"))
-        st.caption("No photo at hand? Try the drawing on that page. Nothing you add is kept.")
-    picture.image(
-        cover(), "A drawing, made by code", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
+        st.caption("No photo at hand? Try the drawing on the Classify page. Nothing you add is stored.")
+    drawing.image(
+        cover(), "A computer-generated drawing", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
     )
 
     with st.grid(len(AUDIENCES), min_column_width=260, gap="medium"):
@@ -122,4 +124,4 @@ with layout.page("Home"):
         runnable = registry.ranked()
         show_models([*runnable, *(model for model in models.values() if model not in runnable)])
     else:
-        st.error("There is no model here yet. Put a model folder into `models`, then reload this page.")
+        st.error(layout.NO_MODELS)

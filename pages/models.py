@@ -19,7 +19,7 @@ def show_summary(model: Model) -> None:
     low, high = entry["range"]
     rows = {
         "Task": "diagnosis" if model.task == "diagnosis" else "malignant or benign",
-        "Images": model.modality,
+        "Kind of image": model.modality,
         "Version": card["version"],
         "Input": f"{size} x {size} px, {entry['channels']}, {entry['dtype']} from {low} to {high}",
         "Preprocessing": entry["resize"],
@@ -33,7 +33,7 @@ def show_summary(model: Model) -> None:
     }
     st.markdown("\n".join(f"- **{name}**: {layout.plain(words)}" for name, words in rows.items()))
     if not model.runnable:
-        st.info("This folder has the model's figures but not its weights; the card says how to train it.")
+        st.info("This folder has the model's scores but not its weights; the card says how to train it.")
 
 
 def show_section(section: Section) -> None:
@@ -41,8 +41,8 @@ def show_section(section: Section) -> None:
         st.subheader(section.title, anchor=False)
     for block in section.blocks:
         if isinstance(block, Table):
-            # a data frame needs different names: what occurs again gets blanks behind it
-            names = [name + " " * block.header[:place].count(name) for place, name in enumerate(block.header)]
+            # a data frame needs unique column names: a repeated one gets trailing blanks
+            names = [name + " " * block.header[:position].count(name) for position, name in enumerate(block.header)]
             table = pd.DataFrame(block.rows, columns=names)
             st.dataframe(table, hide_index=True, alt=f"A table of {', '.join(block.header)}")
         else:
@@ -50,7 +50,7 @@ def show_section(section: Section) -> None:
 
 
 def choose(models: dict[str, Model]) -> Model:
-    """The model chosen by the visitor, or by a link: `?card=<id>`, or `?card=<title> (<id>)` in links from before."""
+    """The model chosen by the visitor, or by a link: `?card=<id>`, or `?card=<title> (<id>)` in old links."""
     order = list(dict.fromkeys([*(model.id for model in registry.ranked()), *models]))
     linked = re.sub(r"^.*\((.*)\)$", r"\1", st.query_params.get("card", ""))
     if "card" not in st.session_state and linked in models:
@@ -67,7 +67,7 @@ with layout.page("Models"):
         st.warning(reason)
     models = registry.models()
     if not models:
-        st.error("There is no model here yet. Put a model folder into `models`, then reload this page.")
+        st.error(layout.NO_MODELS)
         st.stop()
     model = choose(models)
     summary, network = st.columns(2, gap="large")

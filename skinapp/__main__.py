@@ -19,7 +19,7 @@ CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesi
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command: 0, or 2 with a sentence on standard error where something cannot be done, 130 on Ctrl-C."""
+    """Run one command. Returns 0; 2, with a sentence on standard error, if something cannot be done; 130 on Ctrl-C."""
     options = parse(arguments)
     try:
         return options.run(options)
@@ -38,7 +38,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     models = commands.add_parser("models", help="list the models")
-    models.add_argument("--json", action="store_true", help="print every model.json, as one JSON list")
+    models.add_argument("--json", action="store_true", help="print every model.json as one JSON list")
     models.set_defaults(run=list_models)
 
     classify = commands.add_parser("classify", help="classify images, with the probability of every class")
@@ -46,14 +46,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     classify.add_argument(
         "--model", metavar="ID", help="the model to use (default: the best one for the kind of image)"
     )
-    classify.add_argument("--anyway", action="store_true", help="classify images that do not show a lesion, too")
+    classify.add_argument("--anyway", action="store_true", help="also classify images that do not show a lesion")
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
         "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
     )
     patient = classify.add_argument_group(
         "patient metadata",
-        "The same for all images. Used by models with clinical inputs; every option may be left out.",
+        "These apply to all images. Models with clinical inputs use them; all are optional.",
     )
     for question in metadata.QUESTIONS:
         patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())
@@ -62,8 +62,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     score = commands.add_parser(
         "score",
         help="score every image in a folder, or in a CSV's `image` column",
-        epilog="A model with clinical inputs reads the metadata from the CSV's columns of the same names, such as age "
-        "and sex; an empty cell or a missing column means not known. Images that fail are listed, with the reason, in "
+        epilog="Models with clinical inputs read patient metadata from the CSV columns of the same names, such as age "
+        "and sex; an empty cell or a missing column means unknown. Images that fail are listed, with the reason, in "
         "<FILE>.failed.csv.",
     )
     score.add_argument("source", type=Path, metavar="DIR_OR_CSV")
@@ -73,18 +73,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         required=True,
         type=Path,
         metavar="FILE.csv",
-        help="the predictions; run the same command again to continue",
+        help="where to write the predictions; run the same command again to resume",
     )
     score.set_defaults(run=score_images)
 
     compare = commands.add_parser("compare", help="compare models on the test images they share")
-    compare.add_argument("first", metavar="A", help="a model's id, or a predictions file (.csv)")
-    compare.add_argument("others", nargs="+", metavar="B", help="one or more others")
-    compare.add_argument("--json", action="store_true", help="print every statistic, as one JSON object")
+    compare.add_argument("first", metavar="A", help="a model id, or a predictions file (.csv)")
+    compare.add_argument("others", nargs="+", metavar="B", help="one or more others to compare it with")
+    compare.add_argument("--json", action="store_true", help="print every statistic as one JSON object")
     compare.set_defaults(run=compare_models)
 
-    report = commands.add_parser("report", help="write a report on all models and their data, as one HTML file")
-    report.add_argument("--out", required=True, type=Path, metavar="FILE.html", help="the report; it opens offline")
+    report = commands.add_parser("report", help="write a report on all models and their data as one HTML file")
+    report.add_argument(
+        "--out", required=True, type=Path, metavar="FILE.html", help="where to write the report; it opens offline"
+    )
     report.add_argument(
         "--images", nargs="+", type=Path, default=[], metavar="FILE", help="add attention maps of these images"
     )
@@ -120,47 +122,48 @@ def classify_images(options: argparse.Namespace) -> int:
     if chosen is None and not models:
         raise registry.no_models()
     if chosen and options.cam_dir and not chosen.has_class_maps:
-        raise ModelError(f"The model '{chosen.id}' has no class maps; leave --cam-dir out.")
-    given = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
-    given = {name: text for name, text in given.items() if text is not None}
+        raise ModelError(f"The model '{chosen.id}' has no class maps; leave out --cam-dir.")
+    raw = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
+    raw = {name: text for name, text in raw.items() if text is not None}
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     if chosen:
-        warn_unused(chosen, given)
+        warn_unused(chosen, raw)
     failed = False
     warned: set[str] = set()
     for path in options.images:
         try:
-            picture = imaging.decode(imaging.read(path))
+            image = imaging.decode(imaging.read(path))
             if chosen:
                 model, route, kind = chosen, None, None
             else:
-                kind = modality.recognise(picture)
+                kind = modality.recognise(image)
                 route = modality.route(models, kind)
                 model = route.model
         except ImageError as error:
             print(f"{path}: {error}", file=sys.stderr)
             failed = True
             continue
-        answer = {"image": str(path), "modality": kind.probabilities if kind else None}
+        result = {"image": str(path), "modality": kind.probabilities if kind else None}
         if kind and kind.kind == "neither" and not options.anyway:
-            print(f"{path}: {route.sentence if route else ''} Add --anyway or --model ID to see it.", file=sys.stderr)
+            why = route.sentence if route else ""
+            print(f"{path}: {why} Add --anyway or --model ID to classify it.", file=sys.stderr)
             if options.json:
-                print(json.dumps(answer | {"model": None, "probabilities": None}))
+                print(json.dumps(result | {"model": None, "probabilities": None}))
             failed = True
             continue
         if not chosen and model.id not in warned:
-            warn_unused(model, given)
+            warn_unused(model, raw)
             warned.add(model.id)
-        values = metadata.parse(model.clinical, given)
-        analysis = analyse(picture, model, modality=kind, values=values)
+        values = metadata.parse(model.clinical, raw)
+        analysis = analyse(image, model, modality=kind, values=values)
         prediction = analysis.prediction
         if options.json:
             print(
                 json.dumps(
-                    answer
+                    result
                     | {
                         "model": model.id,
-                        "answers": values,
+                        "metadata": values,
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
@@ -189,10 +192,10 @@ def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
 
 
-def warn_unused(model: registry.Model, given: dict[str, str]) -> None:
+def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:
     """Say which metadata the model does not use."""
     used = {one.name for one in model.clinical}
-    unused = [one.flag for one in metadata.QUESTIONS if one.name in given and one.name not in used]
+    unused = [one.flag for one in metadata.QUESTIONS if one.name in raw and one.name not in used]
     if unused:
         print(f"The model '{model.id}' does not use {', '.join(unused)}.", file=sys.stderr)
 
@@ -210,10 +213,10 @@ def score_images(options: argparse.Namespace) -> int:
         summary = score(options.source, model, options.out, progress)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
-        print(f"{options.source} has no column {names}: not known for any image.", file=sys.stderr)
+        print(f"{options.source} has no column {names}: unknown for every image.", file=sys.stderr)
     if summary.repeated:
         print(f"{options.source} repeats {summary.repeated:,} rows; each image was scored once.", file=sys.stderr)
-    print(f"{summary.scored:,} scored, {summary.skipped:,} scored before: {options.out}", file=sys.stderr)
+    print(f"{summary.scored:,} scored, {summary.skipped:,} already scored: {options.out}", file=sys.stderr)
     if summary.failed:
         print(f"{summary.failed:,} failed; {summary.failures} says why.", file=sys.stderr)
     return 0
@@ -226,7 +229,7 @@ def compare_models(options: argparse.Namespace) -> int:
     chosen: dict[str, predictions.Predictions] = {}
     for name in (options.first, *options.others):
         if name in chosen:
-            raise ModelError(f"'{name}' is named twice; name different models.")
+            raise ModelError(f"'{name}' is named twice; choose different models.")
         if name.endswith(".csv"):
             chosen[name] = predictions.own(read_bytes(Path(name)), name, name, list(shipped.values()))
         elif name in left_out:
@@ -245,7 +248,7 @@ def write_report(options: argparse.Namespace) -> int:
     from skinapp.report import all_models, comparison_report, document
 
     if not options.out.parent.is_dir():
-        raise DataError(f"There is no folder {options.out.parent}; make it, or name a file in another one.")
+        raise DataError(f"There is no folder {options.out.parent}; create it, or name a file in another folder.")
     if options.out.is_dir():
         raise DataError(f"{options.out} is a folder; name a file in it, such as {options.out / 'report.html'}.")
     known, left_out = predictions.shipped()
@@ -258,7 +261,7 @@ def write_report(options: argparse.Namespace) -> int:
         print(f"{path}: {reason}", file=sys.stderr)
     if failed and not images:
         raise ImageError(
-            "None of the images can be read, so no report was written; name others, or leave --images out."
+            "None of the images can be read, so no report was written; name others, or leave out --images."
         )
     with tqdm(unit="model", disable=None) as bar:
 

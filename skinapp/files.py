@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are either complete or absent."""
 
 import contextlib
 import secrets
@@ -10,11 +10,11 @@ from skinapp.errors import DataError
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to, beside `file`, that takes its place at the end of the block.
+    """A path to write to, beside `file`, that replaces it at the end of the block.
 
-    Whatever stops the process meanwhile, an older `file` stays whole. Each writer has a path of its own, so of several
-    at once the last one wins with a whole file. DataError, and nothing left behind, where the disk is full or cannot
-    be written to.
+    If the process stops before that, an older `file` is unchanged. Each writer has its own path, so if several write
+    at once, the last one wins with a complete file. DataError, and nothing left behind, where the disk is full or
+    cannot be written to.
     """
     partial = _partial(file)
     try:
@@ -22,7 +22,7 @@ def replacing(file: Path) -> Iterator[Path]:
         partial.replace(file)
     except OSError as error:
         raise DataError(
-            f"{file} cannot be written: {error.strerror or error}. Make room there and run the same command "
+            f"{file} cannot be written: {error.strerror or error}. Free some space there and run the same command "
             "again; finished work is saved."
         ) from error
     finally:

@@ -12,10 +12,10 @@ from skinapp.errors import DataError
 
 SEPARATORS = (",", ";", "\t", "|")
 HEAD = 20_000
-"""Characters that are looked at to find the separator and the decimal mark."""
+"""Characters that are read to guess the separator and the decimal mark."""
 HEAD_ROWS = 20
 ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""The first bytes of zip files, as which spreadsheets are saved, and of older Excel files."""
+"""The first bytes of zip files, which today's spreadsheets are, and of older Excel files."""
 DECIMAL_COMMA, DECIMAL_POINT = (re.compile(rf"\s*[-+]?\d*{mark}\d+([eE][-+]?\d+)?\s*") for mark in (",", r"\."))
 
 
@@ -29,17 +29,17 @@ def read(
     most_rows: int | None = None,
     has_header: Callable[[list[str]], bool] = lambda cells: True,
 ) -> pd.DataFrame:
-    """The bytes of a CSV -> its table, one row a line.
+    """The bytes of a CSV -> its table, one row per line.
 
     Separated by comma, semicolon, tab or bar; in UTF-8 with or without a byte order mark, UTF-16 with one, or Latin-1;
-    with decimal points or commas. Column names lose needless blanks; a repeated name gets a number, a missing one is
-    "Column 3".
+    with decimal points or commas. Extra blanks in column names are removed; a repeated name gets a number, a missing
+    one is "Column 3".
 
     Without `text` every cell is text, "" where it is empty. With `text`, the columns that it names are text, and the
     others numbers or booleans where all their cells are; empty cells are NaN. `has_header` takes the cells of the
     first line; where it returns False, that line is data and the columns are "Column 1" and so on.
 
-    DataError, beginning with `name`, where the content is empty, no text, damaged, has no rows or more than
+    DataError, beginning with `name`, where the content is empty, not text, damaged, has no rows or more than
     `most_rows`, lacks a `required` column, or names something twice in the column `unique`.
     """
     decoded = _decoded(content, name)
@@ -65,7 +65,7 @@ def read(
         where = f": line {match[2]} has {match[3]} cells where {match[1]} are expected" if match else ""
         raise DataError(f"{name} cannot be read as a table{where}. Save it as a CSV again.") from None
     if most_rows is not None and len(table) > most_rows:
-        raise DataError(f"{name} has more than {most_rows:,} rows. Use a part of it.")
+        raise DataError(f"{name} has more than {most_rows:,} rows. Use part of it.")
     if table.empty:
         raise DataError(f"{name} has a header but no rows. Add at least one row.")
     table.columns = pd.Index(columns if len(columns) == table.shape[1] else _names([""] * table.shape[1]))
@@ -115,7 +115,7 @@ def _decoded(content: bytes, name: str) -> str:
         try:
             decoded = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            # every byte means something there, so the table is read even where some letters come out wrong
+            # every byte is valid there, so the table is read even if some letters come out wrong
             decoded = content.decode("cp1252", errors="replace")
     if not decoded.strip():
         raise DataError(f"{name} is empty. Choose another one.")
@@ -123,7 +123,7 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _head(decoded: str) -> tuple[list[list[str]], str]:
-    """The cells of the first lines, and the separator: the one that gives most lines the first line's cells."""
+    """The cells of the first lines, and the separator that gives most lines as many cells as the first."""
     lines = decoded[:HEAD].splitlines(keepends=True)
     if len(decoded) > HEAD and len(lines) > 1:
         lines.pop()
@@ -135,7 +135,7 @@ def _head(decoded: str) -> tuple[list[list[str]], str]:
 
     def fit(separator: str) -> tuple[bool, float, int, bool]:
         sizes = [len(row) for row in cells(separator)]
-        # commas are in decimal numbers too, so another separator that fits as well is the better guess
+        # decimal numbers contain commas too, so another separator that fits equally well is the better guess
         return sizes[0] > 1, sizes.count(sizes[0]) / len(sizes), sizes[0], separator != ","
 
     several = [separator for separator in SEPARATORS if fit(separator)[0]]
@@ -149,7 +149,7 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 
 
 def _names(cells: list[str]) -> list[str]:
-    """Column names without needless blanks, each once."""
+    """Unique column names, without extra blanks."""
     names: list[str] = []
     for number, cell in enumerate(cells, start=1):
         name = plain = " ".join(cell.split()) or f"Column {number}"

@@ -155,7 +155,7 @@ def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest
     photo(folder / "empty.jpg", 2)
     capsys.readouterr()
     assert main(command) == 0
-    assert "2 scored, 1 scored before" in capsys.readouterr().err
+    assert "2 scored, 1 already scored" in capsys.readouterr().err
     again = rows(out)
     assert sorted(row["image"] for row in again) == ["a.jpg", "deep/b.png", "empty.jpg"]
     assert [row for row in again if row["image"] != "empty.jpg"] == first

@@ -25,19 +25,17 @@ def photo(tmp_path: Path) -> Path:
     return tmp_path / "a.jpg"
 
 
-def test_answers_given_as_options_reach_the_model(
-    phone: registry.Model, photo: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_metadata_options_reach_the_model(phone: registry.Model, photo: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["classify", str(photo), "--model", "phone", "--age", "85", "--sex", "f", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    answers = {"age": 85.0, "sex": "female"}
-    expected = runtime.classifier(phone).predict(imaging.load(photo, phone.input_size), answers)
-    assert found["answers"] == answers
-    assert list(found["probabilities"].values()) == pytest.approx(expected.probabilities.tolist())
+    printed = json.loads(capsys.readouterr().out)
+    values = {"age": 85.0, "sex": "female"}
+    expected = runtime.classifier(phone).predict(imaging.load(photo, phone.input_size), values)
+    assert printed["metadata"] == values
+    assert list(printed["probabilities"].values()) == pytest.approx(expected.probabilities.tolist())
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("options", "sentence"),
     [
         (["--age", "190"], "Age: 190 is not possible; write a number from 0 to 120 (years), or leave it out."),
         (["--age", "12 mm"], "Age: '12 mm' is not a number"),
@@ -47,22 +45,22 @@ def test_answers_given_as_options_reach_the_model(
     ],
 )
 @pytest.mark.usefixtures("phone")
-def test_an_impossible_answer_is_a_sentence(
-    given: list[str], sentence: str, photo: Path, capsys: pytest.CaptureFixture
+def test_an_impossible_value_is_refused_with_a_sentence(
+    options: list[str], sentence: str, photo: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert main(["classify", str(photo), "--model", "phone", *given]) == 2
+    assert main(["classify", str(photo), "--model", "phone", *options]) == 2
     out, err = capsys.readouterr()
     assert sentence in err
     assert not out
 
 
 @pytest.mark.usefixtures("phone")
-def test_an_answer_that_the_model_has_no_use_for_is_named(photo: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_value_that_the_model_does_not_use_is_named(photo: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["classify", str(photo), "--model", "phone", "--site", "back", "--age", "50"]) == 0
     assert "does not use --site." in capsys.readouterr().err
 
 
-def test_score_reads_the_answers_and_says_which_columns_are_missing(
+def test_score_reads_the_metadata_and_says_which_columns_are_missing(
     phone: registry.Model, photo: Path, capsys: pytest.CaptureFixture
 ) -> None:
     for name in ("b.jpg", "c.jpg", "d.jpg"):
@@ -71,13 +69,13 @@ def test_score_reads_the_answers_and_says_which_columns_are_missing(
     # the last two have what belongs into the other's column: millimetres of age, years of diameter
     table.write_text("image,age,diameter_1\na.jpg,85,\nb.jpg,,\nc.jpg,12 mm,\nd.jpg,,1975\n")
     assert main(["score", str(table), "--model", "phone", "--out", str(out)]) == 0
-    assert "has no column sex, itch: not known for any image" in capsys.readouterr().err
+    assert "has no column sex, itch: unknown for every image" in capsys.readouterr().err
     with out.open(newline="") as file:
         scored = {row["image"]: row for row in csv.DictReader(file)}
     assert list(scored) == ["a.jpg", "b.jpg"]
     pixels = imaging.load(photo, phone.input_size)
-    for name, answers in (("a.jpg", {"age": 85.0}), ("b.jpg", {})):
-        expected = runtime.classifier(phone).predict(pixels, answers).probabilities
+    for name, values in (("a.jpg", {"age": 85.0}), ("b.jpg", {})):
+        expected = runtime.classifier(phone).predict(pixels, values).probabilities
         found = [float(scored[name][f"p_{code}"]) for code in phone.labels.codes]
         assert found == pytest.approx(expected.tolist(), abs=1e-5)
     with (photo.parent / "p.failed.csv").open(newline="") as file:

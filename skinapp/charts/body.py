@@ -1,4 +1,4 @@
-"""Counts on a drawn body, front and back: a few polygons in units of an eighth of the body's height."""
+"""Counts on a drawing of the body, front and back: polygons in units of an eighth of the body's height."""
 
 from collections.abc import Iterator
 
@@ -48,7 +48,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "anterior torso": ("chest", "abdomen"),
     "posterior torso": ("back",),
 }
-"""Published sites that are several parts of the drawing; any other is the part of its own name."""
+"""Published sites that cover several parts of the drawing; any other site is the part of the same name."""
 PARTS: tuple[str, ...] = ("scalp", "face", "ear", "nose", "lip", "neck", "chest", "abdomen", "back", "genital")
 PARTS += ("arm", "forearm", "hand", "thigh", "lower leg", "foot")
 BACK_AT = 3.2
@@ -94,7 +94,7 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
             line={"color": "rgba(90,110,108,0.65)", "width": 1, "shape": "spline", "smoothing": 0.7},
             hoveron="fills",
             hoverinfo="text",
-            text=f"{name}: {count:,} images" if count is not None else f"{part}: no such site in this selection",
+            text=f"{name}: {count:,} images" if count is not None else f"{part}: not in this selection",
             showlegend=False,
         )
     for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
@@ -116,7 +116,7 @@ def _site_of(part: str, sites: pd.DataFrame) -> str:
 
 
 def _shapes() -> Iterator[tuple[str, list[float], list[float]]]:
-    """Every shape of the drawing: its part, and its closed line. Later ones lie above earlier ones."""
+    """Every shape of the drawing: its part, and its closed line. Later ones cover earlier ones."""
     for shift, front in ((0.0, True), (BACK_AT, False)):
         for side in (-1, 1):
             yield _ellipse("ear", shift + side * 0.42, 7.4, 0.08, 0.16)

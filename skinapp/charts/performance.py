@@ -11,14 +11,14 @@ from plotly.subplots import make_subplots
 from skinapp.charts.style import INK, class_colour
 
 MODEL_COLOURS = ("#1D6B68", "#B05A00", "#5B4B9A", "#7A1F4B", "#3B6FB6", "#6B6B1E", "#8A5A44", "#4A4A4A")
-"""By order of choice. No class has one of them, and markers and dashes tell the models apart without colour."""
+"""By order of choice. No class uses these colours, and markers and dashes distinguish models without colour."""
 MARKERS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "pentagon", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "1px,3px")
 
 GREY = "#7D8582"
 CLEAR = "rgba(0,0,0,0)"
 ROW = 26
-"""Pixels for one dot of a forest plot; the words above a group take ROW more."""
+"""Pixels for one dot of a forest plot; the words above a group need ROW more."""
 
 
 def colour(number: int) -> str:
@@ -31,7 +31,7 @@ def forest(
 ) -> go.Figure:
     """Dots with intervals, one under another: columns row, series, value, low, high, note.
 
-    The row's name is above its dots, where it fits a phone; its note is on the right. `order` lists the series, which
+    A row's name is above its dots, to fit on a phone; its note is on the right. `order` lists the series, which
     colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
     without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
     """
@@ -102,7 +102,7 @@ def forest(
     elif high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     room = (high - low) * 0.06
-    # notes are beside the dots where a row has several, so the dots leave them part of the width
+    # where a row has several dots, the notes beside them need part of the width
     beside = 0 if single else (high - low) * 0.75
     _lay_out(
         figure,
@@ -242,7 +242,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncali
         )
     _lay_out(figure, 440, None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_xaxes(title_text="Confidence in the most probable class", row=2, col=1)
+    figure.update_xaxes(title_text="Confidence in the most likely class", row=2, col=1)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Accuracy", row=1, col=1)
     figure.update_yaxes(title_text="Images", row=2, col=1)
     return figure

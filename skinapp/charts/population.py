@@ -31,7 +31,7 @@ SCALE = [[0.0, "#EEF3F1"], [0.15, "#C6DEDA"], [0.4, "#7FB8B1"], [0.7, "#368A85"]
 CLEAR = "rgba(0,0,0,0)"
 TOP = 36
 """Pixels above a figure, where a phone shows the button that saves it."""
-MOST_ROWS = 25
+MAX_ROWS = 25
 """Nobody reads more bars or columns than this; the rest are counted together."""
 
 Namer = Callable[[str], str]
@@ -40,9 +40,9 @@ Namer = Callable[[str], str]
 def bars(
     table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images", whole: int | None = None
 ) -> go.Figure:
-    """A `statistics.counts` -> one horizontal bar a row, the name and the count above it. The longest bar fills the
-    width, or, of a `whole`, its share of that."""
-    table, names, colours = table.head(MOST_ROWS), list(names)[:MOST_ROWS], list(colours)[:MOST_ROWS]
+    """A `statistics.counts` -> one horizontal bar per row, the name and the count above it. The longest bar fills the
+    width, or its share of `whole`."""
+    table, names, colours = table.head(MAX_ROWS), list(names)[:MAX_ROWS], list(colours)[:MAX_ROWS]
     rows = list(range(len(table)))
     top = whole or (max(1, int(table[unit].max())) if len(table) else 1)
     figure = go.Figure(
@@ -71,7 +71,7 @@ def bars(
 
 
 def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure:
-    """A `statistics.age_bands` -> stacked columns, a colour a diagnosis."""
+    """A `statistics.age_bands` -> stacked columns, one colour per diagnosis."""
     figure = go.Figure()
     for code in bands.columns:
         figure.add_bar(
@@ -93,7 +93,7 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
 
 
 def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
-    """A `statistics.age_summary` -> one horizontal box a diagnosis: quartiles, median, range; dashed at the mean."""
+    """A `statistics.age_summary` -> one horizontal box per diagnosis: quartiles, median, range; dashed at the mean."""
     figure = go.Figure()
     for row, ages in enumerate(summary.to_dict("records")):
         code = ages[summary.columns[0]]
@@ -125,7 +125,7 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
 
 
 def share_bars(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_name: Namer = str) -> go.Figure:
-    """`statistics.shares` of a `cross` -> one horizontal bar of 100% a row, the row's name and its count above."""
+    """`statistics.shares` of a `cross` -> one horizontal bar of 100% per row, the row's name and its count above."""
     figure = go.Figure()
     rows = list(range(len(shares)))
     spare = iter(OTHER_COLOURS * len(shares.columns))
@@ -188,7 +188,7 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figu
 
 def lesion_bars(table: pd.DataFrame) -> go.Figure:
     """`statistics.images_per_lesion` -> a column for each number of images."""
-    table = table.head(MOST_ROWS)
+    table = table.head(MAX_ROWS)
     figure = go.Figure(
         go.Bar(
             x=table["images"].astype(str),
@@ -210,7 +210,7 @@ def lesion_bars(table: pd.DataFrame) -> go.Figure:
 
 
 def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
-    """`statistics.standardised_differences` -> a dot with its interval a row, and the band within 0.1 shaded."""
+    """`statistics.standardised_differences` -> a dot with its interval per row, and the band within 0.1 shaded."""
     rows = list(range(len(table)))
     figure = go.Figure()
     figure.add_vrect(-0.1, 0.1, fillcolor="rgba(128,128,128,0.18)", line_width=0)
@@ -253,7 +253,7 @@ def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
 
 
 def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) -> go.Figure:
-    """A `subgroups.cells` -> the measures side by side, a dot with its interval a cell; a grey ring is too wide."""
+    """A `subgroups.cells` -> the measures side by side, a dot with its interval per cell; a grey ring if too wide."""
     figure = make_subplots(1, len(columns), subplot_titles=[names[column] for column in columns], shared_yaxes=True)
     rows = list(range(len(table)))
     for number, column in enumerate(columns, start=1):
@@ -315,7 +315,7 @@ def _clear(figure: go.Figure) -> go.Figure:
 
 
 def _below(figure: go.Figure) -> go.Figure:
-    """The legend under the figure, where it takes no width from a phone."""
+    """The legend below the figure, so that it needs no width on a phone."""
     figure.update_layout(
         legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0, "traceorder": "normal"},
         margin={"l": 0, "r": 8, "t": TOP, "b": 40},

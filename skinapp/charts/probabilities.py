@@ -32,7 +32,7 @@ def probability_frame(prediction: Prediction) -> pd.DataFrame:
 def probability_bars(frame: pd.DataFrame) -> go.Figure:
     """A `probability_frame` -> horizontal bars in its order, from 0 to 100%.
 
-    Class and probability are above each bar, where they fit a phone; hatching and a word, not the colour alone,
+    Class and probability are above each bar, where they fit on a phone; hatching and a word, not the colour alone,
     distinguish cancers and pre-cancers from the rest.
     """
     rows = list(range(len(frame)))

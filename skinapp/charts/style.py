@@ -18,7 +18,7 @@ PALETTE = {
     "SEK": "#228833",
 }
 """One colour per class code, distinguishable with and without colour vision deficiency: Paul Tol's "bright" scheme
-(https://personal.sron.nl/~pault/), warm where the class counts as malignant. A class has it on every page."""
+(https://personal.sron.nl/~pault/), warm where the class counts as malignant. It is the same on every page."""
 
 
 OTHER_COLOUR = "#777777"

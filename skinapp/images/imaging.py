@@ -89,7 +89,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """Bytes of an image file -> upright RGB, first frame, on white where it was transparent, without metadata.
 
     Large JPEGs are decoded at a `reduction`, a smaller one where only a small `crop` is needed; other formats keep
-    their full size. At most two large images of those are decoded at a time; others wait.
+    their full size. At most two large ones of these are decoded at a time; others wait.
     Raises ImageError for anything that is not a readable image of at least 64 px a side and at most 150 megapixels for
     a JPEG, 40 for every other format.
     """
@@ -101,7 +101,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
             if _reducible(image):
                 image.draft(None, (math.ceil(image.width / scale), math.ceil(image.height / scale)))
             image.load()
-            # under one name, so that each copy is freed as soon as the next one is made
+            # one name, so that each copy is freed as soon as the next one is made
             upright: Image.Image = image
             del image
             upright = ImageOps.exif_transpose(upright)
@@ -117,8 +117,8 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
 
 
 def reduction(data: bytes, crop: Crop = CENTRE) -> int:
-    """By what `decode` divides the sides of an image at most, read from its header: 1 unless it is a large JPEG. Crops
-    of one image that have the same reduction are cut from the same picture. Raises ImageError as `decode`."""
+    """The most that `decode` divides the sides of an image by, read from its header: 1 unless it is a large JPEG. Crops
+    with the same reduction are cut from the same decoded image. Raises ImageError as `decode`."""
     return _reduction(_opened(data), crop)
 
 
@@ -204,8 +204,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _too_many_bytes(size: int) -> str:
     return (
-        f"The file has {size / 1024**2:.0f} MB; at most {MAX_BYTES // 1024**2} MB are read. "
-        "Save it smaller or as a JPEG."
+        f"The file has {size / 1024**2:.0f} MB; the limit is {MAX_BYTES // 1024**2} MB. Save it smaller or as a JPEG."
     )
 
 
@@ -216,5 +215,5 @@ def _not_an_image(data: bytes) -> str:
     elif head.startswith((b"<svg", b"<?xml")) or b"<svg" in head:
         kind = "This is an SVG drawing, not a photo."
     else:
-        kind = "This is not an image that can be read, whatever its name says, or its beginning is damaged."
+        kind = "This is not an image that can be read, whatever its name says, or its start is damaged."
     return f"{kind} Use a JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC file."

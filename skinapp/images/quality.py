@@ -1,8 +1,8 @@
-"""Whether a picture is good enough: too small, blurred, dark, bright or glaring, and how to retake it.
+"""Whether an image is good enough: too small, blurred, dark, bright or glaring, and how to retake it.
 
-Everything but the size is measured at the scale at which a network sees the picture, so that a large photo whose blur
+Everything but the size is measured at the scale at which a network sees the image, so that a large photo whose blur
 vanishes when it is made smaller gets no warning. The limits are percentiles of images that dermatologists took;
-`python -m train quality` measures them, and how many good pictures get a warning: see docs/phone.md.
+`python -m train quality` measures them, and how many good images get a warning: see docs/phone.md.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ LIMITS = Limits(sharpness=0.035, darkest=60.0, brightest=205.0, glare=0.005)
 
 @dataclass(frozen=True)
 class Quality:
-    """What is measured of a square: `sharpness`, the finest detail as a share of all contrast (above 0, rarely above
+    """The measurements of a square: `sharpness`, the finest detail as a share of all contrast (above 0, rarely above
     0.5); `brightness`, the mean grey value (0-255); `glare`, the share of its pixels that are white (0-1); and its
     `side` in pixels."""
 
@@ -48,13 +48,13 @@ class Quality:
 
 
 SENTENCES = {
-    "small": "The picture is small: the square is {side} pixels wide. Move closer, or use the original photo.",
-    "sharpness": "The picture is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap the screen to focus and "
+    "small": "The image is small: the square is {side} pixels wide. Move closer, or use the original photo.",
+    "sharpness": "The image is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap the screen to focus and "
     "hold still.",
-    "dark": "The picture is dark. Take it in daylight or switch on a lamp, and avoid your own shadow.",
-    "bright": "The picture is very bright. Switch the flash off, move away from the lamp, or tap the screen so that "
+    "dark": "The image is dark. Take it in daylight or switch on a lamp, and avoid your own shadow.",
+    "bright": "The image is very bright. Switch off the flash, move away from the lamp, or tap the screen so that "
     "the camera adjusts.",
-    "glare": "Light is reflected in the picture. Tilt the phone a little, or switch the flash off.",
+    "glare": "The image has a bright reflection. Tilt the phone a little, or switch off the flash.",
 }
 
 
@@ -75,7 +75,7 @@ def measure_pixels(pixels: np.ndarray, side: int) -> Quality:
 
 
 def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
-    """What is wrong with a picture, keys of SENTENCES; empty where nothing is."""
+    """What is wrong with an image, keys of SENTENCES; empty if nothing is."""
     wrong = {
         "small": quality.side < SMALLEST_SIDE,
         "sharpness": quality.sharpness < limits.sharpness,
@@ -87,5 +87,5 @@ def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
 
 
 def warnings(quality: Quality, limits: Limits = LIMITS) -> list[str]:
-    """Sentences for a person: what is wrong, and how to take the picture again."""
+    """Sentences for a person: what is wrong, and how to take the photo again."""
     return [SENTENCES[name].format(side=quality.side) for name in problems(quality, limits)]

@@ -1,4 +1,4 @@
-"""A lesion drawn by code, for trying the app without a photo. It shows no real person, and its result means nothing."""
+"""A computer-generated lesion, to try the app without a photo. It shows no real person; its result means nothing."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -40,9 +40,9 @@ def draw(seed: int, width: int = 720, height: int = 540) -> Image.Image:
     share = np.clip(darkness, 0, 1)[..., np.newaxis]
     lesion = skin * (np.array(LIGHT_PIGMENT) * (1 - share) + np.array(DARK_PIGMENT) * share)
 
-    picture = skin * (1 - cover[..., np.newaxis]) + lesion * cover[..., np.newaxis]
-    picture *= (1 - 0.22 * np.hypot(x, y) ** 2)[..., np.newaxis]
-    image = Image.fromarray(picture.clip(0, 255).astype(np.uint8))
+    pixels = skin * (1 - cover[..., np.newaxis]) + lesion * cover[..., np.newaxis]
+    pixels *= (1 - 0.22 * np.hypot(x, y) ** 2)[..., np.newaxis]
+    image = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
     return with_hairs(image, rng, int(rng.integers(0, 6)))
 
 

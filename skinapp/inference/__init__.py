@@ -1,3 +1,3 @@
-"""Models found, checked and run: registry, LiteRT runtime, scoring of many images, modality, patient metadata, similar
+"""Lists, checks and runs models: registry, LiteRT runtime, scoring of many images, modality, patient metadata, similar
 cases. May import `skinapp.images`, `skinapp.datasets` and what these may import. Never imports TensorFlow.
 """

@@ -1,4 +1,4 @@
-"""What is known of an image, made once: its square, its quality, what kind of image it is, and a model's prediction.
+"""Everything about one image, computed once: its square, its quality, its kind, and a model's prediction.
 
 The app's panels, the attention page and the command line take an `Analysis` and never its parts.
 """
@@ -34,7 +34,7 @@ class Analysis:
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
     network's input; remove_hair: whether the visitor chose to have hairs removed from it; modality: None where it was
     not needed or not recognised; quality: of the square before hairs are removed; image_prediction: from the pixels
-    alone; prediction: with the patient metadata, which is empty for a model that takes none.
+    alone; prediction: with the patient metadata, which is empty for a model that uses none.
     """
 
     image: Image.Image
@@ -98,7 +98,7 @@ def kinds(model: Model) -> dict[str, tuple[Kind, ...]]:
 
 
 def groups(model: Model) -> dict[str, tuple[str, ...]]:
-    """What the model's classes are together: name of `sets.GROUPS` -> class codes, the most serious group first."""
+    """The groups of the model's classes: name of `sets.GROUPS` -> class codes, the most serious group first."""
     return sets.groups(model.labels, DIAGNOSES[model.modality])
 
 
@@ -106,6 +106,6 @@ def shares(prediction: Prediction) -> dict[str, float]:
     """Cancer, pre-cancer and harmless, as far as the model tells them apart: name -> probability; they add up to 1."""
     codes = prediction.model.labels.codes
     return {
-        name: float(sum(prediction.probabilities[codes.index(code)] for code in held))
-        for name, held in groups(prediction.model).items()
+        name: float(sum(prediction.probabilities[codes.index(code)] for code in members))
+        for name, members in groups(prediction.model).items()
     }

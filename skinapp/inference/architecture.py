@@ -40,7 +40,7 @@ class Block:
 
 
 def blocks(model: Model) -> tuple[Block, ...]:
-    """From the image to the head; empty where the network is not here, or its layers have other names."""
+    """From the image to the head; empty if the network is not in the folder or its layers have other names."""
     file = model.card["files"].get("model.keras")
     return _blocks(str(model.folder), file["sha256"], model.input_size) if file else ()
 

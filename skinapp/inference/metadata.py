@@ -1,4 +1,4 @@
-"""What is known about the patient: checked, coded, and added to what the image says.
+"""Patient metadata: checked, coded, and added to the logits of the image.
 
 A model that uses it lists its fields in `model.json` under `inputs.clinical`, with their coding, and keeps the weights
 in `clinical.json`:
@@ -35,7 +35,7 @@ class Field:
 
     `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of
     a category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a
-    question that no model uses yet.
+    question that no model uses.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Fusion:
 
 
 def fields_of(card: Mapping[str, Any]) -> tuple[Field, ...]:
-    """The fields that a model card lists; none for a model that takes the image alone."""
+    """The fields that a model card lists; none for a model that uses the image alone."""
     return tuple(Field(**listed) for listed in card.get("inputs", {}).get("clinical", ()))
 
 
@@ -115,7 +115,7 @@ def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
 
 
 def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
-    """What was typed, read from a table or chosen -> Metadata. DataError with a sentence where a value is impossible.
+    """Values typed, chosen or read from a table -> Metadata. DataError with a sentence where a value is impossible.
 
     Empty, None, NaN and "unknown" count as missing; entries that `fields` does not name are ignored.
     """
@@ -128,7 +128,7 @@ def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
 
 
 def columns(one: Field) -> int:
-    """How many columns a field is coded in: one and one a knot for a number, one a category, one for yes or no."""
+    """The number of columns of a field: for a number, one and one per knot; one per category; one for yes or no."""
     if one.kind == "number":
         return 1 + len(one.coding["knots"])
     return len(one.categories) if one.kind == "category" else 1

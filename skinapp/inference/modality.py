@@ -1,6 +1,6 @@
 """Dermoscopy, phone photo of skin, or neither: recognised from the embedding of the bundled dermoscopy network.
 
-Logistic regression says which of the three an image is most like. Since no collection of pictures represents everything
+Logistic regression says which of the three an image is most like. Since no collection of images represents everything
 that is not skin, distance counts as well: an image whose embedding is farther from both kinds of skin image than those
 of nearly all held-out ones is neither, whatever the regression says (Mahalanobis distance, Lee et al. 2018,
 arXiv:1807.03888). `python -m train modality` makes the file and its figures.
@@ -50,7 +50,7 @@ class Recognised:
     def reason(self) -> str:
         """Why, in words that follow "This looks like ...": how certain that is."""
         if self.unlike and max(self.probabilities, key=self.probabilities.__getitem__) != self.kind:
-            return "it differs more from both than nearly all images of either kind do"
+            return "it differs from both more than nearly all images of either kind"
         share = self.probabilities[self.kind]
         return "over 99% sure" if share > 0.99 else f"{share:.0%} sure"
 
@@ -58,7 +58,7 @@ class Recognised:
 @dataclass(frozen=True)
 class Route:
     """The model to use, a sentence on what the image looks like and why this model, and whether the prediction is
-    `doubtful`: the image is not of the kind that the model learnt from."""
+    `doubtful`: the image is not of the kind that the model was trained on."""
 
     model: Model
     sentence: str
@@ -118,34 +118,34 @@ def recogniser(model: Model) -> Recogniser:
     """The recogniser that belongs to the network. ModelError where the two do not belong together."""
     if model.card["files"]["model.tflite"]["sha256"] != card()["embedding_sha256"]:
         raise ModelError(
-            f"Recognising dermoscopy and phone photos needs another version of '{model.id}' than the one here; run "
-            "python -m train modality, and choose the model yourself until then."
+            f"Recognising the kind of image needs another version of '{model.id}'. Choose a model yourself, or run "
+            "python -m train modality."
         )
     return _loaded(card()["sha256"])
 
 
 def route(models: list[Model], recognised: Recognised | None, chosen: Model | None = None) -> Route:
-    """Which of the models, best first, to use for an image: the one that was `chosen`, or else the first that learnt
-    from that kind of image, or else the first of all."""
+    """Which of the models, best first, to use for an image: the one that was `chosen`, or else the first that was
+    trained on that kind of image, or else the first of all."""
     if recognised is None:
         return Route(chosen or models[0], "", doubtful=False)
     looks = f"This looks like {KINDS[recognised.kind]} ({recognised.reason})"
     if recognised.kind == "neither":
-        nothing = "The models know nothing else, so a prediction for it means nothing."
+        nothing = "The models know nothing else, so a prediction means nothing."
         return Route(chosen or models[0], f"{looks}. {nothing}", doubtful=True)
     suited = next((model for model in models if model.modality == recognised.kind), None)
     model = chosen or suited or models[0]
     if model.modality == recognised.kind:
         how = "You chose" if chosen else "The model used is"
-        return Route(model, f"{looks}. {how} “{model.title}”, which learnt from such images.", doubtful=False)
+        return Route(model, f"{looks}. {how} “{model.title}”, which was trained on such images.", doubtful=False)
     missing = "" if suited else f" No model for {IMAGES[recognised.kind]} is installed."
-    learnt = f" “{model.title}” learnt from {IMAGES[model.modality]}, so its prediction is less reliable here."
-    return Route(model, f"{looks}.{missing}{learnt}", doubtful=True)
+    trained = f" “{model.title}” was trained on {IMAGES[model.modality]}, so its prediction is less reliable here."
+    return Route(model, f"{looks}.{missing}{trained}", doubtful=True)
 
 
 @functools.cache
 def card() -> dict[str, Any]:
-    """What is known of the recogniser: its hashes, and how well it does on held-out images."""
+    """The recogniser's card: its hashes, and its results on held-out images."""
     return json.loads(CARD_FILE.read_text())
 
 

@@ -1,4 +1,4 @@
-"""The model card for people, made from nothing but `model.json`: the README.md of a model's folder, and its page."""
+"""The model card for people, generated from `model.json` alone: the README.md of a model's folder, and its page."""
 
 import math
 import shlex
@@ -13,11 +13,11 @@ Card = Mapping[str, Any]
 MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients"}
 """What a modality's images are grouped by."""
 GOOD_SENSITIVITY, BAD_SENSITIVITY = 0.8, 0.7
-"""A classifier is good at a class from this share of its test images on, and bad at one below the other."""
+"""A classifier is good at a class if it recognises at least the first share of its images, bad below the second."""
 GOOD_DICE, BAD_DICE = 0.9, 0.85
 """The same for the mean Dice coefficient of a segmentation network."""
 FEW_IMAGES = 20
-"""With fewer test images of a class nothing is claimed about it."""
+"""With fewer test images of a class, the card makes no claim about it."""
 
 
 @dataclass(frozen=True)
@@ -430,7 +430,7 @@ def _conversion(card: Card) -> Iterator[str]:
 
 
 def _interval(score: Card, form: str = ".3f") -> tuple[str, str]:
-    """Value and interval; too few groups have none, which NaN stands for."""
+    """Value and interval; NaN means that there are too few groups for an interval."""
     if math.isnan(score["low"]):
         return f"{score['value']:{form}}", "too few groups"
     return f"{score['value']:{form}}", f"{score['low']:{form}} to {score['high']:{form}}"

@@ -18,7 +18,7 @@ from skinapp.labels.sets import LabelSet, label_set
 CARD_FILE = "model.json"
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
 LARGEST_ROOT = 200 * 1024**2
-"""Bytes that all shipped model folders together stay below."""
+"""Maximum total size of the shipped model folders, in bytes."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class Model:
     folder: Path
     card: dict[str, Any]
     clinical: tuple[Field, ...] = ()
-    """The metadata that it takes besides the image; every value may be missing."""
+    """The metadata that it uses besides the image; every value may be missing."""
 
     @property
     def runnable(self) -> bool:
-        """Whether the weights are in the folder; of some baselines only the figures are."""
+        """Whether the weights are in the folder; some baselines have only their scores."""
         return "model.tflite" in self.card["files"]
 
     @property
@@ -98,13 +98,13 @@ def segmentation(root: Path | None = None) -> Segmentation:
             return entry
     reasons = " ".join(problems(root).values())
     raise ModelError(
-        f"There is no lesion segmentation network in {root}; fetch its folder again, or draw the outline by hand. "
+        f"There is no lesion segmentation network in {root}; fetch its folder again, or use an ellipse. "
         f"{reasons}".strip()
     )
 
 
 def no_models(root: Path | None = None) -> ModelError:
-    """The error for a root without usable models: where they were looked for, why not used, and how to name others."""
+    """The error for a root without usable models: where they should be, why none is usable, and what to set."""
     root = root or default_root()
     words = f"There is no usable model in {root}; set SKINAPP_MODELS to the folder of the models."
     return ModelError(" ".join([words, *problems(root).values()]))
@@ -116,18 +116,18 @@ def ranked(root: Path | None = None) -> list[Model]:
     Balanced accuracy is that on each model's test images, so it compares nothing across modalities.
     """
 
-    def place(model: Model) -> tuple[bool, bool, float]:
+    def rank(model: Model) -> tuple[bool, bool, float]:
         score = model.card["scores"]["balanced_accuracy"]["value"]
         return model.task != "diagnosis", model.modality != "dermoscopy", -score
 
-    return sorted((model for model in models(root).values() if model.runnable), key=place)
+    return sorted((model for model in models(root).values() if model.runnable), key=rank)
 
 
 def read_model(folder: Path) -> Model:
     """A folder -> Model. ModelError names the first thing that is missing or wrong; hashes are left to `verify`."""
     entry = read(folder)
     if isinstance(entry, Segmentation):
-        raise ModelError(f"'{entry.id}' is a segmentation network and classifies nothing; name a classifier.")
+        raise ModelError(f"'{entry.id}' is a segmentation network, not a classifier; name a classifier.")
     return entry
 
 
@@ -227,7 +227,7 @@ def _card(folder: Path) -> dict[str, Any]:
     for violation in _validator().iter_errors(card):
         raise ModelError(f"{file}, {violation.json_path}: {violation.message}.")
     if card["id"] != folder.name:
-        raise ModelError(f"The model '{card['id']}' is in a folder named '{folder.name}'; the names must be equal.")
+        raise ModelError(f"The model '{card['id']}' is in a folder named '{folder.name}'; the names must match.")
     if card["changelog"][-1]["version"] != card["version"]:
         raise ModelError(f"The changelog of the model '{card['id']}' does not end with its version {card['version']}.")
     for name, expected in card["files"].items():

@@ -1,4 +1,4 @@
-"""Similar cases: the training images whose embeddings lie nearest to an image's, with their diagnoses.
+"""Similar cases: the training images whose embeddings are nearest to that of an image, with their diagnoses.
 
 `python -m train retrieval-index` makes a model's index and measures how informative its neighbours are.
 """
@@ -19,7 +19,7 @@ from skinapp.inference.registry import Model
 INDEX_FILE = "similar.npz"
 CARD_FILE = "similar.json"
 NEIGHBOURS = 5
-"""Cases that are retrieved for an image, each of another lesion."""
+"""Cases that are retrieved for an image, each of a different lesion."""
 STORED_AS = {"projection": "directions", "vectors": "places"}
 """Fields of Index that have another name in the published files."""
 
@@ -50,7 +50,7 @@ class Index:
         return unit((embeddings - self.centre) @ self.projection)
 
     def nearest(self, embedding: np.ndarray, count: int = NEIGHBOURS) -> list[Case]:
-        """The nearest training images of an embedding [D], the nearest first, one of each lesion."""
+        """The nearest training images of an embedding [D], the nearest first, one per lesion."""
         vectors = self.vectors.astype(np.float32)
         similarity = vectors @ self.project(embedding[np.newaxis])[0] / np.linalg.norm(vectors, axis=1)
         order = np.argsort(-similarity, kind="stable")
@@ -66,7 +66,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def with_index(model: Model) -> Model | None:
-    """The model whose index serves this one: itself, or another with the same network; None where there is none."""
+    """The model whose index this one uses: itself, or another with the same network; None where there is none."""
     network = model.card["files"].get("model.tflite")
     others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
     for other in [model, *others]:
@@ -83,8 +83,7 @@ def index(model: Model) -> Index:
 
 
 def card(model: Model) -> dict[str, Any]:
-    """What is known of the model's index: how many images of how many lesions it holds, and how its neighbours did on
-    test images."""
+    """The index's card: how many images of how many lesions it holds, and how its neighbours did on test images."""
     return json.loads(registry.verified_bytes(model, CARD_FILE))
 
 

@@ -24,7 +24,7 @@ WEIGHTS = "model.tflite"
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts for one image and, where it takes any, patient metadata.
+    """What a model predicts for one image and, if it uses any, patient metadata.
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
     the metadata; class_maps float32 [h, w, K], whose mean over the image
@@ -80,12 +80,12 @@ class Classifier:
     def predict(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
         """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction.
 
-        `values`, as `metadata.parse` gives them, move the probabilities of a model that takes any.
+        `values`, as `metadata.parse` returns them, shift the probabilities of a model that uses metadata.
         """
         return self.predict_input(network_input(self.model, pixels), values)
 
     def predict_input(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
-        """The same of what `network_input` gives, and of altered copies of it."""
+        """The same, for the output of `network_input` and altered copies of it."""
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
@@ -109,8 +109,8 @@ class Classifier:
 
 
 def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
-    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model learnt from images without
-    any, or where the visitor chose so. Nothing else decides on hairs."""
+    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model was trained on images
+    without any, or where the visitor chose so. Hair removal is decided only here."""
     return hair.remove(pixels) if remove_hair or model.removes_hair else pixels
 
 
@@ -132,7 +132,7 @@ def classifier(model: Model) -> Classifier:
 
 
 TIMED = 9
-"""Classifications that `milliseconds` takes the median of."""
+"""Classifications that `milliseconds` times."""
 
 
 @functools.lru_cache(maxsize=64)
@@ -150,7 +150,7 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
 
 
 def milliseconds(model: Model) -> tuple[float, float, float]:
-    """Median, least and most milliseconds that the model takes for an image on this machine, of TIMED runs.
+    """Median, minimum and maximum milliseconds per image on this machine, of TIMED runs.
 
     Measured once per process, and again when the published files change. ModelError where the model cannot be run.
     """
@@ -158,7 +158,7 @@ def milliseconds(model: Model) -> tuple[float, float, float]:
 
 
 def _published(model: Model) -> tuple[str, ...]:
-    """The folder of a model and the hashes of the files that its answers depend on."""
+    """The folder of a model and the hashes of the files that its predictions depend on."""
     files = model.card["files"]
     return str(model.folder), *(files.get(name, {}).get("sha256", "") for name in (WEIGHTS, metadata.WEIGHTS_FILE))
 

@@ -24,7 +24,7 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of images: scored now, skipped as scored by an earlier run, failed, and listed again in the CSV.
+    """Counts of images: scored now, skipped because an earlier run scored them, failed, and repeated in the CSV.
 
     `missing_columns` are the model's questions for which the CSV has no column, `failures` the file with the reasons,
     which exists only where an image failed.
@@ -52,17 +52,17 @@ def find_cases(source: Path) -> dict[str, Case]:
     A name is the path relative to the folder, or the cell of the CSV, whose relative paths start at the CSV's folder.
     Raises DataError where there is nothing to score, or the CSV lists an image twice with different rows.
     """
-    return _found(source)[0]
+    return _cases(source)[0]
 
 
-def _found(source: Path) -> tuple[dict[str, Case], int]:
+def _cases(source: Path) -> tuple[dict[str, Case], int]:
     """The cases of `find_cases`, and how many rows of the CSV repeat another one."""
     if source.is_dir():
         files = sorted(
             path for path in source.rglob("*") if path.suffix.lower() in imaging.EXTENSIONS and path.is_file()
         )
         if not files:
-            raise DataError(f"There are no images in {source}; these endings are read: {' '.join(imaging.EXTENSIONS)}.")
+            raise DataError(f"There are no images in {source}; supported file types: {' '.join(imaging.EXTENSIONS)}.")
         return {path.relative_to(source).as_posix(): Case(path, {}) for path in files}, 0
     rows = _listed(source)
     cases: dict[str, Case] = {}
@@ -83,16 +83,16 @@ def score(
 ) -> Summary:
     """Append a row per image of `source` to the CSV `out`, and one per failed image to `<out's stem>.failed.csv`.
 
-    A model with clinical inputs takes the metadata from the columns of their names; a row with an impossible value
+    A model with clinical inputs reads the metadata from the columns of the same names; a row with an impossible value
     fails. Columns: image, model, predicted, malignancy, and `p_<label>` in the model's order. Images that `out` already
-    holds are skipped, so an interrupted run goes on where it stopped; earlier failures are tried again. `progress` is
+    holds are skipped, so an interrupted run resumes where it stopped; earlier failures are tried again. `progress` is
     called with the count done and in all.
 
     Raises DataError, and changes nothing, where one of the two files holds anything else or is the source itself.
     """
     failures_file = out.with_name(f"{out.stem}.failed.csv")
     columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
-    cases, repeated = _found(source)
+    cases, repeated = _cases(source)
     for file in (out, failures_file):
         if _same(file, source):
             raise DataError(f"{file} is the list of images to score; name another file with --out.")
@@ -130,7 +130,7 @@ def score(
 
 
 def classify_all(cases: dict[str, Case], model: Model) -> Iterator[tuple[str, Prediction | SkinappError]]:
-    """Each name with its Prediction, or the error that says why there is none; in the order given.
+    """Each name with its Prediction, or the error that says why there is none, in the order of `cases`.
 
     One single-threaded classifier a core: together they classify more images a second than one that uses all cores.
     """
@@ -174,7 +174,7 @@ def _listed(source: Path) -> list[dict[str, str]]:
 def _check_name(name: str) -> None:
     """ImageError for a name that no file can have, or that no CSV can hold."""
     if "\0" in name:
-        raise ImageError("The file name holds a NUL character; correct it in the list.")
+        raise ImageError("The file name contains a NUL character; correct it in the list.")
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -225,11 +225,11 @@ def _scored_before(out: Path, model: Model, columns: list[str]) -> set[str]:
 
 
 def _records(content: bytes) -> Iterator[tuple[int, list[str]]]:
-    """The whole records of a CSV's rows, each with its size in bytes; one that is cut off at the end is left out."""
+    """The complete records of a CSV's rows, each with its size in bytes, without one that is cut off at the end."""
     record = b""
     for line in content.splitlines(keepends=True):
         record += line
-        # an odd number of quotes: a quoted name goes on behind its line break
+        # an odd number of quotes: a quoted name continues after its line break
         if record.endswith(b"\n") and record.count(b'"') % 2 == 0:
             try:
                 yield len(record), next(csv.reader([record.decode("utf-8", "replace")]), [])
@@ -244,8 +244,8 @@ def _check_failures(file: Path) -> None:
     header = (",".join(FAILURE_COLUMNS) + "\n").encode()
     if content is not None and not content.startswith(header) and not header.startswith(content):
         raise DataError(
-            f"Failed images would be listed in {file}, which holds something else; move it away, or name another file "
-            "with --out."
+            f"Failed images would be listed in {file}, which holds something else; move that file, or name another "
+            "file with --out."
         )
 
 

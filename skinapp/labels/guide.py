@@ -7,7 +7,7 @@ from skinapp.errors import DataError
 
 @dataclass(frozen=True)
 class Entry:
-    """A diagnosis. `codes` are its classes in the label sets; the other fields are sentences to be read by anybody."""
+    """A diagnosis. `codes` are its classes in the label sets; the other fields are sentences for anyone to read."""
 
     name: str
     codes: tuple[str, ...]
@@ -30,7 +30,7 @@ SECTIONS = {
     "advice": "What is usually advised",
     "doctor": "When to see a doctor",
 }
-"""The fields of an entry in the order in which they are read, with their headings."""
+"""The fields of an entry in reading order, with their headings."""
 
 ENTRIES = (
     Entry(
@@ -42,7 +42,7 @@ ENTRIES = (
             "once deeper, it can spread to lymph nodes and organs."
         ),
         dermatoscope=(
-            "Several colours and structures without order: an uneven network, dots and globules of different "
+            "Several colours and structures in no order: an uneven network, dots and globules of different "
             "size, streaks at the edge, a blue-white veil, or white and grey areas where parts have regressed. Some "
             "melanomas have little pigment, and only odd blood vessels give them away."
         ),
@@ -79,7 +79,7 @@ ENTRIES = (
             "are harmless, and very few ever become melanoma."
         ),
         dermatoscope=(
-            "Order: an even net, evenly spread dots and globules, or one plain colour, fading softly towards the "
+            "Orderly: an even net, evenly spread dots and globules, or one plain colour, fading softly towards the "
             "edge, and similar on both sides. One person's moles tend to look alike."
         ),
         photo=(
@@ -87,8 +87,8 @@ ENTRIES = (
             "follow."
         ),
         causes=(
-            "Partly inherited, partly the sun in childhood. New ones come until about the age of forty; in pregnancy "
-            "and puberty they may darken."
+            "Partly inherited, partly the sun in childhood. New ones appear until about the age of forty; in "
+            "pregnancy and puberty they may darken."
         ),
         signs="Usually nothing. It stays the same for years, or slowly becomes paler and more raised with age.",
         advice=(
@@ -146,11 +146,11 @@ ENTRIES = (
         ),
         photo=(
             "Rough, scaly, pink to brown patches on face, scalp, ears or backs of the hands; often easier to feel "
-            "than to see. Bowen's disease is one slowly growing, sharply bounded red patch, often on the lower leg."
+            "than to see. Bowen's disease is one slowly growing red patch with a sharp edge, often on the lower leg."
         ),
         causes=(
-            "Ultraviolet light over decades, especially in fair skin; a weak immune system; for some Bowen's disease, "
-            "papillomaviruses or arsenic."
+            "Ultraviolet light over decades, especially in fair skin; a weak immune system; for some cases of Bowen's "
+            "disease, papillomaviruses or arsenic."
         ),
         signs="Skin like sandpaper that catches on clothes, stings or itches, and comes back after scratching.",
         advice=(
@@ -172,7 +172,7 @@ ENTRIES = (
         codes=("ACK",),
         what=(
             "A rough patch of skin damaged by the sun. It is a pre-cancer: a few become squamous cell carcinoma over "
-            "the years, many stay as they are or disappear by themselves."
+            "the years, many stay as they are or disappear on their own."
         ),
         dermatoscope=(
             "A red network around pale hair openings, like a strawberry, with white or yellow scale. Pigmented ones "
@@ -216,7 +216,7 @@ ENTRIES = (
         ),
         causes=(
             "Ultraviolet light over decades; a weak immune system, as after a transplant; old scars and wounds; "
-            "smoking, for those of the lips."
+            "smoking, for those on the lips."
         ),
         signs="A lump or sore that grows over weeks to months, is tender, bleeds easily and does not heal.",
         advice=(
@@ -287,7 +287,7 @@ ENTRIES = (
             "A pink to brown, firm bump of up to a centimetre. When squeezed from both sides it dimples, which a "
             "photo cannot show."
         ),
-        causes="Not well known. Some come after an insect bite or a small wound, more often in women.",
+        causes="Not well understood. Some come after an insect bite or a small wound, more often in women.",
         signs=(
             "A hard, button-like spot that stays the same for years; it may itch, be tender, or be nicked when shaving."
         ),
@@ -326,7 +326,7 @@ ENTRIES = (
         name="Benign",
         codes=("benign",),
         what="A harmless lesion of any kind. In the malignant/benign set these are mostly ordinary moles.",
-        dermatoscope=("Usually order: few colours, similar on both sides. Each diagnosis has signs of its own."),
+        dermatoscope=("Usually orderly: few colours, similar on both sides. Each diagnosis has its own signs."),
         photo="Anything from a flat brown spot to a warty bump. No photo can prove that a lesion is harmless.",
         causes="They depend on the diagnosis; see melanocytic nevus and benign keratosis.",
         signs="Usually nothing, and no change over the years.",
@@ -342,8 +342,8 @@ ENTRIES = (
             "carcinomas and others that its publisher does not name."
         ),
         dermatoscope=(
-            "Often disorder: several colours, structures that do not repeat, odd vessels. Each cancer has signs of "
-            "its own."
+            "Often disorderly: several colours, structures that do not repeat, odd vessels. Each cancer has its own "
+            "signs."
         ),
         photo="A spot that is uneven, changes, or does not heal. Early cancers can look harmless.",
         causes="Mostly ultraviolet light and age, especially in fair skin; see melanoma and basal cell carcinoma.",
@@ -359,7 +359,7 @@ ENTRIES = (
 
 
 def entry(code: str) -> Entry:
-    """What the guide says of a class code; DataError where it says nothing."""
+    """The guide's entry for a class code. DataError where there is none."""
     for each in ENTRIES:
         if code in each.codes:
             return each

@@ -16,7 +16,7 @@ GROUPS: dict[tuple[Kind, ...], str] = {
     ("pre-cancer", "harmless"): "Pre-cancer or harmless",
     ("harmless",): "Harmless",
 }
-"""What classes are together, by the kinds of diagnosis that they hold."""
+"""The name of a group of classes, by the kinds of diagnosis that they hold."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Label:
 
     @property
     def malignant(self) -> bool:
-        """Whether it counts as malignant, by the data set's own grouping: every malignancy score rests on this."""
+        """Whether it counts as malignant, by the data set's own grouping, which every malignancy score uses."""
         return self.kind == "cancer" or self.malignant_pre_cancer
 
     @property
@@ -197,5 +197,5 @@ def groups(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[str, ...]]:
     return {
         name: codes
         for group, name in GROUPS.items()
-        if (codes := tuple(code for code, held in of_classes.items() if held == group))
+        if (codes := tuple(code for code, kinds_of_class in of_classes.items() if kinds_of_class == group))
     }

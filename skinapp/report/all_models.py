@@ -76,12 +76,12 @@ def sections(
 
 
 def overview(models: Sequence[Model]) -> Section:
-    """What each model is, and its main scores beside those of the others."""
+    """What each model is, with the main scores of all models side by side."""
     table = pd.DataFrame(
         {
             "Model": model.id,
             "Title": model.title,
-            "Images": model.modality,
+            "Kind of image": model.modality,
             "Trained on": model.card["training"]["dataset"],
             "Tested on": f"{model.card['test']['images']:,} images",
             **{MEASURES[score].name: _score_words(model, score) for score in OVERVIEW},
@@ -94,8 +94,8 @@ def overview(models: Sequence[Model]) -> Section:
             f"{len(models)} models, scored on images of lesions or patients that they were not trained on, with 95% "
             "intervals from a bootstrap over whole lesions or patients.",
             table,
-            "Scores on different test images cannot be compared; each model's section states its test images. The "
-            "command python -m skinapp compare compares models on the images that they share.",
+            "Scores on different test images cannot be compared; each model's section says which images it was tested "
+            "on. To compare models on the images they share, run python -m skinapp compare.",
             *(_forest(models, score) for score in OVERVIEW),
         ],
     )
@@ -106,7 +106,7 @@ def data(dataset: str) -> Section:
     table, source = records.shipped(dataset), DATASETS[dataset]
     frame = table.frame
     headline = pd.DataFrame(limitations.headline(table)).rename(
-        columns={"name": "Figure", "here": "Counted here", "count": "Of", "published": "As published"}
+        columns={"name": "Figure", "here": "Counted here", "count": "Details", "published": "As published"}
     )
     blocks: list[Block] = [source.about, f"{source.credit}.", headline]
     blocks += [Heading("Diagnoses"), population_views.diagnoses(table, frame)]
@@ -138,7 +138,7 @@ def one_model(predictions: Predictions) -> Section:
         f"intervals from {model.card['test']['resamples']:,} resamples of lesions or patients.",
         scores_of(model),
         Heading("Confusion matrix"),
-        "Rows are labels, columns predicted classes: each cell has the number of images and its share of the row.",
+        "Rows are labels, columns predicted classes. Each cell shows the number of images and their share of the row.",
         error_views.confusion(shared, model.id, names),
     ]
     if shared.question == CLASSES:
@@ -151,7 +151,7 @@ def one_model(predictions: Predictions) -> Section:
         f"With its 95% band; the dot marks a threshold of {THRESHOLD:.0%} on the malignant probability.",
         operating_point_views.curve(shared, {model.id: roc}, "roc", None, {model.id: THRESHOLD}, names),
         Heading("Calibration"),
-        "On the dotted line, the most probable class is correct as often as its probability says.",
+        "On the dotted line, the most likely class is correct as often as its probability says.",
         calibration_views.reliability(shared, weights, {model.id: predictions}, [model.id], names),
         Heading("Training"),
         *training_views.blocks(model, model.id),
@@ -173,7 +173,7 @@ def card_of(model: Model) -> pd.DataFrame:
     training, groups = card["training"], card["training"]["groups"]
     metadata = ", ".join(field.title.lower() for field in model.clinical)
     rows = {
-        "Made for": modality.IMAGES[model.modality],
+        "Kind of image": modality.IMAGES[model.modality],
         "Classes": ", ".join(f"{label.name} ({label.code})" for label in model.labels.labels),
         "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
         "Initial weights": card["initial_weights"],
@@ -191,7 +191,7 @@ def card_of(model: Model) -> pd.DataFrame:
 
 
 def scores_of(model: Model) -> pd.DataFrame:
-    """The scores of the card, as it has them."""
+    """The scores in the card."""
     return pd.DataFrame(
         {
             "Score": MEASURES[name].name if name in MEASURES else name.replace("_", " ").capitalize(),
@@ -207,16 +207,16 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
     """Each image beside the attention map of the model for its kind."""
     models = [model for model in registry.ranked() if model.has_class_maps]
     blocks: list[Block] = [
-        "Grad-CAM of the most probable class at the last convolution, by the model for the kind of image. A map shows "
-        "which areas counted towards a class. It does not show that they are the lesion, or why they counted.",
+        "Grad-CAM of the most likely class at the last convolution, by the best model for the kind of image. A map "
+        "shows which areas counted towards a class. It does not show that they are the lesion, or why they counted.",
     ]
     for file, image in images.items():
         recognised = modality.recognise(image)
         blocks.append(Heading(file.name))
         if recognised and recognised.kind == "neither":
-            blocks.append(f"This looks like {modality.KINDS['neither']} ({recognised.reason}), so no map is drawn.")
+            blocks.append(f"This looks like {modality.KINDS['neither']} ({recognised.reason}), so there is no map.")
         elif not models:
-            blocks.append("No model here can draw a map.")
+            blocks.append("No model here can make a map.")
         else:
             route = modality.route(models, recognised)
             blocks += [
@@ -227,7 +227,7 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
 
 
 def attention_map(analysis: Analysis) -> Picture:
-    """The square of the image that the model is shown, and the same with its map over it."""
+    """The square that the model saw, beside the same square with its map."""
     model, prediction = analysis.model, analysis.prediction
     assert prediction.class_maps is not None
     shown = imaging.crop_resize(analysis.image, SIDE)
@@ -258,9 +258,9 @@ def limits() -> Section:
             comparison_report.CAUTION,
             "Test images come from the same collections, cameras and groups of people as the training images. Expect "
             "lower scores elsewhere.",
-            "A data set holds what somebody chose to photograph. The share of a diagnosis in it is not anybody's risk, "
-            "and probabilities are calibrated to these shares.",
-            "The app recognises the kind of image, correctly for " + "; ".join(shares) + ".",
+            "A data set holds what somebody chose to photograph. The share of a diagnosis in it is nobody's risk, but "
+            "the probabilities are calibrated to these shares.",
+            "The app recognises the kind of image correctly for " + "; ".join(shares) + ".",
         ],
     )
 

@@ -14,15 +14,15 @@ from skinapp.report.document import Block, Section
 from skinapp.report.operating_point_views import CURVES
 
 CAUTION = (
-    "For research and learning only. These figures come from test images. Their mix of people and diagnoses differs "
-    "from a clinic's, so they do not show how a model would do there."
+    "For research and learning only. These results come from test images, whose mix of people and diagnoses differs "
+    "from a clinic's. They do not show how well a model would do there."
 )
 
 
 def sections(
     shared: Shared,
     weights: np.ndarray,
-    drawn: Draws,
+    draws: Draws,
     known: dict[str, Predictions],
     published: pd.DataFrame,
     pair: list[str],
@@ -32,7 +32,7 @@ def sections(
 ) -> list[Section]:
     """Everything that the compare page shows of these models, at these thresholds and this prevalence."""
     malignant = int(shared.malignant.sum())
-    board = comparison_views.scoreboard(shared, drawn, published, names)
+    board = comparison_views.scoreboard(shared, draws, published, names)
     shown = comparison_views.wide(board).rename(columns={name: measure.name for name, measure in MEASURES.items()})
     parts = [
         Section(
@@ -42,7 +42,7 @@ def sections(
                 f"{bootstrap.count(shared.groups):,} lesions or patients that all of them have predictions for; "
                 f"{malignant:,} are malignant ({malignant / len(shared.images):.0%}).",
                 f"95% percentile intervals are from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or "
-                "patients, the same resamples for every model. A score of fewer than "
+                "patients, the same resamples for every model. A score based on fewer than "
                 f"{FEWEST_GROUPS} lesions or patients has no interval.",
                 *(f"{names[name]}: {_protocol(known[name])}" for name in shared.ids),
                 *(f"Published figures: {protocol}" for protocol in dict.fromkeys(published["protocol"])),
@@ -50,7 +50,7 @@ def sections(
         ),
         Section(
             "Leaderboard",
-            [shown, *(comparison_views.leaderboard(board, score, names) for score in drawn.by_model[shared.ids[0]])],
+            [shown, *(comparison_views.leaderboard(board, score, names) for score in draws.by_model[shared.ids[0]])],
         ),
     ]
     if len(pair) == 2:
@@ -60,7 +60,7 @@ def sections(
                 f"{names[first]} (A) and {names[second]} (B)",
                 [
                     pairs.sentence(shared, weights, first, second, names),
-                    comparison_views.paired(shared, drawn, first, second, names),
+                    comparison_views.paired(shared, draws, first, second, names),
                     comparison_views.tests(pairs.pairwise(shared), names),
                 ],
             )

@@ -1,6 +1,6 @@
-"""The charts and tables of a comparison, made once for the page and for the report: leaderboard, pairs of models.
+"""The charts and tables of a comparison, shared by the page and the report: leaderboard, pairs of models.
 
-What else a comparison shows has a file of its own beside this one: operating points, calibration, errors, training.
+The other parts of a comparison have their own modules: operating points, calibration, errors, training.
 """
 
 from collections.abc import Iterable
@@ -41,10 +41,10 @@ def listed(names: Iterable[str], notes: Iterable[str]) -> str:
     return "; ".join(f"{name} {note}" for name, note in zip(names, notes, strict=True))
 
 
-def scoreboard(shared: Shared, drawn: Draws, published: pd.DataFrame, names: Names) -> pd.DataFrame:
+def scoreboard(shared: Shared, draws: Draws, published: pd.DataFrame, names: Names) -> pd.DataFrame:
     """Every score of every model, and the published figures: origin, model, name, score, value, low, high, images,
     text."""
-    own = leaderboard_of(shared, drawn).assign(origin="here", images=len(shared.images))
+    own = leaderboard_of(shared, draws).assign(origin="here", images=len(shared.images))
     own["name"] = own["model"].map(names)
     theirs = published.drop(columns="protocol").assign(origin="published", name=published["model"])
     both = pd.concat([own, theirs], ignore_index=True) if len(theirs) else own
@@ -59,8 +59,8 @@ def wide(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def model_costs(models: dict[str, Model | None]) -> pd.DataFrame:
-    """By name of a model, what it takes to run it: parameters, megabytes of its file, and milliseconds per image on
-    this machine, measured once; empty where that is not known."""
+    """What each model costs to run, by its name: parameters, megabytes of its file, and milliseconds per image on
+    this machine, measured once; empty where unknown."""
     rows = {name: _costs(model) if model else (None, None, None) for name, model in models.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "megabytes", "milliseconds"])
 
@@ -74,7 +74,7 @@ def _costs(model: Model) -> tuple[int, float | None, str | None]:
     except ModelError:
         timing = None
     else:
-        # as wide as each other, so that the column sorts as numbers do
+        # padded to equal width, so that the column sorts by number
         timing = f"{median:6.1f} ({least:.1f} to {most:.1f})"
     return parameters, model.card["files"]["model.tflite"]["size"] / 1e6, timing
 
@@ -96,9 +96,9 @@ def leaderboard(board: pd.DataFrame, score: str, names: Names) -> Chart:
     )
 
 
-def paired(shared: Shared, drawn: Draws, first: str, second: str, names: Names) -> Chart:
+def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) -> Chart:
     """The difference of every score of two models."""
-    table = pairs.differences(shared, drawn, first, second)
+    table = pairs.differences(shared, draws, first, second)
     endings = {
         pairs.FIRST: " · A better",
         pairs.SECOND: " · B better",

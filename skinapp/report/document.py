@@ -73,7 +73,7 @@ addEventListener("beforeprint", () => document.querySelectorAll(".js-plotly-plot
 addEventListener("afterprint", () => document.querySelectorAll(".js-plotly-plot").forEach(
   figure => Plotly.relayout(figure, { width: null, autosize: true })));
 """
-"""Figures as wide as a page of A4 or letter paper: drawn for a wider screen, they would make all of it smaller."""
+"""Figures as wide as an A4 or letter page: at screen width, they would shrink the whole printout."""
 
 
 def render(title: str, sections: Sequence[Section], caution: str, made: datetime.datetime | None = None) -> str:
@@ -121,14 +121,14 @@ def _block(block: Block, anchor: str) -> str:
         return f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
     # Plotly's own colours for saved figures, as the page's theme is not here
     figure = go.Figure(block.figure).update_layout(template="plotly_white")
-    drawn = figure.to_html(
+    plot = figure.to_html(
         full_html=False,
         include_plotlyjs=False,
         div_id=f"figure-{anchor}",
         config={"displaylogo": False, "responsive": True, "modeBarButtons": [["toImage"]]},
     )
     return (
-        f'<figure role="img" aria-label="{html.escape(block.words)}">{drawn}</figure>'
+        f'<figure role="img" aria-label="{html.escape(block.words)}">{plot}</figure>'
         f"<details><summary>Table of this figure</summary>{_table(block.table)}</details>"
     )
 

@@ -12,7 +12,7 @@ from skinapp.report.document import Chart
 
 
 def confusion(shared: Shared, model_id: str, names: Names) -> Chart:
-    """The confusion matrix of the most probable class."""
+    """The confusion matrix of the most likely class."""
     table = error_analysis.confusion(shared, model_id)
     return Chart(
         performance.confusion(table),
@@ -22,7 +22,7 @@ def confusion(shared: Shared, model_id: str, names: Names) -> Chart:
 
 
 def error_rates(shared: Shared, table: pd.DataFrame, model_id: str, names: Names) -> Chart:
-    """Of an `error_analysis.error_rates` table, one model's bars."""
+    """One model's error rates, from an `error_analysis.error_rates` table."""
     part = table[table["model"] == model_id]
     notes = [f"{interval_of(row).text('.0%')}, n = {row['images']:,}" for _, row in part.iterrows()]
     frame = part.assign(name=[shared.labels[code].name for code in part["label"]], note=notes)

@@ -1,4 +1,4 @@
-"""What the Explore page and the results document show alike: charts of a data set with their tables and words."""
+"""Charts of a data set with their tables and words, for both the Explore page and the report."""
 
 from collections.abc import Iterable
 
@@ -55,7 +55,7 @@ def not_stated(frame: pd.DataFrame) -> Chart:
 
 
 def ages(table: Table, frame: pd.DataFrame) -> Chart:
-    """Ages in bands of five years by diagnosis, of a selection that states at least one."""
+    """Ages in bands of five years by diagnosis, for a selection with at least one age."""
     bands = statistics.age_bands(frame)
     return Chart(
         population.age_histogram(bands, table.name),
@@ -65,7 +65,7 @@ def ages(table: Table, frame: pd.DataFrame) -> Chart:
 
 
 def ages_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
-    """Quartiles and means of age by diagnosis, of a selection that states at least one."""
+    """Quartiles and means of age by diagnosis, for a selection with at least one age."""
     summary = statistics.age_summary(frame)
     return Chart(
         population.age_boxes(summary, table.name),
@@ -86,9 +86,9 @@ def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> 
 
 
 def on_the_body(frame: pd.DataFrame) -> tuple[Chart, pd.DataFrame]:
-    """The sites on a drawn body, and those that it has no part for."""
+    """The sites on a drawing of the body, and those that are not on it."""
     counts = _most_common_first(statistics.counts(frame, "site"))
-    words = "Images by site on a drawn body: " + listed(counts["value"].head(15), counts["images"])
+    words = "Images by site on a drawing of the body: " + listed(counts["value"].head(15), counts["images"])
     return Chart(body.drawing(counts), counts, words), body.elsewhere(counts)
 
 
@@ -132,9 +132,9 @@ def symptoms(table: Table, frame: pd.DataFrame) -> Chart:
 
 
 def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.DataFrame) -> Chart | None:
-    """Standardised differences between two selections, the largest first; None where they state nothing in common.
+    """Standardised differences between two selections, the largest first; None where they have no values in common.
 
-    Of two data sets, sites and diagnoses are grouped into those that both have.
+    Between two data sets, sites and diagnoses are grouped into those that both have.
     """
     if other.id != table.id:
         frame, second = statistics.comparable(frame), statistics.comparable(second)
@@ -142,7 +142,7 @@ def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.Data
     if rows.empty:
         return None
     finite = rows[np.isfinite(rows["difference"])]
-    largest = finite.reindex(finite["difference"].abs().sort_values(ascending=False).index).head(population.MOST_ROWS)
+    largest = finite.reindex(finite["difference"].abs().sort_values(ascending=False).index).head(population.MAX_ROWS)
     name = table.name if other.id == table.id else str
     labels = []
     for row in largest.to_dict("records"):
@@ -180,8 +180,8 @@ def performance(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> C
 
 
 def headline(table: Table) -> tuple[pd.DataFrame, str]:
-    """The headline figures of a data set, without the published ones where there are none, and a sentence on those
-    that disagree."""
+    """The headline figures of a data set, without the column of published ones if there are none, and a sentence on
+    those that disagree."""
     facts = limitations.headline(table)
     figures = pd.DataFrame(facts)
     if not figures["published"].any():

@@ -1,4 +1,4 @@
-"""How a model was trained: losses over epochs, and its figures under several protocols."""
+"""How a model was trained: losses over epochs, and its scores under several protocols."""
 
 import pandas as pd
 
@@ -40,7 +40,7 @@ def protocols(table: pd.DataFrame, name: str) -> Chart:
 
 
 def blocks(model: Model, name: str) -> list[Block]:
-    """How the losses went, and the figures under other protocols where there are any."""
+    """The losses over epochs, and the scores under other protocols if there are any."""
     try:
         parts: list[Block] = [history(training.history(model), name)]
     except DataError as error:

@@ -1,7 +1,7 @@
-"""Choices that stand in a page's address as codes, so that a link shows what its sender saw.
+"""A page's choices in its address, as codes, so that a link shows what its sender saw.
 
-Streamlit's own binding writes the text of an option, so that every reworded label would break the links that people
-keep. Here the address holds codes, and the text of an option still opens, for links from before.
+Streamlit's own binding writes an option's label, so that rewording a label would break saved links. Here the address
+holds codes, and labels in old links still work.
 """
 
 import contextlib
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def option(
-    key: str, options: Mapping[str, str], default: str | None = None, former: Mapping[str, str] | None = None
+    key: str, options: Mapping[str, str], default: str | None = None, old_labels: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Tie the widget of that key, created in the block, to the parameter of that name: one of `options` (code ->
-    label), or None. `former` maps further texts that links may hold to codes. The default is left out of the address;
-    a text that is unknown opens it."""
-    codes = _codes(options, former)
+    """Bind the widget of that key, created in the block, to the query parameter of that name: one of `options` (code
+    -> label), or None. `old_labels` maps old labels to codes. The default is left out of the address; an unknown text
+    selects it."""
+    codes = _codes(options, old_labels)
 
     def parse(texts: Sequence[str]) -> str | None:
         return next((codes[text] for text in map(_key, texts) if text in codes), default)
 
-    with _tied(
+    with _bound(
         key, parse, lambda value: [] if value in (default, None) else [value], lambda value: value in (*options, None)
     ):
         yield
@@ -43,7 +43,7 @@ def several(key: str, options: Mapping[str, str], default: Sequence[str] = ()) -
     def written(value: Sequence[str]) -> list[str]:
         return [] if list(value) == list(default) else list(value)
 
-    with _tied(key, parse, written, lambda value: set(value) <= set(options)):
+    with _bound(key, parse, written, lambda value: set(value) <= set(options)):
         yield
 
 
@@ -58,7 +58,7 @@ def interval(key: str, default: tuple[int, int]) -> Iterator[None]:
             return default
         return (low, high) if default[0] <= low <= high <= default[1] else default
 
-    with _tied(key, parse, lambda value: [] if value == default else [str(end) for end in value], lambda value: True):
+    with _bound(key, parse, lambda value: [] if value == default else [str(end) for end in value], lambda value: True):
         yield
 
 
@@ -73,7 +73,7 @@ def number(key: str, default: float, low: float, high: float) -> Iterator[None]:
             return default
         return value if low <= value <= high else default
 
-    with _tied(key, parse, lambda value: [] if value == default else [f"{value:g}"], lambda value: True):
+    with _bound(key, parse, lambda value: [] if value == default else [f"{value:g}"], lambda value: True):
         yield
 
 
@@ -83,12 +83,12 @@ def selectbox(
     options: Mapping[str, str],
     key: str,
     *,
-    former: Mapping[str, str] | None = None,
+    old_labels: Mapping[str, str] | None = None,
     **more: Any,
 ) -> str:
-    """A select box of `options` (code -> label) that is tied to the address; the first is the default."""
+    """A select box of `options` (code -> label) that is bound to the address; the first is the default."""
     first = next(iter(options))
-    with option(key, options, first, former):
+    with option(key, options, first, old_labels):
         chosen = where.selectbox(label, list(options), format_func=_labels(options), key=key, **more)
     return chosen or first
 
@@ -99,12 +99,12 @@ def segmented_control(
     options: Mapping[str, str],
     key: str,
     *,
-    former: Mapping[str, str] | None = None,
+    old_labels: Mapping[str, str] | None = None,
     **more: Any,
 ) -> str:
-    """As `selectbox`, with all options in view."""
+    """Like `selectbox`, with all options in view."""
     first = next(iter(options))
-    with option(key, options, first, former):
+    with option(key, options, first, old_labels):
         chosen = where.segmented_control(
             label, list(options), format_func=_labels(options), required=True, key=key, **more
         )
@@ -112,19 +112,19 @@ def segmented_control(
 
 
 def multiselect(where: "DeltaGenerator", label: str, options: Mapping[str, str], key: str, **more: Any) -> list[str]:
-    """Any of `options` (code -> label), tied to the address; all of them by default."""
+    """Any of `options` (code -> label), bound to the address; all of them by default."""
     with several(key, options, list(options)):
         return where.multiselect(label, list(options), format_func=_labels(options), key=key, **more)
 
 
 def forget(key: str) -> None:
-    """In a callback: let the widget of that key start at its default again."""
+    """In a callback: reset the widget of that key to its default."""
     st.session_state.pop(key, None)
     st.query_params.pop(key, None)
 
 
 def clear(key: str, value: object) -> None:
-    """In a callback: set the widget of that key, where it is there, and take its parameter out of the address."""
+    """In a callback: set the widget of that key, if it exists, and remove its parameter from the address."""
     if key in st.session_state:
         st.session_state[key] = value
     if key in st.query_params:
@@ -132,7 +132,7 @@ def clear(key: str, value: object) -> None:
 
 
 @contextlib.contextmanager
-def _tied(
+def _bound(
     key: str,
     parse: Callable[[Sequence[str]], Any],
     written: Callable[[Any], list[str]],
@@ -140,8 +140,8 @@ def _tied(
 ) -> Iterator[None]:
     state, texts = st.session_state, st.query_params.get_all(key)
     last = state.get(f"{key}_in_address")
-    # the address was changed by going back or by a link; a widget that was changed meanwhile counts more, since the
-    # browser may not have the address of the last run yet
+    # the address was changed by going back or by a link; a widget that has changed since takes precedence, because
+    # the browser may not have the address of the last run yet
     moved = key in state and texts != last and written(state[key]) == last
     if key not in state or moved or not valid(state[key]):
         state[key] = parse(texts)
@@ -158,10 +158,10 @@ def _labels(options: Mapping[str, str]) -> Callable[[str], str]:
     return lambda code: options.get(code, code)
 
 
-def _codes(options: Mapping[str, str], former: Mapping[str, str] | None) -> dict[str, str]:
-    """Every text that stands for an option -> its code; a code counts more than a label like it."""
+def _codes(options: Mapping[str, str], old_labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Every text that stands for an option -> its code; a code takes precedence over a label like it."""
     texts = {_key(label): code for code, label in options.items()}
-    texts |= {_key(text): code for text, code in (former or {}).items() if code in options}
+    texts |= {_key(text): code for text, code in (old_labels or {}).items() if code in options}
     return texts | {_key(code): code for code in options}
 
 

@@ -1,4 +1,4 @@
-"""The table of `python -m train attention-audit`, if there is one in a model's folder: how each method fares."""
+"""The scores of each attention method, from `python -m train attention-audit`, if they are in a model's folder."""
 
 import io
 
@@ -12,15 +12,15 @@ from skinapp.ui import panel
 
 FILE = "attention-audit.csv"
 MEASURES = {
-    "energy": ("On the lesion", "Share of the map's sum inside the lesion's mask. Higher is better."),
+    "energy": ("On the lesion", "Share of the map's sum inside the lesion mask. Higher is better."),
     "insertion": ("Insertion", "Area under the probability as the strongest pixels are inserted. Higher is better."),
     "deletion": ("Deletion", "Area under the probability as the strongest pixels are deleted. Lower is better."),
-    "head": ("Like untrained head", "Rank correlation with the map of the network with a random last layer."),
-    "network": ("Like untrained network", "Rank correlation with the map of a network that has learnt nothing."),
+    "head": ("Like untrained head", "Rank correlation with the map of a copy of the network with a random last layer."),
+    "network": ("Like untrained network", "Rank correlation with the map of an untrained network."),
 }
 TIMES = {
-    "Time, ms": "Median and quartiles of one map, on two busy cores.",
-    "Times one classification": "The time of one map as a multiple of one classification.",
+    "Time, ms": "Time for one map: median and quartiles, on two busy cores.",
+    "Times one classification": "Time for one map, as a multiple of the time for one classification.",
 }
 
 
@@ -37,7 +37,7 @@ def show(model: Model) -> None:
     st.caption(
         f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the predicted "
         "class; 95% intervals over lesions in brackets. A method is worth its time if it beats the random map and the "
-        "centred blob, and if its map changes when the network is untrained."
+        "centred blob, and if an untrained network gives a different map."
     )
     panel.show_table(
         formatted(table),

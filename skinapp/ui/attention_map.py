@@ -12,7 +12,7 @@ from skinapp.ui.photo import Photo
 
 
 def show(analysis: Analysis, photo: Photo) -> None:
-    """The map of any class, and what can be said of it; or why there is none."""
+    """The map of any class with its panels, or why there is none."""
     if analysis.prediction.class_maps is None:
         st.caption("This network ends in dense layers, so there is no map of where it looked.")
     else:
@@ -27,7 +27,7 @@ def _show(analysis: Analysis, photo: Photo, class_maps: np.ndarray) -> None:
         "Where the model looked",
         anchor=False,
         help="Grad-CAM at the network's last convolution. It is coarse, and it shows where the evidence for a class "
-        "is, not whether that evidence is good. Details about the patient do not enter it.",
+        "is, not whether that evidence is good. Patient metadata does not affect it.",
     )
     choice, strength = st.columns(2, gap="medium")
     code = choice.selectbox(
@@ -60,10 +60,10 @@ def _show(analysis: Analysis, photo: Photo, class_maps: np.ndarray) -> None:
         "More methods, layers and models",
         icon=":material/visibility:",
         key="to_attention",
-        on_click=photos.take_along,
+        on_click=photos.keep_for_next_page,
         args=(photo,),
     ):
         st.switch_page(layout.path("attention"))
     if shown.cam.any():
-        # after the map is drawn, since the panels need some more predictions
+        # after the map is shown, since the panels need a few more predictions
         lesion_panels.show(shown)

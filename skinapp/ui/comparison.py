@@ -27,8 +27,8 @@ OWN = "own"
 NAMES = {OWN: "Your predictions"}
 """Models are called by their id, but for this one."""
 
-EARLIER_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
-"""Labels in links that were shared before they were reworded."""
+OLD_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
+"""Old labels in shared links."""
 
 T = TypeVar("T")
 
@@ -43,12 +43,12 @@ class Choice:
 
 
 def choose_own(known: dict[str, Predictions]) -> Predictions | None:
-    """The visitor's own file, completed with what the models here know of its images. It stays in the session."""
+    """The visitor's own file; labels and lesions are filled in from the models here. It stays in the session."""
     with st.expander("Compare your own predictions", icon=":material/upload_file:", key="own_file"):
         st.markdown(
             "A CSV file with the column `image` and a probability for each class, `p_<label>`; or the seven columns of "
             "the ISIC challenge, `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Use the image ids of the test sets here; labels "
-            "and lesions are filled in from them. The file stays in memory while you look at it."
+            "and lesions are filled in from them. The file stays in this session's memory and is never stored."
         )
         file = st.file_uploader("Predictions file", type="csv", key="own_predictions")
         key, own = st.session_state.get("compare_own_file", (None, None))
@@ -64,7 +64,7 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
                 st.error(plain(str(error)))
                 return None
             st.session_state["compare_own_file"] = (file.file_id, own)
-        st.caption(f"{len(own.table):,} of its images are test images here. Label set: {own.labels.id}.")
+        st.caption(f"{len(own.table):,} of the file's images are test images here. Label set: {own.labels.id}.")
         return own
 
 
@@ -78,7 +78,7 @@ def choose(known: dict[str, Predictions]) -> Choice:
         "Test images",
         {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
         "test",
-        former=EARLIER_DATASETS,
+        old_labels=OLD_DATASETS,
         on_change=_choose_all,
     )
     there = {name: known[name] for name in order if dataset in known[name].datasets}
@@ -90,7 +90,7 @@ def choose(known: dict[str, Predictions]) -> Choice:
         {code: QUESTIONS[code] for code in questions},
         "question",
         on_change=_choose_all,
-        help="Models with different classes can be compared by the sum of their probabilities for malignant classes.",
+        help="Models with different classes can be compared by the total probability of their malignant classes.",
     )
     if question == CLASSES:
         there = {name: model for name, model in there.items() if model.labels == richest}
@@ -105,12 +105,12 @@ def choose(known: dict[str, Predictions]) -> Choice:
 
 
 def _choose_all() -> None:
-    """Other images or another question have other models: start with all of them."""
+    """Different images or a different question have different models: start with all of them."""
     address.forget("models")
 
 
 def choose_pair(shared: Shared, names: Names) -> list[str]:
-    """The two models that are looked at closely; the only one, where there is one."""
+    """The two models to compare in detail, or the only one."""
     if len(shared.ids) == 1:
         return shared.ids
     left, right = st.columns(2, gap="medium")
@@ -124,7 +124,7 @@ def names_of(shared: Shared) -> Names:
 
 
 def weights_of(shared: Shared) -> np.ndarray:
-    """The resamples that every interval is from."""
+    """The resamples that every interval is computed from."""
     return computed_once(shared, "weights", shared.weights)
 
 

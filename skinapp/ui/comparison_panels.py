@@ -33,12 +33,12 @@ def show_leaderboard(shared: Shared, known: dict[str, Predictions], published: p
         key="leaderboard_table",
         column_config={
             "name": st.column_config.TextColumn("Model", pinned=True),
-            "origin": st.column_config.TextColumn("Source", help="Measured here, or published elsewhere."),
+            "origin": st.column_config.TextColumn("Source", help="Measured here or published elsewhere."),
             **{name: st.column_config.TextColumn(one.name, help=one.meaning) for name, one in MEASURES.items()},
             "images": st.column_config.NumberColumn("Images", format="localized"),
             "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
             "megabytes": st.column_config.NumberColumn(
-                "Size, MB", format="%.1f", help="Of the file that the app runs."
+                "Size, MB", format="%.1f", help="Size of the file that the app runs."
             ),
             "milliseconds": st.column_config.TextColumn(
                 "Milliseconds per image",
@@ -49,8 +49,8 @@ def show_leaderboard(shared: Shared, known: dict[str, Predictions], published: p
     )
     st.caption(
         f"Value (95% interval), from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or patients. A score "
-        f"of fewer than {FEWEST_GROUPS} lesions or patients has no interval. Sensitivity and specificity are for a "
-        "threshold of 50%. Click a column header to sort."
+        f"based on fewer than {FEWEST_GROUPS} lesions or patients has no interval. Sensitivity and specificity are at "
+        "a threshold of 50%. Click a column header to sort."
     )
     score = address.selectbox(st.container(), "Show", _measures(shared), "measure")
     show(comparison_views.leaderboard(board, score, names), "leaderboard")
@@ -75,16 +75,16 @@ def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
         comparison_views.tests(tests, names), hide_index=True, key="tests_table", alt="Tests of each pair of models"
     )
     st.caption(
-        "McNemar's test is exact and asks whether both models are correct equally often; DeLong's test, whether both "
-        "rank equally well. Both assume that images are independent. Where a lesion has several images, rely on the "
-        "intervals above." + (f" Holm's correction is for all {len(tests):,} pairs." if len(tests) > 1 else "")
+        "McNemar's exact test asks whether both models are correct equally often; DeLong's test asks whether both "
+        "rank equally well. Both assume that images are independent. Where lesions have several images, rely on the "
+        "intervals above." + (f" Holm's correction covers all {len(tests):,} pairs." if len(tests) > 1 else "")
     )
 
 
 def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
     st.markdown(
-        "Of the images to which a model gives a probability of 80%, it should classify 80% correctly: that is the "
-        "dotted line."
+        "Where a model gives its most likely class a probability of 80%, it should be correct for 80% of the images. "
+        "The dotted line shows this perfect calibration."
     )
     chart = computed_once(
         shared,
@@ -123,9 +123,9 @@ def show_subgroups(shared: Shared, pair: list[str], names: Names) -> None:
     st.markdown(plain(error_views.gap_words(table, score, names)))
     show(error_views.by_subgroup(table, column, score, names), "subgroups")
     st.caption(
-        f"Too few images: fewer than {subgroups.FEW_IMAGES}, fewer than {subgroups.FEW_ON_A_SIDE} malignant or other "
-        f"images where the score needs both, or fewer than {FEWEST_GROUPS} lesions or patients. Subgroups also differ "
-        "in their mix of diagnoses, and among many of them some gap is always large."
+        f"“Too few images” means fewer than {subgroups.FEW_IMAGES} images, fewer than {subgroups.FEW_ON_A_SIDE} "
+        f"malignant or other images where the score needs both, or fewer than {FEWEST_GROUPS} lesions or patients. "
+        "Subgroups also differ in their mix of diagnoses, and with many subgroups some gap is always large."
     )
 
 
@@ -151,8 +151,8 @@ def show_protocols(known: dict[str, Predictions]) -> None:
         return
     st.subheader("Test protocols", anchor=False)
     st.markdown(
-        "The same kind of network, scored on lesions that it was not trained on, and as many tutorials score it. Only "
-        "the first can be trusted."
+        "The same kind of network, scored on lesions that it was not trained on, and scored the way many tutorials do. "
+        "Only the first can be trusted."
     )
     for name, table in several.items():
         st.markdown(f"**{name}**")

@@ -1,4 +1,4 @@
-"""The images that models misclassify: a gallery of them, and the ways to look closer."""
+"""A gallery of the images that models misclassify, with buttons to classify them or see their attention maps."""
 
 from pathlib import Path
 
@@ -23,12 +23,12 @@ BOTH, ANY = "both", "any"
 def show(shared: Shared, pair: list[str], names: Names) -> None:
     """The most confident errors of one model, or the images that only one of two classifies correctly."""
     lists = {name: f"Most confident errors of {names[name]}" for name in pair}
-    earlier = {f"Surest mistakes of {names[name]}": name for name in pair}
+    old_labels = {f"Surest mistakes of {names[name]}": name for name in pair}
     if len(pair) == 2:
         lists = {BOTH: "Only one of the two is correct", **lists}
-        earlier["Only one of the two is right"] = BOTH
+        old_labels["Only one of the two is right"] = BOTH
     left, right = st.columns(2, gap="medium")
-    which = address.selectbox(left, "Images", lists, "errors", former=earlier)
+    which = address.selectbox(left, "Images", lists, "errors", old_labels=old_labels)
     code = address.selectbox(
         right, "Label", {ANY: "Any class", **{label.code: label.name for label in shared.labels.labels}}, "errors_label"
     )
@@ -39,7 +39,7 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
         table = error_analysis.errors(shared, which)
     if code != ANY:
         table = table[table["label"] == code]
-    st.caption(f"{len(table):,} of {len(shared.images):,} images, the most confident error first.")
+    st.caption(f"{len(table):,} of {len(shared.images):,} images, most confident errors first.")
     datasets = dict(zip(shared.images, shared.facts["dataset"], strict=True))
     with st.grid(4, min_column_width=150, gap="small"):
         for row in table.head(SHOWN).to_dict("records"):
@@ -59,14 +59,14 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
 
 
 def _show_error(row: dict, dataset: str) -> None:
-    """One image: a thumbnail where the data set is on disk, its label and what was predicted, and address."""
+    """One image: a thumbnail where the data set is on disk, its label and prediction, and buttons to open it."""
     image = str(row["image"])
     file = predictions.image_file(dataset, image)
     if file:
         st.image(_thumbnail(str(file)), width="stretch", alt=f"{image}, labelled {row['label']}")
     predicted = f"predicted {row['predicted']}" if "predicted" in row else f"A: {row['first']}, B: {row['second']}"
     st.markdown(f"**{plain(image)}**  \n{row['label']} · {predicted}")
-    st.caption(f"Confidence of the error: {row['confidence']:.0%}")
+    st.caption(f"Confidence in the wrong class: {row['confidence']:.0%}")
     if file or image.startswith("ISIC_"):
         with st.container(horizontal=True, gap="small"):
             for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):

@@ -1,4 +1,4 @@
-"""An attention map with all that a panel needs to say something about it."""
+"""An attention map with everything that the panels below it need."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from skinapp.ui.photo import Photo
 
 @dataclass(frozen=True, eq=False)
 class ExplainedMap:
-    """The map `cam` [h, w] in 0-1 of the class `code`, made by a method, at a block where it takes one."""
+    """The map `cam` [h, w] in 0-1 of the class `code`, made by a method, at a block if the method needs one."""
 
     analysis: Analysis
     photo: Photo
@@ -33,7 +33,7 @@ class ExplainedMap:
 
     @property
     def name(self) -> str:
-        """What the class is called."""
+        """The name of the class."""
         return self.model.labels[self.code].name
 
     @property

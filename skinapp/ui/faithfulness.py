@@ -13,14 +13,14 @@ from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 
 STEPS = 12
-"""Of the insertion and deletion curves: enough for their areas, and a second's work."""
+"""Steps of the insertion and deletion curves: enough for their areas, in about a second."""
 
 
 def show(shown: ExplainedMap) -> None:
     """Insertion and deletion, stability, and the probability for the lesion and for the skin alone."""
     st.markdown(
-        "Classifies altered squares: with pixels hidden in the order of the map, with small changes, with the lesion "
-        "alone, and with the skin alone."
+        "The model classifies altered copies of the square: with pixels hidden in the order of the map, with small "
+        "changes, with the lesion alone, and with the skin alone."
     )
     if not shown.cam.any():
         st.info("The map is empty: no part of the image is evidence for this class.")
@@ -35,9 +35,9 @@ def show(shown: ExplainedMap) -> None:
         with column:
             _show_curves(title, {name: pair[at] for name, pair in curves.items()})
     st.caption(
-        "A good map raises insertion quickly and lowers deletion quickly: more than a random map, and more than the "
-        "middle of the square, where photographers put the lesion. Hidden pixels are blurred. Petsiuk et al. 2018, "
-        "arXiv:1806.07421."
+        "With a good map, the probability rises fast under insertion and falls fast under deletion: faster than with a "
+        "random map, and faster than with a blob in the middle, where photographers put the lesion. Hidden pixels are "
+        "blurred. Petsiuk et al. 2018, arXiv:1806.07421."
     )
     left, right = st.columns(2, gap="medium")
     with left:
@@ -49,12 +49,12 @@ def show(shown: ExplainedMap) -> None:
         )
         st.caption("1 means the same map, 0 no similarity.")
     with right:
-        st.markdown("**Probability when only a part is shown**")
+        st.markdown("**Probability when only part of the square is shown**")
         _show_parts(shown)
 
 
 def show_road(shown: ExplainedMap) -> None:
-    """ROAD of the map, and of the two that it has to beat."""
+    """ROAD of the map and of its two baselines."""
     if not st.toggle(
         "Remove and fill in (ROAD)",
         key="road_map",
@@ -77,8 +77,8 @@ def show_road(shown: ExplainedMap) -> None:
         alt="ROAD of the map and of two others",
     )
     st.caption(
-        "Half of how much more the class's probability falls without the strongest 20%, 50% and 80% of the square than "
-        "without the weakest. 0 is no better than chance. Rong et al. 2022, arXiv:2202.00449."
+        "Half the difference between two drops in the class's probability: without the strongest 20%, 50% and 80% of "
+        "the square, and without the weakest. 0 is no better than chance. Rong et al. 2022, arXiv:2202.00449."
     )
 
 
@@ -106,7 +106,9 @@ def _show_parts(shown: ExplainedMap) -> None:
         lesion = segmentation.current(shown)
         parts = faithfulness.parts(shown.probability, shown.analysis.pixels, lesion.mask)
     except (SkinappError, ValueError) as error:
-        st.info(str(error) if isinstance(error, SkinappError) else "The lesion leaves no skin to compare with.")
+        st.info(
+            str(error) if isinstance(error, SkinappError) else "There is no skin around the lesion to compare with."
+        )
         return
     st.dataframe(
         pd.DataFrame(
@@ -123,11 +125,11 @@ def _show_parts(shown: ExplainedMap) -> None:
 
 
 def _with_baselines(shown: ExplainedMap) -> dict[str, np.ndarray]:
-    """The map, and two that know nothing of the model."""
+    """The map, and two baselines that do not depend on the model."""
     return {
         "this map": shown.cam,
-        "the middle": faithfulness.centred_blob(shown.cam.shape),
-        "at random": faithfulness.random_map(shown.cam.shape),
+        "centred blob": faithfulness.centred_blob(shown.cam.shape),
+        "random map": faithfulness.random_map(shown.cam.shape),
     }
 
 

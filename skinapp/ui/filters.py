@@ -13,31 +13,31 @@ from skinapp.demographics.records import NAMES, Filters, Table
 from skinapp.ui import address
 
 OWN = "own"
-"""The id of a visitor's own table, whose filters never stand in an address."""
+"""The id of a visitor's own table, whose filters never appear in the address."""
 AGES = (0, 100)
-"""The ends of the age slider; at its upper end, older people are not left out."""
-MOST_OPTIONS = 1000
+"""The ends of the age slider; the upper end includes older people."""
+MAX_OPTIONS = 1000
 MALIGNANT = {"yes": "Malignant", "no": "Not malignant"}
 REST = "rest"
 AGAINST = {REST: "The rest of this data set", "selection": "Another selection"}
 
 
 def clear(prefix: str) -> None:
-    """Take every filter away."""
+    """Clear every filter."""
     for name in records.FILTERS:
         address.clear(f"{prefix}{name}", AGES if name == "age" else None if name == "malignant" else [])
 
 
 def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
-    """Show the filters of a table and return what is chosen. With `shared`, they stand in the page's address."""
+    """Show the filters of a table and return what is chosen. With `shared`, they are in the page's address."""
 
-    def tied(way: AbstractContextManager[None]) -> AbstractContextManager[None]:
-        return way if shared else nullcontext()
+    def bound(binding: AbstractContextManager[None]) -> AbstractContextManager[None]:
+        return binding if shared else nullcontext()
 
     def several(name: str, label: Callable[[str], str] = str) -> tuple[str, ...]:
         every = records.values(table, name)
-        labels = {code: label(code) for code in every[:MOST_OPTIONS]}
-        with tied(address.several(f"{prefix}{name}", labels)):
+        labels = {code: label(code) for code in every[:MAX_OPTIONS]}
+        with bound(address.several(f"{prefix}{name}", labels)):
             return tuple(
                 st.multiselect(
                     NAMES[name],
@@ -45,7 +45,9 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
                     format_func=labels.__getitem__,
                     key=f"{prefix}{name}",
                     placeholder="All",
-                    help=f"The {MOST_OPTIONS:,} most common of {len(every):,}." if len(every) > MOST_OPTIONS else None,
+                    help=f"Only the {MAX_OPTIONS:,} most common of {len(every):,} values."
+                    if len(every) > MAX_OPTIONS
+                    else None,
                 )
             )
 
@@ -56,8 +58,8 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
         sex = several("sex", str.capitalize)
         site = several("site", str.capitalize)
         confirmation = several("confirmation", str.capitalize)
-        with tied(address.interval(f"{prefix}age", AGES)):
-            # a slider takes its two ends from the session
+        with bound(address.interval(f"{prefix}age", AGES)):
+            # the slider's two ends come from the session
             low, high = cast(
                 "tuple[int, int]",
                 st.slider(
@@ -67,19 +69,19 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
                     key=f"{prefix}age",
                     help="Both ends are included. Once you move the slider, images without a stated age are left out."
                     + (
-                        " Ages are published in steps of five, so over 60 is 65 and up."
+                        " Ages are published in steps of five, so over 60 means 65 and up."
                         if table.id == "ham10000"
                         else ""
                     ),
                 ),
             )
-        with tied(address.option(f"{prefix}malignant", MALIGNANT)):
+        with bound(address.option(f"{prefix}malignant", MALIGNANT)):
             malignant = st.segmented_control(
                 "Malignant or not",
                 list(MALIGNANT),
                 format_func=MALIGNANT.__getitem__,
                 key=f"{prefix}malignant",
-                help="As the data set groups its diagnoses. Choose neither to see both.",
+                help="As the data set groups its diagnoses. Select neither to see both.",
                 disabled=table.labels is None,
             )
     return Filters(
@@ -95,8 +97,8 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
 def choose_second(
     table: Table, frame: pd.DataFrame, filters: Filters, tables: Mapping[str, Table]
 ) -> tuple[Table, pd.DataFrame, str] | None:
-    """Show what a selection can be compared with; return its table, its rows and its name, or None, with a sentence on
-    the page, where there is nothing yet."""
+    """Show what a selection can be compared with; return the table, rows and name of the second selection, or None,
+    with a sentence on the page, while there is none."""
     with address.option("against", AGAINST, REST):
         against = st.segmented_control(
             "Compare the selection with",
@@ -124,6 +126,6 @@ def choose_second(
     other = tables[chosen or table.id]
     second = records.select(other, choose(other, "b_", shared=OWN not in (table.id, other.id)))
     if second.empty:
-        st.warning("No image passes the second selection. Remove a filter.")
+        st.warning("No image matches the second selection. Remove a filter.")
         return None
     return other, second, other.title

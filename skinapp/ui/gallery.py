@@ -22,7 +22,7 @@ THUMBNAIL = 200
 
 
 def show(table: Table, filters: Filters) -> None:
-    """One page of thumbnails of the images that pass the filters."""
+    """One page of thumbnails of the images that match the filters."""
     st.subheader("Images", anchor=False)
     root = registry.data_root()
     files = registry.image_files(table.id, root)
@@ -34,20 +34,20 @@ def show(table: Table, filters: Filters) -> None:
         return
     images = _images(table, root)
     chosen = records.select(images, filters)
-    # in an order that mixes the diagnoses, and is the same on every run
+    # shuffled, so that the diagnoses are mixed, in the same order on every run
     chosen = chosen[chosen["image"].isin(files.keys())].sample(frac=1, random_state=0)
     if chosen.empty:
-        st.info("None of the images that pass the filters is on this machine.")
+        st.info("None of the images that match the filters is on this machine.")
         return
     pages = -(-len(chosen) // PAGE_SIZE)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         number = 1
         if pages > 1:
-            number = int(st.number_input(f"Page, of {pages:,}", 1, pages, key=f"gallery_page_{pages}", width=160))
+            number = int(st.number_input(f"Page (of {pages:,})", 1, pages, key=f"gallery_page_{pages}", width=160))
         start = (number - 1) * PAGE_SIZE
         st.caption(
-            f"Images {start + 1:,} to {min(start + PAGE_SIZE, len(chosen)):,} of {len(chosen):,}. Open one with "
-            "the button below it."
+            f"Images {start + 1:,} to {min(start + PAGE_SIZE, len(chosen)):,} of {len(chosen):,}. Click the "
+            "button below an image to open it."
         )
     with st.grid(6, min_column_width=130, gap="small"):
         for record in chosen.iloc[start : start + PAGE_SIZE].to_dict("records"):
@@ -72,17 +72,17 @@ def _thumbnail(table: Table, record: dict[Any, Any], file: Path) -> None:
 def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
     try:
         data = imaging.read(file)
-        picture = imaging.decode(data)
+        image = imaging.decode(data)
     except SkinappError as error:
         st.error(str(error))
         return
     left, right = st.columns(2, gap="medium")
-    left.image(picture, width="stretch", alt=f"{record['image']}, {table.name(str(record['diagnosis']))}")
+    left.image(image, width="stretch", alt=f"{record['image']}, {table.name(str(record['diagnosis']))}")
     with right:
         st.markdown(f"**{record['image']}**")
         known = {"diagnosis": table.name(str(record["diagnosis"]))}
         known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
-        st.markdown("  \n".join(f"{NAMES[name]}: {_word(value)}" for name, value in known.items()))
+        st.markdown("  \n".join(f"{NAMES[name]}: {_text(value)}" for name, value in known.items()))
         layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
         name, caption = str(record["image"]), f"{record['image']} of {table.title}. {DATASETS[table.id].credit}."
         if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
@@ -91,7 +91,7 @@ def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
             photo.send(data, name, caption, "attention")
 
 
-def _word(value: Any) -> str:
+def _text(value: Any) -> str:
     if value is None or pd.isna(value):
         return NOT_STATED
     return f"{value:.0f}" if isinstance(value, float) else str(value)
@@ -103,7 +103,7 @@ def _published(dataset: str, root: str) -> pd.DataFrame:
 
 
 def _images(table: Table, root: Path) -> Table:
-    """The data set with a row for each image, which the shipped table mostly lacks."""
+    """The data set with one row per image, which most shipped tables do not have."""
     if "image" in table.frame:
         return table
     return Table(table.id, table.title, _published(table.id, str(root)), table.labels)
@@ -112,7 +112,7 @@ def _images(table: Table, root: Path) -> Table:
 @st.cache_data(max_entries=2000, show_spinner=False)
 def small(file: str, changed: float) -> bytes:
     """A JPEG of the middle of an image of a published data set."""
-    picture = Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
+    image = Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=82)
+    image.save(stream, "JPEG", quality=82)
     return stream.getvalue()

@@ -1,4 +1,4 @@
-"""What every page shares: its frame, the way to the other pages, and the sentence that stays in view."""
+"""What every page shares: its layout, the navigation and the disclaimer."""
 
 import functools
 import re
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from streamlit.navigation.page import Page
 
 NAME = "Skin lesion bench"
-DISCLAIMER = "For research and learning only: predictions can be wrong, and do not replace a doctor's examination."
+DISCLAIMER = "For research and learning only: predictions can be wrong and do not replace a doctor's examination."
+NO_MODELS = "There is no model here yet. Put a model folder into `models`, then reload this page."
 WIDTH = 1080
 """Pixels of the column that holds a page; narrower screens use their full width."""
 
@@ -43,7 +44,7 @@ def navigation() -> "Page":
                 title="Home",
                 icon=":material/home:",
                 default=True,
-                help="What this bench is, for whom, and which models it holds.",
+                help="What this bench is, who it is for, and its models.",
             ),
             st.Page(
                 path("classify"),
@@ -67,7 +68,7 @@ def navigation() -> "Page":
                 path("compare"),
                 title="Compare",
                 icon=":material/balance:",
-                help="Which model is better, how certain that is, and what an operating point costs.",
+                help="Which model is better, how sure we are, and what an operating point costs.",
             ),
             st.Page(
                 path("guide"),
@@ -108,7 +109,7 @@ def guide_links(names: Mapping[str, str]) -> None:
 
 
 def page(title: str) -> "DeltaGenerator":
-    """The first call of every page: its frame, to be used as `with layout.page("Classify"):`.
+    """The first call of every page: its layout, to be used as `with layout.page("Classify"):`.
 
     Where the very first request to a new server goes to a page, Streamlit runs that page without `app.py`; the
     navigation is then set up here and the run started again, so that the page looks and behaves as always.
@@ -122,7 +123,7 @@ def page(title: str) -> "DeltaGenerator":
 
 
 def plain(text: str) -> str:
-    """Text from elsewhere, so that Streamlit's Markdown shows it literally."""
+    """Text from elsewhere, escaped so that Streamlit's Markdown shows it literally."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", " ".join(text.split()))
 
 

@@ -1,4 +1,4 @@
-"""What else can be said of a map and its lesion, in tabs."""
+"""More about a map and its lesion, in tabs."""
 
 import streamlit as st
 
@@ -7,7 +7,7 @@ from skinapp.ui.explained_map import ExplainedMap
 
 
 def show(shown: ExplainedMap, research: bool = False) -> None:
-    """The sanity check in one sentence, and everything else in tabs; what loads TensorFlow or PyTorch only for
+    """The sanity check in one sentence, and everything else in tabs; panels that load TensorFlow or PyTorch only if
     `research`."""
     sanity_check.show_sentence(shown)
     lesion, measures, cases = st.tabs(["Segmentation, shape and colour", "Faithfulness of the map", "Similar cases"])

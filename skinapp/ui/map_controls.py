@@ -23,7 +23,7 @@ ANY_OTHER = ""
 
 @dataclass(frozen=True, eq=False)
 class MapRequest:
-    """One map to make: of a target, by a method, at a block where the method takes one."""
+    """One map to make: of a target, by a method, at a block if the method needs one."""
 
     analysis: Analysis
     target: Target
@@ -43,7 +43,7 @@ class MapRequest:
 
     @property
     def probability(self) -> str:
-        """The probability of the class; of two classes, of the first among these two. Empty for an unknown class."""
+        """The probability of the class; for two classes, of the first against the second. Empty if unknown."""
         try:
             weights = targets.class_weights(self.model, self.target)
         except SkinappError:
@@ -93,15 +93,15 @@ def _choose_targets(analyses: list[Analysis]) -> list[Target]:
         [analyses[0].prediction.predicted],
         format_func=names.__getitem__,
         key="attention_classes_" + "_".join(one.model.id for one in analyses),
-        help="A map is made for each of these. At first it is the class that the model finds most likely.",
+        help="One map is made for each class. The default is the model's most likely class.",
     )
     other = other_class.selectbox(
         "Rather than",
         [ANY_OTHER, *names],
         format_func=lambda code: names[code] if code else "Any other class",
         key="attention_against",
-        help="With a class here, the maps show the evidence for one class rather than the other: the gradient of the "
-        "difference of the two logits.",
+        help="If you choose a class here, the maps show the evidence for one class rather than the other: the gradient "
+        "of the difference of the two logits.",
     )
     return [(code, other) if other else code for code in codes]
 
@@ -113,7 +113,7 @@ def _choose_methods() -> list[Method]:
         ["last-convolution"],
         format_func=lambda key: catalogue.METHODS[key].title,
         key="attention_methods",
-        help="The first is as fast as the prediction. Methods with gradients load TensorFlow once, which takes some "
+        help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "
         "seconds; occlusion and RISE run the model hundreds of times.",
     )
     methods = [catalogue.METHODS[key] for key in chosen]
@@ -123,16 +123,16 @@ def _choose_methods() -> list[Method]:
 
 
 def _choose_layer(model: Model, methods: list[Method]) -> str | None:
-    """The block for the methods that take one; None for the last."""
+    """The block for the methods that need one; None for the last."""
     blocks = {block.name: block for block in architecture.blocks(model)}
     if not blocks or not any(method.layered for method in methods):
         return None
     return st.selectbox(
-        f"Block, {model.title}",
+        f"Block of {model.title}",
         list(reversed(blocks)),
         format_func=lambda name: blocks[name].title,
         key=f"attention_layer_{model.id}",
-        help="Early blocks see edges and colours in fine detail, late ones see parts of a lesion, coarsely.",
+        help="Early blocks see edges and colours in fine detail; late blocks see larger parts of a lesion, coarsely.",
     )
 
 
@@ -140,18 +140,18 @@ def _choose_settings(methods: list[Method]) -> dict[str, dict[str, Any]]:
     """The settings of each method that has some, by method."""
     settings: dict[str, dict[str, Any]] = {}
     if any(method.settings for method in methods):
-        with st.expander("Settings of the methods", icon=":material/tune:", key="attention_settings"):
+        with st.expander("Method settings", icon=":material/tune:", key="attention_settings"):
             for method in methods:
                 if method.settings:
                     st.markdown(f"**{method.title}**")
                     with st.grid(3, min_column_width=140):
                         settings[method.id] = {
-                            key: _number(method, key, usual) for key, usual in method.settings.items()
+                            key: _number(method, key, default) for key, default in method.settings.items()
                         }
     return settings
 
 
-def _number(method: Method, key: str, usual: Any) -> Any:
+def _number(method: Method, key: str, default: Any) -> Any:
     """A field for one setting, up to ten times its default."""
-    low, high = (0.01, 1.0) if isinstance(usual, float) else (0 if key == "seed" else 1, max(10 * usual, 100))
-    return st.number_input(key.capitalize(), low, high, usual, key=f"attention_{method.id}_{key}")
+    low, high = (0.01, 1.0) if isinstance(default, float) else (0 if key == "seed" else 1, max(10 * default, 100))
+    return st.number_input(key.capitalize(), low, high, default, key=f"attention_{method.id}_{key}")

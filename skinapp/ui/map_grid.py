@@ -20,7 +20,7 @@ OVERLAY, ALONE = "Over the image", "Map alone"
 
 @dataclass(frozen=True, eq=False)
 class MadeMap:
-    """A map as its method gives it, `raw` float32 [h, w], or the sentence that says why there is none."""
+    """A map as its method returns it, `raw` float32 [h, w], or why there is none."""
 
     request: MapRequest
     raw: np.ndarray | None
@@ -34,7 +34,7 @@ class MadeMap:
 
 @dataclass(frozen=True)
 class View:
-    """How maps are drawn: `opacity` and `share` 0-1; `linked` for one scale."""
+    """How maps are shown: `opacity` and `share` 0-1; `linked` for a shared colour scale."""
 
     over: bool
     opacity: float
@@ -43,7 +43,7 @@ class View:
 
 
 def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
-    """The maps. Those of this photo and square that were made before are in the session."""
+    """The maps. The session holds those already made for this photo and square."""
     crop, remove_hair = requests[0].analysis.crop, requests[0].analysis.remove_hair
     cache: dict[tuple, tuple[np.ndarray | None, str]] = photos.cached(
         "attention_maps", (photo.key, crop, remove_hair), dict
@@ -66,7 +66,7 @@ def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
 
 @st.fragment
 def show(maps: Sequence[MadeMap]) -> None:
-    """The maps side by side. A fragment, so that a slider redraws these and makes none again."""
+    """The maps side by side. A fragment, so that moving a slider only redraws them."""
     st.space("small")
     view = _choose_view()
     peaks: dict[tuple, float] = {}
@@ -79,7 +79,7 @@ def show(maps: Sequence[MadeMap]) -> None:
             square = maps[0].request.analysis.square
             st.image(square, "What the model saw", width="stretch", alt="The square of the image")
             st.image(
-                picture.scale(), "No evidence to most evidence", width="stretch", alt="Colours from dark to yellow"
+                picture.scale(), "From no evidence to most evidence", width="stretch", alt="Colours from dark to yellow"
             )
         for made in maps:
             with st.container(gap="xsmall"):
@@ -91,17 +91,17 @@ def _choose_view() -> View:
         way = st.segmented_control("View", [OVERLAY, ALONE], default=OVERLAY, required=True, key="attention_view")
         opacity = st.slider("Opacity", 0, 100, 60, 5, format="%d%%", key="attention_opacity") / 100
         share = st.slider(
-            "Line around the strongest",
+            "Line around the strongest pixels",
             0,
             95,
             50,
             5,
             format="%d%%",
             key="attention_share",
-            help="The line encloses the fewest pixels that hold this share of the map's sum. At 0% there is none.",
+            help="The line encloses the fewest pixels that hold this share of the map's sum. At 0% there is no line.",
         )
         linked = st.toggle(
-            "One scale",
+            "Shared colour scale",
             key="attention_linked",
             help="The maps of one model, method and block share one colour scale, so that a class with less evidence "
             "looks fainter. Otherwise each map is scaled to its own maximum.",
@@ -110,12 +110,12 @@ def _choose_view() -> View:
 
 
 def _make(request: MapRequest) -> tuple[np.ndarray | None, str]:
-    """The raw map, or the sentence that says why there is none."""
+    """The raw map, or why there is none."""
     if sentence := catalogue.missing(request.method.needs):
         return None, sentence
     words = f"{request.method.title}: {targets.code(request.target)}"
     if "tensorflow" in request.method.needs:
-        words += " (the first time, TensorFlow and the network are loaded)"
+        words += " (loads TensorFlow and the network the first time)"
     bar = st.progress(0.0, words) if request.method.id != "last-convolution" else None
 
     def progress(share: float) -> None:
@@ -157,21 +157,21 @@ def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -
         return
     cam = catalogue.scaled(made.raw, peak)
     square = request.analysis.square
-    drawn = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, SQUARE_SIDE)
+    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, SQUARE_SIDE)
     if view.share and cam.any():
-        drawn = picture.with_contour(drawn, picture.strongest(cam, view.share, SQUARE_SIDE))
+        shown = picture.with_contour(shown, picture.strongest(cam, view.share, SQUARE_SIDE))
     st.image(
-        drawn,
+        shown,
         width="stretch",
         alt=f"Attention map of {name} by {request.method.title}, {request.model.title}",
     )
     st.markdown(words)
     if not cam.any():
-        st.caption("No part of the image is evidence for it.")
-    _offer_downloads(request, made.raw, drawn)
+        st.caption("No part of the image counted towards this.")
+    _offer_downloads(request, made.raw, shown)
 
 
-def _offer_downloads(request: MapRequest, raw: np.ndarray, drawn: np.ndarray) -> None:
+def _offer_downloads(request: MapRequest, raw: np.ndarray, shown: np.ndarray) -> None:
     described = record.describe(
         request.method.id,
         request.model,
@@ -184,9 +184,9 @@ def _offer_downloads(request: MapRequest, raw: np.ndarray, drawn: np.ndarray) ->
     )
     with st.popover("Save", icon=":material/download:", key=f"save_{request.name}"):
         for label, data, suffix, kind in (
-            ("Picture as PNG", photos.png(drawn), "png", "image/png"),
+            ("Image as PNG", photos.png(shown), "png", "image/png"),
             ("Map as NumPy", record.to_npz(raw, described), "npz", "application/octet-stream"),
-            ("How it was made, JSON", record.to_json(described), "json", "application/json"),
+            ("Settings as JSON", record.to_json(described), "json", "application/json"),
         ):
             st.download_button(
                 label,

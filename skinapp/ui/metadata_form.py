@@ -1,4 +1,4 @@
-"""The form for patient metadata that a model can use. Every field is optional, and no value leaves the session."""
+"""The form for the patient metadata that a model uses. Every field is optional, and no value leaves the session."""
 
 import streamlit as st
 
@@ -8,7 +8,7 @@ from skinapp.inference.registry import Model
 
 
 def show(model: Model) -> Metadata:
-    """Show the model's questions in an expander; return the values. Nothing for a model without any.
+    """Show the model's questions in an expander; return the values, none for a model without questions.
 
     DataError where a value is impossible.
     """
@@ -16,8 +16,8 @@ def show(model: Model) -> Metadata:
         return {}
     with st.expander("About the patient (optional)", icon=":material/person:", key="patient"):
         st.caption(
-            "You can leave all of this out. Each value shifts the probabilities by as much as it did among the "
-            "patients that the model learnt from; an empty field changes nothing. Nothing is stored."
+            "All fields are optional. Each value shifts the probabilities as much as it did among the patients that "
+            "the model was trained on; an empty field changes nothing. Nothing is stored."
         )
         with st.grid(3, min_column_width=150, gap="small"):
             values = {one.name: _widget(one, f"patient_{model.id}_{one.name}") for one in model.clinical}
@@ -25,7 +25,7 @@ def show(model: Model) -> Metadata:
 
 
 def _widget(one: Field, key: str) -> float | str | None:
-    # the wording of this version, whatever the model's card was written with
+    # this version's wording, even if the model's card has an older one
     question = next((known for known in metadata.QUESTIONS if known.name == one.name), one)
     hint = question.hint or None
     if one.kind == "number":

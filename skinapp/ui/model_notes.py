@@ -1,4 +1,4 @@
-"""What a model's classes mean, and what its predictions do not tell."""
+"""What a model's classes mean, and what its predictions do not tell you."""
 
 import streamlit as st
 
@@ -13,19 +13,19 @@ def show_classes(model: Model) -> None:
     """Every class with what it is, and a link to the guide."""
     st.space("small")
     st.subheader("What the classes mean", anchor=False)
-    held, kinds = analysis.contents(model), analysis.kinds(model)
+    contents, kinds = analysis.contents(model), analysis.kinds(model)
     with st.grid(2, min_column_width=300, gap=("small", "medium")):
         for label in model.labels.labels:
             with st.container(gap=None):
-                diagnoses = held[label.code]
+                diagnoses = contents[label.code]
                 badge = f" :{COLOURS[label.kind]}-badge[{' or '.join(kinds[label.code])}]"
                 layout.guide_link(label.code, f"**{label.name}**{badge}")
-                holds = "" if diagnoses == (label,) else f" Holds: {'; '.join(one.name for one in diagnoses)}."
-                st.markdown(f"{label.summary}{holds}")
+                includes = "" if diagnoses == (label,) else f" Includes: {'; '.join(one.name for one in diagnoses)}."
+                st.markdown(f"{label.summary}{includes}")
 
 
 def show_limits(model: Model) -> None:
-    """What the model's probabilities do not tell, with its scores on test images."""
+    """What the model's probabilities do not tell you, with its scores on test images."""
     training, scores = model.card["training"], model.card["scores"]
 
     def share(name: str) -> str:
@@ -36,23 +36,23 @@ def show_limits(model: Model) -> None:
     if "sensitivity_malignancy" in scores:
         counted = [one.name for held in analysis.contents(model).values() for one in held if one.malignant]
         sensitivity = (
-            f"Of the images of {'; '.join(counted)}, it gave these together at least half of the probability in "
-            f"{share('sensitivity_malignancy')}."
+            f"For {share('sensitivity_malignancy')} of the images of {', '.join(counted)}, it gave these diagnoses "
+            "together at least half of the probability."
         )
-    used = "the picture and the details you entered" if model.clinical else "one picture"
+    used = "this image and the details you entered" if model.clinical else "this image"
     others = "Dermoscopy images" if model.modality == "smartphone" else "Phone photos"
     st.space("small")
     with st.container(border=True):
         st.subheader("What this does not tell you", anchor=False)
         st.markdown(
             f"""
-- **It is not a diagnosis.** The model compares {used} with the images it learnt from. It knows nothing else about your
-  history or the rest of your skin.
-- **It is often wrong.** On {model.card["test"]["images"]:,} test images like those it learnt from, the most likely
-  class was right in {share("accuracy")}. {sensitivity}
-- **It learnt from few clinics.** {training["images"]["train"]:,} {modality.IMAGES[model.modality]} from
+- **It is not a diagnosis.** The model compares {used} with the images it was trained on. It knows nothing else about
+  your history or the rest of your skin.
+- **It is often wrong.** On {model.card["test"]["images"]:,} test images like those it was trained on, the most likely
+  class was correct for {share("accuracy")}. {sensitivity}
+- **It was trained on images from few clinics**: {training["images"]["train"]:,} {modality.IMAGES[model.modality]} from
   {training["dataset"]}, mostly of light skin. {others}, photos of a screen, other cameras and darker skin can give
-  worse results, and the probabilities are calibrated on such images only.
+  worse results, and the probabilities are calibrated only for images like those it was trained on.
 - **It knows {len(model.labels.codes)} classes and no others.** For anything else, even healthy skin, it still divides
   the probability among them.
 - **If a spot is new, changes, bleeds or worries you, see a doctor,** whatever the numbers here say.

@@ -1,4 +1,4 @@
-"""The operating point of a comparison: the threshold, and everything that moves with it."""
+"""The operating point of a comparison: the threshold, and everything that depends on it."""
 
 import pandas as pd
 import streamlit as st
@@ -16,10 +16,10 @@ THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
 """The sliders' defaults, in percent."""
 
 BY_THRESHOLD, BY_SENSITIVITY = "threshold", "sensitivity"
-EARLIER = {"The threshold": BY_THRESHOLD, "At least this sensitivity": BY_SENSITIVITY}
+OLD_SETTINGS = {"The threshold": BY_THRESHOLD, "At least this sensitivity": BY_SENSITIVITY}
 ALL = "all"
 """The code of all malignant classes together, where a class can be chosen."""
-EARLIER_CLASSES = {"The malignant classes together": ALL}
+OLD_CLASSES = {"The malignant classes together": ALL}
 
 METRICS = {
     "sensitivity": ("Sensitivity", ".1%", "The share of malignant images that are called malignant."),
@@ -52,7 +52,7 @@ def prevalence() -> float:
 
 @st.fragment
 def show(shared: Shared, pair: list[str], names: Names) -> None:
-    """The threshold and all that it moves. A fragment, so that moving it redraws no more than this."""
+    """The threshold and everything that depends on it. A fragment, so that moving it redraws only this part."""
     st.markdown(
         "A lesion is called malignant when its malignant probability is at or above the threshold. A low threshold "
         "misses fewer cancers and sends more healthy people to a doctor."
@@ -72,7 +72,7 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
         alt="Every model's operating point",
     )
     if st.session_state.get("by") == BY_SENSITIVITY:
-        st.caption("Each threshold was chosen on these same images, so its figures are slightly optimistic.")
+        st.caption("Each threshold was chosen on these images, so its results are slightly optimistic.")
     for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
         with column:
             st.markdown(f"**{names[name]}**")
@@ -84,7 +84,7 @@ def show(shared: Shared, pair: list[str], names: Names) -> None:
 def _choose(shared: Shared) -> None:
     left, middle, right = st.columns(3, gap="medium")
     by = address.segmented_control(
-        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", former=EARLIER
+        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", old_labels=OLD_SETTINGS
     )
     if by == BY_SENSITIVITY:
         middle.slider(
@@ -93,7 +93,7 @@ def _choose(shared: Shared) -> None:
     else:
         middle.slider("Threshold", 1, 99, THRESHOLD, format="%d%%", key="threshold", bind="query-params")
     right.slider(
-        "Malignant lesions among the people examined",
+        "Prevalence of malignant lesions",
         0.5,
         50.0,
         PREVALENCE,
@@ -101,8 +101,9 @@ def _choose(shared: Shared) -> None:
         format="%.1f%%",
         key="prevalence",
         bind="query-params",
-        help="Predictive values and the counts per 1,000 people depend on it. Among these test images it is "
-        f"{shared.malignant.mean():.0%}, far more than in a screening clinic.",
+        help="The share of the people examined who have a malignant lesion. Predictive values and counts per 1,000 "
+        f"people depend on it. Among these test images it is {shared.malignant.mean():.0%}, far more than in a "
+        "screening clinic.",
     )
 
 
@@ -130,7 +131,7 @@ def _show_curves(shared: Shared, at: dict[str, float], names: Names) -> None:
         if shared.question == CLASSES and (shared.truth == number).any()
     }
     chosen = address.selectbox(
-        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", former=EARLIER_CLASSES
+        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", old_labels=OLD_CLASSES
     )
     code = None if chosen == ALL else chosen
     with st.grid(2, min_column_width=320, gap="medium"):
@@ -140,9 +141,9 @@ def _show_curves(shared: Shared, at: dict[str, float], names: Names) -> None:
                 chart = operating_point_views.curve(shared, _curves(shared, kind, code), kind, code, at, names)
                 panel.show(chart.figure, chart.table, f"curve_{kind}", chart.words)
     st.caption(
-        "Bands are pointwise 95% intervals. Large marks are the operating point. Net benefit weighs a false alarm as "
-        "t / (1 - t) of a detected cancer, at the share of malignant lesions among these images. Risk and coverage "
-        "does not depend on the threshold, so it has no mark."
+        "Bands are pointwise 95% intervals; large marks show the operating point. At a threshold t, net benefit counts "
+        "a false alarm as t / (1 - t) of a detected cancer, at the prevalence among these images. Risk and coverage do "
+        "not depend on the threshold, so they have no mark."
     )
 
 

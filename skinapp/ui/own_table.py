@@ -9,7 +9,7 @@ from skinapp.ui.layout import plain
 
 
 def forget() -> None:
-    """Remove the table and what was chosen for it."""
+    """Remove the table and the choices made for it."""
     for key in [key for key in st.session_state if str(key).startswith("own_") and key != "own_upload"]:
         del st.session_state[key]
 
@@ -17,8 +17,8 @@ def forget() -> None:
 def choose() -> Table | None:
     """Show how to add a table and assign its columns; return it, or None while there is none."""
     st.markdown(
-        "Add a CSV with one row for each image. It stays in this session's memory, is never stored, and is gone when "
-        "you close the page."
+        "Add a CSV with one row per image. It stays in this session's memory, is never stored, and is gone when you "
+        "close the page."
     )
     file = st.file_uploader("Your table, as CSV", key="own_upload", on_change=forget)
     try:
@@ -76,7 +76,7 @@ def _built(chosen: tuple[tuple[str, str | None], ...]) -> tuple[Table, list[str]
 def _show_problems(table: Table, problems: list[str]) -> None:
     images = statistics.totals(table.frame).images
     if not problems:
-        st.success(f"{images:,} rows, and no problems.")
+        st.success(f"{images:,} rows, no problems.")
         return
     words = "\n".join(f"- {plain(problem)}" for problem in problems)
     st.warning(f"{images:,} rows. Problems and remarks:\n\n{words}")

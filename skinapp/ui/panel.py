@@ -1,4 +1,4 @@
-"""A chart with what every chart here has: its table, a CSV of it, a PNG, and a description for screen readers."""
+"""A chart with its table, a CSV, a PNG, and a description for screen readers."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +23,7 @@ def show(
     columns: dict[str, Any] | None = None,
     order: Sequence[str] | None = None,
 ) -> None:
-    """The figure, where there is one, and below it its table and downloads. `key` names the widgets and the files;
+    """The figure, if there is one, and below it its table and downloads. `key` names the widgets and the files;
     `alt` says what is shown; `columns` is the table's `column_config`, `order` the columns that are shown, all of them
     by default."""
     if figure is not None:

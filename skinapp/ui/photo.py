@@ -38,19 +38,19 @@ SMALLEST_CROP = 20
 
 @dataclass(frozen=True)
 class Photo:
-    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` tells images apart."""
+    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` identifies the image."""
 
     key: str
     data: bytes = field(repr=False)
     name: str
     caption: str
-    drawn: bool = False
+    synthetic: bool = False
 
 
 def choose() -> Photo | None:
     """Show the ways to add an image; return the one that was added, or None."""
     source = st.segmented_control(
-        "Where the image comes from",
+        "Image source",
         list(SOURCES),
         format_func=SOURCES.__getitem__,
         default="upload",
@@ -63,13 +63,13 @@ def choose() -> Photo | None:
     if source == "camera":
         # only now does the browser ask to use the camera
         return _added(st.camera_input("Hold the camera close and steady", key="photo_camera", resolution="1080p"))
-    # No filter by type: the widget would mark a PDF red without a word, where `imaging.decode` says what to do
+    # no filter by type: the widget would reject a PDF without a reason, while `imaging.decode` says what to do
     return _added(
         st.file_uploader(
             "One image: JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC",
             key="photo_upload",
-            help="A dermoscopy image, or a phone photo from close by, with the whole lesion in it. It stays in memory "
-            "while you look at it.",
+            help="A dermoscopy image, or a close-up phone photo that shows the whole lesion. It stays in this "
+            "session's memory and is never stored.",
         )
     )
 
@@ -78,13 +78,13 @@ def send(data: bytes, name: str, caption: str, page: str = "classify") -> NoRetu
     """Go to the classify page, or another, with an image of a public data set. `caption` is plain text."""
     st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), plain(caption))
     st.session_state["photo_source"] = "sample"
-    # or the query parameters of this page's widgets would go along
+    # otherwise the query parameters of this page's widgets would be carried over
     st.switch_page(path(page), query_params={})
 
 
-def take_along(photo: Photo) -> None:
+def keep_for_next_page(photo: Photo) -> None:
     """Let `choose`, on the page that is opened next, start with this image and its square. For a button's callback,
-    since the widgets here are already drawn."""
+    since the widgets here already exist."""
     st.session_state["sample"] = photo
     st.session_state["photo_source"] = "sample"
     names = ("side", "x", "y")
@@ -95,10 +95,10 @@ def take_along(photo: Photo) -> None:
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
     """The photo as upright RGB, fine enough for the crop. ImageError where it cannot be read.
 
-    The session holds one decoded picture: that of the latest photo and crop.
+    The session holds one decoded image: that of the latest photo and crop.
     """
     key = photo.key, imaging.reduction(photo.data, crop)
-    return cached("picture", key, lambda: imaging.decode(photo.data, crop))
+    return cached("image", key, lambda: imaging.decode(photo.data, crop))
 
 
 def recognised(photo: Photo) -> Recognised | None:
@@ -106,14 +106,14 @@ def recognised(photo: Photo) -> Recognised | None:
 
     ModelError where it cannot be recognised.
     """
-    return None if photo.drawn else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
+    return None if photo.synthetic else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
 
 
 CACHED = "cached_"
 
 
 def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
-    """What `make` returns, made again when the key changes. The session holds only the latest of each name."""
+    """The result of `make`, made again when the key changes. The session holds only the latest of each name."""
     known, value = st.session_state.get(CACHED + name, (None, None))
     if known != key:
         # the old one is freed before the new one is made
@@ -132,10 +132,10 @@ def forget() -> None:
 
 
 def choose_crop(photo: Photo) -> Crop:
-    """Show the photo with the square drawn in, and sliders to size it and to move it where there is room.
+    """Show the photo with the square marked, and sliders to resize it and, where there is room, to move it.
 
-    Until one is touched, the square is the one that the command line uses: imaging.CENTRE. ImageError where the photo
-    cannot be read.
+    Until a slider is moved, the square is the one that the command line uses: imaging.CENTRE. ImageError where the
+    photo cannot be read.
     """
     (width, height), small = cached("preview", photo.key, lambda: _reduced(photo))
     frame = st.container()
@@ -144,8 +144,8 @@ def choose_crop(photo: Photo) -> Crop:
             "The model sees only what is inside the square. Leave a margin of skin around the lesion; if there are two "
             "lesions, or one in a corner, put the square around the one you mean."
         )
-        brought = st.session_state.get("square", ("", {}))
-        start = {"side": 100, "x": 50, "y": 50} | (brought[1] if brought[0] == photo.key else {})
+        carried_over = st.session_state.get("square", ("", {}))
+        start = {"side": 100, "x": 50, "y": 50} | (carried_over[1] if carried_over[0] == photo.key else {})
         side = _percent_slider(
             "Size",
             SMALLEST_CROP,
@@ -154,7 +154,7 @@ def choose_crop(photo: Photo) -> Crop:
             "Percent of the shorter side.",
             value=start["side"],
         )
-        # a slider from 0 to 100% spans the room that is left, so that the square never sticks out
+        # a slider from 0 to 100% spans the remaining room, so that the square stays inside the image
         room_x = width - side * min(width, height)
         room_y = height - side * min(width, height)
         x = _percent_slider("Left to right", 0, 100, f"crop_x_{photo.key}", value=start["x"]) if room_x >= 1 else 0.5
@@ -214,7 +214,7 @@ def _sample() -> Photo:
     drawing, archive = st.columns(2, gap="medium")
     with drawing:
         st.markdown("**A drawing**")
-        st.caption("A lesion drawn by code. It shows no real person; use it only to try the app.")
+        st.caption("A computer-generated lesion. It shows no real person; use it only to try the app.")
         if st.button("Draw another lesion", icon=":material/refresh:", key="draw"):
             st.session_state["drawing"] = st.session_state.get("drawing", 0) + 1
             st.session_state.pop("sample", None)
@@ -227,7 +227,7 @@ def _sample() -> Photo:
                 SUGGESTED_ISIC_ID,
                 key="isic_id",
                 max_chars=20,
-                help="The suggested image was not used in training. Models may have learnt from other HAM10000 images.",
+                help="The suggested image was not used for training. Other HAM10000 images may have been.",
             )
             fetch = st.form_submit_button("Fetch", icon=":material/download:")
         if fetch:
@@ -247,7 +247,7 @@ def _drawing(seed: int) -> Photo:
         name,
         png(np.asarray(synthetic.draw(seed))),
         name,
-        f"Drawing {seed + 1}, made by code. Not a photo of skin.",
+        f"Drawing {seed + 1}, computer-generated. Not a photo of skin.",
         True,
     )
 
@@ -257,7 +257,7 @@ def _from_archive(example: isic.Example) -> Photo:
         f"{example.isic_id} from the ISIC archive",
         f"Licence: {plain(example.licence or 'not stated')}",
         f"Attribution: {plain(example.attribution or 'not stated')}",
-        f"The archive's diagnosis: {plain(example.diagnosis or 'not stated')}",
+        f"Diagnosis in the archive: {plain(example.diagnosis or 'not stated')}",
     ]
     return Photo(example.isic_id, example.data, example.isic_id, ". ".join(facts) + ".")
 

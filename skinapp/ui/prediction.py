@@ -11,23 +11,23 @@ from skinapp.ui import panel
 
 
 def show(analysis: Analysis) -> None:
-    """The prediction and, where there is patient metadata, what it was from the image alone."""
+    """The prediction and, if there is patient metadata, the prediction from the image alone."""
     prediction, model = analysis.prediction, analysis.model
     frame = probabilities.probability_frame(prediction)
     st.subheader(f"Most likely: {_most_likely(prediction)}", anchor=False)
     groups = analyses.groups(model)
-    held = analyses.contents(model)
+    contents = analyses.contents(model)
     with st.container(horizontal=True, gap="medium"):
         for name, share in analyses.shares(prediction).items():
-            names = dict.fromkeys(one.name for code in groups[name] for one in held[code])
-            st.metric(name, percent(share), help="The summed probability of: " + "; ".join(names) + ".")
+            names = dict.fromkeys(one.name for code in groups[name] for one in contents[code])
+            st.metric(name, percent(share), help="The total probability of: " + "; ".join(names) + ".")
     if analysis.metadata:
         count = len(analysis.metadata)
         alone = analysis.image_prediction
         shares = "; ".join(f"{name.lower()} {percent(share)}" for name, share in analyses.shares(alone).items())
         st.markdown(
-            f":material/person: With {count} {'detail' if count == 1 else 'details'} about the patient. From the image "
-            f"alone: {_most_likely(alone)}; {shares}."
+            f":material/person: Includes {count} {'detail' if count == 1 else 'details'} about the patient. From the "
+            f"image alone: {_most_likely(alone)}; {shares}."
         )
         image_alone = dict(zip(model.labels.codes, alone.probabilities, strict=True))
         frame["image alone"] = frame["code"].map(image_alone)

@@ -1,4 +1,4 @@
-"""The similar cases of an image among the training images, and how informative their agreement is."""
+"""Training images similar to an image, and how informative their agreement is."""
 
 import streamlit as st
 
@@ -11,10 +11,10 @@ from skinapp.ui import gallery, layout
 
 
 def show(analysis: Analysis) -> None:
-    """The nearest training images of the image."""
+    """The training images nearest to the image."""
     source = retrieval.with_index(analysis.model)
     if source is None:
-        st.info("This model has no index of its training images.")
+        st.info("Similar cases are not available for this model.")
         return
     try:
         cases = retrieval.index(source).nearest(analysis.prediction.embedding)
@@ -25,8 +25,8 @@ def show(analysis: Analysis) -> None:
     labels, predicted = analysis.model.labels, analysis.prediction.predicted
     agreeing = sum(case.label == predicted for case in cases)
     st.markdown(
-        f"These are the most similar of the {card['images']:,} training images, as the model sees them, one of each "
-        f"lesion. {agreeing} of {len(cases)} have the predicted diagnosis, “{layout.plain(labels[predicted].name)}”."
+        f"The most similar of the {card['images']:,} training images, as the model sees them, one per lesion. "
+        f"{agreeing} of {len(cases)} have the predicted diagnosis, “{layout.plain(labels[predicted].name)}”."
     )
     with st.grid(len(cases), min_column_width=140, gap="small"):
         for case in cases:
@@ -43,8 +43,8 @@ def show(analysis: Analysis) -> None:
         for band, part in test["sure"].items()
     )
     st.caption(
-        f"The number is the cosine similarity of the embeddings. Of {test['images']:,} test images, the prediction was "
-        f"right for {accuracies}. Cases that look alike to the model need not look alike to a doctor."
+        f"Numbers are cosine similarities of the embeddings. On {test['images']:,} test images, the prediction was "
+        f"correct for {accuracies}. Cases that look alike to the model may not look alike to a doctor."
     )
 
 

@@ -44,7 +44,7 @@ def show_randomised(shown: ExplainedMap) -> None:
         return
     if not st.toggle("Compare with randomised copies of the network", key="randomised_map"):
         return
-    bar = st.progress(0.0, "Making the same map of randomised copies (the first time, TensorFlow is loaded)")
+    bar = st.progress(0.0, "Making the same map for randomised copies (loads TensorFlow the first time)")
 
     def progress(share: float) -> None:
         bar.progress(share)
@@ -72,12 +72,12 @@ def show_randomised(shown: ExplainedMap) -> None:
         width="content",
         alt="Similarity of the map to maps of randomised copies",
     )
-    source = f"The copies' maps are by the same method, {shown.method.title}. Adebayo et al. 2018, arXiv:1810.03292."
+    source = f"The maps of the copies use the same method, {shown.method.title}. Adebayo et al. 2018, arXiv:1810.03292."
     if randomisation.passed(correlations):
-        st.caption(f"The map changes when the network loses what it learnt, as it should. {source}")
+        st.caption(f"The map changes when the network's weights are randomised, as it should. {source}")
     else:
         st.warning(
-            "This map fails the randomisation test: it looks the same for a network that has lost what it learnt.",
+            "This map fails the randomisation test: it looks the same when the network's weights are randomised.",
             icon=":material/visibility_off:",
         )
         st.caption(source)

@@ -32,7 +32,7 @@ def current(shown: ExplainedMap) -> Segmentation:
 
 def show(shown: ExplainedMap) -> None:
     """The segmentation, its corrections, and what is measured inside it."""
-    picture, controls = st.columns([2, 3], gap="medium")
+    left, controls = st.columns([2, 3], gap="medium")
     with controls:
         _choose(shown)
         millimetres = st.number_input(
@@ -42,18 +42,18 @@ def show(shown: ExplainedMap) -> None:
             None,
             key=f"millimetres_{shown.square_key}",
             placeholder="Unknown",
-            help="From a ruler in the picture. Needed to give a diameter.",
+            help="For example, from a ruler in the image. Needed for the diameter.",
         )
     square = shown.analysis.square
     try:
         lesion = current(shown)
     except (SegmentationError, ModelError) as error:
-        picture.image(square, width="stretch", alt="The square of the image")
+        left.image(square, width="stretch", alt="The square of the image")
         st.warning(str(error))
         return
-    picture.image(
+    left.image(
         segmentation.with_border(square, lesion),
-        "The lesion's border. Check it before you read the numbers.",
+        "The lesion's border. Check it before you use the numbers.",
         width="stretch",
         alt="The square with the border of the lesion",
     )
@@ -68,7 +68,8 @@ def show(shown: ExplainedMap) -> None:
         for one in measurements:
             st.metric(one.name, one.shown, help=f"{one.definition} {one.source}.")
     st.caption(
-        "These are measurements, not a judgement: what is high or low depends on the camera, the light and the border."
+        "These are measurements, not a diagnosis: what counts as high or low depends on the camera, the light and the "
+        "border."
     )
     with st.expander("Definitions and download", icon=":material/straighten:", key="shape_table"):
         for one in measurements:
@@ -114,7 +115,7 @@ def _choose(shown: ExplainedMap) -> None:
         st.slider("Rotation", 0, 175, 0, 5, format="%d°", key=f"segmentation_rotation_{key}")
         return
     try:
-        usual = round(100 * segmentation.card()["threshold"])
+        default = round(100 * segmentation.card()["threshold"])
     except ModelError:
         return
     with st.grid(2, min_column_width=140, gap="small"):
@@ -122,7 +123,7 @@ def _choose(shown: ExplainedMap) -> None:
             "Threshold",
             5,
             95,
-            usual,
+            default,
             5,
             format="%d%%",
             key=f"segmentation_threshold_{key}",
@@ -135,5 +136,5 @@ def _choose(shown: ExplainedMap) -> None:
             0,
             format="%d%%",
             key=f"segmentation_growth_{key}",
-            help="Moves the border, in percent of the side.",
+            help="Moves the border in or out, in percent of the square's side.",
         )

@@ -13,7 +13,7 @@ from skinapp.ui import address, filters, panel
 
 CELLS = {name: NAMES[name] for name in ("age", "sex", "site", "confirmation", "diagnosis")}
 WIDEST = (0.1, 0.6, 0.3)
-"""The ends and the default of the widest interval that is shown as a number."""
+"""Minimum, maximum and default of the widest interval that is shown as a number."""
 
 
 def show_totals(table: Table, frame: pd.DataFrame) -> None:
@@ -33,12 +33,12 @@ def show_totals(table: Table, frame: pd.DataFrame) -> None:
 
 
 def show_associations(frame: pd.DataFrame) -> None:
-    """Every column that goes with the diagnosis: how strongly, and what that means and does not."""
+    """Every column's association with the diagnosis: how strong it is, and what it does and does not mean."""
     st.subheader("Associations with the diagnosis", anchor=False)
     st.markdown(
-        "Each test takes one image for each lesion, since images of one lesion are not independent. The p-value says "
-        "how often chance alone would give such differences. The effect size says how large they are: 0 is none, 1 the "
-        "most."
+        "Each test uses one image per lesion, since images of one lesion are not independent. The p-value says how "
+        "often chance alone would give differences this large. The effect size says how large they are, from 0 (none) "
+        "to 1 (the largest possible)."
     )
     tested = statistics.associations(frame)
     if not tested:
@@ -58,7 +58,7 @@ def show_associations(frame: pd.DataFrame) -> None:
     panel.show(None, pd.DataFrame(tested), "associations", "Every test with its effect size")
     st.caption(
         "The Kruskal-Wallis test compares ages by rank, since they are rounded and skewed; ANOVA would need normal "
-        "distributions of equal width. The chi-square test compares counts; Cramér's V is its effect size."
+        "distributions of equal variance. The chi-square test compares counts; Cramér's V is its effect size."
     )
 
 
@@ -78,18 +78,18 @@ def show_comparison(table: Table, frame: pd.DataFrame, chosen: Filters, tables: 
         st.caption("Sites and diagnoses are grouped into those that both data sets have.")
     chart = views.differences(table, frame, other, second)
     if chart is None:
-        st.info("The two selections state nothing in common. Choose others.")
+        st.info("The two selections have no recorded values in common. Choose others.")
         return
     panel.show_chart(chart, "differences")
     st.caption(
-        "To the right: more, or older, in this selection. The two figures are this selection / the other, with one "
-        "image for each lesion. Inside the grey band, up to 0.1, a difference is considered small. Lines are 95% "
+        "Dots to the right mean more, or older, in this selection. The two numbers are this selection / the other, "
+        "with one image per lesion. Differences within the grey band, up to 0.1, are considered small. Lines are 95% "
         "intervals."
     )
 
 
 def show_performance(table: Table, chosen: Filters) -> None:
-    """A model's scores on the test images that pass the filters, in subgroups."""
+    """A model's scores on the test images that match the filters, in subgroups."""
     st.subheader("How well a model does on this selection", anchor=False)
     models = views.tested_models(table.id)
     if not models:
@@ -103,7 +103,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
             by = st.selectbox("Subgroups by", list(CELLS), format_func=CELLS.__getitem__, key="cells")
         low, high, default = WIDEST
         with address.number("widest", default, low, high):
-            words = "A 95% interval wider than this is drawn as an empty grey ring and not shown as a number."
+            words = "A result with a wider 95% interval is shown as an empty grey ring, without a number."
             widest = st.slider("Hide results less certain than", low, high, step=0.05, key="widest", help=words)
     tested = subgroups.predictions(model, table.id)
     if tested.labels is not table.labels:
@@ -112,7 +112,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
         chosen = chosen.changed(diagnosis=())
     frame = records.select(tested, chosen)
     if frame.empty:
-        st.warning("No test image of this model passes the filters. Remove one.")
+        st.warning("No test image of this model matches the filters. Remove one.")
         return
     chart = views.performance(tested, frame, by, widest)
     panel.show_chart(chart, "performance", {"cell": NAMES[by]} | subgroups.MEASURES)
@@ -124,6 +124,6 @@ def show_performance(table: Table, chosen: Filters) -> None:
     st.caption(
         "Sensitivity: the share of malignant images with a malignant probability of at least one half. Specificity: "
         "the share of other images below it. Calibration: the mean malignant probability minus the share of malignant "
-        "images; 0 is best. Intervals are 95%, with lesions as the number of cases. With so many subgroups, some stand "
+        "images; 0 is best. Intervals are 95%, with each lesion as one case. With so many subgroups, some stand "
         "out by chance."
     )

@@ -68,12 +68,12 @@ def test_upload_two_methods_two_classes_download(
     with np.load(io.BytesIO(content)) as arrays:
         assert arrays["raw"] == pytest.approx(expected, abs=1e-4)
         assert arrays["map"] == pytest.approx(methods.scaled(expected), abs=1e-4)
-    name, content = saved(page, 2, "How it was made, JSON")
+    name, content = saved(page, 2, "Settings as JSON")
     record = json.loads(content)
     assert record["model"]["sha256"] == model.card["files"]["model.tflite"]["sha256"]
     assert record["target"]["class"] == other.code
     assert "photo.jpg" not in content.decode()
-    name, content = saved(page, 0, "Picture as PNG")
+    name, content = saved(page, 0, "Image as PNG")
     assert name.endswith(".png")
     assert content.startswith(b"\x89PNG")
 

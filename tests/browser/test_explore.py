@@ -54,7 +54,7 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
 @pytest.mark.slow
 def test_a_filter_from_a_fresh_server_and_back(fresh_app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{fresh_app}/explore?diagnosis=df&site=face")
-    expect(page.get_by_text("No image passes these filters")).to_be_visible()
+    expect(page.get_by_text("No image matches these filters")).to_be_visible()
     page.get_by_role("button", name="Clear all filters").click()
     expect(page.get_by_role("heading", name="Diagnoses")).to_be_visible()
     assert images(page) == "10,015"

@@ -36,6 +36,6 @@ def test_the_first_request_to_a_server_goes_straight_to_a_page(fresh_app: str, o
     """Which Streamlit answers without the entry point. With a filter that leaves nothing, and the way back."""
     page = open_page(f"{fresh_app}/explore?diagnosis=Dermatofibroma&site=Face")
     assert_drawn(page, "explore")
-    expect(page.get_by_text("No image passes these filters")).to_be_visible()
+    expect(page.get_by_text("No image matches these filters")).to_be_visible()
     page.get_by_role("button", name="Clear all filters").click()
     expect(page.get_by_role("heading", name="Diagnoses")).to_be_visible()

@@ -46,7 +46,7 @@ def test_an_upload_on_a_phone_gets_the_model_for_its_kind(
     answered, _ = headline(page).groups()
     suited = next(model for model in registry.ranked() if model.modality == kind)
     expect(page.get_by_text(f"This looks like {modality.KINDS[kind]}")).to_contain_text(
-        f"The model used is “{suited.title}”, which learnt from such images"
+        f"The model used is “{suited.title}”, which was trained on such images"
     )
     assert answered in [label.spoken for label in suited.labels.labels]
     assert not wider_than_the_screen(page)

@@ -25,7 +25,7 @@ def test_a_class_has_its_own_colour_in_every_figure(frame: pd.DataFrame) -> None
 def test_bars_stop_where_nobody_reads_on() -> None:
     many = pd.DataFrame({"value": list(map(str, range(90))), "images": range(90), "share": [0.0] * 90})
     figure = population.bars(many, many["value"].tolist(), ["#000000"] * 90)
-    assert len(figure.data[0].x) == population.MOST_ROWS
+    assert len(figure.data[0].x) == population.MAX_ROWS
     assert population.bars(many, many["value"].tolist(), ["#000000"] * 90, whole=500).layout.xaxis.range[1] == 500
 
 
@@ -52,4 +52,4 @@ def test_the_body_is_darker_where_there_are_more_images() -> None:
     fills = {trace.text: trace.fillcolor for trace in figure.data}
     assert len({fills["back: 100 images"], fills["hand: 4 images"]}) == 2
     assert sum(trace.text == "hand: 4 images" for trace in figure.data) == 4
-    assert any("no such site" in trace.text for trace in figure.data)
+    assert any("not in this selection" in trace.text for trace in figure.data)

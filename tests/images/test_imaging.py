@@ -241,7 +241,7 @@ def test_the_same_bytes_give_the_same_pixels(photos: list[bytes], tmp_path: Path
         (b"%PDF-1.7\n1 0 obj\n", "This is a PDF"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "This is an SVG drawing"),
         (b"\n  <svg width='10' height='10'></svg>", "This is an SVG drawing"),
-        (encode(UPRIGHT)[:300], "its beginning is damaged"),
+        (encode(UPRIGHT)[:300], "its start is damaged"),
         (encode(UPRIGHT)[:-2_000], "damaged or cut short"),
         (encode(UPRIGHT, "PNG")[:-2_000], "damaged or cut short"),
         (encode(UPRIGHT, "TIFF")[:-2_000], "damaged or cut short"),
@@ -340,11 +340,11 @@ def test_at_most_two_large_images_are_decoded_at_a_time(monkeypatch: pytest.Monk
 def test_over_the_byte_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(imaging, "MAX_BYTES", 1024 * 1024)
     content = b"\0" * (1024 * 1024 * 3 + 1)
-    assert "The file has 3 MB; at most 1 MB are read" in refusal(content)
+    assert "The file has 3 MB; the limit is 1 MB" in refusal(content)
     file = tmp_path / "large.jpg"
     file.write_bytes(content)
     monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read"))
-    with pytest.raises(ImageError, match="The file has 3 MB; at most 1 MB are read"):
+    with pytest.raises(ImageError, match="The file has 3 MB; the limit is 1 MB"):
         imaging.load(file, 96)
 
 

@@ -66,7 +66,7 @@ def test_distance_overrules_what_the_regression_says() -> None:
     assert (near.kind, near.unlike) == ("dermoscopy", False)
     assert (far.kind, far.unlike) == ("neither", True)
     assert "sure" in near.reason
-    assert "differs more from both" in far.reason
+    assert "differs from both more" in far.reason
 
 
 def test_a_recogniser_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartpho
 def test_the_visitor_may_overrule(model: registry.Model, smartphone: registry.Model) -> None:
     route = modality.route([model, smartphone], PHONE, model)
     assert (route.model, route.doubtful) == (model, True)
-    assert "learnt from dermoscopy images, so its prediction is less reliable here" in route.sentence
+    assert "was trained on dermoscopy images, so its prediction is less reliable here" in route.sentence
     assert not modality.route([model, smartphone], PHONE, smartphone).doubtful
 
 

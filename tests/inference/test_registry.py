@@ -96,7 +96,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
         r"does not end with its version 9\.0\.0",
     ),
     "kind unknown": (lambda folder: edit(folder, lambda card: card.update(kind="oracle")), "'oracle' is not one of"),
-    "wrong id": (lambda folder: edit(folder, lambda card: card.update(id="other")), "the names must be equal"),
+    "wrong id": (lambda folder: edit(folder, lambda card: card.update(id="other")), "the names must match"),
     "id is a path": (lambda folder: edit(folder, lambda card: card.update(id="../other")), "does not match"),
     "unknown label set": (
         lambda folder: edit(folder, lambda card: card["labels"].update(set="birds")),
@@ -182,7 +182,7 @@ def test_models_for_dermoscopy_come_before_better_ones_for_phone_photos(
 
 def test_the_segmentation_network_is_no_classifier(own_models: Path, model: registry.Model) -> None:
     network = registry.segmentation()
-    with pytest.raises(ModelError, match="is a segmentation network and classifies nothing"):
+    with pytest.raises(ModelError, match="is a segmentation network, not a classifier"):
         registry.read_model(network.folder)
     with pytest.raises(ModelError, match="no lesion segmentation network in"):
         registry.segmentation(own_models)

@@ -133,7 +133,7 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
     page.run()
     assert not page.exception
     scores = next(table.value for table in page.dataframe if "ROAD" in table.value)
-    assert list(scores["map"]) == ["this map", "the middle", "at random"]
+    assert list(scores["map"]) == ["this map", "centred blob", "random map"]
     assert scores["ROAD"].between(-1, 1).all()
 
 

@@ -201,9 +201,9 @@ def test_the_limits_are_on_the_page_before_any_image(page: AppTest, model: regis
 
 def test_a_removed_photo_leaves_nothing_in_the_session(page: AppTest) -> None:
     upload(page, PHOTO)
-    assert "cached_picture" in page.session_state
+    assert "cached_image" in page.session_state
     page.file_uploader(key="photo_upload").clear().run()
-    for name in ("picture", "preview", "recognised", "segmentation", "sanity_check"):
+    for name in ("image", "preview", "recognised", "segmentation", "sanity_check"):
         assert f"cached_{name}" not in page.session_state
     assert not page.metric
 
@@ -216,11 +216,11 @@ def test_a_photos_bytes_and_name_stay_out_of_what_is_printed() -> None:
 def test_a_session_holds_one_decoded_picture(page: AppTest) -> None:
     # a JPEG that is decoded reduced, less so for a small square
     upload(page, encode(lesion(3000, 2000, seed=1)))
-    assert page.session_state["cached_picture"][1].width == 750
+    assert page.session_state["cached_image"][1].width == 750
     next(slider for slider in page.slider if slider.label == "Size").set_value(30).run()
     assert not page.exception
     # in the place of the other one; beside it there is only the small preview
-    assert page.session_state["cached_picture"][1].width == 3000
+    assert page.session_state["cached_image"][1].width == 3000
     assert max(page.session_state["cached_preview"][1][1].size) == photos_module.PREVIEW_SIDE
     assert "decoded" not in page.session_state
 
@@ -283,7 +283,7 @@ def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
     curves = [table for table in tables if "this map" in table]
     assert len(curves) == 2
     for table in curves:
-        assert set(table) == {"share", "this map", "the middle", "at random"}
+        assert set(table) == {"share", "this map", "centred blob", "random map"}
         assert table.to_numpy().min() >= 0
     inserted, deleted = curves
     # with everything, and with nothing, it is the same whatever the order

@@ -73,7 +73,7 @@ def test_a_strange_address_shows_everything() -> None:
 
 def test_nothing_left_is_a_sentence_and_can_be_undone() -> None:
     at = opened(diagnosis="df", site="face")
-    assert "No image passes these filters" in at.warning[0].value
+    assert "No image matches these filters" in at.warning[0].value
     assert metrics(at)["Images"] == "0"
     at.button(key="clear").click().run()
     assert not at.warning

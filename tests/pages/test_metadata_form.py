@@ -55,7 +55,7 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
     recognise_as(kind, monkeypatch)
     models = {one.modality: one for one in (registry.read_model(phone.folder.parent / model.id), phone)}
     at = upload(open_classify(), PHOTO)
-    assert f"The model used is “{models[kind].title}”, which learnt from such images" in said(at)
+    assert f"The model used is “{models[kind].title}”, which was trained on such images" in said(at)
     assert shown(at) == pytest.approx(expected(models[kind]))
     assert "less reliable here" not in said(at)
     at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
@@ -85,7 +85,7 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
     assert shown(at) == pytest.approx(expected(phone, {"age": 85.0}))
     first = phone.labels.codes[0]
     assert shown(at)[first] > alone[first]
-    assert "With 1 detail about the patient. From the image alone: " in said(at)
+    assert "Includes 1 detail about the patient. From the image alone: " in said(at)
 
 
 def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: 
     table = all_models.card_of(make(model, tmp_path, "asking", "smartphone"))
     rows = dict(zip(table[""], table[" "], strict=True))
     assert rows["Patient metadata (optional)"] == "age, sex, it itches, larger diameter"
-    assert rows["Made for"] == "phone photos"
+    assert rows["Kind of image"] == "phone photos"
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "pad_ufes_20", "malignant_benign"])
@@ -146,7 +146,7 @@ def test_the_whole_document_on_the_command_line(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--out", "nowhere/report.html"], "There is no folder nowhere; make it"),
+        (["--out", "nowhere/report.html"], "There is no folder nowhere; create it"),
         (["--out", "."], "is a folder; name a file"),
         (["--out", "r.html", "--images", "notes.jpg", "gone.jpg"], "None of the images can be read"),
     ],
@@ -186,7 +186,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_drawn(
     text = out.read_text()
     assert "<h3>skin.jpg</h3>" in text
     # the one model there is ends in dense layers
-    assert "No model here can draw a map" in text
+    assert "No model here can make a map" in text
 
 
 def test_the_document_renders_what_a_section_holds() -> None:

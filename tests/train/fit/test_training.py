@@ -371,7 +371,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
 
     with monkeypatch.context() as patch:
         patch.setattr(callbacks.StartEpoch, "on_epoch_begin", second_epoch_fills_the_disk)
-        with pytest.raises(DataError, match=rf"{name} cannot be written: No space left on device\. Make room"):
+        with pytest.raises(DataError, match=rf"{name} cannot be written: No space left on device\. Free some space"):
             training.fit(one_stage, tmp_path)
     assert sorted(file.name for file in folder.iterdir()) == ["best.keras", "checkpoint-1.npz", "history.csv"]
     assert keras.saving.load_model(run_folder.best_file(one_stage, tmp_path / "tiny"), compile=False)
