@@ -93,10 +93,10 @@ def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray
 
 def statistics() -> Task:
     """95% intervals of six scores of eight models, from resamples of lesions."""
-    from skinapp.evaluation import bootstrap, leaderboard
+    from skinapp.evaluation import bootstrap, measures
 
     truth, groups, models, _ = eight_models()
-    chosen = {name: score for name, score in leaderboard.scores(model().labels).items() if name in SIX}
+    chosen = {name: score for name, score in measures.scores(model().labels).items() if name in SIX}
 
     def intervals(_: Path) -> object:
         weights = bootstrap.weights(groups, RESAMPLES, 0)

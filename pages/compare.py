@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, leaderboard, predictions
+from skinapp.evaluation import bootstrap, measures, predictions
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import comparison_report, document
@@ -68,7 +68,7 @@ with layout.page("Compare"):
     with st.spinner("Resampling lesions"):
         comparison.draws_of(shared)
     names = comparison.names_of(shared)
-    published = leaderboard.published(choice.question, choice.dataset)
+    published = measures.published(choice.question, choice.dataset)
 
     st.subheader("Leaderboard", anchor=False)
     comparison_panels.show_leaderboard(shared, known, published, names)

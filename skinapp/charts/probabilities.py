@@ -76,8 +76,9 @@ def probability_bars(frame: pd.DataFrame) -> go.Figure:
     )
     figure.update_layout(
         barmode="overlay",
-        height=ROW_HEIGHT * len(rows) + 12,
-        margin={"l": 0, "r": 0, "t": 6, "b": 6},
+        height=ROW_HEIGHT * len(rows) + 34,
+        # room above the bars for the chart's camera, which a phone always shows
+        margin={"l": 0, "r": 0, "t": 28, "b": 6},
         xaxis={"range": [0, 1], "visible": False, "fixedrange": True},
         yaxis={"range": [len(rows) - 0.6, -0.75], "visible": False, "fixedrange": True},
         plot_bgcolor="rgba(0,0,0,0)",

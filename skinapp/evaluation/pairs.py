@@ -10,7 +10,7 @@ import pandas as pd
 from skinapp.evaluation import bootstrap, significance
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
 from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.leaderboard import MEASURES, Draws
+from skinapp.evaluation.measures import MEASURES, Draws
 
 FIRST, SECOND, UNDECIDED, UNTESTED = "first better", "second better", "undecided", "no interval"
 """The possible conclusions from the interval of a difference."""

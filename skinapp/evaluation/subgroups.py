@@ -17,7 +17,7 @@ from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.leaderboard import scores
+from skinapp.evaluation.measures import scores
 from skinapp.evaluation.predictions import of_model
 from skinapp.inference.registry import Model
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY

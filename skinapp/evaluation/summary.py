@@ -5,17 +5,17 @@ from typing import Any
 
 import numpy as np
 
-from skinapp.evaluation import bootstrap, leaderboard, pairs
+from skinapp.evaluation import bootstrap, measures, pairs
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import QUESTIONS, Shared
-from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation.measures import MEASURES
 from skinapp.evaluation.pairs import UNTESTED
 
 
 def summary(shared: Shared) -> dict[str, Any]:
     """A whole comparison as one object for JSON: question, images, groups, malignant, models and pairs. NaN is None."""
     weights = shared.weights()
-    draws = leaderboard.draw(shared, weights)
+    draws = measures.draw(shared, weights)
     names = {name: name for name in shared.ids}
     compared = []
     for _, row in pairs.pairwise(shared).iterrows():

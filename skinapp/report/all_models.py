@@ -21,7 +21,7 @@ from skinapp.errors import ImageError
 from skinapp.evaluation import comparison, curves, error_analysis
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
-from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation.measures import MEASURES
 from skinapp.evaluation.predictions import Predictions
 from skinapp.images import imaging
 from skinapp.inference import modality, registry

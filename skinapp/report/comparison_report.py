@@ -6,7 +6,7 @@ import pandas as pd
 from skinapp.evaluation import bootstrap, curves, error_analysis, operating_points, pairs, subgroups
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import CLASSES, Shared
-from skinapp.evaluation.leaderboard import MEASURES, Draws, scores
+from skinapp.evaluation.measures import MEASURES, Draws, scores
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import calibration_views, comparison_views, error_views, operating_point_views, training_views
 from skinapp.report.comparison_views import Names

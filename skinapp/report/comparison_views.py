@@ -14,8 +14,8 @@ from skinapp.errors import ModelError
 from skinapp.evaluation import pairs
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.leaderboard import MEASURES, Draws
-from skinapp.evaluation.leaderboard import leaderboard as leaderboard_of
+from skinapp.evaluation.measures import MEASURES, Draws
+from skinapp.evaluation.measures import leaderboard as leaderboard_of
 from skinapp.inference import runtime
 from skinapp.inference.registry import Model
 from skinapp.report.document import Chart

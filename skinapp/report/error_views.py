@@ -6,7 +6,7 @@ import pandas as pd
 from skinapp.charts import performance
 from skinapp.evaluation import error_analysis, subgroups
 from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation.measures import MEASURES
 from skinapp.report.comparison_views import Names, interval_of, listed
 from skinapp.report.document import Chart
 

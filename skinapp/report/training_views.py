@@ -4,15 +4,15 @@ import pandas as pd
 
 from skinapp.charts import performance
 from skinapp.errors import DataError
-from skinapp.evaluation import training
-from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation import training_history
+from skinapp.evaluation.measures import MEASURES
 from skinapp.inference.registry import Model
 from skinapp.report.comparison_views import interval_of, listed
 from skinapp.report.document import Block, Chart
 
 
 def history(table: pd.DataFrame, name: str) -> Chart:
-    """A `training.history` table as curves."""
+    """A `training_history.history` table as curves."""
     chosen = sorted(table.loc[table["chosen"], "epoch"].unique())
     choice = f"; epoch {', '.join(map(str, chosen))} was chosen" if chosen else ""
     return Chart(
@@ -23,7 +23,7 @@ def history(table: pd.DataFrame, name: str) -> Chart:
 
 
 def protocols(table: pd.DataFrame, name: str) -> Chart:
-    """A `training.protocols` table: the same network under several protocols."""
+    """A `training_history.protocols` table: the same network under several protocols."""
     order = list(dict.fromkeys(table["test"]))
     frame = table.assign(
         row=[MEASURES[score].name for score in table["score"]],
@@ -42,10 +42,10 @@ def protocols(table: pd.DataFrame, name: str) -> Chart:
 def blocks(model: Model, name: str) -> list[Block]:
     """The losses over epochs, and the scores under other protocols if there are any."""
     try:
-        parts: list[Block] = [history(training.history(model), name)]
+        parts: list[Block] = [history(training_history.history(model), name)]
     except DataError as error:
         parts = [str(error)]
-    table = training.protocols(model)
+    table = training_history.protocols(model)
     if table["test"].nunique() >= 2:
         parts += [
             f"{test}: {protocol}" for test, protocol in table.groupby("test", sort=False)["protocol"].first().items()

@@ -12,9 +12,9 @@ import streamlit as st
 
 from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
-from skinapp.evaluation import comparison, leaderboard, predictions
+from skinapp.evaluation import comparison, measures, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, QUESTIONS, Shared
-from skinapp.evaluation.leaderboard import Draws
+from skinapp.evaluation.measures import Draws
 from skinapp.evaluation.predictions import Predictions
 from skinapp.inference import registry
 from skinapp.report.comparison_views import Names
@@ -130,7 +130,7 @@ def weights_of(shared: Shared) -> np.ndarray:
 
 def draws_of(shared: Shared) -> Draws:
     """Every score of every model on every resample."""
-    return computed_once(shared, "draws", lambda: leaderboard.draw(shared, weights_of(shared)))
+    return computed_once(shared, "draws", lambda: measures.draw(shared, weights_of(shared)))
 
 
 def computed_once(shared: Shared, name: str, compute: Callable[[], T]) -> T:

@@ -4,10 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, error_analysis, leaderboard, pairs, subgroups, training
+from skinapp.evaluation import bootstrap, error_analysis, measures, pairs, subgroups, training_history
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation.measures import MEASURES
 from skinapp.evaluation.predictions import Predictions
 from skinapp.inference import runtime
 from skinapp.report import calibration_views, comparison_views, error_views, training_views
@@ -61,7 +61,7 @@ def show_leaderboard(shared: Shared, known: dict[str, Predictions], published: p
 
 
 def _measures(shared: Shared) -> dict[str, str]:
-    return {name: MEASURES[name].name for name in leaderboard.scores(shared.labels)}
+    return {name: MEASURES[name].name for name in measures.scores(shared.labels)}
 
 
 def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
@@ -138,14 +138,14 @@ def show_training(known: dict[str, Predictions], pair: list[str], names: Names) 
         with column:
             st.markdown(f"**{names[name]}**")
             try:
-                show(training_views.history(training.history(model), names[name]), f"training_{name}")
+                show(training_views.history(training_history.history(model), names[name]), f"training_{name}")
             except DataError as error:
                 st.warning(plain(str(error)))
 
 
 def show_protocols(known: dict[str, Predictions]) -> None:
     """Networks that were scored under more than one protocol, wherever they were tested."""
-    tables = {name: training.protocols(model) for name, one in known.items() if (model := one.model)}
+    tables = {name: training_history.protocols(model) for name, one in known.items() if (model := one.model)}
     several = {name: table for name, table in tables.items() if len(set(table["test"])) > 1}
     if not several:
         return

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from skinapp.evaluation import comparison, leaderboard, pairs
+from skinapp.evaluation import comparison, measures, pairs
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.labels.sets import HAM10000
@@ -46,7 +46,7 @@ def test_with_few_lesions_nobody_is_better(groups: int) -> None:
     shared = comparison.share(chosen, CLASSES)
     few = dataclasses.replace(shared, groups=np.arange(len(shared.images)) % groups)
     weights = few.weights(100)
-    table = pairs.differences(few, leaderboard.draw(few, weights), "good", "bad")
+    table = pairs.differences(few, measures.draw(few, weights), "good", "bad")
     assert (table["conclusion"] == pairs.UNTESTED).all()
     assert table["difference"].notna().all()
     assert table[["low", "high"]].isna().all(axis=None)

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from skinapp.charts import architecture
-from skinapp.evaluation import comparison, leaderboard, predictions
+from skinapp.evaluation import comparison, measures, predictions
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.inference import registry
 from skinapp.report import comparison_report, document
@@ -54,9 +54,9 @@ def sections() -> list[Section]:
     shared = comparison.share(chosen, CLASSES)
     weights = shared.weights(50)
     names = {name: name.upper() for name in shared.ids}
-    published = leaderboard.published(CLASSES, chosen[0].datasets[0])
+    published = measures.published(CLASSES, chosen[0].datasets[0])
     thresholds = dict.fromkeys(shared.ids, 0.3)
-    drawn = leaderboard.draw(shared, weights)
+    drawn = measures.draw(shared, weights)
     return comparison_report.sections(shared, weights, drawn, known, published, shared.ids, thresholds, 0.02, names)
 
 

@@ -18,7 +18,7 @@ from train.config import Config
 from train.data.datasets import prepare, with_validation
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import MONITOR, predict
-from train.publish import card
+from train.publish import card_content
 from train.publish.evaluate import best_network
 from train.publish.folder import draft, publish
 
@@ -55,7 +55,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     ]
     trained = predict(network, images)
 
-    described = card.describe(config, evaluation, beside, network, output_shapes(network), read_run(run))
+    described = card_content.describe(config, evaluation, beside, network, output_shapes(network), read_run(run))
     with draft(models, config.id) as folder:
         if config.ship_weights:
             round_kernels(network)
@@ -70,7 +70,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
         shutil.copy(run / "predictions.csv", folder)
         history(config, run).to_csv(folder / "history.csv", index=False)
         if config.dataset == config.labels:
-            described |= card.published(config.id, config.labels, folder / "predictions.csv")
+            described |= card_content.published(config.id, config.labels, folder / "predictions.csv")
         return publish(folder, described, models, changes)
 
 

@@ -22,7 +22,7 @@ from train.data.datasets import data_root, encode, prepare, sources, with_valida
 from train.fit import metadata as fitting
 from train.fit.cross_validation import LOGITS_FILE
 from train.fit.run_folder import open_run
-from train.publish import card
+from train.publish import card_content
 from train.publish.evaluate import RESAMPLES, kinds
 from train.publish.folder import draft, publish
 
@@ -147,17 +147,17 @@ def write(
         "inputs": {"clinical": metadata.described(fitted.fields)},
         "temperature": 1.0,
         "test": {name: base.card["test"][name] for name in ("dataset", "images", "groups", "resamples")}
-        | {"recalls": card.recalls(list(labels.codes), predictions)},
-        "scores": card.rounded(together),
+        | {"recalls": card_content.recalls(list(labels.codes), predictions)},
+        "scores": card_content.rounded(together),
         "fusion": {
             "base": config.id,
             "scale": round(float(fitted.fusion.scale), 4),
             "penalty": float(fitted.penalty),
             "adjustment": adjustment,
             "mcnemar_p": float(f"{p_value:.3g}"),
-            "differences": card.rounded(differences),
+            "differences": card_content.rounded(differences),
         },
-        "limits": [*card.limits(base.card), card.FUSION_LIMIT],
+        "limits": [*card_content.limits(base.card), card_content.FUSION_LIMIT],
     }
     good, bad = model_card.sensitivity_sentences(described)
     described |= {"good_at": good, "bad_at": bad}

@@ -6,14 +6,14 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
-from skinapp.evaluation import training
+from skinapp.evaluation import training_history
 from skinapp.inference import registry
 from skinapp.report import training_views
 
 
 @pytest.mark.parametrize("chosen", registry.models().values(), ids=lambda chosen: chosen.id)
 def test_every_models_training_is_shown_with_its_chosen_epoch(chosen: registry.Model) -> None:
-    table = training.history(chosen)
+    table = training_history.history(chosen)
     source = pd.read_csv(chosen.folder / "history.csv")
     assert table.loc[table["chosen"], "epoch"].unique().tolist() == source.loc[source["chosen"], "epoch"].tolist()
     loss = table[table["series"] == "loss"]
@@ -25,11 +25,11 @@ def test_a_broken_history_is_a_sentence(own_models: Path, model: registry.Model)
     broken = registry.read_model(own_models / model.id)
     (broken.folder / "history.csv").write_text("stage\n1\n")
     with pytest.raises(DataError, match="lacks the columns epoch and loss"):
-        training.history(broken)
+        training_history.history(broken)
 
 
 def test_figures_of_several_protocols_stand_side_by_side() -> None:
-    tables = {name: training.protocols(model) for name, model in registry.models().items()}
+    tables = {name: training_history.protocols(model) for name, model in registry.models().items()}
     assert set(tables["ham10000-cnn32"]["test"]) > {"HAM10000, resampled before it was split"}
     for name, table in tables.items():
         card = registry.model(name).card

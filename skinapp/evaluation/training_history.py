@@ -3,7 +3,7 @@
 import pandas as pd
 
 from skinapp.errors import DataError
-from skinapp.evaluation.leaderboard import MEASURES
+from skinapp.evaluation.measures import MEASURES
 from skinapp.inference.registry import Model
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from skinapp.evaluation import comparison, leaderboard, predictions
+from skinapp.evaluation import comparison, measures, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, Shared
 from skinapp.inference import registry
 from tests.evaluation.conftest import repeats
@@ -41,9 +41,9 @@ def by_scikit_learn(score: str, truth: np.ndarray, rows: np.ndarray, malignant: 
     raise AssertionError(score)
 
 
-@pytest.mark.parametrize("score", leaderboard.MEASURES)
+@pytest.mark.parametrize("score", measures.MEASURES)
 def test_scores_and_differences_equal_a_loop_over_scikit_learn(shared: Shared, weights: np.ndarray, score: str) -> None:
-    draws = leaderboard.draw(shared, weights)
+    draws = measures.draw(shared, weights)
     malignant = np.array([label.malignant for label in shared.labels.labels])
     values = {
         name: np.array(
@@ -67,7 +67,7 @@ def test_scores_and_differences_equal_a_loop_over_scikit_learn(shared: Shared, w
 
 def test_the_intervals_are_those_of_the_cards(model: registry.Model) -> None:
     shared = comparison.share([predictions.of_model(model)], CLASSES)
-    draws = leaderboard.draw(shared)
+    draws = measures.draw(shared)
     for score, figures in model.card["scores"].items():
         if score in draws.by_model[model.id]:
             interval = draws.interval(model.id, score)
@@ -77,9 +77,9 @@ def test_the_intervals_are_those_of_the_cards(model: registry.Model) -> None:
 
 
 def test_published_figures_belong_to_their_data_set(tmp_path: Path) -> None:
-    table = leaderboard.published(CLASSES, "ham10000")
+    table = measures.published(CLASSES, "ham10000")
     assert {"model", "score", "value", "low", "high", "images", "protocol"} <= set(table)
     assert {"panderm", "monet"} <= set(table["model"])
-    assert set(leaderboard.published(MALIGNANT, "ham10000")["score"].str.split("_").str[-1]) == {"malignancy"}
-    assert leaderboard.published(CLASSES, "elsewhere").empty
-    assert leaderboard.published(CLASSES, "ham10000", tmp_path).empty
+    assert set(measures.published(MALIGNANT, "ham10000")["score"].str.split("_").str[-1]) == {"malignancy"}
+    assert measures.published(CLASSES, "elsewhere").empty
+    assert measures.published(CLASSES, "ham10000", tmp_path).empty
