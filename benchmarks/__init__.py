@@ -1,1 +1,1 @@
-"""How much faster the app is than the plain way: ratios, measured in one run."""
+"""Benchmarks of the app against plain code for the same task: ratios, measured in one run."""

@@ -52,7 +52,7 @@ def explore(folder: Path) -> Iterator[Comparison]:
         with worker("plain_explore") as plain, worker("explore") as ours:
             alternate(plain, ours, file, repeats=3)  # load, and warm up
             values = alternate(plain, ours, file, repeats=15)
-        # at most three times as long as the group-by: a third of its speed
+        # at most three times as long as the group-by, which is a ratio of a third
         yield Comparison(f"explorer, a filter changed on {rows:,} rows", "s", 1 / 3, *values)
 
 
@@ -83,7 +83,10 @@ def attention(folder: Path) -> Iterator[Comparison]:
 def start(folder: Path) -> Iterator[Comparison]:
     chromium = startup.chromium()
     if chromium is None:
-        print("Start-up is not measured: no Chromium found; on Debian, `apt-get install chromium`.", file=sys.stderr)
+        print(
+            "Start-up is not measured, since Chromium is not installed; on Debian, `apt-get install chromium`.",
+            file=sys.stderr,
+        )
         return
     file, port = pictures.phone_photo(folder / "upload.jpg"), startup.free_port()
     with sync_playwright() as playwright:
@@ -112,7 +115,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
 
 
 def machine() -> str:
-    """A sentence on where and with what this was measured."""
+    """A sentence on the machine, versions and model of the measurements."""
     names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}" for name in ("ai-edge-litert", "keras", "tensorflow", "streamlit")
@@ -125,14 +128,14 @@ def machine() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("parts", nargs="*", metavar="PART", help=f"default: all of {', '.join(PARTS)}")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"the parts to measure (default: {', '.join(PARTS)})")
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     options = parser.parse_args()
     if unknown := set(options.parts) - set(PARTS):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; choose from {', '.join(PARTS)}")
 
     if options.write and options.parts:
-        parser.error("--write puts the whole table there, so it takes no part")
+        parser.error("--write needs the whole table; leave out the parts")
 
     print(HEADER, flush=True)
     comparisons = []

@@ -12,7 +12,7 @@ HEADER = """\
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was measured in `unit`, less being better: a value by the plain way and one by ours, from each repeat."""
+    """A measurement in `unit`, lower is better: for each repeat, a value for plain code and one for ours."""
 
     name: str
     unit: str
@@ -22,7 +22,7 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """Of each repeat: how many times less ours takes."""
+        """For each repeat, the plain value over ours."""
         return [plain / ours for plain, ours in zip(self.plain, self.ours, strict=True)]
 
     @property
@@ -39,6 +39,6 @@ class Comparison:
 def alternate(
     plain: Callable[[Path], float], ours: Callable[[Path], float], path: Path, repeats: int
 ) -> tuple[list[float], list[float]]:
-    """The values of both on `path`, taken in turns so that a busy machine disturbs both alike."""
+    """The values of both on `path`, measured alternately so that a busy machine affects both alike."""
     pairs = [(plain(path), ours(path)) for _ in range(repeats)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

@@ -1,4 +1,4 @@
-"""What is measured on: lesions drawn by code, with the grain of a sensor, as JPEG files; and tables."""
+"""Inputs of the benchmarks: drawings of lesions with sensor noise, as JPEG files, and tables."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def dermoscopy_images(folder: Path, count: int) -> Path:
 
 
 def demographics_table(file: Path, rows: int) -> Path:
-    """A CSV of that many rows with HAM10000's columns, drawn from the shipped table with replacement."""
+    """A CSV of that many rows with HAM10000's columns, sampled from the shipped table with replacement."""
     frame = records.shipped("ham10000").frame.sample(rows, replace=True, random_state=0)
     names = {"lesion": "lesion_id", "diagnosis": "dx", "confirmation": "dx_type", "site": "localization"}
     frame.drop(columns=["images", "split"]).rename(columns=names).to_csv(file, index=False)

@@ -1,4 +1,4 @@
-"""The plain way, as most notebooks have it: Pillow decodes in full, Keras predicts, GradientTape gives Grad-CAM."""
+"""Plain code, as in most notebooks: Pillow decodes the whole image, Keras predicts, Grad-CAM uses GradientTape."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from skinapp.inference.runtime import softmax
 
 
 class PlainClassifier:
-    """A model's network in Keras. Building what Grad-CAM needs once is more than the plain way does."""
+    """A model's network in Keras. It builds the Grad-CAM network once, which most notebooks do not."""
 
     def __init__(self, model: Model):
         self.model = model
@@ -29,11 +29,11 @@ class PlainClassifier:
         return np.asarray(square, dtype=np.float32)[np.newaxis]
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        """[K], of [1, size, size, 3]."""
+        """Probabilities [K] for [1, size, size, 3]."""
         return softmax(self.network.predict(pixels, verbose=0)[0].astype(np.float64) / self.model.temperature)
 
     def grad_cam(self, pixels: np.ndarray, index: int) -> np.ndarray:
-        """[h, w] in 0-1: Grad-CAM as in Keras's own example (https://keras.io/examples/vision/grad_cam/)."""
+        """Grad-CAM, [h, w] in 0-1, as in Keras's own example (https://keras.io/examples/vision/grad_cam/)."""
         with tf.GradientTape() as tape:
             features, logits = self.features_and_logits(pixels)
             logit = logits[:, index]

@@ -1,4 +1,4 @@
-"""Time from starting the server to the first answer in a browser, and the server's memory at that moment."""
+"""The time from starting the server to the first prediction in a browser, and the server's memory then."""
 
 import shutil
 import socket
@@ -13,7 +13,7 @@ from playwright.sync_api import BrowserContext
 
 from benchmarks.worker import QUIET, ROOT
 
-ANSWER = "Most likely"
+RESULT_TEXT = "Most likely"
 PATIENCE_SECONDS = 120
 SERVER = """
 import sys
@@ -26,7 +26,7 @@ main()
 
 @dataclass(frozen=True)
 class Start:
-    """Seconds to the first answer; resident memory of the server then, in MB."""
+    """Seconds to the first prediction, and the server's resident memory then, in MB."""
 
     seconds: float
     megabytes: float
@@ -46,7 +46,7 @@ def free_port() -> int:
 def start(browser: BrowserContext, port: int, photo: Path, first: str = "") -> Start:
     """Start a server that runs the statement `first` before the app, and classify a photo in a new window.
 
-    A browser that has been to this port before still has the files of Streamlit's front end, as a visitor's has.
+    A browser that has visited this port before has cached Streamlit's front end, as a returning visitor's has.
     """
     page = browser.new_page()
     page.set_default_timeout(PATIENCE_SECONDS * 1000)
@@ -62,7 +62,7 @@ def start(browser: BrowserContext, port: int, photo: Path, first: str = "") -> S
             wait_for(port, server)
             page.goto(f"http://127.0.0.1:{port}/classify")
             page.locator('input[type="file"]').set_input_files(photo)
-            page.get_by_text(ANSWER).wait_for()
+            page.get_by_text(RESULT_TEXT).wait_for()
             return Start(time.perf_counter() - begin, megabytes(server.pid))
         finally:
             page.close()

@@ -1,4 +1,4 @@
-"""What is measured, each done our way and the plain way: a function that prepares, and gives what is then timed."""
+"""The tasks to measure, in our code and in plain code. Each function prepares a task and returns the part to time."""
 
 import functools
 import tempfile
@@ -14,7 +14,7 @@ Task = Callable[[Path], object]
 
 @functools.cache
 def model() -> registry.Model:
-    """The first bundled model that has its network for Keras as well."""
+    """The first shipped model that also has its Keras network."""
     return next(model for model in registry.models().values() if "model.keras" in model.card["files"])
 
 
@@ -73,11 +73,11 @@ SIX = (
 )
 RESAMPLES = 2000
 EVERY = 40
-"""The plain way takes one of so many resamples."""
+"""Plain code computes one of this many resamples."""
 
 
 def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
-    """Truth [n], groups [n], a bundled model's probabilities [n, classes] at 8 temperatures, malignant [classes]."""
+    """Truth [n], groups [n], a shipped model's probabilities [n, classes] at 8 temperatures, malignant [classes]."""
     from skinapp.evaluation import calibration, comparison, predictions
 
     shared = comparison.share([predictions.of_model(model())], comparison.CLASSES)
@@ -100,17 +100,17 @@ def statistics() -> Task:
 
     def intervals(_: Path) -> object:
         weights = bootstrap.weights(groups, RESAMPLES, 0)
-        drawn = [bootstrap.draws(chosen, truth, rows, weights) for rows in models]
+        draws = [bootstrap.draws(chosen, truth, rows, weights) for rows in models]
         return [
             {name: bootstrap.score_interval(chosen[name], values, truth, groups) for name, values in one.items()}
-            for one in drawn
+            for one in draws
         ]
 
     return intervals
 
 
 def plain_statistics() -> Task:
-    """The same by scikit-learn, resample by resample; one of EVERY."""
+    """The same with scikit-learn, resample by resample, for one in EVERY resamples."""
     from sklearn import metrics
 
     truth, groups, models, malignant = eight_models()
@@ -120,20 +120,20 @@ def plain_statistics() -> Task:
         generator = np.random.default_rng(0)
         values = []
         for _resample in range(RESAMPLES // EVERY):
-            drawn = generator.integers(0, len(members), len(members))
-            rows = np.concatenate([members[group] for group in drawn])
+            sample = generator.integers(0, len(members), len(members))
+            rows = np.concatenate([members[group] for group in sample])
             labels, positive = truth[rows], malignant[truth[rows]]
             for probabilities in models:
-                answers = probabilities[rows]
-                named, chance = answers.argmax(axis=1), answers[:, malignant].sum(axis=1)
+                sampled = probabilities[rows]
+                predicted, malignant_probability = sampled.argmax(axis=1), sampled[:, malignant].sum(axis=1)
                 values.append(
                     (
-                        metrics.balanced_accuracy_score(labels, named),
-                        metrics.accuracy_score(labels, named),
-                        metrics.f1_score(labels, named, average="macro"),
-                        metrics.roc_auc_score(positive, chance),
-                        metrics.average_precision_score(positive, chance),
-                        metrics.brier_score_loss(labels, answers, labels=range(len(malignant)), scale_by_half=False),
+                        metrics.balanced_accuracy_score(labels, predicted),
+                        metrics.accuracy_score(labels, predicted),
+                        metrics.f1_score(labels, predicted, average="macro"),
+                        metrics.roc_auc_score(positive, malignant_probability),
+                        metrics.average_precision_score(positive, malignant_probability),
+                        metrics.brier_score_loss(labels, sampled, labels=range(len(malignant)), scale_by_half=False),
                     )
                 )
         return np.percentile(np.reshape(values, (-1, len(models), len(SIX))), (2.5, 97.5), axis=0)
@@ -142,11 +142,11 @@ def plain_statistics() -> Task:
 
 
 EXPLORED = ["dx", "sex", "localization", "dx_type"]
-"""The columns that are grouped by, as HAM10000 calls them."""
+"""The columns to group by, with their names in HAM10000."""
 
 
 def explore() -> Task:
-    """The figures of the explorer's first view, after a filter was changed, of a CSV that is already loaded."""
+    """The figures of the Explore page's first view after a filter has changed, for a CSV that is already loaded."""
     from skinapp.demographics import own_table, records, statistics
 
     tables: dict[Path, records.Table] = {}
@@ -169,7 +169,7 @@ def explore() -> Task:
 
 
 def plain_explore() -> Task:
-    """One pandas group-by over the same rows, of the strings that a CSV gives."""
+    """One pandas group-by over the same rows, with strings as read from the CSV."""
     import pandas as pd
 
     frames: dict[Path, pd.DataFrame] = {}
@@ -184,7 +184,7 @@ def plain_explore() -> Task:
 
 
 CLASSIFICATIONS = 12
-"""The time of so many is what the sanity check of a map may take."""
+"""The sanity check of a map may take as long as this many classifications."""
 
 
 def sanity() -> Task:
@@ -197,7 +197,7 @@ def sanity() -> Task:
     classifier = runtime.classifier(model())
     size = classifier.model.input_size
 
-    def judge(file: Path) -> object:
+    def check(file: Path) -> object:
         pixels, square = imaging.load(file, size), imaging.load(file, 512)
         index = int(classifier.predict(pixels).probabilities.argmax())
 
@@ -205,12 +205,12 @@ def sanity() -> Task:
             return heatmap.grad_cam(classifier.predict(other).class_maps, index)
 
         mask = segmentation.segment(square).mask
-        found = sanity_check.gather(
+        evidence = sanity_check.gather(
             lambda other: classifier.predict(other).probabilities, explain, pixels, index, explain(pixels), mask
         )
-        return sanity_check.sentence(found, classifier.model.labels)
+        return sanity_check.sentence(evidence, classifier.model.labels)
 
-    return judge
+    return check
 
 
 def classifications() -> Task:
@@ -229,19 +229,19 @@ def classifications() -> Task:
 
 MASKS = 500
 MASKS_EVERY = 10
-"""The plain way classifies one of so many masked images."""
+"""Plain code classifies one of this many masked images."""
 
 
 @functools.cache
 def pixels_of(file: Path) -> np.ndarray:
-    """The model's input; decoded in the warm-up, as it is not what is measured here."""
+    """The model's input; decoded in the warm-up, as it is not measured here."""
     from skinapp.images import imaging
 
     return imaging.load(file, model().input_size)
 
 
 def last_convolution() -> Task:
-    """Grad-CAM at the last convolution and its picture, of an image that is already answered."""
+    """Grad-CAM at the last convolution and its picture, for an image that is already classified."""
     from skinapp.attention import heatmap
     from skinapp.images import imaging
     from skinapp.inference import runtime
@@ -266,7 +266,7 @@ def classification() -> Task:
 
 
 def early_block() -> Task:
-    """Grad-CAM at the first block behind the stem, the one furthest from the answer."""
+    """Grad-CAM at the first block after the stem, the furthest from the output."""
     from skinapp.attention import catalogue
     from skinapp.inference import architecture
 
@@ -290,7 +290,7 @@ def rise() -> Task:
 
 
 def plain_rise() -> Task:
-    """One of MASKS_EVERY masks, each through `keras.Model.predict`."""
+    """One in MASKS_EVERY masks, each with `keras.Model.predict`."""
     from benchmarks.plain import PlainClassifier
     from skinapp.attention.methods.rise import mask
 

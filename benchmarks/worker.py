@@ -1,7 +1,7 @@
-"""A process that does one task on each path it reads, and writes the seconds that took.
+"""A process that does one task on each path it reads, and prints the seconds it took.
 
-Tasks have processes of their own (`python -m benchmarks.worker TASK`, paths on standard input) so that neither the
-libraries nor the threads of one disturb the other.
+Each task has its own process (`python -m benchmarks.worker TASK`, with paths on standard input), so that libraries and
+threads of one do not disturb the other.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
 
 
 def main() -> None:
-    # what libraries print must not mix with the seconds
+    # keep the output of libraries apart from the seconds
     with contextlib.redirect_stdout(sys.stderr):
         task = TASKS[sys.argv[1]]()
     for line in sys.stdin:
@@ -33,7 +33,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def worker(task: str) -> Iterator[Callable[[Path], float]]:
-    """Start such a process; yields a function that does the task on a path and returns the seconds."""
+    """Start such a process; yield a function that runs the task on a path and returns the seconds."""
     command = [sys.executable, "-m", "benchmarks.worker", task]
     with (
         tempfile.TemporaryFile("w+") as messages,

@@ -2,5 +2,5 @@
 
 import os
 
-# TensorFlow reports on its own build and on GPUs it does not find; it reads this when it is imported
+# stop TensorFlow from reporting its build and missing GPUs; it reads this on import
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

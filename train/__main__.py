@@ -8,12 +8,12 @@ from pathlib import Path
 from skinapp.errors import SkinappError
 
 RUNS = {
-    "prepare": "decode the images of a data set once; fit does it too if needed",
+    "prepare": "decode the images of a data set; fit does this too if needed",
     "fit": "train a network; run it again to resume",
     "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
     "export": "write the model folder of an evaluated network, which the app shows",
     "fuse": "make a model that also uses patient metadata from an exported one",
-    "ablate": "train variations of a short run and compare them on the validation lesions",
+    "ablate": "train variations of a short run and compare them on validation lesions",
 }
 """Commands that work on the run of one configuration."""
 
@@ -21,41 +21,41 @@ TOOLS = {
     "download": ("train.data.download", "download a data set, or single images, from the publisher"),
     "compare-published": ("train.publish.compare_published", "compare published models with ours on the same images"),
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
-    "search": ("train.studies.search", "search for the best small network, with leakage or without"),
+    "search": ("train.studies.search", "search for the best small network, with or without leakage"),
     "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
     "sort-by-class": (
         "train.data.sort_by_class",
         "copy a data set into one folder per class, as image tutorials expect",
     ),
-    "artefacts": ("train.studies.artefacts", "measure what hairs, rulers and stickers do to a model's predictions"),
-    "missing-metadata": ("train.studies.missing_metadata", "measure what missing patient metadata costs"),
+    "artefacts": ("train.studies.artefacts", "measure how hairs, rulers and stickers affect predictions"),
+    "missing-metadata": ("train.studies.missing_metadata", "measure the effect of missing patient metadata"),
     "attention-audit": (
         "train.studies.attention_audit",
-        "score the attention methods on test images with lesion masks",
+        "measure the attention methods on test images with lesion masks",
     ),
     "quality": (
         "train.studies.quality",
-        "set the limits for too blurred, dark or bright, and count how often they warn",
+        "compute the limits for blur, light and glare, and count how often they warn",
     ),
     "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
-    "doctor": ("train.doctor", "check that everything for training is there, and say how to fix what is not"),
+    "doctor": ("train.doctor", "check that this machine is ready for training, and how to fix what is missing"),
 }
 """Commands with modules of their own."""
 
 STEPS = """
 a model, step by step:
   C=train/configs/ham10000-efficientnetb1.yaml
-  python -m train doctor                what is missing, and how to get it
+  python -m train doctor                what is missing, and how to install it
   python -m train download ham10000     the images, once
   python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, the same command resumes
   python -m train evaluate --config $C  scores on the test images
   python -m train export   --config $C  the model folder, for the app
 
-SKINAPP_DATA is the folder of the data sets (default: data), SKINAPP_WEIGHTS that of initial weights (default: weights).
-KERAS_BACKEND=jax or torch trains with those instead of TensorFlow.
+SKINAPP_DATA is the folder of the data sets (default: data), SKINAPP_WEIGHTS the folder of initial weights (default:
+weights). To train with JAX or PyTorch instead of TensorFlow, set KERAS_BACKEND to jax or torch.
 """
 
 EXAMPLES = {
@@ -69,8 +69,8 @@ examples:
   python -m train fit --config train/configs/ham10000-efficientnetb1.yaml --runs runs/large batch_size=64
 
 Every epoch is scored on the validation images, and the best network is saved; fit prints its file. Ctrl-C stops
-training; evaluate and export then use the best network so far, and the same command resumes after the last finished
-epoch, with the same result as without the break. Other settings are another run: use another --runs folder or id=NAME.
+training; evaluate and export then use the best network so far. The same command resumes after the last finished epoch,
+with the same result as without the break. To train with other settings, use another --runs folder or id=NAME.
 """,
     "evaluate": """
 examples:
@@ -85,8 +85,8 @@ example:
   python -m train export --config train/configs/ham10000-efficientnetb1.yaml
 
 Run it after evaluate. Nothing is written if the exported file disagrees with the trained network. A model of the same
-id is replaced in one step; its changelog goes on, and files that later commands added stay if the network is the same.
-""",
+id is replaced in one step; its changelog continues, and files that later commands added stay if the network is the
+same. """,
     "fuse": """
 example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
@@ -97,15 +97,15 @@ Run it after export; it writes models/<id>-clinical/. The network stays the same
 example:
   python -m train ablate --config train/configs/ablations/ham10000.yaml --out ablation.csv
 
-The file is that of a run with one more key, rows: each has a name and the settings it changes. KEY=VALUE applies to all
-rows. The table is written after each row; if stopped, the same command continues with the next one.
+The file describes a run, and has one more key, rows: a name for each row and the settings it changes. KEY=VALUE applies
+to all rows. The table is written after each row; if stopped, the same command continues with the next one.
 """,
 }
-"""What --help says below the options."""
+"""Text below the options in --help."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command: 0, or 2 with a sentence on standard error where something cannot be done, 130 on Ctrl-C."""
+    """Run one command; return 0, 2 with a sentence on standard error if something cannot be done, or 130 on Ctrl-C."""
     try:
         options = parse(arguments)
         return options.run(options)
@@ -146,7 +146,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             type=Path,
             required=name != "evaluate",
             metavar="FILE",
-            help="the settings of a run: one of train/configs, or your own",
+            help="the settings of a run: a file in train/configs, or your own",
         )
         command.add_argument(
             "--runs",
@@ -159,7 +159,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             "settings",
             nargs="*",
             metavar="KEY=VALUE",
-            help="settings that override the file, such as seed=1; train/config.py explains all of them",
+            help="settings that override the file, such as seed=1; train/config.py explains them all",
         )
         if name == "fit":
             command.add_argument(
@@ -172,7 +172,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 type=float,
                 default=0.0,
                 metavar="X",
-                help="the multiple of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
+                help="how much of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
             )
         if name in ("export", "fuse"):
             command.add_argument(
@@ -201,9 +201,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(options: argparse.Namespace) -> int:
     from train.publish import evaluate_folder
 
-    if options.command == "evaluate" and evaluate_folder.wanted(options):
+    if options.command == "evaluate" and evaluate_folder.scores_folder(options):
         return evaluate_folder.run(options)
-    # Keras takes seconds to import, so only after the arguments are known to be good
+    # Keras takes seconds to import, so check the arguments first
     from train.config import load_config
 
     if options.command == "ablate":
@@ -226,8 +226,8 @@ def run(options: argparse.Namespace) -> int:
         from train.fit import cross_validation
         from train.publish import evaluate
 
-        judge = evaluate.evaluate if config.fold is not None else cross_validation.evaluate
-        for name, score in judge(config, options.runs).items():
+        evaluate_run = evaluate.evaluate if config.fold is not None else cross_validation.evaluate
+        for name, score in evaluate_run(config, options.runs).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
     elif options.command == "fuse":
         from train.publish.fuse import fuse

@@ -1,4 +1,4 @@
-"""What defines a training run: a frozen dataclass, filled from YAML, checked before anything slow starts."""
+"""The configuration of a training run: a frozen dataclass, read from YAML and checked before anything slow starts."""
 
 import dataclasses
 import hashlib
@@ -18,19 +18,19 @@ from train.fit.losses import LOSSES
 from train.fit.network import ARCHITECTURES, SMALL
 
 SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
-"""How much more often rare classes are sampled: an image of class c weighs n_c ** -exponent."""
+"""How images are sampled: an image of class c, which has n_c images, has weight n_c ** -exponent."""
 
 
 RUN = "run:"
-"""What `init` begins with where it names another run in the same folder of runs, instead of a model."""
+"""The prefix of `init` if it names another run in the same folder of runs, instead of a model."""
 
 
 @dataclass(frozen=True)
 class Stage:
     """Some epochs at one image size (px), with a linear warm-up and a cosine from `learning_rate` to `final_rate`.
 
-    `mixup` and `cutmix` are beta parameters, 0 for none: a later stage bears more of them (Tan and Le 2021,
-    arXiv:2104.00298, section 4). `frozen_blocks` keeps the stem and that many blocks of the backbone as they are.
+    `mixup` and `cutmix` are beta parameters, 0 for none; larger images need more of them (Tan and Le 2021,
+    arXiv:2104.00298, section 4). `frozen_blocks` freezes the stem and that many blocks of the backbone.
     """
 
     image_size: int
@@ -45,22 +45,28 @@ class Stage:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run, and what becomes of its network. `stages` follow each other, the weights carried over.
+    """One training run, and what is done with its network.
 
-    The model takes images of `input_size` px, or of the last stage's size. A somewhat larger size than in training
-    often scores better, as random zooms make things look larger in training (Touvron et al. 2019, arXiv:1906.06423).
-    `augmentation` names a policy of train/fit/augmentation.py, `loss` one of train/fit/losses.py. `ema` is the momentum
-    of a moving average of the weights, which is then validated and saved; 0 for none. `precision` other than float32 is
-    for GPUs; what is exported is float32. After training, `logit_adjustment` times the logarithm of each class's share
-    of the training images is subtracted from its logit (Menon et al. 2021, arXiv:2007.07314, section 4.1): 0 leaves it,
-    1 predicts as if classes were equally common, which is what the loss `logit-adjusted` trains for. Of the training
-    images one of `folds` parts, whole lesions or patients, is held back for validation: number `fold`. Without a `fold`
-    (null) nothing is held back and the last epoch is saved; train/fit/cross_validation.py then also trains a network
-    without each part, and tests it on that part. `hair_removal` takes dark hairs out of every image, here and wherever
-    the model is used. `dataset` is one of train/data/datasets.py, or several joined by +. `init` is explained at
-    `network.build`; `run:` before the id of another run of the same folds takes the network that this ended with.
-    `beside` is the id of a run, of another protocol, whose scores the card shows too. The folder of a model that is
-    only a baseline may go without its weights: `ship_weights: false`. `note` is for the card.
+    - `stages` follow each other; each starts with the weights of the one before.
+    - `input_size` is the model's image size, px; by default that of the last stage. A somewhat larger size than in
+      training often scores better, as random zooms make things look larger in training (Touvron et al. 2019,
+      arXiv:1906.06423).
+    - `dataset` is one of train/data/datasets.py, or several joined by +.
+    - `init` is explained at `network.build`. `run:` before the id of another run with the same folds starts from the
+      network of its last epoch.
+    - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.
+    - `hair_removal` removes dark hairs from every image, in training and wherever the model is used.
+    - `ema` is the momentum of a moving average of the weights, which is then validated and saved; 0 for none.
+    - `precision` other than float32 is for GPUs; the exported network is float32.
+    - `logit_adjustment` times the logarithm of each class's share of the training images is subtracted from its logit
+      after training (Menon et al. 2021, arXiv:2007.07314, section 4.1). 0 leaves the logits alone; 1 predicts as if
+      classes were equally common, which is what the loss `logit-adjusted` trains for.
+    - `folds` is the number of parts, of whole lesions or patients, into which the training images are divided; part
+      number `fold` is held out for validation. If `fold` is null, nothing is held out and the last epoch is saved;
+      train/fit/cross_validation.py then also trains a network without each part and tests it on that part.
+    - `beside` is the id of a run under another protocol whose scores the card shows too.
+    - `ship_weights: false` leaves the weights out of the model folder, for a model that is only a baseline.
+    - `note` is a text for the card.
     """
 
     id: str
@@ -117,25 +123,25 @@ class Config:
                 )
             if not 0 <= stage.final_rate <= stage.learning_rate:
                 raise DataError(
-                    f"Setting 'stages: final_rate' is {stage.final_rate}; it must lie from 0 to the learning rate."
+                    f"Setting 'stages: final_rate' is {stage.final_rate}; it must be from 0 to the learning rate."
                 )
             for name in ("mixup", "cutmix", "frozen_blocks"):
                 _not_negative(f"stages: {name}", getattr(stage, name))
         sizes = {stage.image_size for stage in self.stages} | {self.image_size}
         if self.architecture in SMALL and len(sizes) > 1:
-            raise DataError(f"The network '{self.architecture}' takes images of one size only, not {sorted(sizes)}.")
+            raise DataError(f"The network '{self.architecture}' accepts images of one size only, not {sorted(sizes)}.")
         if self.input_size is not None:
             _positive("input_size", self.input_size)
         for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
             _positive(name, getattr(self, name))
         for name in ("label_smoothing", "dropout", "ema"):
             if not 0 <= getattr(self, name) < 1:
-                raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must lie from 0 up to, not at, 1.")
+                raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must be at least 0 and below 1.")
         _not_negative("weight_decay", self.weight_decay)
         if self.loss == "logit-adjusted" and self.logit_adjustment > 0:
             raise DataError(
-                f"Setting 'logit_adjustment' is {self.logit_adjustment} beside the loss 'logit-adjusted', and would "
-                "correct for the class shares twice; set logit_adjustment=0."
+                f"Setting 'logit_adjustment' is {self.logit_adjustment}, but the loss 'logit-adjusted' already "
+                "corrects for class shares; set logit_adjustment=0."
             )
         if self.samples_per_epoch < self.batch_size:
             raise DataError(
@@ -143,7 +149,10 @@ class Config:
                 f"{self.batch_size}."
             )
         if self.folds < 2 or not 0 <= (self.fold or 0) < self.folds:
-            raise DataError(f"Setting 'fold' is {self.fold} of {self.folds}; take 0 to folds - 1, of at least 2 folds.")
+            raise DataError(
+                f"Setting 'fold' is {self.fold} and 'folds' is {self.folds}; 'folds' must be at least 2, and 'fold' "
+                "from 0 to folds - 1."
+            )
 
     @property
     def image_size(self) -> int:
@@ -151,7 +160,8 @@ class Config:
 
     @property
     def fingerprint(self) -> str:
-        """A hash over the settings that training depends on: a checkpoint of other ones is never resumed."""
+        """A hash of the settings that training depends on, so that a checkpoint with other settings is never
+        resumed."""
         settings = dataclasses.asdict(self)
         for name in (
             "title",
@@ -165,18 +175,18 @@ class Config:
         ):
             del settings[name]
         if not self.hair_removal:
-            # so that runs from before there was this setting go on
+            # so that runs from before this setting existed can be resumed
             del settings["hair_removal"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def load_config(path: str | Path, overrides: tuple[str, ...] = ()) -> Config:
-    """YAML, with `key=value` overrides on top, to a Config. DataError names an unknown key or impossible value."""
+    """A YAML file with `key=value` overrides -> Config. DataError names an unknown key or impossible value."""
     return from_settings(read_settings(path, overrides))
 
 
 def read_settings(path: str | Path, overrides: tuple[str, ...] = ()) -> dict[str, Any]:
-    """The settings in a YAML file, with `key=value` overrides on top. DataError where it is not a set of settings."""
+    """The settings in a YAML file, with `key=value` overrides. DataError if it holds no settings."""
     try:
         settings = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
@@ -184,7 +194,7 @@ def read_settings(path: str | Path, overrides: tuple[str, ...] = ()) -> dict[str
     except yaml.YAMLError as error:
         raise DataError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(settings, dict):
-        raise DataError(f"{path} holds no settings; it should be 'key: value' lines.")
+        raise DataError(f"{path} holds no settings; write lines of the form 'key: value'.")
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals:
@@ -197,7 +207,7 @@ def read_settings(path: str | Path, overrides: tuple[str, ...] = ()) -> dict[str
 
 
 def from_settings(settings: dict[str, Any]) -> Config:
-    """Settings, as YAML gives them, to a Config. DataError names an unknown key or impossible value."""
+    """Settings, as read from YAML -> Config. DataError names an unknown key or impossible value."""
     stages = settings.get("stages")
     if not isinstance(stages, list):
         raise DataError("Setting 'stages' is missing or is not a list.")
@@ -210,7 +220,7 @@ def _build(kind: type, settings: Any, where: str) -> Any:
     fields = {field.name: field for field in dataclasses.fields(kind)}
     for key, value in settings.items():
         if key not in fields:
-            raise DataError(f"There is no setting '{where}{key}'; there are {', '.join(fields)}.")
+            raise DataError(f"There is no setting '{where}{key}'; choose one of {', '.join(fields)}.")
         expected = fields[key].type
         if expected is float and isinstance(value, int | float) and not isinstance(value, bool):
             settings = {**settings, key: float(value)}

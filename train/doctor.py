@@ -1,4 +1,4 @@
-"""python -m train doctor: is this machine ready to train? One line per question, with the fix."""
+"""python -m train doctor: check that this machine is ready to train. One line per check, with the fix."""
 
 import argparse
 import importlib
@@ -25,13 +25,13 @@ REQUIREMENTS = {
 """Each file of pinned packages, and whether training needs it."""
 DISK_GB = {FAIL: 2, WARN: 10}
 MEMORY_GB = {FAIL: 3, WARN: 7}
-"""Below this much, in GB. Decoded images take some, checkpoints and an epoch's activations the rest."""
+"""With less, in GB, the check fails or warns. Decoded images need some, checkpoints and activations the rest."""
 ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line: `status` is PASS, WARN or FAIL; `text` says what is there and, if need be, how to fix it."""
+    """One line: `status` is PASS, WARN or FAIL; `text` is the finding and, if needed, the fix."""
 
     status: str
     subject: str
@@ -90,12 +90,12 @@ def packages(file: Path, needed: bool) -> Finding:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
             continue
-        # a build for one kind of hardware, such as 2.9.0+cpu, is the version it is a build of
+        # 2.9.0+cpu, a build for one kind of hardware, counts as 2.9.0
         if installed.partition("+")[0] != version.partition("+")[0]:
             other.append(f"{name} {installed} instead of {version}")
     remedy = f"{sys.executable} -m pip install -r {file.name}"
     if missing:
-        purpose = "" if needed else "; only needed for what that file says"
+        purpose = "" if needed else "; only needed for the purpose stated in that file"
         return Finding(FAIL if needed else WARN, "packages", f"{file.name}: no {', '.join(missing)}{purpose}: {remedy}")
     if other:
         return Finding(WARN, "packages", f"{file.name}: {', '.join(other)}: {remedy}")
@@ -117,7 +117,7 @@ def memory() -> Finding:
 
 
 def data_sets() -> Iterator[Finding]:
-    """Whether each data set's table reads and every image of it is there."""
+    """Whether each data set's table can be read and every image has its file."""
     from train.data.datasets import READERS, TRAINABLE, data_root
 
     for name, source in TRAINABLE.items():
@@ -125,7 +125,7 @@ def data_sets() -> Iterator[Finding]:
             continue
         folder = data_root() / name
         remedy = (
-            f"set SKINAPP_DATA to the folder that holds {name}/, or get it: "
+            f"set SKINAPP_DATA to the folder that holds {name}/, or run "
             f"python -m train download {name.replace('_', '-')}"
         )
         if not folder.is_dir():
@@ -153,7 +153,7 @@ def weights() -> Finding:
 
 
 def models(root: Path | None = None) -> Iterator[Finding]:
-    """Whether each model folder is complete and, byte for byte, what its card describes."""
+    """Whether each model folder is complete and matches the hashes in its card."""
     known = registry.models(root)
     for name, model in known.items():
         try:
@@ -161,12 +161,12 @@ def models(root: Path | None = None) -> Iterator[Finding]:
         except ModelError as error:
             yield Finding(FAIL, "models", str(error))
         else:
-            yield Finding(PASS, "models", f"{name}: all files as its card describes")
+            yield Finding(PASS, "models", f"{name}: all files match the card")
     for problem in registry.problems(root).values():
         yield Finding(FAIL, "models", problem)
     if not known:
         folder = root or registry.default_root()
-        yield Finding(FAIL, "models", f"no usable model in {folder}; fetch the project again, or train and export one")
+        yield Finding(FAIL, "models", f"no usable model in {folder}; get the project again, or train and export one")
 
 
 def backend() -> Finding:
@@ -182,10 +182,10 @@ def backend() -> Finding:
     if count:
         return Finding(PASS, "backend", f"{name}, {count} GPU{'s' * (count > 1)}{others}")
     if Path("/proc/driver/nvidia").exists():
-        text = f"{name} does not use this machine's GPU{others}: install its build for CUDA, for TensorFlow "
+        text = f"{name} does not use this machine's GPU{others}: install its CUDA build, for TensorFlow with "
         return Finding(WARN, "backend", f"{text}pip install 'tensorflow[and-cuda]'")
     return Finding(
-        WARN, "backend", f"{name}, no GPU{others}: training works but takes hours; small networks take minutes"
+        WARN, "backend", f"{name}, no GPU{others}: training works but takes hours, or minutes for small networks"
     )
 
 
@@ -203,10 +203,10 @@ def _jax_gpus() -> int:
 
 
 GPUS: dict[str, Callable[[], int]] = {"tensorflow": _tensorflow_gpus, "torch": _torch_gpus, "jax": _jax_gpus}
-"""Each of Keras's backends, and how it counts GPUs."""
+"""How to count GPUs, for each Keras backend."""
 
 
 def _amount(subject: str, amount: float, text: str, limits: dict[str, int], remedy: str) -> Finding:
     status = next((status for status in (FAIL, WARN) if amount < limits[status]), PASS)
-    advice = "" if status == PASS else f"; {limits[WARN]} GB are advisable: {remedy}"
+    advice = "" if status == PASS else f"; {limits[WARN]} GB are recommended: {remedy}"
     return Finding(status, subject, text + advice)

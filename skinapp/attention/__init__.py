@@ -1,3 +1,3 @@
-"""Attention maps: the catalogue of methods, one small file each, the faithfulness of a map, and its sanity checks. May
-import `skinapp.inference` and what it may import. TensorFlow and PyTorch are loaded on first use.
+"""Attention maps: the methods, one small file each, their catalogue, and measures of whether to believe a map. May
+import `skinapp.inference` and what that may import. TensorFlow and PyTorch are loaded on first use.
 """

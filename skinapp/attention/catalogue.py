@@ -1,4 +1,4 @@
-"""The methods by name: what each does, what it needs, and the one call that runs any of them."""
+"""The attention methods by id: what each does, what it needs, and one call that runs any of them."""
 
 import functools
 import importlib.util
@@ -29,23 +29,23 @@ LITERT, TENSORFLOW, TORCH = frozenset({"litert"}), frozenset({"tensorflow"}), fr
 
 @dataclass(frozen=True)
 class Method:
-    """A way to make a map. `run` is the `explain` of its file; `layered` says whether it takes a block; `quick` whether
-    a map costs about one run of the network, forwards or backwards."""
+    """A way to make a map. `run` is the `explain` function of its file, `layered` says whether it can be applied to any
+    block, and `quick` whether a map costs about one forward or backward pass."""
 
     id: str
     title: str
-    says: str
+    description: str
     source: str
     needs: frozenset[str]
     run: Callable[..., np.ndarray] = field(repr=False)
     layered: bool = False
     quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-    """Settings that can be changed, and their defaults."""
+    """The settings that can be changed, with their defaults."""
 
     @property
     def runs_on_copies(self) -> bool:
-        """Whether it can explain a randomised copy in memory; the grad-cam package needs a network in a file."""
+        """Whether it can explain a randomised copy in memory; the grad-cam package needs a network file."""
         return "torch" not in self.needs
 
 
@@ -120,7 +120,7 @@ METHODS: dict[str, Method] = {
     )
 }
 
-FAMILY = (
+PACKAGE_METHODS = (
     (
         "GradCAM",
         "Grad-CAM",
@@ -148,7 +148,7 @@ FAMILY = (
     (
         "LayerCAM",
         "LayerCAM",
-        "Features times their positive gradients, pixel by pixel; made for early blocks.",
+        "Features times their positive gradients, pixel by pixel; designed for early blocks.",
         "Jiang et al. 2021, doi:10.1109/TIP.2021.3089943",
     ),
     (
@@ -188,26 +188,26 @@ FAMILY = (
         "Cai 2025, https://arxiv.org/abs/2501.06261",
     ),
 )
-"""Of the grad-cam package: its class, the name, what it does, and the paper."""
+"""The methods of the grad-cam package: class, name, description and paper."""
 
 METHODS |= {
     f"package-{name.lower()}": Method(
         f"package-{name.lower()}",
         f"{title} (package)",
-        says,
+        description,
         source,
         TORCH,
         functools.partial(family.explain, name=name),
         layered=True,
     )
-    for name, title, says, source in FAMILY
+    for name, title, description, source in PACKAGE_METHODS
 }
 
 
 def method(method_id: str) -> Method:
-    """ModelError where there is no such method."""
+    """The method of that id; ModelError if there is none."""
     if method_id not in METHODS:
-        raise ModelError(f"There is no method '{method_id}'; there are {', '.join(METHODS)}.")
+        raise ModelError(f"There is no method '{method_id}'; choose one of {', '.join(METHODS)}.")
     return METHODS[method_id]
 
 
@@ -220,10 +220,10 @@ def explain(
     progress: Progress | None = None,
     **settings: Any,
 ) -> np.ndarray:
-    """A map of where the evidence for the target is: float32 [h, w] in 0-1, its maximum 1, or all zeros where none is.
+    """A map of the evidence for the target: float32 [h, w] in 0-1 with maximum 1, or all zeros if there is none.
 
-    `pixels` is uint8 [S, S, 3], the model's input as `runtime.network_input` gives it; `layer` names a block of
-    `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, and where a
+    `pixels` is uint8 [S, S, 3], the model's input from `runtime.network_input`; `layer` names a block of
+    `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, or if a
     library is missing; ImageError for an image of one colour.
     """
     return scaled(raw(method_id, model, pixels, target, layer, progress, **settings))
@@ -238,7 +238,7 @@ def raw(
     progress: Progress | None = None,
     **settings: Any,
 ) -> np.ndarray:
-    """What `explain` scales: float32 [h, w] in the method's own units; negative values are evidence against the
+    """The map before scaling: float32 [h, w] in the method's own units. Negative values are evidence against the
     target."""
     chosen = method(method_id)
     class_weights = targets.class_weights(model, target)
@@ -247,13 +247,13 @@ def raw(
         raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
     if (pixels == pixels[0, 0]).all():
         colour = "black" if not pixels.any() else "one colour"
-        raise ImageError(f"The image is all {colour}, so there is nothing in it to explain. Use a photo of a lesion.")
+        raise ImageError(f"The image is all {colour}, so there is nothing to explain. Use a photo of a lesion.")
     if unknown := set(settings) - set(chosen.settings):
         raise ModelError(f"{chosen.title} has no setting {', '.join(sorted(unknown))}.")
     if layer is not None and not chosen.layered:
-        raise ModelError(f"{chosen.title} does not take a layer.")
+        raise ModelError(f"{chosen.title} cannot be applied to a chosen layer.")
     values = chosen.run(model, pixels, class_weights, layer, progress, **{**chosen.settings, **settings})
-    # a network that overflows gives no map rather than a wrong one
+    # if the network overflows, show no map rather than a wrong one
     return np.nan_to_num(values.astype(np.float32), nan=0, posinf=0, neginf=0)
 
 
@@ -265,7 +265,7 @@ def scaled(values: np.ndarray, peak: float | None = None) -> np.ndarray:
 
 
 def missing(needs: frozenset[str]) -> str:
-    """A sentence on what has to be installed for this, empty where nothing is missing. Imports nothing."""
+    """A sentence on what to install first, or "" if nothing is missing. Imports nothing."""
     if "torch" in needs:
         parts = [name for name in ("torch", "torchvision", "pytorch_grad_cam") if not importlib.util.find_spec(name)]
         if parts:

@@ -1,8 +1,8 @@
 """The faithfulness of an attention map, measured on the image at hand. NumPy and Pillow alone.
 
-Throughout, `probability` takes uint8 [n, S, S, 3] and gives the probability of the map's class [n], `pixels` is uint8
-[S, S, 3] as the model sees it, a map `cam` is [h, w] in 0-1 of any size over the whole square, and `mask` is bool
-[H, W], True on the lesion, of any size as well.
+Throughout, `probability` maps uint8 [n, S, S, 3] to the probability of the map's class [n], `pixels` is the model's
+input, uint8 [S, S, 3], a map `cam` is [h, w] in 0-1 and covers the whole square at any size, and so does `mask`, bool
+[H, W], True on the lesion.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from PIL import Image, ImageFilter
 
 Probability = Callable[[np.ndarray], np.ndarray]
 Explain = Callable[[np.ndarray], np.ndarray]
-"""Uint8 [S, S, 3] to a map [h, w]."""
+"""Maps uint8 [S, S, 3] to an attention map [h, w]."""
 
 NOISE = 5.0
 """Standard deviation of the small noise, in grey values of 255."""
 CROP = 0.05
-"""The share of the side that the small crop takes off at each edge."""
+"""The share of the side that the small crop removes at each edge."""
 
 
 @dataclass(frozen=True)
@@ -31,28 +31,28 @@ class Parts:
 
 
 def resized(cam: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map at another size [h, w], smoothly: float32 in 0-1."""
+    """A map resized to [h, w] with bilinear interpolation: float32 in 0-1."""
     height, width = shape
     image = Image.fromarray(cam.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(image).clip(0, 1)
 
 
-def hidden(pixels: np.ndarray) -> np.ndarray:
-    """The square so blurred that no detail is left: it replaces pixels that are removed.
+def blur(pixels: np.ndarray) -> np.ndarray:
+    """The square, blurred until no detail is left, which replaces pixels that are removed.
 
-    Black, the usual choice, would itself look like something dark on the skin.
+    Black, the usual choice, would itself look like a dark lesion.
     """
     return np.asarray(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(pixels.shape[0] / 10)))
 
 
-def ranked(cam: np.ndarray, side: int) -> np.ndarray:
-    """The rank of each of side x side pixels, from where the map is strongest: int [side, side].
+def pixel_ranks(cam: np.ndarray, side: int) -> np.ndarray:
+    """The rank of each of side x side pixels, 0 where the map is strongest: int [side, side].
 
-    Ties are broken by one fixed random order, so that a flat map says nothing.
+    Ties are broken by one fixed random order, so that a flat map carries no information.
     """
     values = resized(cam, (side, side)).ravel()
-    drawn = np.random.default_rng(0).permutation(values.size)
-    order = drawn[np.argsort(-values[drawn], kind="stable")]
+    shuffled = np.random.default_rng(0).permutation(values.size)
+    order = shuffled[np.argsort(-values[shuffled], kind="stable")]
     ranks = np.empty(values.size, dtype=np.int64)
     ranks[order] = np.arange(values.size)
     return ranks.reshape(side, side)
@@ -61,11 +61,11 @@ def ranked(cam: np.ndarray, side: int) -> np.ndarray:
 def insertion_deletion(
     probability: Probability, pixels: np.ndarray, cam: np.ndarray, steps: int = 16
 ) -> tuple[float, float]:
-    """Areas under the curves of the class's probability while the strongest pixels are inserted, and deleted.
+    """Areas under the curves of the class's probability as the strongest pixels are inserted, and as they are deleted.
 
-    Insertion starts from the blurred square, deletion from the whole one; each of `steps` moves an equal share of the
-    pixels, in the order of the map. A map that shows what the prediction rests on has a large insertion and a small
-    deletion area. Petsiuk et al. 2018, arXiv:1806.07421, there with black for what is deleted.
+    Insertion starts from the blurred square, deletion from the original; each of `steps` steps changes an equal share
+    of the pixels, strongest first. A map that shows what the prediction depends on has a large insertion area and a
+    small deletion area. Petsiuk et al. 2018, arXiv:1806.07421, who delete with black.
     """
     inserted, deleted = curves(probability, pixels, cam, steps)
     return area(inserted), area(deleted)
@@ -74,29 +74,29 @@ def insertion_deletion(
 def curves(
     probability: Probability, pixels: np.ndarray, cam: np.ndarray, steps: int = 16
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The two curves, [steps + 1] each: probabilities with 0 to all of the strongest pixels inserted, and deleted."""
+    """The insertion and deletion curves, [steps + 1] each: probabilities from no pixel to all pixels changed."""
     if steps < 1:
         raise ValueError(f"at least one step is needed, not {steps}")
     side = pixels.shape[0]
-    ranks, blurred = ranked(cam, side), hidden(pixels)
+    ranks, blurred = pixel_ranks(cam, side), blur(pixels)
     squares = []
     for step in range(steps + 1):
         strongest = (ranks < round(step * side * side / steps))[..., np.newaxis]
         squares += [np.where(strongest, pixels, blurred), np.where(strongest, blurred, pixels)]
-    # the ends are the same two squares
+    # both curves end at one of the first two squares
     values = np.asarray(probability(np.stack(squares[:-2])), dtype=np.float64)
     inserted, deleted = values[::2], values[1::2]
     return np.append(inserted, deleted[0]), np.append(deleted, inserted[0])
 
 
 def area(curve: np.ndarray) -> float:
-    """The area under a curve of evenly spaced points over 0-1: its mean height, by trapezoids."""
+    """The area under a curve of evenly spaced points over 0-1, by the trapezoidal rule."""
     return float((curve[1:] + curve[:-1]).mean() / 2)
 
 
 def energy_inside(cam: np.ndarray, mask: np.ndarray) -> float:
-    """The share of a map's sum on the lesion, 0-1 (the energy-based pointing game of Wang et al. 2020,
-    arXiv:1910.01279); 0 where the map is all zeros."""
+    """The share of a map's sum that is on the lesion, 0-1 (the energy-based pointing game of Wang et al. 2020,
+    arXiv:1910.01279); 0 if the map is all zeros."""
     energy = resized(cam, mask.shape).astype(np.float64)
     total = energy.sum()
     return float(energy[mask].sum() / total) if total > 0 else 0.0
@@ -105,8 +105,8 @@ def energy_inside(cam: np.ndarray, mask: np.ndarray) -> float:
 def similarity(cam_a: np.ndarray, cam_b: np.ndarray) -> float:
     """Spearman's rank correlation of two maps, -1 to 1, at the size of the smaller one.
 
-    This is the measure by which Adebayo et al. 2018, arXiv:1810.03292, compare the map of a network with that of a
-    randomised one. 0 where a map is flat, and so ranks nothing.
+    Adebayo et al. 2018, arXiv:1810.03292, use it to compare the map of a network with that of a randomised one. 0 if a
+    map is flat, since it then ranks nothing.
     """
     shape = min(cam_a.shape, cam_b.shape, key=np.prod)
     ranks_a, ranks_b = (_ranks(cam if cam.shape == shape else _shrunk(cam, shape)) for cam in (cam_a, cam_b))
@@ -115,9 +115,9 @@ def similarity(cam_a: np.ndarray, cam_b: np.ndarray) -> float:
 
 
 def stability(explain: Explain, pixels: np.ndarray, cam: np.ndarray) -> dict[str, float]:
-    """How similar the map stays under changes that do not alter the lesion: small noise, both flips, a small crop.
+    """How similar the map stays under changes that leave the lesion alone: small noise, both flips, a small crop.
 
-    Each map is transformed back before it is compared.
+    Each map is transformed back before the comparison.
     """
     noise = np.random.default_rng(0).normal(0, NOISE, pixels.shape)
     noisy = (pixels + noise).round().clip(0, 255).astype(np.uint8)
@@ -137,26 +137,26 @@ def stability(explain: Explain, pixels: np.ndarray, cam: np.ndarray) -> dict[str
 def parts(probability: Probability, pixels: np.ndarray, mask: np.ndarray) -> Parts:
     """The probability for the whole square, for the lesion alone and for the skin alone.
 
-    Whatever is hidden has the mean colour of the skin. ValueError where the mask covers nothing or everything.
+    Hidden parts get the mean colour of the skin. ValueError if the mask covers nothing or everything.
     """
     lesion = np.asarray(Image.fromarray(mask).resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
     if lesion.all() or not lesion.any():
-        raise ValueError("the lesion must be a part of the square")
+        raise ValueError("the mask must cover a part of the square, not all or none of it")
     skin = pixels[~lesion].mean(axis=0).round().astype(np.uint8)
     alone = np.where(lesion[..., np.newaxis], pixels, skin)
     around = np.where(lesion[..., np.newaxis], skin, pixels)
-    whole, of_lesion, of_background = (float(value) for value in probability(np.stack([pixels, alone, around])))
-    return Parts(whole, of_lesion, of_background)
+    whole, lesion_alone, skin_alone = (float(value) for value in probability(np.stack([pixels, alone, around])))
+    return Parts(whole, lesion_alone, skin_alone)
 
 
 def random_map(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
-    """A map of independent uniform numbers, float32 [h, w]: the baseline that any map has to beat."""
+    """A map of independent uniform numbers, float32 [h, w]: the baseline that every map must beat."""
     return np.random.default_rng(seed).random(shape, dtype=np.float32)
 
 
 def centred_blob(shape: tuple[int, int]) -> np.ndarray:
-    """A Gaussian in the middle, float32 [h, w], its standard deviation a quarter of the side: a map that does no better
-    only says that photographers put the lesion in the middle."""
+    """A Gaussian in the middle, float32 [h, w], with a standard deviation of a quarter of the side. A map that does no
+    better shows only that photographers centre the lesion."""
     rows, columns = (np.arange(size) / size + 0.5 / size - 0.5 for size in shape)
     return np.exp(-(rows[:, np.newaxis] ** 2 + columns**2) / (2 * 0.25**2)).astype(np.float32)
 
@@ -167,7 +167,7 @@ def _shrunk(cam: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _ranks(cam: np.ndarray) -> np.ndarray:
-    """Ranks of a map's values, equal ones sharing their mean rank: float64 [h * w]."""
+    """Ranks of a map's values, where equal values share their mean rank: float64 [h * w]."""
     _, group, count = np.unique(cam, return_inverse=True, return_counts=True)
     last = np.cumsum(count)
     return (last - (count - 1) / 2)[group.ravel()]

@@ -14,15 +14,15 @@ from skinapp.inference.architecture import block, blocks
 from skinapp.inference.registry import Model
 
 BATCH = 8
-"""Images whose gradients are computed at once: what fits into 1 GB of memory."""
+"""Images per gradient computation, chosen to fit into 1 GB of memory."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class NetworkCopy(Model):
-    """A model with another network in memory than the published one: a copy whose weights may be changed.
+    """A model whose network is a copy in memory, with weights that may be changed.
 
-    `network` is a keras.Model with the published layers; `graphs` holds what was traced of it, which reads its weights
-    anew at every call.
+    `network` is a keras.Model with the published layers; `graphs` holds its traced graphs, which use the current
+    weights on every call.
     """
 
     network: Any
@@ -34,8 +34,8 @@ def features_and_gradients(
 ) -> tuple[np.ndarray, np.ndarray]:
     """A block's features [h, w, C] for uint8 [S, S, 3], and the score's gradient with respect to them [h, w, C].
 
-    The first call for a model builds one graph for all of its blocks and takes some seconds. ModelError where there
-    is no such block or no TensorFlow.
+    The first call for a model builds one graph for all of its blocks, which takes some seconds. ModelError if the block
+    does not exist or TensorFlow is not installed.
     """
     chosen = block(model, name)
     features, gradients = _graph("blocks", model)(
@@ -55,14 +55,15 @@ def input_gradients(model: Model, images: np.ndarray, class_weights: np.ndarray)
 
 
 def logits_and_class_maps(copy: NetworkCopy, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [K] and class maps [h, w, K] of a copy for uint8 [S, S, 3], which LiteRT gives of a published network."""
+    """Logits [K] and class maps [h, w, K] of a copy for uint8 [S, S, 3]. For published networks LiteRT computes
+    them."""
     logits, features = _graph("logits", copy)(pixels[np.newaxis].astype(np.float32))
     kernel, _ = copy.network.get_layer("logits").get_weights()
     return logits[0].numpy(), features[0].numpy() @ kernel
 
 
 def keras_network(model: Model) -> Any:
-    """The model's network, a keras.Model, loaded once per process. ModelError where it or TensorFlow is not here."""
+    """The model's network, a keras.Model, loaded once per process. ModelError if it or TensorFlow is missing."""
     if isinstance(model, NetworkCopy):
         return model.network
     block(model, None)
@@ -103,10 +104,10 @@ def _published_graph(kind: str, model_id: str, folder: str, sha256: str) -> Any:
 
 
 def _traced(kind: str, model: Model, network: Any) -> Any:
-    """A graph from images [n, S, S, 3] and, for gradients, class weights [n, K], of the score logits * class weights.
+    """A graph over images [n, S, S, 3] and, for gradients, class weights [n, K]; the score is logits * class weights.
 
-    `blocks` gives features and gradients of every block by name, `input` the gradient at the image, `logits` the logits
-    and the features of the last convolution.
+    Kind `blocks` returns features and gradients of every block by name, `input` the gradient at the image, `logits` the
+    logits and the features of the last convolution.
     """
     import keras
     import tensorflow as tf
@@ -121,17 +122,17 @@ def _traced(kind: str, model: Model, network: Any) -> Any:
         network.input, [network.output, *(network.get_layer(layer).output for layer in layers.values())]
     )
 
-    def of_blocks(image: Any, weights: Any) -> Any:
+    def block_gradients(image: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             logits, *features = outputs(image, training=False)
             score = tf.reduce_sum(logits * weights)
         gradients = tape.gradient(score, features)
         return dict(zip(layers, features, strict=True)), dict(zip(layers, gradients, strict=True))
 
-    def of_input(image: Any, weights: Any) -> Any:
+    def image_gradient(image: Any, weights: Any) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(image)
             score = tf.reduce_sum(network(image, training=False) * weights)
         return tape.gradient(score, image)
 
-    return tf.function(of_blocks if kind == "blocks" else of_input, input_signature=[images, class_weights])
+    return tf.function(block_gradients if kind == "blocks" else image_gradient, input_signature=[images, class_weights])

@@ -1,4 +1,4 @@
-"""Attention maps. What is in this file needs NumPy and Pillow alone."""
+"""Grad-CAM from class maps, and maps in colour. Needs no deep learning library."""
 
 import functools
 
@@ -7,15 +7,15 @@ import plotly.colors
 from PIL import Image
 
 COLOUR_MAP = "Cividis"
-"""Read alike with and without colour vision deficiency (Nunez et al. 2018, doi:10.1371/journal.pone.0199239)."""
+"""It looks alike with and without colour vision deficiency (Nunez et al. 2018, doi:10.1371/journal.pone.0199239)."""
 
 
 def grad_cam(class_maps: np.ndarray, index: int) -> np.ndarray:
     """Grad-CAM of class `index` at the last convolution, from a model's class maps [h, w, K]: float32 [h, w] in 0-1.
 
     With global average pooling and one dense layer the gradient of a logit with respect to a feature is the dense
-    weight over h * w, so relu(class map) is Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74) up to the
-    scale, which is set to a maximum of 1. All zeros where no part of the image is evidence for the class.
+    weight over h * w, so relu(class map) is Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74) up to a factor;
+    it is scaled to a maximum of 1. All zeros if no part of the image is evidence for the class.
     """
     if not 0 <= index < class_maps.shape[-1]:
         raise IndexError(f"class {index} of {class_maps.shape[-1]}")
@@ -27,7 +27,7 @@ def grad_cam(class_maps: np.ndarray, index: int) -> np.ndarray:
 def overlay(pixels: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """A map [h, w] in 0-1, smoothly enlarged and coloured, over uint8 [H, W, 3]: uint8 [H, W, 3].
 
-    `opacity` 0-1 is that of the strongest pixels; where the map is 0 the image stays as it is.
+    `opacity` (0-1) applies to the strongest pixels; where the map is 0 the image is unchanged.
     """
     height, width = pixels.shape[:2]
     enlarged = np.asarray(
@@ -38,7 +38,7 @@ def overlay(pixels: np.ndarray, cam: np.ndarray, opacity: float = 0.5) -> np.nda
 
 
 def coloured(cam: np.ndarray) -> np.ndarray:
-    """A map [h, w] in 0-1 in colours: uint8 [h, w, 3]."""
+    """A map [h, w] in 0-1 as colours: uint8 [h, w, 3]."""
     return _colours()[_levels(cam)].round().astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""A map as a picture: over its image or alone, smooth or cell by cell, with a line around the strongest part."""
+"""A map as a picture: on its own, cell by cell, and with a contour around the strongest part."""
 
 import numpy as np
 from PIL import Image
@@ -9,13 +9,13 @@ LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uin
 
 
 def alone(cam: np.ndarray, side: int) -> np.ndarray:
-    """A map [h, w] in 0-1 by itself, its cells as they are: uint8 [side, side, 3]."""
+    """A map [h, w] in 0-1 on its own, without smoothing: uint8 [side, side, 3]."""
     cells = Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.NEAREST)
     return heatmap.coloured(np.asarray(cells))
 
 
 def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
-    """Bool [side, side]: the fewest pixels that hold this share of the map's sum; none where the map is all zeros."""
+    """The fewest pixels that hold this share of the map's sum, bool [side, side]; none if the map is all zeros."""
     large = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR))
     values = np.sort(large.clip(0, None).ravel().astype(np.float64))[::-1]
     if not values.any():
@@ -24,17 +24,17 @@ def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
     return (large >= values[min(count, len(values) - 1)]) & (large > 0)
 
 
-def with_line(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
-    """A copy of uint8 [S, S, 3] with a line around the region, light within dark so that it shows on any skin."""
-    drawn = pixels.copy()
+def with_contour(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """A copy of uint8 [S, S, 3] with a contour around the region, light on dark so that it shows on any skin."""
+    result = pixels.copy()
     inner = eroded(eroded(region))
-    drawn[region & ~inner] = DARK
-    drawn[inner & ~eroded(eroded(inner))] = LIGHT
-    return drawn
+    result[region & ~inner] = DARK
+    result[inner & ~eroded(eroded(inner))] = LIGHT
+    return result
 
 
 def eroded(region: np.ndarray) -> np.ndarray:
-    """The region without the pixels at its edge; the edge of the picture does not count."""
+    """The region without its edge pixels; the edge of the picture does not count as one."""
     framed = np.pad(region, 1, constant_values=True)
     return region & framed[:-2, 1:-1] & framed[2:, 1:-1] & framed[1:-1, :-2] & framed[1:-1, 2:]
 

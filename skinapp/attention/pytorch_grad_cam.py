@@ -1,8 +1,8 @@
-"""The grad-cam package (https://github.com/jacobgil/pytorch-grad-cam) on our own networks, by one small adapter.
+"""An adapter that runs the grad-cam package (https://github.com/jacobgil/pytorch-grad-cam) on our Keras networks.
 
-PyTorch holds the two halves of the network, before and after a block, as two modules; each hands its numbers to Keras
-and gets values and gradients back. So the package's hooks see features and gradients of the same network that the
-other methods use. PyTorch is loaded on first use.
+Two PyTorch modules stand for the network before and after a block; each passes its input to Keras and gets values and
+gradients back. So the package's hooks see the features and gradients of the same network that the other methods use.
+PyTorch is loaded on first use.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ INSTALL = "`.venv/bin/python -m pip install -r requirements-research.txt`"
 
 
 def load() -> tuple[Any, Any]:
-    """The modules torch and pytorch_grad_cam. ModelError says what is missing, and how to add it."""
+    """The modules torch and pytorch_grad_cam. ModelError says what is missing and how to install it."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -37,11 +37,11 @@ def load() -> tuple[Any, Any]:
         import torchvision  # noqa: F401
     except ImportError as error:
         raise ModelError(
-            f"PyTorch is here, but torchvision is not ({error}), and the grad-cam package needs both. Add it with "
+            f"PyTorch is installed, but torchvision is not ({error}), and the grad-cam package needs both. Add it with "
             f"{INSTALL}."
         ) from error
     except (RuntimeError, AttributeError, OSError):
-        # built for another PyTorch, as the usual torchvision beside a +cpu build; nothing here uses it
+        # built for another PyTorch, such as the usual torchvision with a +cpu build; nothing here uses it
         with _without_torchvision():
             return torch, _package()
     return torch, _package()
@@ -57,7 +57,7 @@ def _package() -> Any:
 
 @contextlib.contextmanager
 def _without_torchvision() -> Iterator[None]:
-    """While the package is imported, empty names stand for the four that it takes from torchvision."""
+    """Replace the four names that the package imports from torchvision by empty ones while it is imported."""
     names = {"torchvision": (), "torchvision.transforms": ("Compose", "Normalize", "ToTensor")}
     names["torchvision.transforms.functional"] = ("resize",)
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
@@ -74,9 +74,9 @@ def _without_torchvision() -> Iterator[None]:
 
 
 def adapter(model: Model, layer: str | None) -> Any:
-    """The network as a torch.nn.Module, float32 [n, 3, S, S] in 0-255 to logits [n, K].
+    """The network as a torch.nn.Module: float32 [n, 3, S, S] in 0-255 -> logits [n, K].
 
-    Its child `features` gives a block's features [n, C, h, w], its child `head` makes logits of them.
+    Its child `features` computes a block's features [n, C, h, w]; its child `head` turns them into logits.
     """
     torch, _ = load()
     function: Any = torch.autograd.Function
@@ -93,7 +93,7 @@ def adapter(model: Model, layer: str | None) -> Any:
 
         @staticmethod
         def backward(context: Any, gradient: Any) -> Any:
-            # the package asks for the image's gradient only to have the graph walked; it reads the block's
+            # the package requests the image's gradient only to run the backward pass; it uses the block's
             return gradient.new_zeros(context.shape), None
 
     class Head(function):
@@ -108,7 +108,7 @@ def adapter(model: Model, layer: str | None) -> Any:
             return HeadGradient.apply(features, gradient)
 
     class HeadGradient(function):
-        """The gradient of the head, itself with a gradient: ShapleyCAM takes the second derivative."""
+        """The gradient of the head, which has a gradient itself, since ShapleyCAM needs the second derivative."""
 
         @staticmethod
         def forward(context: Any, features: Any, gradient: Any) -> Any:
@@ -123,7 +123,7 @@ def adapter(model: Model, layer: str | None) -> Any:
     class First(module):
         def __init__(self) -> None:
             super().__init__()
-            # PyTorch keeps a graph only after something with a gradient, and the package finds the device by it
+            # PyTorch builds a graph only after a tensor with a gradient, and the package gets the device from it
             self.anchor = torch.nn.Parameter(torch.zeros(1))
 
         def forward(self, images: Any) -> Any:
@@ -151,13 +151,13 @@ def to_keras(values: Any) -> np.ndarray:
 
 
 def to_torch(torch: Any, values: Any) -> Any:
-    """What TensorFlow gives, [n, h, w, C], as a tensor [n, C, h, w]."""
+    """A TensorFlow value [n, h, w, C] as a tensor [n, C, h, w]."""
     return torch.from_numpy(np.ascontiguousarray(np.asarray(values).transpose(0, 3, 1, 2)))
 
 
 @functools.lru_cache(maxsize=6)
 def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any, Any, Any, Any]:
-    """Graphs of the network before and after a block; of the gradient of the latter, and of that one's gradient."""
+    """Graphs of the network before a block and after it, and of the first and second derivative of the latter."""
     import keras
     import tensorflow as tf
 
@@ -178,7 +178,7 @@ def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any
         with tf.GradientTape() as tape:
             tape.watch(values)
             product = tf.reduce_sum(gradient_of(values, gradient) * along)
-        # none where what follows the block is linear
+        # there is none if everything after the block is linear
         return tape.gradient(product, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return (
@@ -194,8 +194,9 @@ def road(
 ) -> float:
     """The package's ROAD of a map [S, S] for class `index`: Rong et al. 2022, https://arxiv.org/abs/2202.00449.
 
-    Half of how much more the calibrated probability falls when the strongest pixels are removed than when the weakest
-    are, over the percentiles; removed pixels are filled in from their neighbours. Above 0 is better than random.
+    Half the difference, averaged over the percentiles, between the calibrated probability with the weakest pixels
+    removed and with the strongest removed. Removed pixels are filled in from their neighbours. Above 0 is better than
+    random.
     """
     torch, _ = load()
     from pytorch_grad_cam.metrics import perturbation_confidence as confidence
@@ -226,8 +227,8 @@ def road(
 
 
 def _imputer(torch: Any) -> Callable[[Any, Any], Any]:
-    """The package's noisy linear imputation. Its own call gives tensors to NumPy in a way that NumPy 2.4 refuses, so
-    the equations are the package's and are solved here."""
+    """The package's noisy linear imputation. Its own call passes tensors to NumPy in a way that NumPy 2.4 rejects, so
+    its equations are solved here."""
     from pytorch_grad_cam.metrics.road import NoisyLinearImputer, neighbors_weights
 
     generator = np.random.default_rng(0)

@@ -1,7 +1,7 @@
-"""Maps of copies of a network that have lost what they learnt: would this map look the same without it?
+"""Maps of copies of a network with randomised weights: does the map depend on what the network learnt?
 
 The cascading randomisation of Adebayo et al. 2018, arXiv:1810.03292: first the head is randomised, then block after
-block towards the image. The map and the maps of the copies are by one method, or the comparison would compare methods.
+block towards the image. Maps are only compared with maps of the same method.
 TensorFlow is loaded on first use.
 """
 
@@ -13,11 +13,11 @@ import numpy as np
 
 from skinapp.attention import faithfulness
 from skinapp.attention.gradients import NetworkCopy, keras_network
-from skinapp.attention.sanity_check import ALIKE
+from skinapp.attention.sanity_check import MAX_SIMILARITY
 from skinapp.inference.registry import Model
 
 SEED = 20_260
-"""Not one that training starts from: a trained last layer still resembles the random one that it began as."""
+"""Different from the seeds of training: a trained last layer still resembles its random initial weights."""
 HEAD = "head"
 PART = re.compile(r"block\d+")
 
@@ -28,10 +28,10 @@ def cascade(
     every_part: bool = True,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The maps [h, w] that `explain` makes of randomised copies, by the part that was randomised last; everything
-    nearer to the head is random as well. Without `every_part`, of the head alone and of the whole network.
+    """The maps [h, w] that `explain` makes of randomised copies, by the last part that was randomised.
 
-    ModelError where TensorFlow or the network is not here.
+    All parts nearer to the head are random as well. Without `every_part`, only the copies with a random head and with
+    all weights random are explained. ModelError if TensorFlow or the network is missing.
     """
     maps = {}
     for name, copy, share in _copies(model, every_part):
@@ -42,22 +42,22 @@ def cascade(
 
 
 def similarities(cam: np.ndarray, maps: dict[str, np.ndarray]) -> dict[str, float]:
-    """The rank correlation of a map [h, w] with each of the maps of copies."""
+    """The rank correlation of a map [h, w] with the map of each copy."""
     return {name: faithfulness.similarity(other, cam) for name, other in maps.items()}
 
 
 def passed(correlations: dict[str, float]) -> bool:
-    """Whether the map changes when what the network learnt is lost: none of the copies' maps is like it."""
-    return max(correlations.values()) <= ALIKE
+    """Whether the map changes when weights are randomised: no copy has a similar map."""
+    return max(correlations.values()) <= MAX_SIMILARITY
 
 
 def _copies(model: Model, every_part: bool) -> Iterator[tuple[str, NetworkCopy, float]]:
-    """The name of each part, one and the same copy randomised down to it, and the share of the parts that is done."""
+    """Each part's name, the copy (always the same object) randomised down to it, and the share of parts done."""
     import keras
 
     trained = keras_network(model)
     keras.utils.set_random_seed(SEED)
-    # a clone has the layers, and weights of its own
+    # a clone has the same layers with its own weights
     fresh, network = keras.models.clone_model(trained), keras.models.clone_model(trained)
     network.set_weights(trained.get_weights())
     copy = NetworkCopy(**{name: getattr(model, name) for name in Model.__dataclass_fields__}, network=network)

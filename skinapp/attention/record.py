@@ -1,4 +1,4 @@
-"""Exactly how a map was made, and the map as a NumPy file, for somebody who wants to make or use it again."""
+"""A record of exactly how a map was made, and the map as a NumPy file, so that others can reproduce and use it."""
 
 import hashlib
 import importlib.metadata

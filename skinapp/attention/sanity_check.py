@@ -1,7 +1,7 @@
 """The sanity check of an attention map on one image: do the map and the prediction depend on the picture at all?
 
-One sentence beside the map, from a few more predictions on altered squares. `python -m train sanity-check` chooses the
-two limits on validation images and measures on test images how often the check is wrong, for the shipped networks and
+A few more predictions on altered squares give one sentence beside the map. `python -m train sanity-check` chooses the
+two limits on validation images. On test images it measures how often the check is wrong, for the shipped networks and
 for randomised copies; docs/segmentation.md has the figures.
 """
 
@@ -15,41 +15,41 @@ from skinapp.attention import faithfulness
 from skinapp.formatting import percent
 from skinapp.labels.sets import LabelSet
 
-STRONGEST = 0.3
-"""The share of the square, where the map is strongest, that is hidden."""
-FIRM = 1.2
-"""Natural log odds: a prediction that nothing hidden moves by this much rests on the picture no more than that of an
-untrained network."""
-ALIKE = 0.8
-"""Similarity to the map of the square blurred beyond recognition, or to the map of a randomised network, above which a
-map does not depend on what it should depend on."""
-SLIGHT = 0.05
-"""A change of probability that hardly counts."""
+HIDDEN_SHARE = 0.3
+"""The share of the square that is hidden, where the map is strongest."""
+MIN_LOG_ODDS_CHANGE = 1.2
+"""In natural log odds. If hiding things changes a prediction by less, it depends on the picture no more than an
+untrained network's does."""
+MAX_SIMILARITY = 0.8
+"""A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the
+picture or on what the network learnt."""
+NEGLIGIBLE = 0.05
+"""A smaller change in probability hardly counts."""
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
-"""Uint8 [S, S, 3] to the probabilities [K]."""
+"""Maps uint8 [S, S, 3] to the probabilities [K]."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the check of the map of class `index` rests on.
+    """What is measured to check the map of class `index`.
 
-    `whole` [K] are the probabilities for the square; `hidden` has the probabilities with something hidden, by what it
-    is: the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the
-    `skin`. `alike` is the similarity of the map to that of the blurred square, `inside` the share of the map on the
-    lesion, and `share` the lesion's share of the square, both None without a segmentation.
+    `whole` [K] are the probabilities for the square. `hidden` maps what is hidden to the probabilities [K] then: the
+    pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the `skin`.
+    `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the lesion, and
+    `share` the lesion's share of the square, both None without a segmentation.
     """
 
     index: int
     whole: np.ndarray
     hidden: dict[str, np.ndarray]
-    alike: float
+    similarity: float
     inside: float | None
     share: float | None
 
     @property
-    def moved(self) -> float:
-        """By how much the log odds of the class move at most, whatever is hidden."""
+    def log_odds_change(self) -> float:
+        """The largest change in the log odds of the class, over everything that is hidden."""
         return max(
             abs(_log_odds(probabilities[self.index]) - _log_odds(self.whole[self.index]))
             for probabilities in self.hidden.values()
@@ -57,7 +57,7 @@ class Evidence:
 
     @property
     def passed(self) -> bool:
-        return self.moved >= FIRM and self.alike <= ALIKE
+        return self.log_odds_change >= MIN_LOG_ODDS_CHANGE and self.similarity <= MAX_SIMILARITY
 
 
 def gather(
@@ -68,11 +68,13 @@ def gather(
     cam: np.ndarray,
     mask: np.ndarray | None,
 ) -> Evidence:
-    """Classify altered copies of the square, uint8 `pixels` [S, S, 3], with its map `cam` [h, w] of class `index`, and
-    the lesion's `mask`, bool of any size, where there is one that leaves some skin."""
+    """Classify altered copies of the square, uint8 `pixels` [S, S, 3], whose map of class `index` is `cam` [h, w].
+
+    `mask` is the lesion, bool of any size; it is ignored if it leaves no skin.
+    """
     side = pixels.shape[0]
-    blurred = faithfulness.hidden(pixels)
-    strongest = (faithfulness.ranked(cam, side) < STRONGEST * side * side)[..., np.newaxis]
+    blurred = faithfulness.blur(pixels)
+    strongest = (faithfulness.pixel_ranks(cam, side) < HIDDEN_SHARE * side * side)[..., np.newaxis]
     hidden = {"strongest": probabilities(np.where(strongest, blurred, pixels)), "detail": probabilities(blurred)}
     inside = share = None
     if mask is not None and not mask.all():
@@ -81,18 +83,18 @@ def gather(
         hidden["lesion"] = probabilities(np.where(lesion, skin, pixels))
         hidden["skin"] = probabilities(np.where(lesion, pixels, skin))
         inside, share = faithfulness.energy_inside(cam, mask), float(mask.mean())
-    alike = faithfulness.similarity(explain(blurred), cam)
-    return Evidence(index, probabilities(pixels), hidden, alike, inside, share)
+    similarity = faithfulness.similarity(explain(blurred), cam)
+    return Evidence(index, probabilities(pixels), hidden, similarity, inside, share)
 
 
 def sentence(evidence: Evidence, labels: LabelSet) -> str:
     """The outcome in words."""
-    if evidence.alike > ALIKE:
+    if evidence.similarity > MAX_SIMILARITY:
         return (
             "This map fails the sanity check: it stays the same when the picture is blurred beyond recognition, like "
             "the map of an untrained network."
         )
-    if evidence.moved < FIRM:
+    if evidence.log_odds_change < MIN_LOG_ODDS_CHANGE:
         return (
             "This map fails the sanity check: whatever is hidden, even the lesion, the prediction hardly changes, like "
             "that of an untrained network."
@@ -102,10 +104,10 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
     whole, after = evidence.whole, evidence.hidden["strongest"]
     before, now = whole[evidence.index], after[evidence.index]
     numbers = f"from {percent(before)} to {percent(now)}"
-    where = f"the {STRONGEST:.0%} of the square where it is strongest"
+    where = f"the {HIDDEN_SHARE:.0%} of the square where it is strongest"
     if whole.argmax() == evidence.index != after.argmax():
         return f"{inside} {where} changes the prediction to “{names[int(after.argmax())]}” ({numbers} for this class)."
-    if abs(now - before) < SLIGHT:
+    if abs(now - before) < NEGLIGIBLE:
         return (
             f"{inside} {where} hardly changes the probability of “{names[evidence.index]}” ({numbers}), so the map "
             "explains little of it."

@@ -12,7 +12,7 @@ Target = str | tuple[str, str]
 def class_weights(model: Model, target: Target) -> np.ndarray:
     """Float32 [K], whose product with the logits is the target's score: a logit, or the difference of two.
 
-    ModelError where the model has no such class, or both are the same.
+    ModelError if the model has no such class, or both classes are the same.
     """
     codes = (target,) if isinstance(target, str) else target
     known = model.labels.codes
@@ -42,7 +42,7 @@ def code(target: Target) -> str:
 
 
 def probability(logits: np.ndarray, weights: np.ndarray, temperature: float) -> np.ndarray:
-    """The target's calibrated probability [n] for logits [n, K]: among all classes, or of the first among the two."""
+    """The target's calibrated probability [n] for logits [n, K]: of the class, or of the first class out of the two."""
     scaled = logits.astype(np.float64) / temperature
     if (weights < 0).any():
         return 1 / (1 + np.exp(-scaled @ weights))

@@ -1,4 +1,4 @@
-"""HAM10000's metadata.csv as its publisher has it (Tschandl et al. 2018, doi:10.1038/sdata.2018.161)."""
+"""The parser of HAM10000's published metadata.csv (Tschandl et al. 2018, doi:10.1038/sdata.2018.161)."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ COLUMNS = {
     "site": "localization",
 }
 SPLIT = "split"
-"""Not the publisher's: `train download` adds it, with the values train, test and test_sibling. The last, images that
-share a lesion with a test image, are `excluded`: neither trained on nor tested."""
+"""Not published: `train download` adds this column, with the values train, test and test_sibling. The last is for
+images that share a lesion with a test image; they are `excluded`, neither trained on nor tested."""
 
 
 def parse(folder: Path) -> pd.DataFrame:
-    """One row an image, see `skinapp.datasets.metadata`; `split` where the table has it."""
+    """One row per image, see `skinapp.datasets.metadata`; with `split` if the table has it."""
     table = metadata.read(folder, COLUMNS)
     frame = metadata.renamed(table, COLUMNS)
     return frame.assign(split=table[SPLIT].replace("test_sibling", "excluded")) if SPLIT in table else frame

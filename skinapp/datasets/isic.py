@@ -18,7 +18,7 @@ WHOLE_SECONDS = 30
 
 @dataclass(frozen=True)
 class Example:
-    """An image of the archive: the bytes of its file, and what the archive says about it ("" where nothing)."""
+    """An image of the archive: the bytes of its file, and its metadata ("" if the archive states nothing)."""
 
     isic_id: str
     data: bytes
@@ -30,8 +30,8 @@ class Example:
 def fetch(isic_id: str) -> Example:
     """The archive's image of that id ("ISIC_0024306", or its seven digits).
 
-    The environment variable SKINAPP_ISIC_URL replaces the archive's address. SkinappError where the id is malformed
-    or unknown, the archive is not reached, or the file is over imaging.MAX_BYTES.
+    The environment variable SKINAPP_ISIC_URL replaces the archive's address. SkinappError if the id is malformed or
+    unknown, the archive cannot be reached, or the file is larger than imaging.MAX_BYTES.
     """
     digits = re.fullmatch(r"(?:ISIC_)?(\d{7})", isic_id.strip(), re.IGNORECASE | re.ASCII)
     if not digits:
@@ -53,17 +53,17 @@ def fetch(isic_id: str) -> Example:
         )
     except (requests.RequestException, ValueError, KeyError, TypeError) as error:
         raise SkinappError(
-            "The ISIC archive was not reached or did not answer as expected. Try again later, or use the drawing."
+            "The ISIC archive could not be reached or sent an unexpected response. Try again later, or use the drawing."
         ) from error
 
 
 def page(isic_id: str) -> str:
-    """The address of an image's page in the archive."""
+    """The web address of an image in the archive."""
     return f"{ARCHIVE}/images/{isic_id}/"
 
 
 def _download(url: str) -> bytes:
-    # the limits hold for what arrives, not for what the server announces
+    # the limits apply to what arrives, not to what the server announces
     deadline = time.monotonic() + WHOLE_SECONDS
     data = bytearray()
     with requests.get(url, timeout=CONNECT_AND_READ_SECONDS, stream=True) as response:
@@ -72,7 +72,7 @@ def _download(url: str) -> bytes:
             data += chunk
             if len(data) > imaging.MAX_BYTES:
                 raise SkinappError(
-                    f"The file of this image has more than {imaging.MAX_BYTES // 2**20} MB; choose another id."
+                    f"The file of this image is larger than {imaging.MAX_BYTES // 2**20} MB; choose another id."
                 )
             if time.monotonic() > deadline:
                 raise SkinappError("The ISIC archive is too slow at the moment. Try again later, or use the drawing.")

@@ -1,4 +1,4 @@
-"""The malignant/benign set, which its publisher gives no table: the folder of an image is its label."""
+"""The parser of the malignant/benign set, which has no table: the folder of an image is its label."""
 
 from pathlib import Path
 
@@ -9,9 +9,9 @@ from skinapp.images import imaging
 
 
 def parse(folder: Path) -> pd.DataFrame:
-    """One row an image, `image` ("malignant/768") and `diagnosis`, of the training half; in the order of the files.
+    """One row per image of the training half, `image` ("malignant/768") and `diagnosis`, in the order of the files.
 
-    DataError where there is none, or two files have one name.
+    DataError if there are no images, or two files have the same name.
     """
     files = sorted(
         file for file in folder.glob("*/*") if file.suffix.lower() in imaging.EXTENSIONS and file.parent.name[0] != "."

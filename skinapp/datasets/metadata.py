@@ -1,9 +1,9 @@
-"""What the parsers of the publishers' metadata have in common: the form that they give, and how a table is opened.
+"""What the parsers of the publishers' metadata share: the columns of their result, and reading a table.
 
-A parser turns a data set's folder into one row an image. `image` (id) and `diagnosis` (code of the data set's label
-set) are always there; of these, what the publisher states: `lesion` and `patient` (ids), `split`, `age` (years), `sex`,
-`site`, `confirmation`, `skin_type` (Fitzpatrick, "1" to "6"), SYMPTOMS (yes or no) and DIAMETERS (mm). Words are spelt
-as published; what is not stated is missing, or whatever word the publisher has for it.
+A parser turns a data set's folder into a table with one row per image. `image` (id) and `diagnosis` (code of the data
+set's label set) are always present. Of the others, a parser returns those that are published: `lesion` and `patient`
+(ids), `split`, `age` (years), `sex`, `site`, `confirmation`, `skin_type` (Fitzpatrick, "1" to "6"), SYMPTOMS (yes or
+no) and DIAMETERS (mm). Words are spelt as published; values not stated are missing, or the publisher's word for it.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ REMEDY = "set SKINAPP_DATA to the folder of the data sets"
 
 
 def read(folder: Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The publisher's table in a folder. DataError where it is missing, lacks one of `columns` (our name -> the
+    """The publisher's table in a folder. DataError if it is missing, lacks one of `columns` (our name -> the
     publisher's), or lists an image twice."""
     return tables.read_file(
         folder / FILE,

@@ -1,4 +1,4 @@
-"""PAD-UFES-20's metadata.csv as its publisher has it (Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221)."""
+"""The parser of PAD-UFES-20's published metadata.csv (Pacheco et al. 2020, doi:10.1016/j.dib.2020.106221)."""
 
 from pathlib import Path
 
@@ -24,12 +24,12 @@ YES_NO = {True: "yes", False: "no", "True": "yes", "False": "no"}
 
 
 def parse(folder: Path) -> pd.DataFrame:
-    """One row an image, see `skinapp.datasets.metadata`. `confirmation` is biopsy or clinical: all cancers and few
-    other lesions were biopsied, so it is for demographics and never an input of a model."""
+    """One row per image, see `skinapp.datasets.metadata`. `confirmation` is biopsy or clinical. All cancers but few
+    other lesions were biopsied, so it is only for demographics, never an input of a model."""
     frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
     diameters = frame[list(DIAMETERS)]
     return frame.assign(
-        # the table names files, and a lesion's number is unique for its patient only
+        # the table has file names, and a lesion's number is unique only within its patient
         image=frame["image"].str.rsplit(".", n=1).str[0],
         lesion=frame["patient"].astype(str) + "_" + frame["lesion"].astype(str),
         confirmation=np.where(frame["confirmation"], "biopsy", "clinical"),

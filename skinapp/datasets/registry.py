@@ -1,6 +1,6 @@
-"""The data sets: what each is, who published it under which terms, how it is split, and where its files lie.
+"""The data sets: what each contains, who published it under which terms, how it is split, and where its files are.
 
-A further data set is one entry here and one parser of its publisher's metadata beside this file.
+To add a data set, add an entry here and, beside this file, a parser of its publisher's metadata.
 """
 
 import os
@@ -18,11 +18,11 @@ from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 
 @dataclass(frozen=True)
 class Publisher:
-    """Where a data set is published, and the files to fetch there. `train download` takes their sizes and checksums
-    from the host's own interface, where it states them.
+    """Where a data set is published, and the files to download. `train download` reads their sizes and checksums from
+    the host's API, if it states them.
 
     `host` is dataverse, mendeley or kaggle; `key` the data set's id there; `files` maps the pattern of a published
-    name to the name that the file has while it is downloaded.
+    file name to the name during the download.
     """
 
     host: str
@@ -30,17 +30,17 @@ class Publisher:
     address: str
     files: Mapping[str, str]
     changes: str
-    """How what is downloaded differs from what is published."""
+    """How the downloaded folder differs from what is published."""
 
 
 @dataclass(frozen=True)
 class DataSet:
     """A published data set.
 
-    `title` is its short name on the screen, `name` the publisher's. `parse` gives one row an image of a folder, see
-    `skinapp.datasets.metadata`, from the published `columns` (our name -> the publisher's; none without a table).
-    `group` names the column whose values are never divided between training and test: lesion or patient. `images` are
-    the folders of the image files; where there are several, an image's id begins with its folder.
+    `title` is its short name on the screen, `name` the publisher's. `parse` turns a folder into a table with one row
+    per image, see `skinapp.datasets.metadata`; `columns` maps our names to the published ones, and is empty without a
+    published table. `group` is lesion or patient: images of one group are never divided between training and test.
+    `images` are the folders of the image files; if there are several, an image's id begins with its folder.
     """
 
     id: str
@@ -68,7 +68,7 @@ class DataSet:
 
     @property
     def command(self) -> str:
-        """What downloads it."""
+        """The command that downloads it."""
         return f"python -m train download {self.id.replace('_', '-')}"
 
 
@@ -168,43 +168,43 @@ DATASETS = {
         ),
     )
 }
-"""In the order in which they are offered."""
+"""In the order of menus."""
 
 
 def dataset(id_: str) -> DataSet:
-    """The data set of that id; DataError where there is none."""
+    """The data set of that id; DataError if there is none."""
     try:
         return DATASETS[id_]
     except KeyError:
-        raise DataError(f"There is no data set '{id_}'; there are {', '.join(DATASETS)}.") from None
+        raise DataError(f"There is no data set '{id_}'; choose one of {', '.join(DATASETS)}.") from None
 
 
 def title(id_: str) -> str:
-    """The short name of a data set, or the id itself where it is of none of these."""
+    """The short name of a data set, or the id itself if it is unknown."""
     return DATASETS[id_].title if id_ in DATASETS else id_
 
 
 def data_root() -> Path:
-    """Where the data sets lie: the environment variable SKINAPP_DATA, or the folder `data`."""
+    """The folder of the data sets: the environment variable SKINAPP_DATA, or `data`."""
     return Path(os.environ.get("SKINAPP_DATA", "data"))
 
 
 def published(id_: str, root: Path) -> pd.DataFrame:
-    """A data set's metadata below the data root, one row an image, see `skinapp.datasets.metadata`. DataError where
-    it is missing or is not the publisher's."""
+    """A data set's metadata below the data root, one row per image, see `skinapp.datasets.metadata`. DataError if it is
+    missing or not as published."""
     chosen = dataset(id_)
     return chosen.parse(root / chosen.folder)
 
 
 def image_files(id_: str, root: Path) -> dict[str, Path]:
-    """The files of a data set's images below the data root, by image id. Empty where they are not on disk."""
+    """The image files of a data set below the data root, by image id. Empty if they are not on disk."""
     chosen = dataset(id_)
     return files_in(root / chosen.folder, chosen.images)
 
 
 def files_in(folder: Path, subfolders: tuple[str, ...]) -> dict[str, Path]:
-    """The image files in some folders below `folder`, by id: the stem of the name, after its folder where there are
-    several folders."""
+    """The image files in `subfolders` of `folder`, by id: the stem of the name, with its folder in front if there are
+    several."""
     prefixed = len(subfolders) > 1
     return {
         f"{name}/{file.stem}" if prefixed else file.stem: file for name in subfolders for file in _images(folder / name)

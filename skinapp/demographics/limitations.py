@@ -1,4 +1,4 @@
-"""The headline figures of a data set, and what it cannot tell you, in sentences with the numbers."""
+"""The headline figures of a data set, and sentences, with numbers, on what it cannot tell you."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from skinapp.demographics.statistics import Association, counts, images_per_lesi
 
 @dataclass(frozen=True)
 class Fact:
-    """A figure: its name, its value as counted here, what was counted, and the published value, "" where there is
-    none."""
+    """A figure: its name, its value as counted here, what was counted, and the published value ("" if there is
+    none)."""
 
     name: str
     here: str
@@ -42,7 +42,7 @@ PUBLISHED = {
     "nv": "6,705",
     "vasc": "142",
 }
-"""The figures usually quoted for HAM10000. Two differ in their last digit from a count of the published table."""
+"""The figures usually quoted for HAM10000. Two differ from a count of the published table in the last digit."""
 
 
 def headline(table: Table) -> list[Fact]:
@@ -84,7 +84,7 @@ def headline(table: Table) -> list[Fact]:
 
 
 def disagreements(facts: Sequence[Fact]) -> str:
-    """A sentence on the figures that differ from the published ones; "" where all agree or none is published."""
+    """A sentence on the figures that differ from the published ones; "" if all agree or none is published."""
     differing = [
         f"{fact.name.lower()} is {fact.here} here ({fact.count}) and {fact.published} in publications"
         for fact in facts
@@ -94,7 +94,7 @@ def disagreements(facts: Sequence[Fact]) -> str:
 
 
 def limits(table: Table) -> list[tuple[str, str]]:
-    """What the data set cannot tell you: a heading and a sentence with the numbers each."""
+    """What the data set cannot tell you: pairs of a heading and a text with numbers."""
     frame, total = table.frame, totals(table.frame)
     general = [_confirmed(table), _skin_type(table), _several(table), _missing(table)]
     if table.id == "ham10000":
@@ -109,7 +109,7 @@ def limits(table: Table) -> list[tuple[str, str]]:
             (
                 "Shares are not risks",
                 f"Melanomas make up {_share(frame, 'diagnosis', 'mel')} of the images because they were collected on "
-                "purpose, not because that many spots are melanomas.",
+                "purpose, not because melanomas are that common.",
             ),
             (
                 "Ages are rounded",
@@ -159,8 +159,8 @@ def _confirmed(table: Table) -> tuple[str, str]:
     known = frame["confirmation"].notna().to_numpy()
     parts = []
     for value, word in ((1.0, "malignant"), (0.0, "other")):
-        mine = frame[(state == value) & known]
-        biopsied, images = int(mine.loc[mine["confirmation"] == "histology", "images"].sum()), int(mine["images"].sum())
+        rows = frame[(state == value) & known]
+        biopsied, images = int(rows.loc[rows["confirmation"] == "histology", "images"].sum()), int(rows["images"].sum())
         if images:
             parts.append(f"{biopsied:,} of {images:,} images of {word} classes ({biopsied / images:.0%})")
     if not parts:
@@ -185,8 +185,8 @@ def _skin_type(table: Table) -> tuple[str, str]:
         )
     return (
         "Skin type is not recorded",
-        f"None of the {total.images:,} images states a skin type, so nobody can check how well a model works on dark "
-        "skin.",
+        f"None of the {total.images:,} images states a skin type, so how well a model works on dark skin cannot be "
+        "checked.",
     )
 
 
@@ -197,8 +197,7 @@ def _several(table: Table) -> tuple[str, str]:
     return (
         "Several images show the same lesion",
         f"{lesions:,} of {int(spread['lesions'].sum()):,} lesions have more than one image, {images:,} images in all. "
-        "In a random split, images of one lesion end up in both training and test, and a model looks better than it "
-        "is.",
+        "A random split puts images of one lesion in both training and test, and a model looks better than it is.",
     )
 
 
@@ -223,20 +222,20 @@ MEANINGS = {
         "It does not show that age causes anything: somebody chose whom to photograph, and when.",
     ),
     "sex": (
-        "The diagnoses are divided differently between women and men in this data set.",
-        "It does not show that either has a higher risk: the people who were not photographed are missing.",
+        "The mix of diagnoses differs between women and men in this data set.",
+        "It does not show that either has a higher risk: people who were not photographed are missing.",
     ),
     "site": (
-        "Diagnoses differ in where on the body they are, so the site is a clue, and a model may see it in the image.",
-        "It does not show where a diagnosis is common, only where it was photographed.",
+        "Diagnoses occur on different parts of the body, so the site is a clue, and a model may see it in the image.",
+        "It does not show where on the body a diagnosis is common, only where it was photographed.",
     ),
     "confirmation": (
         "How reliable a label is depends on the diagnosis.",
         "It is not a property of the lesions: doctors biopsy mostly those that look malignant.",
     ),
     "skin_type": (
-        "The diagnoses are divided differently between skin types.",
-        "With few people of skin types 4 to 6, it says next to nothing about them.",
+        "The mix of diagnoses differs between skin types in this data set.",
+        "With so few people of skin types 4 to 6, it says almost nothing about them.",
     ),
 }
 SYMPTOM_MEANING = (
@@ -246,7 +245,7 @@ SYMPTOM_MEANING = (
 
 
 def meaning(association: Association) -> tuple[str, str]:
-    """A sentence on what an association means, and one on what it does not."""
+    """A sentence on what an association means, and one on what it does not mean."""
     means, means_not = MEANINGS.get(association.column, SYMPTOM_MEANING)
     size = strength(association.effect**0.5 if association.column == "age" else association.effect)
     if association.p >= 0.05:

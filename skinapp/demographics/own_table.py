@@ -1,4 +1,4 @@
-"""A visitor's own table: read from a CSV of any kind, its columns assigned, its problems listed."""
+"""A visitor's own table: read it from any CSV, assign its columns, list its problems."""
 
 import re
 from collections.abc import Mapping
@@ -22,26 +22,26 @@ FIELDS = {
     "skin_type": ("skin_type", "fitspatrick", "fitzpatrick", "fitzpatrick_skin_type"),
     "split": ("split", "part", "fold", "subset"),
 }
-"""What a column can be, and the names by which it is known in published tables."""
+"""What a column can be, and its names in published tables."""
 
 FIELD_NAMES = NAMES | {"image": "Image", "lesion": "Lesion"}
-MOST_ROWS = 1_000_000
-OLDEST = 120
-MOST_VALUES = {"diagnosis": 30, "sex": 30, "skin_type": 30, "confirmation": 100, "site": 5000, "split": 100}
-"""In columns with more different values the rarer ones are counted together, so that the charts can be read."""
-OTHERS = "other values"
+MAX_ROWS = 1_000_000
+MAX_AGE = 120
+MAX_VALUES = {"diagnosis": 30, "sex": 30, "skin_type": 30, "confirmation": 100, "site": 5000, "split": 100}
+"""In columns with more values, the rarer ones are counted together, so that charts stay readable."""
+OTHER_VALUES = "other values"
 
 
 def read(data: bytes) -> pd.DataFrame:
-    """The bytes of a CSV -> its cells as text, whatever its encoding and separator; at most MOST_ROWS.
+    """The bytes of a CSV, in any encoding and with any separator -> its cells as text; at most MAX_ROWS rows.
 
-    Without a header the columns are called "Column 1" and so on. DataError as in `skinapp.tables.read`.
+    Without a header, columns are called "Column 1" and so on. DataError as in `skinapp.tables.read`.
     """
-    return tables.read(data, most_rows=MOST_ROWS, has_header=_is_header)
+    return tables.read(data, most_rows=MAX_ROWS, has_header=_is_header)
 
 
 def guess(columns: list[str]) -> dict[str, str | None]:
-    """For each of FIELDS the column that is most likely it, by its name; None where no name fits."""
+    """The most likely column for each of FIELDS, by name; None if no name fits."""
     known = {re.sub(r"\W+", "_", column.strip().lower()): column for column in reversed(columns)}
     return {field: next((known[name] for name in names if name in known), None) for field, names in FIELDS.items()}
 
@@ -49,7 +49,7 @@ def guess(columns: list[str]) -> dict[str, str | None]:
 def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, list[str]]:
     """The cells, and the column of each of FIELDS -> a table as in `records`, and a sentence for every problem.
 
-    DataError where no column was chosen, or one was chosen twice.
+    DataError if no column was chosen, or one was chosen twice.
     """
     mapping = {field: column for field, column in chosen.items() if column is not None}
     if not mapping:
@@ -71,13 +71,13 @@ def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, l
     else:
         problems.append("No column identifies the lesion, so every image counts as a separate lesion.")
     for name in (*CATEGORIES, *EXTRAS):
-        if name in frame and name in MOST_VALUES:
+        if name in frame and name in MAX_VALUES:
             frame[name] = _fewer(name, frame[name], problems)
     return Table("own", "Your own table", tidy(frame, labels), labels, "lesion" in frame), problems
 
 
 def _is_header(cells: list[str]) -> bool:
-    """A first row that holds a number or a known class is data."""
+    """Whether a first row is a header: it is not if it holds a number or a known class."""
     known = {code.lower() for labels in LABEL_SETS.values() for code in labels.codes} | {"male", "female"}
     return not any(_number(cell) or cell.strip().lower() in known for cell in cells)
 
@@ -87,7 +87,7 @@ def _number(cell: str) -> bool:
 
 
 def _diagnoses(column: pd.Series, problems: list[str]) -> tuple[pd.Series, LabelSet | None]:
-    """Codes of the label set that covers most rows, by code or name; other values stay as they are."""
+    """The column as codes of the label set that covers most rows, matched by code or name; other values stay."""
     counts = _stated(column).value_counts()
     matches = {}
     for labels in LABEL_SETS.values():
@@ -101,7 +101,8 @@ def _diagnoses(column: pd.Series, problems: list[str]) -> tuple[pd.Series, Label
     rows, codes = matches[best]
     if not rows:
         problems.append(
-            f"None of the diagnoses is a known class, so malignant and benign are not told apart: {_examples(counts)}."
+            "None of the diagnoses is a known class, so malignant and benign cannot be distinguished: "
+            f"{_examples(counts)}."
         )
         return column, None
     unknown = counts.drop(list(codes))
@@ -122,13 +123,13 @@ def _ages(column: pd.Series, problems: list[str]) -> pd.Series:
             f"{_some(len(words), 'age is not a number', 'ages are not numbers')}: {_examples(words.value_counts())}. "
             "They count as not stated."
         )
-    impossible = ages[(ages < 0) | (ages > OLDEST)]
+    impossible = ages[(ages < 0) | (ages > MAX_AGE)]
     if len(impossible):
         problems.append(
-            f"{_some(len(impossible), 'age is', 'ages are')} below 0 or over {OLDEST}: "
+            f"{_some(len(impossible), 'age is', 'ages are')} below 0 or over {MAX_AGE}: "
             f"{_examples(stated[impossible.index].value_counts())}. They count as not stated."
         )
-    return ages.where(ages.between(0, OLDEST)).astype("float64")
+    return ages.where(ages.between(0, MAX_AGE)).astype("float64")
 
 
 def _repeated(raw: pd.DataFrame, frame: pd.DataFrame, problems: list[str]) -> None:
@@ -180,18 +181,18 @@ def _shared(frame: pd.DataFrame, problems: list[str]) -> None:
 
 def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
     counts = _stated(column).value_counts()
-    most = MOST_VALUES[name]
+    most = MAX_VALUES[name]
     if len(counts) <= most:
         return column
     problems.append(
         f"The column for {FIELD_NAMES[name].lower()} has {len(counts):,} different values. The {most:,} most common "
-        f"are shown, the others are counted as '{OTHERS}'. Is it the right column?"
+        f"are shown, the others are counted as '{OTHER_VALUES}'. Is it the right column?"
     )
-    return column.where(column.isin(counts.index[:most]) | _stated(column).isna(), OTHERS)
+    return column.where(column.isin(counts.index[:most]) | _stated(column).isna(), OTHER_VALUES)
 
 
 def _stated(column: pd.Series) -> pd.Series:
-    """The column with None where a cell says that nothing is known."""
+    """The column with None in place of the words for not stated."""
     codes, names = pd.factorize(column)
     unknown = np.array([str(name).strip().lower() in NOT_STATED_WORDS for name in names] + [True])
     return column.astype(object).mask(unknown[codes], None)

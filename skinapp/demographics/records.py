@@ -1,8 +1,8 @@
 """The table of a data set in one validated form, and selections from it.
 
-A frame here has one row for images that are alike in everything: categorical `diagnosis`, `sex`, `site` and
-`confirmation` and whatever a data set has besides, `age` in years (float), `lesion` (whole numbers that tell lesions
-apart) and `images`, how many images the row stands for. Not stated is NaN.
+One row of a frame stands for all images of a lesion with the same metadata; `images` counts them. The other columns are
+categorical `diagnosis`, `sex`, `site`, `confirmation` and any more that the data set publishes, `age` in years (float),
+and `lesion`, a number for each lesion. Not stated is NaN.
 """
 
 import functools
@@ -17,14 +17,14 @@ from skinapp.datasets.metadata import SYMPTOMS
 from skinapp.labels.sets import LabelSet
 
 TABLES = Path(__file__).parents[1] / "datasets" / "tables"
-"""One compressed table a data set, made by `train summarise`."""
+"""One compressed table per data set, made by `train summarise`."""
 
 NOT_STATED = "not stated"
 NOT_STATED_WORDS = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", NOT_STATED)
 
 CATEGORIES = ("diagnosis", "sex", "site", "confirmation")
 EXTRAS = ("skin_type", *SYMPTOMS, "split", "origin")
-"""What only some data sets publish."""
+"""Columns that only some data sets publish."""
 
 CONFIRMATIONS = {
     "histo": "histology",
@@ -34,7 +34,7 @@ CONFIRMATIONS = {
     "confocal": "confocal microscopy",
     "clinical": "clinical only",
 }
-"""The publishers' words for how a diagnosis was confirmed, in words that mean the same in every data set."""
+"""How a diagnosis was confirmed: the publishers' words -> one word for all data sets."""
 
 NAMES = {
     "diagnosis": "Diagnosis",
@@ -52,13 +52,13 @@ NAMES = {
     "split": "Part",
     "origin": "Diagnosis in HAM10000",
 }
-"""What a column is called on the screen."""
+"""Column names on the screen."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A data set's frame with its name. `labels` is None where the diagnoses are of no label set known here; without
-    `has_lesions` every image counts as a lesion of its own."""
+    """A data set's frame with its name. `labels` is None if the diagnoses are not from a known label set; without
+    `has_lesions`, every image counts as a separate lesion."""
 
     id: str
     title: str
@@ -73,9 +73,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Filters:
-    """What a selection must be; an empty tuple or None leaves all. `NOT_STATED` in a tuple takes what is missing.
+    """What to select; an empty tuple or None selects everything. `NOT_STATED` in a tuple selects missing values.
 
-    `age` is inclusive on both ends and, where set, leaves out images whose age is not stated.
+    `age` includes both ends and, if set, leaves out images whose age is not stated.
     """
 
     diagnosis: tuple[str, ...] = ()
@@ -89,14 +89,14 @@ class Filters:
     def active(self) -> bool:
         return self != Filters()
 
-    def but(self, **changes: object) -> "Filters":
+    def changed(self, **changes: object) -> "Filters":
         """The same filters with some changed."""
         return replace(self, **changes)  # type: ignore[arg-type]
 
 
 @functools.cache
 def shipped(dataset: str) -> Table:
-    """The table of a data set that comes with the project; DataError where there is none of that name."""
+    """The table that is shipped for a data set; DataError if there is no data set of that id."""
     known = registry.dataset(dataset)
     raw = pd.read_csv(TABLES / f"{dataset}.csv.gz", dtype={"skin_type": "string"}, keep_default_na=True)
     return Table(dataset, known.title, tidy(raw, known.labels), known.labels)
@@ -105,8 +105,8 @@ def shipped(dataset: str) -> Table:
 def tidy(raw: pd.DataFrame, labels: LabelSet | None) -> pd.DataFrame:
     """A frame of text columns -> the form of this module: words unified, categories ordered, lesions numbered.
 
-    Columns that are missing become not stated, without `lesion` each row is one, without `images` each row is one.
-    Diagnoses keep the order of `labels`, other categories that of their frequency. Further columns stay.
+    Missing columns become not stated. Without `lesion` each row is a separate lesion, without `images` a single image.
+    Diagnoses are in the order of `labels`, other categories by frequency. Further columns stay.
     """
     frame = raw.copy()
     images = raw["images"].astype("int64") if "images" in raw else pd.Series(1, raw.index)
@@ -138,7 +138,7 @@ def _category(name: str, values: pd.Series, images: np.ndarray, labels: LabelSet
 
 
 def _word(name: str, value: object) -> str | None:
-    """A published value in the words used here; None where it says that nothing is known."""
+    """A published value in the words used here; None if it means not stated."""
     text = " ".join(str(value).split())
     if text.lower() in NOT_STATED_WORDS:
         return None
@@ -150,7 +150,7 @@ def _word(name: str, value: object) -> str | None:
 
 
 def malignant(table: Table) -> np.ndarray:
-    """Whether each category of `diagnosis` counts as malignant: 1, 0, or NaN where that is not known."""
+    """Whether each category of `diagnosis` is malignant: 1, 0, or NaN if unknown."""
     known = {label.code: float(label.malignant) for label in table.labels.labels} if table.labels else {}
     return np.array([known.get(code, np.nan) for code in table.frame["diagnosis"].cat.categories])
 
@@ -173,7 +173,7 @@ def select(table: Table, filters: Filters) -> pd.DataFrame:
 
 
 def values(table: Table, column: str) -> list[str]:
-    """What a filter on a column offers: its categories, and NOT_STATED where some are."""
+    """The choices of a filter on a column: its categories, and NOT_STATED if any row lacks a value."""
     data = table.frame[column].cat
     return [*data.categories, *([NOT_STATED] if (data.codes < 0).any() else [])]
 

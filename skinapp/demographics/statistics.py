@@ -17,14 +17,14 @@ REGIONS = {
     "arm and hand": ("upper extremity", "arm", "forearm", "hand"),
     "leg and foot": ("lower extremity", "thigh", "foot"),
 }
-"""Sites of all data sets, grouped so that they can be compared; `acral`, which is hands and feet, is in none."""
+"""Sites of all data sets, grouped so that they can be compared. `acral` (hands and feet) is in no group."""
 
 Z = float(stats.norm.ppf(0.975))
 
 
 @dataclass(frozen=True)
 class Totals:
-    """How many images and lesions a selection has; mean and standard deviation of the `aged` images' ages."""
+    """Images and lesions of a selection, and the mean and standard deviation of the ages of its `aged` images."""
 
     images: int
     lesions: int
@@ -74,7 +74,7 @@ def counts(frame: pd.DataFrame, column: str) -> pd.DataFrame:
 
 
 def cross(frame: pd.DataFrame, row: str, column: str) -> pd.DataFrame:
-    """Images of each pair of values, rows by columns, of those values that occur; not stated is last on both sides."""
+    """Images of each pair of values that occur, rows by columns; not stated comes last on both sides."""
     first, rows = _codes(frame[row])
     second, columns = _codes(frame[column])
     flat = np.bincount(first * len(columns) + second, weights=frame["images"], minlength=len(rows) * len(columns))
@@ -87,8 +87,8 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
     return table.div(table.sum(axis=1), axis=0)
 
 
-def folded(table: pd.DataFrame, keep: int) -> pd.DataFrame:
-    """A `cross` whose columns beyond the `keep` most common are added up, so that a chart of it can be read."""
+def merge_rare_columns(table: pd.DataFrame, keep: int) -> pd.DataFrame:
+    """A `cross` in which all but the `keep` most common columns are added up, so that a chart of it stays readable."""
     if table.shape[1] <= keep + 1:
         return table
     order = table.sum().sort_values(ascending=False, kind="stable").index
@@ -116,22 +116,23 @@ def age_summary(frame: pd.DataFrame, by: str = "diagnosis") -> pd.DataFrame:
     first = ~known["lesion"].duplicated().to_numpy()
     rows = []
     for code, name in enumerate(names):
-        mine = codes == code
-        if mine.any():
-            total = totals(known[mine])
-            order = np.argsort(ages[mine])
-            steps = np.cumsum(weights[mine][order]) / total.aged
-            quartiles = ages[mine][order][np.searchsorted(steps, (0.25, 0.5, 0.75))]
-            lesions = int((mine & first).sum())
+        rows_of_value = codes == code
+        if rows_of_value.any():
+            total = totals(known[rows_of_value])
+            order = np.argsort(ages[rows_of_value])
+            steps = np.cumsum(weights[rows_of_value][order]) / total.aged
+            quartiles = ages[rows_of_value][order][np.searchsorted(steps, (0.25, 0.5, 0.75))]
+            lesions = int((rows_of_value & first).sum())
             margin = Z * total.sd_age / np.sqrt(max(1, lesions))
             middle = (total.mean_age, total.sd_age, total.mean_age - margin, total.mean_age + margin)
-            rows.append((name, total.aged, lesions, *middle, ages[mine].min(), *quartiles, ages[mine].max()))
+            ends = ages[rows_of_value].min(), ages[rows_of_value].max()
+            rows.append((name, total.aged, lesions, *middle, ends[0], *quartiles, ends[1]))
     columns = [by, "images", "lesions", "mean", "sd", "low", "high", "min", "q1", "median", "q3", "max"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def images_per_lesion(frame: pd.DataFrame) -> pd.DataFrame:
-    """`images` a lesion has within the selection, `lesions` with so many, and their `share` (0-1)."""
+    """How many `images` a lesion has in the selection, how many `lesions` have that many, and their `share` (0-1)."""
     per_lesion = np.bincount(frame["lesion"], weights=frame["images"]).astype(int) if len(frame) else np.zeros(0, int)
     lesions = np.bincount(per_lesion[per_lesion > 0])
     table = pd.DataFrame({"images": np.arange(len(lesions)), "lesions": lesions})
@@ -140,7 +141,7 @@ def images_per_lesion(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def missing(frame: pd.DataFrame) -> pd.DataFrame:
-    """`column`, `images` in which it is not stated, and their `share` (0-1), of every column of the selection."""
+    """For each column of the selection: `column`, the `images` that do not state it, and their `share` (0-1)."""
     columns = [name for name in (*CATEGORIES, "age", *EXTRAS) if name in frame and name not in ("split", "origin")]
     weights, total = frame["images"].to_numpy(), max(1, int(frame["images"].sum()))
     absent = [int(weights[frame[name].isna().to_numpy()].sum()) for name in columns]
@@ -155,8 +156,8 @@ def one_per_lesion(frame: pd.DataFrame) -> pd.DataFrame:
 def age_association(frame: pd.DataFrame) -> Association | None:
     """Kruskal-Wallis test of age over the diagnoses, with epsilon squared = H / (n - 1) (Tomczak and Tomczak 2014).
 
-    Not ANOVA: published ages are rounded and skewed, and their spread differs between diagnoses. None where there are
-    not two diagnoses with ages that differ.
+    Not ANOVA: published ages are rounded and skewed, and their spread differs between diagnoses. None if fewer than two
+    diagnoses have ages, or all ages are the same.
     """
     known = one_per_lesion(frame[frame["age"].notna() & frame["diagnosis"].notna()])
     codes, ages = known["diagnosis"].cat.codes.to_numpy(), known["age"].to_numpy()
@@ -208,12 +209,12 @@ def associations(frame: pd.DataFrame) -> list[Association]:
 
 
 def symptoms(frame: pd.DataFrame) -> pd.DataFrame:
-    """A row for each symptom and diagnosis: `symptom` (the column), `diagnosis`, `yes` and `images` (with the symptom,
-    and with an answer), their `share` (0-1), and its 95% Wilson interval `low` to `high`."""
+    """A row for each symptom and diagnosis: `symptom` (the column), `diagnosis`, `yes` (images with the symptom),
+    `images` (that state it), their `share` (0-1), and its 95% Wilson interval `low` to `high`."""
     rows = []
     for name in (name for name in SYMPTOMS if name in frame):
-        answered = cross(frame[frame[name].notna()], "diagnosis", name).reindex(columns=["yes", "no"], fill_value=0)
-        for code, yes, no in answered.itertuples():
+        table = cross(frame[frame[name].notna()], "diagnosis", name).reindex(columns=["yes", "no"], fill_value=0)
+        for code, yes, no in table.itertuples():
             rows.append((name, code, yes, yes + no, yes / max(1, yes + no), *wilson(yes, yes + no)))
     return pd.DataFrame(rows, columns=["symptom", "diagnosis", "yes", "images", "share", "low", "high"])
 
@@ -224,7 +225,7 @@ def strength(effect: float) -> str:
 
 
 def standardised_differences(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """How two selections differ, over one image a lesion: a row for the mean age and for each value of each column.
+    """How two selections differ, with one image per lesion: a row for the mean age and for each value of each column.
 
     `variable`, `value`, `first` and `second` (years, or shares 0-1 of the lesions that state it), `n_first`,
     `n_second`, and `difference`, in units of the pooled standard deviation (Austin 2009,
@@ -288,12 +289,12 @@ COMMON_DIAGNOSES = {
     "df": "dermatofibroma",
     "vasc": "vascular lesion",
 }
-"""Diagnoses of different label sets that stand for the same, or that one set counts together. PAD-UFES-20 counts
-Bowen's disease as squamous cell carcinoma, HAM10000 with actinic keratosis."""
+"""Diagnoses of the label sets under common names. PAD-UFES-20 counts Bowen's disease as squamous cell carcinoma,
+HAM10000 with actinic keratosis, so those are one group."""
 
 
 def wilson(positive: float, total: float) -> tuple[float, float]:
-    """The 95% Wilson interval of a share: robust for few cases and at 0 and 1. NaN without cases."""
+    """The 95% Wilson interval of a share, which is reliable with few cases and at 0 and 1. NaN without cases."""
     if not total:
         return float("nan"), float("nan")
     share = positive / total
@@ -303,7 +304,7 @@ def wilson(positive: float, total: float) -> tuple[float, float]:
 
 
 def _codes(column: pd.Series) -> tuple[np.ndarray, list[str]]:
-    """Codes from 0 and their names; not stated has the last."""
+    """Codes from 0 and their names; the last is `NOT_STATED`."""
     codes = column.cat.codes.to_numpy().astype("int64")
     names = [str(name) for name in column.cat.categories]
     return np.where(codes < 0, len(names), codes), [*names, NOT_STATED]

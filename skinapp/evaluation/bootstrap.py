@@ -1,8 +1,8 @@
 """95% intervals of scores, from a bootstrap over whole groups: lesions or patients.
 
-Every interval of an evaluation is made here, so that there is one kind of them. It holds for every score, whether a
-proportion, an area or a mean, and for the difference of two models on the same images. Images of one group are not
-independent, so groups are resampled and counted, never images.
+Every interval of an evaluation is computed here, in one way: for proportions, areas and means, and for the difference
+of two models on the same images. Images of one group are not independent, so groups are resampled and counted, never
+images.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from skinapp.demographics.statistics import wilson
 RESAMPLES = 2000
 SEED = 0
 FEWEST_GROUPS = 20
-"""With fewer lesions or patients than this among the images of a score, it has no interval."""
+"""A score computed from fewer lesions or patients has no interval."""
 NO_WIDTH = 1e-12
 
 Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
@@ -24,24 +24,23 @@ Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Proportion:
-    """A score that is the share of some rows that are right.
+    """A score that is the share of correct rows among the eligible ones.
 
-    `among` takes labels [n] to the rows that count, `right` labels and probabilities to those of them that are right,
-    both boolean [n]. NaN where a resample has no row that counts.
+    `eligible(labels)` and `correct(labels, probabilities)` are boolean [n]. NaN where a resample has no eligible row.
     """
 
-    among: Callable[[np.ndarray], np.ndarray]
-    right: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    eligible: Callable[[np.ndarray], np.ndarray]
+    correct: Callable[[np.ndarray, np.ndarray], np.ndarray]
 
     def __call__(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        rows = self.among(labels)
+        rows = self.eligible(labels)
         with np.errstate(invalid="ignore"):
-            return (weights @ (rows & self.right(labels, probabilities))) / (weights @ rows)
+            return (weights @ (rows & self.correct(labels, probabilities))) / (weights @ rows)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its 95% interval; `low` and `high` are NaN where there is none."""
+    """A value with its 95% interval; `low` and `high` are NaN if it has none."""
 
     value: float
     low: float
@@ -60,26 +59,26 @@ class Interval:
 
 
 def count(groups: np.ndarray, rows: np.ndarray | None = None) -> int:
-    """The number of different groups [n], of the boolean `rows` [n] alone where they are given."""
+    """The number of different groups [n], or of those in the boolean `rows` [n]."""
     return len(np.unique(groups if rows is None else groups[rows]))
 
 
 def weights(groups: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
     """How often each row is drawn when whole groups are resampled with replacement: float64 [resamples, n].
 
-    Laid out so that all resamples of a row lie together, which is how ranks are summed.
+    All resamples of a row lie next to each other in memory, since ranks are summed over rows.
     """
     codes = np.unique(groups, return_inverse=True)[1]
     total = codes.max() + 1
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(total, np.full(total, 1 / total), size=resamples)
-    return drawn.T.astype(np.float64)[codes].T
+    counts = generator.multinomial(total, np.full(total, 1 / total), size=resamples)
+    return counts.T.astype(np.float64)[codes].T
 
 
 def draws(
     scores: dict[str, Score], labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Each score [1 + r]: first its plain value, then that of every resample of `weights`."""
+    """Each score [1 + r]: the plain value, then the value in each resample of `weights`."""
     plain = np.ones((1, len(labels)))
     return {
         name: np.concatenate([score(labels, probabilities, plain), score(labels, probabilities, weights)])
@@ -90,9 +89,9 @@ def draws(
 def interval(values: np.ndarray, groups: int, proportion: bool = False) -> Interval:
     """The first of `values` [1 + r] with the 95% percentile interval of the others that are defined.
 
-    `groups` is how many groups the value is of. None below FEWEST_GROUPS. Where every resample gives the same value, as
-    at 0 and 1, percentiles would claim certainty: a proportion then has Wilson's interval, with groups as the number of
-    cases, and any other score has none.
+    `groups` is the number of groups behind the value; below FEWEST_GROUPS there is no interval. If every resample gives
+    the same value, as at 0 and 1, percentiles would claim certainty: a proportion then gets Wilson's interval, with
+    groups as the number of cases, and any other score gets none.
     """
     spread = percentiles(values)
     value = spread.value
@@ -107,8 +106,8 @@ def interval(values: np.ndarray, groups: int, proportion: bool = False) -> Inter
 
 
 def percentiles(values: np.ndarray) -> Interval:
-    """The first of `values` [1 + r] with the 95% percentile interval of the others that are defined, however few groups
-    they are of. For the spread of a mean, not for how good a model is."""
+    """The first of `values` [1 + r] with the 95% percentile interval of the others that are defined, for any number of
+    groups. Use it for the spread of a mean, not for how good a model is."""
     defined = values[1:][~np.isnan(values[1:])]
     low, high = np.percentile(defined, (2.5, 97.5)) if len(defined) else (np.nan, np.nan)
     return Interval(float(values[0]), float(low), float(high))
@@ -117,21 +116,21 @@ def percentiles(values: np.ndarray) -> Interval:
 def score_interval(score: Score, values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Interval:
     """The interval of a score's `draws` [1 + r] over rows with these labels [n] and groups [n]."""
     if isinstance(score, Proportion):
-        return interval(values, count(groups, score.among(labels)), proportion=True)
+        return interval(values, count(groups, score.eligible(labels)), proportion=True)
     return interval(values, count(groups))
 
 
 def difference(
     score: Score, first: np.ndarray, second: np.ndarray, labels: np.ndarray, groups: np.ndarray, identical: bool
 ) -> Interval:
-    """One model's `draws` [1 + r] of a score minus another's, of the same resamples.
+    """One model's `draws` [1 + r] of a score minus another's, over the same resamples.
 
-    `identical` models, with the same probabilities, differ by 0 whatever the images. Of any others that differ by the
-    same in every resample, there is no interval.
+    `identical` models have the same probabilities, so they differ by 0 on any images. If others differ by the same
+    amount in every resample, there is no interval.
     """
     if identical:
         return Interval(0.0, 0.0, 0.0)
-    rows = score.among(labels) if isinstance(score, Proportion) else None
+    rows = score.eligible(labels) if isinstance(score, Proportion) else None
     return interval(first - second, count(groups, rows))
 
 
@@ -144,8 +143,8 @@ def intervals(
     seed: int = SEED,
 ) -> dict[str, Interval]:
     """Each score with its 95% interval."""
-    drawn = draws(scores, labels, probabilities, weights(groups, resamples, seed))
-    return {name: score_interval(score, drawn[name], labels, groups) for name, score in scores.items()}
+    samples = draws(scores, labels, probabilities, weights(groups, resamples, seed))
+    return {name: score_interval(score, samples[name], labels, groups) for name, score in scores.items()}
 
 
 def paired_differences(
@@ -159,10 +158,10 @@ def paired_differences(
 ) -> dict[str, Interval]:
     """Each score of `first` minus that of `second`, both probabilities [n, classes] of the same rows.
 
-    The interval is from the same resamples of groups for both, so what makes images hard for both cancels out.
+    Both are scored on the same resamples of groups, so images that are hard for both cancel out.
     """
-    drawn_weights = weights(groups, resamples, seed)
-    one, other = (draws(scores, labels, probabilities, drawn_weights) for probabilities in (first, second))
+    resample_weights = weights(groups, resamples, seed)
+    one, other = (draws(scores, labels, probabilities, resample_weights) for probabilities in (first, second))
     identical = np.array_equal(first, second)
     return {
         name: difference(score, one[name], other[name], labels, groups, identical) for name, score in scores.items()

@@ -1,6 +1,6 @@
-"""Whether a probability means what it says: bins of confidence, calibration error, reliability, and the temperature.
+"""Calibration: confidence bins, calibration error, reliability diagram, and the temperature.
 
-All of it is about the most probable class. `bin_of` alone says how confidence is cut into bins.
+All of it concerns the most probable class. Only `bin_of` decides which bin a confidence is in.
 """
 
 import numpy as np
@@ -10,13 +10,13 @@ from skinapp.evaluation import bootstrap
 from skinapp.evaluation.bootstrap import Interval
 
 ERROR_BINS = 15
-"""Of the calibration error, as in Guo et al. 2017."""
+"""Bins of the calibration error, as in Guo et al. 2017."""
 DIAGRAM_BINS = 10
-"""Of the reliability diagram."""
+"""Bins of the reliability diagram."""
 
 
 def bin_of(confidence: np.ndarray, bins: int) -> np.ndarray:
-    """The equal-width bin, 0 to bins - 1, of each confidence [n] (0 to 1); the last one takes a confidence of 1."""
+    """The equal-width bin, 0 to bins - 1, of each confidence [n] (0 to 1); the last bin includes 1."""
     return np.minimum((confidence * bins).astype(int), bins - 1)
 
 
@@ -34,7 +34,7 @@ def expected_calibration_error(
 
 
 def error_interval(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> Interval:
-    """The expected calibration error with its interval; `weights` [r, n] are those of `bootstrap`."""
+    """The expected calibration error with its interval; `weights` [r, n] come from `bootstrap.weights`."""
     values = bootstrap.draws({"ece": expected_calibration_error}, labels, probabilities, weights)["ece"]
     return bootstrap.interval(values, bootstrap.count(groups))
 
@@ -46,16 +46,16 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = DIAGR
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
-    number_of = bin_of(confidence, bins)
+    bin_numbers = bin_of(confidence, bins)
     return [
         {
             "low": number / bins,
             "high": (number + 1) / bins,
-            "images": int((number_of == number).sum()),
-            "confidence": float(confidence[number_of == number].mean()),
-            "accuracy": float(correct[number_of == number].mean()),
+            "images": int((bin_numbers == number).sum()),
+            "confidence": float(confidence[bin_numbers == number].mean()),
+            "accuracy": float(correct[bin_numbers == number].mean()),
         }
-        for number in np.unique(number_of).tolist()
+        for number in np.unique(bin_numbers).tolist()
     ]
 
 
@@ -69,21 +69,21 @@ def reliability_intervals(
     """`reliability` as a table, with the interval of each bin's accuracy: accuracy_low, accuracy_high."""
     table = pd.DataFrame(reliability(labels, probabilities, bins))
     correct = probabilities.argmax(axis=1) == labels
-    number_of = bin_of(probabilities.max(axis=1), bins)
-    numbers = np.unique(number_of)
-    inside = np.eye(bins)[number_of][:, numbers]
+    bin_numbers = bin_of(probabilities.max(axis=1), bins)
+    numbers = np.unique(bin_numbers)
+    inside = np.eye(bins)[bin_numbers][:, numbers]
     with np.errstate(invalid="ignore"):
-        drawn = (weights @ (inside * correct[:, np.newaxis])) / (weights @ inside)
-    values = np.vstack([table["accuracy"], drawn]).T
+        resampled = (weights @ (inside * correct[:, np.newaxis])) / (weights @ inside)
+    values = np.vstack([table["accuracy"], resampled]).T
     intervals = [
-        bootstrap.interval(one, bootstrap.count(groups, number_of == number), proportion=True)
+        bootstrap.interval(one, bootstrap.count(groups, bin_numbers == number), proportion=True)
         for one, number in zip(values, numbers, strict=True)
     ]
     return table.assign(accuracy_low=[one.low for one in intervals], accuracy_high=[one.high for one in intervals])
 
 
 def before_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities [n, classes] as they were before calibration: the softmax of the logits themselves.
+    """Probabilities [n, classes] before calibration: the softmax of the logits.
 
     A calibrated probability is the softmax of logits / T, so its logarithm times T is the logit, up to a constant.
     """

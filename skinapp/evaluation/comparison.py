@@ -14,18 +14,19 @@ from skinapp.labels.sets import MALIGNANCY, LabelSet
 
 CLASSES, MALIGNANT = "classes", "malignancy"
 QUESTIONS = {CLASSES: "Which class", MALIGNANT: "Malignant or not"}
-"""What models are compared on."""
+"""What models can be compared on."""
 
 NAMED_IMAGES = 5
-"""How many images a message about differing labels names."""
+"""How many images an error about differing labels lists."""
 
 
 @dataclass(frozen=True)
 class Shared:
     """The predictions of several models for the same images.
 
-    `labels` are those of the question; `truth` [n] indexes them; `malignant` is boolean [n]; `groups` [n] number
-    lesions or patients; by model id, `probabilities` [n, classes] and `malignancy` [n]; `facts` has a row per image.
+    `labels` are the classes of the question, and `truth` [n] indexes them. `malignant` is boolean [n]; `groups` [n]
+    number the lesions or patients. By model id: `probabilities` [n, classes] and `malignancy` [n]. `facts` has a row
+    per image.
     """
 
     question: str
@@ -52,21 +53,20 @@ class Shared:
         return np.array_equal(self.probabilities[first], self.probabilities[second])
 
     def weights(self, resamples: int = bootstrap.RESAMPLES) -> np.ndarray:
-        """The draws [resamples, n] of whole groups that every interval of this comparison is from."""
+        """The bootstrap weights [resamples, n], over whole groups, behind every interval of this comparison."""
         return bootstrap.weights(self.groups, resamples)
 
 
 def questions(chosen: list[Predictions]) -> list[str]:
-    """What these can be compared on: their classes where they share more than two, and malignant or not."""
+    """What these can be compared on: malignant or not, and their classes if they share more than two."""
     sets = {predictions.labels.id for predictions in chosen}
     return [CLASSES, MALIGNANT] if len(sets) == 1 and len(chosen[0].labels.codes) > 2 else [MALIGNANT]
 
 
 def share(chosen: list[Predictions], question: str, dataset: str | None = None) -> Shared:
-    """The predictions of `chosen` for the images that all of them have (of one data set, where it is named).
+    """The predictions of `chosen` for the images that all of them have, of one data set if `dataset` names it.
 
-    DataError where there is no such image, where only one side of the question is among them, or where two files
-    disagree on the label of an image.
+    DataError if there is no such image, if all of them are malignant or none is, or if two files disagree on a label.
     """
     if question not in questions(chosen):
         sets = sorted({predictions.labels.id for predictions in chosen})
@@ -92,9 +92,10 @@ def share(chosen: list[Predictions], question: str, dataset: str | None = None) 
     probabilities, malignancy = {}, {}
     for predictions in chosen:
         rows = predictions.probabilities[predictions.table.index.get_indexer(images)]
-        chance = rows[:, [label.malignant for label in predictions.labels.labels]].sum(axis=1)
-        malignancy[predictions.id] = chance
-        probabilities[predictions.id] = rows if question == CLASSES else np.stack([1 - chance, chance], axis=1)
+        malignant_probability = rows[:, [label.malignant for label in predictions.labels.labels]].sum(axis=1)
+        malignancy[predictions.id] = malignant_probability
+        two_classes = np.stack([1 - malignant_probability, malignant_probability], axis=1)
+        probabilities[predictions.id] = rows if question == CLASSES else two_classes
     codes = {code: number for number, code in enumerate(labels.codes)}
     facts = pd.concat([table[[c for c in FACTS if c in table]] for table in tables], axis=1)
     digest = hashlib.sha256("".join([question, dataset or "", *(p.id + p.digest for p in chosen)]).encode()).hexdigest()
@@ -104,7 +105,7 @@ def share(chosen: list[Predictions], question: str, dataset: str | None = None) 
         images=images.to_numpy(),
         truth=tables[0]["label"].map(codes).to_numpy() if question == CLASSES else malignant.astype(int),
         malignant=malignant,
-        # in the order of their names, as the resamples of the published scores are
+        # numbered in the order of their names, as for the published scores
         groups=pd.factorize(tables[0]["group"], sort=True)[0],
         probabilities=probabilities,
         malignancy=malignancy,
@@ -121,7 +122,7 @@ def _malignant(predictions: Predictions, table: pd.DataFrame) -> np.ndarray:
 def _check_labels(
     first: Predictions, first_table: pd.DataFrame, second: Predictions, second_table: pd.DataFrame
 ) -> None:
-    """DataError where two tables of the same images, in the same order, disagree on a label.
+    """DataError if two tables of the same images, in the same order, disagree on a label.
 
     Files of the same label set must agree on the class, any others on whether it is malignant.
     """

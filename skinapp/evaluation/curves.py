@@ -9,17 +9,17 @@ from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import Shared
 
 GRID = 101
-"""Points at which a curve is drawn."""
-MOST_THRESHOLDS = 400
+"""Points of a curve."""
+MAX_THRESHOLDS = 400
 
 
 def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: str | None = None) -> pd.DataFrame:
     """A curve with its 95% band, pointwise: x, y, low, high.
 
     `kind` is roc (x 1 - specificity, y sensitivity), precision (x recall, y precision), benefit (x threshold, y net
-    benefit) or risk (x coverage, y error rate). Of class `code` against the rest, or of the malignant classes together
-    where it is None; risk is of all classes. DataError where all images, or none, are of that class. With fewer than
-    FEWEST_GROUPS lesions or patients on either side there is no band: low and high are NaN.
+    benefit) or risk (x coverage, y error rate). It is for class `code` against the rest, or for all malignant classes
+    together if `code` is None; risk is for all classes. DataError if all images, or none, are of that class. With fewer
+    than FEWEST_GROUPS lesions or patients on either side there is no band: low and high are NaN.
     """
     weights = np.concatenate([np.ones((1, weights.shape[1])), weights])
     if kind == "risk":
@@ -27,7 +27,7 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: s
         confidence = shared.probabilities[model_id].max(axis=1)
         risk = metrics.selective_risk(shared.correct(model_id), confidence, x, weights)
         return _banded(x, risk, bootstrap.count(shared.groups))
-    positive, chance = side(shared, model_id, code)
+    positive, probability = side(shared, model_id, code)
     if positive.all() or not positive.any():
         what = shared.labels[code].name if code else "malignant"
         share = "All" if positive.all() else "None"
@@ -35,14 +35,15 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: s
     groups = min(bootstrap.count(shared.groups, rows) for rows in (positive, ~positive))
     if kind == "benefit":
         x = np.arange(1, 100) / 100
-        return _banded(x, metrics.net_benefit(positive, chance, x, weights), groups)
+        return _banded(x, metrics.net_benefit(positive, probability, x, weights), groups)
     x = np.linspace(0, 1, GRID)
-    thresholds = np.unique(chance)
-    if len(thresholds) > MOST_THRESHOLDS:
-        # half of them from either side, so that a rare side keeps its steps
-        parts = [np.quantile(chance[rows], np.linspace(0, 1, MOST_THRESHOLDS // 2)) for rows in (positive, ~positive)]
+    thresholds = np.unique(probability)
+    if len(thresholds) > MAX_THRESHOLDS:
+        # half of them from each side, so that a rare side keeps its steps
+        levels = np.linspace(0, 1, MAX_THRESHOLDS // 2)
+        parts = [np.quantile(probability[rows], levels) for rows in (positive, ~positive)]
         thresholds = np.unique(np.concatenate(parts))
-    sensitivity, specificity = metrics.rates(positive, chance, np.r_[thresholds, np.inf][::-1], weights)
+    sensitivity, specificity = metrics.rates(positive, probability, np.r_[thresholds, np.inf][::-1], weights)
     y = np.full((len(weights), GRID), np.nan)
     if kind == "roc":
         for row, (true_rate, true_negative_rate) in enumerate(zip(sensitivity, specificity, strict=True)):
@@ -58,7 +59,7 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: s
 
 
 def side(shared: Shared, model_id: str, code: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Which images are positive, boolean [n], and the probability of that [n]: class `code`, or any malignant one."""
+    """Positive images, boolean [n], and the probability of being positive [n]: class `code`, or any malignant class."""
     if code is None:
         return shared.malignant, shared.malignancy[model_id]
     number = shared.labels.codes.index(code)
@@ -66,9 +67,9 @@ def side(shared: Shared, model_id: str, code: str | None) -> tuple[np.ndarray, n
 
 
 def _banded(x: np.ndarray, y: np.ndarray, groups: int) -> pd.DataFrame:
-    """Of y [1 + r, x]: the first row, and the pointwise 95% band of the others where they are defined."""
-    drawn = y[1:][~np.isnan(y[1:]).any(axis=1)]
-    if groups < FEWEST_GROUPS or not len(drawn):
+    """The first row of y [1 + r, x], with the pointwise 95% band of those other rows that are defined."""
+    resampled = y[1:][~np.isnan(y[1:]).any(axis=1)]
+    if groups < FEWEST_GROUPS or not len(resampled):
         return pd.DataFrame({"x": x, "y": y[0], "low": np.nan, "high": np.nan})
-    low, high = np.percentile(drawn, (2.5, 97.5), axis=0)
+    low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
     return pd.DataFrame({"x": x, "y": y[0], "low": low, "high": high})

@@ -1,4 +1,4 @@
-"""Where models err: by class and by image. For subgroups of people see `subgroups`."""
+"""The errors of models, by class and by image. For subgroups of people see `subgroups`."""
 
 from typing import Any
 
@@ -32,12 +32,12 @@ def error_rates(shared: Shared, weights: np.ndarray) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for model_id, probabilities in shared.probabilities.items():
         plain = metrics.class_recalls(shared.truth, probabilities, np.ones((1, len(shared.truth))))
-        drawn = np.concatenate([plain, metrics.class_recalls(shared.truth, probabilities, weights)])
+        resampled = np.concatenate([plain, metrics.class_recalls(shared.truth, probabilities, weights)])
         for number, code in enumerate(shared.labels.codes):
             of_class = shared.truth == number
             if of_class.any():
                 groups = bootstrap.count(shared.groups, of_class)
-                interval = bootstrap.interval(1 - drawn[:, number], groups, proportion=True)
+                interval = bootstrap.interval(1 - resampled[:, number], groups, proportion=True)
                 rows.append({"model": model_id, "label": code, "images": int(of_class.sum())} | vars(interval))
     return pd.DataFrame(rows)
 

@@ -1,4 +1,4 @@
-"""The scores of a comparison: what each means, every model's with its interval, and the published ones."""
+"""The scores of a comparison: what each means, the scores of every model with intervals, and published scores."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,7 @@ MEASURES = {
     ),
     "brier": Measure("Brier score", "The squared distance of the probabilities from the truth: 0 to 2.", higher=False),
 }
-"""In the order shown."""
+"""In the order in which they are shown."""
 
 
 def scores(labels: LabelSet) -> dict[str, Score]:
@@ -61,14 +61,14 @@ def scores(labels: LabelSet) -> dict[str, Score]:
     known = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(malignant.tolist()))
     known["average_precision_malignancy"] = precision
     if len(labels.codes) == 2:
-        # with two classes it is the area of malignancy once more
+        # with two classes it is the same as the area for malignancy
         del known["macro_roc_auc"]
     return {name: known[name] for name in MEASURES if name in known}
 
 
 @dataclass(frozen=True)
 class Draws:
-    """By model id and score, [1 + resamples]: the plain value, then that of each resample, the same for all models."""
+    """By model id and score, [1 + resamples]: the plain value, then that of each resample. Models share resamples."""
 
     shared: Shared
     by_model: dict[str, dict[str, np.ndarray]]
@@ -79,7 +79,7 @@ class Draws:
         )
 
     def difference(self, first: str, second: str, score: str) -> Interval:
-        """The first model's score minus the second's. Of the same resamples, so that what is hard for both cancels."""
+        """The first model's score minus the second's, over the same resamples, so that hard images cancel out."""
         return bootstrap.difference(
             scores(self.shared.labels)[score],
             self.by_model[first][score],
@@ -100,11 +100,11 @@ def draw(shared: Shared, weights: np.ndarray | None = None) -> Draws:
     )
 
 
-def leaderboard(shared: Shared, drawn: Draws) -> pd.DataFrame:
+def leaderboard(shared: Shared, draws: Draws) -> pd.DataFrame:
     """One row for each model and score: model, score, value, low, high."""
     return pd.DataFrame(
-        {"model": model_id, "score": score} | vars(drawn.interval(model_id, score))
-        for model_id, by_score in drawn.by_model.items()
+        {"model": model_id, "score": score} | vars(draws.interval(model_id, score))
+        for model_id, by_score in draws.by_model.items()
         for score in by_score
     )
 
@@ -112,7 +112,7 @@ def leaderboard(shared: Shared, drawn: Draws) -> pd.DataFrame:
 def published(question: str, dataset: str, root: Path | None = None) -> pd.DataFrame:
     """The rows of models/published.csv on a data set: model, score, value, low, high, images, protocol.
 
-    Of the question of malignancy only the scores that do not depend on the classes. Empty where there is no such file.
+    For the question of malignancy, only scores that do not depend on the classes. Empty if there is no such file.
     """
     columns = ["dataset", "model", "score", "value", "low", "high", "images", "protocol"]
     try:

@@ -1,8 +1,8 @@
 """Scores of predicted probabilities.
 
-Every score takes labels [n] (class indices), probabilities [n, classes] and weights [r, n], and gives [r] values. A
-weight counts how often a row was drawn, so all resamples of a bootstrap are computed at once; weights of 1 give the
-plain score, which equals scikit-learn's.
+Every score maps labels [n] (class indices), probabilities [n, classes] and weights [r, n] to [r] values. A weight is
+how often a row was drawn, so all resamples of a bootstrap are computed at once. Weights of 1 give the plain score,
+which equals scikit-learn's.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ def _correct(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return probabilities.argmax(axis=1) == labels
 
 
-accuracy = Proportion(among=lambda labels: np.ones(len(labels), dtype=bool), right=_correct)
+accuracy = Proportion(eligible=lambda labels: np.ones(len(labels), dtype=bool), correct=_correct)
 """The share of rows whose most probable class is the label."""
 
 
@@ -34,7 +34,8 @@ def class_recalls(labels: np.ndarray, probabilities: np.ndarray, weights: np.nda
 
 
 def macro_f1(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Mean over all classes of the harmonic mean of precision and recall; 0 for one neither present nor predicted."""
+    """Mean over all classes of the harmonic mean of precision and recall; 0 for a class neither present nor
+    predicted."""
     classes = probabilities.shape[1]
     truth, predicted = np.eye(classes)[labels], np.eye(classes)[probabilities.argmax(axis=1)]
     total = weights @ truth + weights @ predicted
@@ -64,14 +65,14 @@ def balanced_log_loss(labels: np.ndarray, probabilities: np.ndarray, weights: np
 def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve of boolean `positive` [n] and `scores` [n]; ties count half. NaN with one class only.
 
-    By the ranks of the rarer side (Mann and Whitney), of which each resample needs only one running sum.
+    Uses the ranks of the rarer side (Mann and Whitney), so that each resample needs only one running sum.
     """
     rare, ordered = (positive, scores) if positive.mean() <= 0.5 else (~positive, -scores)
     rank, total = _ranked(rare, ordered, weights)
-    drawn = weights.T[np.flatnonzero(rare)[np.argsort(ordered[rare], kind="stable")]]
-    rare_sum = drawn.sum(axis=0)
+    ranked_weights = weights.T[np.flatnonzero(rare)[np.argsort(ordered[rare], kind="stable")]]
+    rare_sum = ranked_weights.sum(axis=0)
     other_sum = total - rare_sum
-    below = (drawn * (rank[0] + rank[1])).sum(axis=0) / 2 - rare_sum**2 / 2
+    below = (ranked_weights * (rank[0] + rank[1])).sum(axis=0) / 2 - rare_sum**2 / 2
     with np.errstate(invalid="ignore", divide="ignore"):
         return below / (rare_sum * other_sum)
 
@@ -83,17 +84,17 @@ def average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndar
     """
     (before, _), total = _ranked(positive, scores, weights)
     ordered = np.sort(scores[positive], kind="stable")
-    drawn = weights.T[np.flatnonzero(positive)[np.argsort(scores[positive], kind="stable")]]
-    true_positives = np.cumsum(drawn[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
+    ranked_weights = weights.T[np.flatnonzero(positive)[np.argsort(scores[positive], kind="stable")]]
+    true_positives = np.cumsum(ranked_weights[::-1], axis=0)[::-1][np.searchsorted(ordered, ordered, side="left")]
     called = total - before
     precision = np.divide(true_positives, called, out=np.zeros_like(called), where=called > 0)
     with np.errstate(invalid="ignore"):
-        return (drawn * precision).sum(axis=0) / drawn.sum(axis=0)
+        return (ranked_weights * precision).sum(axis=0) / ranked_weights.sum(axis=0)
 
 
 def _ranked(chosen: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each chosen row, lowest score first: the weight of all rows that score less, and of those that score no more,
-    together [2, chosen, r]; and the weight of all rows, [r]."""
+    """For each chosen row, lowest score first, the weight of all rows with a lower score, and with a lower or equal
+    score, [2, chosen, r]; and the weight of all rows, [r]."""
     order = np.argsort(scores, kind="stable")
     running = np.empty((len(scores) + 1, len(weights)), weights.dtype)
     running[0] = 0
@@ -113,9 +114,9 @@ def macro_roc_auc(labels: np.ndarray, probabilities: np.ndarray, weights: np.nda
 def rates(
     positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivity and specificity [r, thresholds]: `scores` [n] at or above a threshold call a row positive.
+    """Sensitivity and specificity [r, thresholds]: rows with `scores` [n] at or above a threshold are called positive.
 
-    `positive` is boolean [n]. NaN where a resample has no row of that side.
+    `positive` is boolean [n]. NaN if a resample has no row on that side.
     """
     result = []
     for side in (positive, ~positive):
@@ -131,9 +132,9 @@ def rates(
 def predictive_values(
     sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Positive and negative predictive value by Bayes' rule, where a share `prevalence` of the people has the disease.
+    """Positive and negative predictive value by Bayes' rule, if a share `prevalence` of people has the disease.
 
-    NaN where nobody is called positive, or negative.
+    NaN if nobody is called positive, or negative.
     """
     true_positives, missed = prevalence * sensitivity, prevalence * (1 - sensitivity)
     true_negatives, false_alarms = (1 - prevalence) * specificity, (1 - prevalence) * (1 - specificity)
@@ -147,7 +148,8 @@ def predictive_values(
 def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """True positives less false positives times t / (1 - t), as a share of all rows: [r, thresholds], t below 1.
 
-    Vickers and Elkin 2006 (Med Decis Making 26:565). Treating nobody has 0; treating all is `scores` of 1 throughout.
+    Vickers and Elkin 2006 (Med Decis Making 26:565). Treating nobody has benefit 0; for treating all, set `scores` to
+    1.
     """
     sensitivity, specificity = rates(positive, scores, thresholds, weights)
     share = ((weights @ positive) / weights.sum(axis=1))[:, np.newaxis]
@@ -162,8 +164,8 @@ def selective_risk(
 ) -> np.ndarray:
     """Error rate among the most confident share `coverage` of the rows: [r, coverage], coverage above 0.
 
-    Geifman and El-Yaniv 2017 (arXiv:1705.08500). Rows of equal confidence are taken together, so that their order does
-    not matter: within them the risk runs straight.
+    Geifman and El-Yaniv 2017 (arXiv:1705.08500). Rows of equal confidence count together, so that their order does not
+    matter; errors among them are spread evenly.
     """
     order = np.argsort(-confidence, kind="stable")
     last = np.flatnonzero(np.r_[np.diff(confidence[order]) != 0, True])
@@ -177,16 +179,16 @@ def selective_risk(
 
 
 def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> dict[str, Score]:
-    """Scores of the summed malignant probability, for classes of which `malignant` says which are malignant."""
+    """Scores of the summed malignant probability; `malignant` marks the malignant classes."""
     chosen = np.asarray(malignant)
 
     def area(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return roc_auc(chosen[labels], probabilities[:, chosen].sum(axis=1), weights)
 
-    def rate(of: bool) -> Proportion:
+    def rate(positive: bool) -> Proportion:
         return Proportion(
-            among=lambda labels: chosen[labels] == of,
-            right=lambda labels, probabilities: (probabilities[:, chosen].sum(axis=1) >= threshold) == of,
+            eligible=lambda labels: chosen[labels] == positive,
+            correct=lambda labels, probabilities: (probabilities[:, chosen].sum(axis=1) >= threshold) == positive,
         )
 
     return {

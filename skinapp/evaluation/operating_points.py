@@ -1,4 +1,4 @@
-"""What one threshold on the malignant probability costs, and the threshold for a wanted sensitivity."""
+"""The consequences of a threshold on the malignant probability, and the threshold for a target sensitivity."""
 
 from dataclasses import dataclass
 
@@ -11,10 +11,10 @@ from skinapp.evaluation.comparison import Shared
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a threshold on the malignant probability does. Counts are of the shared images; the rest, of `prevalence`.
+    """The results of a threshold on the malignant probability.
 
-    `missed_cancers` and `false_alarms` are people in 1,000: with a malignant lesion and not called, without one and
-    called.
+    Counts are of the shared images. Predictive values, `missed_cancers` and `false_alarms` assume `prevalence`; the
+    last two are people per 1,000: with a malignant lesion that is not called, and called without having one.
     """
 
     threshold: float
@@ -42,8 +42,8 @@ def operating_point(
     rates, intervals, groups = [], [], []
     for rows, right in ((malignant, called), (~malignant, ~called)):
         with np.errstate(invalid="ignore"):
-            drawn = (weights @ (rows & right)) / (weights @ rows)
-        rates.append(np.r_[(rows & right).sum() / rows.sum(), drawn])
+            resampled = (weights @ (rows & right)) / (weights @ rows)
+        rates.append(np.r_[(rows & right).sum() / rows.sum(), resampled])
         groups.append(bootstrap.count(shared.groups, rows))
         intervals.append(bootstrap.interval(rates[-1], groups[-1], proportion=True))
     sensitivity, specificity = intervals
@@ -72,19 +72,19 @@ def operating_point(
 
 
 def _predictive_value(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, groups: int) -> Interval:
-    """The interval of a predictive value [1 + r]. Where all resamples agree, as where nobody is missed, its limits are
-    those at the limits of both sensitivity and specificity, with which it rises."""
+    """The interval of a predictive value [1 + r]. If all resamples agree, for example because nobody is missed, its
+    limits are the values at the limits of sensitivity and specificity, since it rises with both."""
     interval = bootstrap.interval(values, groups)
     return interval if interval.exists else Interval(interval.value, float(lowest), float(highest))
 
 
 def _per_thousand(rate: Interval, share: float) -> Interval:
-    """People in 1,000 who are called wrongly, of the `share` of people whose correct calls `rate` counts."""
+    """Wrong calls per 1,000 people, if a `share` of people is in the group whose correct calls are `rate`."""
     return Interval(*(1000 * share * (1 - value) for value in (rate.value, rate.high, rate.low)))
 
 
 def thresholds(shared: Shared, threshold: float, sensitivity: float | None = None) -> dict[str, float]:
-    """Each model's threshold: the same for all or, where a sensitivity is wanted, its own that reaches it."""
+    """Each model's threshold: the same for all or, for a target `sensitivity`, the one that reaches it."""
     if sensitivity is None:
         return dict.fromkeys(shared.ids, threshold)
     return {name: threshold_for(shared, name, sensitivity) for name in shared.ids}

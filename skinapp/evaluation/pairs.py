@@ -13,14 +13,15 @@ from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.leaderboard import MEASURES, Draws
 
 FIRST, SECOND, UNDECIDED, UNTESTED = "first better", "second better", "undecided", "no interval"
-"""What follows from the interval of a difference."""
+"""The possible conclusions from the interval of a difference."""
 
 
 def pairwise(shared: Shared) -> pd.DataFrame:
-    """One row for each pair: first, second, only_first, only_second, mcnemar_p, delong_p, and by Holm's correction.
+    """One row for each pair: first, second, only_first, only_second, mcnemar_p, delong_p, and both with Holm's
+    correction.
 
-    `only_first` counts the images that only the first classifies correctly. Also the areas' difference by DeLong with
-    its interval: auc_difference, auc_low, auc_high. With fewer than FEWEST_GROUPS lesions or patients, nothing is
+    `only_first` counts the images that only the first classifies correctly. auc_difference, auc_low and auc_high are
+    the difference of the areas with DeLong's interval. With fewer than FEWEST_GROUPS lesions or patients, nothing is
     tested: p-values and limits are NaN.
     """
     enough = bootstrap.count(shared.groups) >= FEWEST_GROUPS
@@ -49,16 +50,16 @@ def pairwise(shared: Shared) -> pd.DataFrame:
     return table
 
 
-def differences(shared: Shared, drawn: Draws, first: str, second: str) -> pd.DataFrame:
+def differences(shared: Shared, draws: Draws, first: str, second: str) -> pd.DataFrame:
     """One row for each score: score, first, second, difference (first minus second), low, high, conclusion."""
     rows = []
-    for score in drawn.by_model[first]:
-        difference = drawn.difference(first, second, score)
+    for score in draws.by_model[first]:
+        difference = draws.difference(first, second, score)
         rows.append(
             {
                 "score": score,
-                "first": drawn.by_model[first][score][0],
-                "second": drawn.by_model[second][score][0],
+                "first": draws.by_model[first][score][0],
+                "second": draws.by_model[second][score][0],
                 "difference": difference.value,
                 "low": difference.low,
                 "high": difference.high,
@@ -93,7 +94,7 @@ class Detection:
 
 
 def detection(shared: Shared, weights: np.ndarray, first: str, second: str, code: str) -> Detection:
-    """The images of class `code` that each model classifies correctly. Counts of a resample are scaled to `images`."""
+    """The images of class `code` that each model classifies correctly. Counts in a resample are scaled to `images`."""
     rows = shared.truth == shared.labels.codes.index(code)
     one, other = shared.correct(first) & rows, shared.correct(second) & rows
     total, groups = int(rows.sum()), bootstrap.count(shared.groups, rows)
@@ -102,15 +103,15 @@ def detection(shared: Shared, weights: np.ndarray, first: str, second: str, code
         difference = Interval(0.0, 0.0, 0.0)
     else:
         with np.errstate(invalid="ignore"):
-            drawn = (weights @ (one.astype(float) - other)) / (weights @ rows) * total
-        difference = bootstrap.interval(np.r_[value, drawn], groups)
+            resampled = (weights @ (one.astype(float) - other)) / (weights @ rows) * total
+        difference = bootstrap.interval(np.r_[value, resampled], groups)
     return Detection(code, total, groups, int(one.sum()), int(other.sum()), difference)
 
 
 def sentence(shared: Shared, weights: np.ndarray, first: str, second: str, names: dict[str, str]) -> str:
-    """One plain sentence on which of two models detects more melanomas; without any, malignant lesions.
+    """One plain sentence on which of two models detects more melanomas or, if there are none, malignant lesions.
 
-    `names` gives the words for the two models.
+    `names` maps model ids to their names in the sentence.
     """
     code = next((label.code for label in shared.labels.labels if label.name == "Melanoma"), None)
     if code is None or not (shared.truth == shared.labels.codes.index(code)).any():

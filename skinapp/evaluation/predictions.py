@@ -1,4 +1,4 @@
-"""Files of predicted probabilities, checked: those of the model folders, and those from elsewhere."""
+"""Predictions files, read and checked: those in the model folders, and files from elsewhere."""
 
 import functools
 import hashlib
@@ -25,21 +25,21 @@ ISIC_COLUMNS = {"MEL": "mel", "NV": "nv", "BCC": "bcc", "AKIEC": "akiec", "BKL":
 """The columns of the ISIC 2018 challenge's task 3 -> the classes of HAM10000."""
 
 TEXT = ("image", "label", "group", "dataset", "sex", "site", "confirmation")
-"""Columns that are text, even where all their cells look like numbers."""
+"""Columns that are text, even if all their cells look like numbers."""
 
 FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick")
-"""What predictions.csv may say of an image beside its label."""
+"""Columns with facts about an image that predictions.csv may have."""
 
 IMAGE_ID = re.compile(r"[\w-]+(/[\w-]+)?")
-"""Ids of images that may be looked for on disk: a file's name without its extension, below at most one folder."""
+"""Image ids that may be looked up on disk: a file name without extension, in at most one folder."""
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """One model's probabilities of held-out images, checked.
+    """One model's probabilities for held-out images, checked.
 
-    `table` is indexed by image, with p_<label> for every label, and with label, group and FACTS as far as they are
-    known. `digest` is the SHA-256 of the file. `model` is None for a file from elsewhere.
+    `table` is indexed by image. It has p_<label> for every label, and label, group and FACTS if they are known.
+    `digest` is the SHA-256 of the file. `model` is None for a file from elsewhere.
     """
 
     id: str
@@ -62,19 +62,19 @@ class Predictions:
 
     @property
     def datasets(self) -> list[str]:
-        """The data sets its images are from, the one with most images first."""
+        """The data sets that its images are from, largest first."""
         return self.table["dataset"].value_counts().index.tolist() if "dataset" in self.table else []
 
 
 def read(content: bytes, name: str, title: str | None = None, labels: LabelSet | None = None) -> Predictions:
-    """The bytes of a predictions file -> Predictions. DataError says in a sentence what cannot be used.
+    """The bytes of a predictions file -> Predictions. DataError says in a sentence what is wrong with the file.
 
-    Either `image` and `p_<label>` for each label of a known set, with whatever of label, group and FACTS there is; or
-    the ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Without `labels`, the columns say which set it is.
+    Its columns are `image` and `p_<label>` for each label of a known set, and optionally label, group and FACTS; or the
+    ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Without `labels`, the columns decide which label set it is.
     """
     table = tables.read(content, name, text=TEXT, most_rows=MAX_ROWS)
     if "image" not in table:
-        raise DataError(f"{name} has no column 'image'; give the column of image ids that name.")
+        raise DataError(f"{name} has no column 'image'; rename the column of image ids to 'image'.")
     if set(ISIC_COLUMNS) <= set(table.columns):
         table = table.rename(columns={theirs: f"p_{ours}" for theirs, ours in ISIC_COLUMNS.items()})
     labels = labels or _label_set(table, name)
@@ -95,7 +95,7 @@ def read(content: bytes, name: str, title: str | None = None, labels: LabelSet |
 
 
 def _label_set(table: pd.DataFrame, name: str) -> LabelSet:
-    """The known set whose classes the p_ columns name."""
+    """The label set whose classes the p_ columns name."""
     codes = {column.removeprefix("p_") for column in table.columns if column.startswith("p_")}
     for labels in LABEL_SETS.values():
         if set(labels.codes) == codes:
@@ -106,9 +106,9 @@ def _label_set(table: pd.DataFrame, name: str) -> LabelSet:
 
 
 def _check(table: pd.DataFrame, columns: list[str], labels: LabelSet, name: str) -> None:
-    """DataError where a row cannot be used, naming the first such image."""
+    """DataError if a row cannot be used; it names the first such image."""
     if table["image"].isna().any():
-        raise DataError(f"{name} has {int(table['image'].isna().sum()):,} rows without an image id; fill it in.")
+        raise DataError(f"{name} has {int(table['image'].isna().sum()):,} rows without an image id; fill them in.")
     twice = table["image"].duplicated()
     if twice.any():
         raise DataError(
@@ -137,13 +137,13 @@ def _check(table: pd.DataFrame, columns: list[str], labels: LabelSet, name: str)
 
 
 def _and_more(images: np.ndarray) -> str:
-    """The first of some images, and how many more there are."""
+    """The first image, and how many more there are."""
     rest = len(images) - 1
     return str(images[0]) + (f" and {rest:,} more image{'s' * (rest > 1)}" if rest else "")
 
 
 def shipped(root: Path | None = None) -> tuple[dict[str, Predictions], dict[str, str]]:
-    """The predictions of every model folder below `root` by id, and a sentence for each model that is left out."""
+    """The predictions of every model folder below `root`, by id, and a sentence for each model that is left out."""
     known, left_out = {}, dict(registry.problems(root))
     for model in registry.models(root).values():
         try:
@@ -154,7 +154,7 @@ def shipped(root: Path | None = None) -> tuple[dict[str, Predictions], dict[str,
 
 
 def of_model(model: Model) -> Predictions:
-    """The model's own predictions.csv. DataError where it cannot be used."""
+    """The model's own predictions.csv. DataError if it cannot be used."""
     file = model.folder / "predictions.csv"
     try:
         state = file.stat()
@@ -166,8 +166,8 @@ def of_model(model: Model) -> Predictions:
 
 @functools.lru_cache(maxsize=32)
 def _parsed(file: Path, size: int, modified: int, model_id: str, labels: LabelSet) -> Predictions:
-    """A published file, read again only where its size or time has changed. Nothing of a visitor's is in this cache,
-    and nobody changes the tables in it."""
+    """A published file, read again only if its size or time has changed. The cache holds no visitor's file, and its
+    tables must not be changed."""
     predictions = read(file.read_bytes(), f"The predictions.csv of '{model_id}'", labels=labels)
     for column in ("label", "group"):
         if column not in predictions.table or predictions.table[column].isna().any():
@@ -178,15 +178,15 @@ def _parsed(file: Path, size: int, modified: int, model_id: str, labels: LabelSe
 
 
 def own(content: bytes, own_id: str, title: str, others: list[Predictions]) -> Predictions:
-    """The bytes of a file from elsewhere, read and completed. DataError says in a sentence what cannot be used."""
+    """The bytes of a file from elsewhere, read and completed. DataError says in a sentence what is wrong with it."""
     return replace(complete(read(content, "The file", title), others), id=own_id)
 
 
 def complete(own: Predictions, others: list[Predictions]) -> Predictions:
-    """`own` with the label, group and facts of the images that `others` have.
+    """`own` completed with the labels, groups and facts that `others` have for its images.
 
-    Its own labels, groups and facts take precedence where they are not empty, but never the data set. Images that none
-    of `others` has are dropped. DataError where none is left.
+    Its own labels, groups and facts take precedence if they are not empty, except for the data set. Images that none of
+    `others` has are dropped. DataError if no image is left.
     """
     known = pd.concat([other.table.drop(columns=other.columns).assign(_set=other.labels.id) for other in others])
     known = known[known.index.isin(own.table.index)]
@@ -195,7 +195,7 @@ def complete(own: Predictions, others: list[Predictions]) -> Predictions:
             f"{own.title} and the models here have no image in common; the ids must be those of the test images, such "
             f"as {others[0].table.index[0]}."
         )
-    # labels of the same set before others': seven classes tell malignant from benign, not the other way round
+    # prefer labels of the same set: seven classes imply malignant or benign, but not the other way round
     known = known.iloc[np.argsort(known["_set"] != own.labels.id, kind="stable")]
     known = known[~known.index.duplicated()]
     table = own.table.loc[own.table.index.intersection(known.index)]
@@ -225,9 +225,9 @@ def _label_for(own: Predictions, set_id: str, label: str) -> str | None:
 
 
 def image_file(dataset: str, image: str) -> Path | None:
-    """The file of a known data set's image, where the data sets are on disk.
+    """The file of a known data set's image, if the data set is on disk.
 
-    A CSV from elsewhere may name both, so only known data sets are looked into, and only for ids of IMAGE_ID.
+    A CSV from elsewhere may name any path, so only known data sets are searched, and only for ids like IMAGE_ID.
     """
     if dataset not in DATASETS or not IMAGE_ID.fullmatch(image):
         return None

@@ -1,7 +1,7 @@
-"""Tests of two models on the same rows: McNemar's, DeLong's, and Holm's correction for several of them.
+"""Tests of two models on the same rows: McNemar's and DeLong's, and Holm's correction for several tests.
 
-They take rows as independent; where lesions or patients have several images, the intervals of `bootstrap` are the
-better guide.
+The tests assume independent rows. If lesions or patients have several images, the intervals of `bootstrap` are more
+reliable.
 """
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from skinapp.evaluation.bootstrap import Interval
 
 
 def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
-    """The exact two-sided p-value of McNemar's test (1947) that both are right equally often, of boolean [n] each.
+    """McNemar's test (1947): the exact two-sided p-value that both are correct equally often, from boolean [n] each.
 
-    Binomial over the rows on which only one of the two is right; 1 where there is no such row.
+    Binomial over the rows on which only one of the two is correct; 1 if there is no such row.
     """
     only_first = int((first_correct & ~second_correct).sum())
     only_second = int((~first_correct & second_correct).sum())
@@ -25,7 +25,7 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class AreaTest:
-    """DeLong's test: one area under a ROC curve minus another, and the p-value of no difference."""
+    """DeLong's test: the difference of two areas under ROC curves, and the p-value of no difference."""
 
     difference: Interval
     first: float
@@ -37,8 +37,8 @@ class AreaTest:
 def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> AreaTest:
     """Two-sided test of two ROC areas on the same rows: boolean `positive` [n], scores `first` and `second` [n].
 
-    DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837), by ranks (Sun and Xu 2014, IEEE SPL 21:1389). It takes
-    rows as independent. NaN where a side has fewer than two rows; p is 1 where the two rank all rows alike.
+    DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837), by ranks (Sun and Xu 2014, IEEE SPL 21:1389). NaN
+    if a side has fewer than two rows; p is 1 if both rank all rows alike.
     """
     ups, downs = int(positive.sum()), int((~positive).sum())
     if min(ups, downs) < 2:
@@ -60,7 +60,7 @@ def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> AreaT
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """P-values [n] of n tests, raised so that together they err at the level of one (Holm 1979, step-down)."""
+    """P-values [n] of n tests, corrected for multiple testing (Holm 1979, step-down)."""
     order = np.argsort(p_values)
     raised = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)).clip(max=1)
     result = np.empty(len(p_values))

@@ -1,4 +1,4 @@
-"""How well models do in subgroups of the people and lesions of their test images.
+"""How well models do in subgroups of their test images, such as an age band, a sex or a site.
 
 One set of age bands and one kind of interval, that of `bootstrap`, for a comparison of models (`by_subgroup`), for one
 model in a selection of a data set (`cells`), and for one diagnosis (`recall`).
@@ -23,19 +23,20 @@ from skinapp.inference.registry import Model
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY
 
 MEASURES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "calibration": "Calibration"}
-"""Of the question malignant or not. Calibration is the mean malignant probability minus the share that is malignant: 0
-is best, and above 0 the model expects more than there are."""
+"""For malignant or not. Calibration is the mean malignant probability minus the share that is malignant: 0 is best, and
+above 0 the model expects more malignant images than there are."""
 
 THRESHOLD = 0.5
-"""The malignant probability from which an image counts as called malignant."""
+"""The malignant probability at which an image is called malignant."""
 
 AGE_BANDS = ((0, 29), (30, 44), (45, 59), (60, 74), (75, 120))
-"""Wide, since test sets are small: first and last year of each."""
+"""The first and last year of each band. They are wide, since test sets are small."""
 
 
 @dataclass(frozen=True)
 class Recall:
-    """Of `images` test images of a class, from `lesions` lesions, the share (0-1) that a model classifies correctly."""
+    """The `share` (0-1) of a class's test images that a model classifies correctly, of `images` images of `lesions`
+    lesions."""
 
     images: int
     lesions: int
@@ -43,11 +44,11 @@ class Recall:
 
 
 def predictions(model: Model, dataset: str) -> Table:
-    """A model's test images of one data set: a table as in `demographics`, one row an image, with the columns
+    """A model's test images of one data set: a table as in `demographics`, one row per image, with the columns
     `probability` (of malignancy, 0-1), `truth` (malignant), and `predicted`, the most probable class.
 
-    Images of the malignant/benign set get what is known of them from the shipped table. The frame is empty where the
-    model was not tested on that data set. DataError where the predictions cannot be read.
+    Images of the malignant/benign set get their metadata from the shipped table. The frame is empty if the model was
+    not tested on that data set. DataError if the predictions cannot be read.
     """
     everything = of_model(model)
     raw = everything.table.reset_index()
@@ -70,7 +71,7 @@ def predictions(model: Model, dataset: str) -> Table:
 
 
 def tested_on(model: Model) -> set[str]:
-    """The data sets that a model was tested on; none where its predictions cannot be read."""
+    """The data sets that a model was tested on; none if its predictions cannot be read."""
     try:
         return set(of_model(model).datasets)
     except DataError:
@@ -78,34 +79,34 @@ def tested_on(model: Model) -> set[str]:
 
 
 def age_band(age: pd.Series) -> pd.Series:
-    """Ages in years -> the wide bands as ordered categories; not stated stays so."""
+    """Ages in years -> AGE_BANDS as ordered categories; ages that are not stated stay missing."""
     edges = [first for first, _ in AGE_BANDS] + [AGE_BANDS[-1][1] + 1]
     names = [f"{first} to {last}" if last < 120 else f"{first} and over" for first, last in AGE_BANDS]
     return pd.cut(age, edges, right=False, labels=names)
 
 
-def cells(frame: pd.DataFrame, by: str, widest: float) -> pd.DataFrame:
+def cells(frame: pd.DataFrame, by: str, max_width: float) -> pd.DataFrame:
     """A row for all of a `predictions` frame and one for each value of the column `by`: `cell`, `images`, `lesions`,
-    `malignant` images, and of each of MEASURES its value, `_low`, `_high` and `_shown`.
+    `malignant` images, and for each of MEASURES its value, `_low`, `_high` and `_shown`.
 
-    A measure is shown where its interval is no wider than `widest`; it is NaN where no image bears on it.
+    A measure is shown if its interval is no wider than `max_width`; it is NaN if it has no images.
     """
     column = age_band(frame["age"]) if by == "age" else frame[by]
     groups = [("All", np.ones(len(frame), dtype=bool))]
     groups += [(str(value), (column == value).to_numpy()) for value in column.cat.categories]
     groups += [(NOT_STATED, column.isna().to_numpy())]
     weights = _weights(frame["lesion"].to_numpy(np.int64).tobytes())
-    rows = [_cell(name, frame[chosen], weights[:, chosen], widest) for name, chosen in groups if chosen.any()]
+    rows = [_cell(name, frame[chosen], weights[:, chosen], max_width) for name, chosen in groups if chosen.any()]
     return pd.DataFrame(rows)
 
 
 @functools.lru_cache(maxsize=2)
 def _weights(lesions: bytes) -> np.ndarray:
-    """The resamples for int64 lesions; every setting on the page asks for the same ones."""
+    """The resamples for int64 lesions, cached because every setting on the page needs the same ones."""
     return bootstrap.weights(np.frombuffer(lesions, np.int64))
 
 
-def _cell(name: str, frame: pd.DataFrame, weights: np.ndarray, widest: float) -> dict[str, object]:
+def _cell(name: str, frame: pd.DataFrame, weights: np.ndarray, max_width: float) -> dict[str, object]:
     truth, called = frame["truth"].to_numpy(), frame["probability"].to_numpy() >= THRESHOLD
     lesions = frame["lesion"].to_numpy()
     cell: dict[str, object] = {
@@ -125,22 +126,22 @@ def _cell(name: str, frame: pd.DataFrame, weights: np.ndarray, widest: float) ->
             measure: interval.value,
             f"{measure}_low": interval.low,
             f"{measure}_high": interval.high,
-            f"{measure}_shown": bool(interval.high - interval.low <= widest),
+            f"{measure}_shown": bool(interval.high - interval.low <= max_width),
         }
     return cell
 
 
 def _mean(values: np.ndarray, rows: np.ndarray, lesions: np.ndarray, weights: np.ndarray, proportion: bool) -> Interval:
-    """The mean of values [n] over the boolean `rows` [n] with its interval; NaN without a row."""
+    """The mean of values [n] over the boolean `rows` [n] with its interval; NaN if there is no row."""
     if not rows.any():
         return Interval(np.nan, np.nan, np.nan)
     with np.errstate(invalid="ignore"):
-        drawn = (weights[:, rows] @ values[rows]) / weights[:, rows].sum(axis=1)
-    return bootstrap.interval(np.r_[values[rows].mean(), drawn], bootstrap.count(lesions, rows), proportion)
+        resampled = (weights[:, rows] @ values[rows]) / weights[:, rows].sum(axis=1)
+    return bootstrap.interval(np.r_[values[rows].mean(), resampled], bootstrap.count(lesions, rows), proportion)
 
 
 def recall(frame: pd.DataFrame, code: str) -> Recall | None:
-    """How often a class is predicted for its own test images in a `predictions` frame; None without any."""
+    """How often a class is predicted for its own test images in a `predictions` frame; None if it has none."""
     rows = (frame["diagnosis"] == code).to_numpy()
     if not rows.any():
         return None
@@ -160,16 +161,16 @@ SUBGROUPS = {
     "dataset": "Data set",
 }
 FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
-"""With fewer, a subgroup's score is not shown: images, and images of each side that the score needs."""
+"""A subgroup with fewer images, or fewer on a side that the score needs, has no score."""
 
 
 def columns(shared: Shared) -> list[str]:
-    """The columns of SUBGROUPS of which at least two values are known among the shared images."""
+    """The columns of SUBGROUPS with at least two known values among the shared images."""
     return [name for name in SUBGROUPS if name in shared.facts and _values(shared, name).nunique() >= 2]
 
 
 def _values(shared: Shared, name: str) -> pd.Series:
-    """Each image's value of a column as an ordered category, age as a band; missing where it is not known."""
+    """Each image's value of a column as a category, age as a band; missing if it is not known."""
     column = shared.facts[name]
     if name == "age":
         return age_band(pd.to_numeric(column, errors="coerce"))
@@ -181,7 +182,7 @@ def _values(shared: Shared, name: str) -> pd.Series:
 def by_subgroup(shared: Shared, weights: np.ndarray, name: str, score: str, models: list[str]) -> pd.DataFrame:
     """A score of some models in each subgroup of a column: model, subgroup, images, malignant, value, low, high.
 
-    All three are NaN where a subgroup is too small (FEW_IMAGES, FEW_ON_A_SIDE) or the score has no interval in it.
+    The last three are NaN if a subgroup is too small (FEW_IMAGES, FEW_ON_A_SIDE) or the score has no interval in it.
     """
     values = _values(shared, name)
     function = scores(shared.labels)[score]
@@ -191,20 +192,20 @@ def by_subgroup(shared: Shared, weights: np.ndarray, name: str, score: str, mode
         chosen = (values == value).to_numpy()
         malignant = int(shared.malignant[chosen].sum())
         needed = {"sensitivity_malignancy": malignant, "specificity_malignancy": int(chosen.sum()) - malignant}
-        least = min(malignant, int(chosen.sum()) - malignant) if two_sided else needed.get(score, int(chosen.sum()))
-        enough = chosen.sum() >= FEW_IMAGES and least >= FEW_ON_A_SIDE
+        images = int(chosen.sum())
+        smaller_side = min(malignant, images - malignant) if two_sided else needed.get(score, images)
+        enough = images >= FEW_IMAGES and smaller_side >= FEW_ON_A_SIDE
         for model_id in models:
             interval = Interval(np.nan, np.nan, np.nan)
             if enough:
-                drawn_weights = np.asfortranarray(weights[:, chosen])
-                drawn_weights = drawn_weights[drawn_weights.sum(axis=1) > 0]
+                part_weights = np.asfortranarray(weights[:, chosen])
+                part_weights = part_weights[part_weights.sum(axis=1) > 0]
                 truth, part = shared.truth[chosen], shared.probabilities[model_id][chosen]
-                values_drawn = bootstrap.draws({score: function}, truth, part, drawn_weights)[score]
-                scored = bootstrap.score_interval(function, values_drawn, truth, shared.groups[chosen])
+                score_draws = bootstrap.draws({score: function}, truth, part, part_weights)[score]
+                scored = bootstrap.score_interval(function, score_draws, truth, shared.groups[chosen])
                 interval = scored if scored.exists else interval
             rows.append(
-                {"model": model_id, "subgroup": value, "images": int(chosen.sum()), "malignant": malignant}
-                | vars(interval)
+                {"model": model_id, "subgroup": value, "images": images, "malignant": malignant} | vars(interval)
             )
     return pd.DataFrame(rows)
 
@@ -221,7 +222,7 @@ class Gap:
 
 
 def largest_gap(table: pd.DataFrame, higher: bool = True) -> Gap | None:
-    """The largest gap of a `by_subgroup` table, and whether its intervals overlap; None with fewer than two."""
+    """The largest gap in a `by_subgroup` table, and whether its intervals overlap; None without two subgroups."""
     gaps = []
     for model_id, rows in table.dropna(subset=["value"]).groupby("model", sort=False):
         if len(rows) > 1:

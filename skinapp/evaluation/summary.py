@@ -15,7 +15,7 @@ from skinapp.evaluation.pairs import UNTESTED
 def summary(shared: Shared) -> dict[str, Any]:
     """A whole comparison as one object for JSON: question, images, groups, malignant, models and pairs. NaN is None."""
     weights = shared.weights()
-    drawn = leaderboard.draw(shared, weights)
+    draws = leaderboard.draw(shared, weights)
     names = {name: name for name in shared.ids}
     compared = []
     for _, row in pairs.pairwise(shared).iterrows():
@@ -31,7 +31,7 @@ def summary(shared: Shared) -> dict[str, Any]:
                         "high": _plain(line["high"]),
                         "conclusion": line["conclusion"],
                     }
-                    for line in pairs.differences(shared, drawn, first, second).to_dict("records")
+                    for line in pairs.differences(shared, draws, first, second).to_dict("records")
                 },
             }
         )
@@ -43,23 +43,23 @@ def summary(shared: Shared) -> dict[str, Any]:
         "resamples": bootstrap.RESAMPLES,
         "models": {
             name: {
-                score: {key: _plain(value) for key, value in vars(drawn.interval(name, score)).items()}
+                score: {key: _plain(value) for key, value in vars(draws.interval(name, score)).items()}
                 for score in by_score
             }
-            for name, by_score in drawn.by_model.items()
+            for name, by_score in draws.by_model.items()
         },
         "pairs": compared,
     }
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy number as Python's own; None for NaN, which JSON lacks."""
+    """A NumPy number as a Python number; None for NaN, which JSON lacks."""
     plain = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(plain, float) and np.isnan(plain) else plain
 
 
 def lines(summary: dict[str, Any]) -> Iterator[str]:
-    """What `summary` gives, line by line, for a terminal."""
+    """A `summary` as lines for a terminal."""
     question = QUESTIONS[summary["question"]].lower()
     yield f"{summary['images']:,} images of {summary['groups']:,} lesions or patients; question: {question}"
     yield ""
@@ -79,7 +79,7 @@ def lines(summary: dict[str, Any]) -> Iterator[str]:
 
 
 def _interval(value: dict[str, Any]) -> Interval:
-    """The interval of an object of `summary`, where NaN is None."""
+    """The interval in an object of `summary`, in which NaN is None."""
     return Interval(*(np.nan if value[name] is None else value[name] for name in ("value", "low", "high")))
 
 

@@ -1,4 +1,4 @@
-"""How a published model was trained: its losses by epoch, and its figures under other protocols."""
+"""How a published model was trained: its losses by epoch, and its scores under other protocols."""
 
 import pandas as pd
 
@@ -9,7 +9,7 @@ from skinapp.inference.registry import Model
 
 def history(model: Model) -> pd.DataFrame:
     """The model's history.csv in long form: epoch, series, value, chosen. Series are the columns of losses and
-    accuracies. DataError where it cannot be read."""
+    accuracies. DataError if it cannot be read."""
     try:
         table = pd.read_csv(model.folder / "history.csv")
     except (OSError, ValueError) as error:
@@ -21,15 +21,16 @@ def history(model: Model) -> pd.DataFrame:
     fold = {"fold": table["fold"]} if "fold" in table else {}
     table = table[["epoch", *wanted]].assign(chosen=chosen, **fold)
     long = table.melt(["epoch", "chosen", *fold], var_name="series", value_name="value")
-    # Keras names a metric after the output too where there are several losses; it is the same metric
+    # with several losses, Keras adds the name of the output to a metric; it is the same metric
     long["series"] = long["series"].str.replace("logits_", "")
     return long.dropna(subset=["value"]).reset_index(drop=True)
 
 
 def protocols(model: Model) -> pd.DataFrame:
-    """A model's figures under its own protocol and others: test, protocol, images, score, value, low, high.
+    """A model's scores under its own protocol and others: test, protocol, images, score, value, low, high.
 
-    A test with the name of a set that was trained on is the held-out part of that set, by the same protocol: left out.
+    A test named after a data set in the training data is left out: it is that set's held-out part, under the same
+    protocol.
     """
     tests = [{"name": "Whole lesions or patients held out", "protocol": model.card["training"]["protocol"]}]
     tests[0] |= model.card["test"] | {"scores": model.card["scores"]}

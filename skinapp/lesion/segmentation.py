@@ -1,6 +1,6 @@
 """The lesion in a square, segmented by a small network and corrected by hand.
 
-`python -m train segment` makes the network, models/lesion-segmentation; its README.md says how well it does.
+`python -m train segment` trains the network, models/lesion-segmentation; its README.md says how good it is.
 """
 
 import dataclasses
@@ -21,17 +21,17 @@ from skinapp.images import imaging
 from skinapp.inference import registry
 
 SMALLEST = 0.003
-"""The share of the square below which nothing counts as a lesion."""
+"""A region with a smaller share of the square does not count as a lesion."""
 LARGEST = 0.97
-"""The share of the square above which a segmentation does not show where the lesion ends."""
+"""A segmentation with a larger share of the square does not show where the lesion ends."""
 FLAT = 2.0
-"""Standard deviation, in grey values, below which an image is empty."""
+"""An image with a smaller standard deviation, in grey values, is empty."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """The lesion in a square: `mask` bool [H, W], the network's `probabilities` float32 [H, W] that a pixel belongs to
-    it (0 and 1 where it was drawn by hand), and a `note` for the reader, "" where there is none."""
+    """The lesion in a square: `mask` bool [H, W], the `probabilities` float32 [H, W] that a pixel belongs to it (0 and
+    1 if it was drawn by hand), and a `note` for the reader, "" if there is none."""
 
     mask: np.ndarray
     probabilities: np.ndarray
@@ -44,12 +44,12 @@ class Segmentation:
 
 
 def segment(square: np.ndarray) -> Segmentation:
-    """The lesion in uint8 RGB [S, S, 3], at the threshold that validation lesions chose.
+    """The lesion in uint8 RGB [S, S, 3], at the threshold chosen on validation lesions.
 
-    SegmentationError where none can be seen, ModelError where the network is not installed or was altered.
+    SegmentationError if there is no visible lesion, ModelError if the network is missing or was altered.
     """
     if square.std(axis=(0, 1)).max() < FLAT:
-        raise SegmentationError("The image is the same all over, so there is no lesion in it to segment.")
+        raise SegmentationError("The image is the same all over, so it shows no lesion to segment.")
     return at_threshold(probabilities(square), card()["threshold"])
 
 
@@ -60,9 +60,9 @@ def probabilities(square: np.ndarray) -> np.ndarray:
 
 
 def at_threshold(probabilities: np.ndarray, threshold: float) -> Segmentation:
-    """Probabilities [H, W] -> the largest connected region that reaches the threshold, its holes filled.
+    """Probabilities [H, W] -> the largest connected region at or above the threshold, with holes filled.
 
-    SegmentationError where that is smaller than SMALLEST.
+    SegmentationError if it is smaller than SMALLEST.
     """
     regions, count = ndimage.label(probabilities >= threshold)
     if count:
@@ -70,30 +70,30 @@ def at_threshold(probabilities: np.ndarray, threshold: float) -> Segmentation:
         mask = ndimage.binary_fill_holes(regions == largest)
     else:
         mask = np.zeros(probabilities.shape, dtype=bool)
-    return _noted(Segmentation(mask, probabilities))
+    return _checked(Segmentation(mask, probabilities))
 
 
 def grown(segmentation: Segmentation, by: float) -> Segmentation:
-    """The border moved outwards by a share of the square's side, or inwards where it is negative.
+    """The border moved outwards by a share of the square's side, or inwards if the share is negative.
 
-    SegmentationError where nothing is left.
+    SegmentationError if nothing is left.
     """
     distance = abs(by) * segmentation.mask.shape[0]
     if by > 0:
         mask = ndimage.distance_transform_edt(~segmentation.mask) <= distance
     elif by < 0:
-        # whatever is outside the square counts as more of the lesion
+        # the lesion is assumed to extend beyond the edge of the square
         framed = np.pad(segmentation.mask, 1, mode="edge")
         mask = (ndimage.distance_transform_edt(framed) > distance)[1:-1, 1:-1]
     else:
         return segmentation
-    return _noted(dataclasses.replace(segmentation, mask=mask))
+    return _checked(dataclasses.replace(segmentation, mask=mask))
 
 
 def ellipse(shape: tuple[int, int], x: float, y: float, width: float, height: float, degrees: float) -> Segmentation:
     """An ellipse drawn by hand: centre and axes in shares of the square's sides, rotated counter-clockwise.
 
-    SegmentationError where it is not in the square.
+    SegmentationError if it is outside the square.
     """
     rows, columns = (np.arange(size) / size + 0.5 / size for size in shape)
     angle = np.radians(degrees)
@@ -101,11 +101,11 @@ def ellipse(shape: tuple[int, int], x: float, y: float, width: float, height: fl
     along = across * np.cos(angle) + up * np.sin(angle)
     beside = up * np.cos(angle) - across * np.sin(angle)
     mask = (along / (width / 2)) ** 2 + (beside / (height / 2)) ** 2 <= 1
-    return _noted(Segmentation(mask, mask.astype(np.float32)))
+    return _checked(Segmentation(mask, mask.astype(np.float32)))
 
 
 def with_border(square: np.ndarray, segmentation: Segmentation) -> np.ndarray:
-    """The square with the border as a line, white on black so that it shows on any skin: uint8 [H, W, 3]."""
+    """The square with the border as a white line edged in black, so that it shows on any skin: uint8 [H, W, 3]."""
     width = max(1, round(square.shape[0] / 200))
     outer = ndimage.binary_dilation(segmentation.mask, iterations=width) & ~segmentation.mask
     around = ndimage.binary_dilation(segmentation.mask, iterations=2 * width) & ~segmentation.mask
@@ -120,11 +120,11 @@ def folder() -> Path:
 
 
 def card() -> dict[str, Any]:
-    """The card of the network: its threshold, scores, and the hashes of its files. ModelError where there is none."""
+    """The card of the network: its threshold, scores, and the hashes of its files. ModelError if it is missing."""
     return registry.segmentation().card
 
 
-def _noted(segmentation: Segmentation) -> Segmentation:
+def _checked(segmentation: Segmentation) -> Segmentation:
     if segmentation.share < SMALLEST:
         raise SegmentationError(
             "No lesion was found in the square. Move the square so that the lesion is in the middle, or draw its "
@@ -150,7 +150,7 @@ class Network:
         self.size = int(self._run.get_input_details()["image"]["shape"][1])
 
     def probabilities(self, square: np.ndarray, side: int) -> np.ndarray:
-        """Of uint8 RGB [S, S, 3] the probability that a pixel belongs to the lesion: float32 [side, side]."""
+        """The probability that a pixel belongs to the lesion, float32 [side, side], for uint8 RGB [S, S, 3]."""
         pixels = imaging.crop_resize(Image.fromarray(square), self.size)
         with self._lock:
             small = self._run(image=pixels[np.newaxis].astype(np.float32))["probabilities"][0].copy()

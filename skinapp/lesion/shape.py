@@ -1,7 +1,7 @@
-"""A lesion's shape and colour, measured from its segmentation: defined numbers that make no judgement.
+"""A lesion's shape and colour, measured from its segmentation. The numbers describe; they do not judge.
 
 They quantify what the ABCD rule of dermoscopy looks at (Nachbar et al. 1994, doi:10.1016/S0190-9622(94)70061-3), but
-they are none of its scores.
+are not its scores.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from scipy import ndimage, spatial
 
 @dataclass(frozen=True)
 class Measurement:
-    """One number: what it is called, the number with its unit, how it is defined, and where the definition is from."""
+    """A measurement: its name, value, unit and definition, and the source of the definition."""
 
     name: str
     value: float
@@ -28,8 +28,8 @@ class Measurement:
 
 
 def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = None) -> list[Measurement]:
-    """What can be measured of uint8 RGB [H, W, 3] and its bool mask [H, W]; with the length in millimetres that the
-    side of the square shows, the diameter as well. ValueError where the mask is empty."""
+    """All measurements of uint8 RGB [H, W, 3] with its bool mask [H, W]. The diameter needs the length in `millimetres`
+    that the side of the square shows. ValueError if the mask is empty."""
     if not mask.any():
         raise ValueError("the mask is empty")
     measurements = [
@@ -70,7 +70,8 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             "Share of the square",
             float(mask.mean()),
             "%",
-            "The lesion's area over that of the square. It says how close the camera was, not how large the lesion is.",
+            "The lesion's area over that of the square. It shows how close the camera was, not how large the lesion "
+            "is.",
             "Ratio of areas",
         ),
     ]
@@ -80,8 +81,8 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
                 "Largest diameter",
                 diameter(mask) * millimetres / mask.shape[0],
                 "mm",
-                "The longest straight line between two points of the border, by the length you entered for the side of "
-                "the square.",
+                "The longest straight line between two points of the border, based on the length you entered for the "
+                "side of the square.",
                 "Feret's diameter",
             )
         )
@@ -92,7 +93,7 @@ def asymmetry(mask: np.ndarray) -> float:
     """0-1: the mean over both principal axes of area(mask xor mirrored) / (2 area(mask))."""
     rows, columns = np.nonzero(mask)
     lesion = mask[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    # room for what is mirrored out of its box
+    # leave room for parts that are mirrored out of the box
     lesion = np.pad(lesion, max(lesion.shape)).astype(np.float32)
     points = np.argwhere(lesion).astype(np.float64)
     centre = points.mean(axis=0)
@@ -114,7 +115,7 @@ def perimeter(mask: np.ndarray) -> float:
     """The length of the border, in pixels, by the Cauchy-Crofton formula: pi / 2 times how often lines in four
     orientations through all pixels cross it, times their distance (Legland and Lehmann 2012, hdl:10380/3342).
 
-    Counting the steps of the border instead would take a smooth slope for a staircase.
+    Counting the border's pixel steps instead would overestimate the length of slanted borders.
     """
     framed = np.pad(mask, 1)
     level, upright = (framed[:, 1:] != framed[:, :-1]).sum(), (framed[1:] != framed[:-1]).sum()
@@ -124,7 +125,7 @@ def perimeter(mask: np.ndarray) -> float:
 
 def notches(mask: np.ndarray) -> float:
     """0-1: 1 - area / area of the convex hull of the lesion's pixels."""
-    # of a plane figure, what scipy calls the volume is the area
+    # in two dimensions, the area is what scipy calls the volume
     return float(1 - mask.sum() / _hull(mask).volume)
 
 

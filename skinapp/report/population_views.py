@@ -76,7 +76,7 @@ def ages_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
 
 def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> Chart:
     """A column's values by diagnosis, each diagnosis as a bar of 100%."""
-    images = statistics.folded(statistics.cross(frame, "diagnosis", column), 8)
+    images = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", column), 8)
     shares = statistics.shares(images)
     return Chart(
         population.share_bars(shares, images, table.name, str.capitalize),
@@ -105,7 +105,7 @@ def sites(frame: pd.DataFrame) -> Chart:
 
 def sites_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
     """Images of each diagnosis at each of the most common sites."""
-    images = statistics.folded(statistics.cross(frame, "diagnosis", "site"), 20)
+    images = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", "site"), 20)
     return Chart(
         population.heat_map(statistics.shares(images), images, table.name),
         _with_names(images, table),

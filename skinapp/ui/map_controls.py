@@ -118,7 +118,7 @@ def _choose_methods() -> list[Method]:
     )
     methods = [catalogue.METHODS[key] for key in chosen]
     for method in methods:
-        st.caption(f"**{method.title}**: {method.says} {layout.plain(method.source)}.")
+        st.caption(f"**{method.title}**: {method.description} {layout.plain(method.source)}.")
     return methods
 
 

@@ -159,7 +159,7 @@ def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -
     square = request.analysis.square
     shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, SQUARE_SIDE)
     if view.share and cam.any():
-        shown = picture.with_line(shown, picture.strongest(cam, view.share, SQUARE_SIDE))
+        shown = picture.with_contour(shown, picture.strongest(cam, view.share, SQUARE_SIDE))
     st.image(
         shown,
         width="stretch",

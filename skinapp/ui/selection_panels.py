@@ -109,7 +109,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
     if tested.labels is not table.labels:
         if chosen.diagnosis:
             st.caption("This model was only tested on malignant or benign, so the diagnosis filter is ignored.")
-        chosen = chosen.but(diagnosis=())
+        chosen = chosen.changed(diagnosis=())
     frame = records.select(tested, chosen)
     if frame.empty:
         st.warning("No test image of this model matches the filters. Remove one.")

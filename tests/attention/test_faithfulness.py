@@ -5,7 +5,7 @@ from skinapp.attention import faithfulness
 
 
 def brightness_left(images: np.ndarray) -> np.ndarray:
-    """A made-up probability that rests on the left half alone."""
+    """A synthetic probability that depends on the left half alone."""
     return images[:, :, : images.shape[2] // 2].mean(axis=(1, 2, 3)) / 255
 
 
@@ -15,7 +15,7 @@ def bright_left() -> np.ndarray:
     return pixels
 
 
-def test_what_the_answer_rests_on_is_inserted_early_and_missed_early() -> None:
+def test_pixels_that_decide_the_prediction_matter_early() -> None:
     pixels = bright_left()
     right_map = pixels[..., 0] / np.float32(255)
     wrong_map = right_map[:, ::-1].copy()
@@ -27,7 +27,7 @@ def test_what_the_answer_rests_on_is_inserted_early_and_missed_early() -> None:
 
 def test_curves_start_and_end_at_the_whole_and_the_blurred_square() -> None:
     pixels = bright_left()
-    whole, blurred = brightness_left(np.stack([pixels, faithfulness.hidden(pixels)]))
+    whole, blurred = brightness_left(np.stack([pixels, faithfulness.blur(pixels)]))
     inserted, deleted = faithfulness.curves(brightness_left, pixels, faithfulness.centred_blob((7, 7)), 4)
     assert inserted.shape == deleted.shape == (5,)
     assert inserted[[0, -1]].tolist() == pytest.approx([blurred, whole])
@@ -44,8 +44,8 @@ def test_no_steps() -> None:
         faithfulness.curves(brightness_left, bright_left(), np.ones((2, 2), dtype=np.float32), 0)
 
 
-def test_a_flat_map_takes_pixels_in_no_order_of_place() -> None:
-    ranks = faithfulness.ranked(np.ones((3, 3), dtype=np.float32), 30)
+def test_a_flat_map_ranks_pixels_at_random() -> None:
+    ranks = faithfulness.pixel_ranks(np.ones((3, 3), dtype=np.float32), 30)
     assert sorted(ranks.ravel().tolist()) == list(range(900))
     # a row-by-row order would put the first pixels at the top
     assert abs(ranks[:15].mean() - ranks[15:].mean()) < 60
@@ -67,7 +67,7 @@ def test_similarity_is_the_correlation_of_ranks() -> None:
     assert faithfulness.similarity(tied, cam) == pytest.approx(4.5 / np.sqrt(4.5 * 5))
 
 
-def test_a_flat_map_is_similar_to_nothing() -> None:
+def test_a_flat_map_has_similarity_zero() -> None:
     assert faithfulness.similarity(np.zeros((4, 4), dtype=np.float32), faithfulness.random_map((4, 4))) == 0
 
 
@@ -76,7 +76,7 @@ def test_maps_of_different_sizes_are_compared_at_the_smaller() -> None:
     assert faithfulness.similarity(small, np.kron(small, np.ones((4, 4), dtype=np.float32))) == pytest.approx(1)
 
 
-def test_a_map_that_follows_the_image_is_stable_and_one_that_does_not_is_not() -> None:
+def test_stability_of_a_map_that_follows_the_image_and_of_a_fixed_one() -> None:
     pixels = np.zeros((60, 60, 3), dtype=np.uint8)
     ramp = np.linspace(0, 200, 60, dtype=np.uint8)
     pixels[...] = (ramp[:, np.newaxis] // 2 + ramp // 3)[..., np.newaxis]
@@ -86,10 +86,10 @@ def test_a_map_that_follows_the_image_is_stable_and_one_that_does_not_is_not() -
 
     fixed = faithfulness.random_map((7, 7))
     followed = faithfulness.stability(follows, pixels, follows(pixels))
-    assert set(followed) == {"small noise", "left and right swapped", "upside down", "5% cut off"}
+    assert set(followed) == {"small noise", "mirrored", "upside down", "cropped by 5%"}
     assert min(followed.values()) > 0.9
     stuck = faithfulness.stability(lambda _: fixed, pixels, fixed)
-    assert stuck["left and right swapped"] < 0.5
+    assert stuck["mirrored"] < 0.5
     assert stuck["small noise"] == pytest.approx(1)
 
 
@@ -106,7 +106,7 @@ def test_parts_hide_the_lesion_or_the_skin_behind_the_mean_colour_of_the_skin() 
 
 @pytest.mark.parametrize("filled", [True, False])
 def test_parts_need_a_lesion_and_skin(filled: bool) -> None:
-    with pytest.raises(ValueError, match="a part of the square"):
+    with pytest.raises(ValueError, match="cover a part of the square"):
         faithfulness.parts(brightness_left, bright_left(), np.full((8, 8), filled))
 
 

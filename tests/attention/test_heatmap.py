@@ -6,7 +6,7 @@ from skinapp.inference import registry, runtime
 
 
 def test_grad_cam_of_a_two_by_two_case_worked_by_hand() -> None:
-    # class 1 of each place: -2, 1, 4, 2; without what is negative, over the largest: 0, 1/4, 1, 1/2
+    # class 1 in each cell: -2, 1, 4, 2; negative values become 0, then divided by the largest: 0, 1/4, 1, 1/2
     class_maps = np.array([[[9.0, -2.0], [9.0, 1.0]], [[9.0, 4.0], [9.0, 2.0]]], dtype=np.float32)
     cam = heatmap.grad_cam(class_maps, 1)
     assert cam.dtype == np.float32
@@ -14,7 +14,7 @@ def test_grad_cam_of_a_two_by_two_case_worked_by_hand() -> None:
     assert (heatmap.grad_cam(class_maps, 0) == 1).all()
 
 
-def test_nothing_that_speaks_for_a_class_gives_an_empty_map() -> None:
+def test_without_evidence_for_a_class_the_map_is_empty() -> None:
     cam = heatmap.grad_cam(np.full((3, 4, 2), -1.0, dtype=np.float32), 0)
     assert cam.shape == (3, 4)
     assert (cam == 0).all()

@@ -169,7 +169,9 @@ def looks_left_top(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("looks_left_top")
 @pytest.mark.parametrize(("method", "settings"), [("occlusion", {"cells": 8, "patch": 1}), ("rise", {"masks": 800})])
-def test_hiding_finds_where_a_model_looks(model: registry.Model, method: str, settings: dict[str, int]) -> None:
+def test_occlusion_and_rise_show_where_a_model_looks(
+    model: registry.Model, method: str, settings: dict[str, int]
+) -> None:
     size = model.input_size
     pixels = np.zeros((size, size, 3), np.uint8)
     pixels[: size // 2, : size // 2] = 250
@@ -187,7 +189,7 @@ def test_the_masks_of_rise_show_half_on_average() -> None:
     assert masks.mean(axis=0) == pytest.approx(np.full((60, 60), rise.SHOWN), abs=0.1)
 
 
-def test_blocks_are_told_without_running_the_network(lab_model: registry.Model) -> None:
+def test_blocks_are_listed_without_running_the_network(lab_model: registry.Model) -> None:
     known = architecture.blocks(lab_model)
     assert known[0].name == "stem"
     assert known[-1].name == "top"
@@ -205,7 +207,7 @@ def test_blocks_have_the_shapes_of_keras(lab_model: registry.Model) -> None:
         assert network_of_keras.get_layer(block.layer).output.shape == (None, block.side, block.side, block.channels)
 
 
-def test_what_cannot_be_asked_gets_a_sentence(model: registry.Model) -> None:
+def test_impossible_requests_get_a_sentence(model: registry.Model) -> None:
     size = model.input_size
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     for arguments, sentence in (
@@ -214,7 +216,7 @@ def test_what_cannot_be_asked_gets_a_sentence(model: registry.Model) -> None:
         (("nonsense", "mel"), "There is no method 'nonsense'"),
         (("grad-cam", "mel", "embedding"), "not one for each part of the image"),
         (("grad-cam", "mel", "block99z"), "has no block 'block99z'; it has stem"),
-        (("rise", "mel", "top"), "does not take a layer"),
+        (("rise", "mel", "top"), "cannot be applied to a chosen layer"),
     ):
         method, target, *layer = arguments
         with pytest.raises(ModelError, match=sentence):

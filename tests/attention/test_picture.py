@@ -13,10 +13,10 @@ from skinapp.images import imaging
 from skinapp.inference import registry
 
 
-def test_the_line_encloses_the_fewest_places_with_a_share_of_the_sum() -> None:
+def test_the_contour_encloses_the_fewest_pixels_with_a_share_of_the_sum() -> None:
     cam = np.zeros((8, 8), np.float32)
     cam[0, 0], cam[4:, 4:] = 1, 0.5
-    # 1 + 16 * 0.5 = 9 in all; the one strong place holds a ninth
+    # 1 + 16 * 0.5 = 9 in all; the one strong cell holds a ninth
     assert picture.strongest(cam, 0.1, 8).sum() == 1
     assert picture.strongest(cam, 0.1, 8)[0, 0]
     assert picture.strongest(cam, 0.99, 8).sum() == 17
@@ -31,17 +31,17 @@ def test_a_map_alone_keeps_its_cells() -> None:
     assert (shown[:20, 20:] == heatmap.coloured(np.ones((1, 1)))).all()
 
 
-def test_the_line_is_drawn_within_the_region_and_nothing_else_changes() -> None:
+def test_the_contour_is_inside_the_region_and_nothing_else_changes() -> None:
     pixels = np.full((40, 40, 3), 128, np.uint8)
     region = np.zeros((40, 40), bool)
     region[10:30, 10:30] = True
-    shown = picture.with_line(pixels, region)
+    shown = picture.with_contour(pixels, region)
     assert (pixels == 128).all()
     assert (shown[~region] == 128).all()
     assert (shown[10, 10:30] == picture.DARK).all()
     assert (shown[12, 13:27] == picture.LIGHT).all()
     assert (shown[18:22, 18:22] == 128).all()
-    assert (picture.with_line(pixels, np.zeros_like(region)) == pixels).all()
+    assert (picture.with_contour(pixels, np.zeros_like(region)) == pixels).all()
 
 
 def test_the_record_says_how_to_make_the_same_map(model: registry.Model, inputs: list[np.ndarray]) -> None:

@@ -101,9 +101,7 @@ class LeftTop:
 
 
 @needs_research
-def test_road_tells_the_place_that_counts_from_the_others(
-    model: registry.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_road_is_higher_for_the_pixels_that_count(model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pytorch_grad_cam.runtime, "classifier", lambda model: LeftTop())
     generator = np.random.default_rng(0)
     # a spot in the quarter that counts and one in another, both brighter than what they would be filled in with
@@ -119,7 +117,7 @@ def test_road_tells_the_place_that_counts_from_the_others(
 
 
 @needs_research
-def test_what_is_made_up_lies_between_its_neighbours() -> None:
+def test_imputed_pixels_lie_between_their_neighbours() -> None:
     torch, _ = pytorch_grad_cam.load()
     image = torch.from_numpy(np.repeat(np.linspace(0, 1, 9, dtype=np.float32)[np.newaxis], 9, 0)[np.newaxis])
     shown = torch.ones(9, 9)
@@ -133,7 +131,7 @@ def test_what_is_made_up_lies_between_its_neighbours() -> None:
 
 @needs_research
 @pytest.mark.slow
-def test_eigencam_says_where_it_does_not_fit(model: registry.Model, inputs: list[np.ndarray]) -> None:
+def test_eigencam_rejects_a_block_that_is_too_large(model: registry.Model, inputs: list[np.ndarray]) -> None:
     with pytest.raises(ModelError, match="choose a later block"):
         lab.raw("package-eigencam", model, inputs[0], "mel", "stem")
 
@@ -161,7 +159,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_torch_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torchvision", ModuleNotFoundError("No module named 'torchvision'"))
-    with pytest.raises(ModelError, match="PyTorch is here, but torchvision is not"):
+    with pytest.raises(ModelError, match="PyTorch is installed, but torchvision is not"):
         pytorch_grad_cam.load()
 
 
@@ -187,7 +185,7 @@ def test_a_torchvision_that_does_not_fit_torch_is_done_without(monkeypatch: pyte
     assert getattr(sys.modules.get("torchvision"), "__file__", "none") is not None
 
 
-def test_the_page_is_told_what_is_missing_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None if name == "torchvision" else object())
     assert "torchvision is not installed" in lab.missing(lab.TORCH)
     assert lab.missing(lab.TENSORFLOW) == ""

@@ -47,7 +47,7 @@ def pixels(tiny: registry.Model) -> np.ndarray:
 @pytest.mark.parametrize(
     "method", [method for method in catalogue.METHODS.values() if method.runs_on_copies], ids=lambda method: method.id
 )
-def test_a_method_explains_the_copy_that_it_is_given(
+def test_a_method_explains_the_copy_that_is_passed(
     method: catalogue.Method, tiny: registry.Model, pixels: np.ndarray
 ) -> None:
     code = tiny.labels.codes[0]
@@ -64,6 +64,6 @@ def test_a_method_explains_the_copy_that_it_is_given(
     assert all(not np.allclose(cam, same, atol=0.01) for cam in maps.values())
 
 
-def test_a_map_passes_only_where_no_copy_has_one_like_it() -> None:
+def test_a_map_passes_only_if_no_copy_has_a_similar_one() -> None:
     assert randomisation.passed({"head": 0.5, "stem": -0.9})
     assert not randomisation.passed({"head": 0.1, "stem": 0.81})

@@ -8,11 +8,11 @@ from skinapp.labels import sets
 SET = sets.MALIGNANCY
 
 
-def evidence(before: float, after: float, alike: float = 0.2, inside: float | None = 0.81) -> Evidence:
-    """Of the first class, at probability `before`, with `after` left where the map is strongest is hidden."""
+def evidence(before: float, after: float, similarity: float = 0.2, inside: float | None = 0.81) -> Evidence:
+    """Evidence for class 0: probability `before`, and `after` when the strongest part of the map is hidden."""
     whole, hidden = (np.array([share, 1 - share]) for share in (before, after))
     probabilities = {"strongest": hidden, "detail": np.array([0.05, 0.95])}
-    return Evidence(0, whole, probabilities, alike, inside, None if inside is None else 0.2)
+    return Evidence(0, whole, probabilities, similarity, inside, None if inside is None else 0.2)
 
 
 def test_a_prediction_that_changes() -> None:
@@ -27,13 +27,13 @@ def test_a_probability_that_falls_hardly_moves_or_rises() -> None:
     assert "does not show the evidence for this class" in sanity_check.sentence(evidence(0.6, 0.8), SET)
 
 
-def test_without_a_segmentation_the_sentence_does_not_speak_of_the_lesion() -> None:
+def test_without_a_segmentation_the_sentence_does_not_mention_the_lesion() -> None:
     words = sanity_check.sentence(evidence(0.9, 0.3, inside=None), SET)
     assert words.startswith("Hiding the 30%")
 
 
 def test_a_map_that_stays_when_the_picture_is_blurred_fails() -> None:
-    result = evidence(0.9, 0.3, alike=0.95)
+    result = evidence(0.9, 0.3, similarity=0.95)
     assert not result.passed
     assert "fails the sanity check: it stays the same when the picture is blurred" in sanity_check.sentence(result, SET)
 
@@ -41,14 +41,14 @@ def test_a_map_that_stays_when_the_picture_is_blurred_fails() -> None:
 def test_a_prediction_that_nothing_moves_fails() -> None:
     result = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
     # log(0.55 / 0.45)
-    assert result.moved == pytest.approx(0.2007, abs=1e-4)
+    assert result.log_odds_change == pytest.approx(0.2007, abs=1e-4)
     assert not result.passed
     assert "whatever is hidden, even the lesion" in sanity_check.sentence(result, SET)
 
 
 def test_odds_of_a_certain_prediction_are_finite() -> None:
     result = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
-    assert np.isfinite(result.moved)
+    assert np.isfinite(result.log_odds_change)
     assert result.passed
 
 
@@ -78,14 +78,14 @@ def test_what_is_hidden() -> None:
     assert result.share == pytest.approx(0.25)
     assert result.inside is not None
     assert result.inside > 0.7
-    assert result.alike == 0
+    assert result.similarity == 0
     for square in shown:
         assert square.dtype == np.uint8
         assert square.shape == (40, 40, 3)
 
 
 @pytest.mark.parametrize("mask", [None, np.ones((10, 10), dtype=bool)])
-def test_no_outline_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
+def test_no_segmentation_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
     cam = np.eye(4, dtype=np.float32)
     result = sanity_check.gather(lambda _: np.array([0.5, 0.5]), lambda _: cam, pixels, 0, cam, mask)

@@ -94,7 +94,7 @@ def test_home_leads_to_classify_and_a_drawing_needs_no_photo(app: str, open_page
     expect(page.get_by_text("Not a photo of skin")).to_be_visible()
     assert not wider_than_the_screen(page)
     page.get_by_role("button", name="Fetch").click()
-    expect(page.get_by_text("The ISIC archive was not reached")).to_be_visible()
+    expect(page.get_by_text("The ISIC archive could not be reached")).to_be_visible()
     headline(page)
 
 

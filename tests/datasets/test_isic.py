@@ -26,17 +26,17 @@ class Archive(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"
         if self.path == "/api/v2/images/ISIC_0024306/":
-            self.answer(json.dumps(ENTRY | {"files": {"full": {"url": f"{base}/full.jpg"}}}).encode())
+            self.respond(json.dumps(ENTRY | {"files": {"full": {"url": f"{base}/full.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000001/":
-            self.answer(b"<html>maintenance</html>")
+            self.respond(b"<html>maintenance</html>")
         elif self.path == "/api/v2/images/ISIC_0000002/":
-            self.answer(json.dumps({"files": {}}).encode())
+            self.respond(json.dumps({"files": {}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000003/":
-            self.answer(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
+            self.respond(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000004/":
-            self.answer(b"{}", status=500)
+            self.respond(b"{}", status=500)
         elif self.path == "/full.jpg":
-            self.answer(IMAGE)
+            self.respond(IMAGE)
         elif self.path == "/endless.jpg":
             self.send_response(200)
             self.end_headers()
@@ -46,9 +46,9 @@ class Archive(BaseHTTPRequestHandler):
             except OSError:
                 pass  # the client has seen enough
         else:
-            self.answer(b"{}", status=404)
+            self.respond(b"{}", status=404)
 
-    def answer(self, body: bytes, status: int = 200) -> None:
+    def respond(self, body: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -77,7 +77,7 @@ def test_an_image_comes_with_its_licence_attribution_and_most_specific_diagnosis
 
 
 @pytest.mark.parametrize("isic_id", ["", "24306", "ISIC_24306x", "../secrets", "ISIC_0024306/..", "ISIC_٠٠٢٤٣٠٦"])
-def test_a_malformed_id_is_refused_before_asking(isic_id: str) -> None:
+def test_a_malformed_id_is_refused_before_any_request(isic_id: str) -> None:
     with pytest.raises(SkinappError, match="looks like ISIC_0024306"):
         isic.fetch(isic_id)
 
@@ -88,24 +88,24 @@ def test_an_unknown_id_is_named() -> None:
 
 
 @pytest.mark.parametrize("isic_id", ["ISIC_0000001", "ISIC_0000002", "ISIC_0000004"])
-def test_a_broken_answer_is_a_sentence(isic_id: str) -> None:
-    with pytest.raises(SkinappError, match="did not answer as expected"):
+def test_a_broken_response_is_a_sentence(isic_id: str) -> None:
+    with pytest.raises(SkinappError, match="sent an unexpected response"):
         isic.fetch(isic_id)
 
 
 def test_an_archive_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
-    with pytest.raises(SkinappError, match="was not reached"):
+    with pytest.raises(SkinappError, match="could not be reached"):
         isic.fetch("ISIC_0024306")
 
 
 def test_a_file_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(imaging, "MAX_BYTES", 2**20)
-    with pytest.raises(SkinappError, match="more than 1 MB"):
+    with pytest.raises(SkinappError, match="larger than 1 MB"):
         isic.fetch("ISIC_0000003")
 
 
-def test_a_slow_file_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_download_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isic, "WHOLE_SECONDS", -1)
     with pytest.raises(SkinappError, match="too slow"):
         isic.fetch("ISIC_0024306")

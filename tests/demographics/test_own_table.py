@@ -1,4 +1,4 @@
-"""A CSV of any kind becomes a table; what is wrong with it is said in sentences."""
+"""A CSV of any kind becomes a table; sentences say what is wrong with it."""
 
 import io
 
@@ -52,7 +52,7 @@ def test_a_table_without_header_gets_numbered_columns() -> None:
         (b"dx,age\nmel,1\nnv,2,3,4\n", "line 3 has 4 cells where 2"),
     ],
 )
-def test_what_is_no_table_is_named(data: bytes, sentence: str) -> None:
+def test_files_that_are_not_tables_are_rejected(data: bytes, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         own_table.read(data)
 
@@ -71,7 +71,7 @@ def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
         own_table.build(raw, {"diagnosis": "dx", "site": "dx"})
 
 
-def test_a_clean_table_says_only_what_it_must() -> None:
+def test_a_clean_table_has_no_unneeded_problems() -> None:
     _, problems = build(PLAIN)
     assert problems == ["1 lesion has several images, 2 in all: split by lesion, not by image."]
 
@@ -108,7 +108,7 @@ def test_names_and_codes_in_any_case_are_known() -> None:
     assert not any("unknown" in problem for problem in problems)
 
 
-def test_labels_that_nobody_knows_are_kept() -> None:
+def test_unknown_labels_stay() -> None:
     table, problems = build("dx\nspot\nstripe\nspot\n")
     assert table.labels is None
     assert any("None of the diagnoses is a known class" in problem for problem in problems)
@@ -132,7 +132,7 @@ def test_thousands_of_sites_and_half_a_million_rows() -> None:
     table, problems = build(buffer.getvalue())
     assert statistics.totals(table.frame).images == rows
     assert any("6,000 different values" in problem for problem in problems)
-    assert len(records.values(table, "site")) == own_table.MOST_VALUES["site"] + 1
+    assert len(records.values(table, "site")) == own_table.MAX_VALUES["site"] + 1
 
 
 def test_mixed_types_are_text() -> None:

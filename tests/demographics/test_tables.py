@@ -59,14 +59,14 @@ def test_the_headline_figures_of_ham10000_are_the_published_ones(ham: Table) -> 
     assert sites == {"back": 2192, "lower extremity": 2077, "trunk": 1404, "upper extremity": 1118, "abdomen": 1022}
 
 
-def test_the_facts_on_the_page_say_what_is_reported_and_what_is_counted() -> None:
-    found = {fact.name: (fact.here, fact.published) for fact in limitations.headline(records.shipped("ham10000"))}
-    differing = {name for name, (here, published) in found.items() if published and here != published}
+def test_the_facts_on_the_page_have_published_and_counted_values() -> None:
+    result = {fact.name: (fact.here, fact.published) for fact in limitations.headline(records.shipped("ham10000"))}
+    differing = {name for name, (here, published) in result.items() if published and here != published}
     assert differing == {"Standard deviation of age", "Male"}
-    assert len([name for name, (_, published) in found.items() if published]) == len(limitations.PUBLISHED)
-    assert found["Melanoma"] == ("1,113", "1,113")
-    assert found["Sex not stated"] == ("0.6%", "0.6%")
-    assert found["Site 1: back"][0] == "21.9%"
+    assert len([name for name, (_, published) in result.items() if published]) == len(limitations.PUBLISHED)
+    assert result["Melanoma"] == ("1,113", "1,113")
+    assert result["Sex not stated"] == ("0.6%", "0.6%")
+    assert result["Site 1: back"][0] == "21.9%"
     said = limitations.disagreements(limitations.headline(records.shipped("ham10000")))
     assert "standard deviation of age is 16.97 here (years, stated for 9,958 images) and 16.96 in publications" in said
     assert "male is 54.0% here (5,406 images) and 54.1% in publications" in said
@@ -86,11 +86,11 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(ham: Tabl
 
 @pytest.mark.parametrize("dataset", DATASETS)
 def test_every_shipped_table_can_be_read_and_has_its_limits(dataset: str) -> None:
-    found = records.shipped(dataset)
-    assert set(found.frame["diagnosis"].cat.categories) == set(DATASETS[dataset].labels.codes)
-    assert statistics.totals(found.frame).images in (10_015, 1_035, 2_637)
-    assert len(limitations.limits(found)) >= 5
-    assert all(any(sign.isdigit() for sign in text) or heading for heading, text in limitations.limits(found))
+    result = records.shipped(dataset)
+    assert set(result.frame["diagnosis"].cat.categories) == set(DATASETS[dataset].labels.codes)
+    assert statistics.totals(result.frame).images in (10_015, 1_035, 2_637)
+    assert len(limitations.limits(result)) >= 5
+    assert all(any(sign.isdigit() for sign in text) or heading for heading, text in limitations.limits(result))
 
 
 def test_an_unknown_data_set_is_named() -> None:
@@ -108,7 +108,7 @@ def test_the_shipped_tables_are_those_of_the_publishers(data_root: Path) -> None
     assert statistics.images_per_lesion(ours).equals(statistics.images_per_lesion(theirs))
 
 
-def test_words_are_unified_and_what_says_nothing_is_not_stated(small: Table) -> None:
+def test_words_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
     frame = small.frame
     assert frame["sex"].astype(object).tolist()[:3] == ["male", "male", "female"]
     assert frame["sex"].isna().tolist() == [False, False, False, True, False, True]
@@ -133,18 +133,18 @@ def test_words_are_unified_and_what_says_nothing_is_not_stated(small: Table) -> 
         (Filters(site=("moon",)), []),
     ],
 )
-def test_filters_act_together_and_can_ask_for_what_is_missing(small: Table, filters: Filters, rows: list[int]) -> None:
+def test_filters_combine_and_can_select_missing_values(small: Table, filters: Filters, rows: list[int]) -> None:
     assert records.select(small, filters).index.tolist() == rows
 
 
 def test_counts_are_of_images_and_of_lesions(small: Table) -> None:
-    found = statistics.counts(small.frame, "site").set_index("value")
-    assert found["images"].to_dict() == {"back": 3, "face": 1, NOT_STATED: 2}
-    assert found["lesions"].to_dict() == {"back": 2, "face": 1, NOT_STATED: 2}
-    assert found["share"].sum() == pytest.approx(1)
+    result = statistics.counts(small.frame, "site").set_index("value")
+    assert result["images"].to_dict() == {"back": 3, "face": 1, NOT_STATED: 2}
+    assert result["lesions"].to_dict() == {"back": 2, "face": 1, NOT_STATED: 2}
+    assert result["share"].sum() == pytest.approx(1)
 
 
-def test_a_row_that_stands_for_several_images_counts_as_so_many(small: Table) -> None:
+def test_a_row_counts_all_images_that_it_stands_for(small: Table) -> None:
     columns = [*records.CATEGORIES, "age", "lesion"]
     packed = small.frame.groupby(columns, dropna=False, observed=True).size().rename("images").reset_index()
     again = Table("t", "T", records.tidy(packed, HAM10000), HAM10000).frame
@@ -157,13 +157,13 @@ def test_a_row_that_stands_for_several_images_counts_as_so_many(small: Table) ->
 
 
 def test_cross_tables_add_up(ham: Table) -> None:
-    found = statistics.cross(ham.frame, "diagnosis", "site")
-    assert found.loc["mel", "back"] == 324
-    assert found.to_numpy().sum() == 10_015
-    assert np.allclose(statistics.shares(found).sum(axis=1), 1)
-    folded = statistics.folded(found, 5)
-    assert list(folded.columns)[-1] == "10 others"
-    assert folded.to_numpy().sum() == 10_015
+    result = statistics.cross(ham.frame, "diagnosis", "site")
+    assert result.loc["mel", "back"] == 324
+    assert result.to_numpy().sum() == 10_015
+    assert np.allclose(statistics.shares(result).sum(axis=1), 1)
+    merged = statistics.merge_rare_columns(result, 5)
+    assert list(merged.columns)[-1] == "10 others"
+    assert merged.to_numpy().sum() == 10_015
 
 
 def test_ages_in_bands_have_no_gap(small: Table) -> None:
@@ -174,13 +174,13 @@ def test_ages_in_bands_have_no_gap(small: Table) -> None:
 
 
 def test_the_age_summary_is_that_of_the_ages(ham: Table) -> None:
-    found = statistics.age_summary(ham.frame).set_index("diagnosis").loc["mel"]
+    result = statistics.age_summary(ham.frame).set_index("diagnosis").loc["mel"]
     mine = ham.frame[(ham.frame["diagnosis"] == "mel") & ham.frame["age"].notna()]
     ages = np.repeat(mine["age"], mine["images"])
-    assert found["mean"] == pytest.approx(ages.mean())
-    assert found["sd"] == pytest.approx(ages.std())
-    assert found["median"] == np.percentile(ages, 50, method="inverted_cdf")
-    assert found["low"] < found["mean"] < found["high"]
+    assert result["mean"] == pytest.approx(ages.mean())
+    assert result["sd"] == pytest.approx(ages.std())
+    assert result["median"] == np.percentile(ages, 50, method="inverted_cdf")
+    assert result["low"] < result["mean"] < result["high"]
 
 
 def test_images_per_lesion_and_what_is_missing(small: Table) -> None:
@@ -189,7 +189,7 @@ def test_images_per_lesion_and_what_is_missing(small: Table) -> None:
     assert missing == {"diagnosis": 0, "sex": 2, "site": 2, "confirmation": 0, "age": 1}
 
 
-def test_relations_are_scipys_over_one_image_a_lesion(ham: Table) -> None:
+def test_associations_equal_scipys_over_one_image_per_lesion(ham: Table) -> None:
     lesions = statistics.one_per_lesion(ham.frame)
     assert len(lesions) == 7470
     known = lesions[lesions["age"].notna()]
@@ -206,7 +206,7 @@ def test_relations_are_scipys_over_one_image_a_lesion(ham: Table) -> None:
     assert sex.effect == pytest.approx(np.sqrt(sex.statistic / len(stated)))
 
 
-def test_no_relation_is_tested_where_nothing_differs(ham: Table) -> None:
+def test_no_association_is_tested_if_nothing_differs(ham: Table) -> None:
     melanomas = records.select(ham, Filters(diagnosis=("mel",)))
     assert statistics.associations(melanomas) == []
     assert statistics.associations(ham.frame.iloc[:0]) == []
@@ -215,19 +215,19 @@ def test_no_relation_is_tested_where_nothing_differs(ham: Table) -> None:
 def test_standardised_differences_worked_out_by_hand() -> None:
     first = table(diagnosis=["nv"] * 4, age=[40, 50, 60, 70], sex=["male", "male", "male", "female"])
     second = table(diagnosis=["nv"] * 4, age=[30, 40, 50, 60], sex=["male", "female", "female", "female"])
-    found = statistics.standardised_differences(first.frame, second.frame, ["sex"]).set_index("value")
+    result = statistics.standardised_differences(first.frame, second.frame, ["sex"]).set_index("value")
     # means 55 and 45, both variances 500 / 3; shares 0.75 and 0.25, both variances 0.1875
-    assert found.loc["mean, years", "difference"] == pytest.approx(10 / np.sqrt(500 / 3))
-    assert found.loc["male", "difference"] == pytest.approx(0.5 / np.sqrt(0.1875))
-    margin = statistics.Z * np.sqrt(8 / 16 + found.loc["male", "difference"] ** 2 / 16)
-    assert found.loc["male", "high"] - found.loc["male", "difference"] == pytest.approx(margin)
-    assert found.loc["female", "difference"] == pytest.approx(-found.loc["male", "difference"])
+    assert result.loc["mean, years", "difference"] == pytest.approx(10 / np.sqrt(500 / 3))
+    assert result.loc["male", "difference"] == pytest.approx(0.5 / np.sqrt(0.1875))
+    margin = statistics.Z * np.sqrt(8 / 16 + result.loc["male", "difference"] ** 2 / 16)
+    assert result.loc["male", "high"] - result.loc["male", "difference"] == pytest.approx(margin)
+    assert result.loc["female", "difference"] == pytest.approx(-result.loc["male", "difference"])
 
 
 def test_a_data_set_does_not_differ_from_itself(ham: Table) -> None:
-    found = statistics.standardised_differences(ham.frame, ham.frame, ["sex", "site", "diagnosis"])
-    assert len(found) == 1 + 2 + 14 + 7
-    assert not found["difference"].any()
+    result = statistics.standardised_differences(ham.frame, ham.frame, ["sex", "site", "diagnosis"])
+    assert len(result) == 1 + 2 + 14 + 7
+    assert not result["difference"].any()
 
 
 def test_data_sets_are_compared_by_what_they_have_in_common() -> None:
@@ -265,10 +265,10 @@ def test_a_missing_or_foreign_table_is_a_sentence(tmp_path: Path) -> None:
     assert registry.image_files("ham10000", tmp_path) == {}
 
 
-def test_symptoms_are_counted_over_those_who_answered() -> None:
-    answers = table(diagnosis=["mel", "mel", "nv", "nv"], itch=["yes", "no", "no", None])
-    found = statistics.symptoms(answers.frame).set_index("diagnosis")
-    assert found["symptom"].tolist() == ["itch", "itch"]
-    assert found.loc["mel", ["yes", "images", "share"]].tolist() == [1, 2, 0.5]
-    assert found.loc["nv", ["yes", "images", "share"]].tolist() == [0, 1, 0]
-    assert found.loc["mel", ["low", "high"]].tolist() == pytest.approx(statistics.wilson(1, 2))
+def test_symptoms_are_counted_over_images_that_state_them() -> None:
+    itching = table(diagnosis=["mel", "mel", "nv", "nv"], itch=["yes", "no", "no", None])
+    result = statistics.symptoms(itching.frame).set_index("diagnosis")
+    assert result["symptom"].tolist() == ["itch", "itch"]
+    assert result.loc["mel", ["yes", "images", "share"]].tolist() == [1, 2, 0.5]
+    assert result.loc["nv", ["yes", "images", "share"]].tolist() == [0, 1, 0]
+    assert result.loc["mel", ["low", "high"]].tolist() == pytest.approx(statistics.wilson(1, 2))

@@ -1,4 +1,4 @@
-"""Two made-up models and what they share, for the tests of everything that is computed from a comparison."""
+"""Two synthetic models and what they share, for the tests of everything that is computed from a comparison."""
 
 import numpy as np
 import pandas as pd

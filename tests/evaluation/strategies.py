@@ -1,4 +1,4 @@
-"""Made-up labels, probabilities and weights for property tests."""
+"""Synthetic labels, probabilities and weights for property tests."""
 
 import numpy as np
 from hypothesis import strategies as st
@@ -27,7 +27,7 @@ def predictions(draw: st.DrawFn, all_classes: bool = True) -> Rows:
 
 @st.composite
 def two_sided(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Boolean positive [n] with both sides, scores [n] that often tie, and weights [3, n] with both sides drawn."""
+    """Boolean positive [n] with both sides, scores [n] that often tie, and weights [3, n] with both sides sampled."""
     rows = draw(st.integers(4, 50))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     positive = generator.random(rows) < draw(st.sampled_from([0.2, 0.5, 0.8]))

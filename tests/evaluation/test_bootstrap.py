@@ -18,9 +18,9 @@ def test_the_bootstrap_draws_whole_groups(names: list[str], resamples: int, seed
     groups = np.array(names)
     weights = bootstrap.weights(groups, resamples, seed)
     assert weights.shape == (resamples, len(groups))
-    drawn = np.stack([weights[:, np.flatnonzero(groups == name)[0]] for name in np.unique(groups)], axis=1)
-    assert (drawn.sum(axis=1) == len(np.unique(groups))).all()
-    for name, column in zip(np.unique(groups), drawn.T, strict=True):
+    group_counts = np.stack([weights[:, np.flatnonzero(groups == name)[0]] for name in np.unique(groups)], axis=1)
+    assert (group_counts.sum(axis=1) == len(np.unique(groups))).all()
+    for name, column in zip(np.unique(groups), group_counts.T, strict=True):
         assert (weights[:, groups == name] == column[:, np.newaxis]).all()
 
 

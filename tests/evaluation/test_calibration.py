@@ -50,7 +50,7 @@ def test_the_bins_are_those_of_one_function(monkeypatch: pytest.MonkeyPatch) -> 
     assert calibration.expected_calibration_error(labels, probabilities, np.ones((1, 2)))[0] == pytest.approx(0.25)
 
 
-def test_a_bin_of_few_lesions_has_no_interval_and_one_of_right_answers_some_width() -> None:
+def test_a_bin_of_few_lesions_has_no_interval_and_one_without_errors_has_some_width() -> None:
     confidence = np.r_[np.full(40, 0.95), np.full(10, 0.65)]
     probabilities = np.stack([confidence, 1 - confidence], axis=1)
     labels, groups = np.zeros(50, int), np.arange(50)

@@ -43,7 +43,7 @@ def by_scikit_learn(score: str, truth: np.ndarray, rows: np.ndarray, malignant: 
 
 @pytest.mark.parametrize("score", leaderboard.MEASURES)
 def test_scores_and_differences_equal_a_loop_over_scikit_learn(shared: Shared, weights: np.ndarray, score: str) -> None:
-    drawn = leaderboard.draw(shared, weights)
+    draws = leaderboard.draw(shared, weights)
     malignant = np.array([label.malignant for label in shared.labels.labels])
     values = {
         name: np.array(
@@ -55,11 +55,11 @@ def test_scores_and_differences_equal_a_loop_over_scikit_learn(shared: Shared, w
         for name, rows in shared.probabilities.items()
     }
     for name, expected in values.items():
-        assert drawn.by_model[name][score] == pytest.approx(expected)
-        interval = drawn.interval(name, score)
+        assert draws.by_model[name][score] == pytest.approx(expected)
+        interval = draws.interval(name, score)
         assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(expected[1:], (2.5, 97.5))))
     apart = values["one"] - values["two"]
-    interval = drawn.difference("one", "two", score)
+    interval = draws.difference("one", "two", score)
     assert (interval.value, interval.low, interval.high) == pytest.approx(
         (apart[0], *np.percentile(apart[1:], (2.5, 97.5)))
     )
@@ -67,10 +67,10 @@ def test_scores_and_differences_equal_a_loop_over_scikit_learn(shared: Shared, w
 
 def test_the_intervals_are_those_of_the_cards(model: registry.Model) -> None:
     shared = comparison.share([predictions.of_model(model)], CLASSES)
-    drawn = leaderboard.draw(shared)
+    draws = leaderboard.draw(shared)
     for score, figures in model.card["scores"].items():
-        if score in drawn.by_model[model.id]:
-            interval = drawn.interval(model.id, score)
+        if score in draws.by_model[model.id]:
+            interval = draws.interval(model.id, score)
             assert (interval.value, interval.low, interval.high) == pytest.approx(
                 (figures["value"], figures["low"], figures["high"]), abs=6e-5
             )

@@ -29,8 +29,9 @@ def test_an_operating_point_equals_counting(shared: Shared, weights: np.ndarray)
         0.02 * sensitivity / (0.02 * sensitivity + 0.98 * (1 - specificity))
     )
     assert point.net_benefit == pytest.approx((true_positives - false_positives * 0.3 / 0.7) / len(called))
-    drawn = [reference.recall_score(shared.malignant[take], called[take]) for take in repeats(weights)]
-    assert (point.sensitivity.low, point.sensitivity.high) == pytest.approx(tuple(np.percentile(drawn, (2.5, 97.5))))
+    resampled = [reference.recall_score(shared.malignant[take], called[take]) for take in repeats(weights)]
+    limits = tuple(np.percentile(resampled, (2.5, 97.5)))
+    assert (point.sensitivity.low, point.sensitivity.high) == pytest.approx(limits)
 
 
 @pytest.mark.parametrize("wanted", [0.5, 0.9, 1.0])

@@ -39,7 +39,7 @@ def test_the_isic_challenges_columns() -> None:
     )
 
 
-def test_zeros_are_what_rounding_left() -> None:
+def test_zeros_count_as_rounded_values() -> None:
     parsed = read(HEAD + "a,benign,1,0\n")
     assert 0 < parsed.probabilities[0, 1] < 1e-6
     assert parsed.probabilities.sum(axis=1) == pytest.approx(1)
@@ -102,7 +102,7 @@ def test_a_file_without_labels_gets_them_and_the_groups(model: registry.Model) -
         assert own.table[column].fillna("").tolist() == expected.fillna("").tolist()
 
 
-def test_malignant_or_benign_is_learnt_from_seven_classes(model: registry.Model) -> None:
+def test_malignant_or_benign_is_derived_from_seven_classes(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     table = pd.DataFrame({"image": theirs.table.index[:40], "p_benign": 0.5, "p_malignant": 0.5})
     own = predictions.own(table.to_csv(index=False).encode(), "own", "Mine", [theirs])
@@ -131,7 +131,7 @@ def test_groups_that_are_left_empty_are_filled_in(model: registry.Model) -> None
     assert len(comparison.share([own, theirs], CLASSES).weights(5)[0]) == 40
 
 
-def test_the_data_set_of_an_image_is_not_the_files_to_say(model: registry.Model) -> None:
+def test_a_file_cannot_set_the_data_set_of_an_image(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     table = theirs.table.head(5)[theirs.columns].reset_index().assign(dataset="../secrets")
     own = predictions.own(table.to_csv(index=False).encode(), "own", "Mine", [theirs])
@@ -190,7 +190,7 @@ def test_images_are_on_disk_in_the_folder_of_a_known_data_set(tmp_path: Path, mo
         assert predictions.image_file(dataset, image) is None
 
 
-def test_a_file_of_another_make_is_the_same_predictions() -> None:
+def test_a_file_from_another_program_has_the_same_predictions() -> None:
     text = HEAD + "a,benign,0.75,0.25\nb,malignant,0.5,0.5\n"
     other = text.replace(",", ";").replace("0.", "0,")
     assert predictions.read(other.encode("utf-16"), "mine.csv").table.equals(read(text).table)

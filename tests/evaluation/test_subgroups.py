@@ -47,8 +47,8 @@ def test_the_intervals_are_those_of_the_comparison(tested: pd.DataFrame) -> None
     row = subgroups.cells(tested, "sex", 1.0).iloc[0]
     weights = bootstrap.weights(tested["lesion"].to_numpy())
     called, truth = tested["probability"].to_numpy() >= 0.5, tested["truth"].to_numpy()
-    drawn = (weights @ (truth & called)) / (weights @ truth)
-    limits = tuple(np.percentile(drawn, (2.5, 97.5)))
+    resampled = (weights @ (truth & called)) / (weights @ truth)
+    limits = tuple(np.percentile(resampled, (2.5, 97.5)))
     assert (row["sensitivity_low"], row["sensitivity_high"]) == pytest.approx(limits)
 
 
@@ -102,7 +102,7 @@ def test_how_often_a_class_is_predicted(tested: pd.DataFrame) -> None:
     assert subgroups.recall(tested, "vasc") is None
 
 
-def test_images_of_the_malignant_benign_set_get_what_ham10000_says_of_them() -> None:
+def test_images_of_the_malignant_benign_set_get_their_metadata_from_ham10000() -> None:
     models = registry.models()
     name = next(key for key, each in models.items() if "malignant_benign" in subgroups.tested_on(each))
     table = subgroups.predictions(models[name], "malignant_benign")

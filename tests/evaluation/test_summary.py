@@ -30,7 +30,7 @@ def test_the_lines_for_a_terminal(shared: Shared) -> None:
     assert "Holm" not in text
 
 
-def test_few_lesions_are_said_to_be_few(shared: Shared) -> None:
+def test_few_lesions_are_reported_as_few(shared: Shared) -> None:
     compared = summary.summary(dataclasses.replace(shared, groups=np.zeros(len(shared.images), int)))
     json.dumps(compared, allow_nan=False)
     [pair] = compared["pairs"]

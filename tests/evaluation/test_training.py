@@ -35,5 +35,5 @@ def test_figures_of_several_protocols_stand_side_by_side() -> None:
         card = registry.model(name).card
         # held-out images of another set that was trained on are no other protocol
         assert not any(test in card["training"]["dataset"] for test in table["test"])
-        honest = table[table["score"] == "accuracy"].iloc[0]
-        assert honest["value"] == card["scores"]["accuracy"]["value"]
+        own_protocol = table[table["score"] == "accuracy"].iloc[0]
+        assert own_protocol["value"] == card["scores"]["accuracy"]["value"]

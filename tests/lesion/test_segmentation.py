@@ -27,7 +27,7 @@ def test_the_threshold_decides() -> None:
         segmentation.at_threshold(two_regions(), 0.99)
 
 
-def test_a_lesion_that_covers_everything_says_so() -> None:
+def test_a_lesion_that_covers_everything_has_a_note() -> None:
     lesion = segmentation.at_threshold(np.ones((50, 50), dtype=np.float32), 0.5)
     assert lesion.share == 1
     assert "covers the whole square" in lesion.note
@@ -70,7 +70,7 @@ def test_an_ellipse_outside_the_square() -> None:
         segmentation.ellipse((100, 100), 2, 2, 0.2, 0.2, 0)
 
 
-def test_the_line_is_drawn_around_the_lesion_and_leaves_it_alone() -> None:
+def test_the_border_is_outside_the_lesion() -> None:
     square = np.full((100, 100, 3), 120, dtype=np.uint8)
     disc = segmentation.ellipse((100, 100), 0.5, 0.5, 0.5, 0.5, 0)
     picture = segmentation.with_border(square, disc)

@@ -21,7 +21,7 @@ def test_a_disc() -> None:
 
 
 @pytest.mark.parametrize("degrees", [0, 30, 45, 110])
-def test_an_ellipse_three_times_as_long_as_wide_however_it_is_turned(degrees: float) -> None:
+def test_an_ellipse_three_times_as_long_as_wide_at_any_rotation(degrees: float) -> None:
     mask = segmentation.ellipse(SHAPE, 0.5, 0.5, 0.75, 0.25, degrees).mask
     assert mask.mean() == pytest.approx(np.pi / 4 * 0.75 * 0.25, rel=0.01)
     assert shape.asymmetry(mask) < 0.02
@@ -79,7 +79,7 @@ def test_lab_of_known_colours() -> None:
     assert known[2] == pytest.approx([0, 0, 0], abs=0.1)
 
 
-def test_a_diameter_is_only_given_with_a_length() -> None:
+def test_a_diameter_needs_a_length() -> None:
     square = np.full((*SHAPE, 3), 119, dtype=np.uint8)
     without = {measured.name for measured in shape.measure(square, disc())}
     assert "Largest diameter" not in without

@@ -173,7 +173,7 @@ def test_an_archive_that_is_not_reached_leaves_a_sentence(page: AppTest, monkeyp
     fetch = next(button for button in page.button if button.label == "Fetch")
     fetch.click().run()
     assert not page.exception
-    assert "was not reached" in page.error[0].value
+    assert "could not be reached" in page.error[0].value
     assert page.metric
 
 

@@ -92,7 +92,7 @@ class Published(NamedTuple):
 
 @pytest.fixture(scope="package")
 def published(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
-    """Judged on the test images."""
+    """Evaluated on the test images."""
     folder = tmp_path_factory.mktemp("published")
     with tiny_network_on(tiny_data) as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
@@ -120,7 +120,7 @@ def crossed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Publis
 
 @pytest.fixture(scope="package")
 def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder for copies of shipped networks that have not learnt; each takes long to make."""
+    """The folder for untrained copies of shipped networks, which are slow to make."""
     return tmp_path_factory.mktemp("untrained")
 
 

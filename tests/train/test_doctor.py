@@ -30,7 +30,7 @@ def test_packages_are_compared_with_their_pins(tmp_path: Path) -> None:
     assert doctor.packages(file, False).status == WARN
 
 
-def test_little_room_warns_and_less_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_disk_space_warns_and_less_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = doctor.shutil.disk_usage(tmp_path)
     for free, status in ((1, FAIL), (5, WARN), (50, PASS)):
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _, free=free: usage._replace(free=free * 10**9))
@@ -43,7 +43,7 @@ def test_memory_is_measured() -> None:
     assert "GB" in doctor.memory().text
 
 
-def test_data_sets_that_are_found_absent_or_damaged(
+def test_data_sets_that_are_complete_absent_or_damaged(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def ham10000(root: Path) -> Finding:
@@ -107,7 +107,7 @@ def test_only_failures_set_the_exit_code(
     assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == statuses
 
 
-def test_every_question_is_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_every_check_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor, "GPUS", {"tensorflow": lambda: 0})
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
     subjects = {finding.subject for finding in doctor.examine(tmp_path)}

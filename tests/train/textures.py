@@ -1,4 +1,4 @@
-"""Pictures that differ in more than a spot: what a search for duplicates must tell apart."""
+"""Pictures that differ in more than a spot, which a search for duplicates must distinguish."""
 
 import numpy as np
 from PIL import Image

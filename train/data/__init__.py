@@ -1,1 +1,1 @@
-"""Images before training: download, prepare, splits, duplicates, audits and masks."""
+"""Images before training: download, decoding, splits, duplicates, audits and masks."""

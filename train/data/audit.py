@@ -1,4 +1,4 @@
-"""python -m train audit: what in a data set or its split makes test scores too optimistic."""
+"""python -m train audit: find what makes test scores too optimistic in a data set or its split."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ from train.data import datasets, duplicates
 from train.data.datasets import TRAINABLE, data_root
 
 LEFT_OUT = "excluded"
-"""The part that is neither trained nor tested on; what it shares with the others does no harm."""
+"""The part that is neither trained nor tested on, so it may share lesions with the others."""
 RESAMPLE = "resample-before-split"
 CATEGORIES = ("label", "sex", "site", "confirmation")
 CELL, CAPTION, PAIRS_PER_ROW = (200, 150), 44, 3
@@ -31,7 +31,7 @@ CELL, CAPTION, PAIRS_PER_ROW = (200, 150), 44, 3
 
 @dataclass(frozen=True)
 class Audit:
-    """The findings. `summary` can be written as JSON; the frames have one row a pair, an image and a comparison."""
+    """The findings. `summary` can be written as JSON; the frames have one row per pair, image and comparison."""
 
     summary: dict[str, Any]
     pairs: pd.DataFrame
@@ -40,7 +40,7 @@ class Audit:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("dataset", choices=sorted(TRAINABLE), help="below the folder SKINAPP_DATA")
+    parser.add_argument("dataset", choices=sorted(TRAINABLE), help="a folder in SKINAPP_DATA")
     parser.add_argument(
         "--split-column",
         metavar="NAME",
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--against",
         metavar="DATASET",
         choices=sorted(TRAINABLE),
-        help="look for images that both data sets have, instead of duplicates within one",
+        help="look for images that are in both data sets, instead of duplicates within one",
     )
     parser.add_argument(
         "--out",
@@ -66,11 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reproduce",
         choices=[RESAMPLE],
-        help="no audit: repeat a tutorial's protocol, which draws each class with replacement and then takes a random "
-        "25%% as test",
+        help="instead of the audit, repeat a tutorial's protocol: sample each class with replacement, then split off a "
+        "random 25%% as test",
     )
     parser.add_argument(
-        "--per-class", type=int, default=500, metavar="N", help="for --reproduce: draws a class (default: %(default)s)"
+        "--per-class",
+        type=int,
+        default=500,
+        metavar="N",
+        help="for --reproduce: images per class (default: %(default)s)",
     )
     parser.add_argument(
         "--seeds", type=int, default=20, metavar="N", help="for --reproduce: repetitions (default: %(default)s)"
@@ -82,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
         if getattr(options, name) < 1:
             raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least 1.")
     if options.against == options.dataset:
-        raise DataError("--against names the data set itself; leave it out to look within one data set.")
+        raise DataError("--against names the same data set; leave it out to look within one data set.")
     table = read(options.dataset, options.split_column)
     if options.reproduce:
         print(describe_resampling(resample_before_split(table, options.per_class, options.seeds), options.per_class))
@@ -103,7 +107,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read(name: str, split_column: str | None) -> pd.DataFrame:
-    """A data set's table in the common form, its parts taken from a column of metadata.csv where one is named."""
+    """A data set's table in the common form; `split_column` names a column of metadata.csv to use as the split."""
     table = datasets.read(name)
     if split_column is None:
         return table
@@ -112,7 +116,7 @@ def read(name: str, split_column: str | None) -> pd.DataFrame:
 
 
 def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
-    """Audit one data set: sharing, duplicates, label conflicts, and drift between its parts."""
+    """Audit one data set: shared groups, duplicates, label conflicts, and drift between its parts."""
     pairs = _named(duplicates.pairs(prints), table, table)
     pairs["same_group"] = pairs["group_1"] == pairs["group_2"]
     clusters = duplicates.clusters(len(table), [(pairs["first"], pairs["second"])])
@@ -125,7 +129,7 @@ def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
             for part, rows in table.groupby("split")
         },
         "unreadable": _unreadable(table, prints),
-        "files_without_a_row": _strangers(table),
+        "files_without_a_row": _unlisted_files(table),
         "groups_with_several_labels": sorted(map(str, labels_of_group.index[labels_of_group > 1])),
         "shared_groups": [_sharing(table, one, two) for one, two in _part_pairs(table)],
         "pairs": _counts(pairs),
@@ -145,7 +149,7 @@ def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
 def between(
     first: pd.DataFrame, prints: duplicates.Fingerprints, second: pd.DataFrame, other: duplicates.Fingerprints
 ) -> Audit:
-    """Audit two data sets against each other: which pictures both have, in which parts, and where labels disagree."""
+    """Audit two data sets against each other: shared images, their parts, and labels that disagree."""
     pairs = _named(duplicates.pairs(prints, other), first, second).assign(same_group=False)
     links = [(pairs["first"], pairs["second"] + len(first))]
     both = pd.concat([first.assign(dataset="first"), second.assign(dataset="second")], ignore_index=True)
@@ -168,8 +172,8 @@ def between(
 def drifts(table: pd.DataFrame, one: str, two: str) -> Iterator[dict[str, Any]]:
     """How two parts differ in age (standardised mean difference) and in categories (chi-square, Cramer's V).
 
-    Counted by group, its first image standing for it: images of one lesion or patient are not independent, which
-    chi-square assumes. An empty category counts as `unknown`.
+    Each group counts once, with its first image: chi-square assumes independence, and images of one lesion or patient
+    are not independent. An empty category counts as `unknown`.
     """
     first, second = (table[table["split"] == part].drop_duplicates("group") for part in (one, two))
     if "age" in table:
@@ -205,7 +209,7 @@ def drifts(table: pd.DataFrame, one: str, two: str) -> Iterator[dict[str, Any]]:
 
 
 def standardised_mean_difference(first: np.ndarray, second: np.ndarray) -> float:
-    """(mean of second - mean of first) / root of the mean of both variances; 0.1 is often taken as the limit of small.
+    """(mean of second - mean of first) / root of the mean of both variances; below 0.1 is usually called small.
 
     NaN with fewer than two values on a side. Austin 2009, doi:10.1002/sim.3697.
     """
@@ -221,15 +225,15 @@ def cramers_v(counts: np.ndarray) -> float:
 
 
 def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd.DataFrame:
-    """Draw `per_class` images of every class with replacement, then cut off a random test part; a row a seed.
+    """Sample `per_class` images of every class with replacement, then split off a random test part; one row per seed.
 
-    `copies` is the share (0 to 1) of test rows whose very image is among the training rows, `lesions` the share whose
-    lesion or patient is; `images` counts the distinct images drawn.
+    `copies` is the share (0 to 1) of test rows whose image is also a training row, `lesions` the share whose lesion or
+    patient is; `images` counts the distinct images sampled.
     """
     rows = []
     for seed in range(seeds):
-        drawn = datasets.resampled(table, per_class, seed)
-        test, train = drawn[drawn["split"] == "test"], drawn[drawn["split"] == "train"]
+        resample = datasets.resampled(table, per_class, seed)
+        test, train = resample[resample["split"] == "test"], resample[resample["split"] == "train"]
         copies = test["image"].isin(set(train["image"]))
         lesions = test["group"].isin(set(train["group"]))
         by_class = copies.groupby(test["label"]).mean().add_prefix("copies_")
@@ -237,7 +241,7 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd
             {
                 "seed": seed,
                 "test": len(test),
-                "images": drawn["image"].nunique(),
+                "images": resample["image"].nunique(),
                 "copies": copies.mean(),
                 "lesions": lesions.mean(),
                 **by_class,
@@ -247,14 +251,15 @@ def resample_before_split(table: pd.DataFrame, per_class: int, seeds: int) -> pd
 
 
 def describe_resampling(table: pd.DataFrame, per_class: int) -> str:
-    """What `resample_before_split` computes, for people: means over the seeds, least to most."""
+    """The result of `resample_before_split` as text: means over the seeds, lowest to highest."""
 
     def share(column: str) -> str:
         return f"{table[column].mean():.1%} ({table[column].min():.1%} to {table[column].max():.1%})"
 
     lines = [
-        f"{per_class} draws a class with replacement, then a random quarter as test; {len(table)} seeds, least to most",
-        f"test rows: {table['test'].iloc[0]:,}; distinct images drawn: {table['images'].mean():,.0f}",
+        f"{per_class} images per class sampled with replacement, then a random quarter as test; mean of {len(table)} "
+        "seeds (lowest to highest)",
+        f"test rows: {table['test'].iloc[0]:,}; distinct images sampled: {table['images'].mean():,.0f}",
         f"test rows that are copies of a training row:          {share('copies')}",
         f"test rows whose lesion or patient is in training too: {share('lesions')}",
         "copies by class:",
@@ -279,12 +284,12 @@ def describe(name: str, result: Audit) -> str:
             "Groups in two parts at once:",
             *(
                 f"  {shared['parts']}: {shared['groups']:,} groups, {shared['images'][0]:,} and "
-                f"{shared['images'][1]:,} images" + (" (left out on purpose)" if LEFT_OUT in shared["parts"] else "")
+                f"{shared['images'][1]:,} images" + (" (excluded on purpose)" if LEFT_OUT in shared["parts"] else "")
                 for shared in summary["shared_groups"]
             ),
             *([] if summary["shared_groups"] else ["  there is only one part"]),
             f"Groups whose images have different labels: {len(summary['groups_with_several_labels'])} "
-            "(wrong for lesions, natural for patients)",
+            "(an error for lesions, normal for patients)",
             f"Image files without a row in the table: {len(summary['files_without_a_row'])}",
         ]
     else:
@@ -293,7 +298,7 @@ def describe(name: str, result: Audit) -> str:
         lines += [
             f"The first set has {first:,} images, the second {second:,}; {shared[0]:,} of the first and "
             f"{shared[1]:,} of the second are in both",
-            "Those of the second, by part in the first, part in the second, and label in the second:",
+            "Shared images of the second set, by part in the first, part in the second, and label in the second:",
             *(f"  {key}: {count:,}" for key, count in summary["by_part"].items()),
         ]
     lines += [
@@ -318,7 +323,7 @@ def describe(name: str, result: Audit) -> str:
         shown["p"] = ["" if pd.isna(p) else "<0.0001" if p < 0.0001 else f"{p:.4f}" for p in shown["p"]]
         lines += [
             "",
-            "Drift between parts, one image a group (about 0.1 and below is small):",
+            "Drift between parts, one image per group (about 0.1 and below is small):",
             shown.to_string(index=False, na_rep=""),
             *result.drift.loc[result.drift["variable"] == "age", "detail"],
         ]
@@ -326,7 +331,7 @@ def describe(name: str, result: Audit) -> str:
 
 
 def write(result: Audit, first: pd.DataFrame, second: pd.DataFrame, folder: Path, sheet: int) -> None:
-    """The findings as files: audit.json, the three tables, and the contact sheet where there are pairs."""
+    """Write the findings: audit.json, the three tables and, if there are pairs, the contact sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "audit.json").write_text(json.dumps(result.summary, indent=2))
     result.pairs.drop(columns=["first", "second"]).round(4).to_csv(folder / "pairs.csv", index=False)
@@ -338,7 +343,7 @@ def write(result: Audit, first: pd.DataFrame, second: pd.DataFrame, folder: Path
 
 
 def contact_sheet(pairs: pd.DataFrame, first: pd.Series, second: pd.Series, count: int) -> Image.Image:
-    """The pairs side by side, `count` at most: what lies in two parts and groups first, then the least alike.
+    """At most `count` pairs side by side: first those across parts and groups, then by lowest correlation.
 
     `first` and `second` hold the files of the rows that the pairs name.
     """
@@ -369,7 +374,7 @@ def _named(pairs: pd.DataFrame, first: pd.DataFrame, second: pd.DataFrame) -> pd
 
 
 def _column(file: Path, name: str, table: pd.DataFrame) -> np.ndarray:
-    """A column of the published table, brought to the order of `table` by the image's id."""
+    """A column of the published table, matched to the rows of `table` by image id."""
     published = tables.read_file(file, text=(), required=(name,), remedy="--split-column needs it")
     images = {Path(str(image)).stem for image in table["image"]}
     for column in published.select_dtypes(exclude="number"):
@@ -395,7 +400,7 @@ def _unreadable(table: pd.DataFrame, prints: duplicates.Fingerprints) -> dict[st
     return {str(table["image"].iloc[row]): reason for row, reason in prints.problems.items()}
 
 
-def _strangers(table: pd.DataFrame) -> list[str]:
+def _unlisted_files(table: pd.DataFrame) -> list[str]:
     known = {Path(path) for path in table["path"]}
     return sorted(
         str(file)
@@ -416,7 +421,7 @@ def _listed(counts: dict[str, int]) -> str:
 
 
 def _between_parts(pairs: pd.DataFrame) -> dict[str, int]:
-    """Pairs that lie in two parts, by the parts and by whether they are of one group, the worst first."""
+    """Counts of pairs across parts, by the parts and by whether both are of one group, the worst first."""
     apart = pairs[pairs["part_1"] != pairs["part_2"]]
     counts: dict[str, int] = {}
     for pair in apart.sort_values("same_group", kind="stable").to_dict("records"):
@@ -432,7 +437,7 @@ def _by_part(pairs: pd.DataFrame, *columns: str) -> dict[str, int]:
 
 
 def _conflicts(pairs: pd.DataFrame) -> list[str]:
-    """Pairs whose labels differ; where the two sets have no label in common, whose malignancy differs."""
+    """Pairs whose labels differ or, if the two sets share no label, whose malignancy differs."""
     first, second = pairs["label_1"].astype(object), pairs["label_2"].astype(object)
     if not set(first) & set(second):
         known = {"malignant": True, "benign": False} | {

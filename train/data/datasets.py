@@ -1,4 +1,4 @@
-"""The data sets in the one form that training reads; splits by lesion; the decoded image cache."""
+"""The data sets in the form that training reads, splits by lesion, and the cache of decoded images."""
 
 import dataclasses
 import hashlib
@@ -26,22 +26,22 @@ from train.data import splits
 
 COLUMNS = ("dataset", "image", "path", "group", "label", "split", "age", "sex", "site", "confirmation")
 """The common form: data set, image id, file, lesion or patient, published class code, split (train, test or excluded),
-demographics where they are published."""
+and demographics if they are published."""
 
 COPIES_OF_TEST = ("ISIC_0025226",)
-"""Images that show the picture of a test image (here ISIC_0030074) under another lesion number: never trained on."""
+"""Images that are copies of a test image (here ISIC_0030074) under another lesion number: never trained on."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table in the common form, and its decoded images: uint8 [rows, size, size, 3], memory-mapped, row for row."""
+    """A table in the common form, and the decoded image of each row: uint8 [rows, size, size, 3], memory-mapped."""
 
     table: pd.DataFrame
     images: np.ndarray
 
 
 def ham10000(root: Path) -> pd.DataFrame:
-    """HAM10000 in the common form: `metadata.csv`, as `train download` leaves it, and `images/` below `root`.
+    """HAM10000 in the common form: `metadata.csv`, as `train download` writes it, and `images/` below `root`.
 
     Images that share a lesion with a test image are `excluded`: neither trained on nor tested.
     """
@@ -50,7 +50,7 @@ def ham10000(root: Path) -> pd.DataFrame:
     unknown = sorted(set(table["split"].astype(str)) - {"train", "test", "excluded"})
     if unknown:
         raise DataError(
-            f"The column split of {root / FILE} says {', '.join(unknown)}; it must be train, test or test_sibling."
+            f"The column split of {root / FILE} has {', '.join(unknown)}; it must be train, test or test_sibling."
         )
     return common_form(registry.DATASETS["ham10000"], root, table, table["split"])
 
@@ -66,8 +66,9 @@ def pad_ufes_20(root: Path) -> pd.DataFrame:
 def malignant_benign(root: Path) -> pd.DataFrame:
     """The training half of "Skin Cancer: Malignant vs. Benign": `benign/` and `malignant/` below `root`.
 
-    Three of four images are HAM10000's and keep the part they have there; of the other lesions a fifth is `test`. A
-    lesion is tested once: its further images are `excluded`, as are images that `splits` does not know.
+    Three in four images are also in HAM10000 and keep their part there; a fifth of the other lesions is `test`. Each
+    test lesion is tested with one image; its other images are `excluded`, and so are images that `splits` does not
+    list.
     """
     table = registry.DATASETS["malignant_benign"].parse(root)
     known = splits.malignant_benign_groups(table["image"])
@@ -77,7 +78,7 @@ def malignant_benign(root: Path) -> pd.DataFrame:
 def common_form(dataset: DataSet, root: Path, table: pd.DataFrame, split: pd.Series | str) -> pd.DataFrame:
     """A data set's parsed metadata and the part of each image -> the form of COLUMNS, row for row.
 
-    DataError where a label is not one of the data set's, a class has no image, or an image has no file below `root`.
+    DataError if a label is not one of the data set's, a class has no image, or an image has no file below `root`.
     """
     check_labels(table["diagnosis"], dataset.labels)
     lower = {name: table[name].str.lower() for name in ("sex", "site") if name in table}
@@ -96,21 +97,21 @@ def common_form(dataset: DataSet, root: Path, table: pd.DataFrame, split: pd.Ser
 
 
 def resampled(table: pd.DataFrame, per_class: int, seed: int, test_share: float = 0.25) -> pd.DataFrame:
-    """A tutorial's protocol, wrong on purpose: `per_class` images of every class drawn with replacement from a table
-    in the common form, all its parts together, and then a random part of the draws made `test`, the rest `train`."""
+    """A tutorial's protocol, wrong on purpose: sample `per_class` images of every class with replacement from a table
+    in the common form, ignoring its split, then make a random part of the samples `test` and the rest `train`."""
     generator = np.random.default_rng(seed)
-    drawn = table.groupby("label").sample(per_class, replace=True, random_state=generator)
-    order = generator.permutation(len(drawn))
-    cut = round(test_share * len(drawn))
-    return drawn.iloc[order].assign(split=["test"] * cut + ["train"] * (len(drawn) - cut))
+    rows = table.groupby("label").sample(per_class, replace=True, random_state=generator)
+    order = generator.permutation(len(rows))
+    test_count = round(test_share * len(rows))
+    return rows.iloc[order].assign(split=["test"] * test_count + ["train"] * (len(rows) - test_count))
 
 
-DRAWS_A_CLASS = 500
+DRAWS_PER_CLASS = 500
 
 
 def resampled_ham10000(root: Path) -> pd.DataFrame:
-    """HAM10000 as `resampled`; every draw has a name of its own and counts as a lesion of its own."""
-    table = resampled(ham10000(root), DRAWS_A_CLASS, seed=0)
+    """HAM10000 as `resampled`; every sample has its own name and counts as a separate lesion."""
+    table = resampled(ham10000(root), DRAWS_PER_CLASS, seed=0)
     name = table["image"] + "#" + table.groupby("image").cumcount().astype(str)
     return table.assign(dataset="ham10000-resampled", image=name, group=name).reset_index(drop=True)
 
@@ -126,7 +127,7 @@ RESAMPLED = dataclasses.replace(
 )
 
 TRAINABLE = registry.DATASETS | {RESAMPLED.id: RESAMPLED}
-"""What a run can be trained on, by the name that its configuration gives."""
+"""The data sets that a run can be trained on, by their name in a configuration."""
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "ham10000": ham10000,
@@ -134,15 +135,17 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "malignant_benign": malignant_benign,
     RESAMPLED.id: resampled_ham10000,
 }
-"""How each becomes the common form: from its own folder."""
+"""Functions that read each from its folder into the common form."""
 
 
 def sources(name: str) -> list[DataSet]:
-    """The data sets that a setting like "ham10000+malignant_benign" names. DataError where there is none of a name."""
+    """The data sets that a setting like "ham10000+malignant_benign" names. DataError if there is none of a name."""
     parts = name.split("+")
     for part in parts:
         if part not in TRAINABLE:
-            raise DataError(f"There is no data set '{part}'; there are {', '.join(TRAINABLE)}, or several joined by +.")
+            raise DataError(
+                f"There is no data set '{part}'; use one of {', '.join(TRAINABLE)}, or several joined by +."
+            )
     return [TRAINABLE[part] for part in parts]
 
 
@@ -154,7 +157,7 @@ def read(name: str) -> pd.DataFrame:
 def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
     """Published class codes as indices into a label set [n]; for `malignancy`, diagnoses are grouped.
 
-    DataError names the codes that belong to neither.
+    DataError names the codes without a class.
     """
     codes = {code: index for index, code in enumerate(label_set.codes)}
     if label_set is MALIGNANCY:
@@ -166,12 +169,12 @@ def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
 
 
 def image_files(folder: Path, images: pd.Series) -> list[Path]:
-    """The file of each image id in a folder, whatever its format. DataError names ids without one."""
+    """The file of each image id in a folder, in any format. DataError names ids without a file."""
     return _files(folder.parent, (folder.name,), images)
 
 
 def check_labels(labels: pd.Series, allowed: LabelSet) -> None:
-    """DataError where a label is not in the set, or a class of the set has no image."""
+    """DataError if a label is not in the set, or a class of the set has no image."""
     unknown = sorted(set(labels.dropna()) - set(allowed.codes)) + ["an empty one"] * bool(labels.isna().any())
     if unknown:
         raise DataError(f"Labels outside {', '.join(allowed.codes)}: {', '.join(map(str, unknown))}.")
@@ -181,12 +184,11 @@ def check_labels(labels: pd.Series, allowed: LabelSet) -> None:
 
 
 def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int) -> pd.DataFrame:
-    """A copy in which one of `folds` parts of the training split, whole groups only, has become `validation`;
-    with no `fold`, none has.
+    """A copy in which one of `folds` parts of the training split, made of whole groups, has become `validation`;
+    without a `fold`, there is no validation.
 
-    Data sets are divided in their order, each without the groups of those before it, so the lesions that HAM10000 holds
-    back are the same whatever else is trained on. Raises DataError where a group (lesion or patient) lies in more than
-    one split.
+    Data sets are divided in order, each without the groups of earlier ones, so HAM10000's validation lesions are the
+    same whatever else is trained on. DataError if a group (lesion or patient) is in more than one split.
     """
     table = table.copy()
     seen: set[str] = set()
@@ -202,7 +204,7 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
             held_back |= set(new["group"].iloc[parts[fold][1]])
         seen |= set(part["group"])
     table.loc[(table["split"] == "train") & table["group"].isin(held_back), "split"] = "validation"
-    # only now, so that the folds do not depend on it
+    # done last, so that the folds do not depend on it
     table.loc[table["image"].isin(COPIES_OF_TEST), "split"] = "excluded"
     splits_per_group = table[table["split"] != "excluded"].groupby("group")["split"].nunique()
     if (splits_per_group > 1).any():
@@ -211,11 +213,10 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
 
 
 def prepare(name: str, size: int, runs: Path, hair_removal: bool = False) -> Dataset:
-    """Decode a data set once into a memory-mapped uint8 cache below `runs`; open it where it is already there.
+    """Decode a data set into a memory-mapped uint8 cache below `runs`, or open the cache if it exists.
 
-    With `hair_removal`, dark hairs are taken out of every image, see `skinapp.images.hair`.
-
-    Every unreadable image is reported in one DataError, after all have been tried, and no cache is left.
+    With `hair_removal`, dark hairs are removed from every image, see `skinapp.images.hair`. If images cannot be read,
+    one DataError lists them all, and no cache is left.
     """
     table = read(name)
     folder = runs / "cache" / f"{name}-{size}{'-hairless' if hair_removal else ''}"
@@ -238,7 +239,7 @@ def prepare(name: str, size: int, runs: Path, hair_removal: bool = False) -> Dat
             return np.zeros(shape[1:], dtype=np.uint8)
 
     with replacing(images_file) as partial, partial.open("wb") as stream, ThreadPoolExecutor() as pool:
-        # in order and not through a memory map, by which a full disk would end the process without a word
+        # written in order, not through a memory map: there, a full disk would kill the process without a message
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         try:
             images = pool.map(decode, range(len(table)))

@@ -1,7 +1,7 @@
 """python -m train download: data sets from their publishers, with attribution and licence beside the images.
 
-What is under way lies in `.download-<name>` and is resumed from there. The folder of a data set appears at the end, in
-one step, so that it is complete or absent. (Images by id are the exception: they come one by one, each complete.)
+Unfinished downloads are in `.download-<name>` and resume from there. The folder of a data set appears at the end, in
+one step, so it is complete or absent. Images by id are the exception: they appear one by one, each complete.
 """
 
 import argparse
@@ -45,18 +45,18 @@ LICENCES = {
     "CC-BY-NC": "https://creativecommons.org/licenses/by-nc/4.0/",
     "ISIC archive terms of use, non-commercial": "https://www.isic-archive.com/terms-of-use",
 }
-"""Where the text of each licence stands; those with a hyphen are the ISIC archive's names."""
+"""The address of each licence's text; names with a hyphen are those of the ISIC archive."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "To continue an interrupted download, run the same command again. malignant-benign needs the "
         "environment variables KAGGLE_USERNAME and KAGGLE_KEY (an API token of a free Kaggle account). isic needs "
-        "--ids. By downloading you accept the publisher's licence; it lies beside the images."
+        "--ids. By downloading you accept the publisher's licence, which is saved beside the images."
     )
     parser.add_argument("dataset", choices=[*COMMAND_NAMES, ISIC], help="what to download")
     parser.add_argument(
-        "--ids", type=Path, metavar="FILE", help="for isic: a text file with one id a line, such as ISIC_0024306"
+        "--ids", type=Path, metavar="FILE", help="for isic: a text file with one id per line, such as ISIC_0024306"
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="the folder of the data sets (default: SKINAPP_DATA, or data)"
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
     root = options.out or data_root()
     if options.dataset == ISIC:
         if options.ids is None:
-            raise DataError("Images of the ISIC archive are chosen by id: give --ids FILE, with one id a line.")
+            raise DataError("Images of the ISIC archive are chosen by id: pass --ids FILE, with one id per line.")
         ids = read_ids(options.ids)
         _make(root)
         print(download_images(ids, root / ISIC, options.max_bytes))
@@ -85,20 +85,20 @@ def run(options: argparse.Namespace) -> int:
 
 
 def download(dataset: DataSet, root: Path, limit: int | None = None) -> str:
-    """Fetch, check and arrange a data set as `root` / folder; gives a sentence on what is there now."""
+    """Download, check and arrange a data set as `root` / folder; return a sentence on the result."""
     target, work = root / dataset.folder, root / f".download-{dataset.folder}"
     if (target / RECORD).exists():
         return f"{dataset.name} is already complete in {target}."
     if target.exists():
         raise DataError(
-            f"{target} exists, and not from this command; move it away, or choose another folder with --out."
+            f"{target} exists but is not from this command; move it away, or choose another folder with --out."
         )
     with transfer.open_session() as session:
         files = listing(session, dataset)
         work.mkdir(exist_ok=True)
         fetched = sum(file.stat().st_size for file in work.iterdir() if file.is_file())
         announced = sum(file.size or 0 for file in files)
-        # archives of photographs unpack to about their own size, and stay until everything is in place
+        # archives of photographs unpack to about their own size, and are deleted only at the end
         transfer.check_room(max(announced - fetched, 0) + announced, work, limit)
         with tqdm(total=announced or None, unit="B", unit_scale=True, desc=dataset.name) as progress:
             for file in files:
@@ -129,7 +129,7 @@ def download(dataset: DataSet, root: Path, limit: int | None = None) -> str:
 
 
 def read_ids(file: Path) -> list[str]:
-    """The ids in a text file, one a line. DataError names the malformed and repeated ones."""
+    """The ids in a text file, one per line. DataError names malformed and repeated ones."""
     try:
         lines = [(number, line.strip()) for number, line in enumerate(file.read_text().splitlines(), start=1)]
     except (OSError, UnicodeDecodeError) as error:
@@ -143,14 +143,14 @@ def read_ids(file: Path) -> list[str]:
     if repeated:
         raise DataError(f"{file} lists ids more than once:\n{_some(repeated)}")
     if not ids:
-        raise DataError(f"{file} holds no ids; write one a line, such as ISIC_0024306.")
+        raise DataError(f"{file} holds no ids; write one per line, such as ISIC_0024306.")
     return [line for _, line in ids]
 
 
 def download_images(ids: list[str], target: Path, limit: int | None = None) -> str:
-    """Single images of the ISIC archive into `target`/images, and their rows into `target`/metadata.csv.
+    """Download single images of the ISIC archive to `target`/images, and their rows to `target`/metadata.csv.
 
-    What is there already is neither requested nor fetched again. Unknown ids are listed before any image is fetched.
+    Images that exist already are skipped. Unknown ids are listed before any image is downloaded.
     """
     table_file = target / "metadata.csv"
     table = (
@@ -158,9 +158,9 @@ def download_images(ids: list[str], target: Path, limit: int | None = None) -> s
         if table_file.exists()
         else pd.DataFrame({"image": [], "file": []}, dtype=str)
     )
-    here = {row["image"] for row in table.to_dict("records") if (target / "images" / str(row["file"])).is_file()}
-    table = table[table["image"].isin(here)]
-    wanted = [image for image in ids if image not in here]
+    complete = {row["image"] for row in table.to_dict("records") if (target / "images" / str(row["file"])).is_file()}
+    table = table[table["image"].isin(complete)]
+    wanted = [image for image in ids if image not in complete]
     if not wanted:
         return f"All {len(ids):,} images are already in {target}."
     work = target / ".download"
@@ -180,15 +180,15 @@ def download_images(ids: list[str], target: Path, limit: int | None = None) -> s
                     (work / file.name).replace(target / "images" / file.name)
                     rows.append(_row(image, file.name, fresh))
         finally:
-            # also where a later image fails: what is complete stays, with its licence
+            # if a later image fails, complete images stay, with their licences
             if rows:
                 _write_images_table(pd.concat([table, pd.DataFrame(rows, dtype=str)], ignore_index=True), target)
     shutil.rmtree(work)
-    return f"{len(wanted):,} images are new in {target}; their licences and sources are in ATTRIBUTION.md there."
+    return f"{len(wanted):,} new images are in {target}; their licences and sources are in ATTRIBUTION.md there."
 
 
 def listing(session: requests.Session, dataset: DataSet) -> list[Remote]:
-    """The files of a data set at its publisher. DataError where one is missing, or the host has changed."""
+    """The files of a data set at its publisher. DataError if one is missing, or the host's API has changed."""
     publisher = dataset.publisher
     if publisher.host == "dataverse":
         return dataverse(session, publisher.key, publisher.files)
@@ -200,15 +200,15 @@ def listing(session: requests.Session, dataset: DataSet) -> list[Remote]:
 
 
 def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> list[Remote]:
-    """The files of a Dataverse data set whose names match, `names` being pattern -> name here.
+    """The files of a Dataverse data set whose names match; `names` maps patterns to local names.
 
-    https://guides.dataverse.org/en/latest/api/native-api.html. A table is there in two forms; its MD5 is that of
-    the original, so the original is requested.
+    https://guides.dataverse.org/en/latest/api/native-api.html. Tables exist in two forms; the MD5 is that of the
+    original, so the original is requested.
     """
     base = _base("SKINAPP_DATAVERSE_URL", "https://dataverse.harvard.edu")
-    answer = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
+    response = transfer.get_json(session, f"{base}/api/datasets/:persistentId/?persistentId=doi:{doi}")
     try:
-        listed = [entry["dataFile"] for entry in answer["data"]["latestVersion"]["files"]]
+        listed = [entry["dataFile"] for entry in response["data"]["latestVersion"]["files"]]
         files = {
             name: Remote(
                 name,
@@ -226,9 +226,9 @@ def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> 
 
 
 def mendeley(session: requests.Session, dataset: str, version: str, names: list[str]) -> list[Remote]:
-    """The files of those names of a data set of Mendeley Data, wherever in its folders."""
+    """The files with those names in a Mendeley Data data set, in any of its folders."""
     base = _base("SKINAPP_MENDELEY_URL", "https://data.mendeley.com")
-    answer = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
+    response = transfer.get_json(session, f"{base}/public-api/datasets/{dataset}?version={version}")
     try:
         files = {
             file["filename"]: Remote(
@@ -237,7 +237,7 @@ def mendeley(session: requests.Session, dataset: str, version: str, names: list[
                 file["content_details"].get("size", file.get("size")),
                 ("sha256", file["content_details"]["sha256_hash"]),
             )
-            for file in answer["files"]
+            for file in response["files"]
             if file["filename"] in names
         }
     except (KeyError, TypeError):
@@ -246,19 +246,19 @@ def mendeley(session: requests.Session, dataset: str, version: str, names: list[
 
 
 def kaggle(dataset: str, name: str) -> list[Remote]:
-    """A Kaggle data set, which comes as one archive whose size and checksum arrive with it."""
+    """A Kaggle data set: one archive, whose size and checksum are in the response."""
     base = _base("SKINAPP_KAGGLE_URL", "https://www.kaggle.com")
     user, key = os.environ.get("KAGGLE_USERNAME"), os.environ.get("KAGGLE_KEY")
     if not user or not key:
         raise DataError(
             "Kaggle needs an account: create an API token at https://www.kaggle.com/settings and set the environment "
-            "variables KAGGLE_USERNAME and KAGGLE_KEY to what it holds."
+            "variables KAGGLE_USERNAME and KAGGLE_KEY to its user name and key."
         )
     return [Remote(name, f"{base}/api/v1/datasets/download/{dataset}", login=(user, key))]
 
 
 def arrange_ham10000(fetched: Path, ready: Path, limit: int | None) -> None:
-    """images/ISIC_*.jpg, masks/ISIC_*.png, and metadata.csv, to which the split of the models here is added."""
+    """Unpack to images/ISIC_*.jpg, masks/ISIC_*.png, and metadata.csv with a column for our split."""
     for archive in ("images_1.zip", "images_2.zip"):
         transfer.unzip(fetched / archive, ready, lambda name: _under("images", name, name.stem, ".jpg"), limit)
     transfer.unzip(
@@ -267,7 +267,7 @@ def arrange_ham10000(fetched: Path, ready: Path, limit: int | None) -> None:
         lambda name: _under("masks", name, name.stem.removesuffix("_segmentation"), ".png"),
         limit,
     )
-    # the publisher has had it separated by commas and by tabs
+    # the publisher has used both commas and tabs as separators
     table = _published_table(fetched / "metadata", DATASETS["ham10000"], "image", "lesion")
     image, lesion = (table[DATASETS["ham10000"].columns[name]] for name in ("image", "lesion"))
     table[ham10000.SPLIT] = ham10000_split(image, lesion)
@@ -276,7 +276,7 @@ def arrange_ham10000(fetched: Path, ready: Path, limit: int | None) -> None:
 
 
 def arrange_pad_ufes_20(fetched: Path, ready: Path, limit: int | None) -> None:
-    """images/*.png, and metadata.csv as published."""
+    """Unpack to images/*.png, and metadata.csv as published."""
     for archive in sorted(fetched.glob("imgs_part_*.zip")):
         transfer.unzip(archive, ready, lambda name: _under("images", name, name.stem, ".png"), limit)
     shutil.copyfile(fetched / FILE, ready / FILE)
@@ -287,7 +287,8 @@ def arrange_pad_ufes_20(fetched: Path, ready: Path, limit: int | None) -> None:
 
 
 def arrange_malignant_benign(fetched: Path, ready: Path, limit: int | None) -> None:
-    """benign/ and malignant/ of the training half, and both of the test half below test/. Copies of them are left."""
+    """Unpack to benign/ and malignant/ for the training half, and below test/ for the test half. Skip copies of
+    them."""
 
     def target(name: PurePosixPath) -> Path | None:
         if len(name.parts) == 3 and name.parts[1] in ("benign", "malignant") and name.suffix.lower() == ".jpg":
@@ -304,8 +305,8 @@ ARRANGE: dict[str, Callable[[Path, Path, int | None], None]] = {
     "pad_ufes_20": arrange_pad_ufes_20,
     "malignant_benign": arrange_malignant_benign,
 }
-"""What turns the fetched files (first folder) into the layout that training reads (second folder), within a limit in
-bytes."""
+"""Functions that turn the downloaded files (first folder) into the layout for training (second folder), within a limit
+in bytes."""
 
 COMMAND_NAMES = {name.replace("_", "-"): name for name in DATASETS}
 
@@ -333,26 +334,26 @@ def _complete(files: dict[str, Remote], names: list[str], base: str) -> list[Rem
 
 
 def _changed(base: str) -> str:
-    return f"{transfer.host(base)} did not answer as expected; the publisher may have changed its interface."
+    return f"{transfer.host(base)} sent an unexpected response; the publisher may have changed its API."
 
 
 def _under(folder: str, name: PurePosixPath, stem: str, suffix: str) -> Path | None:
-    """Where an image of an archive goes; None for what is no image, such as the extra files that macOS packs."""
+    """The path for an image of an archive; None for other files, such as those that macOS adds."""
     wanted = name.suffix.lower() == suffix and not name.name.startswith(".") and "__MACOSX" not in name.parts
     return Path(folder) / f"{stem}{suffix}" if wanted else None
 
 
-def _check_images(listed: set[str], there: set[str]) -> None:
-    if listed != there:
-        without_image, without_row = sorted(listed - there), sorted(there - listed)
+def _check_images(listed: set[str], files: set[str]) -> None:
+    if listed != files:
+        without_image, without_row = sorted(listed - files), sorted(files - listed)
         raise DataError(
-            f"Table and images do not belong together: {len(without_image)} rows without an image, "
-            f"{len(without_row)} images without a row, {(without_image + without_row)[0]} among them."
+            f"The table and the images do not match: {len(without_image)} rows without an image, "
+            f"{len(without_row)} images without a row, such as {(without_image + without_row)[0]}."
         )
 
 
 def _published_table(file: Path, dataset: DataSet, *names: str) -> pd.DataFrame:
-    """The fetched table as text. DataError where it lacks the publisher's column of one of our `names`."""
+    """The downloaded table as text. DataError if it lacks the published column for one of our `names`."""
     table = tables.read(file.read_bytes(), f"The table of {dataset.name}")
     needed = [dataset.columns[name] for name in names]
     if not set(needed) <= set(table.columns):
@@ -370,12 +371,12 @@ def _write_terms(dataset: DataSet, folder: Path) -> None:
     )
     (folder / "LICENSE").write_text(
         f"{dataset.name}, {dataset.publisher.address}\nLicence: {dataset.licence}\n"
-        f"Its text, which binds whoever uses these files: {LICENCES[dataset.licence]}\n"
+        f"Its text, which applies to any use of these files: {LICENCES[dataset.licence]}\n"
     )
 
 
 def _entries(session: requests.Session, ids: list[str]) -> list[tuple[dict[str, Any], float]]:
-    """What the archive says about each image, and when (seconds). DataError lists every id that it does not have."""
+    """The archive's entry for each image, and when it was received (seconds). DataError lists every unknown id."""
     entries, unknown = [], []
     for image in tqdm(ids, desc="requesting addresses", unit="image"):
         entry = _entry(session, image)

@@ -1,21 +1,22 @@
-"""Images that show the same picture: byte for byte, pixel for pixel, or nearly, whichever way up or mirrored.
+"""Images that show the same picture: identical files, identical pixels, or near duplicates, also rotated or mirrored.
 
-Nearly is decided in two steps, since a perceptual hash alone calls thousands of unrelated moles alike: a dark spot in
-the middle of light skin is all that its 64 bits see.
+Near duplicates are found in two steps, since a perceptual hash alone matches thousands of unrelated moles: its 64 bits
+show little more than a dark spot in the middle of light skin.
 
 1. **Hash.** Grey 64 x 64, discrete cosine transform, lowest 8 x 8 coefficients, one bit each: above their median or
-   not (the "pHash" of Zauner 2010, https://phash.org/docs/pubs/thesis_zauner.pdf). A pair stays a candidate where at
-   most HAMMING of the 64 bits differ. Turning or mirroring an image only swaps or negates coefficients, so its eight
+   not (the "pHash" of Zauner 2010, https://phash.org/docs/pubs/thesis_zauner.pdf). A pair is a candidate if at most
+   HAMMING of the 64 bits differ. Rotating or mirroring an image only swaps or negates coefficients, so its eight
    orientations are compared without decoding it again.
-2. **Detail.** The correlation of what the hash left out: coefficients up to 48 x 48 without the lowest 8 x 8, each
-   times its frequency, so that fine structure counts as much as coarse; edges of the image are faded out first, so
-   that the round frame of a dermatoscope does not count. Copies that were resized or saved again keep most of it,
-   different lesions none.
+2. **Detail.** The correlation of what the hash leaves out: coefficients up to 48 x 48 without the lowest 8 x 8, each
+   times its frequency, so that fine structure counts as much as coarse. Image edges are faded out first, so that the
+   round frame of a dermatoscope does not count. Copies that were resized or saved again keep most of the detail;
+   different lesions share none.
 
-The limits were set by looking at every pair of HAM10000 and of the malignant/benign set near them. The same way up,
-all pairs above 0.7 were one picture or one burst of pictures of a lesion, and between 0.5 and 0.7 most were small round
-moles of different people; with at most two bits apart, everything above 0.5 was one picture. Seven more orientations
-are seven more chances to be alike: round moles reach 0.74 there, copies stay above 0.9.
+The limits were set by looking at every pair near them in HAM10000 and the malignant/benign set. In the same
+orientation, all pairs above 0.7 were one picture or one burst of pictures of a lesion, and most pairs between 0.5 and
+0.7 were small round moles of different people; with at most two bits of difference, everything above 0.5 was one
+picture. Seven more orientations give seven more chances to match: there, round moles reach 0.74, and copies stay above
+0.9.
 
 Crops, zooms and new photographs of the same lesion are not detected.
 """
@@ -39,13 +40,14 @@ from skinapp.errors import ImageError
 from skinapp.images import imaging
 
 HAMMING = 12
-"""Most bits, of 64, in which a candidate pair differs."""
+"""A candidate pair differs in at most this many of 64 bits."""
 CORRELATION = 0.7
-"""Least correlation of detail."""
+"""The minimum correlation of detail."""
 CLOSE_HAMMING, CLOSE_CORRELATION = 2, 0.5
-"""Pairs whose hashes are this close need less correlation: blurred or strongly compressed copies keep little detail."""
+"""Pairs with hashes this close need less correlation, since blurred or strongly compressed copies keep little
+detail."""
 TURNED_CORRELATION = 0.85
-"""Pairs that match only turned or mirrored need more."""
+"""Pairs that match only rotated or mirrored need more."""
 SAME_FILE, SAME_PIXELS, NEAR = KINDS = ("same file", "same pixels", "near")
 
 SIDE, HASHED, DETAIL = 64, 8, 48
@@ -55,11 +57,11 @@ BLOCK = 256
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is compared, row for row.
+    """What is compared, for each image.
 
-    `files` and `pixels`: SHA-256 of the file and of the decoded RGB, "" where it cannot be read. `hashes`: uint64
-    [8, n], one row an orientation, the first as it is. `details`: float32 [n, 48, 48], each of length 1, or 0 where
-    there is no detail. `problems`: row -> why it cannot be read.
+    `files` and `pixels`: SHA-256 of the file and of the decoded RGB, "" if it cannot be read. `hashes`: uint64 [8, n],
+    one row per orientation, the first unchanged. `details`: float32 [n, 48, 48], each of length 1, or 0 if there is no
+    detail. `problems`: row -> why the image cannot be read.
     """
 
     files: np.ndarray
@@ -70,13 +72,13 @@ class Fingerprints:
 
 
 def fingerprints(paths: Sequence[str | Path], name: str = "images") -> Fingerprints:
-    """Read and decode every file once. One that cannot be read is noted in `problems` and is like no other."""
+    """Read and decode every file once. An unreadable file is listed in `problems` and matches no other."""
     count = len(paths)
     files, pixels = np.full(count, "", dtype="U64"), np.full(count, "", dtype="U64")
     greys = np.zeros((count, SIDE, SIDE), dtype=np.float32)
     problems: dict[int, str] = {}
 
-    def take(row: int) -> None:
+    def read(row: int) -> None:
         try:
             data = imaging.read(paths[row])
             image = imaging.decode(data)
@@ -88,7 +90,7 @@ def fingerprints(paths: Sequence[str | Path], name: str = "images") -> Fingerpri
         greys[row] = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
     with ThreadPoolExecutor() as pool:
-        list(tqdm(pool.map(take, range(count)), total=count, desc=f"reading {name}", unit="image"))
+        list(tqdm(pool.map(read, range(count)), total=count, desc=f"reading {name}", unit="image"))
     coarse, details = _transform(greys)
     hashes = np.stack([_bits(turn(coarse, orientation)) for orientation in range(ORIENTATIONS)])
     return Fingerprints(files, pixels, hashes, details, dict(sorted(problems.items())))
@@ -109,10 +111,10 @@ def turn(coefficients: np.ndarray, orientation: int) -> np.ndarray:
 def pairs(first: Fingerprints, second: Fingerprints | None = None, least: float = CORRELATION) -> pd.DataFrame:
     """Duplicate pairs within `first`, or between `first` and `second`, each pair once.
 
-    `least` replaces CORRELATION, and CLOSE_CORRELATION where that is higher.
+    `least` replaces CORRELATION, and also CLOSE_CORRELATION if that is higher.
 
     Columns: `first` and `second` (rows; within one set first < second), `kind` (one of KINDS), `distance` (bits, 0 to
-    64), `correlation` (-1 to 1) and `turned` (whether one must be turned or mirrored to match).
+    64), `correlation` (-1 to 1) and `turned` (whether one must be rotated or mirrored to match).
     """
     other = first if second is None else second
     exact = pd.concat(
@@ -148,7 +150,7 @@ def _transform(greys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         faded = (greys[part] - greys[part].mean((1, 2), keepdims=True)) * window[:, np.newaxis] * window
         fine = scipy.fft.dctn(faded, axes=(1, 2), norm="ortho")[:, :DETAIL, :DETAIL] * weights
         length = np.sqrt(np.square(fine).sum((1, 2), keepdims=True))
-        # an even image has only rounding errors for detail
+        # the detail of a uniform image is only rounding error
         details[part] = np.where(length > 1, fine / np.maximum(length, 1), 0)
     return coarse, details
 
@@ -163,7 +165,7 @@ def _bits(coarse: np.ndarray) -> np.ndarray:
 def _equal(first: np.ndarray, second: np.ndarray, within: bool) -> pd.DataFrame:
     one = pd.DataFrame({"digest": first, "first": np.arange(len(first))})
     two = pd.DataFrame({"digest": second, "second": np.arange(len(second))})
-    if within:  # files that are alone need not be looked at further
+    if within:  # unique files have no duplicate
         one = one[one["digest"].duplicated(keep=False)]
     equal = one[one["digest"] != ""].merge(two, on="digest")[["first", "second"]]
     return equal[equal["first"] < equal["second"]] if within else equal

@@ -1,4 +1,4 @@
-"""HAM10000's pictures with their lesion masks, and the square views of them that the segmentation network learns."""
+"""HAM10000's images with their lesion masks, and the square views that the segmentation network learns from."""
 
 import json
 from collections.abc import Callable
@@ -19,17 +19,17 @@ from skinapp.images.imaging import CENTRE, Crop
 from train.data import datasets
 
 WIDTH, HEIGHT = 256, 192
-"""Pixels of a cached picture, of which views are squares."""
-NOT_DRAWN = ("ISIC_0026042", "ISIC_0029819")
-"""Images whose published mask is white all over."""
-BARE = 0.08
-"""The share of views that are taken beside the lesion, so that the network sees skin alone as well."""
+"""Pixels of a cached picture, from which square views are cut."""
+WITHOUT_MASK = ("ISIC_0026042", "ISIC_0029819")
+"""Images whose published mask is completely white."""
+BARE_SKIN_SHARE = 0.08
+"""The share of views beside the lesion, so that the network sees bare skin as well."""
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """A table in the common form, of images that have a mask, with the columns `mask`, the mask's file, and the cached
-    pictures, uint8 [rows, HEIGHT, WIDTH, 3], and masks, uint8 [rows, HEIGHT, WIDTH], 255 on the lesion."""
+    """A table in the common form, of images with a mask, whose file is in the column `mask`; and the cached pictures,
+    uint8 [rows, HEIGHT, WIDTH, 3], and masks, uint8 [rows, HEIGHT, WIDTH], 255 on the lesion."""
 
     table: pd.DataFrame
     pictures: np.ndarray
@@ -37,14 +37,14 @@ class Segmented:
 
 
 def table(root: Path) -> pd.DataFrame:
-    """HAM10000 in the common form, with the file of each mask; validation lesions are those of the classifiers."""
+    """HAM10000 in the common form, with each mask file; the validation lesions are those of the classifiers."""
     known = datasets.with_validation(datasets.ham10000(root), folds=8, fold=0, seed=0)
-    known = known[~known["image"].isin(NOT_DRAWN)].reset_index(drop=True)
+    known = known[~known["image"].isin(WITHOUT_MASK)].reset_index(drop=True)
     return known.assign(mask=pd.Series(datasets.image_files(root / "masks", known["image"])))
 
 
 def prepare(runs: Path) -> Segmented:
-    """Decode pictures and masks once into a cache below `runs`; open it where it is already there.
+    """Decode pictures and masks into a cache below `runs`, or open the cache if it exists.
 
     DataError names what cannot be read.
     """
@@ -64,7 +64,7 @@ def prepare(runs: Path) -> Segmented:
 
 
 def squares(known: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The centre squares that the app takes: images, uint8 [n, size, size, 3], and masks, bool [n, size, size]."""
+    """The centre squares that the app uses: images, uint8 [n, size, size, 3], and masks, bool [n, size, size]."""
     pairs = [
         (imaging.load(path, size), square_mask(mask, size))
         for path, mask in tqdm(
@@ -76,7 +76,7 @@ def squares(known: pd.DataFrame, size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def square_mask(file: Path, size: int, crop: Crop = CENTRE) -> np.ndarray:
-    """The part of a mask file that `imaging.crop_resize` takes of its image: bool [size, size]."""
+    """The same part of a mask file that `imaging.crop_resize` cuts from its image: bool [size, size]."""
     with Image.open(file) as mask:
         grey = mask.convert("L")
     resized = grey.resize((size, size), Image.Resampling.BILINEAR, box=crop.box(*grey.size))
@@ -97,7 +97,7 @@ def view(
     pixels, target = np.rot90(np.asarray(image), turns), np.rot90(np.asarray(resized), turns)
     if mirrored:
         pixels, target = pixels[:, ::-1], target[:, ::-1]
-    # light, its colour and contrast differ from camera to camera
+    # brightness, colour and contrast differ between cameras
     gain = np.exp(generator.normal(0, 0.12) + generator.normal(0, 0.06, 3))
     contrast, middle = np.exp(generator.normal(0, 0.15)), pixels.mean()
     coloured = ((pixels - middle) * contrast + middle) * gain
@@ -105,7 +105,7 @@ def view(
 
 
 def _box(mask: np.ndarray, generator: np.random.Generator) -> tuple[float, float, float, float]:
-    if generator.random() < BARE:
+    if generator.random() < BARE_SKIN_SHARE:
         for _ in range(10):
             x, y, side = *generator.random(2), generator.uniform(0.3, 0.6)
             box = Crop(float(x), float(y), float(side)).box(WIDTH, HEIGHT)

@@ -1,8 +1,8 @@
-"""Pictures of anything but a skin lesion: photographs that come with installed packages, and drawn ones.
+"""Pictures of anything but a skin lesion: photographs that come with installed packages, and drawings.
 
 The photographs are those of scikit-learn (CC BY) and scikit-image (public domain, CC0 or CC BY; its
-`skimage/data/README.txt` names them). They are few, so each is cut, turned and recoloured in many ways, and what a
-classifier makes of them is only ever judged on photographs of which it has seen no part.
+`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, and a
+classifier is only tested on photographs of which it has seen no part.
 """
 
 import importlib.util
@@ -29,7 +29,7 @@ SIDE = 320
 
 
 def photographs() -> dict[str, Path]:
-    """Name -> file of each photograph. DataError where scikit-image is not installed."""
+    """Name -> file of each photograph. DataError if scikit-image is not installed."""
     files: dict[str, Path] = {}
     for package, (folder, names) in PHOTOGRAPHS.items():
         spec = importlib.util.find_spec(package)
@@ -40,19 +40,20 @@ def photographs() -> dict[str, Path]:
 
 
 def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
-    """`views` views of each photograph and `views` drawings of each kind: where it is from, and RGB."""
+    """`views` views of each photograph and `views` drawings of each kind: pairs of source and RGB image."""
     for number, (name, file) in enumerate(photographs().items()):
         with Image.open(file) as opened:
             photograph = opened.convert("RGB")
         for view in range(views):
             yield name, viewed(photograph, np.random.default_rng([seed, number, view]))
-    for number, (name, draw) in enumerate(DRAWN.items()):
+    for number, (name, draw) in enumerate(DRAWINGS.items()):
         for view in range(views):
             yield f"drawn {name}", draw(np.random.default_rng([seed, 1000 + number, view]))
 
 
 def viewed(photograph: Image.Image, generator: np.random.Generator, least: float = 0.3) -> Image.Image:
-    """A square of a photograph, a share from `least` to 1 of its shorter side, turned and in other light."""
+    """A square of a photograph, a share from `least` to 1 of its shorter side, rotated, and with other light and
+    colours."""
     side = generator.uniform(least, 1) * min(photograph.size)
     left, top = (generator.uniform(0, edge - side) for edge in photograph.size)
     square = photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
@@ -60,7 +61,7 @@ def viewed(photograph: Image.Image, generator: np.random.Generator, least: float
     for enhance, spread in ((ImageEnhance.Brightness, 0.3), (ImageEnhance.Contrast, 0.3), (ImageEnhance.Color, 0.6)):
         square = enhance(square).enhance(generator.uniform(1 - spread, 1 + spread))
     if generator.random() < 0.3:
-        # a cast towards one colour, as lamps give
+        # a colour cast, as from a lamp
         cast = Image.new("RGB", square.size, tuple(int(value) for value in generator.integers(0, 256, 3)))
         square = Image.blend(square, cast, generator.uniform(0.05, 0.25))
     return square
@@ -152,7 +153,7 @@ def _stripes(generator: np.random.Generator) -> Image.Image:
     return ImageOps.fit(pixels.rotate(generator.uniform(0, 90), Image.Resampling.BICUBIC), (SIDE, SIDE))
 
 
-DRAWN: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+DRAWINGS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "document": _document,
     "chart": _chart,
     "screen": _screen,

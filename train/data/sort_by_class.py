@@ -1,4 +1,4 @@
-"""python -m train sort-by-class: a data set in a folder for each class, as image tutorials expect it."""
+"""python -m train sort-by-class: copy a data set into one folder per class, as image tutorials expect."""
 
 import argparse
 import filecmp
@@ -21,7 +21,7 @@ MISSING = "missing.csv"
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done: `todo` and `done` files as source and target, `missing` images as id and class."""
+    """What to copy: `todo` and `done` are pairs of source and target; `missing` lists images without a file."""
 
     todo: list[tuple[Path, Path]]
     done: list[tuple[Path, Path]]
@@ -30,15 +30,15 @@ class Plan:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Copy the images of a data set into a folder for each class. Nothing is overwritten; run the same "
-        "command again to continue. Such folders do not say which images show one lesion: split by lesion before you "
+        "Copy the images of a data set into one folder per class. Nothing is overwritten; run the same command again "
+        "to continue. Such folders do not show which images belong to the same lesion: split by lesion before you "
         "train on them."
     )
     parser.add_argument(
         "--data", type=Path, required=True, metavar="DIR", help="a data set's folder, with metadata.csv and images/"
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="where the class folders go")
-    parser.add_argument("--link", action="store_true", help="symbolic links instead of copies")
+    parser.add_argument("--link", action="store_true", help="make symbolic links instead of copies")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
                 partial.symlink_to(source.resolve())
             else:
                 shutil.copy2(source, partial)
-    print(f"{len(made.todo):,} images sorted into {options.out}, {len(made.done):,} were there already.")
+    print(f"{len(made.todo):,} images sorted into {options.out}, {len(made.done):,} were already there.")
     if len(made.missing):
         options.out.mkdir(parents=True, exist_ok=True)
         made.missing.to_csv(options.out / MISSING, index=False)
@@ -64,32 +64,35 @@ def run(options: argparse.Namespace) -> int:
 
 
 def plan(data: Path, out: Path, link: bool) -> Plan:
-    """Where every image of the table goes. DataError, before anything is written, where the table cannot be used or a
-    file that is not that image is in the way."""
+    """Where every image of the table goes. Raises DataError before anything is written if the table cannot be used or
+    another file is in the way."""
     table = read(data / FILE)
     images = data / "images"
     if out.resolve() == data.resolve() or out.resolve().is_relative_to(images.resolve()):
-        raise DataError(f"{out} holds the data set itself; name another folder with --out.")
+        raise DataError(f"{out} holds the data set itself; choose another folder with --out.")
     files = files_in(data, (images.name,))
     pairs = [
         (files[image], out / code / files[image].name)
         for image, code in zip(table["image"], table["class"], strict=True)
         if image in files
     ]
-    there = [pair for pair in pairs if pair[1].exists() or pair[1].is_symlink()]
-    for source, target in there:
+    existing = [pair for pair in pairs if pair[1].exists() or pair[1].is_symlink()]
+    for source, target in existing:
         if not _same(source, target, link):
             kind = "a link to" if link else "a copy of"
             raise DataError(
-                f"{target} is there and is not {kind} {source}. Nothing was changed; name another folder with --out."
+                f"{target} exists and is not {kind} {source}. Nothing was changed; choose another folder with --out."
             )
     return Plan(
-        todo=[pair for pair in pairs if pair not in set(there)], done=there, missing=table[~table["image"].isin(files)]
+        todo=[pair for pair in pairs if pair not in set(existing)],
+        done=existing,
+        missing=table[~table["image"].isin(files)],
     )
 
 
 def read(file: Path) -> pd.DataFrame:
-    """`image` and `class` of every row of a published table; DataError where it has none, or none fit for a folder."""
+    """`image` and `class` of every row of a published table. DataError if a column is missing, an image is listed
+    twice, or a class cannot name a folder."""
     table = tables.read_file(file)
     known = [dataset.columns for dataset in DATASETS.values() if dataset.columns]
     columns = next((each for each in known if {each["image"], each["diagnosis"]} <= set(table.columns)), None)
@@ -100,10 +103,11 @@ def read(file: Path) -> pd.DataFrame:
     if ids.duplicated().any():
         raise DataError(f"{file.name} lists an image twice: {ids[ids.duplicated()].iloc[0]}.")
     classes = pd.DataFrame({"image": ids, "class": table[columns["diagnosis"]]})
-    odd = classes[~classes["class"].str.fullmatch(r"\w[\w .-]*")]
-    if len(odd):
+    invalid = classes[~classes["class"].str.fullmatch(r"\w[\w .-]*")]
+    if len(invalid):
         raise DataError(
-            f"{file.name} gives {odd['image'].iloc[0]} the class '{odd['class'].iloc[0]}', which cannot name a folder."
+            f"{file.name} gives {invalid['image'].iloc[0]} the class '{invalid['class'].iloc[0]}', which cannot name a "
+            "folder."
         )
     return classes
 

@@ -1,4 +1,4 @@
-"""python -m train summarise: the tables that the explorer ships, from the publishers' own."""
+"""python -m train summarise: make the shipped tables of the explorer from the published ones."""
 
 import argparse
 import gzip
@@ -27,13 +27,13 @@ COLUMNS = (
     "origin",
     "split",
 )
-"""What a shipped table can hold besides `images`, the number of images that its row stands for."""
+"""The columns of a shipped table besides `images`, the number of images that a row stands for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the explorer of "
-        "the app. Lesions get new numbers, and images are only named where the publisher has no table."
+        "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the Explore "
+        "page. Lesions get new numbers, and images are only named if the publisher has no table."
     )
     parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(DATASETS)}")
     parser.add_argument(
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summarise(dataset: str, root: Path) -> pd.DataFrame:
-    """The counts of a data set: one row for the images of a lesion that are alike in everything published."""
+    """The counts of a data set: one row for all images of a lesion with the same published metadata."""
     if dataset == "malignant_benign":
         frame = malignant_benign(root)
     else:
@@ -73,7 +73,7 @@ def summarise(dataset: str, root: Path) -> pd.DataFrame:
 
 
 def malignant_benign(root: Path) -> pd.DataFrame:
-    """The malignant/benign set, with what HAM10000 publishes of the three in four images that are its own."""
+    """The malignant/benign set, with HAM10000's metadata for the three in four images that are also in it."""
     known = pd.read_csv(splits.MALIGNANT_BENIGN, keep_default_na=False)
     ham = registry.published("ham10000", root).rename(columns={"diagnosis": "origin", "image": "ham10000"})
     frame = known.rename(columns={"group": "lesion"}).merge(
@@ -83,7 +83,7 @@ def malignant_benign(root: Path) -> pd.DataFrame:
 
 
 def write(table: pd.DataFrame, file: Path) -> None:
-    """A compressed CSV, the same bytes for the same table."""
+    """Write a compressed CSV, with the same bytes for the same table."""
     text = io.StringIO()
     ages = table.assign(age=table["age"].astype("Int64"))
     ages.to_csv(text, index=False, lineterminator="\n")

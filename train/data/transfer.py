@@ -1,4 +1,4 @@
-"""Files from the web to the disk: resumed after a cut, checked, and complete or not there at all under their names."""
+"""File downloads that resume after an interruption, are checked, and get their name only when complete."""
 
 import base64
 import errno
@@ -21,15 +21,15 @@ from tqdm import tqdm
 from skinapp.errors import DataError
 
 RETRIES = 5
-"""Attempts in a row that bring nothing, after which a file is given up."""
+"""Failed attempts in a row after which a download is given up."""
 BACKOFF_SECONDS = 1.0
-"""Waited before the second attempt; twice as long before each further one."""
+"""The wait before the second attempt; it doubles for each further one."""
 CONNECT_AND_READ_SECONDS = (10, 60)
 CHUNK = 2**16
-"""Bytes taken at once, and so the most that a cut connection loses."""
+"""Bytes read at once, and so the most that a dropped connection loses."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-GO_ON = "Run the same command again to continue."
-CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+RESUME_HINT = "Run the same command again to continue."
+CONNECTION_ERRORS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
 class _InterruptedError(Exception):
@@ -38,7 +38,7 @@ class _InterruptedError(Exception):
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to fetch: its name here, address, size in bytes and checksum where the publisher tells them.
+    """A file to download: its local name, its address, and its size in bytes and checksum if the publisher states them.
 
     `checksum` is (algorithm as hashlib names it, hexadecimal digest); `login` is (user, password).
     """
@@ -52,15 +52,16 @@ class Remote:
 
 def open_session() -> requests.Session:
     session = requests.Session()
-    # compressed answers would make lengths and ranges mean something else
+    # compressed responses would change the meaning of lengths and ranges
     session.headers.update({"User-Agent": "skinapp-train (python-requests)", "Accept-Encoding": "identity"})
     return session
 
 
 def get_json(session: requests.Session, url: str, missing: Any = None) -> Any:
-    """The parsed answer, or `missing`, unless that is None, for an address that does not exist (status 404).
+    """The parsed response, or `missing`, if that is not None, for an address that does not exist (status 404).
 
-    DataError where there is nothing, where the host is not reached after several attempts, or where it is not JSON.
+    DataError if the address does not exist, the host cannot be reached after several attempts, or the response is not
+    JSON.
     """
 
     def attempt() -> Any:
@@ -71,16 +72,16 @@ def get_json(session: requests.Session, url: str, missing: Any = None) -> Any:
             try:
                 return response.json()
             except ValueError:
-                raise DataError(f"{host(url)} did not answer as expected, perhaps it has changed: {url}") from None
+                raise DataError(f"{host(url)} sent an unexpected response; it may have changed: {url}") from None
 
     return _retried(attempt, url, lambda: 0)
 
 
 def fetch(session: requests.Session, remote: Remote, folder: Path, progress: tqdm, limit: int | None = None) -> Path:
-    """Download to `folder` / name, through a file that ends in .part and stays for the next attempt.
+    """Download to `folder` / name, through a .part file that is kept for the next attempt.
 
-    A part is continued only where a checksum can tell whether both pieces fit. A wrong checksum costs the file and is
-    tried once more. `limit` bounds what `folder` may hold, in bytes. Raises DataError.
+    A .part file is continued only if a checksum can show that both pieces fit. After a wrong checksum the file is
+    downloaded once more. `limit` is the most that `folder` may hold, in bytes. Raises DataError.
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
     if target.exists():
@@ -95,31 +96,31 @@ def fetch(session: requests.Session, remote: Remote, folder: Path, progress: tqd
         progress.update(-_size(part))
         part.unlink()
     raise DataError(
-        f"{remote.name} from {host(remote.url)} has a wrong checksum, twice; it was removed. The publisher's file or "
-        "the way to it is damaged: try again later."
+        f"{remote.name} from {host(remote.url)} had a wrong checksum, twice, and was removed. The file or the "
+        "connection is damaged; try again later."
     )
 
 
 def check_room(needed: int, folder: Path, limit: int | None = None) -> None:
-    """DataError where `folder` cannot take `needed` more bytes: the disk is too full, or it would pass `limit`."""
+    """DataError if `folder` has no room for `needed` more bytes, on the disk or within `limit`."""
     free = room(folder, limit)
     if needed > free:
         raise DataError(full(folder, needed, free))
 
 
 def room(folder: Path, limit: int | None = None) -> int:
-    """Bytes that `folder` can still take."""
+    """Bytes that still fit into `folder`."""
     free = shutil.disk_usage(folder).free
     if limit is None:
         return free
-    held = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-    return min(free, limit - held)
+    used = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return min(free, limit - used)
 
 
 def full(folder: Path, needed: int, free: int) -> str:
     return (
         f"There is not enough room in {folder}: {megabytes(needed)} are needed and {megabytes(max(free, 0))} are free. "
-        f"Free {megabytes(needed - free)}, or choose another folder with --out. {GO_ON}"
+        f"Free {megabytes(needed - free)}, or choose another folder with --out. {RESUME_HINT}"
     )
 
 
@@ -139,10 +140,10 @@ def host(url: str) -> str:
 def unzip(
     archive: Path, folder: Path, target_of: Callable[[PurePosixPath], Path | None], limit: int | None = None
 ) -> int:
-    """Unpack the files for which `target_of` gives a relative path; returns their number.
+    """Unpack the files for which `target_of` returns a relative path; return their number.
 
-    DataError where the archive is damaged, two files would get one name, or a name leads out of `folder`. Links in
-    an archive are never made. Room is checked first.
+    DataError if the archive is damaged, two files would get the same name, or a name leads out of `folder`. Links in an
+    archive are never created. Free space is checked first.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -164,14 +165,14 @@ def unzip(
     # RuntimeError: encrypted, or compressed in a way that zipfile does not know
     except (zipfile.BadZipFile, zipfile.LargeZipFile, RuntimeError, zlib.error, EOFError) as error:
         archive.unlink()
-        raise DataError(f"{archive.name} is damaged ({error}) and was removed. {GO_ON}") from None
+        raise DataError(f"{archive.name} is damaged ({error}) and was removed. {RESUME_HINT}") from None
     return len(chosen)
 
 
 def _receive(
     session: requests.Session, remote: Remote, part: Path, progress: tqdm, limit: int | None
 ) -> tuple[str, str] | None:
-    """Fill `part`; gives the checksum to hold it against. Raises _InterruptedError where another attempt may do."""
+    """Fill `part`; return the checksum to compare it with. _InterruptedError if another attempt may succeed."""
     have = _size(part)
     if remote.size is not None and have > remote.size:
         have = _drop(part, progress)
@@ -183,13 +184,13 @@ def _receive(
     ) as response:
         if response.status_code == requests.codes.requested_range_not_satisfiable:
             _drop(part, progress)
-            raise _InterruptedError("the part here is not of the file there")
+            raise _InterruptedError("the local part does not belong to the remote file")
         _check_status(response, remote.url)
         checksum = remote.checksum or _announced(response)
         continued = response.status_code == requests.codes.partial_content
         if continued and (checksum is None or not _starts_at(response, have)):
             _drop(part, progress)
-            raise _InterruptedError("the part here may not be of the file there")
+            raise _InterruptedError("the local part may not belong to the remote file")
         if have and not continued:
             have = _drop(part, progress)
         coming = int(response.headers.get("Content-Length", 0))
@@ -212,23 +213,23 @@ def _receive(
             raise DataError(full(part.parent, missing, room(part.parent, limit))) from None
     if remote.size is not None and _size(part) > remote.size:
         _drop(part, progress)
-        raise _InterruptedError("more came than the publisher announces")
+        raise _InterruptedError("received more than the publisher announces")
     if remote.size is not None and _size(part) < remote.size:
-        raise _InterruptedError("less came than the publisher announces")
+        raise _InterruptedError("received less than the publisher announces")
     return checksum
 
 
 def _retried(attempt: Callable[[], Any], url: str, progress: Callable[[], int]) -> Any:
-    """`attempt` until it succeeds, or brings nothing RETRIES times in a row. `progress` measures what it brought."""
+    """Repeat `attempt` until it succeeds or makes no progress RETRIES times in a row; `progress` measures it."""
     failures = 0
     while True:
         before = progress()
         try:
             return attempt()
-        except (_InterruptedError, *CUT) as error:
+        except (_InterruptedError, *CONNECTION_ERRORS) as error:
             failures = 1 if progress() > before else failures + 1
             if failures >= RETRIES:
-                raise DataError(f"{_unreached(url, error)} Check the connection. {GO_ON}") from None
+                raise DataError(f"{_unreached(url, error)} Check the connection. {RESUME_HINT}") from None
             wait = BACKOFF_SECONDS * 2 ** (failures - 1)
             tqdm.write(
                 f"{host(url)}: interrupted, attempt {failures + 1} of {RETRIES} in {wait:.0f} s", file=sys.stderr
@@ -249,15 +250,13 @@ def _check_status(response: requests.Response, url: str) -> None:
     if status in (requests.codes.too_many_requests, requests.codes.request_timeout) or status >= 500:
         raise _InterruptedError(f"status {status}")
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
-        raise DataError(
-            f"{host(url)} refuses access (status {status}): check the user name and key, where any are needed."
-        )
+        raise DataError(f"{host(url)} refuses access (status {status}); check the user name and key if it needs them.")
     if status >= 400:
         raise DataError(f"{host(url)} has nothing at {url} (status {status}); the publisher may have moved it.")
 
 
 def _announced(response: requests.Response) -> tuple[str, str] | None:
-    """The MD5 in Google's storage's own header, https://cloud.google.com/storage/docs/xml-api/reference-headers."""
+    """The MD5 in the header of Google Cloud Storage, https://cloud.google.com/storage/docs/xml-api/reference-headers."""
     match = re.search(r"md5=([A-Za-z0-9+/]{22}==)", response.headers.get("x-goog-hash", ""))
     return ("md5", base64.b64decode(match[1]).hex()) if match else None
 

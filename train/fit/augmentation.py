@@ -1,4 +1,4 @@
-"""Augmentation, as layers that run on the device, inside the training graph, on RGB 0-255."""
+"""Augmentation: layers for RGB 0-255 that run on the device, inside the training graph."""
 
 import importlib.util
 
@@ -18,35 +18,35 @@ def standard(seed: int) -> list[keras.layers.Layer]:
         layers.RandomContrast(0.25, value_range=_RANGE, seed=seed + 5),
         layers.RandomHue(0.05, value_range=_RANGE, seed=seed + 6),
         layers.RandomSaturation((0.4, 0.6), value_range=_RANGE, seed=seed + 7),
-        # saturation leaves the range a little
+        # saturation can leave the range a little
         layers.ReLU(max_value=255.0),
         layers.RandomErasing(0.3, scale=(0.02, 0.15), value_range=_RANGE, seed=seed + 8),
     ]
 
 
 def none(seed: int) -> list[keras.layers.Layer]:
-    """Nothing."""
+    """No augmentation."""
     return []
 
 
 def kerascv(seed: int) -> list[keras.layers.Layer]:
     """The geometry of `standard`, then keras-cv's RandAugment and GridMask; only on TensorFlow, see `check`.
 
-    RandAugment (Cubuk et al. 2019, arXiv:1909.13719): two operations an image, of automatic contrast, colour, contrast,
-    brightness, shear and shift. Solarising and equalising are left out: negatives and channels stretched one by one
-    rewrite the colours by which lesions are told apart. GridMask (Chen et al. 2020, arXiv:2001.04086): black squares
-    over a quarter of the image at most.
+    RandAugment (Cubuk et al. 2019, arXiv:1909.13719): two operations per image, of automatic contrast, colour,
+    contrast, brightness, shear and shift. Solarising and equalising are left out, since both change the colours that
+    distinguish lesions. GridMask (Chen et al. 2020, arXiv:2001.04086): black squares over at most a quarter of the
+    image.
 
-    keras-cv augments whether training or not. It draws strengths from TensorFlow's global stream, so that `seed`
-    settles everything only after `keras.utils.set_random_seed`, and has no state that an epoch could set: a run repeats
-    itself, but one that was interrupted goes on with other augmentation than without the break.
+    keras-cv augments even outside training. It draws strengths from TensorFlow's global generator, so a run is only
+    reproducible after `keras.utils.set_random_seed`, and it has no state that can be set for an epoch: a resumed run
+    gets different augmentation than an uninterrupted one.
     """
     import keras_cv
     import tensorflow as tf
 
     unfit = (keras_cv.layers.Solarization, keras_cv.layers.Equalization)
     precision = keras.config.dtype_policy()
-    # in half precision the mean of an image overflows
+    # the mean of an image overflows in half precision
     keras.config.set_dtype_policy("float32")
     try:
         operations = keras_cv.layers.RandAugment.get_standard_policy(_RANGE, 0.3, magnitude_stddev=0.15, seed=seed + 10)
@@ -61,10 +61,10 @@ def kerascv(seed: int) -> list[keras.layers.Layer]:
         keras.config.set_dtype_policy(precision)
 
     def one_by_one(images: tf.Tensor) -> tf.Tensor:
-        # in parallel the order of the draws, and so what an image gets, would be left to chance
+        # run in parallel, the order of random draws, and so the result, would vary
         return tf.map_fn(lambda image: grid_mask(rand_augment(image)), images, parallel_iterations=1)
 
-    # a function of TensorFlow, since keras-cv branches on tensors in Python, which Keras does not convert
+    # wrapped in tf.function, since keras-cv branches on tensors in Python, which Keras does not convert
     return [*_geometry(seed), layers.Lambda(tf.function(one_by_one), dtype="float32")]
 
 
@@ -72,16 +72,16 @@ POLICIES = {"standard": standard, "kerascv": kerascv, "none": none}
 
 
 def check(policy: str) -> None:
-    """DataError where that policy cannot run here."""
+    """DataError if that policy cannot run here."""
     if policy == "kerascv" and keras.backend.backend() != "tensorflow":
         raise DataError(
             f"The augmentation 'kerascv' runs on TensorFlow, not on {keras.backend.backend()}; set "
-            "KERAS_BACKEND=tensorflow, or take augmentation=standard."
+            "KERAS_BACKEND=tensorflow, or use augmentation=standard."
         )
     if policy == "kerascv" and importlib.util.find_spec("keras_cv") is None:
         raise DataError(
             "The augmentation 'kerascv' needs keras-cv, which is not installed; run pip install -r "
-            "requirements-train.txt, or take augmentation=standard."
+            "requirements-train.txt, or use augmentation=standard."
         )
 
 

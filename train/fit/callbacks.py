@@ -20,7 +20,7 @@ from train.fit.run_folder import stage_epochs, stage_scores
 
 
 class EpochBatches(Sized, Protocol):
-    """Batches that are drawn anew for each epoch."""
+    """Batches that are sampled again for each epoch."""
 
     batch: int
 
@@ -28,7 +28,7 @@ class EpochBatches(Sized, Protocol):
 
 
 class StartEpoch(keras.callbacks.Callback):
-    """Draws each epoch's rows and seeds its augmentation from the epoch's number alone."""
+    """Samples each epoch's rows and seeds its augmentation, from the number of the epoch alone."""
 
     def __init__(self, batches: EpochBatches, seed: int):
         super().__init__()
@@ -37,12 +37,12 @@ class StartEpoch(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self.batches.start(epoch)
         for number, state in enumerate(seeds(self.model)):
-            # the second number counts the draws, so epochs lie far apart
+            # the second number counts random draws, so this keeps epochs apart
             state.assign([self.seed + number, epoch << 20])
 
 
 def seeds(model: keras.Model) -> list[keras.Variable]:
-    """The state [2] of every source of random numbers in a model: augmentation, dropout and skipped blocks."""
+    """The state [2] of every random number generator in a model: augmentation, dropout and stochastic depth."""
     return [variable for variable in model.variables if variable.name == "seed_generator_state"]
 
 
@@ -88,7 +88,7 @@ class History(keras.callbacks.Callback):
 
 
 class Patience(keras.callbacks.Callback):
-    """Ends a stage whose scores no longer improve. Keras's own counts anew after every interruption."""
+    """Ends a stage when its scores stop improving. Keras's own callback restarts its count after an interruption."""
 
     def __init__(self, stage: Stage, folder: Path, patience: int):
         super().__init__()
@@ -99,10 +99,10 @@ class Patience(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the state of training after each epoch as `checkpoint-<finished epochs>.npz`, the newest only.
+    """Saves the state of training after each epoch as `checkpoint-<finished epochs>.npz`, and deletes older ones.
 
-    One file, whole or not there: Keras's own writes weights and epoch as two, in place, and a process that is killed
-    between them goes on with the weights of another epoch.
+    It is one file, complete or absent. Keras's own callback writes weights and epoch as two files, in place, and a
+    process killed between the two resumes with the weights of another epoch.
     """
 
     def __init__(self, folder: Path):
@@ -124,7 +124,7 @@ def state(trainer: keras.Model) -> list[keras.Variable]:
 
 
 def resume(trainer: keras.Model, folder: Path) -> int:
-    """Set the newest state that is kept in a stage's folder, if any; give the number of epochs it comes after."""
+    """Load the newest state in a stage's folder, if any; return the number of epochs that it has finished."""
     files = {int(file.stem.removeprefix("checkpoint-")): file for file in folder.glob("checkpoint-*.npz")}
     done = max(files, default=0)
     if done:
@@ -138,11 +138,11 @@ def resume(trainer: keras.Model, folder: Path) -> int:
 def interruptible() -> Iterator[keras.callbacks.Callback]:
     """A callback that ends training after the batch in which Ctrl-C was pressed.
 
-    KeyboardInterrupt is raised at once as well, but Keras loses it where it catches everything, as while it builds
-    layers.
+    KeyboardInterrupt is also raised at once, but Keras swallows it where it catches all exceptions, for example while
+    it builds layers.
     """
     usual = signal.getsignal(signal.SIGINT)
-    # elsewhere Ctrl-C is none of our business, as in a background job, or cannot be listened to
+    # in a background job Ctrl-C must be ignored, and in other threads it cannot be caught
     here = usual is signal.default_int_handler and threading.current_thread() is threading.main_thread()
     pressed = []
 

@@ -1,4 +1,4 @@
-"""Cross-validation: a network for each part of the images, tested on it, and one trained on all, which is exported."""
+"""Cross-validation: one network per part of the images, tested on that part, and one trained on all for export."""
 
 import dataclasses
 from pathlib import Path
@@ -16,14 +16,15 @@ from train.fit.training import fit
 from train.publish.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
 
 LOGITS_FILE = "logits.npz"
-"""What `evaluate` leaves for others: `images` [n], their `logits` [n, K] by networks that had not seen them, and the
-`folds` [n] that these were trained without."""
+"""Written by `evaluate`: `images` [n], their `logits` [n, K] from networks that were not trained on them, and the
+`folds` [n] that those networks held out."""
 
 
 def fold_config(config: Config, fold: int) -> Config:
-    """The run that holds part `fold` back. Its last epoch is what is tested, so patience must not end it earlier.
+    """The run that holds out part `fold`. Its last epoch is tested, so patience must not end it earlier.
 
-    One that goes on from another cross-validation takes the network of the same part, which has not seen it either.
+    If `init` names another cross-validation, it starts from the network of the same part, which has not seen that part
+    either.
     """
     epochs = sum(stage.epochs for stage in config.stages)
     init = f"{config.init}-fold-{fold}" if config.init.startswith(RUN) else config.init
@@ -31,7 +32,7 @@ def fold_config(config: Config, fold: int) -> Config:
 
 
 def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
-    """Train the network of every part, then the one of all images; give the file of the latter. Resumes."""
+    """Train or resume the network of every part, then the one on all images; return the latter's file."""
     for fold in range(config.folds):
         fit(fold_config(config, fold), runs, devices)
         keras.utils.clear_session()
@@ -39,10 +40,10 @@ def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
 
 
 def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
-    """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; give its scores.
+    """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; return its scores.
 
-    Every image is scored by the network of the last epoch that has not seen its lesion or patient, with the temperature
-    that fits the other parts. The exported network gets the temperature that fits them all.
+    Every image is scored by the network of the last epoch that has not seen its lesion or patient, with a temperature
+    fitted on the other parts. The exported network gets the temperature fitted on all parts.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)

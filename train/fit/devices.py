@@ -1,4 +1,4 @@
-"""Several devices that share each batch."""
+"""Training on several devices that share each batch."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,8 +12,7 @@ from skinapp.errors import DataError
 def distributed(devices: int, batch_size: int) -> Iterator[None]:
     """Data parallelism over that many devices: `tf.distribute` on TensorFlow, Keras distribution on JAX.
 
-    DataError where there are not so many, where they cannot share a batch evenly, or where the backend is PyTorch and
-    more than one is asked for.
+    DataError if there are fewer devices, if they cannot share a batch evenly, or for more than one device on PyTorch.
     """
     backend = keras.backend.backend()
     if devices < 1 or batch_size % devices:
@@ -25,22 +24,22 @@ def distributed(devices: int, batch_size: int) -> Iterator[None]:
     elif backend == "tensorflow":
         import tensorflow as tf
 
-        found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        _enough(devices, len(found))
-        with tf.distribute.MirroredStrategy([device.name for device in found[:devices]]).scope():
+        available = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        _enough(devices, len(available))
+        with tf.distribute.MirroredStrategy([device.name for device in available[:devices]]).scope():
             yield
     elif backend == "jax":
-        found = keras.distribution.list_devices()
-        _enough(devices, len(found))
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=found[:devices]))
+        available = keras.distribution.list_devices()
+        _enough(devices, len(available))
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=available[:devices]))
         try:
             yield
         finally:
             keras.distribution.set_distribution(None)
     else:
-        raise DataError(f"On {backend} one device is used; take KERAS_BACKEND=tensorflow or jax for several.")
+        raise DataError(f"On {backend}, training uses one device; for several, set KERAS_BACKEND to tensorflow or jax.")
 
 
-def _enough(wanted: int, found: int) -> None:
-    if wanted > found:
-        raise DataError(f"{wanted} devices are asked for and {found} found; pass --devices {found}.")
+def _enough(wanted: int, available: int) -> None:
+    if wanted > available:
+        raise DataError(f"--devices is {wanted}, but only {available} available; pass --devices {available}.")

@@ -1,4 +1,4 @@
-"""Losses on logits, each a function of one-hot or mixed targets [n, K] and logits [n, K] that gives [n]."""
+"""Losses on logits: functions of one-hot or mixed targets [n, K] and logits [n, K] that return [n]."""
 
 from collections.abc import Callable
 
@@ -10,12 +10,12 @@ Loss = Callable[[keras.KerasTensor, keras.KerasTensor], keras.KerasTensor]
 
 
 def build(name: str, counts: np.ndarray, shares: np.ndarray, label_smoothing: float = 0.0) -> Loss:
-    """The loss of that name, for classes that have `counts` [K] training images and `shares` [K] of what is drawn.
+    """The loss of that name, for classes with `counts` [K] training images and `shares` [K] of the sampled images.
 
     `cross-entropy`; `focal` with gamma 2 (Lin et al. 2017, arXiv:1708.02002); `class-balanced`, cross-entropy weighted
     by the effective number of images with beta 0.999 (Cui et al. 2019, arXiv:1901.05555), mean weight 1;
     `logit-adjusted`, cross-entropy of the logits plus the logarithm of each class's share, so that the logits alone
-    answer as if classes were equally common (Menon et al. 2021, arXiv:2007.07314, section 4.2, tau 1).
+    predict as if classes were equally common (Menon et al. 2021, arXiv:2007.07314, section 4.2, tau 1).
     """
     classes = len(counts)
     weights = np.ones(classes)

@@ -1,8 +1,8 @@
-"""Patient metadata added to a network's logits of the image: fitted and tested by patient.
+"""Patient metadata added to a network's logits for the image: fitted and tested by patient.
 
-The network's logits of held-out images stay as they are; beside a scale for them, multinomial logistic regression with
-an L2 penalty learns what the coded answers add. See `skinapp.inference.metadata` for the coding, and docs/phone.md for
-why a missing answer adds nothing.
+A multinomial logistic regression with an L2 penalty, fitted on the logits of held-out images, learns a scale for the
+logits and what the coded metadata add. See `skinapp.inference.metadata` for the coding, and docs/phone.md for why a
+missing value adds nothing.
 """
 
 import dataclasses
@@ -24,7 +24,7 @@ from skinapp.inference.metadata import Field, Fusion, Metadata
 from skinapp.inference.runtime import softmax
 
 PENALTIES = (0.3, 1.0, 3.0, 10.0, 30.0)
-"""Strengths of the L2 penalty on the weights, in rows; cross-validation within the training part chooses."""
+"""Strengths of the L2 penalty on the weights, in rows; chosen by cross-validation within the training part."""
 LOGARITHMIC = DIAMETERS
 KNOTS = {"age": (40.0, 60.0)}
 
@@ -41,17 +41,18 @@ class Fitted:
 
 
 def pad_ufes_20(root: Path) -> pd.DataFrame:
-    """PAD-UFES-20's published answers: one row an image id, one column a question of `skinapp.inference.metadata`."""
-    return _answers(DATASETS["pad_ufes_20"].parse(root))
+    """PAD-UFES-20's published metadata: one row per image id, one column per question of
+    `skinapp.inference.metadata`."""
+    return _metadata_by_image(DATASETS["pad_ufes_20"].parse(root))
 
 
 def ham10000(root: Path) -> pd.DataFrame:
-    """HAM10000's published age, sex and site: one row an image id."""
-    return _answers(DATASETS["ham10000"].parse(root))
+    """HAM10000's published age, sex and site: one row per image id."""
+    return _metadata_by_image(DATASETS["ham10000"].parse(root))
 
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:
-    """The questions that the table's columns answer; the sites are those that it names."""
+    """The questions that the table has a column for; the sites are those in the table."""
     sites = sorted({str(site).lower() for site in table["site"].dropna()} - metadata.MISSING) if "site" in table else []
     return tuple(
         dataclasses.replace(one, categories={site: site.capitalize() for site in sites}) if one.name == "site" else one
@@ -61,15 +62,15 @@ def questions(table: pd.DataFrame) -> tuple[Field, ...]:
 
 
 def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Metadata]:
-    """The answers of each row of a table with the fields' columns. DataError for an impossible one."""
+    """The metadata of each row of a table with the fields' columns. DataError for an impossible value."""
     return [metadata.parse(fields, {str(name): cell for name, cell in row.items()}) for row in table.to_dict("records")]
 
 
-def coded_by(fields: Sequence[Field], answers: Sequence[Metadata]) -> tuple[Field, ...]:
-    """The fields with the coding that makes every column zero on average over those who answered."""
+def with_coding(fields: Sequence[Field], metadata_rows: Sequence[Metadata]) -> tuple[Field, ...]:
+    """The fields with a coding in which every column has mean zero over the rows that state it."""
     result = []
     for one in fields:
-        values = [row[one.name] for row in answers if one.name in row]
+        values = [row[one.name] for row in metadata_rows if one.name in row]
         coding: dict[str, object] = {}
         if one.kind == "number":
             numbers = np.array(values, dtype=np.float64)
@@ -100,20 +101,20 @@ def fit(
     folds: int = 5,
     seed: int = 0,
 ) -> Fitted:
-    """Learn what answers add to the logits [n, K] that networks gave images they had not seen.
+    """Learn what metadata add to the logits [n, K] of images that the networks were not trained on.
 
-    `table` has one row an image and one column a field; `labels` [n] are class indices, `groups` [n] patients or
-    lesions. Everything, coding and penalty included, is chosen without the group that a row of `probabilities` belongs
-    to: without its part, of the `parts` [n] that `train.fit.cross_validation` leaves, or of as many new ones as `folds`
-    says. `adjustment` times the log share of each class is subtracted from its logit at the end, as in `train.config`.
-    With `dropout`, rows are also used with some or all of their answers removed, so that the fusion stays
-    calibrated however much of the form is filled in.
+    `table` has one row per image and one column per field; `labels` [n] are class indices, `groups` [n] patients or
+    lesions. Everything, coding and penalty included, is chosen without the part that a row of `probabilities` belongs
+    to: one of `parts` [n], as left by `train.fit.cross_validation`, or of as many new parts as `folds`. `adjustment`
+    times the log share of each class is subtracted from its logit at the end, as in `train.config`. With `dropout`,
+    rows are also used with some or all of their metadata removed, so that the fusion stays calibrated however much of
+    the form is filled in.
     """
     probabilities = np.empty(logits.shape)
-    answers = parse(fields, table)
+    metadata_rows = parse(fields, table)
     for test, coded, fusion in cross_fitted(
         logits,
-        answers,
+        metadata_rows,
         fields,
         labels,
         groups,
@@ -123,19 +124,19 @@ def fit(
         folds=folds,
         seed=seed,
     ):
-        x = np.array([metadata.code(coded, answers[row]) for row in test])
+        x = np.array([metadata.code(coded, metadata_rows[row]) for row in test])
         probabilities[test] = softmax(fusion.add(logits[test], x))
-    coded = coded_by(fields, answers)
-    x = np.array([metadata.code(coded, row) for row in answers])
-    owners = owner(coded)
-    penalty = best_penalty(logits, x, labels, groups, owners, dropout, folds, seed)
-    fusion = adjusted(regress(logits, x, labels, owners, penalty, dropout, seed), labels, adjustment)
+    coded = with_coding(fields, metadata_rows)
+    x = np.array([metadata.code(coded, row) for row in metadata_rows])
+    column_fields = field_indices(coded)
+    penalty = best_penalty(logits, x, labels, groups, column_fields, dropout, folds, seed)
+    fusion = adjusted(regress(logits, x, labels, column_fields, penalty, dropout, seed), labels, adjustment)
     return Fitted(coded, fusion, probabilities, penalty)
 
 
 def cross_fitted(
     logits: np.ndarray,
-    answers: Sequence[Metadata],
+    metadata_rows: Sequence[Metadata],
     fields: Sequence[Field],
     labels: np.ndarray,
     groups: np.ndarray,
@@ -146,20 +147,20 @@ def cross_fitted(
     folds: int = 5,
     seed: int = 0,
 ) -> Iterator[tuple[np.ndarray, tuple[Field, ...], Fusion]]:
-    """For each part of the rows: their numbers, and the coded fields and fusion learnt without their groups. See `fit`
-    for what it takes."""
+    """For each part: its row numbers, and the coded fields and fusion learnt without it. The arguments are those of
+    `fit`."""
     held_out = _folds(labels, groups, folds, seed) if parts is None else _fixed_folds(parts, groups)
     for train, test in held_out:
-        coded = coded_by(fields, [answers[row] for row in train])
-        x = np.array([metadata.code(coded, answers[row]) for row in train])
-        owners = owner(coded)
-        penalty = best_penalty(logits[train], x, labels[train], groups[train], owners, dropout, folds, seed)
-        fusion = regress(logits[train], x, labels[train], owners, penalty, dropout, seed)
+        coded = with_coding(fields, [metadata_rows[row] for row in train])
+        x = np.array([metadata.code(coded, metadata_rows[row]) for row in train])
+        column_fields = field_indices(coded)
+        penalty = best_penalty(logits[train], x, labels[train], groups[train], column_fields, dropout, folds, seed)
+        fusion = regress(logits[train], x, labels[train], column_fields, penalty, dropout, seed)
         yield test, coded, adjusted(fusion, labels[train], adjustment)
 
 
-def owner(fields: Sequence[Field]) -> np.ndarray:
-    """The number of the field that each coded column belongs to, [D]."""
+def field_indices(fields: Sequence[Field]) -> np.ndarray:
+    """For each coded column, the number of its field, [D]."""
     return np.repeat(np.arange(len(fields)), [metadata.columns(one) for one in fields])
 
 
@@ -167,22 +168,22 @@ def regress(
     logits: np.ndarray,
     coded: np.ndarray,
     labels: np.ndarray,
-    owners: np.ndarray,
+    column_fields: np.ndarray,
     penalty: float,
     dropout: bool = True,
     seed: int = 0,
 ) -> Fusion:
     """The fusion of least log loss plus `penalty` / 2 times the squared weights, for logits [n, K] and coded [n, D].
 
-    With `dropout` every row counts as four of a quarter: as it is, twice with each field left out with a chance of a
-    half, and without any.
+    With `dropout`, every row becomes four with a quarter of the weight: unchanged, twice with each field left out with
+    probability 1/2, and without any field.
     """
     n, classes = logits.shape
     copies = [coded]
     if dropout:
         generator = np.random.default_rng(seed)
-        present = generator.random((2, n, owners.max() + 1)) < 0.5
-        copies += [coded * present[number][:, owners] for number in range(2)] + [np.zeros_like(coded)]
+        present = generator.random((2, n, column_fields.max() + 1)) < 0.5
+        copies += [coded * present[number][:, column_fields] for number in range(2)] + [np.zeros_like(coded)]
     x, offset = np.concatenate(copies), np.tile(logits.astype(np.float64), (len(copies), 1))
     truth = np.tile(np.eye(classes)[labels], (len(copies), 1))
     dimensions = coded.shape[1]
@@ -202,7 +203,7 @@ def regress(
 
     start = np.zeros(1 + classes + dimensions * classes)
     start[0] = 1.0
-    # the matrices are small: on a busy machine threads would wait for each other most of the time
+    # the matrices are small, so on a busy machine threads would mostly wait for each other
     with threadpool_limits(1):
         optimum = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
     return Fusion(float(optimum[0]), optimum[1 : 1 + classes], optimum[1 + classes :].reshape(dimensions, classes))
@@ -213,7 +214,7 @@ def best_penalty(
     coded: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
-    owners: np.ndarray,
+    column_fields: np.ndarray,
     dropout: bool,
     folds: int,
     seed: int,
@@ -222,7 +223,7 @@ def best_penalty(
     losses = np.zeros(len(PENALTIES))
     for train, test in _folds(labels, groups, folds, seed + 1):
         for number, penalty in enumerate(PENALTIES):
-            fusion = regress(logits[train], coded[train], labels[train], owners, penalty, dropout, seed)
+            fusion = regress(logits[train], coded[train], labels[train], column_fields, penalty, dropout, seed)
             likely = softmax(fusion.add(logits[test], coded[test]))[np.arange(len(test)), labels[test]]
             losses[number] -= np.log(np.maximum(likely, 1e-12)).sum()
     return PENALTIES[int(losses.argmin())]
@@ -230,7 +231,7 @@ def best_penalty(
 
 def adjusted(fusion: Fusion, labels: np.ndarray, adjustment: float) -> Fusion:
     """The fusion with `adjustment` times each class's log share of the labels subtracted from its bias."""
-    # a class that a small part lacks counts as one
+    # a class that is missing from a small part counts as one image
     counts = np.maximum(np.bincount(labels, minlength=len(fusion.bias)), 1)
     return dataclasses.replace(fusion, bias=fusion.bias - adjustment * np.log(counts / counts.sum()))
 
@@ -248,7 +249,7 @@ def _fixed_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray
     return [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in np.unique(parts)]
 
 
-def _answers(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of a parsed table that answer a question, as lower-case text by image id."""
-    answered = [one.name for one in metadata.QUESTIONS if one.name in table]
-    return table.set_index("image")[answered].astype("string").apply(lambda column: column.str.lower())
+def _metadata_by_image(table: pd.DataFrame) -> pd.DataFrame:
+    """The columns of a parsed table that have a question, as lower-case text by image id."""
+    columns = [one.name for one in metadata.QUESTIONS if one.name in table]
+    return table.set_index("image")[columns].astype("string").apply(lambda column: column.str.lower())

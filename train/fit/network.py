@@ -1,4 +1,4 @@
-"""The networks: a published backbone or a small one from a tutorial, flat, and saved whole."""
+"""The networks: a published backbone with a new head, or a small network from a tutorial."""
 
 import os
 import re
@@ -26,7 +26,7 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "efficientnetv2b0": keras.applications.EfficientNetV2B0,
     "vgg16": vgg16,
 }
-"""Backbones: `include_top`, `weights` and `input_shape` to a network without its head."""
+"""Functions of `include_top`, `weights` and `input_shape` that build a backbone without a head."""
 
 
 def cnn64(size: int, classes: int, dropout: float) -> keras.Model:
@@ -67,9 +67,9 @@ SMALL: dict[str, Callable[[int, int, float], keras.Model]] = {"cnn64": cnn64, "m
 def build(architecture: str, size: int, classes: int, init: str, dropout: float = 0.0) -> keras.Model:
     """RGB 0-255 [n, size, size, 3] -> logits [n, classes].
 
-    `init` is `imagenet` (downloaded by Keras), `none`, a backbone weights file (.h5) in the folder that the environment
-    variable SKINAPP_WEIGHTS names, or a whole model, whose backbone is taken over: the id of one in models/ or the path
-    of a .keras file. The layer `embedding`, with a backbone the average of its last activation, stands before `logits`.
+    `init` is `imagenet` (downloaded by Keras), `none`, a backbone weights file (.h5) in the folder SKINAPP_WEIGHTS, or
+    a whole model whose backbone is reused: the id of one in models/ or the path of a .keras file. Before the layer
+    `logits` is the layer `embedding`, which for a backbone is the average of its last activation.
     """
     if architecture in SMALL:
         return SMALL[architecture](size, classes, dropout)
@@ -79,7 +79,7 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
     file = initial_file(init)
     try:
         with warnings.catch_warnings():
-            # Keras only warns of layers that a file lacks, and leaves them at random numbers
+            # Keras only warns about layers that a file lacks, and leaves their weights random
             warnings.filterwarnings("error", message="Skipping", category=UserWarning)
             if file and file.suffix == ".keras":
                 source = keras.saving.load_model(file, compile=False)
@@ -97,7 +97,7 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
 
 
 def initial_file(init: str) -> Path | None:
-    """The file of initial weights that `init` names, None where it names none. DataError where the file is absent."""
+    """The file of initial weights that `init` names, or None. DataError if the file is missing."""
     if init in ("imagenet", "none"):
         return None
     if init.endswith(".keras"):
@@ -111,22 +111,22 @@ def initial_file(init: str) -> Path | None:
 
 
 def resized(network: keras.Model, architecture: str, size: int, dropout: float) -> keras.Model:
-    """The same weights in a network for another image size: padding, and so the graph, depends on the size."""
+    """A network with the same weights for another image size; padding, and so the graph, depends on the size."""
     other = build(architecture, size, network.output_shape[-1], "none", dropout)
     copy_weights(network, other)
     return other
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
-    """All weights of one network into another of the same layers."""
-    # through a file, since that is when layers with derived state (the input normalisation) bring it up to date
+    """Copy all weights of one network into another with the same layers."""
+    # through a file, since layers with derived state (input normalisation) update it only on loading
     with tempfile.TemporaryDirectory() as folder:
         source.save_weights(Path(folder) / "all.weights.h5")
         target.load_weights(Path(folder) / "all.weights.h5")
 
 
 def freeze(network: keras.Model, blocks: int) -> None:
-    """Keep the stem and the first `blocks` blocks as they are, batch-norm statistics included; the rest trains."""
+    """Freeze the stem and the first `blocks` blocks, batch-norm statistics included; the rest trains."""
     frozen = blocks > 0
     for layer in network.layers:
         block = re.match(r"block(\d+)", layer.name)

@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, how far it has come, and the networks that it leaves."""
+"""The folder of a run: its settings, its progress, and the networks that it leaves."""
 
 import dataclasses
 import importlib.metadata
@@ -18,12 +18,12 @@ from skinapp.files import replacing
 from train.config import RUN, Config, Stage
 from train.fit.validation import MONITOR
 
-HELD_BACK = ("dataset", "folds", "fold", "seed")
-"""The settings that decide which images a run has not seen."""
+SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed")
+"""The settings that decide which images a run holds out."""
 
 
 def open_run(config: Config, runs: Path) -> Path:
-    """The folder of this run. DataError where it belongs to another configuration."""
+    """The folder of this run. DataError if it belongs to another configuration."""
     run = runs / config.id
     settings_file = run / "config.json"
     settings = {"fingerprint": config.fingerprint} | dataclasses.asdict(config)
@@ -38,7 +38,7 @@ def open_run(config: Config, runs: Path) -> Path:
 
 
 def write_run_file(config: Config, run: Path, devices: int) -> None:
-    """Write `run.json`: settings, versions, commit, hardware, and how many epochs are finished and what they took."""
+    """Write `run.json`: settings, versions, commit, hardware, finished epochs and their time."""
     tables = [pd.read_csv(file) for file in run.glob("stage-*/history.csv")]
     seconds = float(sum(table["seconds"].sum() for table in tables))
     images = sum(len(table) for table in tables) * (config.samples_per_epoch // config.batch_size) * config.batch_size
@@ -68,7 +68,7 @@ def write_run_file(config: Config, run: Path, devices: int) -> None:
 
 
 def epochs(config: Config, run: Path) -> dict[str, int]:
-    """The epochs of a run, `done` and `planned`: equal once it is finished, also where patience ended a stage early."""
+    """The epochs of a run, `done` and `planned`; they are equal for a finished run, even if patience ended a stage."""
     stages = [(stage, stage_scores(run / f"stage-{number}")) for number, stage in enumerate(config.stages, 1)]
     return {
         "done": sum(len(scores) for _, scores in stages),
@@ -77,21 +77,21 @@ def epochs(config: Config, run: Path) -> dict[str, int]:
 
 
 def stage_scores(folder: Path) -> list[float]:
-    """The score of each finished epoch of a stage, lower being better; NaN where no images are held back."""
+    """The score of each finished epoch of a stage, lower is better; NaN without validation images."""
     file = folder / "history.csv"
     return pd.read_csv(file).reindex(columns=[MONITOR])[MONITOR].tolist() if file.exists() else []
 
 
 def stage_epochs(stage: Stage, scores: Sequence[float], patience: int) -> int:
-    """How many epochs a stage takes: all of them, or those done where the last `patience` brought no better score."""
+    """The epochs of a stage: all of them, or those done if the last `patience` epochs brought no better score."""
     if scores and np.isfinite(scores).all() and len(scores) - 1 - int(np.argmin(scores)) >= patience:
         return len(scores)
     return stage.epochs
 
 
 def best_file(config: Config, run: Path) -> Path:
-    """The best network so far, of the last stage that has finished an epoch; where no images are held back, that of the
-    last epoch. DataError where there is none."""
+    """The best network so far, from the last stage with a finished epoch; without validation images, the network of the
+    last epoch. DataError if there is none."""
     if config.fold is None:
         return last_file(config, run)
     for number in range(len(config.stages), 0, -1):
@@ -101,7 +101,7 @@ def best_file(config: Config, run: Path) -> Path:
 
 
 def last_file(config: Config, run: Path) -> Path:
-    """The network of the last epoch. DataError where the run is not finished."""
+    """The network of the last epoch. DataError if the run is not finished."""
     folder = run / f"stage-{len(config.stages)}"
     if not (folder / "done").exists():
         raise DataError(f"The run in {run} is not finished; run fit first, or again.")
@@ -109,22 +109,22 @@ def last_file(config: Config, run: Path) -> Path:
 
 
 def stopped(config: Config, run: Path) -> str:
-    """A sentence on a run that was stopped: how far it came, what it leaves, and how it goes on."""
+    """A sentence on a stopped run: its progress, what it leaves, and how to resume."""
     done, planned = epochs(config, run).values()
     if not done:
-        return "Stopped before the first epoch was finished; run fit again to start anew."
+        return "Stopped before the first epoch was finished; run fit again to start over."
     if config.fold is None:
-        return f"Stopped after {done} of {planned} epochs; fit goes on from here when it is run again."
+        return f"Stopped after {done} of {planned} epochs; run fit again to resume."
     return (
         f"Stopped after {done} of {planned} epochs; the best network so far, for evaluate and export, is "
-        f"{best_file(config, run)}, and fit goes on from here when it is run again."
+        f"{best_file(config, run)}. Run fit again to resume."
     )
 
 
 def initial(config: Config, runs: Path) -> str:
-    """`init` as `network.build` takes it; of another run it is the network of the last epoch.
+    """`init` in the form for `network.build`; if it names another run, the network of its last epoch.
 
-    DataError where that run is not finished, or may have seen images that this one holds back.
+    DataError if that run is not finished, or may have been trained on images that this one holds out.
     """
     if not config.init.startswith(RUN):
         return config.init
@@ -133,10 +133,10 @@ def initial(config: Config, runs: Path) -> str:
         settings = json.loads((run / "config.json").read_text())
     except FileNotFoundError:
         raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
-    if differing := [name for name in HELD_BACK if settings[name] != getattr(config, name)]:
+    if differing := [name for name in SPLIT_SETTINGS if settings[name] != getattr(config, name)]:
         raise DataError(
-            f"The run in {run} differs in {', '.join(differing)}, and so may have learnt from images that this one "
-            "holds back; take another 'init'."
+            f"The run in {run} differs in {', '.join(differing)}, so it may have learnt from images that this one "
+            "holds out; use another 'init'."
         )
     file = run / f"stage-{len(settings['stages'])}" / "last.keras"
     if not file.with_name("done").exists():

@@ -17,9 +17,9 @@ from train.fit.validation import Validate, resize
 
 
 def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.callbacks.Callback]) -> None:
-    """Train the stages that are not done, each going on from the last weights of the one before it."""
+    """Train the stages that are not done; each starts from the last weights of the one before."""
     classes = len(label_set(config.labels).codes)
-    # the initial weights of the last layer
+    # for the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     previous = None
@@ -35,7 +35,7 @@ def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.c
                     earlier = keras.saving.load_model(previous, compile=False)
                     model = network.resized(earlier, config.architecture, stage.image_size, config.dropout)
                 fit_stage(config, stage, model, data, folder, config.seed + 1000 * number, callbacks)
-            # the next stage goes on from the last epoch: a better one by validation may only have been a lucky one
+            # the next stage starts from the last epoch: a better validation score may only have been luck
             previous = folder / "last.keras"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -50,9 +50,9 @@ def fit_stage(
     seed: int,
     callbacks: list[keras.callbacks.Callback],
 ) -> None:
-    """Train one stage and leave `best.keras`, `last.keras`, `history.csv` and the mark `done` in `folder`.
+    """Train one stage and leave `best.keras`, `last.keras`, `history.csv` and the marker file `done` in `folder`.
 
-    `callbacks` are called after those that keep an epoch.
+    `callbacks` are called after those that save an epoch.
     """
     labels = label_set(config.labels)
     codes = encode(data.table["label"], labels)
@@ -93,7 +93,7 @@ def fit_stage(
             batches,
             initial_epoch=resume(trainer, folder),
             epochs=stage_epochs(stage, scores, config.patience),
-            # the rows are sampled already; Keras's order of batches would depend on what the process did before
+            # the rows are sampled already, and Keras's shuffling would depend on what the process did before
             shuffle=False,
             verbose=0,
             callbacks=[
@@ -116,12 +116,12 @@ def fit_stage(
 
 
 class Batches(keras.utils.PyDataset):
-    """Batches of an epoch, drawn from a memory-mapped cache.
+    """Batches of an epoch, read from a memory-mapped cache.
 
     A batch holds `images`, uint8 [b, s, s, 3], and `targets`, one-hot float32 [b, classes].
 
-    `rows` is called with the epoch's number and gives the cache rows of the whole epoch, so that an epoch is the same
-    whether the run was interrupted before it or not.
+    `rows` maps the number of an epoch to all of its cache rows, so that an epoch is the same whether the run was
+    interrupted before it or not.
     """
 
     def __init__(self, images: np.ndarray, targets: np.ndarray, rows: Callable[[int], np.ndarray], batch: int):
@@ -143,13 +143,13 @@ class Batches(keras.utils.PyDataset):
 
 
 def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
-    """Drawing probability of each image: its class's count ** -exponent, normalised to sum 1."""
+    """The sampling probability of each image: its class's count ** -exponent, normalised to sum 1."""
     weights = np.bincount(codes)[codes].astype(float) ** -exponent
     return weights / weights.sum()
 
 
 class WeightedLoss(keras.losses.Loss):
-    """The mean of losses [n] that the model computes, weighted or not; Keras averages only a Loss over devices."""
+    """The mean of losses [n] that the model computes, weighted or not. Keras averages only a Loss over devices."""
 
     def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
         return y_pred
@@ -160,8 +160,8 @@ def training_model(
 ) -> keras.Model:
     """The network between its augmentation and its loss, all on the device.
 
-    Inputs `images` uint8 [n, cache_size, cache_size, 3] and `targets` [n, classes]; outputs `loss` [n] of the targets
-    as MixUp or CutMix left them, and `logits` [n, classes].
+    Inputs `images` uint8 [n, cache_size, cache_size, 3] and `targets` [n, classes]; outputs `loss` [n] for the
+    targets after MixUp or CutMix, and `logits` [n, classes].
     """
     images = keras.Input((cache_size, cache_size, 3), dtype="uint8", name="images")
     targets = keras.Input(model.output_shape[1:], name="targets")

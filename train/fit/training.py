@@ -1,4 +1,4 @@
-"""Training a network: what can be wrong is checked first, then every stage is trained or resumed."""
+"""Training a network: check everything first, then train or resume every stage."""
 
 import functools
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from train.fit.stages import fit_stages
 
 
 def fit(config: Config, runs: Path, devices: int = 1) -> Path:
-    """Train every stage of `config`, resuming what is there; gives the file of the best network, a whole model.
+    """Train or resume every stage of `config`; return the file of the best network, a whole model.
 
-    What can be wrong is looked for before images are decoded. KeyboardInterrupt says how far training came.
+    Settings and data are checked before images are decoded. The message of KeyboardInterrupt states the progress.
     """
     network.initial_file(initial(config, runs))
     augmentation.check(config.augmentation)
@@ -41,7 +41,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
 
 
 def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str] = ("train", "validation")) -> None:
-    """DataError where one of the `parts`, training or validation, has no image of a class."""
+    """DataError if one of the `parts`, training or validation, has no image of a class."""
     for split in parts:
         present = set(encode(table.loc[table["split"] == split, "label"], labels))
         absent = [code for index, code in enumerate(labels.codes) if index not in present]

@@ -1,4 +1,4 @@
-"""Scoring an epoch on the validation images."""
+"""Scores of an epoch on the validation images."""
 
 import contextlib
 from collections.abc import Iterator
@@ -13,15 +13,14 @@ from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 
 MONITOR = "val_balanced_log_loss"
-"""Chooses the epoch: cross-entropy with every class weighing the same. Steadier than balanced accuracy, which a
-handful of dermatofibromas moves by points."""
+"""The score that chooses the epoch: cross-entropy with equal weight for every class. It is steadier than balanced
+accuracy, which a handful of dermatofibromas can change by points."""
 
 
 class Validate(keras.callbacks.Callback):
-    """Adds the validation scores to the epoch's logs, and keeps the best network.
+    """Adds the validation scores to the epoch's logs, and saves the best network.
 
-    Where the optimizer averages the weights, the average is validated and saved. DataError where the network
-    gives infinities.
+    If the optimizer averages the weights, the average is validated and saved. DataError if logits are not finite.
     """
 
     def __init__(
@@ -42,7 +41,7 @@ class Validate(keras.callbacks.Callback):
             logits = predict(self.network, self.images, self.batch)
             if not np.isfinite(logits).all():
                 raise DataError(
-                    f"Training diverged in epoch {epoch + 1}: the network gives infinities. Lower the learning rate, "
+                    f"Training diverged in epoch {epoch + 1}: the logits are not finite. Lower the learning rate, "
                     "or train with precision=float32. Earlier epochs are saved."
                 )
             logs |= validation_scores(self.labels, softmax(logits))
@@ -54,7 +53,7 @@ class Validate(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def averaged(trainer: keras.Model) -> Iterator[None]:
-    """The weights' moving average in place of the weights; nothing changes where the optimizer keeps none."""
+    """Replace the weights by their moving average; do nothing if the optimizer keeps none."""
     if not trainer.optimizer.use_ema:
         yield
         return
@@ -62,7 +61,7 @@ def averaged(trainer: keras.Model) -> Iterator[None]:
     current = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     trainer.optimizer.finalize_variable_values(variables)
     for variable in variables:
-        # JAX lets the average and the weights share memory, and gives that of the weights away when it predicts
+        # in JAX the average and the weights may share memory, which prediction gives away
         variable.assign(keras.ops.copy(variable))
     try:
         yield
@@ -84,7 +83,7 @@ def validation_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str
 
 def predict(model: keras.Model, images: np.ndarray, batch: int = 32) -> np.ndarray:
     """Logits, float32 [n, classes], of uint8 images [n, size, size, 3]."""
-    # whole batches, which several devices can share
+    # pad to whole batches, which several devices can share
     missing = -len(images) % batch
     filled = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
     return np.asarray(model.predict(filled, batch_size=batch, verbose=0))[: len(images)]

@@ -1,4 +1,4 @@
-"""What `model.json` says of a trained network: its run, scores and limits. `model_card` renders it."""
+"""The content of `model.json` for a trained network: its run, scores and limits. `model_card` renders it."""
 
 import dataclasses
 from pathlib import Path
@@ -68,10 +68,10 @@ def describe(
     outputs: dict[str, list[int]],
     run: dict[str, Any],
 ) -> dict[str, Any]:
-    """The card of a run's network, but for version, published models, conversion and files.
+    """The card of a run's network, without version, published models, conversion and files.
 
-    `evaluation` and `run` are `evaluation.json` and `run.json`, `beside` the tests of a run under another protocol, and
-    `outputs` the shape of every output without the batch.
+    `evaluation` and `run` are the contents of `evaluation.json` and `run.json`, `beside` the tests of a run under
+    another protocol, and `outputs` the shape of every output without the batch.
     """
     labels, parts = label_set(config.labels), sources(config.dataset)
     first, *others = evaluation["tests"]
@@ -161,7 +161,7 @@ def details(test: dict[str, Any]) -> dict[str, Any]:
 
 
 def recalls(codes: list[str], predictions: pd.DataFrame) -> dict[str, dict[str, int]]:
-    """How many images of each class are recognised: of a table with `label`, and `p_<label>` for every code."""
+    """How many images of each class are classified correctly, from a table with `label` and a `p_<label>` per code."""
     probabilities = predictions[[f"p_{code}" for code in codes]].to_numpy()
     correct = predictions["label"].to_numpy() == pd.Series(codes).to_numpy()[probabilities.argmax(axis=1)]
     counted = pd.Series(correct).groupby(predictions["label"].to_numpy()).agg(["sum", "size"])
@@ -173,7 +173,8 @@ def recalls(codes: list[str], predictions: pd.DataFrame) -> dict[str, dict[str, 
 
 
 def published(model_id: str, labels_id: str, predictions: Path) -> dict[str, Any]:
-    """`published` of a card: the model beside published ones. Empty where their predictions are not on this machine."""
+    """A card's `published`: the model compared with published ones. Empty if their predictions are not on this
+    machine."""
     labels, root = label_set(labels_id), compare_published.published_root()
     if not compare_published.published_files(labels, root):
         return {}
@@ -196,7 +197,7 @@ def published(model_id: str, labels_id: str, predictions: Path) -> dict[str, Any
 
 
 def limits(card: dict[str, Any]) -> list[str]:
-    """What every classifier's card warns of, a sentence or two each."""
+    """The warnings in every classifier's card, one or two sentences each."""
     return [
         *LIMITS[card["modality"]],
         f"It always answers with one of its {len(card['labels']['codes'])} classes, whatever the image shows.",
@@ -206,10 +207,10 @@ def limits(card: dict[str, Any]) -> list[str]:
 
 
 def modality(config: Config) -> str:
-    """Dermoscopy or smartphone, the modality of a run's images. DataError where its data sets differ in that."""
+    """The modality of a run's images, dermoscopy or smartphone. DataError if its data sets differ."""
     modalities = {source.modality for source in sources(config.dataset)}
     if len(modalities) > 1:
-        raise DataError(f"The data sets '{config.dataset}' are of several modalities: {', '.join(sorted(modalities))}.")
+        raise DataError(f"The data sets '{config.dataset}' have different modalities: {', '.join(sorted(modalities))}.")
     return modalities.pop()
 
 

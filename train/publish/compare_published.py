@@ -1,4 +1,4 @@
-"""python -m train compare-published: our models and published foundation models on the same images, paired."""
+"""python -m train compare-published: paired comparison of our models with published foundation models."""
 
 import argparse
 from pathlib import Path
@@ -31,14 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["ham10000-efficientnetb1", "smartphone-efficientnetb1-6class"],
         metavar="ID",
-        help="our models, one for each data set; default: %(default)s",
+        help="our models, one for each data set (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("models/published.csv"),
         metavar="FILE.csv",
-        help="the table to write; default: %(default)s",
+        help="the table to write (default: %(default)s)",
     )
 
 
@@ -66,11 +66,10 @@ def published_root() -> Path:
 def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.DataFrame:
     """A row for each published model in `folder` and score: its value, and ours minus it, both with 95% intervals.
 
-    `ours` is the id of our model, `predictions` its file of them.
-
-    Only the images that both have count. Bootstrap over our groups (lesions or patients). The rows of accuracy hold
-    the p-value of McNemar's exact test, which assumes independent images, and that value with Holm's correction for the
-    number of published models. DataError where there are none, or their images or labels are not ours.
+    `ours` is the id of our model, `predictions` the file of its predictions. Only images that both have count; the
+    bootstrap resamples our groups (lesions or patients). Rows of accuracy have the p-value of McNemar's exact test,
+    which assumes independent images, with and without Holm's correction for the number of published models. DataError
+    if there are no published predictions, or their images or labels are not ours.
     """
     files = published_files(labels, folder)
     if not files:
@@ -79,19 +78,19 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
             "data sets."
         )
     own = _predictions(predictions, labels, ("group",))
-    table = pd.concat([_beside(ours, labels, own, file) for file in files], ignore_index=True)
+    table = pd.concat([_comparison(ours, labels, own, file) for file in files], ignore_index=True)
     tested = table["mcnemar_p"].notna()
     table.loc[tested, "mcnemar_p_holm"] = significance.holm(table.loc[tested, "mcnemar_p"].to_numpy())
     return table.assign(protocol=PROTOCOL)
 
 
 def published_files(labels: LabelSet, folder: Path) -> list[Path]:
-    """The published predictions of a label set, a file for each model."""
+    """The published predictions for a label set, one file per model."""
     return sorted(folder.glob(f"{labels.id}_*.csv"))
 
 
 def section(ours: str, labels: LabelSet, predictions: Path) -> str:
-    """The section of a model's card on published models; empty where their predictions are not here."""
+    """The section of a model's card on published models; empty if their predictions are not on this machine."""
     if not published_files(labels, published_root()):
         return ""
     compared = compare(ours, labels, predictions, published_root())
@@ -127,7 +126,7 @@ def _p(value: float) -> str:
     return "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd.DataFrame:
+def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd.DataFrame:
     """The rows of one published model."""
     theirs = _predictions(file, labels)
     images = ours.index.intersection(theirs.index)
@@ -167,7 +166,7 @@ def _beside(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd
 
 
 def _predictions(file: Path, labels: LabelSet, more: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table of predictions by image. DataError where columns are missing or a row holds no probabilities."""
+    """A table of predictions by image. DataError if columns are missing or a row holds no probabilities."""
     columns = [f"p_{code}" for code in labels.codes]
     table = tables.read_file(file, text=("image",), required=("image", "label", *more, *columns), unique="image")
     table = table.set_index("image")

@@ -26,12 +26,12 @@ CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibra
 
 
 def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
-    """Write `evaluation.json` and `predictions.csv` of the run's best network; give the scores on test.
+    """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    With several data sets each is scored separately; the scores returned are those of the first.
+    Several data sets are scored separately; the scores returned are those of the first.
     """
     run = open_run(config, runs)
-    # at the network's own size, so that these are the pixels that the app and the command line see
+    # at the network's own size, so that the pixels are those that the app and the command line use
     data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
     network = best_network(config, best_file(config, run), data.table)
@@ -74,10 +74,10 @@ def report(
     temperatures: np.ndarray,
     more: dict[str, Any],
 ) -> dict[str, bootstrap.Interval]:
-    """Write `predictions.csv` and `evaluation.json`; give the scores on the first data set.
+    """Write `predictions.csv` and `evaluation.json`; return the scores on the first data set.
 
-    `table` is the whole of the data, `test` its rows that are scored, with their logits [n, classes] and temperatures
-    [n, 1]; `more` is what else belongs in the file.
+    `table` has all rows, `test` those to score, with their logits [n, classes] and temperatures [n, 1]; `more` is added
+    to `evaluation.json`.
     """
     labels = label_set(config.labels)
     encoded = encode(test["label"], labels)
@@ -122,7 +122,7 @@ def report(
 
 
 def kinds(labels: LabelSet) -> dict[str, bootstrap.Score]:
-    """Every score that a card has."""
+    """All scores of a card."""
     return metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
 
 
@@ -136,7 +136,8 @@ def scored(
     temperatures: np.ndarray,
     groups: np.ndarray,
 ) -> dict[str, Any]:
-    """The scores of one data set's test images, calibration before and after, and sensitivity by class."""
+    """The scores of one data set's test images, calibration before and after the temperature, and sensitivity by
+    class."""
     uncalibrated = softmax(logits.astype(np.float64))
     probabilities = softmax(logits.astype(np.float64) / temperatures)
     recalls = metrics.class_recalls(labels, probabilities, np.ones((1, len(labels))))[0]
@@ -158,7 +159,7 @@ def scored(
 
 
 def best_network(config: Config, file: Path, table: pd.DataFrame) -> keras.Model:
-    """The network in a file of a run, in float32, for images of the model's size, with its logits adjusted."""
+    """The network in a file of a run, converted to float32 and the model's image size, with adjusted logits."""
     network = keras.saving.load_model(file, compile=False)
     if network.input_shape[1] != config.image_size or config.precision != "float32":
         network = networks.resized(network, config.architecture, config.image_size, config.dropout)
@@ -177,7 +178,7 @@ def log_shares(config: Config, table: pd.DataFrame) -> np.ndarray:
 
 
 def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, applied: float) -> list[dict[str, float]]:
-    """Accuracy and balanced accuracy for several logit adjustments, of logits that have `applied` of it: to choose."""
+    """Accuracy and balanced accuracy for several logit adjustments, from logits to which `applied` was applied."""
     weights = np.ones((1, len(labels)))
     rows = []
     for adjustment in (0.0, 0.25, 0.5, 0.75, 1.0):

@@ -1,4 +1,4 @@
-"""An exported model on a folder of labelled images, run as the app runs it: scores with intervals, confusion counts."""
+"""Evaluate an exported model on a folder of labelled images as the app runs it: scores with intervals, confusion."""
 
 import argparse
 import sys
@@ -27,10 +27,10 @@ RESAMPLES = 2000
 class Evaluation:
     """The scores of a model on a folder of images.
 
-    `labels` is the label set that was scored: the model's, or `malignancy` where the table's labels are not the model's
-    classes. `predictions` has the columns image, group, label and a `p_` for each of those labels. `scores` holds those
-    that are defined, `undefined` the names of the others. `failures` says why an image could not be read; `unlabelled`
-    counts the images of the folder that have no label.
+    `labels` is the label set that was scored: the model's, or `malignancy` if the table's labels are not the model's
+    classes. `predictions` has the columns image, group, label and a `p_` for each of those labels. `scores` holds the
+    scores that are defined, `undefined` the names of the others. `failures` maps images that could not be read to the
+    reason; `unlabelled` counts images in the folder without a label.
     """
 
     labels: LabelSet
@@ -50,22 +50,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--image-column",
         default="image",
         metavar="NAME",
-        help="file names, with or without ending, or paths below DIR (default: %(default)s)",
+        help="file names, with or without extension, or paths below DIR (default: %(default)s)",
     )
     group.add_argument(
         "--label-column",
         default="label",
         metavar="NAME",
-        help="the model's codes, or benign and malignant (default: %(default)s)",
+        help="codes of the model's classes, or benign and malignant (default: %(default)s)",
     )
     group.add_argument(
         "--group-column", metavar="NAME", help="lesion or patient (default: each image is its own group)"
     )
-    group.add_argument("--out", type=Path, metavar="FILE.csv", help="the predictions to write")
+    group.add_argument("--out", type=Path, metavar="FILE.csv", help="write the predictions to this file")
 
 
-def wanted(options: argparse.Namespace) -> bool:
-    """Whether the options are those for a folder. DataError where they mix both uses, or lack some of either."""
+def scores_folder(options: argparse.Namespace) -> bool:
+    """Whether the options are for a folder of images. DataError if they mix both uses, or are incomplete."""
     values = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
     missing = [name for name, value in values.items() if value is None]
     if options.config and (len(missing) < len(values) or options.group_column or options.out):
@@ -80,7 +80,7 @@ def wanted(options: argparse.Namespace) -> bool:
 
 
 def run(options: argparse.Namespace) -> int:
-    """0, or 2 where an image could not be read."""
+    """Run the command; return 0, or 2 if an image could not be read."""
     model = registry.model(options.model)
     table = read_labels(options.labels, options.image_column, options.label_column, options.group_column)
     result = evaluate(model, options.images, table)
@@ -97,9 +97,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def read_labels(file: Path, image_column: str, label_column: str, group_column: str | None) -> pd.DataFrame:
-    """A CSV's image, label and group columns, all text, under these names; an image is its own group without a column.
+    """A CSV's image, label and group columns, as text, under these names; without a group column, each image is a
+    group.
 
-    Rows without a label are left out. DataError where the file, a column, the name of an image or a group is missing.
+    Rows without a label are left out. DataError if the file, a column, or the image or group of a row is missing.
     """
     table = tables.read_file(file)
     columns = {"image": image_column, "label": label_column, "group": group_column or image_column}
@@ -125,9 +126,8 @@ def read_labels(file: Path, image_column: str, label_column: str, group_column: 
 def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evaluation:
     """Score the images of `folder` that `table` (image, label, group) labels.
 
-    Everything is checked before the first image is classified. DataError where a label is neither a class of the model
-    nor malignant or benign, where a labelled image is not in the folder or is there twice, and where none
-    can be read.
+    Everything is checked before the first image is classified. DataError if a label is neither a class of the model nor
+    malignant or benign, if a labelled image is not in the folder or is labelled twice, or if no image can be read.
     """
     scored = scored_labels(table["label"], model.labels)
     if not folder.is_dir():
@@ -173,10 +173,10 @@ def scored_labels(labels: pd.Series, own: LabelSet) -> LabelSet:
 
 
 def matching_files(names: pd.Series, images: Iterable[str], folder: Path) -> list[str]:
-    """The key of `images` (paths below the folder) that each name means: a path or file name, with or without ending.
+    """The key of `images` (paths below the folder) for each name: a path or file name, with or without extension.
 
-    A name's own ending may differ from the file's, as it does where a data set was saved in another format. DataError
-    lists names without a file, a name that fits several files, and a file that two names mean.
+    The extension may differ from the file's, as for a data set saved in another format. DataError lists names without a
+    file, a name that matches several files, or a file that is named twice.
     """
     known: dict[str, set[str]] = {}
     for file in map(PurePosixPath, images):
@@ -207,7 +207,7 @@ def matching_files(names: pd.Series, images: Iterable[str], folder: Path) -> lis
 
 
 def summed(probabilities: np.ndarray, own: LabelSet, scored: LabelSet) -> np.ndarray:
-    """Probabilities [n, classes] of the model as those of the scored label set: the same, or benign and malignant."""
+    """The model's probabilities [n, classes] for the scored label set: unchanged, or summed to benign and malignant."""
     if scored is own:
         return probabilities
     malignant = probabilities[:, [label.malignant for label in own.labels]].sum(axis=1)
@@ -217,7 +217,7 @@ def summed(probabilities: np.ndarray, own: LabelSet, scored: LabelSet) -> np.nda
 def intervals(
     labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
 ) -> tuple[dict[str, bootstrap.Interval], list[str]]:
-    """The scores with their intervals, and the names of those that the classes at hand leave undefined."""
+    """The scores with their intervals, and the names of scores that are undefined for these labels."""
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
     plain = np.ones((1, len(truth)))
     undefined = [name for name, score in scores.items() if np.isnan(score(truth, probabilities, plain)[0])]
@@ -226,7 +226,7 @@ def intervals(
 
 
 def describe(model: registry.Model, result: Evaluation, group_column: str | None) -> str:
-    """What `evaluate` prints."""
+    """The text that the command prints."""
     images, groups = len(result.predictions), result.predictions["group"].nunique()
     lines = [f"{model.id} on {images:,} images" + (f", {groups:,} groups by {group_column}." if group_column else ".")]
     if result.failures:
@@ -237,8 +237,8 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
         lines.append("The labels are not the model's classes, so both count as benign or malignant.")
     if not group_column:
         lines.append(
-            "Each image counts as a group of its own. If several show one lesion or patient, the intervals are too "
-            "narrow: name that column with --group-column."
+            "Each image counts as a separate group. If several show one lesion or patient, the intervals are too "
+            "narrow: name the lesion or patient column with --group-column."
         )
     lines.append("")
     lines += [f"{name:28} {score.text('.4f')}" for name, score in result.scores.items()]
@@ -252,7 +252,7 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
 
 
 def confusion(result: Evaluation) -> pd.DataFrame:
-    """Counts, a row for each label that has an image and a column for each prediction, and the row's sum."""
+    """Counts with a row for each label that has images, a column for each prediction, and the sum of each row."""
     codes = list(result.labels.codes)
     predicted = result.predictions[[f"p_{code}" for code in codes]].to_numpy().argmax(axis=1)
     counts = confusion_matrix(result.predictions["label"], np.array(codes)[predicted], labels=codes)

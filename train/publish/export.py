@@ -1,4 +1,4 @@
-"""Export: a trained network and its evaluation become a complete model folder, checked before it is put in place."""
+"""Export a trained network and its evaluation as a complete model folder, checked before it is put in place."""
 
 import json
 import shutil
@@ -23,22 +23,24 @@ from train.publish.evaluate import best_network
 from train.publish.folder import draft, publish
 
 AGREEMENT = 0.02
-"""The largest difference in a probability that is allowed between the trained network and what is exported."""
+"""The largest difference in a probability that is allowed between the trained and the exported network."""
 CHECKED_IMAGES = 64
 
 
 def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
-    """Write `models/<id>/` from the run's best network and evaluation, replacing an older one; give the folder.
+    """Write `models/<id>/` from the run's best network and evaluation, replacing an older one; return the folder.
 
-    `changes` is the sentence for the changelog. ModelError, and the older folder left alone, where LiteRT and Keras
-    disagree or the new folder is not valid.
+    `changes` is the sentence for the changelog. If LiteRT and Keras disagree, or the new folder is not valid,
+    ModelError is raised and the older folder stays.
     """
     if keras.backend.backend() != "tensorflow":
-        raise DataError("Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, whatever trained the network.")
+        raise DataError(
+            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
+        )
     run = open_run(config, runs)
     evaluation = read_evaluation(run)
     if evaluation["epochs"] != epochs(config, run):
-        raise DataError(f"Training has gone on since the run in {run} was evaluated; run evaluate again.")
+        raise DataError(f"The run in {run} was trained further after its evaluation; run evaluate again.")
     for name, value in (("logit_adjustment", config.logit_adjustment), ("input_size", config.image_size)):
         if evaluation.get(name, value) != value:
             raise DataError(
@@ -73,7 +75,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
 
 
 def read_evaluation(run: Path) -> dict[str, Any]:
-    """The `evaluation.json` of a run. DataError where it has not been evaluated."""
+    """The `evaluation.json` of a run. DataError if it has not been evaluated."""
     try:
         return json.loads((run / "evaluation.json").read_text())
     except FileNotFoundError:
@@ -81,19 +83,19 @@ def read_evaluation(run: Path) -> dict[str, Any]:
 
 
 def read_run(run: Path) -> dict[str, Any]:
-    """`run.json`, which `fit` leaves however it ends."""
+    """`run.json`, which `fit` always writes at the end, even after an error."""
     return json.loads((run / "run.json").read_text())
 
 
 def round_kernels(network: keras.Model) -> None:
-    """Round the kernels, in place, to what half precision can hold: what LiteRT stores, and half the bytes to keep."""
+    """Round the kernels, in place, to half precision, as LiteRT stores them; this also halves the files."""
     for variable in network.variables:
         if len(variable.shape) > 1:
             variable.assign(keras.ops.cast(keras.ops.cast(variable, "float16"), variable.dtype))
 
 
 def save_compressed(network: keras.Model, file: Path) -> None:
-    """A whole-model `.keras` file, deflated: the zeros that `round_kernels` leaves in float32 take no room."""
+    """Save a compressed `.keras` file; the zeros that `round_kernels` leaves in float32 then need no space."""
     with tempfile.TemporaryDirectory() as folder:
         plain = Path(folder) / "plain.keras"
         network.save(plain)
@@ -103,12 +105,12 @@ def save_compressed(network: keras.Model, file: Path) -> None:
 
 
 def has_class_maps(network: keras.Model) -> bool:
-    """Whether global average pooling and one dense layer end the network, so that class maps are exact."""
+    """Whether the network ends in global average pooling and one dense layer, so that class maps are exact."""
     return isinstance(network.get_layer("embedding"), keras.layers.GlobalAveragePooling2D)
 
 
 def with_outputs(network: keras.Model) -> keras.Model:
-    """The network with the outputs `logits` [n, K], `embedding` [n, D] and, where there are any, `class_maps`.
+    """The network with the outputs `logits` [n, K], `embedding` [n, D] and, if it has them, `class_maps`.
 
     `class_maps` [n, h, w, K] are the last features times the dense weights, so that logits = mean(class_maps) + bias.
     """
@@ -123,7 +125,7 @@ def with_outputs(network: keras.Model) -> keras.Model:
 
 
 def output_shapes(network: keras.Model) -> dict[str, list[int]]:
-    """The shape of every output that is exported, without the batch."""
+    """The shape of every exported output, without the batch."""
     return {name: list(tensor.shape[1:]) for name, tensor in with_outputs(network).output.items()}
 
 
@@ -148,14 +150,14 @@ def to_litert(network: keras.Model) -> bytes:
 
 
 def run_litert(content: bytes, images: np.ndarray) -> np.ndarray:
-    """Logits [n, K] that a LiteRT file gives for uint8 images [n, size, size, 3]."""
+    """Logits [n, K] of a LiteRT file for uint8 images [n, size, size, 3]."""
     interpreter = Interpreter(model_content=content)
     run = interpreter.get_signature_runner()
     return np.concatenate([run(image=image[np.newaxis].astype(np.float32))["logits"] for image in images])
 
 
 def history(config: Config, run: Path) -> pd.DataFrame:
-    """The epochs of all stages, one row each, numbered on; `chosen` marks the one whose weights were exported."""
+    """One row per epoch, numbered across stages; `chosen` marks the epoch whose weights were exported."""
     stages = []
     for number, stage in enumerate(config.stages, 1):
         file = run / f"stage-{number}" / "history.csv"

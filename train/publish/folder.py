@@ -1,4 +1,4 @@
-"""Putting a model folder in place: complete, checked, and in one step, so that the app never sees half of one."""
+"""Put a model folder in place, complete and checked, in one step, so that the app never sees half of one."""
 
 import contextlib
 import ctypes
@@ -15,21 +15,21 @@ from typing import Any
 from skinapp.inference import metadata, model_card, registry
 
 LICENCE = "CC BY-NC 4.0"
-"""Of all that is published here, as the training images require."""
+"""The licence of everything published here, as the training images require."""
 EXPORTED = {"README.md", "history.csv", "predictions.csv", "dice.csv", "model.tflite", "model.keras"} | {
     metadata.WEIGHTS_FILE
 }
-"""What export, fuse and segment write. Other files were added later, such as the retrieval index, and describe the
-network that they were made from."""
+"""The files that export, fuse and segment write. Other files, such as the retrieval index, were added later and belong
+to the network that they were made from."""
 IDENTITY = ("predictions.csv", "dice.csv")
-"""Results on the test images, one of them in every folder: two networks that agree in every digit are the same one."""
+"""Results on the test images. Every folder has one of them; networks with identical results count as the same."""
 EXCHANGE = 2
 """RENAME_EXCHANGE of renameat2(2)."""
 
 
 @contextlib.contextmanager
 def draft(models: Path, model_id: str) -> Iterator[Path]:
-    """An empty folder below `models` to fill and `publish`; whatever is left of it at the end is removed."""
+    """An empty folder below `models` to fill and `publish`; anything left is removed at the end."""
     models.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=models) as partial:
         folder = Path(partial) / model_id
@@ -40,9 +40,9 @@ def draft(models: Path, model_id: str) -> Iterator[Path]:
 def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "") -> Path:
     """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`.
 
-    Of a folder that it replaces it takes over the changelog and, where the network is the same, the files that later
-    commands added. `changes` is the changelog's sentence. ModelError, and the older folder left alone, where the new
-    one is not valid.
+    If it replaces a folder, it keeps the changelog and, if the network is the same, the files that later commands
+    added. `changes` is the sentence for the changelog. If the new folder is not valid, ModelError is raised and the
+    older one stays.
     """
     target = models / card["id"]
     same = _same_network(folder, target)
@@ -60,13 +60,13 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
 
 
 def versions() -> dict[str, str]:
-    """The versions of what made the files."""
+    """The versions of the libraries that made the files."""
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "ai-edge-litert")}
 
 
 def release(older: dict[str, Any] | None, same: bool, changes: str) -> dict[str, Any]:
-    """`version` and `changelog` of a model that follows `older`: 1.0.0, 1.1.0 for another network, 1.0.1 for the same
-    one with `changes`, and as before for the same one without."""
+    """`version` and `changelog` of a model after `older`: 1.0.0 for the first, 1.1.0 for another network, 1.0.1 for the
+    same network with `changes`, and unchanged for the same network without."""
     if older is None:
         version, log = "1.0.0", []
     else:
@@ -81,9 +81,9 @@ def release(older: dict[str, Any] | None, same: bool, changes: str) -> dict[str,
 
 
 def swap(new: Path, target: Path) -> None:
-    """Put the folder `new` in the place of `target`, in one step where the system can exchange two folders.
+    """Replace the folder `target` by `new`, in one step if the system can exchange two folders.
 
-    Elsewhere the older folder is moved aside first, and back where `new` cannot be moved.
+    Otherwise the older folder is moved away first, and back if `new` cannot be moved.
     """
     if not target.exists():
         new.rename(target)
@@ -119,7 +119,7 @@ def _same_network(folder: Path, target: Path) -> bool:
 
 
 def _older_card(target: Path) -> dict[str, Any] | None:
-    """The card of the folder that is replaced; None where there is none, or none with a changelog."""
+    """The card of the folder to be replaced; None if it does not exist or has no changelog."""
     try:
         card = json.loads((target / registry.CARD_FILE).read_text())
     except (OSError, ValueError):

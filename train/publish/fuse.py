@@ -1,8 +1,7 @@
-"""python -m train fuse: a model that also uses patient metadata, from one that sees the image alone.
+"""python -m train fuse: make a model that also uses patient metadata from one that uses the image alone.
 
-The network stays the same. What the metadata add to its logits is fitted by `train.fit.metadata`: after a
-cross-validation on the logits of the images that each part's network had not seen, otherwise on the exported model's
-logits of the validation images.
+The network stays the same; `train.fit.metadata` fits what the metadata add to its logits. After a cross-validation it
+is fitted on the logits of held-out images, otherwise on the exported model's logits of the validation images.
 """
 
 import shutil
@@ -28,7 +27,7 @@ from train.publish.evaluate import RESAMPLES, kinds
 from train.publish.folder import draft, publish
 
 METADATA = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
-"""Which data sets publish metadata, and how they are read."""
+"""The data sets that publish metadata, and the functions that read them."""
 INHERITED = (
     "kind",
     "task",
@@ -43,12 +42,12 @@ INHERITED = (
     "versions",
 )
 TRAINING = ("dataset", "attribution", "data_licence", "protocol", "images", "groups")
-"""What the card shares with that of the network's own model."""
+"""The parts of `training` that the card shares with the base model's."""
 
 
 @dataclass(frozen=True)
-class Held:
-    """Rows that the network has not seen: the table in the common form, its logits [n, K], class indices [n]."""
+class HeldOut:
+    """Rows that the network was not trained on: the table in the common form, logits [n, K], class indices [n]."""
 
     table: pd.DataFrame
     logits: np.ndarray
@@ -56,9 +55,9 @@ class Held:
 
 
 def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path, changes: str = "") -> Path:
-    """Write `models/<id>-clinical/` beside the exported model of a run; give the folder.
+    """Write `models/<id>-clinical/` beside the exported model of a run; return the folder.
 
-    DataError where its data set publishes no metadata, or the run is not evaluated.
+    DataError if its data set publishes no metadata, or the run is not evaluated.
     """
     table = published_metadata(config)
     fields = fitting.questions(table)
@@ -82,16 +81,16 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
 
 
 def published_metadata(config: Config) -> pd.DataFrame:
-    """The patient metadata that a run's data set publishes, one row per image id. DataError where there are none."""
+    """The patient metadata that a run's data set publishes, one row per image id. DataError if there are none."""
     if config.dataset not in METADATA:
         raise DataError(f"'{config.dataset}' publishes no patient metadata; {' and '.join(METADATA)} do.")
     (source,) = sources(config.dataset)
     return METADATA[config.dataset](data_root() / source.folder)
 
 
-def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
-    """The rows to fit on and those to test on: the same ones after a cross-validation, which its run keeps;
-    otherwise what the exported model says of the validation and of the test images."""
+def held_out(config: Config, runs: Path, models: Path) -> tuple[HeldOut, HeldOut]:
+    """The rows to fit on and the rows to test on. After a cross-validation both are the same, with the logits that the
+    run saved; otherwise they are the exported model's logits of the validation and of the test images."""
     labels = label_set(config.labels)
     data = prepare(config.dataset, config.image_size, runs)
     if config.fold is None:
@@ -101,7 +100,7 @@ def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
         except FileNotFoundError:
             raise DataError(f"The run in {run} is not evaluated; run evaluate first.") from None
         rows = data.table.set_index("image", drop=False).loc[saved["images"]]
-        all_rows = Held(rows, saved["logits"], encode(rows["label"], labels))
+        all_rows = HeldOut(rows, saved["logits"], encode(rows["label"], labels))
         return all_rows, all_rows
     divided = with_validation(data.table, config.folds, config.fold, config.seed)
     classifier = runtime.classifier(registry.model(config.id, models))
@@ -110,7 +109,7 @@ def held_out(config: Config, runs: Path, models: Path) -> tuple[Held, Held]:
         chosen = np.flatnonzero(divided["split"] == split)
         logits = [classifier.predict(data.images[row]).logits for row in tqdm(chosen, split, unit=" images")]
         rows = divided.iloc[chosen]
-        parts.append(Held(rows, np.array(logits), encode(rows["label"], labels)))
+        parts.append(HeldOut(rows, np.array(logits), encode(rows["label"], labels)))
     return parts[0], parts[1]
 
 
@@ -119,13 +118,13 @@ def write(
     base: registry.Model,
     title: str,
     adjustment: float,
-    tested: Held,
+    tested: HeldOut,
     probabilities: np.ndarray,
     fitted: fitting.Fitted,
     models: Path,
     changes: str,
 ) -> Path:
-    """The model folder: the network of `base`, what was fitted, the scores, and the card."""
+    """Write the model folder: the network of `base`, the fitted fusion, the scores, and the card."""
     labels = base.labels
     scores = kinds(labels)
     groups = tested.table["group"].to_numpy()

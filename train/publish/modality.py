@@ -1,4 +1,4 @@
-"""python -m train modality: the classifier of dermoscopy, phone photos of skin and everything else, and its scores."""
+"""python -m train modality: train and score the classifier of dermoscopy, phone photos of skin and other images."""
 
 import argparse
 import hashlib
@@ -27,9 +27,9 @@ from train.data import datasets, non_lesions, splits
 PENALTY = 0.03
 """Inverse strength of the regression's L2 penalty, on standardised embeddings."""
 COMPONENTS = 64
-"""Principal components of the embedding in which distances from skin images are measured."""
-FARTHEST = 0.99
-"""The share of held-out skin images that lie within the limit of distance."""
+"""The number of principal components of the embedding in which distances from skin images are measured."""
+DISTANCE_QUANTILE = 0.99
+"""The share of held-out skin images within the distance limit."""
 FOLDS = 5
 LESIONS = 1500
 TEST_LESIONS = 700
@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=modality.WEIGHTS_FILE.parent,
         metavar="DIR",
-        help="the folder to write to (default: the package itself)",
+        help="the folder to write to (default: the folder in the package)",
     )
 
 
@@ -65,9 +65,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examples(root: Path) -> pd.DataFrame:
-    """Skin images: kind, path, group (lesion or patient), and whether they are for `test` alone. One per lesion."""
+    """Skin images, one per lesion: kind, path, group (lesion or patient), and whether they are only for `test`."""
     ham10000 = datasets.ham10000(root / "ham10000").drop_duplicates("group")
-    # those of this set that are not HAM10000's, for the other cameras
+    # images of this set that are not in HAM10000, for other cameras
     other = datasets.malignant_benign(root / "malignant_benign")
     other = other[splits.malignant_benign_groups(other["image"])["ham10000"] == ""].drop_duplicates("group")
     parts = [
@@ -84,9 +84,9 @@ def examples(root: Path) -> pd.DataFrame:
 
 
 def embeddings(model: registry.Model, known: pd.DataFrame, views: dict[str, int]) -> pd.DataFrame:
-    """`known`, and views of so many of each kind, and pictures of anything else, each with its `embedding` [D].
+    """`known`, altered `views` of some images of each kind, and pictures of anything else, each with `embedding` [D].
 
-    The views are made like those of the other pictures, so that cropping and lighting give nothing away.
+    Views are made as for the other pictures, so that cropping and lighting do not reveal the kind.
     """
     network = classifier(model)
     rows: list[dict[str, Any]] = []
@@ -115,17 +115,17 @@ def embeddings(model: registry.Model, known: pd.DataFrame, views: dict[str, int]
 
 
 def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[str, Any]]:
-    """The recogniser of all rows that are not for test, and the card with its figures.
+    """The recogniser trained on all rows that are not for test, and the card with its scores.
 
-    Nothing is scored that was trained on: dermoscopy of test lesions is scored with this recogniser; phone photos and
-    everything else with those of a cross-validation, in which no patient and no photograph is on both sides.
+    No image is scored by a recogniser that was trained on it. Test lesions in dermoscopy are scored with this one,
+    phone photos and everything else by cross-validation, in which no patient or photograph is on both sides.
     """
     kinds = table["kind"].map({kind: index for index, kind in enumerate(KINDS)}).to_numpy()
     groups = table["group"].astype(str).to_numpy()
     test = table["test"].to_numpy()
     rows = np.flatnonzero(~test)
     probabilities, distances = np.empty((len(table), len(KINDS))), np.empty(len(table))
-    # the matrices are small: on a busy machine threads would mostly wait for each other
+    # the matrices are small, so on a busy machine threads would mostly wait for each other
     with threadpool_limits(1):
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
         for train, held in folds.split(rows, kinds[rows], groups[rows]):
@@ -135,9 +135,9 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
         final = fit(embedded[rows], kinds[rows])
     probabilities[test], distances[test] = final.probabilities(embedded[test]), final.distances(embedded[test])
     skin = ~test & (table["kind"] != "neither").to_numpy()
-    limit = float(np.quantile(distances[skin], FARTHEST))
-    unlike = distances > limit
-    probabilities[unlike] = np.eye(len(KINDS))[-1]
+    limit = float(np.quantile(distances[skin], DISTANCE_QUANTILE))
+    too_far = distances > limit
+    probabilities[too_far] = np.eye(len(KINDS))[-1]
     parts = {
         "dermoscopy, HAM10000, test lesions": test & (table["dataset"] == "ham10000"),
         "dermoscopy, ISIC archive, test lesions": test & (table["dataset"] == "malignant_benign"),
@@ -148,7 +148,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
     card = {
         "learnt_from": {kind: int((~test & (kinds == index)).sum()) for index, kind in enumerate(KINDS)},
         "tests": [
-            recognition(name, np.asarray(chosen), probabilities, unlike, kinds, groups)
+            recognition(name, np.asarray(chosen), probabilities, too_far, kinds, groups)
             for name, chosen in parts.items()
         ],
     }
@@ -156,9 +156,9 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
 
 
 def recognition(
-    name: str, chosen: np.ndarray, probabilities: np.ndarray, unlike: np.ndarray, kinds: np.ndarray, groups: np.ndarray
+    name: str, chosen: np.ndarray, probabilities: np.ndarray, too_far: np.ndarray, kinds: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """How a part was recognised: images, groups, counts by kind, and the share that is correct, with its interval."""
+    """How a part is classified: images, groups, counts by kind, and the correct share with its interval."""
     score = bootstrap.intervals(
         {"right": metrics.accuracy}, kinds[chosen], probabilities[chosen], groups[chosen], resamples=2000
     )["right"]
@@ -169,12 +169,12 @@ def recognition(
         "groups": len(set(groups[chosen])),
         "right": {key: round(value, 4) for key, value in vars(score).items()},
         "recognised_as": dict(zip(KINDS, counts.tolist(), strict=True)),
-        "by_distance": int(unlike[chosen].sum()),
+        "by_distance": int(too_far[chosen].sum()),
     }
 
 
 def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
-    """The recogniser of embeddings [n, D] and their kinds [n], with no limit of distance yet."""
+    """The recogniser fitted on embeddings [n, D] and their kinds [n], without a distance limit."""
     embedded = embedded.astype(np.float64)
     scaler = StandardScaler().fit(embedded)
     regression = LogisticRegression(C=PENALTY, max_iter=500, class_weight="balanced")
@@ -183,26 +183,26 @@ def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
     bias = regression.intercept_ - scaler.mean_ @ weights
 
     skin = kinds < len(KINDS) - 1
-    near = StandardScaler().fit(embedded[skin])
-    components = PCA(COMPONENTS, random_state=0).fit(near.transform(embedded[skin]))
-    projected = components.transform(near.transform(embedded[skin]))
+    scaler_of_skin = StandardScaler().fit(embedded[skin])
+    components = PCA(COMPONENTS, random_state=0).fit(scaler_of_skin.transform(embedded[skin]))
+    projected = components.transform(scaler_of_skin.transform(embedded[skin]))
     means = np.array([projected[kinds[skin] == kind].mean(axis=0) for kind in range(len(KINDS) - 1)])
     rest = projected - means[kinds[skin]]
-    # each kind counts alike, however many images it has
+    # each kind has the same weight, however many images it has
     covariance = np.mean([np.cov(rest[kinds[skin] == kind].T) for kind in range(len(KINDS) - 1)], axis=0)
     whitening = np.linalg.inv(np.linalg.cholesky(covariance)).T
     return Recogniser(
         weights,
         bias,
-        near.mean_,
-        (components.components_ / near.scale_).T @ whitening,
+        scaler_of_skin.mean_,
+        (components.components_ / scaler_of_skin.scale_).T @ whitening,
         (means + components.mean_ @ components.components_.T) @ whitening,
         np.inf,
     )
 
 
 def save(recogniser: Recogniser, card: dict[str, Any], folder: Path) -> None:
-    """Write the recogniser and its card, so that neither is ever without the other's right version."""
+    """Write the recogniser, and its card with the hash of the weights."""
     weights = folder / modality.WEIGHTS_FILE.name
     modality.save(recogniser, weights)
     card = card | {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}

@@ -1,4 +1,4 @@
-"""python -m train retrieval-index: the index of a model's training images, and how often the nearest agree with it."""
+"""python -m train retrieval-index: index a model's training images, and measure how often the nearest ones agree."""
 
 import argparse
 import hashlib
@@ -22,8 +22,8 @@ from skinapp.inference.retrieval import NEIGHBOURS, Index
 from skinapp.inference.runtime import Classifier
 from train.data import datasets
 
-DIRECTIONS = (32, 64, 128, 256)
-"""How many principal components of the embedding are tried; validation chooses."""
+COMPONENTS = (32, 64, 128, 256)
+"""The numbers of principal components of the embedding to try; validation images choose."""
 RESAMPLES = 2000
 CHUNK = 250
 PARTS = ("train", "validation", "test")
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     if model.labels.id != "ham10000":
-        raise DataError(f"'{model.id}' does not name the diagnoses of HAM10000, whose images the index holds.")
+        raise DataError(f"'{model.id}' does not predict the diagnoses of HAM10000, whose images the index holds.")
     known = datasets.with_validation(datasets.read("ham10000"), folds=8, fold=0, seed=0)
     known = known[known["split"].isin(PARTS)].reset_index(drop=True)
     embeddings, predicted = embedded(model, known, options.runs)
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
             count: neighbour_scores(
                 fit(known, embeddings, parts["train"], count), known, embeddings, predicted, parts["validation"]
             )
-            for count in DIRECTIONS
+            for count in COMPONENTS
         }
         chosen = max(tried, key=lambda count: tried[count]["right"]["value"])
         index = fit(known, embeddings, parts["train"], chosen)
@@ -66,11 +66,11 @@ def run(options: argparse.Namespace) -> int:
 def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray, np.ndarray]:
     """Each image's embedding, float32 [n, D], and the code that the model predicts, [n].
 
-    They are saved below `runs` after every CHUNK images, and what is there is not computed again.
+    They are saved below `runs` after every CHUNK images, and saved ones are reused.
     """
     folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files']['model.tflite']['sha256'][:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    # one thread: several wait for each other if the machine is busy
+    # one thread, since several wait for each other on a busy machine
     classifier = Classifier(model, threads=1)
     parts = []
     for start in tqdm(range(0, len(known), CHUNK), desc="embeddings", unit="chunk"):
@@ -87,14 +87,14 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
                 )
         with np.load(file) as arrays:
             if list(arrays["images"]) != list(chunk["image"]):
-                raise DataError(f"{file} is of other images; remove {folder} and run the same command again.")
+                raise DataError(f"{file} has other images; remove {folder} and run the same command again.")
             parts.append((arrays["embeddings"], arrays["predicted"]))
     embeddings, predicted = zip(*parts, strict=True)
     return np.concatenate(embeddings), np.concatenate(predicted)
 
 
 def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: int) -> Index:
-    """The index of those rows, in so many principal components."""
+    """The index of `rows`, in `count` principal components."""
     principal = PCA(count, random_state=0).fit(embeddings[rows])
     centre, components = principal.mean_.astype(np.float32), principal.components_.T.astype(np.float32)
     projected = retrieval.unit((embeddings[rows] - centre) @ components)
@@ -114,10 +114,10 @@ def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: in
 def neighbour_scores(
     index: Index, known: pd.DataFrame, embeddings: np.ndarray, predicted: np.ndarray, rows: np.ndarray
 ) -> dict[str, Any]:
-    """What the NEIGHBOURS nearest cases of those images are worth, each share with its 95% interval over lesions.
+    """How informative the NEIGHBOURS nearest cases of `rows` are, each share with its 95% interval over lesions.
 
-    `same` is the mean share of neighbours with the predicted diagnosis, `right` that with the image's own; `sure` says
-    how often the prediction is right where all neighbours, most, or fewer than half share it.
+    `same` is the mean share of neighbours with the predicted diagnosis, `right` with the image's own diagnosis. `sure`
+    is how often the prediction is correct if all, most, or fewer than half of the neighbours share it.
     """
     truth, groups = known["label"].to_numpy()[rows], known["group"].to_numpy()[rows]
     labels = np.array([[case.label for case in index.nearest(embeddings[row])] for row in rows])

@@ -1,8 +1,8 @@
-"""python -m train segment: the lesion segmentation network, from HAM10000's masks to models/lesion-segmentation.
+"""python -m train segment: train the lesion segmentation network on HAM10000's masks and write its model folder.
 
-A U-Net (Ronneberger et al. 2015, arXiv:1505.04597). Its encoder is the first four blocks of an EfficientNetV2B0, frozen
-as ImageNet trained them; the decoder is trained on square views as the app cuts them, and saved at the epoch that does
-best on whole validation lesions.
+A U-Net (Ronneberger et al. 2015, arXiv:1505.04597). Its encoder is the first four blocks of an EfficientNetV2B0 with
+frozen ImageNet weights. The decoder is trained on square views as the app cuts them, and saved at the epoch with the
+best score on validation lesions.
 """
 
 import argparse
@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 SIZE = 96
 """Pixels of the network's input and output."""
 SKIPS = {"block1a_project_activation": 16, "block2b_add": 32, "block3b_add": 48}
-"""Activations that the decoder takes from the encoder, finest first, and the channels there."""
+"""Encoder activations with skip connections to the decoder, finest first, and the decoder's channels there."""
 DEEPEST = "block4c_add"
 BATCH = 32
 SCORED_SIDE = 120
-"""Pixels of the squares at which segmentations are scored: those of the published masks as prepared here."""
+"""The side in pixels at which segmentations are scored against the published masks."""
 THRESHOLDS = np.arange(0.3, 0.71, 0.05).round(2)
 POOR = 0.8
 SEED = 0
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def begin(folder: Path, settings: dict[str, str | int]) -> None:
-    """Make the run's folder. DataError where one of other settings is there."""
+    """Make the run's folder. DataError if it exists with other settings."""
     file = folder / "settings.json"
     if file.exists():
         if json.loads(file.read_text()) != settings:
@@ -112,15 +112,15 @@ def build(init: str) -> "keras.Model":
 
 
 def loss(targets: "keras.KerasTensor", logits: "keras.KerasTensor") -> "keras.KerasTensor":
-    """Cross-entropy of each pixel and one less Dice of each image (Milletari et al. 2016, arXiv:1606.04797): [n]."""
+    """Mean cross-entropy over pixels plus 1 - Dice of each image (Milletari et al. 2016, arXiv:1606.04797): [n]."""
     from keras import ops
 
     entropy = ops.mean(ops.relu(logits) - logits * targets + ops.softplus(-ops.abs(logits)), axis=(1, 2))
     probabilities = ops.sigmoid(logits)
     shared = ops.sum(probabilities * targets, axis=(1, 2))
-    # a few pixels on both sides, so that an image without a lesion has a Dice as well
-    of_both = ops.sum(probabilities, axis=(1, 2)) + ops.sum(targets, axis=(1, 2))
-    return entropy + 1 - (2 * shared + 20) / (of_both + 20)
+    # add some pixels to both sides, so that Dice is defined for an image without a lesion
+    pixels_of_both = ops.sum(probabilities, axis=(1, 2)) + ops.sum(targets, axis=(1, 2))
+    return entropy + 1 - (2 * shared + 20) / (pixels_of_both + 20)
 
 
 def views(known: Segmented, samples: int) -> "keras.utils.PyDataset":
@@ -154,7 +154,7 @@ def views(known: Segmented, samples: int) -> "keras.utils.PyDataset":
 
 
 def fit(known: Segmented, folder: Path, init: str, epochs: int, samples: int) -> None:
-    """Train, going on after the last finished epoch; leaves `best.keras` and `history.csv` in `folder`."""
+    """Train, or resume after the last finished epoch; leave `best.keras` and `history.csv` in `folder`."""
     import keras
 
     from train.fit import callbacks
@@ -189,7 +189,7 @@ def fit(known: Segmented, folder: Path, init: str, epochs: int, samples: int) ->
                 dataset,
                 initial_epoch=callbacks.resume(network, folder),
                 epochs=epochs,
-                # the views of a batch follow from its number, whatever the process did before
+                # the views of a batch depend on its number alone, not on what the process did before
                 shuffle=False,
                 verbose=0,
                 callbacks=[
@@ -214,8 +214,8 @@ def earlier_scores(folder: Path) -> list[float]:
 def dice(predicted: np.ndarray, published: np.ndarray) -> np.ndarray:
     """The Dice coefficient of each pair of masks [n, H, W]: [n], 1 where both are empty."""
     shared = (predicted & published).sum(axis=(1, 2))
-    of_both = predicted.sum(axis=(1, 2)) + published.sum(axis=(1, 2))
-    return np.where(of_both == 0, 1.0, 2 * shared / np.maximum(of_both, 1))
+    pixels_of_both = predicted.sum(axis=(1, 2)) + published.sum(axis=(1, 2))
+    return np.where(pixels_of_both == 0, 1.0, 2 * shared / np.maximum(pixels_of_both, 1))
 
 
 def to_litert(file: Path) -> bytes:
@@ -241,9 +241,9 @@ def to_litert(file: Path) -> bytes:
 
 
 def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any]:
-    """Choose the threshold on validation, score the test images once, leave `dice.csv` in `folder`: the card's scores.
+    """Choose the threshold on validation, score the test images once, write `dice.csv` to `folder`; return the scores.
 
-    It is the exported file that is scored, with all that the app does to its output.
+    The exported file is scored, with all of the app's post-processing.
     """
     validation, test = (known[known["split"] == split].reset_index(drop=True) for split in ("validation", "test"))
     predicted, published = predictions(content, validation)
@@ -286,7 +286,7 @@ def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any
 
 
 def predictions(content: bytes, known: pd.DataFrame) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Of each image's centre square the probabilities that a LiteRT file gives, and the mask, both at SCORED_SIDE."""
+    """For each image's centre square, a LiteRT file's probabilities and the published mask, both at SCORED_SIDE."""
     network = segmentation.Network(content)
     predicted, published = [], []
     for image, mask in tqdm(zip(known["path"], known["mask"], strict=True), total=len(known), unit="image"):
@@ -308,7 +308,7 @@ def dice_at(predicted: list[np.ndarray], published: list[np.ndarray], threshold:
 
 
 def export(content: bytes, scores: dict[str, Any], folder: Path, models: Path) -> Path:
-    """Put the network, its card and its history into `models`, replacing an older one; give the folder."""
+    """Put the network, its card and its history into `models`, replacing an older one; return the folder."""
     settings = json.loads((folder / "settings.json").read_text())
     described = scores | {
         "architecture": "U-Net on the first four blocks of EfficientNetV2B0",
@@ -318,9 +318,9 @@ def export(content: bytes, scores: dict[str, Any], folder: Path, models: Path) -
             "dataset": "HAM10000",
             "attribution": datasets.TRAINABLE["ham10000"].attribution,
             **settings,
-            "bare_skin": masks.BARE,
+            "bare_skin": masks.BARE_SKIN_SHARE,
             "seconds": round(float(pd.read_csv(folder / "history.csv")["seconds"].sum())),
-            "excluded": list(masks.NOT_DRAWN),
+            "excluded": list(masks.WITHOUT_MASK),
         },
         "limits": LIMITS,
         "licence": LICENCE,

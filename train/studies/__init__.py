@@ -1,1 +1,1 @@
-"""Measurements that are reported in docs/ and in model folders: ablation, search, artefacts, attention."""
+"""Measurements reported in docs/ and in model folders: ablation, search, artefacts, attention."""

@@ -1,7 +1,7 @@
-"""Variations of one training run, each with one thing changed, compared with it on the validation lesions.
+"""Variations of one training run, each with one change, compared on the validation lesions.
 
-Nothing here is chosen or scored on test images. Each row is one short run with one seed, and its interval covers the
-choice of lesions alone: how far two runs differ by chance has to be seen from a row whose change should do nothing.
+Nothing here is chosen or scored on test images. Each row is one short run with one seed, and its interval covers only
+the choice of lesions. A row whose change should do nothing shows how much two runs differ by chance.
 """
 
 import json
@@ -36,12 +36,12 @@ SCORES: dict[str, bootstrap.Score] = {
     "balanced_log_loss": metrics.balanced_log_loss,
 }
 SAME = ("dataset", "labels", "folds", "fold", "seed")
-"""What decides which lesions are validation, and what a row therefore shares with the base."""
+"""The settings that decide which lesions are for validation, which a row must therefore share with the base."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: its name, what it changes, and the run that this gives."""
+    """One row of the table: its name, the change as text, and the resulting configuration."""
 
     name: str
     change: str
@@ -49,11 +49,11 @@ class Row:
 
 
 def ablate(path: Path, overrides: tuple[str, ...], runs: Path, out: Path) -> str:
-    """Train what is not trained yet, write the table `out` after every row, and give it in words.
+    """Train rows that are not trained yet, write the table `out` after every row, and return it as text.
 
-    Columns: row, change, seconds (of training, 0 where it needs none), images, groups, score, value, low, high, and
+    Columns: row, change, seconds (of training, 0 if it needs none), images, groups, score, value, low, high, and
     difference, difference_low, difference_high (the row minus the base, over the same resamples of lesions).
-    Interrupted, it goes on where it stopped.
+    If interrupted, it resumes where it stopped.
     """
     rows = read_rows(path, overrides)
     for row in rows:
@@ -71,7 +71,7 @@ def ablate(path: Path, overrides: tuple[str, ...], runs: Path, out: Path) -> str
             seconds = 0 if number > 1 and row.config.id == rows[0].config.id else train(row.config, runs)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
-                f"Stopped after {number - 1} of {len(rows)} rows; run the same command again to go on."
+                f"Stopped after {number - 1} of {len(rows)} rows; run the same command again to continue."
             ) from None
         validation, logits = validation_logits(row.config, runs)
         probabilities = softmax(logits)
@@ -91,8 +91,8 @@ def ablate(path: Path, overrides: tuple[str, ...], runs: Path, out: Path) -> str
 def read_rows(path: Path, overrides: tuple[str, ...] = ()) -> list[Row]:
     """The base and its variations, from a configuration with one more key, `rows`: name -> the settings it changes.
 
-    A mapping under `stages` changes every stage; a list replaces them. A row that changes nothing that training depends
-    on, such as `logit_adjustment`, shares the run of the base. DataError where a row is not one.
+    A mapping under `stages` changes every stage; a list replaces them. A row that only changes settings that do not
+    affect training, such as `logit_adjustment`, uses the run of the base. DataError if a row is not valid.
     """
     settings = read_settings(path, overrides)
     changes = settings.pop("rows", None)
@@ -102,14 +102,14 @@ def read_rows(path: Path, overrides: tuple[str, ...] = ()) -> list[Row]:
     rows = [Row(BASE, "", base)]
     for name, change in changes.items():
         if not re.fullmatch("[a-z0-9.-]+", str(name)) or name == BASE:
-            raise DataError(f"The row '{name}' needs another name: of small letters, digits, dots and hyphens.")
+            raise DataError(f"The row '{name}' needs another name, made of small letters, digits, dots and hyphens.")
         try:
             config = from_settings(changed(settings, change))
         except DataError as error:
             raise DataError(f"Row '{name}': {error}") from None
         other = [setting for setting in SAME if getattr(config, setting) != getattr(base, setting)]
         if other:
-            raise DataError(f"The row '{name}' changes {', '.join(other)}, and so the lesions it would be scored on.")
+            raise DataError(f"The row '{name}' changes {', '.join(other)}, and so the lesions that it is scored on.")
         if config.fingerprint != base.fingerprint:
             config = replace(config, id=f"{base.id}-{name}")
         text = yaml.safe_dump(change, default_flow_style=True, sort_keys=False, width=float("inf"))
@@ -126,9 +126,9 @@ def changed(settings: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def train(config: Config, runs: Path) -> int:
-    """Train what is left of a run; the seconds it took in all."""
+    """Train or resume a run; return its total seconds."""
     fit(config, runs)
-    # one process trains many networks: their graphs would add up
+    # one process trains many networks, whose graphs would accumulate
     keras.utils.clear_session()
     return json.loads((runs / config.id / "run.json").read_text())["wall_seconds"]
 
@@ -136,7 +136,7 @@ def train(config: Config, runs: Path) -> int:
 def validation_logits(config: Config, runs: Path) -> tuple[pd.DataFrame, np.ndarray]:
     """The validation rows and the best network's logits for them [n, classes], adjusted as the configuration says.
 
-    The logits before adjustment are kept in the run's folder, so that they are computed once.
+    The logits before adjustment are saved in the run's folder, so that they are computed once.
     """
     data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     table = with_validation(data.table, config.folds, config.fold, config.seed)
@@ -169,7 +169,7 @@ def compare(labels: np.ndarray, probabilities: np.ndarray, base: np.ndarray, gro
 
 
 def describe(table: pd.DataFrame) -> str:
-    """The table for people: a block for each score, and what its intervals do not cover."""
+    """The table as text: a block for each score, and a note on what the intervals do not cover."""
     lines = []
     for score, rows in table.groupby("score", sort=False):
         lines.append(f"{score:20} value  95% interval      minus base  95% interval       seconds")

@@ -1,6 +1,6 @@
-"""python -m train artefacts: what hairs, rulers and stickers do to predictions, and whether removing hairs helps.
+"""python -m train artefacts: how hairs, rulers and stickers affect predictions, and whether removing hairs helps.
 
-The same test images are classified as they are, with something drawn over them, and with hairs removed. Predictions are
+The same test images are classified unchanged, with something drawn on them, and with hairs removed. Predictions are
 compared image by image, with intervals over lesions.
 """
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--lesions", type=int, default=300, metavar="N", help="test lesions, one image of each (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the figures to this file, too")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the results to this file")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def ruler(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a pale ruler along one edge: ticks a millimetre, figures a centimetre."""
+    """The image with a pale ruler along one edge: a tick per millimetre, a number per centimetre."""
     width, height = image.size
     deep = int(height * generator.uniform(0.1, 0.16))
     strip = Image.new("RGB", (width, deep), (236, 236, 230))
@@ -65,7 +65,7 @@ def ruler(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 
 def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a round, coloured sticker, as some clinics lay beside lesions, cut by an edge."""
+    """The image with a round, coloured sticker at an edge, as some clinics place beside lesions."""
     width, height = image.size
     radius = generator.uniform(0.14, 0.22) * width
     across = generator.choice([0.0, 1.0]) * width
@@ -95,11 +95,11 @@ CHANGES: dict[str, tuple[Change, bool]] = {
     "ruler drawn": (ruler, False),
     "sticker drawn": (sticker, False),
 }
-"""What is done to an image: how it is changed, and whether hairs are then removed. The first is the comparison."""
+"""Each change to an image, and whether hairs are removed afterwards. The others are compared with the first."""
 
 
 def classify_all(model: registry.Model, table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Probabilities [n, K] of the table's images, by change. The same hairs are drawn wherever hairs are."""
+    """Probabilities [n, K] of the table's images, by change. Both changes with hairs draw the same hairs."""
     network = classifier(model)
     predicted = {name: np.empty((len(table), len(model.labels.codes))) for name in CHANGES}
     for row, path in enumerate(tqdm(table["path"], unit="image")):

@@ -1,8 +1,7 @@
-"""python -m train attention-audit: the attention methods compared on test images of HAM10000, with its lesion masks.
+"""python -m train attention-audit: compare the attention methods on test images of HAM10000 with lesion masks.
 
-Each method's map of the predicted class is measured on the same seeded sample of test images. Every image is saved as
-soon as it is measured, so the same command resumes where it was stopped; the table that the app shows is written after
-each method.
+Each method's map of the predicted class is measured on the same sample of test images. Every result is saved at once,
+so the same command resumes where it stopped. The table that the app shows is written after each method.
 """
 
 import argparse
@@ -30,15 +29,16 @@ from train.studies.randomised import PARTS, untrained, write_card
 FILE = "attention-audit.csv"
 MASK_SIDE = 112
 STEPS = 4
-"""Of the insertion and deletion curves."""
+"""Steps of the insertion and deletion curves."""
 RESAMPLES = 2000
 COLUMNS = ("image", "group", "energy", "insertion", "deletion", "head", "network", "milliseconds", "answer")
-"""Of one image: the measures, see `docs/attention.md`; the last two: the times of the map and of a classification."""
+"""The columns for one image. The last two are the times of the map and of a classification, in milliseconds; see
+`docs/attention.md` for the others."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A row of the table: a method with its settings, at a block where it takes one; or a baseline map."""
+    """A row of the table: a method with its settings and, if it uses one, its block; or a baseline map."""
 
     name: str
     title: str
@@ -48,7 +48,7 @@ class Entry:
 
 
 def entries(model: Model) -> list[Entry]:
-    """The rows of a model's table, the quick ones first."""
+    """The rows of a model's table, fast ones first."""
     rows = [
         Entry("random", "Random map"),
         Entry("centre", "Centred blob"),
@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=50,
         metavar="N",
-        help="how many of them to compare with the map of an untrained network (default: %(default)s)",
+        help="how many of them to compare with maps of untrained networks (default: %(default)s)",
     )
     parser.add_argument(
         "--methods", nargs="+", metavar="NAME", help="rows of the table to measure (default: all), such as rise"
@@ -94,10 +94,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     if not model.runnable:
-        raise ModelError(f"Of the model '{model.id}' only the figures are here, so no map can be made.")
+        raise ModelError(f"The model '{model.id}' is shipped without its network, so no map can be made.")
     known = {entry.name: entry for entry in entries(model)}
     if unknown := set(options.methods or ()) - set(known):
-        raise DataError(f"There is no row {', '.join(sorted(unknown))}; there are {', '.join(known)}.")
+        raise DataError(f"There is no row {', '.join(sorted(unknown))}; choose from {', '.join(known)}.")
     if options.images < 1 or options.untrained < 0:
         raise DataError("--images must be at least 1 and --untrained at least 0.")
     chosen = choose(options.images)
@@ -121,14 +121,14 @@ def run(options: argparse.Namespace) -> int:
 def choose(count: int, seed: int = 0) -> pd.DataFrame:
     """A seeded sample of test images that have a mask, in the common form, with its file in the column `mask`."""
     table = masks.table(datasets.data_root() / "ham10000")
-    # all in one order, so that a smaller sample is the start of a larger one
+    # shuffle all rows, so that a smaller sample is the start of a larger one
     return table[table["split"] == "test"].sample(frac=1, random_state=seed).head(count)
 
 
 def measure(
     entry: Entry, model: Model, chosen: pd.DataFrame, others: dict[str, Model], compared: int, file: Path
 ) -> None:
-    """Measure the entry's map on each chosen image, and append a row for each to `file`, skipping those it holds."""
+    """Measure the entry's map on each chosen image and append its row to `file`; skip images that it has."""
     # a file that was only created is empty
     begun = file.exists() and file.stat().st_size > 0
     done = set(pd.read_csv(file)["image"]) if begun else set()
@@ -140,15 +140,15 @@ def measure(
         bar = tqdm(chosen.to_dict("records"), desc=entry.name, unit="image", mininterval=5)
         for number, record in enumerate(bar):
             if record["image"] not in done:
-                others_now = others if number < compared else {}
-                rows.writerow(measured(entry, model, record, others_now, warm=number == 0))
+                compared_copies = others if number < compared else {}
+                rows.writerow(measured(entry, model, record, compared_copies, warm=number == 0))
                 stream.flush()
 
 
 def measured(
     entry: Entry, model: Model, record: dict[Any, Any], others: dict[str, Model], warm: bool
 ) -> dict[str, object]:
-    """One image's row. `warm` makes the map twice, so that the time does not include loading."""
+    """The row of one image. `warm` makes the map twice, so that the time does not include loading."""
     classifier = runtime.classifier(model)
     pixels, mask = imaging.load(record["path"], model.input_size), masks.square_mask(record["mask"], MASK_SIDE)
     start = time.perf_counter()
@@ -194,8 +194,8 @@ def summary(model: Model, folder: Path) -> pd.DataFrame:
 
 
 def summarised(entry: Entry, table: pd.DataFrame) -> dict[str, object]:
-    """The row of an entry: mean, `_low` and `_high` of each measure; quartiles of the time, also as a multiple of the
-    time of one classification, measured alternately."""
+    """The row of an entry: mean, `_low` and `_high` of each measure, quartiles of the time, and `answers`, the time as
+    a multiple of one classification."""
     row: dict[str, object] = {
         "name": entry.name,
         "title": entry.title,
@@ -218,7 +218,7 @@ def summarised(entry: Entry, table: pd.DataFrame) -> dict[str, object]:
 
 
 def mean_interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
-    """The mean [n] with its 95% interval from a bootstrap over groups; NaN where there is no value."""
+    """The mean of values [n] with its 95% interval from a bootstrap over groups; NaN without values."""
     if not len(values):
         return np.nan, np.nan, np.nan
     weights = bootstrap.weights(groups, RESAMPLES, 0)

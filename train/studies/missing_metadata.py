@@ -1,4 +1,4 @@
-"""python -m train missing-metadata: what missing patient metadata costs."""
+"""python -m train missing-metadata: the effect of missing patient metadata."""
 
 import argparse
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    # Keras takes seconds to import, so only after the arguments are parsed
+    # Keras takes seconds to import, so parse the arguments first
     from train.config import load_config
     from train.publish import fuse
 
@@ -39,8 +39,8 @@ def measure(
     logits: np.ndarray, table: pd.DataFrame, labels: np.ndarray, groups: np.ndarray, adjustment: float = 0.0
 ) -> pd.DataFrame:
     """One row with all metadata, without any, with all but one field, and with one alone: each of SCORES, and its
-    difference from the row with all, with 95% intervals over groups. Each image is scored by a fusion that has not seen
-    its group.
+    difference from the row with all, with 95% intervals over groups. Each image is scored by a fusion that was
+    not fitted on its group.
     """
     fields = fitting.questions(table)
     rows_metadata = fitting.parse(fields, table)

@@ -1,4 +1,4 @@
-"""Copies of a model that have not learnt, to test whether a map would look the same without any learning.
+"""Copies of a model with random weights, to test whether a map looks the same without learning.
 
 Adebayo et al. 2018, https://arxiv.org/abs/1810.03292.
 """
@@ -17,11 +17,12 @@ from skinapp.inference import registry
 from skinapp.inference.registry import Model
 
 PARTS = ("head", "network")
-"""What is randomised: the last dense layer alone, or every layer."""
+"""The part that is randomised: the last dense layer alone, or every layer."""
 
 
 def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
-    """A complete model below `folder`, like `model` but with random weights in `part`. Made once, then read again."""
+    """A complete model below `folder`, like `model` but with random weights in `part`. It is made once and then
+    reused."""
     target = folder / part / model.id
     if (target / "model.json").exists():
         return registry.read_model(target)
@@ -33,7 +34,7 @@ def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
     keras.utils.set_random_seed(seed)
     network = build(model.card["architecture"]["name"], model.input_size, len(model.labels.codes), "none")
     if part == "head":
-        # what get_weights gives may be the variable's own memory, which the next line writes to
+        # get_weights may return the variable's own memory, which the next line overwrites
         kernel, bias = (weights.copy() for weights in network.get_layer("logits").get_weights())
         copy_weights(keras_network(model), network)
         network.get_layer("logits").set_weights([kernel, np.zeros_like(bias)])
@@ -47,7 +48,7 @@ def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
 
 
 def write_card(model: Model, changed: tuple[str, ...]) -> None:
-    """The model's `model.json`, with the hashes of the files that have changed or are new, in its folder."""
+    """Write the model's `model.json` with new hashes for the files that were added or changed."""
     card = dict(model.card)
     card["files"] = {name: entry for name, entry in card["files"].items() if (model.folder / name).exists()}
     for name in changed:

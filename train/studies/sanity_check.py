@@ -1,8 +1,8 @@
 """python -m train sanity-check: how often the sanity check of a map is wrong, for shipped and for randomised networks.
 
-The limits of skinapp/attention/sanity_check.py are chosen on validation images; test images then say how often a
-shipped network's map fails, and how often that of a randomised copy passes. A copy has its head randomised, or all of
-its weights, as before training (the first and last step of Adebayo et al. 2018, arXiv:1810.03292).
+The limits of skinapp/attention/sanity_check.py are chosen on validation images. Test images then show how often a
+shipped network's map fails, and how often a randomised copy's map passes. In a copy, either the head or all weights are
+random (the first and last step of Adebayo et al. 2018, arXiv:1810.03292).
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from skinapp.attention import heatmap, sanity_check
-from skinapp.attention.sanity_check import ALIKE, FIRM, Evidence
+from skinapp.attention.sanity_check import MAX_SIMILARITY, MIN_LOG_ODDS_CHANGE, Evidence
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -34,7 +34,7 @@ MASK_SIDE = 120
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="ID", help="default: %(default)s")
     parser.add_argument("--copies", nargs="+", choices=COPIES, default=list(COPIES), help="default: %(default)s")
-    parser.add_argument("--images", type=int, default=60, metavar="N", help="of each split (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=60, metavar="N", help="images per split (default: %(default)s)")
     parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
 
 
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
                 result = evidence(classifier, pixels, masks.square_mask(record["mask"], MASK_SIDE))
                 rows.append(
                     {"model": model.id, "copy": copy, **{name: record[name] for name in ("image", "group", "split")}}
-                    | {"moved": round(result.moved, 4), "alike": round(result.alike, 4)}
+                    | {"log_odds_change": round(result.log_odds_change, 4), "similarity": round(result.similarity, 4)}
                 )
             with replacing(file) as partial:
                 pd.DataFrame(rows).to_csv(partial, index=False)
@@ -66,28 +66,28 @@ def run(options: argparse.Namespace) -> int:
     table = table[table["model"].isin(options.models) & table["copy"].isin(options.copies)]
     table = table[table["image"].isin(chosen["image"])]
     print(
-        f"On validation the best limit of log odds is {best_limit(table)}; "
-        f"skinapp/attention/sanity_check.py has {FIRM}."
+        f"On validation images the best limit is {best_limit(table)} (log odds); "
+        f"skinapp/attention/sanity_check.py uses {MIN_LOG_ODDS_CHANGE}."
     )
-    table["passed"] = (table["moved"] >= FIRM) & (table["alike"] <= ALIKE)
+    table["passed"] = (table["log_odds_change"] >= MIN_LOG_ODDS_CHANGE) & (table["similarity"] <= MAX_SIMILARITY)
     print(json.dumps(rates(table), indent=2))
     return 0
 
 
 def copied(model: Model, copy: str, folder: Path) -> Classifier:
-    """The model, or a copy of it that is made below `folder`; on one thread, since several slow each other down when
-    the machine is busy."""
+    """The model, or a copy of it made below `folder`. On one thread, since several slow each other down on a busy
+    machine."""
     return Classifier(model if copy == "shipped" else untrained(model, copy, folder), threads=1)
 
 
 def best_limit(table: pd.DataFrame) -> float:
-    """The limit of `moved` that best separates shipped networks from copies on the validation images, by balanced
-    accuracy; the middle one of equally good ones."""
+    """The limit of `log_odds_change` with the best balanced accuracy at separating shipped networks from copies, on the
+    validation images; the middle one if several are equally good."""
     known = table[table["split"] == "validation"]
     shipped = known["copy"] == "shipped"
 
     def right(limit: float) -> float:
-        passed = (known["moved"] >= limit) & (known["alike"] <= ALIKE)
+        passed = (known["log_odds_change"] >= limit) & (known["similarity"] <= MAX_SIMILARITY)
         return float((passed[shipped].mean() + 1 - passed[~shipped].mean()) / 2)
 
     scores = {round(float(limit), 2): right(limit) for limit in np.arange(0.5, 3.01, 0.05)}
@@ -96,7 +96,7 @@ def best_limit(table: pd.DataFrame) -> float:
 
 
 def evidence(classifier: Classifier, pixels: np.ndarray, mask: np.ndarray) -> Evidence:
-    """What the sanity check of the map of a model's most likely class rests on."""
+    """The evidence for the sanity check of a model's map for its most likely class."""
     predict = classifier.predict
     prediction = predict(pixels)
     index = int(prediction.probabilities.argmax())

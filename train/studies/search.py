@@ -1,7 +1,7 @@
 """python -m train search: a random search over small networks, split as in a tutorial, or without leakage.
 
-KerasTuner draws the networks, the same ones in the same order under both protocols, so that their tables can be read
-side by side. A random draw is all that so few trials of so noisy a score can use (Bergstra and Bengio 2012,
+KerasTuner samples the networks, the same ones in the same order under both protocols, so that their tables can be
+compared. Random search is enough for so few trials and so noisy a score (Bergstra and Bengio 2012,
 https://jmlr.org/papers/v13/bergstra12a.html).
 """
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     import keras_tuner
 
 PROTOCOLS = ("resampled", "grouped")
-"""`resampled` is the tutorial's: draws from all images, a random quarter of the draws both chooses and tests.
-`grouped` draws from training lesions, chooses on validation lesions, and tests the chosen network alone."""
+"""`resampled` is the tutorial's: it samples from all images, and a random quarter both chooses and tests the network.
+`grouped` samples from training lesions, chooses on validation lesions, and tests only the chosen network."""
 
 SPACE: dict[str, list[float]] = {
     "depth": [1, 2, 3, 4],
@@ -40,9 +40,9 @@ SPACE: dict[str, list[float]] = {
     "dropout": [0.0, 0.2, 0.4],
     "dense": [32, 64, 128, 256],
 }
-"""What a network is drawn from; the width is drawn for every convolution."""
+"""The search space; the width is sampled for every convolution."""
 SIZES = (16, 128)
-"""Below, the deepest network has nothing left to halve; above, the dense layer outgrows all others by far."""
+"""Smaller images leave the deepest network nothing to pool; larger ones make the dense layer far too large."""
 Row = dict[Any, Any]
 """A network in the table: its settings and its scores."""
 CHOSEN_BY = "val_balanced_accuracy"
@@ -56,21 +56,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--protocol",
         choices=PROTOCOLS,
         required=True,
-        help="resampled: draw the images, then split them at random; grouped: split by lesion, then draw",
+        help="resampled: sample images, then split them at random; grouped: split by lesion, then sample",
     )
-    parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images; default: %(default)s")
-    parser.add_argument("--per-class", type=int, default=100, metavar="N", help="draws a class; default: %(default)s")
-    parser.add_argument("--trials", type=int, default=25, metavar="N", help="networks to try; default: %(default)s")
+    parser.add_argument("--size", type=int, default=32, metavar="PX", help="side of the images (default: %(default)s)")
     parser.add_argument(
-        "--epochs", type=int, default=30, metavar="N", help="at most, for each network; default: %(default)s"
+        "--per-class", type=int, default=100, metavar="N", help="images per class (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the split, draws and networks; default: %(default)s")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="caches; default: %(default)s")
+    parser.add_argument("--trials", type=int, default=25, metavar="N", help="networks to try (default: %(default)s)")
+    parser.add_argument(
+        "--epochs", type=int, default=30, metavar="N", help="the most epochs per network (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of split, samples and networks (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of caches (default: %(default)s)"
+    )
     parser.add_argument(
         "--out",
         type=Path,
         metavar="FILE.csv",
-        help="the table; the result and the best network go beside it (default: search-PROTOCOL.csv in --runs)",
+        help="the table; result and best network are saved beside it (default: search-PROTOCOL.csv in --runs)",
     )
 
 
@@ -89,24 +95,24 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check(options: argparse.Namespace, file: Path) -> None:
-    """DataError for what cannot be searched, or written."""
+    """DataError for impossible options."""
     for name, least in {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0}.items():
         if getattr(options, name) < least:
             raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {least}.")
     if not SIZES[0] <= options.size <= SIZES[1]:
-        raise DataError(f"--size is {options.size}; it must lie from {SIZES[0]} to {SIZES[1]}.")
+        raise DataError(f"--size is {options.size}; it must be from {SIZES[0]} to {SIZES[1]}.")
     if file.suffix != ".csv":
         raise DataError(f"--out is {file}; it must end in .csv.")
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """What the scores of a search depend on; not the number of trials, which may grow."""
+    """The settings that scores depend on; not the number of trials, which may grow."""
     names = ("protocol", "size", "per_class", "epochs", "seed")
     return {name: getattr(options, name) for name in names} | {"patience": PATIENCE, "space": SPACE}
 
 
 def begin(file: Path, wanted: dict[str, Any]) -> None:
-    """Mark `file` as the table of a search with those settings. DataError where it is that of another one."""
+    """Mark `file` as the table of a search with those settings. DataError if it belongs to another search."""
     record = file.with_suffix(".json")
     if record.exists():
         begun = json.loads(record.read_text()).get("settings", {})
@@ -124,13 +130,13 @@ def begin(file: Path, wanted: dict[str, Any]) -> None:
 
 
 def split(data: Dataset, protocol: str, per_class: int, seed: int) -> dict[str, Dataset]:
-    """The parts `train`, `validation` and `test`, in memory; `resampled` has one part in the place of the last two."""
+    """The parts `train`, `validation` and `test`, in memory; for `resampled` the last two are the same."""
     from train.config import Config
 
     if protocol == "resampled":
-        drawn = resampled(data.table, per_class, seed)
+        sampled = resampled(data.table, per_class, seed)
         names = {"train": "train", "validation": "test", "test": "test"}
-        tables = {name: drawn[drawn["split"] == part] for name, part in names.items()}
+        tables = {name: sampled[sampled["split"] == part] for name, part in names.items()}
     else:
         divided = with_validation(data.table, Config.folds, Config.fold, seed)
         tables = {name: divided[divided["split"] == name] for name in ("train", "validation", "test")}
@@ -139,28 +145,28 @@ def split(data: Dataset, protocol: str, per_class: int, seed: int) -> dict[str, 
 
 
 def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed: int) -> pd.DataFrame:
-    """A row a network, written to `file` after each; what is there already is not trained again."""
+    """One row per network, written to `file` after each; networks in the file are not trained again."""
     import keras_tuner
 
     earlier = read(file)
     trials = max(trials, len(earlier))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, tqdm(total=trials, unit=" networks") as bar:
-        # KerasTuner's own record is thrown away: with the scores in the table, it draws the same networks again
+        # KerasTuner's own record is discarded: given the scores in the table, it samples the same networks again
         oracle = keras_tuner.RandomSearch(
             space,
             objective=keras_tuner.Objective(CHOSEN_BY, "max"),
             max_trials=trials,
-            # for KerasTuner 0 is no seed
+            # KerasTuner treats 0 as no seed
             seed=seed + 1,
             directory=scratch,
             project_name="search",
         ).oracle
         oracle.verbose = 0
         while (trial := oracle.create_trial("search")).status == "RUNNING":
-            drawn = space(trial.hyperparameters)
-            known = next((row for row in earlier if drawn.items() <= row.items()), None)
-            rows.append(known or attempt(drawn, rows, parts, file, epochs, seed))
+            network_settings = space(trial.hyperparameters)
+            known = next((row for row in earlier if network_settings.items() <= row.items()), None)
+            rows.append(known or attempt(network_settings, rows, parts, file, epochs, seed))
             oracle.update_trial(trial.trial_id, {CHOSEN_BY: rows[-1][CHOSEN_BY]})
             trial.status = "COMPLETED"
             oracle.end_trial(trial)
@@ -170,17 +176,17 @@ def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed
 
 
 def attempt(
-    drawn: dict[str, Any], rows: list[Row], parts: dict[str, Dataset], file: Path, epochs: int, seed: int
+    network_settings: dict[str, Any], rows: list[Row], parts: dict[str, Dataset], file: Path, epochs: int, seed: int
 ) -> Row:
-    """Train a network that comes after `rows`, and write its row; the best network so far is at `network_file`."""
+    """Train the network after `rows`, and write its row; the best network so far is saved at `network_file`."""
     import keras
 
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
-    network = build(drawn, parts["train"].images.shape[1])
-    row = {"trial": len(rows) + 1} | drawn | train(network, parts, epochs)
+    network = build(network_settings, parts["train"].images.shape[1])
+    row = {"trial": len(rows) + 1} | network_settings | train(network, parts, epochs)
     better = best([*rows, row]) is row
-    # saved before and deleted after the row is written, so that the table's best is always there
+    # save before the row is written and delete after it, so that the table's best network always exists
     if better:
         with replacing(network_file(file, row)) as partial:
             network.save(partial)
@@ -191,33 +197,33 @@ def attempt(
 
 
 def space(choices: "keras_tuner.HyperParameters") -> dict[str, Any]:
-    """A network of SPACE, as KerasTuner chose it, in the columns of the table; `widths` is like 64-32."""
+    """A network of SPACE as chosen by KerasTuner, in the columns of the table; `widths` looks like 64-32."""
     depth = choices.Choice("depth", SPACE["depth"])
     widths = []
     for layer in SPACE["depth"]:
         with choices.conditional_scope("depth", [value for value in SPACE["depth"] if value >= layer]):
             widths.append(choices.Choice(f"width_{layer}", SPACE["width"]))
-    drawn = {name: choices.Choice(name, SPACE[name]) for name in ("kernel", "dropout", "dense")}
-    return {"depth": depth, "widths": "-".join(str(width) for width in widths[:depth])} | drawn
+    rest = {name: choices.Choice(name, SPACE[name]) for name in ("kernel", "dropout", "dense")}
+    return {"depth": depth, "widths": "-".join(str(width) for width in widths[:depth])} | rest
 
 
-def build(drawn: dict[str, Any], size: int) -> "keras.Model":
-    """A row of the table as a network: RGB 0-255 [n, size, size, 3] -> logits [n, classes]."""
+def build(network_settings: dict[str, Any], size: int) -> "keras.Model":
+    """The network of a row: RGB 0-255 [n, size, size, 3] -> logits [n, classes]."""
     import keras
     from keras import layers
 
     images = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 255)(images)
-    for width in drawn["widths"].split("-"):
-        x = layers.Conv2D(int(width), drawn["kernel"], padding="same", activation="relu")(x)
-        x = layers.Dropout(drawn["dropout"])(layers.MaxPooling2D()(x))
-    x = layers.Dense(drawn["dense"], activation="relu")(layers.Flatten()(x))
-    x = layers.Dropout(drawn["dropout"])(x)
+    for width in network_settings["widths"].split("-"):
+        x = layers.Conv2D(int(width), network_settings["kernel"], padding="same", activation="relu")(x)
+        x = layers.Dropout(network_settings["dropout"])(layers.MaxPooling2D()(x))
+    x = layers.Dense(network_settings["dense"], activation="relu")(layers.Flatten()(x))
+    x = layers.Dropout(network_settings["dropout"])(x)
     return keras.Model(images, layers.Dense(len(HAM10000.codes))(x))
 
 
 def train(network: "keras.Model", parts: dict[str, Dataset], epochs: int) -> dict[str, float]:
-    """Train with Adam at 0.001 and keep the epoch of the least balanced log loss on validation; the row's figures."""
+    """Train with Adam at 0.001, keep the epoch with the lowest balanced log loss on validation; return the scores."""
     import keras
 
     from train.fit.validation import validation_scores
@@ -252,7 +258,7 @@ def train(network: "keras.Model", parts: dict[str, Dataset], epochs: int) -> dic
 
 
 def probabilities(network: "keras.Model", images: np.ndarray) -> np.ndarray:
-    """Float [n, classes] of uint8 images [n, size, size, 3]; not by `predict`, which is compiled for every network."""
+    """Float [n, classes] of uint8 images [n, size, size, 3]; without `predict`, which would compile every network."""
     logits = [np.asarray(network(images[start : start + 256])) for start in range(0, len(images), 256)]
     return softmax(np.concatenate(logits))
 
@@ -260,8 +266,8 @@ def probabilities(network: "keras.Model", images: np.ndarray) -> np.ndarray:
 def result(parts: dict[str, Dataset], table: pd.DataFrame, file: Path) -> dict[str, Any]:
     """The best network and its scores on test, with 95% intervals from a bootstrap over lesions.
 
-    `copies` and `lesions` are the shares (0 to 1) of test rows whose very image, or whose lesion, was trained on.
-    DataError where the network is gone.
+    `copies` and `lesions` are the shares (0 to 1) of test rows whose image, or whose lesion, was trained on. DataError
+    if the network file is missing.
     """
     import keras
 
@@ -297,7 +303,7 @@ def result(parts: dict[str, Dataset], table: pd.DataFrame, file: Path) -> dict[s
 
 
 def describe(table: pd.DataFrame, report: dict[str, Any]) -> str:
-    """The best networks, and the result of the best one, for people."""
+    """The best networks, and the result of the best one, as text."""
     ranked = table.sort_values(CHOSEN_BY, ascending=False, kind="stable").head(SHOWN)
     test = report["parts"]["test"]
     return "\n".join(
@@ -317,7 +323,7 @@ def describe(table: pd.DataFrame, report: dict[str, Any]) -> str:
 
 
 def best(rows: list[Row]) -> Row:
-    """The row of the highest score, the first of equals."""
+    """The row with the highest score; the first if several are equal."""
     return max(rows, key=lambda row: row[CHOSEN_BY])
 
 

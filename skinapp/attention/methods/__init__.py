@@ -1,8 +1,8 @@
-"""One file per method: `explain(model, pixels, class_weights, layer, progress, **settings)` gives the raw map.
+"""One file per method: `explain(model, pixels, class_weights, layer, progress, **settings)` returns the raw map.
 
-pixels uint8 [S, S, 3]; class_weights float32 [K], whose product with the logits is the score that is explained; layer
-the name of a block, or None for the last; progress is called with the share that is done, 0-1. The map is float32
-[h, w], its values in the method's own units; negative values are evidence against the target.
+`pixels` is uint8 [S, S, 3]; `class_weights` float32 [K], whose product with the logits is the score to explain; `layer`
+the name of a block, or None for the last; `progress` is called with the share done, 0-1. The map is float32 [h, w] in
+the method's own units; negative values are evidence against the target.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Progress = Callable[[float], None]
 
 
 def logits(model: Model, images: np.ndarray, progress: Progress | None = None) -> np.ndarray:
-    """Logits [n, K] of images [n, S, S, 3], values 0-255: of the published network by LiteRT, of a copy by Keras."""
+    """Logits [n, K] of images [n, S, S, 3], values 0-255. Published networks run in LiteRT, copies in Keras."""
     result = np.empty((len(images), len(model.labels.codes)), np.float32)
     for index, image in enumerate(images):
         pixels = image.round().astype(np.uint8)
@@ -32,5 +32,5 @@ def logits(model: Model, images: np.ndarray, progress: Progress | None = None) -
 
 
 def clipped(values: np.ndarray, percent: float = 99) -> np.ndarray:
-    """Values of single pixels, the few largest cut to a percentile, so that these alone do not set the scale."""
+    """Pixel values with the largest clipped to a percentile, so that a few pixels do not set the scale."""
     return np.minimum(values, np.percentile(values, percent)).astype(np.float32)

@@ -1,6 +1,6 @@
 """The CAM family of the grad-cam package, run on our network by the adapter in `pytorch_grad_cam`.
 
-Its own code computes the weights; its scaling is left out, so that 0 keeps its meaning and maps their own units.
+The package computes the weights. Its scaling is left out, so that 0 keeps its meaning and maps their own units.
 """
 
 import functools
@@ -30,7 +30,7 @@ def explain(
     *,
     name: str,
 ) -> np.ndarray:
-    """The map of the package's class `name`, [h, w] of the block. ModelError where it does not fit the block."""
+    """The map of the package's class `name`, [h, w] as the block. ModelError if the method cannot run on the block."""
     torch, _ = pytorch_grad_cam.load()
     chosen = block(model, layer)
     if name in EIGEN and chosen.side > WHOLE_SVD:
@@ -42,7 +42,7 @@ def explain(
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32))
     with _cam(name, network) as cam:
         if name == "FinerCAM" and not (class_weights < 0).any():
-            # it chooses the classes to contrast with by itself: those with the nearest logits
+            # FinerCAM itself chooses the classes to contrast with: those with the nearest logits
             values = cam(image, None, target_idx=int(class_weights.argmax()))[0]
         else:
             values = cam(image, [_target(torch, class_weights, model.temperature if name in BY_PROBABILITY else None)])[
@@ -55,7 +55,7 @@ def explain(
 
 
 def _target(torch: Any, class_weights: np.ndarray, temperature: float | None) -> Any:
-    """The score of a row of logits [K]: a logit or a difference, or with a temperature its probability."""
+    """The score of a row of logits [K]: a logit or a difference of two or, with a temperature, the probability."""
     weights = torch.from_numpy(class_weights)
 
     def score(logits: Any) -> Any:
@@ -69,7 +69,7 @@ def _target(torch: Any, class_weights: np.ndarray, temperature: float | None) ->
 
 
 def _cam(name: str, network: Any) -> Any:
-    """The package's object for `name` at the network's block, with maps as they are before they are scaled."""
+    """The package's object for `name` at the network's block, changed to return unscaled maps."""
     _, grad_cam = pytorch_grad_cam.load()
     layers = [network.features]
     if name == "FinerCAM":
@@ -100,7 +100,7 @@ def _unscaled(name: str) -> Any:
 
 
 def _zeroing() -> Any:
-    """Removes a channel by setting it to 0, as the paper does; the package subtracts 10 million, which does not suit
+    """Removes a channel by setting it to 0, as the paper does. The package subtracts 10 million, which is wrong for
     channels that can be negative, like those of EfficientNets."""
     _, grad_cam = pytorch_grad_cam.load()
 

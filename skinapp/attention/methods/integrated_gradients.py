@@ -24,7 +24,7 @@ def explain(
 def shares(
     model: Model, pixels: np.ndarray, class_weights: np.ndarray, progress: Progress | None = None, steps: int = 32
 ) -> np.ndarray:
-    """[S, S], summed over the channels; the whole map sums to the change of the score, up to the error of the steps."""
+    """[S, S], summed over the channels. The map sums to the change of the score, up to the integration error."""
     image = pixels.astype(np.float32)
     total = np.zeros_like(image)
     for start in range(0, steps, gradients.BATCH):

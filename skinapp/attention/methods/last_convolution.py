@@ -1,8 +1,7 @@
-"""Grad-CAM at the last convolution, from the class maps that a model gives with every prediction: exact, without
-gradients.
+"""Grad-CAM at the last convolution, exact and without gradients, from the class maps that come with every prediction.
 
-Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74; before it, for such networks, Zhou et al. 2016 (CAM),
-doi:10.1109/CVPR.2016.319.
+Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74. For these networks it equals CAM (Zhou et al. 2016,
+doi:10.1109/CVPR.2016.319).
 """
 
 import numpy as np
@@ -18,7 +17,7 @@ from skinapp.inference.registry import Model
 def explain(
     model: Model, pixels: np.ndarray, class_weights: np.ndarray, layer: str | None, progress: Progress | None
 ) -> np.ndarray:
-    """Class maps times the class weights, [h, w]. ModelError where the network ends in dense layers."""
+    """Class maps times the class weights, [h, w]. ModelError if the network ends in dense layers."""
     if isinstance(model, NetworkCopy):
         return gradients.logits_and_class_maps(model, pixels)[1] @ class_weights
     class_maps = runtime.classifier(model).predict_input(pixels).class_maps

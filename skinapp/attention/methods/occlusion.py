@@ -21,7 +21,7 @@ def explain(
     """[cells, cells]: the drop in the score, averaged over the patches of `patch` x `patch` cells that hide a cell."""
     edges = np.linspace(0, len(pixels), cells + 1).round().astype(int)
     colour = pixels.mean(axis=(0, 1))
-    # also patches that stick out, so that a cell at the edge is hidden as often as one inside
+    # patches may extend beyond the image, so that a cell at the edge is hidden as often as one inside
     starts = [(row, column) for row in range(1 - patch, cells) for column in range(1 - patch, cells)]
     patches = [
         (slice(max(row, 0), min(row + patch, cells)), slice(max(column, 0), min(column + patch, cells)))

@@ -1,8 +1,8 @@
 """RISE: how much more likely the target is when a pixel is shown than when it is hidden, over random masks.
 
-Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421. Two things differ from the paper: hidden pixels take the image's
-mean colour rather than black, which dermoscopy images have at the rim anyway; and the mean probability is subtracted,
-which keeps the ranking and makes 0 mean that showing a pixel does not help.
+Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421. Two things differ from the paper. Hidden pixels get the image's
+mean colour rather than black, which dermoscopy images have at the rim anyway. And the mean probability is subtracted:
+this keeps the ranking, and 0 then means that showing a pixel does not help.
 """
 
 import numpy as np

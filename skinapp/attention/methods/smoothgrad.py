@@ -1,7 +1,7 @@
 """SmoothGrad: how strongly each pixel moves the score, averaged over noisy copies of the image.
 
-Smilkov et al. 2017, https://arxiv.org/abs/1706.03825. The size of the averaged gradient, its largest channel: it says
-where the score is sensitive, not whether it rises or falls.
+Smilkov et al. 2017, https://arxiv.org/abs/1706.03825. The map is the magnitude of the averaged gradient in its largest
+channel: it shows where the score is sensitive, not whether it rises or falls.
 """
 
 import numpy as np

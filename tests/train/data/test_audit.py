@@ -73,7 +73,7 @@ def test_files_and_rows_that_do_not_belong_together_are_reported(table: pd.DataF
 def test_report_and_files(table: pd.DataFrame, tmp_path: Path) -> None:
     result = audit.within(table, duplicates.fingerprints(list(table["path"])))
     text = audit.describe("toy", result)
-    assert "excluded | test: 0 groups, 0 and 0 images (left out on purpose)" in text
+    assert "excluded | test: 0 groups, 0 and 0 images (excluded on purpose)" in text
     assert "test | train, different groups: 1" in text
     assert "d is mel, d_small is bcc" in text
     out = tmp_path / "out"
@@ -186,7 +186,7 @@ def test_command_against_another_data_set(
     ("arguments", "message"),
     [
         (["--split-column", "fold"], "lacks the column fold"),
-        (["--against", "ham10000"], "names the data set itself"),
+        (["--against", "ham10000"], "names the same data set"),
         (["--seeds", "0"], "--seeds is 0"),
     ],
 )

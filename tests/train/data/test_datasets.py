@@ -52,9 +52,7 @@ def test_folds_cover_the_training_split_once(tiny_data: Path) -> None:
     assert (again["split"] == parts[0]["split"]).all()
 
 
-def test_copies_of_test_images_are_left_out_of_the_folds_that_were_drawn(
-    tiny_data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_copies_of_test_images_are_left_out_of_the_folds(tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = datasets.ham10000(tiny_data / "ham10000")
     plain = datasets.with_validation(table, 2, 0, seed=0)
     copies = [plain["image"][plain["split"] == split].iloc[0] for split in ("train", "validation")]
@@ -155,7 +153,7 @@ SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "class without an image": (lambda table: table[table["dx"] != "df"], "No image of the classes df"),
     "one image twice": (lambda table: pd.concat([table, table.iloc[[5]]]), "lists an image twice: ISIC_0000005"),
     "column missing": (lambda table: table.drop(columns="lesion_id"), "lacks the column lesion_id; it has image_id"),
-    "unknown part": (lambda table: table.assign(split="exam"), "The column split of .* says exam"),
+    "unknown part": (lambda table: table.assign(split="exam"), "The column split of .* has exam"),
     "demographics missing": (lambda table: table.drop(columns=["age", "sex"]), "lacks the columns age, sex"),
 }
 
@@ -175,14 +173,14 @@ def test_further_columns_and_images_do_no_harm(own_data: Path) -> None:
     pd.testing.assert_frame_equal(datasets.ham10000(own_data), before)
 
 
-def test_without_data_the_message_says_how_to_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_data_the_message_says_what_to_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     with pytest.raises(DataError, match="set SKINAPP_DATA"):
         datasets.prepare("ham10000", 40, tmp_path)
 
 
 @pytest.mark.data
-def test_whether_a_biopsy_was_taken_is_never_asked(data_root: Path) -> None:
+def test_biopsy_is_never_an_input(data_root: Path) -> None:
     for name, read in METADATA.items():
         fields = {field.name for field in metadata.questions(read(data_root / name))}
         assert {"age", "sex", "site"} <= fields

@@ -22,7 +22,7 @@ from train.data import download, splits, transfer
 
 @dataclass
 class Publisher:
-    """A local server, and how it misbehaves: what each path holds, and what befalls the next requests for it."""
+    """A local server: the content of each path, and the faults of the next requests for it."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -139,7 +139,7 @@ def relist(publisher: Publisher) -> None:
     names += ["HAM10000_segmentations_lesion_tschandl.zip", "ISIC2018_Task3_Test_Images.zip"]
     listed = []
     for number, name in enumerate(names, start=1):
-        content = publisher.files.get(f"/api/access/datafile/{number}", b"never asked for")
+        content = publisher.files.get(f"/api/access/datafile/{number}", b"never requested")
         entry = {"id": number, "filename": name, "filesize": len(content), "md5": hashlib.md5(content).hexdigest()}
         if name.endswith(".tab"):
             entry |= {"originalFileFormat": "text/csv", "originalFileSize": len(content), "filesize": 7}
@@ -169,7 +169,7 @@ def test_attribution_and_licence_lie_beside_the_images(ham10000: Publisher, tmp_
     assert {file["name"] for file in record["files"]} >= {"images_1.zip", "images_2.zip"}
 
 
-def test_what_is_complete_is_not_asked_for_again(
+def test_complete_files_are_not_requested_again(
     ham10000: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     command("ham10000", "--out", tmp_path)
@@ -201,7 +201,7 @@ def test_a_server_that_ignores_range_starts_afresh(ham10000: Publisher, tmp_path
     assert (tmp_path / "ham10000" / "images" / "ISIC_a.jpg").read_bytes() == b"a" * 40_000
 
 
-def test_a_short_answer_without_length_is_noticed(ham10000: Publisher, tmp_path: Path) -> None:
+def test_a_short_response_without_length_is_noticed(ham10000: Publisher, tmp_path: Path) -> None:
     ham10000.tells_length = False
     ham10000.cuts[FIRST] = [10_000]
     command("ham10000", "--out", tmp_path)
@@ -213,7 +213,7 @@ def test_server_errors_are_tried_again(ham10000: Publisher, tmp_path: Path) -> N
     assert command("ham10000", "--out", tmp_path) == 0
 
 
-def test_an_interrupted_download_goes_on_later(ham10000: Publisher, tmp_path: Path) -> None:
+def test_an_interrupted_download_resumes_later(ham10000: Publisher, tmp_path: Path) -> None:
     ham10000.cuts[SECOND] = [100] + [0] * (transfer.RETRIES - 1)
     with pytest.raises(DataError, match="Run the same command again to continue"):
         command("ham10000", "--out", tmp_path)
@@ -257,7 +257,7 @@ def test_the_room_is_checked_before_anything_is_fetched(ham10000: Publisher, tmp
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
-def test_a_full_disk_is_said_to_be_full(publisher: Publisher, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(publisher: Publisher, tmp_path: Path) -> None:
     publisher.files["/file"] = b"x" * 1000
     (tmp_path / "file.part").symlink_to("/dev/full")
     remote = transfer.Remote("file", f"{publisher.url}/file", 1000, ("md5", hashlib.md5(b"x" * 1000).hexdigest()))
@@ -293,9 +293,9 @@ def test_a_changed_listing_is_named(ham10000: Publisher, tmp_path: Path) -> None
     ham10000.files[LISTING] = b'{"data": {"latestVersion": {"files": []}}}'
     with pytest.raises(DataError, match="no longer lists metadata"):
         command("ham10000", "--out", tmp_path)
-    for answer in (b"<html>", b"[]", b'{"data": null}'):
-        ham10000.files[LISTING] = answer
-        with pytest.raises(DataError, match="did not answer as expected"):
+    for response in (b"<html>", b"[]", b'{"data": null}'):
+        ham10000.files[LISTING] = response
+        with pytest.raises(DataError, match="sent an unexpected response"):
             command("ham10000", "--out", tmp_path)
 
 
@@ -416,7 +416,7 @@ def test_without_a_checksum_a_part_is_not_continued(kaggle: Publisher, tmp_path:
     assert kaggle.ranges(KAGGLE) == [None, "bytes=10000-", None]
 
 
-def test_kaggle_asks_for_an_account(kaggle: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kaggle_needs_an_account(kaggle: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kaggle.statuses[KAGGLE] = [401]
     with pytest.raises(DataError, match="refuses access"):
         command("malignant-benign", "--out", tmp_path)
@@ -482,7 +482,7 @@ def test_a_failure_keeps_the_images_before_it(archive: Publisher, tmp_path: Path
     assert len(pd.read_csv(tmp_path / "isic" / "metadata.csv")) == 3
 
 
-def test_ids_are_checked_before_anything_is_asked(archive: Publisher, tmp_path: Path) -> None:
+def test_ids_are_checked_before_any_request(archive: Publisher, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: isic_1"):
         command("isic", "--ids", ids_file(tmp_path, "ISIC_0000001", "isic_1"), "--out", tmp_path)
     with pytest.raises(DataError, match="ISIC_0000001, 2 times"):
@@ -491,7 +491,7 @@ def test_ids_are_checked_before_anything_is_asked(archive: Publisher, tmp_path: 
         command("isic", "--ids", ids_file(tmp_path), "--out", tmp_path)
     with pytest.raises(DataError, match="cannot be read"):
         command("isic", "--ids", tmp_path / "none.txt", "--out", tmp_path)
-    with pytest.raises(DataError, match="give --ids FILE"):
+    with pytest.raises(DataError, match="pass --ids FILE"):
         command("isic", "--out", tmp_path)
     assert not archive.requests
 

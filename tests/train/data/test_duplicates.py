@@ -56,13 +56,13 @@ def test_altered_copies_are_near(tmp_path: Path, copy: object) -> None:
 
 
 @pytest.mark.parametrize("transposition", list(Image.Transpose))
-def test_turned_and_mirrored_copies_are_near(tmp_path: Path, transposition: Image.Transpose) -> None:
+def test_rotated_and_mirrored_copies_are_near(tmp_path: Path, transposition: Image.Transpose) -> None:
     image = texture(3)
     files = {"original": encode(image), "turned": encode(image.transpose(transposition), quality=80)}
     assert pairs_in(tmp_path, files) == {("original", "turned", NEAR, True)}
 
 
-def test_turning_coefficients_is_turning_the_image() -> None:
+def test_rotating_coefficients_rotates_the_image() -> None:
     grey = np.random.default_rng(0).normal(size=(1, duplicates.SIDE, duplicates.SIDE)).astype(np.float32)
     turned = {1: grey[:, :, ::-1], 2: grey[:, ::-1], 3: grey[:, ::-1, ::-1], 4: grey.swapaxes(1, 2)}
     turned |= {

@@ -1,4 +1,4 @@
-"""A data set laid out in class folders: nothing overwritten, resumed, what is missing told."""
+"""A data set laid out in class folders: nothing is overwritten, interrupted runs resume, missing images are listed."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def test_every_image_lands_in_the_folder_of_its_class(data: Path, tmp_path: Path
     assert (out / "nv" / "b.jpg").is_symlink() == bool(options)
 
 
-def test_it_goes_on_where_it_was_stopped(
+def test_it_resumes_where_it_stopped(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     out = tmp_path / "out"
@@ -70,7 +70,7 @@ def test_nothing_is_overwritten_nor_anything_else_changed(
     assert (out / "nv" / "c.jpg").read_bytes() == b"another"
 
 
-def test_copies_are_not_taken_for_links(data: Path, tmp_path: Path) -> None:
+def test_copies_are_not_mistaken_for_links(data: Path, tmp_path: Path) -> None:
     assert sort(data, tmp_path / "out") == 0
     assert sort(data, tmp_path / "out", "--link") == 2
 

@@ -46,9 +46,9 @@ def test_groups_of_the_malignant_benign_set() -> None:
 
 def test_images_of_one_lesion_are_one_group(tmp_path: Path) -> None:
     names = ["benign/1", "benign/2", "benign/30", "malignant/3", "malignant/9"]
-    drawn = [0, 0, 1, 2, 3]
+    seeds = [0, 0, 1, 2, 3]
     paths = []
-    for number, seed in enumerate(drawn):
+    for number, seed in enumerate(seeds):
         paths.append(tmp_path / f"{number}.jpg")
         paths[-1].write_bytes(encode(texture(seed), quality=95 - number))
     ham_paths = [tmp_path / "ham_1.jpg", tmp_path / "ham_2.jpg", tmp_path / "ham_3.jpg"]

@@ -74,7 +74,7 @@ def test_keras_cv_makes_no_negatives(batch: np.ndarray) -> None:
 
 
 @pytest.mark.slow
-def test_a_network_trained_with_keras_cv_knows_nothing_of_it(tiny: Config, tmp_path: Path) -> None:
+def test_a_network_trained_with_keras_cv_does_not_contain_it(tiny: Config, tmp_path: Path) -> None:
     stage = dataclasses.replace(tiny.stages[0], mixup=0.2, cutmix=1.0)
     file = fit(dataclasses.replace(tiny, augmentation="kerascv", stages=(stage,)), tmp_path)
     for saved in file.parent.glob("*.keras"):

@@ -37,12 +37,12 @@ def mixed(tiny: Config) -> Config:
 
 @pytest.fixture
 def steady(tiny: Config) -> Config:
-    """One stage without chance but the drawing of images, which is the same on any number of devices."""
+    """One stage whose only randomness is the sampling of images, which is the same on any number of devices."""
     return dataclasses.replace(tiny, stages=tiny.stages[1:], augmentation="none", dropout=0.0)
 
 
 @pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_another_backend_trains_goes_on_and_evaluates(backend: str, mixed: Config, tmp_path: Path) -> None:
+def test_another_backend_trains_resumes_and_evaluates(backend: str, mixed: Config, tmp_path: Path) -> None:
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed: pip install {backend}")
     killed = run("fit", mixed, tmp_path, KERAS_BACKEND=backend, SIGNAL="SIGKILL Checkpoint.on_epoch_end 2")

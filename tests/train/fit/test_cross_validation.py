@@ -19,7 +19,7 @@ from train.fit import cross_validation, run_folder
 
 @pytest.fixture
 def config(crossed: Published, tiny: Config) -> Config:
-    """Of the run, with the data and the network that it is of."""
+    """The run, with its data and network."""
     return crossed.config
 
 
@@ -34,26 +34,26 @@ def test_what_is_not_trained_cannot_be_evaluated(config: Config, tmp_path: Path)
 
 
 def test_every_group_is_scored_by_a_network_that_has_not_seen_it(runs: Path, config: Config) -> None:
-    kept = np.load(runs / "crossed" / "logits.npz")
+    saved = np.load(runs / "crossed" / "logits.npz")
     predictions = pd.read_csv(runs / "crossed" / "predictions.csv")
     table = datasets.read("ham10000")
     assert set(predictions["image"]) == set(table.loc[table["split"] == "train", "image"])
     assert (predictions.groupby("group")["image"].count() > 0).all()
-    by_group = pd.Series(kept["folds"]).groupby(predictions["group"]).nunique()
+    by_group = pd.Series(saved["folds"]).groupby(predictions["group"]).nunique()
     assert set(by_group) == {1}
     for fold in range(config.folds):
         part = cross_validation.fold_config(config, fold)
         divided = datasets.with_validation(table, part.folds, part.fold, part.seed)
         held_back = divided.loc[divided["split"] == "validation", "image"]
-        assert set(predictions["image"][kept["folds"] == fold]) == set(held_back)
-    assert len(np.unique(kept["logits"][:, 0].round(5))) > config.folds
+        assert set(predictions["image"][saved["folds"] == fold]) == set(held_back)
+    assert len(np.unique(saved["logits"][:, 0].round(5))) > config.folds
 
 
 def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(crossed: Published) -> None:
     model = registry.model("crossed", crossed.models)
     card, folder = model.card, model.folder
-    found = json.loads((crossed.runs / "crossed" / "evaluation.json").read_text())
-    assert card["scores"]["accuracy"]["value"] == round(found["tests"][0]["scores"]["accuracy"]["value"], 4)
+    evaluation = json.loads((crossed.runs / "crossed" / "evaluation.json").read_text())
+    assert card["scores"]["accuracy"]["value"] == round(evaluation["tests"][0]["scores"]["accuracy"]["value"], 4)
     assert "validation" not in card["training"]["images"]
     assert "Scores by cross-validation" in (folder / "README.md").read_text()
     history = pd.read_csv(folder / "history.csv")
@@ -61,7 +61,7 @@ def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(cros
 
 
 @pytest.mark.slow
-def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(
+def test_a_cross_validation_starts_from_the_network_of_the_same_part(
     runs: Path, config: Config, tmp_path: Path
 ) -> None:
     runs = shutil.copytree(runs, tmp_path / "runs")
@@ -75,7 +75,7 @@ def test_a_cross_validation_goes_on_from_the_network_of_the_same_part(
         assert run_folder.last_file(later, runs / name).exists()
 
 
-def test_a_run_that_may_have_seen_what_is_held_back_is_no_beginning(runs: Path, config: Config, tmp_path: Path) -> None:
+def test_init_rejects_a_run_that_may_have_seen_held_out_images(runs: Path, config: Config, tmp_path: Path) -> None:
     runs = shutil.copytree(runs, tmp_path / "runs")
     for wrong in (
         {"init": "run:crossed", "fold": 0},

@@ -1,4 +1,4 @@
-"""Answers about the patient, fitted: by patient, without the label being given away by what is missing."""
+"""Patient metadata, fitted by patient, so that missing values do not reveal the label."""
 
 from pathlib import Path
 
@@ -19,17 +19,18 @@ PATIENTS = 120
 
 @pytest.fixture(scope="module")
 def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
-    """Logits that know a little, a table in which age tells more, labels and patients, two lesions each.
+    """Logits with a little information, a table in which age has more, labels and patients, two lesions each.
 
-    As in PAD-UFES-20, sex is only written down for the second class and for half of the first, and tells nothing.
+    As in PAD-UFES-20, sex is only written down for the second class and for half of the first, and carries no
+    information.
     """
     generator = np.random.default_rng(0)
     labels = np.repeat(generator.integers(0, 2, PATIENTS), 2)
     groups = np.repeat([f"patient {number}" for number in range(PATIENTS)], 2)
     logits = generator.normal(0, 1, (2 * PATIENTS, 2)) + 0.7 * np.eye(2)[labels]
     age = np.where(labels == 1, 65, 45) + generator.normal(0, 8, 2 * PATIENTS)
-    asked = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
-    sex = np.where(asked, generator.choice(["male", "female"], 2 * PATIENTS), None)
+    stated = (labels == 1) | (generator.random(2 * PATIENTS) < 0.5)
+    sex = np.where(stated, generator.choice(["male", "female"], 2 * PATIENTS), None)
     return logits, pd.DataFrame({"age": age.round(), "sex": sex}), labels, groups
 
 
@@ -37,7 +38,7 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
 
-def test_answers_help_where_they_tell_something(study: tuple) -> None:
+def test_informative_metadata_help(study: tuple) -> None:
     logits, table, labels, groups = study
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups, folds=3)
     assert fitted.probabilities.sum(axis=1) == pytest.approx(np.ones(len(labels)))
@@ -45,7 +46,7 @@ def test_answers_help_where_they_tell_something(study: tuple) -> None:
     assert fitted.fusion.scale > 0
 
 
-def test_whether_somebody_was_asked_tells_nothing(study: tuple) -> None:
+def test_missing_values_carry_no_information(study: tuple) -> None:
     logits, table, labels, groups = study
     fitted = fitting.fit(logits, table[["sex"]], fitting.questions(table[["sex"]]), labels, groups, folds=3)
     # an indicator of a missing answer would be right for every third lesion of the first class
@@ -55,18 +56,18 @@ def test_whether_somebody_was_asked_tells_nothing(study: tuple) -> None:
     assert np.array(sex.coding["centre"]) @ shares == pytest.approx([0, 0], abs=1e-5)
 
 
-def test_a_fusion_without_dropout_is_the_best_for_complete_answers(study: tuple) -> None:
+def test_a_fusion_without_dropout_is_the_best_for_complete_metadata(study: tuple) -> None:
     logits, table, labels, _ = study
-    answers = fitting.parse(fitting.questions(table), table)
-    fields = fitting.coded_by(fitting.questions(table), answers)
-    coded = np.array([metadata.code(fields, row) for row in answers])
+    metadata_rows = fitting.parse(fitting.questions(table), table)
+    fields = fitting.with_coding(fitting.questions(table), metadata_rows)
+    coded = np.array([metadata.code(fields, row) for row in metadata_rows])
 
     def loss(fusion: metadata.Fusion, x: np.ndarray) -> float:
         return float(-np.log(softmax(fusion.add(logits, x))[np.arange(len(labels)), labels]).mean())
 
-    owners = fitting.owner(fields)
-    complete = fitting.regress(logits, coded, labels, owners, 1.0, dropout=False)
-    dropped = fitting.regress(logits, coded, labels, owners, 1.0, dropout=True)
+    column_fields = fitting.field_indices(fields)
+    complete = fitting.regress(logits, coded, labels, column_fields, 1.0, dropout=False)
+    dropped = fitting.regress(logits, coded, labels, column_fields, 1.0, dropout=True)
     assert loss(complete, coded) < loss(dropped, coded)
     # and with nothing filled in, the one that has learnt from such rows is better
     assert loss(dropped, np.zeros_like(coded)) < loss(complete, np.zeros_like(coded))
@@ -78,7 +79,7 @@ def test_parts_that_share_a_patient_are_refused(study: tuple) -> None:
         fitting.fit(logits, table, fitting.questions(table), labels, groups, parts=np.arange(len(labels)) % 2)
 
 
-def test_given_parts_are_the_ones_held_out(study: tuple) -> None:
+def test_parts_that_are_passed_are_the_ones_held_out(study: tuple) -> None:
     logits, table, labels, groups = study
     parts = np.repeat(np.arange(PATIENTS) % 3, 2)
     fields = fitting.questions(table)
@@ -116,32 +117,32 @@ def test_the_published_tables_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-def test_every_published_answer_is_possible(data_root: Path) -> None:
+def test_every_published_value_is_possible(data_root: Path) -> None:
     for read, name in ((fitting.pad_ufes_20, "pad_ufes_20"), (fitting.ham10000, "ham10000")):
         table = read(data_root / name)
         fields = fitting.questions(table)
         assert not [one.name for one in fields if "biops" in one.name]
-        answers = fitting.parse(fields, table)
-        assert all(one.coding for one in fitting.coded_by(fields, answers))
+        metadata_rows = fitting.parse(fields, table)
+        assert all(one.coding for one in fitting.with_coding(fields, metadata_rows))
 
 
-def test_what_it_costs_to_leave_an_answer_out(study: tuple) -> None:
+def test_the_effect_of_leaving_a_field_out(study: tuple) -> None:
     logits, table, labels, groups = study
-    found = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
-    assert list(found.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
+    costs = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
+    assert list(costs.index) == ["all", "none", "all but age", "all but sex", "age alone", "sex alone"]
     fitted = fitting.fit(logits, table, fitting.questions(table), labels, groups)
     whole = bootstrap.intervals({"it": metrics.balanced_accuracy}, labels, fitted.probabilities, groups)["it"]
-    assert found.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
-    assert found.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
-    cost = {title: float(text.split()[0]) for title, text in found["balanced accuracy, difference"].items()}
-    # age tells much, and sex nothing
+    assert costs.loc["all", "balanced accuracy"] == f"{whole.value:.3f} ({whole.low:.3f} to {whole.high:.3f})"
+    assert costs.loc["all", "balanced accuracy, difference"] == "+0.000 (+0.000 to +0.000)"
+    cost = {title: float(text.split()[0]) for title, text in costs["balanced accuracy, difference"].items()}
+    # age is informative, and sex is not
     assert cost["none"] < -0.1
     assert cost["all but age"] < -0.1
     assert abs(cost["all but sex"]) < 0.05
     assert abs(cost["age alone"]) < 0.05
     assert cost["none"] == pytest.approx(cost["sex alone"], abs=0.05)
-    markdown = model_card.table(list(found.columns), found.to_numpy().tolist()).splitlines()
-    assert len(markdown) == 2 + len(found)
+    markdown = model_card.table(list(costs.columns), costs.to_numpy().tolist()).splitlines()
+    assert len(markdown) == 2 + len(costs)
 
 
 def test_the_command_prints_a_table_in_markdown(
@@ -150,12 +151,12 @@ def test_the_command_prints_a_table_in_markdown(
     from train.__main__ import main
     from train.publish import fuse
 
-    logits, answers, labels, groups = study
+    logits, metadata_rows, labels, groups = study
     images = [f"image {row}" for row in range(len(labels))]
-    held = fuse.Held(pd.DataFrame({"image": images, "group": groups}), logits, labels)
+    held = fuse.HeldOut(pd.DataFrame({"image": images, "group": groups}), logits, labels)
     monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
     # the publisher's order is another one
-    published = answers.set_index(pd.Index(images)).iloc[::-1]
+    published = metadata_rows.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fuse, "published_metadata", lambda config: published)
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0

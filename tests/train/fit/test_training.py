@@ -32,8 +32,8 @@ CODES = np.array([0] * 16 + [1] * 4 + [2])
 def test_sampling_gives_each_class_its_share(sampling: str, shares: tuple[int, ...]) -> None:
     weights = stages.sampling_weights(CODES, SAMPLING[sampling])
     assert weights.sum() == pytest.approx(1)
-    found = [weights[np.equal(CODES, code)].sum() for code in range(3)]
-    assert found == pytest.approx(np.array(shares) / sum(shares))
+    class_shares = [weights[np.equal(CODES, code)].sum() for code in range(3)]
+    assert class_shares == pytest.approx(np.array(shares) / sum(shares))
 
 
 def test_batches_are_those_of_the_epoch() -> None:
@@ -42,11 +42,11 @@ def test_batches_are_those_of_the_epoch() -> None:
     batches = stages.Batches(images, targets, lambda epoch: np.random.default_rng(epoch).permutation(10), batch=4)
     assert len(batches) == 2
     first = [batches[number][0]["images"].ravel().tolist() for number in (0, 1)]
-    drawn = np.random.default_rng(0).permutation(10)
-    assert [sorted(part) for part in first] == [sorted(drawn[:4]), sorted(drawn[4:8])]
-    inputs, answers = batches[1]
+    order = np.random.default_rng(0).permutation(10)
+    assert [sorted(part) for part in first] == [sorted(order[:4]), sorted(order[4:8])]
+    inputs, labels = batches[1]
     assert (inputs["targets"].argmax(axis=1) == inputs["images"].ravel()).all()
-    assert (answers["logits"] == inputs["targets"]).all()
+    assert (labels["logits"] == inputs["targets"]).all()
     batches.start(1)
     assert batches[0][0]["images"].ravel().tolist() != first[0]
 
@@ -150,7 +150,7 @@ INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
         for moment in INTERRUPTIONS
     ],
 )
-def test_an_interrupted_run_goes_on_to_the_same_network(
+def test_an_interrupted_run_resumes_to_the_same_network(
     moment: str, tiny: Config, unbroken: Path, tmp_path: Path
 ) -> None:
     owner, name, number, after = INTERRUPTIONS[moment]
@@ -221,16 +221,16 @@ def test_a_finished_run_is_not_trained_again(tiny: Config, unbroken: Path, monke
     assert training.fit(tiny, unbroken).is_file()
 
 
-def test_the_kept_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
+def test_the_saved_network_is_the_best_one(tiny: Config, unbroken: Path) -> None:
     history = pd.read_csv(unbroken / "tiny" / "stage-2" / "history.csv")
     data = prepare(tiny.dataset, tiny.cache_size, unbroken)
     table = with_validation(data.table, tiny.folds, tiny.fold, tiny.seed)
     rows = np.flatnonzero(table["split"] == "validation")
     labels = table["label"].iloc[rows].map(label_set(tiny.labels).codes.index).to_numpy()
-    kept = keras.saving.load_model(unbroken / "tiny" / "stage-2" / "best.keras", compile=False)
-    logits = validation.predict(kept, validation.resize(data.images[rows], tiny.image_size))
-    found = validation.validation_scores(labels, softmax(logits))[validation.MONITOR]
-    assert found == pytest.approx(history[validation.MONITOR].min(), abs=1e-4)
+    saved = keras.saving.load_model(unbroken / "tiny" / "stage-2" / "best.keras", compile=False)
+    logits = validation.predict(saved, validation.resize(data.images[rows], tiny.image_size))
+    score = validation.validation_scores(labels, softmax(logits))[validation.MONITOR]
+    assert score == pytest.approx(history[validation.MONITOR].min(), abs=1e-4)
 
 
 @pytest.mark.slow
@@ -253,7 +253,7 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
 
 
 @pytest.mark.slow
-def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
+def test_every_option_together_resumes_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
     stages = tuple(dataclasses.replace(stage, mixup=0.2, cutmix=1.0) for stage in tiny.stages)
     options = dataclasses.replace(tiny, stages=stages, ema=0.9, loss="logit-adjusted", optimizer="sgd")
     training.fit(options, tmp_path / "unbroken")
@@ -272,13 +272,13 @@ def test_every_option_together_goes_on_after_an_interruption(tiny: Config, tmp_p
 
 
 @pytest.mark.slow
-def test_the_average_of_the_weights_is_validated_and_kept(one_stage: Config, tmp_path: Path) -> None:
-    kept = []
+def test_the_average_of_the_weights_is_validated_and_saved(one_stage: Config, tmp_path: Path) -> None:
+    saved = []
     for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
         file = training.fit(config, tmp_path / str(config.ema))
-        kept.append(keras.saving.load_model(file, compile=False).trainable_weights)
+        saved.append(keras.saving.load_model(file, compile=False).trainable_weights)
     # an average that hardly moves stays where the first step led, whatever the weights do
-    changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*kept, strict=True)]
+    changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*saved, strict=True)]
     assert max(changes) > 1e-3
     history = pd.read_csv(tmp_path / "0.999999" / "tiny" / "stage-1" / "history.csv")
     assert history["val_balanced_log_loss"].std() < 0.1
@@ -289,16 +289,20 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
     training.fit(mixed, tmp_path)
     assert keras.config.dtype_policy().name == "float32"
     table = with_validation(prepare(mixed.dataset, mixed.image_size, tmp_path).table, mixed.folds, 0, 0)
-    found = evaluate.best_network(mixed, run_folder.best_file(mixed, tmp_path / "tiny"), table)
-    assert {layer.compute_dtype for layer in found.layers if layer.weights} == {"float32"}
+    best = evaluate.best_network(mixed, run_folder.best_file(mixed, tmp_path / "tiny"), table)
+    assert {layer.compute_dtype for layer in best.layers if layer.weights} == {"float32"}
     trained = keras.saving.load_model(tmp_path / "tiny" / "stage-1" / "best.keras", compile=False)
     images = np.random.default_rng(0).integers(0, 256, (4, 24, 24, 3), dtype=np.uint8)
-    assert validation.predict(found, images) == pytest.approx(validation.predict(trained, images), abs=0.05)
+    assert validation.predict(best, images) == pytest.approx(validation.predict(trained, images), abs=0.05)
 
 
 @pytest.mark.parametrize(
     ("devices", "sentence"),
-    [(8, "8 devices are asked for and 1 found; pass --devices 1"), (3, "batch of 8 cannot be shared"), (0, "by 0 dev")],
+    [
+        (8, "--devices is 8, but only 1 available; pass --devices 1"),
+        (3, "batch of 8 cannot be shared"),
+        (0, "by 0 dev"),
+    ],
 )
 def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=sentence):
@@ -330,7 +334,7 @@ def improving(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("worsening")
 @pytest.mark.parametrize("owner", [callbacks.StartEpoch, pytest.param(callbacks.Checkpoint, marks=pytest.mark.slow)])
-def test_patience_does_not_begin_anew_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
+def test_patience_does_not_restart_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:
     impatient = dataclasses.replace(one_stage, patience=1)
     name = "on_epoch_begin" if owner is callbacks.StartEpoch else "on_epoch_end"
     with pytest.MonkeyPatch.context() as patch:
@@ -357,12 +361,12 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
 ) -> None:
     folder = tmp_path / "tiny" / "stage-1"
     start_epoch = callbacks.StartEpoch.on_epoch_begin
-    kept = []
+    saved = []
 
     def second_epoch_fills_the_disk(callback: callbacks.StartEpoch, epoch: int, logs: dict | None = None) -> None:
         start_epoch(callback, epoch, logs)
         if epoch == 1:
-            kept.append((folder / "best.keras").read_bytes())
+            saved.append((folder / "best.keras").read_bytes())
             full_disk_from_now(patch, folder / name)
 
     with monkeypatch.context() as patch:
@@ -372,7 +376,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
     assert sorted(file.name for file in folder.iterdir()) == ["best.keras", "checkpoint-1.npz", "history.csv"]
     assert keras.saving.load_model(run_folder.best_file(one_stage, tmp_path / "tiny"), compile=False)
     if name == "best.keras":
-        assert (folder / "best.keras").read_bytes() == kept[0]
+        assert (folder / "best.keras").read_bytes() == saved[0]
     training.fit(one_stage, tmp_path)
     assert run_folder.epochs(one_stage, tmp_path / "tiny") == {"done": 3, "planned": 3}
 

@@ -43,7 +43,7 @@ def evaluate(folder: Path, table: str, *more: str) -> int:
 
 
 def sentence(folder: Path, table: str, capsys: pytest.CaptureFixture[str], *more: str) -> str:
-    """What is said on standard error where the exit code is 2."""
+    """The text on standard error if the exit code is 2."""
     assert evaluate(folder, table, *more) == 2
     return capsys.readouterr().err
 
@@ -65,11 +65,11 @@ def test_scores_counts_and_predictions(folder: Path, capsys: pytest.CaptureFixtu
     assert written.columns.tolist() == ["image", "group", "label", *columns]
     classifier = runtime.Classifier(model)
     for name, row in zip(("a.jpg", "deep/b.jpg", "c.jpg", "d.jpg"), written[columns].to_numpy(), strict=True):
-        answer = classifier.predict(imaging.load(folder / name, model.input_size))
-        assert row == pytest.approx(answer.probabilities, abs=1e-6)
+        prediction = classifier.predict(imaging.load(folder / name, model.input_size))
+        assert row == pytest.approx(prediction.probabilities, abs=1e-6)
 
-    answers = np.array(model.labels.codes)[written[columns].to_numpy().argmax(axis=1)]
-    right = (answers == written["label"]).mean()
+    predicted = np.array(model.labels.codes)[written[columns].to_numpy().argmax(axis=1)]
+    right = (predicted == written["label"]).mean()
     assert f"{'accuracy':28} {right:.4f}" in said
 
 
@@ -106,11 +106,11 @@ def test_scores_that_the_labels_leave_undefined_are_named(folder: Path, capsys: 
     assert " nan" not in said
 
 
-def test_each_image_is_its_own_group_and_that_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_each_image_is_its_own_group_with_a_note(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(folder, TABLE) == 0
     said = capsys.readouterr().out
     assert f"{MODEL} on 4 images." in said
-    assert "Each image counts as a group of its own" in said
+    assert "Each image counts as a separate group" in said
 
 
 def test_benign_and_malignant_are_scored_on_the_sum_of_the_malignant_classes(
@@ -203,7 +203,7 @@ def test_an_empty_label_leaves_an_image_out(folder: Path, capsys: pytest.Capture
     assert "3 images in the folder have no label" in said
 
 
-def test_a_name_that_two_files_answer_to(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_name_that_matches_two_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "deep" / "a.jpg").write_bytes((folder / "a.jpg").read_bytes())
     assert "'a' may be a.jpg or deep/a.jpg; write its path" in sentence(folder, "image,label\na,nv\n", capsys)
     assert evaluate(folder, "image,label\na.jpg,nv\ndeep\\a,mel\n") == 0

@@ -53,7 +53,7 @@ def test_another_network_drops_them_and_is_another_version(own_models: Path, mod
 
 
 @pytest.mark.parametrize("exchange", [True, False])
-def test_the_older_folder_stays_whole_where_the_new_one_cannot_take_its_place(
+def test_the_older_folder_stays_whole_if_the_new_one_cannot_replace_it(
     exchange: bool, own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = registry.fingerprint(own_models / model.id)

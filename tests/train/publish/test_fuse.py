@@ -1,4 +1,4 @@
-"""Answers about the patient, joined to a network that stays as it is."""
+"""Patient metadata, added to an unchanged network."""
 
 import dataclasses
 import functools
@@ -31,11 +31,11 @@ def _few_lesions(monkeypatch: pytest.MonkeyPatch) -> None:
 def fused(run: Published, folder: Path, adjustment: float = 0.0) -> Path:
     """The model folder, in a copy of the run's."""
     models = shutil.copytree(run.models, folder / "models")
-    return fuse.fuse(run.config, "With answers", adjustment, run.runs, models)
+    return fuse.fuse(run.config, "With metadata", adjustment, run.runs, models)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_after_a_cross_validation_every_image_is_judged(crossed: Published, tmp_path: Path) -> None:
+def test_after_a_cross_validation_every_image_is_scored(crossed: Published, tmp_path: Path) -> None:
     folder = fused(crossed, tmp_path)
     predictions = pd.read_csv(folder / "predictions.csv")
     assert len(predictions) == len(pd.read_csv(crossed.runs / "crossed" / "predictions.csv"))
@@ -43,7 +43,7 @@ def test_after_a_cross_validation_every_image_is_judged(crossed: Published, tmp_
 
 
 @pytest.mark.usefixtures("tiny")
-def test_answers_learnt_on_validation_are_judged_on_test(published: Published, tmp_path: Path) -> None:
+def test_a_fusion_fitted_on_validation_is_scored_on_test(published: Published, tmp_path: Path) -> None:
     folder = fused(published, tmp_path, 0.5)
     model = registry.model("tiny-clinical", folder.parent)
     assert [field.name for field in model.clinical] == ["age", "sex", "site"]
@@ -55,13 +55,13 @@ def test_answers_learnt_on_validation_are_judged_on_test(published: Published, t
     predictions = pd.read_csv(folder / "predictions.csv").set_index("image")
     table = datasets.read("ham10000").set_index("image")
     image = predictions.index[0]
-    answers = metadata.parse(model.clinical, {"age": 50.0, "sex": "female", "site": "back"})
-    prediction = runtime.Classifier(model).predict(imaging.load(table["path"][image], model.input_size), answers)
+    patient = metadata.parse(model.clinical, {"age": 50.0, "sex": "female", "site": "back"})
+    prediction = runtime.Classifier(model).predict(imaging.load(table["path"][image], model.input_size), patient)
     row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
 
 
-def test_a_data_set_without_answers_is_refused(tiny: Config, tmp_path: Path) -> None:
+def test_a_data_set_without_metadata_is_refused(tiny: Config, tmp_path: Path) -> None:
     config = dataclasses.replace(tiny, dataset="malignant_benign", labels="malignancy")
     with pytest.raises(DataError, match="publishes no patient metadata"):
-        fuse.fuse(config, "With answers", 0.0, tmp_path, tmp_path)
+        fuse.fuse(config, "With metadata", 0.0, tmp_path, tmp_path)

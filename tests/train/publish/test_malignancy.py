@@ -70,7 +70,7 @@ def runs(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     leaky = dataclasses.replace(config, id="other", dataset="ham10000-resampled", labels="ham10000", beside=None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "DRAWS_A_CLASS", 8)
+        patch.setattr(datasets, "DRAWS_PER_CLASS", 8)
         for one in (config, leaky):
             training.fit(one, folder)
             evaluate.evaluate(one, folder)
@@ -95,7 +95,7 @@ def test_the_lesions_held_back_from_ham10000_do_not_depend_on_the_other_set(both
 def test_diagnoses_are_grouped_for_malignancy() -> None:
     codes = pd.Series(["nv", "mel", "benign", "malignant", "akiec"])
     assert datasets.encode(codes, MALIGNANCY).tolist() == [0, 1, 0, 1, 1]
-    with pytest.raises(DataError, match="'ham10000' has no place for benign, malignant"):
+    with pytest.raises(DataError, match="'ham10000' has no class for benign, malignant"):
         datasets.encode(codes, HAM10000)
 
 
@@ -107,7 +107,7 @@ def test_resampling_first_puts_copies_on_both_sides(both: Path) -> None:
     assert train & test
 
 
-def test_each_data_set_is_scored_by_itself(runs: Path, config: Config) -> None:
+def test_each_data_set_is_scored_separately(runs: Path, config: Config) -> None:
     report = json.loads((runs / "both" / "evaluation.json").read_text())
     assert [test["name"] for test in report["tests"]] == ["HAM10000", "Skin Cancer: Malignant vs. Benign"]
     assert [test["images"] for test in report["tests"]] == [7, 4]
@@ -118,7 +118,7 @@ def test_each_data_set_is_scored_by_itself(runs: Path, config: Config) -> None:
     assert predictions[["p_benign", "p_malignant"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(11), abs=2e-6)
 
 
-def test_a_network_without_class_maps_is_exported_and_answers(runs: Path, config: Config, tmp_path: Path) -> None:
+def test_a_network_without_class_maps_is_exported_and_predicts(runs: Path, config: Config, tmp_path: Path) -> None:
     folder = export.export(config, runs, tmp_path)
     model = registry.model("both", tmp_path)
     assert model.runnable
@@ -130,9 +130,9 @@ def test_a_network_without_class_maps_is_exported_and_answers(runs: Path, config
     ]
     row = pd.read_csv(folder / "predictions.csv").iloc[-1]
     path = datasets.read("malignant_benign").set_index("image")["path"][row["image"]]
-    answer = runtime.Classifier(model).predict(imaging.load(path, model.input_size))
-    assert answer.class_maps is None
-    assert answer.probabilities[1] == pytest.approx(row["p_malignant"], abs=1e-3)
+    prediction = runtime.Classifier(model).predict(imaging.load(path, model.input_size))
+    assert prediction.class_maps is None
+    assert prediction.probabilities[1] == pytest.approx(row["p_malignant"], abs=1e-3)
     card = (folder / "README.md").read_text()
     assert "under another protocol" in card
     assert not re.search(r"\bnan\b", card)
@@ -149,7 +149,7 @@ def test_a_baseline_may_go_without_its_weights(runs: Path, config: Config, tmp_p
 
 
 @pytest.mark.usefixtures("tiny")
-def test_the_backbone_of_a_model_is_taken_over(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_backbone_of_a_model_is_reused(published: Published, monkeypatch: pytest.MonkeyPatch) -> None:
     """The features stay, the head is new."""
     monkeypatch.setenv("SKINAPP_MODELS", str(published.models))
     old = network.build("tiny", 24, 7, "none")

@@ -62,7 +62,7 @@ def test_the_folder_is_complete(exported: registry.Model, folder: Path, config: 
     assert not list((folder / "models").glob(".*"))
 
 
-def test_one_image_gives_one_answer_by_every_way(
+def test_one_image_has_one_prediction_by_every_route(
     exported: registry.Model,
     folder: Path,
     config: Config,
@@ -93,7 +93,7 @@ def test_one_image_gives_one_answer_by_every_way(
         assert list(by_command["probabilities"].values()) == pytest.approx(by_app.probabilities, abs=1e-5)
         assert by_command["predicted"] == by_app.predicted
         assert by_command["malignancy"] == pytest.approx(by_app.malignancy, abs=1e-5)
-    assert trained.std(axis=0).max() > 1e-3, "the answers depend on the image"
+    assert trained.std(axis=0).max() > 1e-3, "predictions depend on the image"
 
 
 def test_evaluation_sees_the_pixels_that_the_app_sees(
@@ -148,7 +148,7 @@ def test_commands_out_of_order_say_what_comes_first(
         assert f"run {first} first" in capsys.readouterr().err
 
 
-def test_a_stopped_run_is_evaluated_and_exported_until_it_goes_on(
+def test_a_stopped_run_is_evaluated_and_exported_until_it_resumes(
     config: Config,
     folder: Path,
     tmp_path: Path,
@@ -174,7 +174,7 @@ def test_a_stopped_run_is_evaluated_and_exported_until_it_goes_on(
     assert len(pd.read_csv(stopped.folder / "history.csv")) == 1
     assert command("fit") == 0
     assert command("export", "--models", str(models)) == 2
-    assert "Training has gone on since" in capsys.readouterr().err
+    assert "Training was trained further after" in capsys.readouterr().err
     registry.verify(registry.model("tiny", models))
 
 
@@ -198,7 +198,7 @@ def test_the_adjustment_is_in_the_exported_network(exported: registry.Model, con
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
-def test_the_temperature_that_made_the_logits_is_found(temperature: float) -> None:
+def test_the_fitted_temperature_is_the_one_that_made_the_logits(temperature: float) -> None:
     generator = np.random.default_rng(0)
     calibrated = generator.normal(0, 2, (20_000, 4))
     labels = (runtime.softmax(calibrated).cumsum(axis=1) < generator.random((20_000, 1))).sum(axis=1)

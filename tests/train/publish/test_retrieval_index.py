@@ -18,16 +18,16 @@ def clustered(per_class: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
 def test_neighbours_of_separate_classes_agree() -> None:
     known, embeddings = clustered()
     rows = np.arange(0, len(known), 2)
-    found = retrieval_index.fit(known, embeddings, rows, 4)
-    assert found.vectors.dtype == np.int8
-    assert np.abs(found.vectors).max() == 127
+    result = retrieval_index.fit(known, embeddings, rows, 4)
+    assert result.vectors.dtype == np.int8
+    assert np.abs(result.vectors).max() == 127
     tested = np.arange(1, len(known), 2)
     predicted = known["label"].to_numpy().copy()
     predicted[tested[0]] = "mel"
-    scores = retrieval_index.neighbour_scores(found, known, embeddings, predicted, tested)
+    scores = retrieval_index.neighbour_scores(result, known, embeddings, predicted, tested)
     assert scores["right"]["value"] == 1
     assert scores["same"]["value"] == pytest.approx(11 / 12, abs=1e-4)
-    # the one wrong answer is the one that no neighbour shares
+    # the one wrong prediction is the one that no neighbour shares
     assert scores["sure"]["all"]["images"] == 11
     assert scores["sure"]["all"]["right"]["value"] == 1
     assert scores["sure"]["fewer"]["right"]["value"] == 0
@@ -35,6 +35,6 @@ def test_neighbours_of_separate_classes_agree() -> None:
 
 
 def test_a_share_and_its_interval() -> None:
-    found = retrieval_index.share(np.tile([1.0, 0.0, 1.0, 1.0], 5), np.arange(20))
-    assert found["value"] == 0.75
-    assert found["low"] < 0.75 < found["high"]
+    result = retrieval_index.share(np.tile([1.0, 0.0, 1.0, 1.0], 5), np.arange(20))
+    assert result["value"] == 0.75
+    assert result["low"] < 0.75 < result["high"]

@@ -1,4 +1,4 @@
-"""Training of the lesion segmentation on drawn lesions: views, resuming, and a folder that the app can use."""
+"""Training of the lesion segmentation on drawings: views, resuming, and a folder that the app can use."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from train.data import masks
 from train.publish import segmentation
 
 
-def drawn(seed: int) -> tuple[Image.Image, Image.Image]:
+def draw_lesion(seed: int) -> tuple[Image.Image, Image.Image]:
     """A dark ellipse on skin, 160x120, and its mask."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[:120, :160]
@@ -36,7 +36,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(9 * len(HAM10000.codes)):
         image, code = f"ISIC_{number:07}", HAM10000.codes[number % len(HAM10000.codes)]
         rows.append((f"HAM_{number}", image, code, "test" if number < len(HAM10000.codes) else "train"))
-        picture, mask = drawn(number)
+        picture, mask = draw_lesion(number)
         picture.save(root / "images" / f"{image}.png")
         mask.save(root / "masks" / f"{image}.png")
     table = pd.DataFrame(rows, columns=["lesion_id", "image_id", "dx", "split"])
@@ -65,7 +65,7 @@ def test_dice_worked_by_hand() -> None:
 
 
 def test_views_keep_picture_and_mask_together() -> None:
-    picture, mask = drawn(0)
+    picture, mask = draw_lesion(0)
     picture, mask = (np.asarray(one.resize((masks.WIDTH, masks.HEIGHT))) for one in (picture, mask))
     bare = 0
     for seed in range(60):
@@ -84,7 +84,7 @@ def test_views_keep_picture_and_mask_together() -> None:
 
 
 def test_a_mask_is_cut_as_its_image_is() -> None:
-    picture, mask = drawn(3)
+    picture, mask = draw_lesion(3)
     grey = np.asarray(picture.convert("L").resize((60, 60), box=(20, 0, 140, 120)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(masks.Image, "open", lambda _: mask)
@@ -93,7 +93,7 @@ def test_a_mask_is_cut_as_its_image_is() -> None:
     assert grey[cut].mean() + 50 < grey[~cut].mean()
 
 
-def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
+def test_training_stops_resumes_and_ends_in_a_folder_that_the_app_uses(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(data))
@@ -131,7 +131,7 @@ def test_training_stops_goes_on_and_ends_in_a_folder_that_the_app_uses(
     card = lesion_segmentation.card()
     assert card["test"] == {"images": 7, "groups": 7, "side": 120}
     assert card["threshold"] in segmentation.THRESHOLDS
-    square = np.asarray(drawn(100)[0].crop((20, 0, 140, 120)).resize((224, 224)))
+    square = np.asarray(draw_lesion(100)[0].crop((20, 0, 140, 120)).resize((224, 224)))
     assert lesion_segmentation.probabilities(square).shape == (224, 224)
 
     # the same folder with other settings is another run

@@ -117,12 +117,12 @@ def test_an_interruption_leaves_the_rows_before_it(
             raise KeyboardInterrupt
         return 60
 
-    def answers(run: Config, runs: Path) -> tuple[pd.DataFrame, np.ndarray]:
+    def fixed_logits(run: Config, runs: Path) -> tuple[pd.DataFrame, np.ndarray]:
         codes = ablation.label_set(run.labels).codes
         return pd.DataFrame({"label": list(codes), "group": labels}), np.eye(7)
 
     monkeypatch.setattr(ablation, "train", train)
-    monkeypatch.setattr(ablation, "validation_logits", answers)
+    monkeypatch.setattr(ablation, "validation_logits", fixed_logits)
     arguments = ["--config", str(write(tmp_path / "tiny.yaml", tiny)), "--out", str(tmp_path / "rows.csv")]
     assert main(["ablate", *arguments]) == 130
     assert "Stopped after 1 of 3 rows; run the same command again" in capsys.readouterr().err
@@ -168,7 +168,7 @@ def test_a_row_that_cannot_be_is_named(rows: object, sentence: str, tiny: Config
         ablation.read_rows(write(tmp_path / "tiny.yaml", tiny, rows))
 
 
-def test_what_is_missing_is_said_before_anything_is_trained(
+def test_missing_files_are_reported_before_training(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delattr(ablation, "train")

@@ -1,4 +1,4 @@
-"""The audit of the attention methods, on four drawn images with masks and one real model."""
+"""The audit of the attention methods, on four drawings with masks and one real model."""
 
 import argparse
 import json
@@ -48,7 +48,7 @@ def run(*arguments: object) -> int:
     return attention_audit.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
-def test_the_table_is_written_goes_on_and_is_part_of_the_model(
+def test_the_table_is_written_resumes_and_is_part_of_the_model(
     data: Path, own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
@@ -73,7 +73,7 @@ def test_the_table_is_written_goes_on_and_is_part_of_the_model(
     for measure in ("energy", "insertion", "deletion"):
         assert (table[f"{measure}_low"] <= table[measure]).all()
         assert (table[measure] <= table[f"{measure}_high"]).all()
-    # the round mask holds a fifth of the square; a map drawn by chance as much, a hill in the middle more
+    # the round mask holds a fifth of the square; a random map as much, a hill in the middle more
     share = np.pi * 30**2 / 120**2
     assert table.loc["random", "energy"] == pytest.approx(share, abs=0.03)
     assert table.loc["centre", "energy"] > share + 0.1
@@ -122,9 +122,9 @@ def test_a_mean_and_its_interval() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--methods", "nonsense"), "There is no row nonsense; there are random, centre"),
+        (("--methods", "nonsense"), "There is no row nonsense; choose from random, centre"),
         (("--images", "0"), "--images must be at least 1"),
-        (("--model", "malignancy-vgg16"), "only the figures are here"),
+        (("--model", "malignancy-vgg16"), "shipped without its network"),
     ],
 )
 def test_what_cannot_be_measured_gets_a_sentence(arguments: tuple[str, ...], sentence: str, data: Path) -> None:
@@ -141,7 +141,7 @@ def test_without_masks(data: Path) -> None:
         attention_audit.choose(3)
 
 
-def test_every_entry_can_be_asked_for() -> None:
+def test_every_entry_can_be_chosen() -> None:
     for model in registry.models().values():
         names = [entry.name for entry in attention_audit.entries(model)]
         assert len(set(names)) == len(names)
@@ -152,7 +152,7 @@ def test_every_entry_can_be_asked_for() -> None:
 
 
 @pytest.mark.slow
-def test_an_untrained_copy_is_whole_and_knows_nothing(untrained: Path, photos: list[bytes]) -> None:
+def test_an_untrained_copy_is_complete_and_untrained(untrained: Path, photos: list[bytes]) -> None:
     from skinapp.inference import runtime
 
     model = registry.model(sanity_check.MODELS[0])

@@ -30,7 +30,7 @@ def squares(data_root: Path) -> list[tuple[Path, np.ndarray]]:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_networks_that_have_not_learnt_are_told_from_the_shipped_one(
+def test_untrained_networks_fail_and_the_shipped_one_passes(
     squares: list[tuple[Path, np.ndarray]], untrained: Path
 ) -> None:
     model = registry.model(sanity_check.MODELS[0])

@@ -50,24 +50,24 @@ def grouped(runs: Path, data: None) -> Path:
     return runs / "search-grouped.csv"
 
 
-def test_a_search_gives_a_row_a_network_and_tests_the_best(grouped: Path, runs: Path) -> None:
+def test_a_search_gives_a_row_per_network_and_tests_the_best(grouped: Path, runs: Path) -> None:
     table = pd.read_csv(grouped, dtype={"widths": str})
     assert table["trial"].tolist() == [1, 2]
     assert (table["seconds"] > 0).all()
     for row in table.to_dict("records"):
         assert search.build(row, 16).count_params() == row["parameters"]
         assert len(row["widths"].split("-")) == row["depth"]
-    found = report(grouped)
-    assert found["best"]["val_balanced_accuracy"] == table["val_balanced_accuracy"].max()
-    assert found["parts"]["test"] == {"rows": 7, "images": 7, "lesions": 7}
-    assert found["parts"]["train"]["rows"] == 7 * 4
-    assert found["copies"] == found["lesions"] == 0
-    scores = found["scores"]
+    result_report = report(grouped)
+    assert result_report["best"]["val_balanced_accuracy"] == table["val_balanced_accuracy"].max()
+    assert result_report["parts"]["test"] == {"rows": 7, "images": 7, "lesions": 7}
+    assert result_report["parts"]["train"]["rows"] == 7 * 4
+    assert result_report["copies"] == result_report["lesions"] == 0
+    scores = result_report["scores"]
     assert set(scores) == {"accuracy", "balanced_accuracy"}
     # seven lesions are too few for an interval
     assert all(0 <= score["value"] <= 1 and np.isnan(score["low"]) for score in scores.values())
-    kept = runs.glob("search-grouped-*.keras")
-    assert [file.name for file in kept] == [f"search-grouped-{found['best']['trial']}.keras"]
+    saved = runs.glob("search-grouped-*.keras")
+    assert [file.name for file in saved] == [f"search-grouped-{result_report['best']['trial']}.keras"]
 
 
 def test_a_finished_search_is_not_trained_again(
@@ -86,7 +86,7 @@ def test_a_finished_search_is_not_trained_again(
 
 
 @pytest.mark.slow
-def test_an_interrupted_search_goes_on_with_the_same_networks(
+def test_an_interrupted_search_resumes_with_the_same_networks(
     grouped: Path, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     work, trained = search.train, []
@@ -124,7 +124,7 @@ def test_the_tutorials_protocol_tests_on_copies(runs: Path) -> None:
     assert result["scores"]["accuracy"]["value"] == pytest.approx(result["best"]["val_accuracy"])
 
 
-def test_a_search_of_other_settings_is_not_gone_on_with(
+def test_a_search_with_other_settings_is_not_resumed(
     grouped: Path, runs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = grouped.read_text()
@@ -144,7 +144,7 @@ def test_a_table_of_something_else_is_not_overwritten(tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--size", "8", "--size is 8; it must lie from 16 to 128"),
+        ("--size", "8", "--size is 8; it must be from 16 to 128"),
         ("--size", "500", "--size is 500"),
         ("--per-class", "0", "--per-class is 0; it must be at least 1"),
         ("--trials", "0", "--trials is 0"),
@@ -163,8 +163,8 @@ def test_impossible_options_are_sentences(
 
 def test_the_space_is_declared_whole() -> None:
     choices = keras_tuner.HyperParameters()
-    drawn = search.space(choices)
-    assert (drawn["depth"], drawn["widths"]) == (1, "2")
+    network_settings = search.space(choices)
+    assert (network_settings["depth"], network_settings["widths"]) == (1, "2")
     assert {choice.name for choice in choices.space} == {
         *("depth", "kernel", "dropout", "dense"),
         *(f"width_{layer}" for layer in search.SPACE["depth"]),

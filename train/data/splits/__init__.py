@@ -1,4 +1,4 @@
-"""Splits that are known by image id, so that a table fresh from its publisher is divided as the models here were."""
+"""Splits by image id, so that a newly downloaded table is divided as it was for the models here."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ MALIGNANT_BENIGN = Path(__file__).with_name("malignant_benign.csv")
 
 
 def ham10000_split(images: pd.Series, lesions: pd.Series) -> pd.Series:
-    """`test`, `test_sibling` or `train` for each row of HAM10000's table, of its image and lesion ids.
+    """`test`, `test_sibling` or `train` for each row of HAM10000's table, from its image and lesion ids.
 
     `test` are the 1,503 images on which the DermFM-Zero repository reports foundation models; `test_sibling` share a
-    lesion with one of them, so they belong to neither part; `train` is the rest. DataError where test images are
+    lesion with one of them, so they belong to neither part; `train` is the rest. DataError if test images are
     missing from the table.
     """
     test = set(HAM10000_TEST.read_text().split())
@@ -30,11 +30,11 @@ def ham10000_split(images: pd.Series, lesions: pd.Series) -> pd.Series:
 def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
     """`group`, `ham10000` and `split` for each image of the malignant/benign set, named as in "malignant/768".
 
-    Three of four of its images are HAM10000's: `ham10000` is that image's id, "" where there is none, so that
-    what is tested in the one set is not trained on in the other. `group` is shared by the images of one lesion: the
-    lesion's id in HAM10000, or the first of its images here. `split` is train, test or excluded, see `part`. An image
-    that is not in the list is a group of its own and excluded: it may be a test image of HAM10000.
-    `python -m train.data.splits` makes the list.
+    Three in four of its images are also in HAM10000. `ham10000` is the id there, "" if there is none, so that an image
+    tested in one set is not trained on in the other. Images of one lesion have the same `group`: the lesion's id in
+    HAM10000, or the first of its images here. `split` is train, test or excluded, see `part`. An image that is not in
+    the list is a separate group and excluded, since it may be a test image of HAM10000. `python -m train.data.splits`
+    makes the list.
     """
     known = pd.read_csv(MALIGNANT_BENIGN, keep_default_na=False).set_index("image")
     matched = known.reindex(images).set_index(images.index)
@@ -50,16 +50,16 @@ def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
 def part(groups: pd.DataFrame, ham10000: pd.Series, seed: int = 0) -> pd.Series:
     """The part of each image of the malignant/benign set: train, test or excluded.
 
-    `groups` has the columns `group` and `ham10000`; `ham10000` is HAM10000's split by image id. An image that is
-    HAM10000's has its part there, one beside a lesion of HAM10000 is trained on or excluded as that lesion is, and of
-    the other groups a random fifth is test. Of a test group all images but the first are excluded.
+    `groups` has the columns `group` and `ham10000`; `ham10000` is HAM10000's split by image id. An image in HAM10000
+    keeps its part there; another image of such a lesion is trained on if the lesion is, and otherwise excluded. A
+    random fifth of the other groups is test. All images of a test group but the first are excluded.
     """
     split = groups["ham10000"].map(ham10000.replace("test_sibling", "excluded"))
     known: dict[str, set[str]] = {str(group): set(parts.dropna()) for group, parts in split.groupby(groups["group"])}
     others = np.array(sorted(group for group, parts in known.items() if not parts))
-    drawn = set(np.random.default_rng(seed).permutation(others)[: len(others) // 5])
+    test_groups = set(np.random.default_rng(seed).permutation(others)[: len(others) // 5])
     by_group = {group: "train" if parts <= {"train"} else "excluded" for group, parts in known.items()}
-    by_group |= dict.fromkeys(drawn, "test")
+    by_group |= dict.fromkeys(test_groups, "test")
     split = split.fillna(groups["group"].map(by_group))
     further = groups[split == "test"].duplicated("group")
     return split.mask(further.reindex(split.index, fill_value=False), "excluded")

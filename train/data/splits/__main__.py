@@ -1,4 +1,4 @@
-"""python -m train.data.splits: make malignant_benign.csv anew from both data sets."""
+"""python -m train.data.splits: make malignant_benign.csv again from both data sets."""
 
 import sys
 
@@ -11,8 +11,8 @@ from train.data.datasets import read
 from train.data.splits import MALIGNANT_BENIGN, ham10000_split, part
 
 NEIGHBOURS, BURST_CORRELATION = 10, 0.35
-"""File numbers at most this far apart, of one label, are a burst of one lesion where they are at least this alike.
-Looked through by eye: all such pairs were."""
+"""Images of one label whose file numbers and correlation are within these limits are a burst of one lesion. All such
+pairs were checked by eye."""
 
 
 def main() -> int:
@@ -36,7 +36,7 @@ def grouped(
     """`image`, `group` and `ham10000` of every image in `table`, see `malignant_benign_groups`."""
     across = duplicates.pairs(prints, ham_prints).sort_values("correlation", ascending=False)
     lesions, names = pd.factorize(ham["group"])
-    # a lesion of HAM10000 is a row of its own behind the images, linked to those that show it
+    # each lesion of HAM10000 is an extra row after the images, linked to the images that show it
     links = [
         _rows(duplicates.pairs(prints)),
         _rows(_bursts(table, prints)),
