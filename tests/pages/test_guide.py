@@ -32,7 +32,7 @@ def test_links_hold_codes_and_old_ones_still_open(linked: str, code: str) -> Non
     at.run()
     assert not at.exception
     assert at.header[0].value == guide.entry(code).name
-    assert at.query_params["class"] == code
+    assert at.query_params.get("class") == (None if code == "mel" else code)
 
 
 def test_a_link_to_an_unknown_class_opens_the_first() -> None:
