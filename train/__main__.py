@@ -43,7 +43,7 @@ TOOLS = {
     "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
-"""Commands with modules of their own."""
+"""Commands with their own modules."""
 
 STEPS = """
 a model, step by step:
