@@ -41,14 +41,14 @@ TOOLS = {
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
-    "doctor": ("train.doctor", "check that this machine is ready for training, and how to fix what is missing"),
+    "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
-"""Commands with modules of their own."""
+"""Commands with their own modules."""
 
 STEPS = """
 a model, step by step:
   C=train/configs/ham10000-efficientnetb1.yaml
-  python -m train doctor                what is missing, and how to install it
+  python -m train doctor                what is missing, and how to fix it
   python -m train download ham10000     the images, once
   python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, the same command resumes
   python -m train evaluate --config $C  scores on the test images
@@ -86,7 +86,8 @@ example:
 
 Run it after evaluate. Nothing is written if the exported file disagrees with the trained network. A model of the same
 id is replaced in one step; its changelog continues, and files that later commands added stay if the network is the
-same. """,
+same.
+""",
     "fuse": """
 example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"

@@ -34,10 +34,10 @@ Probabilities = Callable[[np.ndarray], np.ndarray]
 class Evidence:
     """What is measured to check the map of class `index`.
 
-    `whole` [K] are the probabilities for the square. `hidden` maps what is hidden to the probabilities [K] then: the
-    pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the `skin`.
-    `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the lesion, and
-    `share` the lesion's share of the square, both None without a segmentation.
+    `whole` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by part:
+    the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the
+    `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the
+    lesion, and `share` the lesion's share of the square, both None without a segmentation.
     """
 
     index: int

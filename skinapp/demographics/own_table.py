@@ -192,7 +192,7 @@ def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
 
 
 def _stated(column: pd.Series) -> pd.Series:
-    """The column with None in place of the words for not stated."""
+    """The column with None for cells that mean not stated."""
     codes, names = pd.factorize(column)
     unknown = np.array([str(name).strip().lower() in NOT_STATED_WORDS for name in names] + [True])
     return column.astype(object).mask(unknown[codes], None)

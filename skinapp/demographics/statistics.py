@@ -149,7 +149,7 @@ def missing(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_per_lesion(frame: pd.DataFrame) -> pd.DataFrame:
-    """The first row of each lesion: images of one lesion are not independent, so tests take one."""
+    """The first row of each lesion: images of one lesion are not independent, so tests use one."""
     return frame[~frame["lesion"].duplicated()]
 
 

@@ -169,9 +169,7 @@ def looks_left_top(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("looks_left_top")
 @pytest.mark.parametrize(("method", "settings"), [("occlusion", {"cells": 8, "patch": 1}), ("rise", {"masks": 800})])
-def test_occlusion_and_rise_show_where_a_model_looks(
-    model: registry.Model, method: str, settings: dict[str, int]
-) -> None:
+def test_hiding_shows_where_a_model_looks(model: registry.Model, method: str, settings: dict[str, int]) -> None:
     size = model.input_size
     pixels = np.zeros((size, size, 3), np.uint8)
     pixels[: size // 2, : size // 2] = 250

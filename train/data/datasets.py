@@ -199,7 +199,7 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
         try:
             parts = list(splitter.split(new, new["label"], new["group"]))
         except ValueError as error:
-            raise DataError(f"The training images cannot be divided into {folds} folds; take fewer. {error}") from None
+            raise DataError(f"The training images cannot be divided into {folds} folds; use fewer. {error}") from None
         if fold is not None:
             held_back |= set(new["group"].iloc[parts[fold][1]])
         seen |= set(part["group"])

@@ -35,7 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the Explore "
         "page. Lesions get new numbers, and images are only named if the publisher has no table."
     )
-    parser.add_argument("datasets", nargs="*", metavar="DATASET", help=f"default: all of {', '.join(DATASETS)}")
+    parser.add_argument(
+        "datasets", nargs="*", metavar="DATASET", help=f"data sets to count (default: {', '.join(DATASETS)})"
+    )
     parser.add_argument(
         "--out",
         type=Path,

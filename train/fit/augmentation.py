@@ -88,7 +88,7 @@ def check(policy: str) -> None:
 def mixing(mixup: float, cutmix: float, seed: int) -> list[keras.layers.Layer]:
     """MixUp (Zhang et al. 2018) and CutMix (Yun et al. 2019) of those beta parameters, 0 for none, on image and target.
 
-    Each takes and gives {"images": [n, s, s, 3], "labels": one-hot float [n, classes]}.
+    Each maps {"images": [n, s, s, 3], "labels": one-hot float [n, classes]} to the same form.
     """
     chosen = []
     if mixup:

@@ -61,7 +61,7 @@ def averaged(trainer: keras.Model) -> Iterator[None]:
     current = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     trainer.optimizer.finalize_variable_values(variables)
     for variable in variables:
-        # in JAX the average and the weights may share memory, which prediction gives away
+        # in JAX the average and the weights may share a buffer, which prediction donates
         variable.assign(keras.ops.copy(variable))
     try:
         yield

@@ -31,7 +31,9 @@ PARTS = ("train", "validation", "test")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="ID", help="a model trained on HAM10000")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -58,10 +58,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="initial weights in the folder SKINAPP_WEIGHTS, or imagenet, which Keras downloads (default: %(default)s)",
     )
-    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="default: %(default)s")
+    parser.add_argument("--epochs", type=int, default=5, metavar="N", help="epochs to train (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=6400, metavar="N", help="views per epoch (default: %(default)s)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--models", type=Path, default=Path("models"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="the folder of the app's models (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

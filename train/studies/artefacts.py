@@ -26,7 +26,9 @@ Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="ham10000-efficientnetb1", metavar="ID", help="default: %(default)s")
+    parser.add_argument(
+        "--model", default="ham10000-efficientnetb1", metavar="ID", help="the model (default: %(default)s)"
+    )
     parser.add_argument(
         "--lesions", type=int, default=300, metavar="N", help="test lesions, one image of each (default: %(default)s)"
     )

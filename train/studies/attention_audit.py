@@ -72,7 +72,9 @@ def entries(model: Model) -> list[Entry]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="ham10000-efficientnetv2b0", metavar="ID", help="default: %(default)s")
+    parser.add_argument(
+        "--model", default="ham10000-efficientnetv2b0", metavar="ID", help="the model (default: %(default)s)"
+    )
     parser.add_argument(
         "--images", type=int, default=300, metavar="N", help="test images, sampled with a seed (default: %(default)s)"
     )
@@ -84,10 +86,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how many of them to compare with maps of untrained networks (default: %(default)s)",
     )
     parser.add_argument(
-        "--methods", nargs="+", metavar="NAME", help="rows of the table to measure (default: all), such as rise"
+        "--methods", nargs="+", metavar="NAME", help="rows of the table to measure, such as rise (default: all)"
     )
     parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where the measurements are saved"
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="where measurements are saved (default: %(default)s)",
     )
 
 

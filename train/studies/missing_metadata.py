@@ -17,7 +17,9 @@ SCORES: dict[str, bootstrap.Score] = {"balanced accuracy": metrics.balanced_accu
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings of an evaluated run")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
     parser.add_argument("--adjustment", type=float, default=0.0, metavar="X", help="as in fuse (default: %(default)s)")
 
 

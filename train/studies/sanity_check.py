@@ -32,10 +32,16 @@ MASK_SIDE = 120
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", nargs="+", default=list(MODELS), metavar="ID", help="default: %(default)s")
-    parser.add_argument("--copies", nargs="+", choices=COPIES, default=list(COPIES), help="default: %(default)s")
+    parser.add_argument(
+        "--models", nargs="+", default=list(MODELS), metavar="ID", help="models to check (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--copies", nargs="+", choices=COPIES, default=list(COPIES), help="networks to check (default: %(default)s)"
+    )
     parser.add_argument("--images", type=int, default=60, metavar="N", help="images per split (default: %(default)s)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

@@ -70,7 +70,7 @@ def test_a_lesion_in_two_splits_is_refused(tiny_data: Path) -> None:
 
 
 def test_more_folds_than_images_are_refused(tiny_data: Path) -> None:
-    with pytest.raises(DataError, match="cannot be divided into 50 folds; take fewer"):
+    with pytest.raises(DataError, match="cannot be divided into 50 folds; use fewer"):
         datasets.with_validation(datasets.ham10000(tiny_data / "ham10000"), 50, 0, seed=0)
 
 

@@ -174,7 +174,7 @@ def test_a_stopped_run_is_evaluated_and_exported_until_it_resumes(
     assert len(pd.read_csv(stopped.folder / "history.csv")) == 1
     assert command("fit") == 0
     assert command("export", "--models", str(models)) == 2
-    assert "Training was trained further after" in capsys.readouterr().err
+    assert "was trained further after its evaluation" in capsys.readouterr().err
     registry.verify(registry.model("tiny", models))
 
 
