@@ -23,9 +23,7 @@ def test_an_address_opens_its_entry(entry: guide.Entry, form: str) -> None:
     assert len(at.dataframe[0].value)
 
 
-@pytest.mark.parametrize(
-    ("linked", "code"), [("nv", "nv"), ("NEV", "nv"), ("Melanocytic nevus", "nv")]
-)
+@pytest.mark.parametrize(("linked", "code"), [("nv", "nv"), ("NEV", "nv"), ("Melanocytic nevus", "nv")])
 def test_links_hold_codes_and_old_ones_still_open(linked: str, code: str) -> None:
     at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py")
     at.query_params["class"] = linked
