@@ -49,7 +49,7 @@ def segment(square: np.ndarray) -> Segmentation:
     SegmentationError if there is no visible lesion, ModelError if the network is missing or was altered.
     """
     if square.std(axis=(0, 1)).max() < FLAT:
-        raise SegmentationError("The image is the same all over, so it shows no lesion to segment.")
+        raise SegmentationError("The image is one colour throughout, so it shows no lesion to segment.")
     return at_threshold(probabilities(square), card()["threshold"])
 
 

@@ -269,7 +269,7 @@ def test_an_image_without_a_lesion_says_so_and_the_answer_stands(page: AppTest) 
     if anyway:
         anyway[0].set_value(True).run()
     assert not page.exception
-    assert any("no lesion in it to segment" in box.value for box in page.warning)
+    assert any("shows no lesion to segment" in box.value for box in page.warning)
     assert page.metric[0].label == "Cancer, all types together"
 
 
