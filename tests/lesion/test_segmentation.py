@@ -35,7 +35,7 @@ def test_a_lesion_that_covers_everything_has_a_note() -> None:
 
 @pytest.mark.parametrize("colour", [0, 128, 255])
 def test_an_image_of_one_colour(colour: int) -> None:
-    with pytest.raises(SegmentationError, match="same all over"):
+    with pytest.raises(SegmentationError, match="one colour throughout"):
         segmentation.segment(np.full((224, 224, 3), colour, dtype=np.uint8))
 
 
