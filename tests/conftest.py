@@ -25,14 +25,24 @@ CHECKOUT = Path(__file__).parents[1]
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """With several processes, each runs whole folders, so that their fixtures are made once: there is one server and
-    one browser, and what is trained is trained once."""
-    return Folders(config, log)
+    """With several processes, each runs whole files, or whole folders where fixtures are costly: there is one server
+    and one browser, and what is trained is trained once."""
+    return Scopes(config, log)
 
 
-class Folders(LoadScopeScheduling):
+COSTLY_FIXTURES = ("tests/browser", "tests/train/fit", "tests/train/publish", "tests/train/studies", "tests/attention")
+
+
+class Scopes(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid.partition("::")[0].rpartition("/")[0]
+        file = nodeid.partition("::")[0]
+        folder = file.rpartition("/")[0]
+        return folder if folder in COSTLY_FIXTURES else file
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest scopes first, so that no process is left with one of them at the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(COSTLY_FIXTURES))
 
 
 @pytest.fixture(scope="session")
