@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .PHONY: help setup research app test test-all lint bench clean
 
-# A process for each core, four at most; each takes whole folders, see tests/conftest.py.
+# A process for each core, four at most; tests/conftest.py says which tests stay together.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help:
