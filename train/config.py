@@ -79,6 +79,8 @@ class Config:
     samples_per_epoch: int = 6000
     batch_size: int = 32
     sampling: str = "square-root"
+    shares: dict | None = None
+    reference: str | None = None
     augmentation: str = "standard"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.1
@@ -156,6 +158,9 @@ class Config:
         settings = dataclasses.asdict(self)
         for name in ("title", "initial_weights", "input_size", "logit_adjustment", "beside", "ship_weights", "note"):
             del settings[name]
+        for name in ("shares", "reference"):
+            if settings[name] is None:
+                del settings[name]
         if not self.hair_removal:
             # so that runs from before there was this setting go on
             del settings["hair_removal"]

@@ -19,8 +19,8 @@ from skinapp.files import replacing
 from skinapp.labels import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 from train import splits
 
-COLUMNS = ("dataset", "image", "path", "group", "label", "split", "age", "sex", "site", "confirmation")
-"""The common form: data set, image id, file, lesion or patient, published class code, split (train, test or excluded),
+COLUMNS = ("dataset", "source", "image", "path", "group", "label", "split", "age", "sex", "site", "confirmation")
+"""The common form: data set, collection within it, image id, file, lesion or patient, published class code, split (train, test or excluded),
 demographics where they are published."""
 
 COPIES_OF_TEST = ("ISIC_0025226",)
@@ -154,6 +154,62 @@ def resampled_ham10000(root: Path) -> pd.DataFrame:
     return table.assign(dataset="ham10000-resampled", image=name, group=name).reset_index(drop=True)
 
 
+def milk10k(root: Path) -> pd.DataFrame:
+    """MILK10k's dermoscopy images of HAM10000's seven classes: `metadata.csv` and `dermoscopy/` below `root`.
+
+    A lesion whose picture is in HAM10000's training part too has the group of the HAM10000 lesion, so that no fold
+    trains on one and validates on the other.
+    """
+    columns = ("image_id", "lesion_id", "modality", "dx7", "split", "near_duplicate_of_ham10000_train")
+    source = read_table(root / "metadata.csv", columns)
+    copies = source.dropna(subset="near_duplicate_of_ham10000_train")
+    ham = read_table(root.parent / "ham10000" / "metadata.csv", ("image_id", "lesion_id")).set_index("image_id")
+    # the whole lesion, so also where only one of its pictures is a copy
+    group_of = dict(zip(copies["lesion_id"], copies["near_duplicate_of_ham10000_train"].map(ham["lesion_id"])))
+    source = source[(source["modality"] == "dermoscopy") & source["dx7"].isin(HAM10000.codes)]
+    return pd.DataFrame(
+        {
+            "dataset": "milk10k",
+            "source": "milk10k",
+            "image": source["image_id"],
+            "path": image_files(root / "dermoscopy", source["image_id"]),
+            "group": source["lesion_id"].map(lambda lesion: group_of.get(lesion, lesion)),
+            "label": source["dx7"],
+            "split": source["split"],
+            "age": source["age"],
+            "sex": source["sex"],
+            "site": source["site"],
+            "confirmation": source["confirmation"],
+        }
+    )
+
+
+ONE_CLASS_SOURCES = ("isic2019_melanoma_300", "isic2020_melanoma_300", "isic_kaggle9_180")
+"""Collections of isic_more that hold hardly anything but melanomas: beside sources of several classes a network
+learns from them how a clinic's pictures look, and not how a melanoma looks."""
+
+
+def isic_more(root: Path) -> pd.DataFrame:
+    """Further dermoscopy images of HAM10000's classes from the ISIC archive; those of one-class sources are excluded."""
+    columns = ("image_id", "source", "lesion_id", "patient_id", "dx7")
+    source = read_table(root / "metadata.csv", columns)
+    source = source[source["dx7"].isin(HAM10000.codes)]
+    return pd.DataFrame(
+        {
+            "dataset": "isic_more",
+            "source": source["source"],
+            "image": source["image_id"],
+            "path": image_files(root / "images", source["image_id"]),
+            "group": source["patient_id"].fillna(source["lesion_id"]).fillna(source["image_id"]),
+            "label": source["dx7"],
+            "split": np.where(source["source"].isin(ONE_CLASS_SOURCES), "excluded", "train"),
+            "age": source["age"],
+            "sex": source["sex"],
+            "site": source["site"],
+        }
+    ).reindex(columns=list(COLUMNS))
+
+
 HAM10000_ATTRIBUTION = (
     "Tschandl, Rosendahl, Kittler: The HAM10000 dataset, a large collection of multi-source dermatoscopic images of "
     "common pigmented skin lesions. Sci Data 5, 180161 (2018), doi:10.1038/sdata.2018.161. ViDIR Group, Medical "
@@ -204,6 +260,22 @@ DATASETS = {
         ),
         modality="smartphone",
     ),
+    "milk10k": Source(
+        name="MILK10k",
+        folder="milk10k",
+        read=milk10k,
+        attribution="MILK study team: MILK10k. ISIC Archive (2025), doi:10.34970/648456.",
+        licence="CC BY-NC 4.0",
+        protocol="MILK10k is split by lesion.",
+    ),
+    "isic_more": Source(
+        name="Further images of the ISIC archive",
+        folder="isic_more",
+        read=isic_more,
+        attribution="ISIC archive, https://www.isic-archive.com.",
+        licence="CC BY-NC 4.0, CC BY 4.0 or CC0",
+        protocol="All for training.",
+    ),
     "ham10000-resampled": Source(
         name="HAM10000, resampled before it was split",
         folder="ham10000",
@@ -229,7 +301,8 @@ def sources(name: str) -> list[Source]:
 
 def read(name: str) -> pd.DataFrame:
     """The table of a data set, or of several joined by +, in the common form."""
-    return pd.concat([source.read(data_root() / source.folder) for source in sources(name)], ignore_index=True)
+    table = pd.concat([source.read(data_root() / source.folder) for source in sources(name)], ignore_index=True)
+    return table.assign(source=table["source"].fillna(table["dataset"]) if "source" in table else table["dataset"])
 
 
 def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:

@@ -170,7 +170,10 @@ def best_network(config: Config, file: Path, table: pd.DataFrame) -> keras.Model
 def log_shares(config: Config, table: pd.DataFrame) -> np.ndarray:
     """The logarithm of each class's share of the images that training draws, [classes]."""
     labels = label_set(config.labels)
-    counts = np.bincount(encode(table.loc[table["split"] == "train", "label"], labels), minlength=len(labels.codes))
+    drawn_from = table[table["split"] == "train"]
+    if config.reference:
+        drawn_from = drawn_from[drawn_from["dataset"] == config.reference]
+    counts = np.bincount(encode(drawn_from["label"], labels), minlength=len(labels.codes))
     drawn = counts.astype(np.float64) ** (1 - SAMPLING[config.sampling])
     return np.log(drawn / drawn.sum())
 

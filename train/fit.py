@@ -25,7 +25,7 @@ from skinapp.errors import DataError
 from skinapp.files import replacing
 from skinapp.labels import LabelSet, label_set
 from skinapp.runtime import softmax
-from train import augment, losses, network
+from train import augment, losses, network, torch_kernels
 from train.config import RUN, SAMPLING, Config, Stage
 from train.datasets import Dataset, encode, prepare, read, with_validation
 
@@ -43,9 +43,16 @@ class Batches(keras.utils.PyDataset):
     whether the run was interrupted before it or not.
     """
 
-    def __init__(self, images: np.ndarray, targets: np.ndarray, rows: Callable[[int], np.ndarray], batch: int):
+    def __init__(
+        self,
+        images: np.ndarray,
+        targets: np.ndarray,
+        offsets: np.ndarray,
+        rows: Callable[[int], np.ndarray],
+        batch: int,
+    ):
         super().__init__()
-        self.images, self.targets, self.rows, self.batch = images, targets, rows, batch
+        self.images, self.targets, self.offsets, self.rows, self.batch = images, targets, offsets, rows, batch
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -58,7 +65,8 @@ class Batches(keras.utils.PyDataset):
         # sorted rows read a memory map faster, and order within a batch does not matter
         rows = np.sort(self.current[index * self.batch : (index + 1) * self.batch])
         targets = self.targets[rows]
-        return {"images": self.images[rows], "targets": targets}, {"loss": targets, "logits": targets}
+        inputs = {"images": self.images[rows], "targets": targets, "offsets": self.offsets[rows]}
+        return inputs, {"loss": targets, "logits": targets}
 
 
 class StartEpoch(keras.callbacks.Callback):
@@ -93,11 +101,12 @@ class Validate(keras.callbacks.Callback):
         images: np.ndarray,
         labels: np.ndarray,
         batch: int,
-        file: Path,
+        file: Path | None,
         best_so_far: float | None,
+        prefix: str = "",
     ):
         super().__init__()
-        self.network, self.images, self.labels, self.batch = model, images, labels, batch
+        self.network, self.images, self.labels, self.batch, self.prefix = model, images, labels, batch, prefix
         self.file, self.best = file, best_so_far
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
@@ -108,7 +117,10 @@ class Validate(keras.callbacks.Callback):
                     f"Training diverged in epoch {epoch + 1}: the network answers with infinities. Lower the learning "
                     "rate, or train in precision=float32. Earlier epochs are kept."
                 )
-            logs |= validation_scores(self.labels, softmax(logits))
+            scores = validation_scores(self.labels, softmax(logits))
+            logs |= {name.replace("val_", f"val_{self.prefix}"): value for name, value in scores.items()}
+            if self.file is None:
+                return
             if self.best is None or logs[MONITOR] < self.best:
                 self.best = logs[MONITOR]
                 with replacing(self.file) as partial:
@@ -168,6 +180,7 @@ def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.c
     # the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
+    torch_kernels.install()
     previous = None
     try:
         for number, stage in enumerate(config.stages):
@@ -204,13 +217,17 @@ def fit_stage(
     codes = encode(data.table["label"], labels)
     train_rows = np.flatnonzero(data.table["split"] == "train")
     validation_rows = np.flatnonzero(data.table["split"] == "validation")
-    weights = sampling_weights(codes[train_rows], SAMPLING[config.sampling])
+    weights = drawing_weights(config, data.table.iloc[train_rows], codes[train_rows])
+    offsets = np.zeros((len(data.table), len(labels.codes)), np.float32)
+    if config.reference:
+        offsets[train_rows] = source_offsets(config.reference, data.table.iloc[train_rows], codes[train_rows], weights)
 
     def rows(epoch: int) -> np.ndarray:
         generator = np.random.default_rng([seed, epoch])
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
-    batches = Batches(data.images, np.eye(len(labels.codes), dtype=np.float32)[codes], rows, config.batch_size)
+    targets = np.eye(len(labels.codes), dtype=np.float32)[codes]
+    batches = Batches(data.images, targets, offsets, rows, config.batch_size)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -226,13 +243,25 @@ def fit_stage(
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
     scores = stage_scores(folder)
-    validate = []
+    validate: list[keras.callbacks.Callback] = []
     if len(validation_rows):
-        images = resize(data.images[validation_rows], stage.image_size)
-        best_so_far = min(scores, default=None)
-        validate = [
-            Validate(model, images, codes[validation_rows], config.batch_size, folder / "best.keras", best_so_far)
-        ]
+        first = data.table["dataset"].iloc[0]
+        # backwards, so that the first data set's scores, which choose, are the last to be written
+        for name, part in data.table.iloc[validation_rows].groupby("dataset", sort=False):
+            rows_of = part.index.to_numpy()
+            images = resize(data.images[rows_of], stage.image_size)
+            here = name == first
+            validate.append(
+                Validate(
+                    model,
+                    images,
+                    codes[rows_of],
+                    config.batch_size,
+                    folder / "best.keras" if here else None,
+                    min(scores, default=None) if here else None,
+                    "" if here else f"{name}_",
+                )
+            )
     bar = Progress(batches, stage.epochs)
     try:
         trainer.fit(
@@ -461,17 +490,31 @@ def training_model(
     Inputs `images` uint8 [n, cache_size, cache_size, 3] and `targets` [n, classes]; outputs `loss` [n] of the targets
     as MixUp or CutMix left them, and `logits` [n, classes].
     """
+    classes = model.output_shape[-1]
     images = keras.Input((cache_size, cache_size, 3), dtype="uint8", name="images")
-    targets = keras.Input(model.output_shape[1:], name="targets")
-    x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True)(images)
-    for layer in augment.POLICIES[config.augmentation](seed):
+    targets = keras.Input((classes,), name="targets")
+    offsets = keras.Input((classes,), name="offsets")
+    # pixels in full precision; the network alone works in `config.precision`
+    keras.config.set_dtype_policy("float32")
+    try:
+        policy = augment.POLICIES[config.augmentation](seed)
+        mixing = augment.mixing(stage.mixup, stage.cutmix, seed)
+    finally:
+        keras.config.set_dtype_policy(config.precision)
+    x = keras.ops.cast(images, "float32")
+    if stage.image_size != cache_size:
+        x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True, dtype="float32")(x)
+    for layer in policy:
         x = layer(x)
-    mixed = {"images": x, "labels": targets}
-    for layer in augment.mixing(stage.mixup, stage.cutmix, seed):
+    # what belongs to an image is mixed as its label is
+    mixed = {"images": x, "labels": keras.ops.concatenate([targets, offsets], axis=1)}
+    for layer in mixing:
         mixed = layer(mixed)
     logits = model(mixed["images"])
+    mixed_targets, mixed_offsets = mixed["labels"][:, :classes], mixed["labels"][:, classes:]
     return keras.Model(
-        {"images": images, "targets": targets}, {"loss": loss(mixed["labels"], logits), "logits": logits}
+        {"images": images, "targets": targets, "offsets": offsets},
+        {"loss": loss(mixed_targets, logits + mixed_offsets), "logits": logits},
     )
 
 
@@ -572,6 +615,35 @@ def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
     """Drawing probability of each image: its class's count ** -exponent, normalised to sum 1."""
     weights = np.bincount(codes)[codes].astype(float) ** -exponent
     return weights / weights.sum()
+
+
+def drawing_weights(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
+    """Drawing probability of each training image: by class within its data set, and data sets by their `shares`."""
+    if config.shares is None:
+        return sampling_weights(codes, SAMPLING[config.sampling])
+    weights = np.zeros(len(table))
+    for name, share in config.shares.items():
+        rows = np.flatnonzero(table["dataset"] == name)
+        weights[rows] = share * sampling_weights(codes[rows], SAMPLING[config.sampling])
+    return weights / weights.sum()
+
+
+def source_offsets(reference: str, table: pd.DataFrame, codes: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """What is added to the logits of each training image [n, K]: how much commoner each class is among the draws from
+    its source than among those from the data set `reference`, as a logarithm.
+
+    So the network need not learn from a clinic's pictures what that clinic sees: its logits are those for the class
+    shares of `reference` (Menon et al. 2021, arXiv:2007.07314, section 4.2, with the shares of each source).
+    DataError where a source has one class only, and so nothing to learn from but the clinic.
+    """
+    classes = codes.max() + 1
+    shares = {}
+    for name, rows in table.reset_index(drop=True).groupby("source").groups.items():
+        drawn = np.bincount(codes[rows], weights[rows], classes)
+        if (drawn > 0).sum() < 2:
+            raise DataError(f"All training images of the source {name} are of one class; leave it out.")
+        shares[name] = np.log(drawn / drawn.sum() + 0.002)
+    return np.stack([shares[name] - shares[reference] for name in table["source"]]).astype(np.float32)
 
 
 def validation_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
