@@ -39,6 +39,8 @@ class Source:
     licence: str
     protocol: str
     modality: str = "dermoscopy"
+    held_out: bool = True
+    """Whether a part of it is held out for validation; otherwise all of it is trained on in every fold."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,7 @@ DATASETS = {
         attribution="ISIC archive, https://www.isic-archive.com.",
         licence="CC BY-NC 4.0, CC BY 4.0 or CC0",
         protocol="All for training.",
+        held_out=False,
     ),
     "ham10000-resampled": Source(
         name="HAM10000, resampled before it was split",
@@ -371,7 +374,9 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
     table = table.copy()
     seen: set[str] = set()
     held_back: set[str] = set()
-    for _, part in table[table["split"] == "train"].groupby("dataset", sort=False):
+    for name, part in table[table["split"] == "train"].groupby("dataset", sort=False):
+        if not DATASETS[name].held_out:
+            continue
         new = part[~part["group"].isin(seen)]
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         try:
