@@ -23,6 +23,7 @@ BOTH, ANY = "both", "any"
 def show(shared: Shared, pair: list[str], names: Names) -> None:
     """The most confident errors of one model, or the images that only one of two classifies correctly."""
     lists = {name: f"Most confident errors of {names[name]}" for name in pair}
+    # verbatim as links that were shared before the rewording hold them
     old_labels = {f"Surest mistakes of {names[name]}": name for name in pair}
     if len(pair) == 2:
         lists = {BOTH: "Only one of the two is correct", **lists}
