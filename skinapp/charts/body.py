@@ -100,6 +100,7 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
     for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
         figure.add_annotation(x=middle, y=8.35, text=text, showarrow=False, font={"size": 14})
     figure.update_layout(
+        overwrite=True,
         height=500,
         margin={"l": 0, "r": 0, "t": TOP, "b": 4},
         xaxis={"visible": False, "fixedrange": True, "range": [-1.5, BACK_AT + 1.5]},

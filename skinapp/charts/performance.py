@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from skinapp.charts.style import INK, class_colour
+from skinapp.charts.style import INK, annotate, class_colour
 
 MODEL_COLOURS = ("#1D6B68", "#B05A00", "#5B4B9A", "#7A1F4B", "#3B6FB6", "#6B6B1E", "#8A5A44", "#4A4A4A")
 """By order of choice. No class uses these colours, and markers and dashes distinguish models without colour."""
@@ -78,20 +78,20 @@ def forest(
             hovertemplate="%{customdata[0]}: %{customdata[1]}<extra>" + series + "</extra>",
             showlegend=not single,
         )
-    for row in rows:
-        figure.add_annotation(
-            x=0, xref="paper", xanchor="left", y=heads[row], text=row, showarrow=False, font={"size": 13, "color": INK}
-        )
-    for row, series, note in zip(table["row"], table["series"], table["note"], strict=True):
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="right",
-            y=heads[row] if single else y_of[row, series],
-            text=note,
-            showarrow=False,
-            font={"size": 12, "color": INK},
-        )
+    names = [
+        {"x": 0, "xanchor": "left", "y": heads[row], "text": row, "font": {"size": 13, "color": INK}} for row in rows
+    ]
+    notes = [
+        {
+            "x": 1,
+            "xanchor": "right",
+            "y": heads[row] if single else y_of[row, series],
+            "text": note,
+            "font": {"size": 12, "color": INK},
+        }
+        for row, series, note in zip(table["row"], table["series"], table["note"], strict=True)
+    ]
+    annotate(figure, ({"xref": "paper"} | each for each in names + notes))
     if zero:
         figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
     # a value may have no interval
@@ -372,6 +372,8 @@ def _lay_out(
         axes[f"xaxis{number}"] = both | {"title": {"text": x, "font": {"color": INK}}} | (more_x or {})
         axes[f"yaxis{number}"] = both | {"title": {"text": y, "font": {"color": INK}}} | (more_y or {})
     figure.update_layout(
+        # much faster, but would take the axes of several charts apart
+        overwrite=rows == 1,
         height=height,
         # room above, so that the button that saves the figure covers none of it
         margin={"l": 8, "r": 8, "t": 34, "b": 8},

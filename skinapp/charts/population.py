@@ -1,13 +1,14 @@
 """Charts of a data set: frame -> Plotly figure, pure."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from skinapp.charts.style import INK, class_colour
+from skinapp.charts.style import INK, annotate, class_colour
 from skinapp.demographics.records import NOT_STATED
 
 CATEGORY_COLOURS = {
@@ -57,11 +58,14 @@ def bars(
             showlegend=False,
         )
     )
+    above = {"yshift": 16, "font": {"size": 14, "color": INK}}
+    texts = []
     for row, name, count, share in zip(rows, names, table[unit], table["share"], strict=True):
-        above = {"y": row, "yshift": 16, "showarrow": False, "font": {"size": 14, "color": INK}}
-        figure.add_annotation(x=0, xanchor="left", text=name, **above)
-        figure.add_annotation(x=top, xanchor="right", text=f"{count:,} · {share:.1%}", **above)
+        texts.append(above | {"x": 0, "xanchor": "left", "y": row, "text": name})
+        texts.append(above | {"x": top, "xanchor": "right", "y": row, "text": f"{count:,} · {share:.1%}"})
+    annotate(figure, texts)
     figure.update_layout(
+        overwrite=True,
         height=44 * len(rows) + TOP + 14,
         margin={"l": 0, "r": 0, "t": TOP, "b": 4},
         xaxis={"range": [0, top], "visible": False, "fixedrange": True},
@@ -84,6 +88,7 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
             hovertemplate=f"{name(code)}, age %{{customdata}}: %{{y:,}} images<extra></extra>",
         )
     figure.update_layout(
+        overwrite=True,
         barmode="stack",
         height=380,
         xaxis={"dtick": 10, "fixedrange": True},
@@ -95,6 +100,7 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
 def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
     """A `statistics.age_summary` -> one horizontal box per diagnosis: quartiles, median, range; dashed at the mean."""
     figure = go.Figure()
+    names = []
     for row, ages in enumerate(summary.to_dict("records")):
         code = ages[summary.columns[0]]
         figure.add_box(
@@ -111,11 +117,10 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
             marker={"color": class_colour(code)},
             showlegend=False,
         )
-        text = f"{name(code)} · {ages['median']:.0f} · n = {ages['images']:,}"
-        figure.add_annotation(
-            x=0, y=row, yshift=20, text=text, xanchor="left", showarrow=False, font={"size": 13, "color": INK}
-        )
+        names.append(f"{name(code)} · {ages['median']:.0f} · n = {ages['images']:,}")
+    annotate(figure, _row_names(names, 20, 13))
     figure.update_layout(
+        overwrite=True,
         height=52 * len(summary) + 60 + TOP,
         margin={"l": 0, "r": 8, "t": TOP, "b": 40},
         xaxis={"title": "Age in years", "range": [-1, max(90, _top(summary))], "dtick": 20, "fixedrange": True},
@@ -143,12 +148,12 @@ def share_bars(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_na
             hovertemplate=f"%{{customdata[0]}}, {value_name(str(column))}: %{{x:.1%}}, %{{customdata[1]:,}} images"
             "<extra></extra>",
         )
-    for row, label in zip(rows, shares.index, strict=True):
-        text = f"{name(label)} · n = {int(counts.loc[label].sum()):,}"
-        figure.add_annotation(
-            x=0, y=row, yshift=18, text=text, xanchor="left", showarrow=False, font={"size": 13, "color": INK}
-        )
+    annotate(
+        figure,
+        _row_names((f"{name(label)} · n = {int(counts.loc[label].sum()):,}" for label in shares.index), 18, 13),
+    )
     figure.update_layout(
+        overwrite=True,
         barmode="stack",
         height=46 * len(rows) + 100 + TOP,
         xaxis={"range": [0, 1], "tickformat": ".0%", "fixedrange": True},
@@ -178,6 +183,7 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figu
         )
     )
     figure.update_layout(
+        overwrite=True,
         height=28 * len(shares) + TOP + 30,
         margin={"l": 0, "r": 0, "t": TOP + 24, "b": 4},
         xaxis={"side": "top", "fixedrange": True, "type": "category"},
@@ -201,6 +207,7 @@ def lesion_bars(table: pd.DataFrame) -> go.Figure:
         )
     )
     figure.update_layout(
+        overwrite=True,
         height=280,
         xaxis={"title": "Images of the lesion", "type": "category", "fixedrange": True},
         yaxis={"title": "Lesions", "fixedrange": True},
@@ -232,18 +239,9 @@ def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
         hovertemplate="%{customdata}: %{x:.2f}<extra></extra>",
         showlegend=False,
     )
-    for row, text in zip(rows, label, strict=True):
-        figure.add_annotation(
-            x=0,
-            xref="x domain",
-            y=row,
-            yshift=14,
-            text=text,
-            xanchor="left",
-            showarrow=False,
-            font={"size": 12, "color": INK},
-        )
+    annotate(figure, _row_names(label, 14, 12, xref="x domain"))
     figure.update_layout(
+        overwrite=True,
         height=44 * len(rows) + 70 + TOP,
         margin={"l": 0, "r": 8, "t": TOP, "b": 40},
         xaxis={"title": "Difference in standard deviations", "fixedrange": True},
@@ -289,20 +287,21 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
         figure.update_xaxes(range=limits, fixedrange=True, nticks=4, row=1, col=number)
         if column == "calibration":
             figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1}, row=1, col=number)
-    for row, cell in zip(rows, table["cell"], strict=True):
-        figure.add_annotation(
-            x=0,
-            xref="x domain",
-            y=row,
-            yshift=13,
-            text=str(cell),
-            xanchor="left",
-            showarrow=False,
-            font={"size": 12, "color": INK},
-        )
+    annotate(figure, _row_names(map(str, table["cell"]), 13, 12, xref="x domain"))
     figure.update_yaxes(range=[len(rows) - 0.5, -0.8], visible=False, fixedrange=True)
-    figure.update_layout(height=42 * len(rows) + 60 + 2 * TOP, margin={"l": 0, "r": 8, "t": 2 * TOP, "b": 30})
+    figure.update_layout(
+        overwrite=True, height=42 * len(rows) + 60 + 2 * TOP, margin={"l": 0, "r": 8, "t": 2 * TOP, "b": 30}
+    )
     return _clear(figure)
+
+
+def _row_names(names: Iterable[str], shift: int, size: int, xref: str = "x") -> list[dict[str, Any]]:
+    """Annotations with the name of each row above its mark, at the left."""
+    font = {"size": size, "color": INK}
+    return [
+        {"x": 0, "xref": xref, "xanchor": "left", "y": row, "yshift": shift, "text": name, "font": font}
+        for row, name in enumerate(names)
+    ]
 
 
 def _top(summary: pd.DataFrame) -> float:
@@ -310,13 +309,14 @@ def _top(summary: pd.DataFrame) -> float:
 
 
 def _clear(figure: go.Figure) -> go.Figure:
-    figure.update_layout(plot_bgcolor=CLEAR, paper_bgcolor=CLEAR, font={"size": 13})
+    figure.update_layout(overwrite=True, plot_bgcolor=CLEAR, paper_bgcolor=CLEAR, font={"size": 13})
     return figure
 
 
 def _below(figure: go.Figure) -> go.Figure:
     """The legend below the figure, so that it needs no width on a phone."""
     figure.update_layout(
+        overwrite=True,
         legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0, "traceorder": "normal"},
         margin={"l": 0, "r": 8, "t": TOP, "b": 40},
     )

@@ -1,9 +1,11 @@
 """The probabilities of a prediction, as a table and as bars."""
 
+from typing import Any
+
 import pandas as pd
 import plotly.graph_objects as go
 
-from skinapp.charts.style import INK, class_colour
+from skinapp.charts.style import INK, annotate, class_colour
 from skinapp.formatting import percent
 from skinapp.inference import analysis
 from skinapp.inference.runtime import Prediction
@@ -36,6 +38,7 @@ def probability_bars(frame: pd.DataFrame) -> go.Figure:
     distinguish cancers and pre-cancers from the rest.
     """
     rows = list(range(len(frame)))
+    texts: list[dict[str, Any]] = []
     figure = go.Figure(
         go.Bar(
             x=frame["probability"],
@@ -59,10 +62,12 @@ def probability_bars(frame: pd.DataFrame) -> go.Figure:
             showlegend=False,
         )
     )
+    above = {"yshift": 17, "font": {"size": 14, "color": INK}}
     for row, name, kind, share in zip(rows, frame["class"], frame["kind"], frame["probability"], strict=True):
-        above = {"y": row, "yshift": 17, "showarrow": False, "font": {"size": 14, "color": INK}}
-        figure.add_annotation(x=0, xanchor="left", text=name if kind == "harmless" else f"{name} · {kind}", **above)
-        figure.add_annotation(x=1, xanchor="right", text=percent(share), **above)
+        words = name if kind == "harmless" else f"{name} · {kind}"
+        texts.append(above | {"x": 0, "xanchor": "left", "y": row, "text": words})
+        texts.append(above | {"x": 1, "xanchor": "right", "y": row, "text": percent(share)})
+    annotate(figure, texts)
     # a pale track behind each bar, so that a share is read against the whole without an axis
     figure.add_bar(
         x=[1.0] * len(rows),
@@ -75,6 +80,7 @@ def probability_bars(frame: pd.DataFrame) -> go.Figure:
         zorder=-1,
     )
     figure.update_layout(
+        overwrite=True,
         barmode="overlay",
         height=ROW_HEIGHT * len(rows) + 34,
         # room above the bars for the chart's camera, which a phone always shows

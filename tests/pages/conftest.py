@@ -1,5 +1,8 @@
 """Fixtures of the tests of pages."""
 
+import gc
+from collections.abc import Iterator
+
 import pytest
 
 from skinapp.inference import registry
@@ -9,3 +12,12 @@ from skinapp.inference import registry
 def model() -> registry.Model:
     """The bundled model that answers where nothing else is chosen or recognised, with or without questions."""
     return registry.ranked()[0]
+
+
+@pytest.fixture(autouse=True)
+def set_aside() -> Iterator[None]:
+    """Streamlit collects garbage after every run of a page; it would search all that earlier tests and TensorFlow have
+    left in the process, most of a second each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -65,11 +65,12 @@ def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
 
 
 def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, model: registry.Model) -> None:
+    page.session_state["attention_occlusion_cells"] = 3
+    page.session_state["attention_occlusion_patch"] = 1
     upload(page, PHOTO)
     page.multiselect(key="attention_methods").set_value(["last-convolution", "occlusion"])
     page.multiselect(key=classes(model)).set_value(["mel", "nv"]).run()
-    page.number_input(key="attention_occlusion_cells").set_value(3)
-    page.number_input(key="attention_occlusion_patch").set_value(1).run()
+    assert page.number_input(key="attention_occlusion_cells").value == 3
     assert not page.exception
     made = made_maps(page)
     assert {(key[1], key[3]) for key in made} >= {
@@ -197,9 +198,10 @@ def test_rise_of_a_network_whose_head_is_randomised_fails_the_comparison_with_co
     tiny_network.make(model, tmp_path / "models", randomised_head=randomised_head)
     monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
+    at.session_state["attention_rise_masks"] = 60
     upload(at, PHOTO)
     at.multiselect(key="attention_methods").set_value(["rise"]).run()
-    at.number_input(key="attention_rise_masks").set_value(60).run()
+    assert at.number_input(key="attention_rise_masks").value == 60
     next(toggle for toggle in at.toggle if toggle.label == "Check this map").set_value(True).run()
     at.toggle(key="randomised_map").set_value(True).run()
     assert not at.exception
