@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,7 +70,8 @@ def diagram(boxes: Sequence[Stage]) -> go.Figure:
             line={"color": colour(0), "width": 1.2},
             fillcolor=pale(colour(0)),
         )
-        text = f"<b>{stage.name}</b><br>{stage.does}"
+        # wrapped to fit on a phone
+        text = "<br>".join([f"<b>{stage.name}</b>", *textwrap.wrap(stage.does, 46)])
         figure.add_annotation(
             x=0.05,
             xanchor="left",
@@ -80,7 +82,7 @@ def diagram(boxes: Sequence[Stage]) -> go.Figure:
             font={"color": INK, "size": 13},
         )
         figure.add_annotation(
-            x=0.95, xanchor="right", y=number - 0.17, text=stage.shape, showarrow=False, font={"color": INK, "size": 12}
+            x=0.95, xanchor="right", y=number - 0.2, text=stage.shape, showarrow=False, font={"color": INK, "size": 12}
         )
         if number:
             figure.add_annotation(
@@ -95,7 +97,7 @@ def diagram(boxes: Sequence[Stage]) -> go.Figure:
                 text="",
             )
     figure.update_layout(
-        height=72 * len(boxes) + 34,
+        height=84 * len(boxes) + 34,
         margin={"l": 0, "r": 0, "t": 34, "b": 0},
         plot_bgcolor="rgba(0,0,0,0)",
         paper_bgcolor="rgba(0,0,0,0)",
