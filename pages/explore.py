@@ -52,14 +52,14 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
             panel.show_chart(views.images_per_lesion(frame), "images_per_lesion", columns)
         else:
             st.caption("The table has no lesion numbers, so every image counts as a separate lesion.")
-    with right:
-        st.subheader("Not stated", anchor=False)
-        columns = {"column": "Column"} | {key: COUNT[key] for key in ("images", "share")}
-        panel.show_chart(views.not_stated(frame), "missing", columns)
         if "modality" in frame:
             st.subheader("Kinds of image", anchor=False)
             columns = {"value": "The lesion has"} | {key: COUNT[key] for key in ("lesions", "share")}
             panel.show_chart(views.lesions_by_modality(frame), "lesions_by_modality", columns)
+    with right:
+        st.subheader("Not stated", anchor=False)
+        columns = {"column": "Column"} | {key: COUNT[key] for key in ("images", "share")}
+        panel.show_chart(views.not_stated(frame), "missing", columns)
     if table.id != OWN:
         figures, disagreements = views.headline(table)
         st.subheader("Headline figures", anchor=False)

@@ -4,7 +4,6 @@ Where a data set has several kinds of image, those of a lesion are side by side.
 """
 
 import io
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +59,7 @@ def show(table: Table, filters: Filters) -> None:
             f"{what} {start + 1:,} to {min(start + PAGE_SIZE, len(tiles)):,} of {len(tiles):,}. Click the "
             f"button below {'a lesion' if what == 'Lesions' else 'an image'} to open it."
         )
-    columns = (3, 220) if what == "Lesions" else (6, 130)
+    columns = (4, 160) if what == "Lesions" else (6, 130)
     with st.grid(columns[0], min_column_width=columns[1], gap="small"):
         for pictures in tiles[start : start + PAGE_SIZE]:
             with st.container(gap="xsmall"):
@@ -82,14 +81,16 @@ def _tiles(records: list[dict[Any, Any]], files: dict[str, Path]) -> list[list[P
 def _thumbnail(table: Table, pictures: list[Picture]) -> None:
     record = pictures[0][0]
     name = table.name(str(record["diagnosis"]))
-    with st.container(horizontal=True, gap="xxsmall") if "modality" in record else nullcontext():
-        for each, file in pictures:
-            try:
-                image = small(str(file), file.stat().st_mtime)
-            except (OSError, ImageError):
-                st.caption(f"{each['image']} can no longer be read.")
-                return
-            st.image(image, width=THUMBNAIL // 2 if "modality" in record else "stretch", alt=f"{each['image']}, {name}")
+    images = []
+    for each, file in pictures:
+        try:
+            images.append(small(str(file), file.stat().st_mtime))
+        except (OSError, ImageError):
+            st.caption(f"{each['image']} can no longer be read.")
+            return
+    kinds = [str(each.get("modality", "")) for each, _ in pictures]
+    shown = side_by_side(dict(zip(kinds, images, strict=True))) if "modality" in record else images[0]
+    st.image(shown, width="stretch", alt=f"{' and '.join(each['image'] for each, _ in pictures)}, {name}")
     if st.button(
         str(record["diagnosis"]), key=f"open_{record['image']}", width="stretch", help=f"{record['image']}: {name}"
     ):
@@ -100,10 +101,11 @@ def _thumbnail(table: Table, pictures: list[Picture]) -> None:
 def _open(table: Table, pictures: list[Picture]) -> None:
     record = pictures[0][0]
     columns = st.columns(2, gap="medium")
-    if len(pictures) == 1:
+    if "modality" not in record:
         with columns[0]:
             data = _picture(table, *pictures[0])
         with columns[1]:
+            st.markdown(f"**{record['image']}**")
             _record(table, record)
             if data is not None:
                 _buttons(table, record, data)
@@ -111,7 +113,7 @@ def _open(table: Table, pictures: list[Picture]) -> None:
     for column, (each, file) in zip(columns, pictures, strict=False):
         with column:
             data = _picture(table, each, file)
-            st.markdown(f"**{KINDS[each['modality']]}**")
+            st.markdown(f"**{KINDS[each['modality']]}**, {file.stem}")
             if data is not None:
                 _buttons(table, each, data)
     _record(table, record)
@@ -130,9 +132,8 @@ def _picture(table: Table, record: dict[Any, Any], file: Path) -> bytes | None:
 
 
 def _record(table: Table, record: dict[Any, Any]) -> None:
-    st.markdown(f"**{record['image']}**")
     known = {"diagnosis": table.name(str(record["diagnosis"]))}
-    known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
+    known |= {name: record[name] for name in NAMES if name in record and name not in ("diagnosis", "modality")}
     st.markdown("  \n".join(f"{NAMES[name]}: {_text(value)}" for name, value in known.items()))
     layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
 
@@ -166,7 +167,20 @@ def _images(table: Table, root: Path) -> Table:
 @st.cache_data(max_entries=2000, show_spinner=False)
 def small(file: str, changed: float) -> bytes:
     """A JPEG of the middle of an image of a published data set."""
-    image = Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
+    return _jpeg(Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL)))
+
+
+def side_by_side(thumbnails: dict[str, bytes]) -> bytes:
+    """The thumbnails of KINDS as one JPEG, each kind in its place, which stays grey if there is none."""
+    gap = 4
+    whole = Image.new("RGB", (len(KINDS) * (THUMBNAIL + gap) - gap, THUMBNAIL), "#C4C8C6")
+    for place, kind in enumerate(KINDS):
+        if kind in thumbnails:
+            whole.paste(Image.open(io.BytesIO(thumbnails[kind])), (place * (THUMBNAIL + gap), 0))
+    return _jpeg(whole)
+
+
+def _jpeg(image: Image.Image) -> bytes:
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=82)
     return stream.getvalue()
