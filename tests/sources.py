@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from skinapp.labels.sets import HAM10000, MILK10K
@@ -15,7 +14,7 @@ DX6 = {"AKIEC": "ACK", "BCC": "BCC", "BKL": "SEK", "MEL": "MEL", "NV": "NEV", "S
 def write_milk10k(root: Path, copy_of: str | None = None) -> None:
     """Of each class three lesions for training and one for testing, each as dermoscopy image and close-up. The first
     melanoma's dermoscopy image shows the picture `copy_of` of HAM10000."""
-    rows = []
+    rows: list[dict[str, object]] = []
     for code in MILK10K.codes:
         for letter, split in (("a", "train"), ("b", "train"), ("d", "train"), ("c", "test")):
             for modality in ("dermoscopy", "clinical"):
@@ -54,14 +53,10 @@ def write_isic_more(root: Path, copy_of: str | None = None, patient: str | None 
     rows = [("isic_acral", code) for code in HAM10000.codes] + [("isic2019_melanoma_300", "mel")] * 2
     table = pd.DataFrame(rows, columns=["source", "dx7"])
     table["image_id"] = [f"ISIC_2{number:06}" for number in range(len(rows))]
-    table = table.assign(
-        lesion_id=[None, None, *(f"L{number // 2}" for number in range(len(rows) - 2))],
-        patient_id=[None, patient, *[None] * (len(rows) - 2)],
-        near_duplicate_of_malignant_benign=[copy_of, *[None] * (len(rows) - 1)],
-        age=np.nan,
-        sex=None,
-        site=None,
-    )
+    table["lesion_id"] = ["", "", *(f"L{number // 2}" for number in range(len(rows) - 2))]
+    table["patient_id"] = ["", patient or "", *[""] * (len(rows) - 2)]
+    table["near_duplicate_of_malignant_benign"] = [copy_of or "", *[""] * (len(rows) - 1)]
+    table = table.assign(age="", sex="", site="")
     for number, image in enumerate(table["image_id"]):
         lesion(80, 64, seed=2000 + number).save(images / f"{image}.webp")
     table.to_csv(root / "isic_more" / "metadata.csv", index=False)

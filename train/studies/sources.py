@@ -104,7 +104,7 @@ def probes(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
         truth = table["source"].iloc[kept].map(sources.index).to_numpy()
         groups = table["group"].iloc[kept].to_numpy()
         found = probe(embeddings[kept], truth, groups)
-        score = {"balanced accuracy": metrics.balanced_accuracy}
+        score: dict[str, bootstrap.Score] = {"balanced accuracy": metrics.balanced_accuracy}
         interval = bootstrap.intervals(score, truth, found, groups)["balanced accuracy"]
         rows.append(
             {

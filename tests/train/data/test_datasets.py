@@ -182,7 +182,7 @@ def test_without_data_the_message_says_what_to_set(tmp_path: Path, monkeypatch: 
 
 
 def splits_of(table: pd.DataFrame) -> dict[str, int]:
-    return table["split"].value_counts().to_dict()
+    return {str(split): int(count) for split, count in table["split"].value_counts().items()}
 
 
 def test_milk10k_is_read_by_modality_in_the_classes_of_the_set_it_joins(own_data: Path) -> None:
