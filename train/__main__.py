@@ -28,6 +28,7 @@ TOOLS = {
         "copy a data set into one folder per class, as image tutorials expect",
     ),
     "artefacts": ("train.studies.artefacts", "measure how hairs, rulers and stickers affect predictions"),
+    "sources": ("train.studies.sources", "measure whether a network tells its sources apart, and score it on each"),
     "missing-metadata": ("train.studies.missing_metadata", "measure the effect of missing patient metadata"),
     "attention-audit": (
         "train.studies.attention_audit",
