@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from types import UnionType
@@ -51,7 +52,11 @@ class Config:
     - `input_size` is the model's image size, px; by default that of the last stage. A somewhat larger size than in
       training often scores better, as random zooms make things look larger in training (Touvron et al. 2019,
       arXiv:1906.06423).
-    - `dataset` is one of train/data/datasets.py, or several joined by +.
+    - `dataset` is one of train/data/datasets.py, or several joined by +. The validation images of the first one choose
+      the epoch; scores on those of the others are recorded beside.
+    - `shares` maps each data set to its share of the sampled images; without it, images are sampled by class alone.
+    - `reference` is the data set whose class shares the logits are for: in training, the logits of an image are
+      corrected by how much more common each class is in its source, see `source_offsets` in train/fit/stages.py.
     - `init` is explained at `network.build`. `run:` before the id of another run with the same folds starts from the
       network of its last epoch.
     - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.
@@ -64,6 +69,8 @@ class Config:
     - `folds` is the number of parts, of whole lesions or patients, into which the training images are divided; part
       number `fold` is held out for validation. If `fold` is null, nothing is held out and the last epoch is saved;
       train/fit/cross_validation.py then also trains a network without each part and tests it on that part.
+    - `committee`, if `fold` is null, makes the networks without a part the model, and no network is trained on all
+      images.
     - `beside` is the id of a run under another protocol whose scores the card shows too.
     - `ship_weights: false` leaves the weights out of the model folder, for a model that is only a baseline.
     - `note` is a text for the card.
@@ -83,6 +90,8 @@ class Config:
     samples_per_epoch: int = 6000
     batch_size: int = 32
     sampling: str = "square-root"
+    shares: dict | None = None
+    reference: str | None = None
     augmentation: str = "standard"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.1
@@ -95,6 +104,7 @@ class Config:
     patience: int = 8
     folds: int = 8
     fold: int | None = 0
+    committee: bool = False
     seed: int = 0
     short_name: str = ""
     beside: str | None = None
@@ -103,7 +113,11 @@ class Config:
 
     def __post_init__(self) -> None:
         label_set(self.labels)
-        sources(self.dataset)
+        datasets = [source.id for source in sources(self.dataset)]
+        if self.shares is not None:
+            _check_shares(self.shares, datasets)
+        if self.reference is not None:
+            _one_of("reference", self.reference, datasets)
         _one_of("architecture", self.architecture, {**ARCHITECTURES, **SMALL})
         _one_of("sampling", self.sampling, SAMPLING)
         _one_of("augmentation", self.augmentation, POLICIES)
@@ -169,13 +183,17 @@ class Config:
             "initial_weights",
             "input_size",
             "logit_adjustment",
+            "committee",
             "beside",
             "ship_weights",
             "note",
         ):
             del settings[name]
+        for name in ("shares", "reference"):
+            # so that runs from before these settings existed can be resumed
+            if settings[name] is None:
+                del settings[name]
         if not self.hair_removal:
-            # so that runs from before this setting existed can be resumed
             del settings["hair_removal"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -233,6 +251,22 @@ def _build(kind: type, settings: Any, where: str) -> Any:
     if missing:
         raise DataError(f"Missing settings: {', '.join(where + name for name in missing)}.")
     return kind(**settings)
+
+
+def _check_shares(shares: dict, datasets: list[str]) -> None:
+    if unknown := [str(name) for name in shares if name not in datasets]:
+        raise DataError(
+            f"Setting 'shares' has {', '.join(unknown)}, which 'dataset' does not; it has {', '.join(datasets)}."
+        )
+    if missing := [name for name in datasets if name not in shares]:
+        raise DataError(
+            f"Setting 'shares' gives no share to {', '.join(missing)}; leave it out of 'dataset', or add it."
+        )
+    for name, share in shares.items():
+        if isinstance(share, bool) or not isinstance(share, int | float) or not share > 0:
+            raise DataError(f"Setting 'shares: {name}' is {share!r}; it must be a number above 0.")
+    if not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        raise DataError(f"The numbers of setting 'shares' add up to {sum(shares.values()):g}; they must add up to 1.")
 
 
 def _one_of(name: str, value: str, allowed: Any) -> None:

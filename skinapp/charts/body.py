@@ -47,6 +47,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "lower extremity": ("thigh", "lower leg"),
     "anterior torso": ("chest", "abdomen"),
     "posterior torso": ("back",),
+    "head, neck or face": ("scalp", "face", "ear", "nose", "lip", "neck"),
 }
 """Published sites that cover several parts of the drawing; any other site is the part of the same name."""
 PARTS: tuple[str, ...] = ("scalp", "face", "ear", "nose", "lip", "neck", "chest", "abdomen", "back", "genital")

@@ -16,6 +16,15 @@ PALETTE = {
     "NEV": "#4477AA",
     "SCC": "#EE8866",
     "SEK": "#228833",
+    "AKIEC": "#CCBB44",
+    "BEN_OTH": "#44BB99",
+    "BKL": "#228833",
+    "DF": "#9A9A9A",
+    "INF": "#225555",
+    "MAL_OTH": "#CC3311",
+    "NV": "#4477AA",
+    "SCCKA": "#EE8866",
+    "VASC": "#66CCEE",
 }
 """One colour per class code, distinguishable with and without colour vision deficiency: Paul Tol's "bright" scheme
 (https://personal.sron.nl/~pault/), warm where the class counts as malignant. It is the same on every page."""

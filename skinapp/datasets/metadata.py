@@ -2,8 +2,9 @@
 
 A parser turns a data set's folder into a table with one row per image. `image` (id) and `diagnosis` (code of the data
 set's label set) are always present. Of the others, a parser returns those that are published: `lesion` and `patient`
-(ids), `split`, `age` (years), `sex`, `site`, `confirmation`, `skin_type` (Fitzpatrick, "1" to "6"), SYMPTOMS (yes or
-no) and DIAMETERS (mm). Words are spelt as published; values not stated are missing, or the publisher's word for it.
+(ids), `split`, `modality` (dermoscopy or clinical), `age` (years), `sex`, `site`, `confirmation`, `skin_type`
+(Fitzpatrick, "1" to "6"), `skin_tone` ("0" very dark to "5" very light), SYMPTOMS (yes or no) and DIAMETERS (mm).
+Words are spelt as published; values not stated are missing, or the publisher's word for it.
 """
 
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from skinapp import tables
 FILE = "metadata.csv"
 SYMPTOMS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
 DIAMETERS = ("diameter_1", "diameter_2")
-TEXT = ("image", "lesion", "patient", "diagnosis", "sex", "site")
+TEXT = ("image", "lesion", "patient", "diagnosis", "sex", "site", "source", "copy_of")
 REMEDY = "set SKINAPP_DATA to the folder of the data sets"
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from skinapp.datasets import ham10000, malignant_benign, pad_ufes_20
+from skinapp.datasets import ham10000, isic_more, malignant_benign, milk10k, pad_ufes_20
 from skinapp.errors import DataError
 from skinapp.images import imaging
-from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
+from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20, LabelSet
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Publisher:
     """Where a data set is published, and the files to download. `train download` reads their sizes and checksums from
     the host's API, if it states them.
 
-    `host` is dataverse, mendeley or kaggle; `key` the data set's id there; `files` maps the pattern of a published
-    file name to the name during the download.
+    `host` is dataverse, mendeley, kaggle or isic; `key` the data set's id there; `files` maps the pattern of a
+    published file name to the name during the download. On isic, images are single files; train/data/splits lists
+    them.
     """
 
     host: str
@@ -138,6 +139,35 @@ DATASETS = {
             columns=pad_ufes_20.COLUMNS,
         ),
         DataSet(
+            id="milk10k",
+            title="MILK10k",
+            name="MILK10k",
+            folder="milk10k",
+            labels=MILK10K,
+            modality="dermoscopy",
+            about="Lesions suspected to be cancer, each as a dermoscopy image and a clinical close-up, collected at "
+            "five centres. Nearly all diagnoses were confirmed by histology, and each patient's skin tone is stated.",
+            citation="MILK study team 2025, doi:10.34970/648456",
+            attribution="MILK study team: MILK10k. ISIC Archive (2025), doi:10.34970/648456.",
+            licence="CC BY-NC 4.0",
+            publisher=Publisher(
+                host="isic",
+                key="milk10k",
+                address="https://doi.org/10.34970/648456",
+                files={},
+                changes="Images are sorted into dermoscopy/ and clinical/. The table has the columns `split`, `dx7` "
+                "and `dx6` (the classes of HAM10000 and PAD-UFES-20), `near_duplicate_of_ham10000_train`, and the "
+                "licence and attribution of each image. Pictures of HAM10000's test part are left out.",
+            ),
+            published_images=10_480,
+            protocol="MILK10k is split by lesion, both images of a lesion in the same part. A lesion whose picture is "
+            "also in HAM10000's training part has the part and the fold that it has there.",
+            group="lesion",
+            parse=milk10k.parse,
+            columns=milk10k.COLUMNS,
+            images=("dermoscopy", "clinical"),
+        ),
+        DataSet(
             id="malignant_benign",
             title="Malignant/benign",
             name="Skin Cancer: Malignant vs. Benign",
@@ -169,6 +199,36 @@ DATASETS = {
     )
 }
 """In the order of menus."""
+
+ISIC_MORE = DataSet(
+    id="isic_more",
+    title="More ISIC images",
+    name="Further images of the ISIC archive",
+    folder="isic_more",
+    labels=HAM10000,
+    modality="dermoscopy",
+    about="Dermoscopy images of several collections in the ISIC archive that are not in HAM10000.",
+    citation="ISIC archive, https://www.isic-archive.com",
+    attribution="Images of the ISIC archive, https://www.isic-archive.com, from BCN_20000 and the Hospital Clínic de "
+    "Barcelona, Memorial Sloan Kettering Cancer Center, the International Dermoscopy Society, Imperial College London, "
+    "the Hospital Italiano de Buenos Aires and the ISIC 2020 Challenge (doi:10.34970/2020-ds01).",
+    licence="CC BY-NC 4.0, CC BY 4.0 or CC0",
+    publisher=Publisher(
+        host="isic",
+        key="isic_more",
+        address="https://www.isic-archive.com",
+        files={},
+        changes="The table has the collection of each image, its class in HAM10000, licence and attribution.",
+    ),
+    published_images=7_874,
+    protocol="Further images of the ISIC archive are only trained on, in every fold. Collections that hold hardly "
+    "anything but melanomas are left out.",
+    group="patient",
+    parse=isic_more.parse,
+    columns=isic_more.COLUMNS,
+)
+"""Images for training, chosen from several collections. It is not among DATASETS, since counts of such a selection say
+nothing about any population."""
 
 
 def dataset(id_: str) -> DataSet:

@@ -12,7 +12,7 @@ from skinapp.datasets.metadata import SYMPTOMS
 from skinapp.demographics.records import CATEGORIES, EXTRAS, NOT_STATED
 
 REGIONS = {
-    "head and neck": ("face", "nose", "lip", "ear", "scalp", "neck", "head/neck"),
+    "head and neck": ("face", "nose", "lip", "ear", "scalp", "neck", "head/neck", "head, neck or face"),
     "trunk": ("trunk", "back", "chest", "abdomen", "genital", "anterior torso", "posterior torso", "lateral torso"),
     "arm and hand": ("upper extremity", "arm", "forearm", "hand"),
     "leg and foot": ("lower extremity", "thigh", "foot"),
@@ -278,19 +278,25 @@ COMMON_DIAGNOSES = {
     "akiec": "actinic keratosis, Bowen's disease or squamous cell carcinoma",
     "ACK": "actinic keratosis, Bowen's disease or squamous cell carcinoma",
     "SCC": "actinic keratosis, Bowen's disease or squamous cell carcinoma",
+    "AKIEC": "actinic keratosis, Bowen's disease or squamous cell carcinoma",
+    "SCCKA": "actinic keratosis, Bowen's disease or squamous cell carcinoma",
     "bcc": "basal cell carcinoma",
     "BCC": "basal cell carcinoma",
     "bkl": "benign keratosis",
     "SEK": "benign keratosis",
+    "BKL": "benign keratosis",
     "mel": "melanoma",
     "MEL": "melanoma",
     "nv": "nevus",
     "NEV": "nevus",
+    "NV": "nevus",
     "df": "dermatofibroma",
+    "DF": "dermatofibroma",
     "vasc": "vascular lesion",
+    "VASC": "vascular lesion",
 }
 """Diagnoses of the label sets under common names. PAD-UFES-20 counts Bowen's disease as squamous cell carcinoma,
-HAM10000 with actinic keratosis, so those are one group."""
+HAM10000 and MILK10k with actinic keratosis, so those are one group."""
 
 
 def wilson(positive: float, total: float) -> tuple[float, float]:

@@ -73,7 +73,7 @@ ENTRIES = (
     ),
     Entry(
         name="Melanocytic nevus",
-        codes=("nv", "NEV"),
+        codes=("nv", "NEV", "NV"),
         what=(
             "An ordinary mole: pigment cells that lie together in the skin. Most people have a few dozen. They "
             "are harmless, and very few ever become melanoma."
@@ -134,11 +134,11 @@ ENTRIES = (
     ),
     Entry(
         name="Actinic keratosis or Bowen's disease",
-        codes=("akiec",),
+        codes=("akiec", "AKIEC"),
         what=(
-            "Two stages of the same disease, counted together in HAM10000. Actinic keratoses are rough patches of "
-            "sun-damaged cells; Bowen's disease is a squamous cell cancer that has not left the outermost layer of "
-            "the skin."
+            "Two stages of the same disease, counted together in HAM10000 and MILK10k. Actinic keratoses are rough "
+            "patches of sun-damaged cells; Bowen's disease is a squamous cell cancer that has not left the outermost "
+            "layer of the skin."
         ),
         dermatoscope=(
             "Actinic keratosis: a red network around pale hair openings, like a strawberry, scaly. Bowen's disease: "
@@ -200,11 +200,12 @@ ENTRIES = (
     ),
     Entry(
         name="Squamous cell carcinoma",
-        codes=("SCC",),
+        codes=("SCC", "SCCKA"),
         what=(
             "A cancer of the cells that form the outer skin. Most are cured by cutting them out; a few spread, "
             "especially from the ears and lips, when they are large, or with a weak immune system. PAD-UFES-20 counts "
-            "Bowen's disease, its earliest stage, here too."
+            "Bowen's disease, its earliest stage, here too; MILK10k counts keratoacanthoma, which grows fast and looks "
+            "much the same."
         ),
         dermatoscope=(
             "White circles and structureless white or yellow areas of keratin, with looped or hairpin vessels, and "
@@ -235,11 +236,11 @@ ENTRIES = (
     ),
     Entry(
         name="Benign keratosis",
-        codes=("bkl",),
+        codes=("bkl", "BKL"),
         what=(
-            "Three harmless growths of the outer skin that HAM10000 counts together: seborrhoeic keratoses, sun spots "
-            "(solar lentigines), and lichen-planus-like keratoses, which are sun spots that the body is "
-            "clearing away."
+            "Three harmless growths of the outer skin that HAM10000 and MILK10k count together: seborrhoeic "
+            "keratoses, sun spots (solar lentigines), and lichen-planus-like keratoses, which are sun spots that the "
+            "body is clearing away."
         ),
         dermatoscope=(
             "Small white dots and dark pores, ridges like those of a brain, moth-eaten edges, lines like "
@@ -280,7 +281,7 @@ ENTRIES = (
     ),
     Entry(
         name="Dermatofibroma",
-        codes=("df",),
+        codes=("df", "DF"),
         what="A small, firm, harmless lump of scar-like tissue in the skin, often on the legs.",
         dermatoscope="A white, scar-like centre with a fine, pale brown network around it.",
         photo=(
@@ -297,7 +298,7 @@ ENTRIES = (
     ),
     Entry(
         name="Vascular lesion",
-        codes=("vasc",),
+        codes=("vasc", "VASC"),
         what=(
             "Small growths or leaks of blood vessels: cherry angiomas, angiokeratomas, pyogenic granulomas and small "
             "bleeds in the skin. They are harmless."
@@ -321,6 +322,54 @@ ENTRIES = (
         ),
         doctor="If it bleeds again and again, grows within weeks, or is dark and does not fade within a month or two.",
         sources=("DermNet: Cherry angioma", "DermNet: Angiokeratoma", "DermNet: Pyogenic granuloma"),
+    ),
+    Entry(
+        name="Inflammation or infection",
+        codes=("INF",),
+        what=(
+            "A patch or bump that is not a growth: skin that is inflamed, as in eczema or psoriasis, or infected, as "
+            "with warts or molluscum. MILK10k has those that were suspected to be cancer."
+        ),
+        dermatoscope=(
+            "Dotted or blurred vessels and scale, mostly without pigment; warts show small dark dots, molluscum a "
+            "white or yellow centre."
+        ),
+        photo="A red or scaly patch, a crust or a small bump, often one of several, with a blurred edge.",
+        causes="Irritation, allergy or a disposition for inflammation; viruses, bacteria or fungi for infections.",
+        signs="It itches, burns or is tender, comes and goes, or appears in several places.",
+        advice="It depends on the cause: creams, time, or treatment of the infection.",
+        doctor="If a single patch does not heal within a month, with or without treatment, or grows, hurts or bleeds.",
+        sources=("DermNet: Dermatitis", "DermNet: Molluscum contagiosum", "NHS: Psoriasis"),
+    ),
+    Entry(
+        name="Other benign growth",
+        codes=("BEN_OTH",),
+        what=(
+            "Harmless growths that are none of the common ones, such as tumours of hair follicles, dark spots of the "
+            "lips and genitals, or juvenile xanthogranuloma; and two harmless growths in one place."
+        ),
+        dermatoscope="It depends on the kind; many have no signs of their own, and take a microscope to recognise.",
+        photo="A bump or spot of almost any colour.",
+        causes="It depends on the kind, and for most it is unknown.",
+        signs="Usually nothing: it stays the same, or grows very slowly.",
+        advice="Nothing, once the diagnosis is certain; that often takes a biopsy.",
+        doctor="If it is new, grows, changes, bleeds or hurts.",
+        sources=("DermNet: Benign skin lesions", "DermNet: Trichoblastoma", "DermNet: Juvenile xanthogranuloma"),
+    ),
+    Entry(
+        name="Other cancer",
+        codes=("MAL_OTH",),
+        what=(
+            "Skin cancers that are none of the common ones. In the images of MILK10k counted here, these are lesions "
+            "in which a cancer and another growth lie in the same place."
+        ),
+        dermatoscope="Signs of two different growths side by side, or of none that is well known.",
+        photo="A spot or lump with parts that look different from each other.",
+        causes="Mostly ultraviolet light over decades; two growths can meet by chance on sun-damaged skin.",
+        signs="Change over weeks to months, bleeding, or a sore that does not heal.",
+        advice="It is cut out and examined under the microscope; what follows depends on the cancer.",
+        doctor="Soon, within days to two weeks.",
+        sources=("DermNet: Skin cancer", "Cancer Research UK: Skin cancer"),
     ),
     Entry(
         name="Benign",

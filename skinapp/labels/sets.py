@@ -161,7 +161,81 @@ PAD_UFES_20 = LabelSet(
     ),
 )
 
-LABEL_SETS = {label_set.id: label_set for label_set in (HAM10000, MALIGNANCY, PAD_UFES_20)}
+MILK10K = LabelSet(
+    "milk10k",
+    (
+        Label(
+            "AKIEC",
+            "Actinic keratosis or Bowen's disease",
+            "pre-cancer",
+            "Rough, sun-damaged patches that are pre-cancers or very early, surface-only squamous cell cancers.",
+            malignant_pre_cancer=True,
+        ),
+        Label(
+            "BCC",
+            "Basal cell carcinoma",
+            "cancer",
+            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
+        ),
+        Label(
+            "BEN_OTH",
+            "Other benign growth",
+            "harmless",
+            "Harmless growths of other kinds, and two harmless growths in one place.",
+        ),
+        Label(
+            "BKL",
+            "Benign keratosis",
+            "harmless",
+            "Harmless growths of the outer skin: seborrhoeic keratoses, sun spots and lichen-planus-like keratoses.",
+        ),
+        Label(
+            "DF",
+            "Dermatofibroma",
+            "harmless",
+            "A firm, harmless nodule of scar-like tissue, often on the legs.",
+        ),
+        Label(
+            "INF",
+            "Inflammation or infection",
+            "harmless",
+            "Skin that is inflamed or infected, without any growth.",
+        ),
+        Label(
+            "MAL_OTH",
+            "Other cancer",
+            "cancer",
+            "Cancers of other kinds, and a cancer together with another growth in one place.",
+        ),
+        Label(
+            "MEL",
+            "Melanoma",
+            "cancer",
+            "A cancer of the pigment cells that can spread early; it is the most dangerous of these classes.",
+        ),
+        Label(
+            "NV",
+            "Melanocytic nevus",
+            "harmless",
+            "An ordinary mole: a harmless cluster of pigment cells.",
+            common_name="mole",
+        ),
+        Label(
+            "SCCKA",
+            "Squamous cell carcinoma",
+            "cancer",
+            "A skin cancer of sun-damaged skin that can spread if it is left; keratoacanthoma is counted here too.",
+        ),
+        Label(
+            "VASC",
+            "Vascular lesion",
+            "harmless",
+            "Harmless growths or leaks of small blood vessels: cherry angiomas, angiokeratomas, small bleeds.",
+        ),
+    ),
+)
+
+LABEL_SETS = {label_set.id: label_set for label_set in (HAM10000, MALIGNANCY, PAD_UFES_20, MILK10K)}
 
 
 def label_set(set_id: str) -> LabelSet:

@@ -14,19 +14,34 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm import tqdm
 
 from skinapp import tables
+from skinapp.datasets import isic_more as isic_more_metadata
 from skinapp.datasets import registry
 from skinapp.datasets.metadata import FILE
-from skinapp.datasets.registry import DataSet, files_in
+from skinapp.datasets.registry import ISIC_MORE, DataSet, files_in
 from skinapp.datasets.registry import data_root as data_root
 from skinapp.errors import DataError, ImageError
 from skinapp.files import replacing
 from skinapp.images import hair, imaging
-from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
+from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20, LabelSet
 from train.data import splits
 
-COLUMNS = ("dataset", "image", "path", "group", "label", "split", "age", "sex", "site", "confirmation")
-"""The common form: data set, image id, file, lesion or patient, published class code, split (train, test or excluded),
-and demographics if they are published."""
+COLUMNS = (
+    "dataset",
+    "source",
+    "image",
+    "path",
+    "group",
+    "label",
+    "split",
+    "copy_of",
+    "age",
+    "sex",
+    "site",
+    "confirmation",
+)
+"""The common form: data set, collection within it, image id, file, lesion or patient, published class code, split
+(train, test or excluded), the image of another data set that shows the same picture, and demographics if they are
+published."""
 
 COPIES_OF_TEST = ("ISIC_0025226",)
 """Images that are copies of a test image (here ISIC_0030074) under another lesion number: never trained on."""
@@ -75,6 +90,42 @@ def malignant_benign(root: Path) -> pd.DataFrame:
     return common_form(registry.DATASETS["malignant_benign"], root, table.assign(lesion=known["group"]), known["split"])
 
 
+def milk10k(root: Path) -> pd.DataFrame:
+    """MILK10k's dermoscopy images of HAM10000's seven classes, in the common form: `metadata.csv` and `dermoscopy/`
+    below `root`."""
+    return _milk10k(root, MILK10K_DERMOSCOPY, "dermoscopy", "dx7")
+
+
+def milk10k_clinical(root: Path) -> pd.DataFrame:
+    """MILK10k's close-ups of PAD-UFES-20's six classes, in the common form: `metadata.csv` and `clinical/` below
+    `root`."""
+    return _milk10k(root, MILK10K_CLINICAL, "clinical", "dx6")
+
+
+def _milk10k(root: Path, dataset: DataSet, modality: str, label: str) -> pd.DataFrame:
+    table = registry.DATASETS["milk10k"].parse(root)
+    table = table[(table["modality"] == modality) & table[label].isin(dataset.labels.codes)]
+    image = table["image"].str.removeprefix(f"{modality}/")
+    return common_form(dataset, root, table.assign(image=image, diagnosis=table[label]), table["split"])
+
+
+ONE_CLASS_SOURCES = ("isic2019_melanoma_300", "isic2020_melanoma_300", "isic_kaggle9_180")
+"""Collections of `isic_more` with hardly anything but melanomas. Beside collections of several classes, a network
+learns from them how a clinic's images look, and not how a melanoma does."""
+
+
+def isic_more(root: Path) -> pd.DataFrame:
+    """Further dermoscopy images of HAM10000's classes from the ISIC archive, in the common form: `metadata.csv` and
+    `images/` below `root`.
+
+    All of it is `train`, except for ONE_CLASS_SOURCES, which are `excluded`.
+    """
+    table = isic_more_metadata.parse(root)
+    table = table[table["diagnosis"].isin(ISIC_MORE.labels.codes)]
+    split = pd.Series(np.where(table["source"].isin(ONE_CLASS_SOURCES), "excluded", "train"), table.index)
+    return common_form(ISIC_MORE, root, table, split)
+
+
 def common_form(dataset: DataSet, root: Path, table: pd.DataFrame, split: pd.Series | str) -> pd.DataFrame:
     """A data set's parsed metadata and the part of each image -> the form of COLUMNS, row for row.
 
@@ -85,6 +136,7 @@ def common_form(dataset: DataSet, root: Path, table: pd.DataFrame, split: pd.Ser
     return (
         table.assign(
             dataset=dataset.id,
+            source=table.get("source", dataset.id),
             path=pd.Series(_files(root, dataset.images, table["image"]), table.index, dtype=object),
             group=table[dataset.group],
             label=table["diagnosis"],
@@ -113,7 +165,7 @@ def resampled_ham10000(root: Path) -> pd.DataFrame:
     """HAM10000 as `resampled`; every sample has its own name and counts as a separate lesion."""
     table = resampled(ham10000(root), DRAWS_PER_CLASS, seed=0)
     name = table["image"] + "#" + table.groupby("image").cumcount().astype(str)
-    return table.assign(dataset="ham10000-resampled", image=name, group=name).reset_index(drop=True)
+    return table.assign(dataset=RESAMPLED.id, source=RESAMPLED.id, image=name, group=name).reset_index(drop=True)
 
 
 RESAMPLED = dataclasses.replace(
@@ -126,16 +178,38 @@ RESAMPLED = dataclasses.replace(
     ),
 )
 
-TRAINABLE = registry.DATASETS | {RESAMPLED.id: RESAMPLED}
+MILK10K_DERMOSCOPY = dataclasses.replace(
+    registry.DATASETS["milk10k"],
+    labels=HAM10000,
+    images=("dermoscopy",),
+    protocol=registry.DATASETS["milk10k"].protocol + " Dermoscopy images of the seven classes of HAM10000 are used.",
+)
+MILK10K_CLINICAL = dataclasses.replace(
+    registry.DATASETS["milk10k"],
+    id="milk10k-clinical",
+    name="MILK10k, close-ups",
+    labels=PAD_UFES_20,
+    modality="smartphone",
+    images=("clinical",),
+    protocol=registry.DATASETS["milk10k"].protocol + " Close-ups of the six classes of PAD-UFES-20 are used.",
+)
+
+TRAINABLE = registry.DATASETS | {each.id: each for each in (MILK10K_DERMOSCOPY, MILK10K_CLINICAL, ISIC_MORE, RESAMPLED)}
 """The data sets that a run can be trained on, by their name in a configuration."""
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "ham10000": ham10000,
     "pad_ufes_20": pad_ufes_20,
     "malignant_benign": malignant_benign,
+    MILK10K_DERMOSCOPY.id: milk10k,
+    MILK10K_CLINICAL.id: milk10k_clinical,
+    ISIC_MORE.id: isic_more,
     RESAMPLED.id: resampled_ham10000,
 }
 """Functions that read each from its folder into the common form."""
+
+NEVER_HELD_OUT = (ISIC_MORE.id,)
+"""Data sets of which no part is held out for validation, but for images of lesions that another one holds out."""
 
 
 def sources(name: str) -> list[DataSet]:
@@ -151,7 +225,22 @@ def sources(name: str) -> list[DataSet]:
 
 def read(name: str) -> pd.DataFrame:
     """The table of a data set, or of several joined by +, in the common form."""
-    return pd.concat([READERS[one.id](data_root() / one.folder) for one in sources(name)], ignore_index=True)
+    return with_copies(
+        pd.concat([READERS[one.id](data_root() / one.folder) for one in sources(name)], ignore_index=True)
+    )
+
+
+def with_copies(table: pd.DataFrame) -> pd.DataFrame:
+    """A table in which images that are a `copy_of` another image of the table have its group, so that no fold separates
+    them. Unless both are `train`, such a copy is `excluded`."""
+    originals = table.drop_duplicates("image").set_index("image")
+    is_copy = table["copy_of"].isin(originals.index)
+    of = originals.loc[table.loc[is_copy, "copy_of"]]
+    both = (table.loc[is_copy, "split"].to_numpy() == "train") & (of["split"].to_numpy() == "train")
+    table = table.copy()
+    table.loc[is_copy, "group"] = of["group"].to_numpy()
+    table.loc[is_copy, "split"] = np.where(both, "train", "excluded")
+    return table
 
 
 def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
@@ -161,7 +250,8 @@ def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
     """
     codes = {code: index for index, code in enumerate(label_set.codes)}
     if label_set is MALIGNANCY:
-        codes |= {label.code: int(label.malignant) for label in (*HAM10000.labels, *PAD_UFES_20.labels)}
+        diagnoses = (HAM10000, PAD_UFES_20, MILK10K)
+        codes |= {label.code: int(label.malignant) for known in diagnoses for label in known.labels}
     unknown = sorted(set(labels) - set(codes))
     if unknown:
         raise DataError(f"The label set '{label_set.id}' has no class for {', '.join(map(str, unknown))}.")
@@ -188,12 +278,15 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
     without a `fold`, there is no validation.
 
     Data sets are divided in order, each without the groups of earlier ones, so HAM10000's validation lesions are the
-    same whatever else is trained on. DataError if a group (lesion or patient) is in more than one split.
+    same whatever else is trained on. Those of NEVER_HELD_OUT are not divided. DataError if a group (lesion or patient)
+    is in more than one split.
     """
     table = table.copy()
     seen: set[str] = set()
     held_back: set[str] = set()
-    for _, part in table[table["split"] == "train"].groupby("dataset", sort=False):
+    for name, part in table[table["split"] == "train"].groupby("dataset", sort=False):
+        if name in NEVER_HELD_OUT:
+            continue
         new = part[~part["group"].isin(seen)]
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         try:

@@ -3,7 +3,8 @@
 import importlib.util
 
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
 from skinapp.errors import DataError
 
@@ -98,10 +99,53 @@ def mixing(mixup: float, cutmix: float, seed: int) -> list[keras.layers.Layer]:
     return chosen
 
 
+class RandomAffine(layers.Layer):
+    """Flips, rotation by any angle, zoom (a view of 0.65 to 1.1 of the image's width) and shifts of up to a tenth, as
+    one bilinear interpolation.
+
+    Images [n, s, s, 3], mirrored at their edges. One interpolation blurs less than one for each of the four, and takes
+    a third of the time.
+    """
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        if not training:
+            return images
+        uniform = keras.random.uniform((5, ops.shape(images)[0]), seed=self.seed_generator)
+        angle = 2 * np.pi * uniform[0]
+        cosine, sine = ops.cos(angle), ops.sin(angle)
+        zoom = 0.65 + 0.45 * uniform[1]
+        # one axis is enough: with a rotation by any angle, it gives the flip of the other axis too
+        flip = ops.where(uniform[2] < 0.5, -1.0, 1.0)
+        matrix = zoom * ops.stack([cosine * flip, -sine, sine * flip, cosine])
+        matrix = ops.reshape(ops.transpose(matrix), (-1, 2, 2))
+        shift = 0.4 * uniform[3:] - 0.2
+        return affine(images, matrix, ops.transpose(shift))
+
+
+def affine(images: keras.KerasTensor, matrix: keras.KerasTensor, shift: keras.KerasTensor) -> keras.KerasTensor:
+    """Images [n, s, s, 3] whose pixel at (x, y) is taken from matrix [n, 2, 2] (x, y) + shift [n, 2]: bilinear, and
+    mirrored at the edges. Coordinates are in halves of the image's width, from its middle."""
+    if keras.backend.backend() == "torch":
+        # takes a twentieth of the time of Keras's affine_transform on PyTorch
+        import torch
+
+        theta = torch.cat([matrix, shift[:, :, None]], dim=2)
+        planes = images.permute(0, 3, 1, 2)
+        grid = torch.nn.functional.affine_grid(theta, list(planes.shape), align_corners=False)
+        sampled = torch.nn.functional.grid_sample(planes, grid, "bilinear", "reflection", align_corners=False)
+        return sampled.permute(0, 2, 3, 1)
+    size = ops.cast(ops.shape(images)[1], "float32")
+    flat = ops.reshape(matrix, (-1, 4))
+    # Keras counts pixels from the centre of the first one, which is (size - 1) / 2 from the middle
+    offset = (size - 1) / 2 * (1 - flat[:, 0::2] - flat[:, 1::2]) + size / 2 * shift
+    zero = ops.zeros_like(offset[:, :1])
+    transform = ops.concatenate([flat[:, :2], offset[:, :1], flat[:, 2:], offset[:, 1:], zero, zero], axis=1)
+    return ops.image.affine_transform(images, transform, "bilinear", "reflect")
+
+
 def _geometry(seed: int) -> list[keras.layers.Layer]:
-    return [
-        layers.RandomFlip("horizontal_and_vertical", seed=seed),
-        layers.RandomRotation(0.5, fill_mode="reflect", seed=seed + 1),
-        layers.RandomZoom((-0.35, 0.1), fill_mode="reflect", seed=seed + 2),
-        layers.RandomTranslation(0.1, 0.1, fill_mode="reflect", seed=seed + 3),
-    ]
+    return [RandomAffine(seed)]

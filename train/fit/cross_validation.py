@@ -1,4 +1,5 @@
-"""Cross-validation: one network per part of the images, tested on that part, and one trained on all for export."""
+"""Cross-validation: one network per part of the images, tested on that part, and, except for a committee, one trained
+on all for export."""
 
 import dataclasses
 from pathlib import Path
@@ -26,17 +27,18 @@ def fold_config(config: Config, fold: int) -> Config:
     If `init` names another cross-validation, it starts from the network of the same part, which has not seen that part
     either.
     """
-    epochs = sum(stage.epochs for stage in config.stages)
+    patience = max(config.patience, sum(stage.epochs for stage in config.stages))
     init = f"{config.init}-fold-{fold}" if config.init.startswith(RUN) else config.init
-    return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=epochs, init=init)
+    return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=patience, init=init)
 
 
 def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
-    """Train or resume the network of every part, then the one on all images; return the latter's file."""
+    """Train or resume the network of every part, then, unless these are a committee, the one on all images; return the
+    file of the last one."""
     for fold in range(config.folds):
-        fit(fold_config(config, fold), runs, devices)
+        file = fit(fold_config(config, fold), runs, devices)
         keras.utils.clear_session()
-    return fit(config, runs, devices)
+    return file if config.committee else fit(config, runs, devices)
 
 
 def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 
+from skinapp.errors import DataError
 from skinapp.files import replacing
 from skinapp.labels.sets import label_set
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import Dataset, encode
-from train.fit import augmentation, losses, network
+from train.fit import augmentation, losses, network, torch_kernels
 from train.fit.callbacks import Checkpoint, History, Patience, Progress, StartEpoch, resume
 from train.fit.run_folder import initial, stage_epochs, stage_scores
-from train.fit.validation import Validate, resize
+from train.fit.validation import Choice, Validate, resize
 
 
 def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.callbacks.Callback]) -> None:
@@ -22,6 +24,7 @@ def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.c
     # for the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
+    torch_kernels.install()
     previous = None
     try:
         for number, stage in enumerate(config.stages):
@@ -58,13 +61,20 @@ def fit_stage(
     codes = encode(data.table["label"], labels)
     train_rows = np.flatnonzero(data.table["split"] == "train")
     validation_rows = np.flatnonzero(data.table["split"] == "validation")
-    weights = sampling_weights(codes[train_rows], SAMPLING[config.sampling])
+    train_table = data.table.iloc[train_rows]
+    weights = drawing_weights(config, train_table, codes[train_rows])
+    targets = np.eye(len(labels.codes), dtype=np.float32)[codes]
+    offsets = np.zeros_like(targets)
+    if config.reference:
+        offsets[train_rows] = source_offsets(
+            config.reference, train_table["source"].to_numpy(), codes[train_rows], weights, len(labels.codes)
+        )
 
     def rows(epoch: int) -> np.ndarray:
         generator = np.random.default_rng([seed, epoch])
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
-    batches = Batches(data.images, np.eye(len(labels.codes), dtype=np.float32)[codes], rows, config.batch_size)
+    batches = Batches(data.images, targets, offsets, rows, config.batch_size)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -81,12 +91,12 @@ def fit_stage(
     )
     scores = stage_scores(folder)
     validate = []
-    if len(validation_rows):
-        images = resize(data.images[validation_rows], stage.image_size)
-        best_so_far = min(scores, default=None)
-        validate = [
-            Validate(model, images, codes[validation_rows], config.batch_size, folder / "best.keras", best_so_far)
-        ]
+    first = data.table["dataset"].iloc[0]
+    for name, rows_of_set in by_dataset(data.table, validation_rows).items():
+        images = resize(data.images[rows_of_set], stage.image_size)
+        choice = Choice(folder / "best.keras", min(scores, default=None)) if name == first else None
+        prefix = "" if name == first else f"{name}_"
+        validate.append(Validate(model, images, codes[rows_of_set], config.batch_size, choice, prefix))
     bar = Progress(batches, stage.epochs)
     try:
         trainer.fit(
@@ -118,15 +128,23 @@ def fit_stage(
 class Batches(keras.utils.PyDataset):
     """Batches of an epoch, read from a memory-mapped cache.
 
-    A batch holds `images`, uint8 [b, s, s, 3], and `targets`, one-hot float32 [b, classes].
+    A batch holds `images`, uint8 [b, s, s, 3], `targets`, one-hot float32 [b, classes], and `offsets`, what the loss
+    adds to the logits, float32 [b, classes].
 
     `rows` maps the number of an epoch to all of its cache rows, so that an epoch is the same whether the run was
     interrupted before it or not.
     """
 
-    def __init__(self, images: np.ndarray, targets: np.ndarray, rows: Callable[[int], np.ndarray], batch: int):
+    def __init__(
+        self,
+        images: np.ndarray,
+        targets: np.ndarray,
+        offsets: np.ndarray,
+        rows: Callable[[int], np.ndarray],
+        batch: int,
+    ):
         super().__init__()
-        self.images, self.targets, self.rows, self.batch = images, targets, rows, batch
+        self.images, self.targets, self.offsets, self.rows, self.batch = images, targets, offsets, rows, batch
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -139,13 +157,58 @@ class Batches(keras.utils.PyDataset):
         # sorted rows read a memory map faster, and order within a batch does not matter
         rows = np.sort(self.current[index * self.batch : (index + 1) * self.batch])
         targets = self.targets[rows]
-        return {"images": self.images[rows], "targets": targets}, {"loss": targets, "logits": targets}
+        inputs = {"images": self.images[rows], "targets": targets, "offsets": self.offsets[rows]}
+        return inputs, {"loss": targets, "logits": targets}
+
+
+def by_dataset(table: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Data set -> those of `rows` (positions in the table) that are its own, in the order of the rows."""
+    names = table["dataset"].to_numpy()[rows]
+    return {name: rows[names == name] for name in dict.fromkeys(names)}
 
 
 def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
     """The sampling probability of each image: its class's count ** -exponent, normalised to sum 1."""
     weights = np.bincount(codes)[codes].astype(float) ** -exponent
     return weights / weights.sum()
+
+
+def drawing_weights(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
+    """The sampling probability of each training image [n]: by class, and with `shares` by class within its data set.
+
+    DataError if a data set with a share has no training image.
+    """
+    if config.shares is None:
+        return sampling_weights(codes, SAMPLING[config.sampling])
+    weights = np.zeros(len(table))
+    for name, share in config.shares.items():
+        rows = np.flatnonzero(table["dataset"] == name)
+        if not len(rows):
+            raise DataError(f"Setting 'shares' samples from {name}, which has no training image; leave it out.")
+        weights[rows] = share * sampling_weights(codes[rows], SAMPLING[config.sampling])
+    return weights / weights.sum()
+
+
+RARE = 0.002
+"""Added to each class share of a source before the logarithm, so that the offset of an absent class is finite."""
+
+
+def source_offsets(
+    reference: str, sources: np.ndarray, codes: np.ndarray, weights: np.ndarray, classes: int
+) -> np.ndarray:
+    """What the loss adds to the logits of each training image, float32 [n, classes], from its source, class index and
+    sampling probability [n]: the logarithm of the class shares sampled from its source, less that of the source
+    `reference`.
+
+    So a network does not learn from the look of a clinic's images which diagnoses that clinic collected; its logits
+    are for the class shares of `reference` (Menon et al. 2021, arXiv:2007.07314, section 4.2, with shares by source).
+    """
+    logarithms = {}
+    for source in dict.fromkeys(sources):
+        rows = sources == source
+        sampled = np.bincount(codes[rows], weights[rows], classes)
+        logarithms[source] = np.log(sampled / sampled.sum() + RARE)
+    return np.stack([logarithms[source] - logarithms[reference] for source in sources]).astype(np.float32)
 
 
 class WeightedLoss(keras.losses.Loss):
@@ -160,20 +223,34 @@ def training_model(
 ) -> keras.Model:
     """The network between its augmentation and its loss, all on the device.
 
-    Inputs `images` uint8 [n, cache_size, cache_size, 3] and `targets` [n, classes]; outputs `loss` [n] for the
-    targets after MixUp or CutMix, and `logits` [n, classes].
+    Inputs `images` uint8 [n, cache_size, cache_size, 3], `targets` [n, classes] and `offsets` [n, classes]; outputs
+    `loss` [n] of the logits plus the offsets, for the targets, both after MixUp or CutMix, and `logits` [n, classes].
     """
+    classes = model.output_shape[-1]
     images = keras.Input((cache_size, cache_size, 3), dtype="uint8", name="images")
-    targets = keras.Input(model.output_shape[1:], name="targets")
-    x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True)(images)
-    for layer in augmentation.POLICIES[config.augmentation](seed):
+    targets = keras.Input((classes,), name="targets")
+    offsets = keras.Input((classes,), name="offsets")
+    # pixels in full precision: `config.precision` is the network's
+    keras.config.set_dtype_policy("float32")
+    try:
+        policy = augmentation.POLICIES[config.augmentation](seed)
+        mixing = augmentation.mixing(stage.mixup, stage.cutmix, seed)
+    finally:
+        keras.config.set_dtype_policy(config.precision)
+    x = keras.ops.cast(images, "float32")
+    if stage.image_size != cache_size:
+        x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True, dtype="float32")(x)
+    for layer in policy:
         x = layer(x)
-    mixed = {"images": x, "labels": targets}
-    for layer in augmentation.mixing(stage.mixup, stage.cutmix, seed):
+    # an image's offsets are mixed as its label is
+    mixed = {"images": x, "labels": keras.ops.concatenate([targets, offsets], axis=1)}
+    for layer in mixing:
         mixed = layer(mixed)
     logits = model(mixed["images"])
+    mixed_targets, mixed_offsets = mixed["labels"][:, :classes], mixed["labels"][:, classes:]
     return keras.Model(
-        {"images": images, "targets": targets}, {"loss": loss(mixed["labels"], logits), "logits": logits}
+        {"images": images, "targets": targets, "offsets": offsets},
+        {"loss": loss(mixed_targets, logits + mixed_offsets), "logits": logits},
     )
 
 

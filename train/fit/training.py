@@ -27,6 +27,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
     augmentation.check(config.augmentation)
     table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
     check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
+    check_sources(table, label_set(config.labels))
     run = open_run(config, runs)
     record = functools.partial(write_run_file, config, run, devices)
     with interruptible() as stop, distributed(devices, config.batch_size):
@@ -41,12 +42,28 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
 
 
 def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str] = ("train", "validation")) -> None:
-    """DataError if one of the `parts`, training or validation, has no image of a class."""
+    """DataError if one of the `parts`, training or validation, has no image of a class; the validation images of the
+    first data set count, since they choose the epoch."""
+    first = table["dataset"] == table["dataset"].iloc[0]
     for split in parts:
-        present = set(encode(table.loc[table["split"] == split, "label"], labels))
+        rows = (table["split"] == split) & (first if split == "validation" else True)
+        present = set(encode(table.loc[rows, "label"], labels))
         absent = [code for index, code in enumerate(labels.codes) if index not in present]
         if absent:
             raise DataError(
                 f"With this fold the {split} images have none of {', '.join(absent)}; set another 'fold', or fewer "
                 "'folds'."
             )
+
+
+def check_sources(table: pd.DataFrame, labels: LabelSet) -> None:
+    """DataError if, of several sources, one has training images of one class only: from those a network learns how a
+    clinic's images look, and not how a lesion does."""
+    train = table[table["split"] == "train"]
+    classes = pd.Series(encode(train["label"], labels)).groupby(train["source"].to_numpy(), sort=False).nunique()
+    single = list(classes.index[classes == 1])
+    if len(classes) > 1 and single:
+        raise DataError(
+            f"All training images of the source {single[0]} are of one class. Leave its data set out of 'dataset', or "
+            "use it for pre-training only: train on it first, and start this run from that network with 'init'."
+        )

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -17,8 +18,17 @@ MONITOR = "val_balanced_log_loss"
 accuracy, which a handful of dermatofibromas can change by points."""
 
 
+@dataclass(frozen=True)
+class Choice:
+    """The file of the best network, and its score so far, lower is better; None before the first epoch."""
+
+    file: Path
+    best_so_far: float | None
+
+
 class Validate(keras.callbacks.Callback):
-    """Adds the validation scores to the epoch's logs, and saves the best network.
+    """Adds the scores on some validation images to the epoch's logs, as `val_<prefix><score>`; with a `choice`, saves
+    the best network.
 
     If the optimizer averages the weights, the average is validated and saved. DataError if logits are not finite.
     """
@@ -29,12 +39,13 @@ class Validate(keras.callbacks.Callback):
         images: np.ndarray,
         labels: np.ndarray,
         batch: int,
-        file: Path,
-        best_so_far: float | None,
+        choice: Choice | None,
+        prefix: str = "",
     ):
         super().__init__()
         self.network, self.images, self.labels, self.batch = model, images, labels, batch
-        self.file, self.best = file, best_so_far
+        self.prefix, self.choice = prefix, choice
+        self.best = choice.best_so_far if choice else None
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         with averaged(self.model):
@@ -44,10 +55,11 @@ class Validate(keras.callbacks.Callback):
                     f"Training diverged in epoch {epoch + 1}: the logits are not finite. Lower the learning rate, "
                     "or train with precision=float32. Earlier epochs are saved."
                 )
-            logs |= validation_scores(self.labels, softmax(logits))
-            if self.best is None or logs[MONITOR] < self.best:
+            scores = validation_scores(self.labels, softmax(logits))
+            logs |= {name.replace("val_", f"val_{self.prefix}"): score for name, score in scores.items()}
+            if self.choice and (self.best is None or logs[MONITOR] < self.best):
                 self.best = logs[MONITOR]
-                with replacing(self.file) as partial:
+                with replacing(self.choice.file) as partial:
                     self.network.save(partial)
 
 

@@ -170,9 +170,11 @@ def best_network(config: Config, file: Path, table: pd.DataFrame) -> keras.Model
 
 
 def log_shares(config: Config, table: pd.DataFrame) -> np.ndarray:
-    """The logarithm of each class's share of the images that training samples, [classes]."""
+    """The logarithm of each class's share of the images that training samples, from the data set `reference` if the
+    logits are for its class shares, [classes]."""
     labels = label_set(config.labels)
-    counts = np.bincount(encode(table.loc[table["split"] == "train", "label"], labels), minlength=len(labels.codes))
+    rows = (table["split"] == "train") & (table["dataset"] == config.reference if config.reference else True)
+    counts = np.bincount(encode(table.loc[rows, "label"], labels), minlength=len(labels.codes))
     sampled = counts.astype(np.float64) ** (1 - SAMPLING[config.sampling])
     return np.log(sampled / sampled.sum())
 

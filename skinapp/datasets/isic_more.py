@@ -1,0 +1,30 @@
+"""The parser of the table of further ISIC images, as `train download isic-more` writes it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from skinapp.datasets import metadata
+
+COLUMNS = {
+    "image": "image_id",
+    "source": "source",
+    "lesion": "lesion_id",
+    "patient": "patient_id",
+    "diagnosis": "dx7",
+    "copy_of": "near_duplicate_of_malignant_benign",
+    "age": "age",
+    "sex": "sex",
+    "site": "site",
+}
+
+
+def parse(folder: Path) -> pd.DataFrame:
+    """One row per image, see `skinapp.datasets.metadata`, with the collection it is from, `source`; the image of the
+    malignant/benign set that shows the same picture, `copy_of`. An image without a known patient has its lesion, or
+    else its own id, in place of the patient."""
+    frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
+    return frame.assign(
+        copy_of=frame["copy_of"].str.rsplit(".", n=1).str[0],
+        patient=frame["patient"].fillna(frame["lesion"]).fillna(frame["image"]),
+    )
