@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
+from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, calibration, metrics
 from skinapp.files import replacing
+from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import SAMPLING, Config
-from train.data.datasets import TRAINABLE, Dataset, encode, prepare, with_validation
+from train.data.datasets import TRAINABLE, Dataset, encode, prepare, read, sources, with_validation
 from train.fit import network as networks
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import predict
@@ -25,10 +29,25 @@ DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
 CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibration.expected_calibration_error}
 
 
-def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
+@dataclass(frozen=True)
+class Further:
+    """The test images of a further data set: rows in the common form, and logits [n, classes]."""
+
+    dataset: str
+    rows: pd.DataFrame
+    logits: np.ndarray
+
+    @property
+    def file(self) -> str:
+        """The name of the file of its predictions."""
+        return f"predictions-{self.dataset}.csv"
+
+
+def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    Several data sets are scored separately; the scores returned are those of the first.
+    Several data sets are scored separately; the scores returned are those of the first. `also` names further data sets,
+    which it was not trained on, to score on their test images; each gets a file `predictions-<dataset>.csv`.
     """
     run = open_run(config, runs)
     # at the network's own size, so that the pixels are those that the app and the command line use
@@ -37,7 +56,7 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
     network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)
 
-    validation, validation_logits = split_logits(network, data, "validation")
+    validation, validation_logits = split_logits(network, data, "validation", config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
     validation_scores = bootstrap.intervals(
@@ -47,7 +66,11 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
         validation["group"].to_numpy(),
         RESAMPLES,
     )
-    test, test_logits = split_logits(network, data, "test")
+    test, test_logits = split_logits(network, data, "test", config.views)
+    further = []
+    for name in also:
+        other = further_test(config, name, runs)
+        further.append(Further(name, other.table, viewed_logits(network, other.images, config.views)))
     return report(
         config,
         run,
@@ -62,7 +85,28 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
                 validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
             ),
         },
+        further,
     )
+
+
+def further_test(config: Config, name: str, runs: Path) -> Dataset:
+    """The test images of a data set that a run was not trained on, at the model's size.
+
+    DataError if it has none, or a test image's label is no class of the model. Images of lesions or patients that the
+    run was trained on are left out.
+    """
+    trained_on = [source.id for source in sources(config.dataset)]
+    if name in trained_on:
+        raise DataError(f"'{name}' is part of the run's data, so its test images are scored anyway; name another.")
+    # read together, so that a picture that both data sets have is recognised
+    both = read(f"{config.dataset}+{name}")
+    seen = both.loc[both["dataset"].isin(trained_on) & (both["split"] != "test"), "group"]
+    rows = both[(both["dataset"] == name) & (both["split"] == "test") & ~both["group"].isin(seen)]
+    if rows.empty:
+        raise DataError(f"The data set '{name}' has no test images that the run was not trained on; name another.")
+    encode(rows["label"], label_set(config.labels))
+    data = prepare(name, config.image_size, runs, config.hair_removal)
+    return Dataset(rows.reset_index(drop=True), data.images[pd.Index(data.table["image"]).get_indexer(rows["image"])])
 
 
 def report(
@@ -73,26 +117,23 @@ def report(
     logits: np.ndarray,
     temperatures: np.ndarray,
     more: dict[str, Any],
+    further: Sequence[Further] = (),
 ) -> dict[str, bootstrap.Interval]:
-    """Write `predictions.csv` and `evaluation.json`; return the scores on the first data set.
+    """Write `predictions.csv`, those of `further` test sets and `evaluation.json`; return the scores on the first data
+    set.
 
     `table` has all rows, `test` those to score, with their logits [n, classes] and temperatures [n, 1]; `more` is added
-    to `evaluation.json`.
+    to `evaluation.json`, and its `temperature` is that of the further test sets.
     """
     labels = label_set(config.labels)
     encoded = encode(test["label"], labels)
-    probabilities = softmax(logits.astype(np.float64) / temperatures)
-    predictions = pd.concat(
-        [
-            test[["image", "group"]].reset_index(drop=True),
-            pd.Series(np.array(labels.codes)[encoded], name="label"),
-            pd.DataFrame(probabilities, columns=[f"p_{code}" for code in labels.codes]).round(6),
-            test[["dataset", *DEMOGRAPHICS]].reset_index(drop=True),
-        ],
-        axis=1,
-    )
-    with replacing(run / "predictions.csv") as partial:
-        predictions.to_csv(partial, index=False)
+    write_predictions(run / "predictions.csv", labels, test, softmax(logits.astype(np.float64) / temperatures))
+    for one in further:
+        probabilities = softmax(one.logits.astype(np.float64) / more["temperature"])
+        write_predictions(run / one.file, labels, one.rows, probabilities)
+    for older in run.glob("predictions-*.csv"):
+        if older.name not in {one.file for one in further}:
+            older.unlink()
 
     tests = [
         scored(
@@ -107,9 +148,24 @@ def report(
         )
         for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
     ]
+    tests += [
+        scored(
+            TRAINABLE[one.dataset].name,
+            TRAINABLE[one.dataset].protocol,
+            kinds(labels),
+            labels.codes,
+            encode(one.rows["label"], labels),
+            one.logits,
+            np.full((len(one.rows), 1), more["temperature"]),
+            one.rows["group"].to_numpy(),
+        )
+        | {"predictions": one.file}
+        for one in further
+    ]
     content = {
         "epochs": epochs(config, run),
         "input_size": config.image_size,
+        "views": list(config.views),
         "logit_adjustment": config.logit_adjustment,
         "resamples": RESAMPLES,
         "images": table["split"].value_counts().to_dict(),
@@ -119,6 +175,25 @@ def report(
     with replacing(run / "evaluation.json") as partial:
         partial.write_text(json.dumps(content, indent=2))
     return {name: bootstrap.Interval(**score) for name, score in tests[0]["scores"].items()}
+
+
+def write_predictions(
+    file: Path, labels: LabelSet, rows: pd.DataFrame, probabilities: np.ndarray, with_facts: bool = True
+) -> pd.DataFrame:
+    """Write and return a table of predictions [n, classes]: image, group, label, `p_<label>`, and the data set with
+    what is known about the image, or the data set alone."""
+    predictions = pd.concat(
+        [
+            rows[["image", "group"]].reset_index(drop=True),
+            pd.Series(np.array(labels.codes)[encode(rows["label"], labels)], name="label"),
+            pd.DataFrame(probabilities, columns=[f"p_{code}" for code in labels.codes]).round(6),
+            rows[["dataset", *(DEMOGRAPHICS if with_facts else ())]].reset_index(drop=True),
+        ],
+        axis=1,
+    )
+    with replacing(file) as partial:
+        predictions.to_csv(partial, index=False)
+    return predictions
 
 
 def kinds(labels: LabelSet) -> dict[str, bootstrap.Score]:
@@ -195,10 +270,19 @@ def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, ap
     return rows
 
 
-def split_logits(network: keras.Model, data: Dataset, split: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of a split, and the network's logits [n, classes] for their images."""
+def split_logits(
+    network: keras.Model, data: Dataset, split: str, seen: Sequence[str] = (views.UPRIGHT,)
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows of a split, and the network's logits [n, classes] for their images, averaged over the views `seen`."""
     rows = np.flatnonzero(data.table["split"] == split)
-    return data.table.iloc[rows], predict(network, data.images[rows])
+    return data.table.iloc[rows], viewed_logits(network, data.images[rows], seen)
+
+
+def viewed_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:
+    """The network's logits, float32 [n, classes], of uint8 images [n, size, size, 3], averaged over the views."""
+    # one view at a time, to hold only one copy of the images
+    logits = [predict(network, views.seen(images, [view])[0]) for view in seen]
+    return np.stack(logits).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
