@@ -12,6 +12,22 @@ from skinapp.inference import registry
 from skinapp.inference.views import VIEWS
 from tests.tiny_network import SIDE, network
 
+OPERATING_POINT = {
+    "id": "cancer-95",
+    "classes": ["akiec", "bcc", "mel"],
+    "sensitivity": 0.95,
+    "threshold": 0.001,
+    "measured": [
+        {
+            "name": name,
+            "images": 100,
+            "sensitivity": {"value": 0.95, "low": 0.9, "high": 0.98},
+            "specificity": {"value": specificity, "low": 0.5, "high": 0.7},
+        }
+        for name, specificity in (("HAM10000, out of fold", 0.65), ("HAM10000", 0.61))
+    ],
+}
+
 
 def make(source: registry.Model, root: Path, members: int = 3, views: tuple[str, ...] = tuple(VIEWS)) -> registry.Model:
     """A committee `committee` in `root`: tiny networks of different weights that see these views."""
@@ -26,6 +42,7 @@ def make(source: registry.Model, root: Path, members: int = 3, views: tuple[str,
     card["members"] = [{"file": f"member-{number}.tflite", "fold": number - 1} for number in range(1, members + 1)]
     card["input"] |= {"size": SIDE, "views": list(views)}
     card["outputs"] |= {"class_maps": [SIDE // 4, SIDE // 4, len(source.labels.codes)], "embedding": [16]}
+    card["operating_points"] = [OPERATING_POINT]
     write(folder, card)
     return registry.read_model(folder)
 

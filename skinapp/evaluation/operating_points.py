@@ -131,7 +131,7 @@ class Published:
 
     def reached(self, probabilities: Mapping[str, float]) -> bool:
         """Whether an image with these probabilities, by class, is at or above it."""
-        return sum(probabilities[code] for code in self.classes) >= self.threshold
+        return bool(sum(probabilities[code] for code in self.classes) >= self.threshold)
 
 
 def of_card(card: Mapping[str, Any]) -> list[Published]:
@@ -183,5 +183,5 @@ def measure(
         )
 
     scores = {"sensitivity": score(True), "specificity": score(False)}
-    found = bootstrap.intervals(scores, truth, probabilities, groups)
-    return found["sensitivity"], found["specificity"]
+    intervals = bootstrap.intervals(scores, truth, probabilities, groups)
+    return intervals["sensitivity"], intervals["specificity"]

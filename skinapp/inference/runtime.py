@@ -135,7 +135,7 @@ class Classifier:
         logits = _mean(votes, (0, 1))
         class_maps = None
         if self.model.has_class_maps:
-            maps = np.stack([views.turned_back(one["class_maps"], self.model.views) for one in outputs])
+            maps = np.stack([views.upright_again(one["class_maps"], self.model.views) for one in outputs])
             class_maps = _mean(maps, (0, 1))
         upright = outputs[0]["embedding"][self.model.views.index(views.UPRIGHT)]
         return Prediction(self.model, logits, self._probabilities(logits, values or {}), class_maps, upright, votes)
@@ -162,11 +162,11 @@ def _network(model: Model, name: str, threads: int) -> Network:
     size = model.input_size
     expected = {"image": (size, size, 3)} | {key: tuple(shape) for key, shape in model.card["outputs"].items()}
     details = run.get_input_details() | run.get_output_details()
-    found = {key: tuple(map(int, detail["shape"][1:])) for key, detail in details.items()}
-    if found != expected:
-        wrong = next(key for key in (*expected, *found) if found.get(key) != expected.get(key))
+    actual = {key: tuple(map(int, detail["shape"][1:])) for key, detail in details.items()}
+    if actual != expected:
+        wrong = next(key for key in (*expected, *actual) if actual.get(key) != expected.get(key))
         raise ModelError(
-            f"In the file {name} of the model '{model.id}', {wrong} has the shape {_shape(found.get(wrong))}, not "
+            f"In the file {name} of the model '{model.id}', {wrong} has the shape {_shape(actual.get(wrong))}, not "
             f"{_shape(expected.get(wrong))} as the card says; export the model again."
         )
 

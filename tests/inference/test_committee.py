@@ -47,10 +47,10 @@ def alone(made: registry.Model, root: Path, number: int) -> runtime.Classifier:
 
 
 @pytest.mark.parametrize("name", VIEWS)
-def test_a_view_is_turned_back_exactly(name: str) -> None:
+def test_a_view_is_upright_again_exactly(name: str) -> None:
     image = np.arange(5 * 5 * 3).reshape(1, 5, 5, 3)
     [seen] = views.seen(image[0], [name])
-    assert (views.turned_back(seen[np.newaxis], [name]) == image).all()
+    assert (views.upright_again(seen[np.newaxis], [name]) == image).all()
     assert (seen == image[0]).all() == (name == views.UPRIGHT)
 
 
@@ -145,14 +145,14 @@ def test_agreement_by_hand(made: registry.Model) -> None:
     votes[:2, :, codes.index("nv")] = 4
     votes[2, :, codes.index("mel")] = 4
     prediction = runtime.Prediction(made, votes.mean(axis=(0, 1)), np.full(7, 1 / 7), None, np.zeros(1), votes)
-    found = runtime.agreement(prediction)
-    assert found is not None
-    assert (found.networks, found.views, found.agreeing) == (3, 2, 2)
-    for share, vote in ((found.low, votes[0, 0]), (found.high, votes[2, 0])):
+    agreed = runtime.agreement(prediction)
+    assert agreed is not None
+    assert (agreed.networks, agreed.views, agreed.agreeing) == (3, 2, 2)
+    for share, vote in ((agreed.low, votes[0, 0]), (agreed.high, votes[2, 0])):
         chances = runtime.softmax(vote.astype(np.float64) / made.temperature)
         malignant = [label.malignant for label in made.labels.labels]
         assert share == pytest.approx(chances[malignant].sum())
-    assert found.low < 0.2 < 0.8 < found.high
+    assert agreed.low < 0.2 < 0.8 < agreed.high
 
 
 def spoil(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -241,6 +241,6 @@ def test_the_temperature_of_a_mean_is_that_which_fits_it() -> None:
     tested, logits = draw(6000)
     single = evaluate.fit_temperature(networks[0], labels)
     best = evaluate.fit_temperature(logits.mean(axis=0), tested)
-    found = committee.averaged_temperature(networks[0], labels, unseen)
+    extrapolated = committee.averaged_temperature(networks[0], labels, unseen)
     assert single > 1.1 * best, "single networks are less certain"
-    assert abs(found - best) < 0.35 * abs(single - best)
+    assert abs(extrapolated - best) < 0.35 * abs(single - best)
