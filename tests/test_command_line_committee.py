@@ -70,7 +70,8 @@ def test_score_has_columns_for_the_agreement_and_resumes(root: Path, photo: Path
     out = tmp_path / "out.csv"
     for _ in range(2):
         assert main(["score", str(photo.parent), "--model", "committee", "--out", str(out)]) == 0
-        [row] = list(csv.DictReader(out.open()))
+        with out.open() as stream:
+            [row] = list(csv.DictReader(stream))
     prediction = predicted(root, photo)
     agreed = runtime.agreement(prediction)
     assert agreed is not None

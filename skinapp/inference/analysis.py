@@ -117,11 +117,11 @@ def agreement(prediction: Prediction) -> str:
     agreed = runtime.agreement(prediction)
     if agreed is None:
         return ""
-    spread = f"from {percent(agreed.low)} to {percent(agreed.high)}"
+    spread = f"{percent(agreed.low)} to {percent(agreed.high)}"
     if agreed.networks == 1:
         return f"Over {agreed.views} views of the image, the probability that it is malignant is {spread}."
     over = f", over {agreed.views} views of the image" if agreed.views > 1 else ""
     return (
-        f"{agreed.agreeing} of {agreed.networks} networks name this class from the image. One by one{over}, they give a "
-        f"probability that it is malignant {spread}."
+        f"{agreed.agreeing} of {agreed.networks} networks name this class from the image. Taken one by one{over}, they "
+        f"put the probability that it is malignant at {spread}."
     )

@@ -17,6 +17,7 @@ from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.inference.views import VIEWS
 from skinapp.labels.sets import HAM10000
+from tests import model_folder
 from tests.pictures import lesion
 from tests.train.conftest import Published
 from train.config import Config
@@ -149,6 +150,11 @@ def test_what_is_published_is_what_the_app_answers(model: registry.Model, config
         for row in table.to_dict("records"):
             prediction = classifier.predict(imaging.load(paths[row["image"]], model.input_size))
             assert [row[column] for column in COLUMNS] == pytest.approx(prediction.probabilities, abs=2e-3)
+
+
+def test_the_card_follows_from_the_files(model: registry.Model) -> None:
+    model_folder.check_further_tests(model)
+    model_folder.check_operating_points(model)
 
 
 def test_the_card_says_what_was_done(model: registry.Model) -> None:
