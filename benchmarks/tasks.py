@@ -376,6 +376,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "plain_rise": plain_rise,
     "photo": photo,
     "plain_photo": plain_photo,
+    "committee_photo": committee_photo,
+    "one_by_one": one_by_one,
     "scoring": scoring,
     "plain_scoring": plain_scoring,
     "statistics": statistics,

@@ -181,10 +181,10 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
             table = with_validation(data.table, part.folds, part.fold, part.seed)
             network = best_network(part, last_file(part, open_run(part, runs)), table)
             content, difference = checked_litert(network, images)
-            member = {"file": f"member-{len(members) + 1}.tflite", "fold": part.fold}
+            file = f"member-{len(members) + 1}.tflite"
             if config.ship_weights:
-                (folder / member["file"]).write_bytes(content)
-            members.append(member)
+                (folder / file).write_bytes(content)
+            members.append({"file": file, "fold": part.fold})
             differences.append(difference)
             tables.append(_history(part, runs))
             shapes, parameters = output_shapes(network), parameters + network.count_params()
@@ -193,8 +193,8 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
         described |= {"members": members, "operating_points": evaluation["operating_points"]}
         if config.ship_weights:
             described["conversion"] = {"difference": round(max(differences), 7), "images": len(images)}
-        for file in (*run.glob("predictions*.csv"), run / OUT_OF_FOLD):
-            shutil.copy(file, folder)
+        for table_file in (*run.glob("predictions*.csv"), run / OUT_OF_FOLD):
+            shutil.copy(table_file, folder)
         pd.concat(tables, ignore_index=True).to_csv(folder / "history.csv", index=False)
         if sources(config.dataset)[0].id == config.labels:
             described |= card_content.published(config.id, config.labels, folder / "predictions.csv")

@@ -33,7 +33,7 @@ def data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny HAM10000, and a second data set of its classes with two test images of each, and two to train on."""
     root = tmp_path_factory.mktemp("two")
     (root / "ham10000").symlink_to(tiny_data / "ham10000")
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for code in HAM10000.codes:
         for split in ("test", "test", "train", "train"):
             rows.append((f"other_{len(rows)}", f"other_lesion_{len(rows)}", code, split))
