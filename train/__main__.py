@@ -189,10 +189,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         if name == "evaluate":
             command.add_argument(
                 "--also",
-                nargs="+",
+                action="append",
                 default=[],
                 metavar="DATASET",
-                help="with --config: further data sets, not trained on, whose test images are scored as well",
+                help="with --config: a further data set, not trained on, whose test images are scored as well; repeat "
+                "it for several",
             )
             evaluate_folder.add_arguments(command)
         if name == "ablate":

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import operating_points
@@ -20,6 +21,7 @@ from skinapp.labels.sets import HAM10000
 from tests import model_folder
 from tests.pictures import lesion
 from tests.train.conftest import Published
+from train.__main__ import main as train
 from train.config import Config
 from train.data import datasets
 from train.fit import cross_validation
@@ -212,7 +214,11 @@ def test_any_model_is_scored_on_further_data_sets(
     published: Published, known: object, tmp_path: Path, tiny: Config
 ) -> None:
     runs = shutil.copytree(published.runs, tmp_path / "runs")
-    evaluate.evaluate(published.config, runs, also=["other"])
+    settings = {field: getattr(published.config, field) for field in Config.__dataclass_fields__}
+    settings |= {"stages": [vars(stage) for stage in published.config.stages], "views": ["upright"]}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    command = ["evaluate", "--config", str(tmp_path / "tiny.yaml"), "--runs", str(runs)]
+    assert train([*command, "--also", "other"]) == 0
     folder = export.export(published.config, runs, tmp_path / "models")
     model = registry.model("tiny", tmp_path / "models")
     assert [test["name"] for test in model.card["other_tests"]] == ["Other clinic"]
@@ -250,3 +256,9 @@ def test_the_temperature_of_a_mean_is_that_which_fits_it() -> None:
     extrapolated = committee.averaged_temperature(networks[0], labels, unseen)
     assert single > 1.1 * best, "single networks are less certain"
     assert abs(extrapolated - best) < 0.35 * abs(single - best)
+
+
+def test_a_further_data_set_goes_with_a_run_only(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--model", "m", "--images", "d", "--labels", "l.csv"]
+    assert train(["evaluate", *options, "--also", "milk10k"]) == 2
+    assert "only goes with --config" in capsys.readouterr().err
