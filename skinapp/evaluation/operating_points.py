@@ -1,7 +1,7 @@
 """The consequences of a threshold on the malignant probability, the threshold for a target sensitivity, and the
 operating points that are stored with a model."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,28 +158,33 @@ def targets(labels: LabelSet) -> dict[str, tuple[str, ...]]:
 
 def choose(labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray) -> list[Published]:
     """An operating point for each of `targets` and SENSITIVITIES, without measurements, from class indices [n] and
-    probabilities [n, classes]. Thresholds are rounded down to six decimals."""
+    probabilities [n, classes]. Thresholds are rounded down to six decimals. None for a target without images."""
     points = []
     for name, codes in targets(labels).items():
         indices = [labels.codes.index(code) for code in codes]
         positive = probabilities[np.isin(truth, indices)][:, indices].sum(axis=1)
-        for sensitivity in SENSITIVITIES:
+        for sensitivity in SENSITIVITIES if len(positive) else ():
             threshold = np.floor(highest_threshold(positive, sensitivity) * 1e6) / 1e6
             points.append(Published(f"{name}-{100 * sensitivity:.0f}", codes, sensitivity, float(threshold), {}))
     return points
 
 
 def measure(
-    point: Published, labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
+    classes: Sequence[str],
+    threshold: float,
+    labels: LabelSet,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
 ) -> tuple[Interval, Interval]:
-    """Sensitivity and specificity of an operating point on images with these class indices [n], probabilities
-    [n, classes] and groups [n]."""
-    indices = [labels.codes.index(code) for code in point.classes]
+    """Sensitivity and specificity of a threshold on the summed probability of `classes`, on images with these class
+    indices [n], probabilities [n, classes] and groups [n]."""
+    indices = [labels.codes.index(code) for code in classes]
 
     def score(positive: bool) -> bootstrap.Score:
         return bootstrap.Proportion(
             eligible=lambda truth: np.isin(truth, indices) == positive,
-            correct=lambda _, rows: (rows[:, indices].sum(axis=1) >= point.threshold) == positive,
+            correct=lambda _, rows: (rows[:, indices].sum(axis=1) >= threshold) == positive,
         )
 
     scores = {"sensitivity": score(True), "specificity": score(False)}

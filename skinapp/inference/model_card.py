@@ -223,8 +223,8 @@ def _operating_points(card: Card) -> Section:
     return Section(
         "Operating points",
         (
-            "Thresholds on the summed probability of the classes, chosen out of fold for a sensitivity, with 95% "
-            f"intervals. Cancer means {', '.join(dict.fromkeys(names.values()))} together.",
+            "Thresholds on the summed probability of the classes, each chosen for a sensitivity on the first images "
+            f"that are listed for it, with 95% intervals. Cancer means {', '.join(names.values())} together.",
             Table(
                 ("operating point", "threshold", "images", "sensitivity", "specificity"),
                 tuple(

@@ -126,6 +126,6 @@ def _published(point: Published, probabilities: Mapping[str, float]) -> str:
     where = "at or above" if point.reached(probabilities) else "below"
     return (
         f"{point.sensitivity:.0%} sensitivity for {point.target}: {where} the threshold ({share:.1%}, threshold "
-        f"{point.threshold:.1%}). On the test images of {name}, {sensitivity.text('.0%')} of {PLURALS[point.target]} "
+        f"{point.threshold:.1%}). On images of {name}, {sensitivity.text('.0%')} of {PLURALS[point.target]} "
         f"are at or above it, and {specificity.text('.0%')} of the other lesions below."
     )

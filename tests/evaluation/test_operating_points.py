@@ -85,7 +85,7 @@ def test_published_points_by_hand() -> None:
     }
     assert points["cancer-90"].classes == ("akiec", "bcc", "mel")
     sensitivity, specificity = operating_points.measure(
-        points["melanoma-90"], HAM10000, truth, probabilities, np.arange(20)
+        ("mel",), points["melanoma-90"].threshold, HAM10000, truth, probabilities, np.arange(20)
     )
     assert (sensitivity.value, specificity.value) == (0.9, 0.2)
     by_class = dict(zip(HAM10000.codes, probabilities[1], strict=True))

@@ -10,16 +10,19 @@ import numpy as np
 
 from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
+from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
-from train.data.datasets import Dataset, encode, prepare, with_validation
+from train.data.datasets import Dataset, encode, prepare, sources, with_validation
 from train.fit.run_folder import last_file, open_run
 from train.fit.training import fit
 from train.publish.evaluate import (
-    Further,
+    HeldOut,
     best_network,
     by_adjustment,
+    chosen_points,
     fit_temperature,
+    further_part,
     further_test,
     log_shares,
     report,
@@ -83,12 +86,20 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         np.savez(
             stream, images=data.table.loc[tested, "image"].to_numpy(str), logits=logits[tested], folds=folds[tested]
         )
+    temperature = fit_temperature(logits[tested], encoded[tested])
     further = []
     if also:
         network = best_network(config, last_file(config, run), data.table)
         for name in also:
             other = further_test(config, name, runs)
-            further.append(Further(name, other.table, viewed_logits(network, other.images, config.views)))
+            other_logits = viewed_logits(network, other.images, config.views)
+            further.append(further_part(name, other.table, other_logits, temperature))
+    held_out = HeldOut(
+        f"{sources(config.dataset)[0].name}, out of fold",
+        encoded[tested],
+        softmax(logits[tested].astype(np.float64) / temperatures[tested]),
+        data.table.loc[tested, "group"].to_numpy(),
+    )
     return report(
         config,
         run,
@@ -97,11 +108,12 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         logits[tested],
         temperatures[tested],
         {
-            "temperature": fit_temperature(logits[tested], encoded[tested]),
+            "temperature": temperature,
             "folds": config.folds,
             "validation_by_adjustment": by_adjustment(
                 logits[tested], encoded[tested], log_shares(config, data.table), config.logit_adjustment
             ),
+            "operating_points": chosen_points(labels, held_out),
         },
         further,
     )

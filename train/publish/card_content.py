@@ -126,6 +126,7 @@ def describe(
         "scores": rounded(first["scores"]),
         "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
         **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
+        **_operating_points(evaluation),
         "logit_adjustment": {
             "applied": evaluation["logit_adjustment"],
             "tried": [
@@ -147,6 +148,20 @@ def _choices(config: Config, evaluation: dict[str, Any]) -> str:
             parts=config.folds, data=sources(config.dataset)[0].name, single=evaluation["single_temperature"]
         )
     return CROSS if config.fold is None else VALIDATION
+
+
+def _operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """A card's `operating_points`; nothing for an evaluation without any."""
+    points = [
+        point
+        | {
+            "measured": [
+                row | rounded({name: row[name] for name in ("sensitivity", "specificity")}) for row in point["measured"]
+            ]
+        }
+        for point in evaluation.get("operating_points", ())
+    ]
+    return {"operating_points": points} if points else {}
 
 
 def training_settings(config: Config) -> dict[str, Any]:

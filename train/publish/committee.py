@@ -21,10 +21,9 @@ import numpy as np
 import pandas as pd
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, operating_points
-from skinapp.evaluation.operating_points import Published
+from skinapp.evaluation import bootstrap
 from skinapp.inference.runtime import softmax
-from skinapp.labels.sets import LabelSet, label_set
+from skinapp.labels.sets import label_set
 from train.config import Config
 from train.data.datasets import TRAINABLE, Dataset, encode, prepare, sources, with_validation
 from train.fit import run_folder
@@ -32,10 +31,12 @@ from train.fit.cross_validation import fold_config
 from train.fit.run_folder import last_file, open_run
 from train.publish import card_content
 from train.publish.evaluate import (
-    Further,
+    HeldOut,
     best_network,
     by_adjustment,
+    chosen_points,
     fit_temperature,
+    further_part,
     further_test,
     kinds,
     log_shares,
@@ -71,7 +72,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     unseen = np.flatnonzero((data.table["dataset"] == first) & (data.table["split"] == "excluded"))
 
     out_of_fold = np.zeros((len(data.table), len(labels.codes)), np.float32)
-    held_out = np.zeros(len(data.table), dtype=bool)
+    predicted = np.zeros(len(data.table), dtype=bool)
     test_logits: dict[str, list[np.ndarray]] = {name: [] for name in tests}
     spread = []
     for part, file in zip(parts(config), files, strict=True):
@@ -79,14 +80,14 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         network = best_network(part, file, table)
         rows = np.flatnonzero((table["dataset"] == first) & (table["split"] == "validation"))
         out_of_fold[rows] = viewed_logits(network, data.images[rows], config.views)
-        held_out[rows] = True
+        predicted[rows] = True
         for name, test in tests.items():
             test_logits[name].append(viewed_logits(network, test.images, config.views))
         if len(unseen):
             spread.append(viewed_logits(network, data.images[unseen], config.views))
         keras.utils.clear_session()
 
-    logits, trained_on = out_of_fold[held_out], data.table[held_out]
+    logits, trained_on = out_of_fold[predicted], data.table[predicted]
     encoded = encode(trained_on["label"], labels)
     groups = trained_on["group"].to_numpy()
     single = fit_temperature(logits, encoded)
@@ -98,15 +99,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     mean = {
         name: np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32) for name, each in test_logits.items()
     }
-    measured = {f"{TRAINABLE[first].name}, out of fold": (encoded, probabilities, groups)} | {
-        TRAINABLE[name].name: (
-            encode(test.table["label"], labels),
-            softmax(mean[name].astype(np.float64) / temperature),
-            test.table["group"].to_numpy(),
-        )
-        for name, test in tests.items()
-    }
-    points = operating_points.choose(labels, encoded, probabilities)
+    held_out = HeldOut(f"{TRAINABLE[first].name}, out of fold", encoded, probabilities, groups)
     scores = bootstrap.intervals(kinds(labels), encoded, probabilities, groups)
     return report(
         config,
@@ -124,9 +117,9 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
             "validation_by_adjustment": by_adjustment(
                 logits, encoded, log_shares(config, data.table), config.logit_adjustment
             ),
-            "operating_points": [_described(point, labels, measured) for point in points],
+            "operating_points": chosen_points(labels, held_out),
         },
-        [Further(name, test.table, mean[name]) for name, test in tests.items() if name != first],
+        [further_part(name, test.table, mean[name], temperature) for name, test in tests.items() if name != first],
     )
 
 
@@ -190,7 +183,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
             shapes, parameters = output_shapes(network), parameters + network.count_params()
             keras.utils.clear_session()
         described = card_content.describe(config, evaluation, [], parameters, shapes, run_of(config, runs))
-        described |= {"members": members, "operating_points": evaluation["operating_points"]}
+        described["members"] = members
         if config.ship_weights:
             described["conversion"] = {"difference": round(max(differences), 7), "images": len(images)}
         for table_file in (*run.glob("predictions*.csv"), run / OUT_OF_FOLD):
@@ -219,21 +212,3 @@ def _test(data: Dataset, name: str) -> Dataset:
     """The test images of one of the data sets."""
     rows = np.flatnonzero((data.table["dataset"] == name) & (data.table["split"] == "test"))
     return Dataset(data.table.iloc[rows].reset_index(drop=True), data.images[rows])
-
-
-def _described(
-    point: Published, labels: LabelSet, measured: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
-) -> dict[str, Any]:
-    """An operating point with its sensitivity and specificity on each of the sets of images, for the card."""
-    rows = []
-    for name, (truth, probabilities, groups) in measured.items():
-        sensitivity, specificity = operating_points.measure(point, labels, truth, probabilities, groups)
-        rates = card_content.rounded({"sensitivity": sensitivity, "specificity": specificity})
-        rows.append({"name": name, "images": len(truth), **rates})
-    return {
-        "id": point.id,
-        "classes": list(point.classes),
-        "sensitivity": point.sensitivity,
-        "threshold": point.threshold,
-        "measured": rows,
-    }

@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, calibration, metrics
+from skinapp.evaluation import bootstrap, calibration, metrics, operating_points
 from skinapp.files import replacing
 from skinapp.inference import views
 from skinapp.inference.runtime import softmax
@@ -30,17 +30,38 @@ CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibra
 
 
 @dataclass(frozen=True)
-class Further:
-    """The test images of a further data set: rows in the common form, and logits [n, classes]."""
+class HeldOut:
+    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n]."""
+
+    name: str
+    labels: np.ndarray
+    probabilities: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Part:
+    """The test images of one data set: rows in the common form, logits [n, classes], temperatures [n, 1], and the name
+    of their predictions file if they have one of their own."""
 
     dataset: str
     rows: pd.DataFrame
     logits: np.ndarray
+    temperatures: np.ndarray
+    file: str = ""
 
-    @property
-    def file(self) -> str:
-        """The name of the file of its predictions."""
-        return f"predictions-{self.dataset}.csv"
+    def images(self, labels: LabelSet) -> HeldOut:
+        return HeldOut(
+            TRAINABLE[self.dataset].name,
+            encode(self.rows["label"], labels),
+            softmax(self.logits.astype(np.float64) / self.temperatures),
+            self.rows["group"].to_numpy(),
+        )
+
+
+def further_part(dataset: str, rows: pd.DataFrame, logits: np.ndarray, temperature: float) -> Part:
+    """The test images of a further data set, whose predictions get a file of their own."""
+    return Part(dataset, rows, logits, np.full((len(rows), 1), temperature), f"predictions-{dataset}.csv")
 
 
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
@@ -59,18 +80,21 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     validation, validation_logits = split_logits(network, data, "validation", config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
-    validation_scores = bootstrap.intervals(
-        kinds(labels),
+    held_out = HeldOut(
+        "Validation images",
         validation_labels,
         softmax(validation_logits.astype(np.float64) / temperature),
         validation["group"].to_numpy(),
-        RESAMPLES,
+    )
+    validation_scores = bootstrap.intervals(
+        kinds(labels), held_out.labels, held_out.probabilities, held_out.groups, RESAMPLES
     )
     test, test_logits = split_logits(network, data, "test", config.views)
     further = []
     for name in also:
         other = further_test(config, name, runs)
-        further.append(Further(name, other.table, viewed_logits(network, other.images, config.views)))
+        other_logits = viewed_logits(network, other.images, config.views)
+        further.append(further_part(name, other.table, other_logits, temperature))
     return report(
         config,
         run,
@@ -84,6 +108,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
             "validation_by_adjustment": by_adjustment(
                 validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
             ),
+            "operating_points": chosen_points(labels, held_out),
         },
         further,
     )
@@ -117,52 +142,34 @@ def report(
     logits: np.ndarray,
     temperatures: np.ndarray,
     more: dict[str, Any],
-    further: Sequence[Further] = (),
+    further: Sequence[Part] = (),
 ) -> dict[str, bootstrap.Interval]:
     """Write `predictions.csv`, those of `further` test sets and `evaluation.json`; return the scores on the first data
     set.
 
-    `table` has all rows, `test` those to score, with their logits [n, classes] and temperatures [n, 1]; `more` is added
-    to `evaluation.json`, and its `temperature` is that of the further test sets.
+    `table` has all rows, `test` those to score, with their logits [n, classes] and temperatures [n, 1]. `more` is added
+    to `evaluation.json`; its `operating_points` are measured on the test images too.
     """
     labels = label_set(config.labels)
-    encoded = encode(test["label"], labels)
     write_predictions(run / "predictions.csv", labels, test, softmax(logits.astype(np.float64) / temperatures))
     for one in further:
-        probabilities = softmax(one.logits.astype(np.float64) / more["temperature"])
-        write_predictions(run / one.file, labels, one.rows, probabilities)
+        write_predictions(run / one.file, labels, one.rows, one.images(labels).probabilities)
     for older in run.glob("predictions-*.csv"):
         if older.name not in {one.file for one in further}:
             older.unlink()
 
-    tests = [
-        scored(
-            TRAINABLE[name].name,
-            TRAINABLE[name].protocol,
-            kinds(labels),
-            labels.codes,
-            encoded[rows],
-            logits[rows],
-            temperatures[rows],
-            test["group"].to_numpy()[rows],
-        )
+    parts = [
+        Part(name, test[rows], logits[rows], temperatures[rows])
         for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
     ]
-    tests += [
-        scored(
-            TRAINABLE[one.dataset].name,
-            TRAINABLE[one.dataset].protocol,
-            kinds(labels),
-            labels.codes,
-            encode(one.rows["label"], labels),
-            one.logits,
-            np.full((len(one.rows), 1), more["temperature"]),
-            one.rows["group"].to_numpy(),
-        )
-        | {"predictions": one.file}
-        for one in further
+    tests = [_scored_part(part, labels) for part in (*parts, *further)]
+    # the images that a cross-validation tests are those that it chooses on
+    unseen = further if config.fold is None and not config.is_committee else [*parts, *further]
+    points = [
+        point | {"measured": point["measured"] + [measured(point, labels, part.images(labels)) for part in unseen]}
+        for point in more.get("operating_points", ())
     ]
-    content = {
+    content: dict[str, Any] = {
         "epochs": epochs(config, run),
         "input_size": config.image_size,
         "views": list(config.views),
@@ -171,10 +178,47 @@ def report(
         "images": table["split"].value_counts().to_dict(),
         "groups": table.groupby("split")["group"].nunique().to_dict(),
         "tests": tests,
-    } | more
+    }
+    content |= more | {"operating_points": points}
     with replacing(run / "evaluation.json") as partial:
         partial.write_text(json.dumps(content, indent=2))
     return {name: bootstrap.Interval(**score) for name, score in tests[0]["scores"].items()}
+
+
+def _scored_part(part: Part, labels: LabelSet) -> dict[str, Any]:
+    source, images = TRAINABLE[part.dataset], part.images(labels)
+    test = scored(
+        source.name,
+        source.protocol,
+        kinds(labels),
+        labels.codes,
+        images.labels,
+        part.logits,
+        part.temperatures,
+        images.groups,
+    )
+    return test | ({"predictions": part.file} if part.file else {})
+
+
+def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
+    """The operating points for a card, chosen on held-out images, and measured there."""
+    points = []
+    for point in operating_points.choose(labels, held_out.labels, held_out.probabilities):
+        described = {name: getattr(point, name) for name in ("id", "classes", "sensitivity", "threshold")}
+        points.append(described | {"measured": [measured(described, labels, held_out)]})
+    return points
+
+
+def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[str, Any]:
+    """Sensitivity and specificity of a card's operating point on some images."""
+    rates = operating_points.measure(
+        point["classes"], point["threshold"], labels, images.labels, images.probabilities, images.groups
+    )
+    return {
+        "name": images.name,
+        "images": len(images.labels),
+        **_plain(dict(zip(("sensitivity", "specificity"), rates, strict=True))),
+    }
 
 
 def write_predictions(
