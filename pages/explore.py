@@ -56,6 +56,10 @@ def show_overview(table: Table, frame: pd.DataFrame) -> None:
         st.subheader("Not stated", anchor=False)
         columns = {"column": "Column"} | {key: COUNT[key] for key in ("images", "share")}
         panel.show_chart(views.not_stated(frame), "missing", columns)
+        if "modality" in frame:
+            st.subheader("Kinds of image", anchor=False)
+            columns = {"value": "The lesion has"} | {key: COUNT[key] for key in ("lesions", "share")}
+            panel.show_chart(views.lesions_by_modality(frame), "lesions_by_modality", columns)
     if table.id != OWN:
         figures, disagreements = views.headline(table)
         st.subheader("Headline figures", anchor=False)
@@ -77,8 +81,9 @@ def show_people(table: Table, frame: pd.DataFrame) -> None:
             "youngest and the oldest, the dashed line the mean. The table has the mean's 95% interval, over lesions."
         )
     show_shares(table, frame, "sex", "Sex")
-    if "skin_type" in frame:
-        show_shares(table, frame, "skin_type", "Fitzpatrick skin type")
+    for column, title in views.SKIN.items():
+        if column in frame:
+            show_shares(table, frame, column, title)
 
 
 def show_shares(table: Table, frame: pd.DataFrame, column: str, title: str) -> None:

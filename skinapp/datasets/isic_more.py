@@ -25,6 +25,6 @@ def parse(folder: Path) -> pd.DataFrame:
     else its own id, in place of the patient."""
     frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
     return frame.assign(
-        copy_of=frame["copy_of"].str.rsplit(".", n=1).str[0],
+        copy_of=frame["copy_of"].astype("string").str.rsplit(".", n=1).str[0],
         patient=frame["patient"].fillna(frame["lesion"]).fillna(frame["image"]),
     )

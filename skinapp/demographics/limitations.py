@@ -8,7 +8,14 @@ import pandas as pd
 
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics.records import NOT_STATED, Table, malignant
-from skinapp.demographics.statistics import Association, counts, images_per_lesion, strength, totals
+from skinapp.demographics.statistics import (
+    Association,
+    counts,
+    images_per_lesion,
+    lesions_by_modality,
+    strength,
+    totals,
+)
 
 
 @dataclass(frozen=True)
@@ -132,6 +139,24 @@ def limits(table: Table) -> list[tuple[str, str]]:
                 "Germany or Italy, so results may not carry over to other people.",
             ),
         ]
+    if table.id == "milk10k":
+        published = DATASETS[table.id].published_images
+        both, dermoscopy, close_up = lesions_by_modality(frame)["lesions"]
+        return [
+            *general,
+            (
+                "Suspected cancers only",
+                "The lesions were photographed because they might be cancer. Basal cell carcinomas make up "
+                f"{_share(frame, 'diagnosis', 'BCC')} of the images and moles {_share(frame, 'diagnosis', 'NV')}, so "
+                "shares are not risks.",
+            ),
+            (
+                "Not the whole data set",
+                f"{total.images:,} of the {published:,} published images are counted here, without those that show a "
+                f"picture of HAM10000's test part. {both:,} lesions have both images, {close_up:,} a close-up only and "
+                f"{dermoscopy:,} a dermoscopy image only.",
+            ),
+        ]
     if table.id == "malignant_benign":
         shared = int(frame.loc[frame["origin"].notna(), "images"].sum())
         other = frame[frame["origin"].isna()]
@@ -157,16 +182,20 @@ def _confirmed(table: Table) -> tuple[str, str]:
     frame = table.frame
     state = np.append(malignant(table), np.nan)[frame["diagnosis"].cat.codes]
     known = frame["confirmation"].notna().to_numpy()
-    parts = []
+    parts, mostly_biopsied = [], False
     for value, word in ((1.0, "malignant"), (0.0, "other")):
         rows = frame[(state == value) & known]
         biopsied, images = int(rows.loc[rows["confirmation"] == "histology", "images"].sum()), int(rows["images"].sum())
         if images:
             parts.append(f"{biopsied:,} of {images:,} images of {word} classes ({biopsied / images:.0%})")
+            mostly_biopsied = value == 0 and biopsied > images / 2
     if not parts:
         return "How diagnoses were confirmed", "The table does not say how any diagnosis was confirmed."
+    heading = "Cancers are confirmed by biopsy, most other lesions are not"
+    if mostly_biopsied:
+        heading = "Other lesions were biopsied too, because they looked suspicious"
     return (
-        "Cancers are confirmed by biopsy, most other lesions are not",
+        heading,
         f"A biopsy confirmed the diagnosis of {' and '.join(parts)}. Moles that were biopsied looked suspicious to "
         "somebody, so they differ from other moles; and a diagnosis without a biopsy can be wrong.",
     )
@@ -174,6 +203,15 @@ def _confirmed(table: Table) -> tuple[str, str]:
 
 def _skin_type(table: Table) -> tuple[str, str]:
     frame, total = table.frame, totals(table.frame)
+    if "skin_tone" in frame:
+        known = frame[frame["skin_tone"].notna()]
+        dark = int(known.loc[known["skin_tone"].isin(["0", "1"]), "images"].sum())
+        return (
+            "Almost no dark skin",
+            f"Skin tone, from 0 (very dark) to 5 (very light), is stated for {int(known['images'].sum()):,} of "
+            f"{total.images:,} images, and only {dark:,} of those are 0 or 1. How well a model works on dark skin "
+            "cannot be judged from them.",
+        )
     if "skin_type" in frame:
         known = frame[frame["skin_type"].notna()]
         stated = int(known["images"].sum())
@@ -232,6 +270,10 @@ MEANINGS = {
     "confirmation": (
         "How reliable a label is depends on the diagnosis.",
         "It is not a property of the lesions: doctors biopsy mostly those that look malignant.",
+    ),
+    "skin_tone": (
+        "The mix of diagnoses differs between skin tones in this data set.",
+        "With so few people of dark skin, it says almost nothing about them.",
     ),
     "skin_type": (
         "The mix of diagnoses differs between skin types in this data set.",

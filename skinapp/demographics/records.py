@@ -23,7 +23,9 @@ NOT_STATED = "not stated"
 NOT_STATED_WORDS = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", NOT_STATED)
 
 CATEGORIES = ("diagnosis", "sex", "site", "confirmation")
-EXTRAS = ("skin_type", *SYMPTOMS, "split", "origin")
+PROVENANCE = ("split", "origin", "modality")
+"""Columns that say something of an image, and nothing of the person or the lesion."""
+EXTRAS = ("skin_type", "skin_tone", *SYMPTOMS, *PROVENANCE)
 """Columns that only some data sets publish."""
 
 CONFIRMATIONS = {
@@ -33,6 +35,8 @@ CONFIRMATIONS = {
     "consensus": "expert consensus",
     "confocal": "confocal microscopy",
     "clinical": "clinical only",
+    "histopathology": "histology",
+    "single contributor clinical assessment": "clinical only",
 }
 """How a diagnosis was confirmed: the publishers' words -> one word for all data sets."""
 
@@ -43,6 +47,7 @@ NAMES = {
     "site": "Site",
     "confirmation": "Confirmation",
     "skin_type": "Fitzpatrick skin type",
+    "skin_tone": "Skin tone",
     "itch": "Itches",
     "grew": "Has grown",
     "hurt": "Hurts",
@@ -50,6 +55,7 @@ NAMES = {
     "bleed": "Bleeds",
     "elevation": "Is raised",
     "split": "Part",
+    "modality": "Kind of image",
     "origin": "Diagnosis in HAM10000",
 }
 """Column names on the screen."""
@@ -98,7 +104,9 @@ class Filters:
 def shipped(dataset: str) -> Table:
     """The table that is shipped for a data set; DataError if there is no data set of that id."""
     known = registry.dataset(dataset)
-    raw = pd.read_csv(TABLES / f"{dataset}.csv.gz", dtype={"skin_type": "string"}, keep_default_na=True)
+    raw = pd.read_csv(
+        TABLES / f"{dataset}.csv.gz", dtype={"skin_type": "string", "skin_tone": "string"}, keep_default_na=True
+    )
     return Table(dataset, known.title, tidy(raw, known.labels), known.labels)
 
 
@@ -127,7 +135,7 @@ def _category(name: str, values: pd.Series, images: np.ndarray, labels: LabelSet
     codes = np.where(codes < 0, -1, unified[codes]) if len(unified) else codes
     if name == "diagnosis" and labels is not None:
         order = [code for code in labels.codes if code in set(names)] + [n for n in names if n not in labels.codes]
-    elif name in ("skin_type", "split", *SYMPTOMS):
+    elif name in ("skin_type", "skin_tone", "split", *SYMPTOMS):
         order = sorted(names)
     else:
         frequency = np.bincount(codes[codes >= 0], weights=images[codes >= 0], minlength=len(names))

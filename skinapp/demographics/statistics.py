@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.stats.contingency import association as contingency_association
 
 from skinapp.datasets.metadata import SYMPTOMS
-from skinapp.demographics.records import CATEGORIES, EXTRAS, NOT_STATED
+from skinapp.demographics.records import CATEGORIES, EXTRAS, NOT_STATED, PROVENANCE
 
 REGIONS = {
     "head and neck": ("face", "nose", "lip", "ear", "scalp", "neck", "head/neck", "head, neck or face"),
@@ -140,9 +140,22 @@ def images_per_lesion(frame: pd.DataFrame) -> pd.DataFrame:
     return table.assign(share=table["lesions"] / max(1, table["lesions"].sum()))
 
 
+def lesions_by_modality(frame: pd.DataFrame) -> pd.DataFrame:
+    """How many `lesions` have a dermoscopy image, a close-up or both in the selection, and their `share` (0-1)."""
+    has = pd.crosstab(frame["lesion"], frame["modality"]).reindex(columns=["dermoscopy", "clinical"], fill_value=0) > 0
+    dermoscopy, clinical = has["dermoscopy"], has["clinical"]
+    lesions = {
+        "Dermoscopy image and close-up": dermoscopy & clinical,
+        "Dermoscopy image only": dermoscopy & ~clinical,
+        "Close-up only": clinical & ~dermoscopy,
+    }
+    table = pd.DataFrame({"value": lesions.keys(), "lesions": [int(rows.sum()) for rows in lesions.values()]})
+    return table.assign(share=table["lesions"] / max(1, table["lesions"].sum()))
+
+
 def missing(frame: pd.DataFrame) -> pd.DataFrame:
     """For each column of the selection: `column`, the `images` that do not state it, and their `share` (0-1)."""
-    columns = [name for name in (*CATEGORIES, "age", *EXTRAS) if name in frame and name not in ("split", "origin")]
+    columns = [name for name in (*CATEGORIES, "age", *EXTRAS) if name in frame and name not in PROVENANCE]
     weights, total = frame["images"].to_numpy(), max(1, int(frame["images"].sum()))
     absent = [int(weights[frame[name].isna().to_numpy()].sum()) for name in columns]
     return pd.DataFrame({"column": columns, "images": absent, "share": [count / total for count in absent]})
@@ -203,7 +216,7 @@ def category_association(frame: pd.DataFrame, column: str) -> Association | None
 
 def associations(frame: pd.DataFrame) -> list[Association]:
     """Every association with the diagnosis that can be tested in the selection: age, then the others."""
-    columns = [name for name in (*CATEGORIES[1:], *EXTRAS) if name in frame and name not in ("split", "origin")]
+    columns = [name for name in (*CATEGORIES[1:], *EXTRAS) if name in frame and name not in PROVENANCE]
     tested = [age_association(frame), *(category_association(frame, name) for name in columns)]
     return [each for each in tested if each]
 

@@ -254,7 +254,7 @@ def image_file(dataset: str, image: str) -> Path | None:
     if dataset not in DATASETS or not IMAGE_ID.fullmatch(image):
         return None
     root = data_root() / DATASETS[dataset].folder
-    for folder in (root / "images", root, *(root / name for name in DATASETS[dataset].images)):
+    for folder in (*(root / name for name in DATASETS[dataset].images), root):
         for extension in imaging.EXTENSIONS:
             if (file := folder / f"{image}{extension}").is_file():
                 return file

@@ -20,7 +20,7 @@ from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.measures import scores
 from skinapp.evaluation.predictions import of_model
 from skinapp.inference.registry import Model
-from skinapp.labels.sets import LABEL_SETS, MALIGNANCY
+from skinapp.labels.sets import LABEL_SETS
 
 MEASURES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "calibration": "Calibration"}
 """For malignant or not. Calibration is the mean malignant probability minus the share that is malignant: 0 is best, and
@@ -66,7 +66,8 @@ def predictions(model: Model, dataset: str) -> Table:
         truth=raw["diagnosis"].map(known_malignant).astype(bool),
         predicted=codes[probabilities.argmax(axis=1)] if len(raw) else [],
     )
-    labels = MALIGNANCY if set(raw["diagnosis"]) <= set(MALIGNANCY.codes) else DATASETS[dataset].labels
+    # images of one data set may be labelled with the classes of another
+    labels = model.labels if set(raw["diagnosis"]) <= set(model.labels.codes) else DATASETS[dataset].labels
     return Table(dataset, DATASETS[dataset].title, tidy(raw, labels), labels)
 
 

@@ -112,7 +112,7 @@ def data(dataset: str) -> Section:
     blocks += [Heading("Diagnoses"), population_views.diagnoses(table, frame)]
     if frame["age"].notna().any():
         blocks += [Heading("Age in years, by diagnosis"), population_views.ages(table, frame)]
-    columns = {"sex": "Sex", "confirmation": "How the diagnosis was confirmed", "skin_type": "Fitzpatrick skin type"}
+    columns = {"sex": "Sex", "confirmation": "How the diagnosis was confirmed"} | population_views.SKIN
     for column, title in columns.items():
         if column in frame and frame[column].notna().any():
             blocks += [Heading(title), population_views.by_diagnosis(table, frame, column, title)]

@@ -16,9 +16,11 @@ from skinapp.inference.registry import Model
 from skinapp.labels.guide import Entry
 from skinapp.report.document import Chart
 
-COMPARED = ("sex", "site", "confirmation", "diagnosis", "skin_type", "split")
+COMPARED = ("sex", "site", "confirmation", "diagnosis", "skin_type", "skin_tone", "split")
 """The columns in which two selections are compared, besides age."""
 UNCERTAIN = "too few images"
+SKIN = {"skin_type": "Fitzpatrick skin type", "skin_tone": "Skin tone, from 0 (very dark) to 5 (very light)"}
+"""Columns on the colour of the skin, with their headings."""
 
 
 def diagnoses(table: Table, frame: pd.DataFrame) -> Chart:
@@ -39,6 +41,16 @@ def images_per_lesion(frame: pd.DataFrame) -> Chart:
         population.lesion_bars(spread),
         spread,
         "Lesions by number of images: " + listed(spread["images"], spread["lesions"]),
+    )
+
+
+def lesions_by_modality(frame: pd.DataFrame) -> Chart:
+    """How many lesions have a dermoscopy image, a close-up or both."""
+    counts = statistics.lesions_by_modality(frame)
+    return Chart(
+        population.bars(counts, counts["value"].tolist(), [population.ACCENT] * len(counts), unit="lesions"),
+        counts,
+        "Lesions by kind of image: " + listed(counts["value"], counts["lesions"]),
     )
 
 

@@ -1,6 +1,10 @@
-"""Thumbnails of a selection's images, where the data set is on disk; each opens with its record."""
+"""Thumbnails of a selection's images, where the data set is on disk; each opens with its record.
+
+Where a data set has several kinds of image, those of a lesion are side by side.
+"""
 
 import io
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +23,11 @@ from skinapp.ui import layout, photo
 PAGE_SIZE = 24
 THUMBNAIL = 200
 """Pixels of a thumbnail's side."""
+KINDS = {"dermoscopy": "Dermoscopy image", "clinical": "Close-up"}
+"""Kinds of image, in the order in which they are shown."""
+
+Picture = tuple[dict[Any, Any], Path]
+"""The record of an image, and its file."""
 
 
 def show(table: Table, filters: Filters) -> None:
@@ -39,56 +48,101 @@ def show(table: Table, filters: Filters) -> None:
     if chosen.empty:
         st.info("None of the images that match the filters is on this machine.")
         return
-    pages = -(-len(chosen) // PAGE_SIZE)
+    tiles = _tiles(chosen.to_dict("records"), files)
+    what = "Lesions" if "modality" in chosen else "Images"
+    pages = -(-len(tiles) // PAGE_SIZE)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         number = 1
         if pages > 1:
             number = int(st.number_input(f"Page (of {pages:,})", 1, pages, key=f"gallery_page_{pages}", width=160))
         start = (number - 1) * PAGE_SIZE
         st.caption(
-            f"Images {start + 1:,} to {min(start + PAGE_SIZE, len(chosen)):,} of {len(chosen):,}. Click the "
-            "button below an image to open it."
+            f"{what} {start + 1:,} to {min(start + PAGE_SIZE, len(tiles)):,} of {len(tiles):,}. Click the "
+            f"button below {'a lesion' if what == 'Lesions' else 'an image'} to open it."
         )
-    with st.grid(6, min_column_width=130, gap="small"):
-        for record in chosen.iloc[start : start + PAGE_SIZE].to_dict("records"):
+    columns = (3, 220) if what == "Lesions" else (6, 130)
+    with st.grid(columns[0], min_column_width=columns[1], gap="small"):
+        for pictures in tiles[start : start + PAGE_SIZE]:
             with st.container(gap="xsmall"):
-                _thumbnail(table, record, files[record["image"]])
+                _thumbnail(table, pictures)
 
 
-def _thumbnail(table: Table, record: dict[Any, Any], file: Path) -> None:
+def _tiles(records: list[dict[Any, Any]], files: dict[str, Path]) -> list[list[Picture]]:
+    """The pictures that are shown together: all of a lesion if there are several kinds of image, otherwise single
+    ones."""
+    tiles: dict[Any, list[Picture]] = {}
+    for record in records:
+        key = record["lesion"] if "modality" in record else record["image"]
+        tiles.setdefault(key, []).append((record, files[record["image"]]))
+    for pictures in tiles.values():
+        pictures.sort(key=lambda picture: list(KINDS).index(picture[0].get("modality", "dermoscopy")))
+    return list(tiles.values())
+
+
+def _thumbnail(table: Table, pictures: list[Picture]) -> None:
+    record = pictures[0][0]
     name = table.name(str(record["diagnosis"]))
-    try:
-        st.image(small(str(file), file.stat().st_mtime), width="stretch", alt=f"{record['image']}, {name}")
-    except (OSError, ImageError):
-        st.caption(f"{record['image']} can no longer be read.")
-        return
+    with st.container(horizontal=True, gap="xxsmall") if "modality" in record else nullcontext():
+        for each, file in pictures:
+            try:
+                image = small(str(file), file.stat().st_mtime)
+            except (OSError, ImageError):
+                st.caption(f"{each['image']} can no longer be read.")
+                return
+            st.image(image, width=THUMBNAIL // 2 if "modality" in record else "stretch", alt=f"{each['image']}, {name}")
     if st.button(
         str(record["diagnosis"]), key=f"open_{record['image']}", width="stretch", help=f"{record['image']}: {name}"
     ):
-        _open(table, record, file)
+        _open(table, pictures)
 
 
 @st.dialog("Image and record", width="large")
-def _open(table: Table, record: dict[Any, Any], file: Path) -> None:
+def _open(table: Table, pictures: list[Picture]) -> None:
+    record = pictures[0][0]
+    columns = st.columns(2, gap="medium")
+    if len(pictures) == 1:
+        with columns[0]:
+            data = _picture(table, *pictures[0])
+        with columns[1]:
+            _record(table, record)
+            if data is not None:
+                _buttons(table, record, data)
+        return
+    for column, (each, file) in zip(columns, pictures, strict=False):
+        with column:
+            data = _picture(table, each, file)
+            st.markdown(f"**{KINDS[each['modality']]}**")
+            if data is not None:
+                _buttons(table, each, data)
+    _record(table, record)
+
+
+def _picture(table: Table, record: dict[Any, Any], file: Path) -> bytes | None:
+    """Show an image; return its file's bytes, or None, with a sentence, if it cannot be read."""
     try:
         data = imaging.read(file)
         image = imaging.decode(data)
     except SkinappError as error:
         st.error(str(error))
-        return
-    left, right = st.columns(2, gap="medium")
-    left.image(image, width="stretch", alt=f"{record['image']}, {table.name(str(record['diagnosis']))}")
-    with right:
-        st.markdown(f"**{record['image']}**")
-        known = {"diagnosis": table.name(str(record["diagnosis"]))}
-        known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
-        st.markdown("  \n".join(f"{NAMES[name]}: {_text(value)}" for name, value in known.items()))
-        layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
-        name, caption = str(record["image"]), f"{record['image']} of {table.title}. {DATASETS[table.id].credit}."
-        if st.button("Classify this image", icon=":material/image_search:", key="send", type="primary"):
-            photo.send(data, name, caption)
-        if st.button("See where models look", icon=":material/visibility:", key="send_attention"):
-            photo.send(data, name, caption, "attention")
+        return None
+    st.image(image, width="stretch", alt=f"{record['image']}, {table.name(str(record['diagnosis']))}")
+    return data
+
+
+def _record(table: Table, record: dict[Any, Any]) -> None:
+    st.markdown(f"**{record['image']}**")
+    known = {"diagnosis": table.name(str(record["diagnosis"]))}
+    known |= {name: record[name] for name in NAMES if name in record and name != "diagnosis"}
+    st.markdown("  \n".join(f"{NAMES[name]}: {_text(value)}" for name, value in known.items()))
+    layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
+
+
+def _buttons(table: Table, record: dict[Any, Any], data: bytes) -> None:
+    name, caption = str(record["image"]), f"{record['image']} of {table.title}. {DATASETS[table.id].credit}."
+    if st.button("Classify this image", icon=":material/image_search:", key=f"send_{name}", type="primary"):
+        photo.send(data, name, caption)
+    if st.button("See where models look", icon=":material/visibility:", key=f"send_attention_{name}"):
+        photo.send(data, name, caption, "attention")
 
 
 def _text(value: Any) -> str:

@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from skinapp.datasets import registry
+from skinapp.datasets import isic_more, registry
 from skinapp.datasets.metadata import SYMPTOMS
 from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
+from tests.sources import write_isic_more
 from train.data import datasets, download
 
 HAM10000 = {
@@ -43,12 +44,29 @@ def written(folder: Path, columns: Mapping[str, object]) -> Path:
     return folder
 
 
+MILK10K = {
+    "image_id": ["I1", "I2"],
+    "lesion_id": ["L1", "L1"],
+    "modality": ["dermoscopy", "clinical"],
+    "dx": ["AKIEC", "AKIEC"],
+    "dx7": ["akiec", None],
+    "dx6": [None, "SCC"],
+    "age": [60.0, 60.0],
+    "sex": ["male", "male"],
+    "site": ["head_neck_face", "upper_extremity"],
+    "skin_tone_class": [3, None],
+    "confirmation": ["histopathology", "single contributor clinical assessment"],
+    "near_duplicate_of_ham10000_train": ["I9", None],
+    "split": ["train", "train"],
+}
+
+
 @pytest.mark.parametrize("key", DATASETS)
 def test_every_data_set_can_be_shown_trained_on_and_downloaded(key: str) -> None:
     entry = DATASETS[key]
     assert entry.id == key
     assert key in datasets.READERS
-    assert key in download.ARRANGE
+    assert entry.publisher.host == download.ISIC or key in download.ARRANGE
     assert entry.licence in download.LICENCES
     assert entry.group in ("lesion", "patient")
     assert registry.title(key) == entry.title
@@ -79,6 +97,26 @@ def test_pad_ufes_20_is_parsed(tmp_path: Path) -> None:
     assert (first["confirmation"], second["confirmation"]) == ("biopsy", "clinical")
     assert (first["skin_type"], first["itch"], first["diameter_1"]) == ("2", "yes", 6.0)
     assert all(pd.isna(second[name]) for name in ("sex", "skin_type", "itch", "diameter_1"))
+
+
+def test_milk10k_is_parsed(tmp_path: Path) -> None:
+    folder = written(tmp_path / "milk10k", MILK10K)
+    frame = registry.published("milk10k", tmp_path)
+    assert frame["image"].tolist() == ["dermoscopy/I1", "clinical/I2"]
+    assert frame["site"].tolist() == ["head, neck or face", "upper extremity"]
+    assert frame["skin_tone"].tolist() == ["3", pd.NA]
+    assert frame.loc[0, ["dx7", "copy_of"]].tolist() == ["akiec", "I9"]
+    (folder / "clinical").mkdir()
+    (folder / "clinical" / "I2.webp").touch()
+    assert registry.image_files("milk10k", tmp_path) == {"clinical/I2": folder / "clinical" / "I2.webp"}
+
+
+def test_further_images_of_the_archive_are_parsed(tmp_path: Path) -> None:
+    write_isic_more(tmp_path, copy_of="malignant/7.webp", patient="P1")
+    frame = isic_more.parse(tmp_path / "isic_more")
+    assert frame["copy_of"].iloc[0] == "malignant/7"
+    assert frame["patient"].iloc[:3].tolist() == [frame["image"].iloc[0], "P1", "L0"]
+    assert registry.ISIC_MORE.id not in DATASETS, "nobody is counted in it"
 
 
 def test_a_malignant_benign_image_has_the_label_of_its_folder(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from streamlit.testing.v1 import AppTest
 from skinapp.report import population_views
 from skinapp.ui import layout
 from tests.pictures import small_ham10000
+from tests.sources import write_milk10k
 
 ROOT = Path(__file__).parents[2]
-PUBLISHED = ("ham10000", "pad_ufes_20", "malignant_benign")
+PUBLISHED = ("ham10000", "pad_ufes_20", "milk10k", "malignant_benign")
 VIEWS = ("overview", "people", "sites", "confirmation", "associations", "compare", "models", "images", "limits")
 
 
@@ -115,6 +116,32 @@ def test_limits_come_with_numbers() -> None:
     assert "1,956 of 7,470 lesions have more than one image" in said
     assert "None of the 10,015 images states a skin type" in said
     assert "5 or 6" in words(opened(view="limits", data="pad_ufes_20"))
+
+
+def test_milk10k_has_skin_tones_and_two_kinds_of_image() -> None:
+    at = opened(data="milk10k")
+    assert "9,034 of the 10,480" in words(at)
+    kinds = next(table.value for table in at.dataframe if "Close-up only" in set(table.value.iloc[:, 0]))
+    assert kinds.set_index("value")["lesions"].sum() == 4_717
+    assert "Skin tone, from 0 (very dark) to 5 (very light)" in [
+        heading.value for heading in opened(data="milk10k", view="people").subheader
+    ]
+    said = words(opened(data="milk10k", view="limits"))
+    assert "4,317 lesions have both images" in said
+    assert "Other lesions were biopsied too" in said
+    assert "Other lesions were biopsied too" not in words(opened(view="limits"))
+
+
+def test_both_images_of_a_lesion_are_side_by_side(tmp_path: Path) -> None:
+    write_milk10k(tmp_path)
+    at = opened(data="milk10k", view="images", diagnosis="MEL")
+    assert "Lesions 1 to 4 of 4." in words(at)
+    assert len(at.image) == 8
+    button = next(button for button in at.button if button.label == "MEL")
+    button.click().run()
+    assert not at.exception
+    assert {"**Dermoscopy image**", "**Close-up**"} <= {element.value for element in at.markdown}
+    assert [button.label for button in at.button].count("Classify this image") == 2
 
 
 def test_without_images_the_page_says_how_to_get_them() -> None:

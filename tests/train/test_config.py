@@ -77,6 +77,14 @@ def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> Non
             "'stages: frozen_blocks' is 'half'; it must be int",
         ),
         ("mixup=0.2", "no setting 'mixup'"),
+        ("shares={ham10000: 0.5, elsewhere: 0.5}", "'shares' has elsewhere, which 'dataset' does not; it has ham10000"),
+        ("shares={}", "'shares' gives no share to ham10000; leave it out of 'dataset', or add it"),
+        ("shares={ham10000: 0.9}", r"'shares' add up to 0\.9; they must add up to 1"),
+        ("shares={ham10000: 0}", "'shares: ham10000' is 0; it must be a number above 0"),
+        ("shares={ham10000: most}", "'shares: ham10000' is 'most'; it must be a number above 0"),
+        ("shares=0.5", r"'shares' is 0\.5; it must be"),
+        ("reference=milk10k", "'reference' is 'milk10k'; it must be one of ham10000"),
+        ("committee=5", "'committee' is 5; it must be bool"),
         ("dataset=imagenet", "no data set 'imagenet'; use one of ham10000"),
         ("architecture=vgg", "'architecture' is 'vgg'; it must be one of efficientnetb1"),
         ("sampling=odd", "'sampling' is 'odd'; it must be one of natural"),
@@ -113,5 +121,8 @@ def test_the_fingerprint_follows_what_changes_the_weights(file: Path) -> None:
     assert config.load_config(file).fingerprint == plain.fingerprint
     assert config.load_config(file, ("title=another",)).fingerprint == plain.fingerprint
     assert config.load_config(file, ("seed=99",)).fingerprint != plain.fingerprint
+    assert config.load_config(file, ("shares={ham10000: 1}",)).fingerprint != plain.fingerprint
+    assert config.load_config(file, ("reference=ham10000",)).fingerprint != plain.fingerprint
+    assert config.load_config(file, ("committee=true",)).fingerprint == plain.fingerprint
     # what is chosen after training does not make another run of it
     assert config.load_config(file, ("input_size=50", "logit_adjustment=0.3")).fingerprint == plain.fingerprint

@@ -25,11 +25,11 @@ from skinapp import tables
 from skinapp.datasets import ham10000
 from skinapp.datasets.isic import ARCHIVE
 from skinapp.datasets.metadata import FILE
-from skinapp.datasets.registry import DATASETS, DataSet, data_root
+from skinapp.datasets.registry import DATASETS, ISIC_MORE, DataSet, data_root
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from train.data import transfer
-from train.data.splits import ham10000_split
+from train.data.splits import ham10000_split, listed
 from train.data.transfer import Remote
 
 RECORD = "download.json"
@@ -37,9 +37,22 @@ ISIC = "isic"
 ISIC_ID = re.compile(r"ISIC_\d{7}", re.ASCII)
 ADDRESS_SECONDS = 600
 """Addresses of single images are signed and expire; older ones are requested again."""
+IDS_AT_ONCE = 500
+"""Images of a data set on the ISIC archive whose addresses are requested together, before they expire."""
+ARCHIVE_COLUMNS = {
+    "age": "age_approx",
+    "sex": "sex",
+    "site": "anatom_site_general",
+    "confirmation": "diagnosis_confirm_type",
+    "skin_tone_class": "skin_tone_class",
+    "licence": "licence",
+    "attribution": "attribution",
+}
+"""Columns of a data set's table that the archive states, under its names."""
 LICENCES = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
+    "CC BY-NC 4.0, CC BY 4.0 or CC0": "https://www.isic-archive.com/terms-of-use",
     "CC-0": "https://creativecommons.org/publicdomain/zero/1.0/",
     "CC-BY": "https://creativecommons.org/licenses/by/4.0/",
     "CC-BY-NC": "https://creativecommons.org/licenses/by-nc/4.0/",
@@ -80,19 +93,17 @@ def run(options: argparse.Namespace) -> int:
         if options.ids is not None:
             raise DataError(f"--ids is for isic; {options.dataset} is downloaded whole.")
         _make(root)
-        print(download(DATASETS[COMMAND_NAMES[options.dataset]], root, options.max_bytes))
+        dataset = DOWNLOADABLE[COMMAND_NAMES[options.dataset]]
+        by_id = dataset.publisher.host == ISIC
+        print((download_listed if by_id else download)(dataset, root, options.max_bytes))
     return 0
 
 
 def download(dataset: DataSet, root: Path, limit: int | None = None) -> str:
     """Download, check and arrange a data set as `root` / folder; return a sentence on the result."""
     target, work = root / dataset.folder, root / f".download-{dataset.folder}"
-    if (target / RECORD).exists():
+    if _is_complete(target):
         return f"{dataset.name} is already complete in {target}."
-    if target.exists():
-        raise DataError(
-            f"{target} exists but is not from this command; move it away, or choose another folder with --out."
-        )
     with transfer.open_session() as session:
         files = listing(session, dataset)
         work.mkdir(exist_ok=True)
@@ -128,6 +139,45 @@ def download(dataset: DataSet, root: Path, limit: int | None = None) -> str:
     return f"{dataset.name} is in {target}. Licence: {dataset.licence}; see LICENSE and ATTRIBUTION.md there."
 
 
+def download_listed(dataset: DataSet, root: Path, limit: int | None = None) -> str:
+    """Download the images of a data set that are single files of the ISIC archive, and arrange them as `root` / folder;
+    return a sentence on the result. Images that the archive no longer has are left out."""
+    target, work = root / dataset.folder, root / f".download-{dataset.folder}"
+    if _is_complete(target):
+        return f"{dataset.name} is already complete in {target}."
+    table = listed(dataset.id)
+    ids = table["image_id"].tolist()
+    ready = work / "ready"
+    # an attempt that was interrupted while it arranged the images
+    for file in ready.glob("*/*"):
+        file.replace(work / "images" / file.name)
+    for start in range(0, len(ids), IDS_AT_ONCE):
+        print(f"{dataset.name}: images {start + 1:,} to {min(start + IDS_AT_ONCE, len(ids)):,} of {len(ids):,}")
+        download_images(ids[start : start + IDS_AT_ONCE], work, limit, leave_out_unknown=True)
+    found = tables.read_file(work / FILE).set_index("image")
+    table = table[table["image_id"].isin(found.index)]
+    found = found.loc[table["image_id"]]
+    columns = {name: found[archive] for name, archive in ARCHIVE_COLUMNS.items() if archive in found}
+    complete = table.assign(**{name: column.to_numpy() for name, column in columns.items()})
+    not_stated = [column for column in dataset.columns.values() if column not in complete]
+    complete = complete.assign(**dict.fromkeys(not_stated, ""))
+    folders = table["modality"] if len(dataset.images) > 1 else [dataset.images[0]] * len(table)
+    for file, folder in zip(found["file"], folders, strict=True):
+        (ready / folder).mkdir(parents=True, exist_ok=True)
+        (work / "images" / file).replace(ready / folder / file)
+    complete.to_csv(ready / FILE, index=False)
+    _write_terms(dataset, ready)
+    record = {"address": dataset.publisher.address, "date": date.today().isoformat(), "images": len(complete)}
+    (ready / RECORD).write_text(json.dumps(record, indent=2))
+    ready.rename(target)
+    shutil.rmtree(work)
+    left_out = len(ids) - len(complete)
+    return (
+        f"{dataset.name} is in {target}. Licence: {dataset.licence}; see LICENSE and ATTRIBUTION.md there."
+        + f" The archive no longer has {left_out:,} of {len(ids):,} images." * bool(left_out)
+    )
+
+
 def read_ids(file: Path) -> list[str]:
     """The ids in a text file, one per line. DataError names malformed and repeated ones."""
     try:
@@ -147,10 +197,11 @@ def read_ids(file: Path) -> list[str]:
     return [line for _, line in ids]
 
 
-def download_images(ids: list[str], target: Path, limit: int | None = None) -> str:
+def download_images(ids: list[str], target: Path, limit: int | None = None, leave_out_unknown: bool = False) -> str:
     """Download single images of the ISIC archive to `target`/images, and their rows to `target`/metadata.csv.
 
-    Images that exist already are skipped. Unknown ids are listed before any image is downloaded.
+    Images that exist already are skipped. DataError lists unknown ids before any image is downloaded, unless they are
+    to be left out.
     """
     table_file = target / "metadata.csv"
     table = (
@@ -166,14 +217,14 @@ def download_images(ids: list[str], target: Path, limit: int | None = None) -> s
     work = target / ".download"
     rows: list[dict[str, Any]] = []
     with transfer.open_session() as session:
-        entries = _entries(session, wanted)
-        size = sum(int(entry["files"]["full"].get("size") or 0) for entry, _ in entries)
+        entries = _entries(session, wanted, leave_out_unknown)
+        size = sum(int(entry["files"]["full"].get("size") or 0) for entry, _ in entries.values())
         work.mkdir(parents=True, exist_ok=True)
         (target / "images").mkdir(exist_ok=True)
         transfer.check_room(size, target, limit)
         try:
             with tqdm(total=size, unit="B", unit_scale=True, desc="ISIC archive") as progress:
-                for image, (entry, received) in zip(wanted, entries, strict=True):
+                for image, (entry, received) in entries.items():
                     fresh = entry if time.monotonic() - received < ADDRESS_SECONDS else _entry(session, image)
                     file = _image_file(image, fresh)
                     transfer.fetch(session, file, work, progress, limit)
@@ -308,7 +359,8 @@ ARRANGE: dict[str, Callable[[Path, Path, int | None], None]] = {
 """Functions that turn the downloaded files (first folder) into the layout for training (second folder), within a limit
 in bytes."""
 
-COMMAND_NAMES = {name.replace("_", "-"): name for name in DATASETS}
+DOWNLOADABLE = DATASETS | {ISIC_MORE.id: ISIC_MORE}
+COMMAND_NAMES = {name.replace("_", "-"): name for name in DOWNLOADABLE}
 
 
 def _make(root: Path) -> None:
@@ -375,16 +427,28 @@ def _write_terms(dataset: DataSet, folder: Path) -> None:
     )
 
 
-def _entries(session: requests.Session, ids: list[str]) -> list[tuple[dict[str, Any], float]]:
-    """The archive's entry for each image, and when it was received (seconds). DataError lists every unknown id."""
-    entries, unknown = [], []
+def _is_complete(target: Path) -> bool:
+    """Whether a data set's folder is there. DataError if it is not from this command."""
+    if target.exists() and not (target / RECORD).exists():
+        raise DataError(
+            f"{target} exists but is not from this command; move it away, or choose another folder with --out."
+        )
+    return target.exists()
+
+
+def _entries(
+    session: requests.Session, ids: list[str], leave_out_unknown: bool
+) -> dict[str, tuple[dict[str, Any], float]]:
+    """Id -> the archive's entry, and when it was received (seconds). DataError lists every unknown id, unless they are
+    to be left out."""
+    entries, unknown = {}, []
     for image in tqdm(ids, desc="requesting addresses", unit="image"):
         entry = _entry(session, image)
         if entry:
-            entries.append((entry, time.monotonic()))
+            entries[image] = (entry, time.monotonic())
         else:
             unknown.append(image)
-    if unknown:
+    if unknown and not leave_out_unknown:
         raise DataError(f"The ISIC archive has no public image of {len(unknown)} ids; remove them:\n{_some(unknown)}")
     return entries
 

@@ -23,9 +23,11 @@ COLUMNS = (
     "age",
     "site",
     "skin_type",
+    "skin_tone",
     *SYMPTOMS,
     "origin",
     "split",
+    "modality",
 )
 """The columns of a shipped table besides `images`, the number of images that a row stands for."""
 

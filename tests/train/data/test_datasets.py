@@ -8,7 +8,9 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.images import imaging
+from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
+from tests.sources import write_isic_more, write_milk10k
 from train.data import datasets
 from train.fit import metadata
 from train.publish.fuse import METADATA
@@ -177,6 +179,85 @@ def test_without_data_the_message_says_what_to_set(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     with pytest.raises(DataError, match="set SKINAPP_DATA"):
         datasets.prepare("ham10000", 40, tmp_path)
+
+
+def splits_of(table: pd.DataFrame) -> dict[str, int]:
+    return table["split"].value_counts().to_dict()
+
+
+def test_milk10k_is_read_by_modality_in_the_classes_of_the_set_it_joins(own_data: Path) -> None:
+    write_milk10k(own_data.parent)
+    dermoscopy, clinical = datasets.read("milk10k"), datasets.read("milk10k-clinical")
+    for table in (dermoscopy, clinical):
+        assert tuple(table.columns) == datasets.COLUMNS
+        assert set(table["site"]) == {"head, neck or face"}
+        # the two pictures of a lesion are in the same part
+        assert set(table.loc[table["split"] == "test", "group"].str[-1]) == {"c"}
+    assert set(dermoscopy["label"]) == set(HAM10000.codes), "neither scc nor the classes that HAM10000 lacks"
+    assert splits_of(dermoscopy) == {"train": 21, "test": 7}
+    assert set(clinical["label"]) == set(PAD_UFES_20.codes)
+    assert splits_of(clinical) == {"train": 18, "test": 6}
+    assert not set(dermoscopy["image"]) & set(clinical["image"])
+    assert {Path(path).parent.name for path in clinical["path"]} == {"clinical"}
+
+
+def test_a_lesion_that_is_in_two_sets_is_in_one_fold(own_data: Path) -> None:
+    # the first image of HAM10000's melanomas
+    ham = datasets.read("ham10000")
+    original = ham.loc[ham["group"] == "HAM_mel_a", "image"].iloc[0]
+    write_milk10k(own_data.parent, copy_of=original)
+    table = datasets.read("ham10000+milk10k")
+    copy = table[table["copy_of"] == original]
+    assert copy["group"].tolist() == ["HAM_mel_a"]
+    for fold in (0, 1):
+        divided = datasets.with_validation(table, 2, fold, seed=0)
+        parts = divided.loc[divided["group"] == "HAM_mel_a", "split"]
+        assert len(parts) == 3
+        assert len(set(parts)) == 1
+    # alone, it is a lesion like any other
+    assert "HAM_mel_a" not in set(datasets.read("milk10k")["group"])
+
+
+@pytest.mark.parametrize(("original", "copy"), [("test", "train"), ("excluded", "train"), ("train", "test")])
+def test_a_copy_across_training_and_test_is_left_out(own_data: Path, original: str, copy: str) -> None:
+    ham = datasets.read("ham10000")
+    one = ham[ham["split"] == original].iloc[:1]
+    other = one.assign(dataset="milk10k", image="ISIC_9000000", group="IL_1", split=copy, copy_of=one["image"].item())
+    table = datasets.with_copies(pd.concat([ham, other], ignore_index=True))
+    assert table["split"].iloc[-1] == "excluded"
+    assert (table["split"].iloc[:-1] == ham["split"]).all()
+
+
+def test_further_images_train_in_every_fold_but_copies_of_held_out_lesions(own_data: Path) -> None:
+    write_isic_more(own_data.parent, patient="HAM_mel_a")
+    table = datasets.read("ham10000+isic_more")
+    more = table["dataset"] == "isic_more"
+    assert splits_of(table[more]) == {"train": 7, "excluded": 2}, "melanomas of a collection without other classes"
+    assert set(table.loc[more, "source"]) == {"isic_acral", "isic2019_melanoma_300"}
+    alone = [datasets.with_validation(table[~more], 2, fold, seed=0) for fold in (0, 1)]
+    both = [datasets.with_validation(table, 2, fold, seed=0) for fold in (0, 1)]
+    for one, together in zip(alone, both, strict=True):
+        assert (one["split"] == together.loc[~more, "split"]).all()
+    # the patient who is in HAM10000 too is held out with HAM10000's lesion, and only then
+    held_out = [set(part.loc[more & (part["split"] == "validation"), "group"]) for part in both]
+    assert sorted(map(len, held_out)) == [0, 1]
+    assert {"HAM_mel_a"} in held_out
+    assert all(splits_of(part[more])["excluded"] == 2 for part in both)
+
+
+def test_a_further_image_of_the_malignant_benign_set_has_its_part(own_data: Path) -> None:
+    write_isic_more(own_data.parent, copy_of="malignant/7.webp")
+    more = datasets.read("isic_more")
+    kaggle = more.iloc[:1].assign(dataset="malignant_benign", image="malignant/7", group="malignant/7", copy_of=None)
+    for split, expected in (("train", "train"), ("test", "excluded")):
+        both = datasets.with_copies(pd.concat([kaggle.assign(split=split), more], ignore_index=True))
+        assert both["group"].iloc[1] == "malignant/7"
+        assert both["split"].iloc[1] == expected
+
+
+def test_malignancy_knows_the_diagnoses_of_every_set() -> None:
+    codes = pd.Series(["mel", "nv", "ACK", "AKIEC", "INF", "MAL_OTH", "SCCKA"])
+    assert datasets.encode(codes, MALIGNANCY).tolist() == [1, 0, 0, 1, 0, 1, 1]
 
 
 @pytest.mark.data

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from tqdm import tqdm
 
+from skinapp.datasets import registry
 from skinapp.errors import DataError
 from train.data import download, splits, transfer
 
@@ -501,6 +502,67 @@ def test_unknown_ids_are_named_before_an_image_is_fetched(archive: Publisher, tm
     with pytest.raises(DataError, match=r"2 ids; remove them:\nISIC_0000008\nISIC_0000009"):
         command("isic", "--ids", ids, "--out", tmp_path)
     assert not any(path.startswith("/signed") for path in archive.paths())
+
+
+@pytest.fixture
+def milk10k(archive: Publisher, monkeypatch: pytest.MonkeyPatch) -> Publisher:
+    """Two pictures of one lesion, and one picture that the archive does not have."""
+    columns = splits.listed("milk10k").columns
+    rows = [
+        ("ISIC_0000001", "IL_1", "dermoscopy", "MEL", "mel", "", "ISIC_0024306", "train"),
+        ("ISIC_0000002", "IL_1", "clinical", "MEL", "", "MEL", "", "train"),
+        ("ISIC_0000009", "IL_2", "dermoscopy", "NV", "nv", "", "", "test"),
+    ]
+    monkeypatch.setattr(download, "listed", lambda _: pd.DataFrame(rows, columns=columns))
+    return archive
+
+
+def test_a_data_set_on_the_archive_is_downloaded_by_id(
+    milk10k: Publisher, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "IDS_AT_ONCE", 2)
+    assert command("milk10k", "--out", tmp_path) == 0
+    assert "The archive no longer has 1 of 3 images." in capsys.readouterr().out
+    folder = tmp_path / "milk10k"
+    assert (folder / "dermoscopy" / "ISIC_0000001.jpg").read_bytes() == b"jpeg"
+    assert (folder / "clinical" / "ISIC_0000002.jpg").read_bytes() == b"jpegjpeg"
+    table = registry.published("milk10k", tmp_path)
+    assert table["image"].tolist() == ["dermoscopy/ISIC_0000001", "clinical/ISIC_0000002"]
+    assert set(registry.image_files("milk10k", tmp_path)) == set(table["image"])
+    assert table["lesion"].tolist() == ["IL_1", "IL_1"]
+    assert table["sex"].tolist() == ["female", "female"]
+    assert table["age"].isna().all(), "not stated"
+    assert pd.read_csv(folder / "metadata.csv")["licence"].tolist() == ["CC-0", "CC-BY"]
+    assert "MILK study team" in (folder / "ATTRIBUTION.md").read_text()
+    assert not list(tmp_path.glob(".download*"))
+    milk10k.requests.clear()
+    assert command("milk10k", "--out", tmp_path) == 0
+    assert not milk10k.requests
+
+
+def test_a_download_by_id_is_resumed(milk10k: Publisher, tmp_path: Path) -> None:
+    milk10k.cuts["/signed/ISIC_0000002.JPG"] = [3] * transfer.RETRIES
+    with pytest.raises(DataError, match="Run the same command again to continue"):
+        command("milk10k", "--out", tmp_path)
+    assert not (tmp_path / "milk10k").exists()
+    # and another one while the images were arranged
+    arranged = tmp_path / ".download-milk10k" / "ready" / "dermoscopy"
+    arranged.mkdir(parents=True)
+    (tmp_path / ".download-milk10k" / "images" / "ISIC_0000001.jpg").rename(arranged / "ISIC_0000001.jpg")
+    milk10k.requests.clear()
+    command("milk10k", "--out", tmp_path)
+    assert not [path for path in milk10k.paths() if path.startswith("/signed/ISIC_0000001")]
+    assert len(list((tmp_path / "milk10k").glob("*/*.jpg"))) == 2
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["milk10k", "isic_more"])
+def test_the_lists_are_those_of_the_tables(name: str, data_root: Path) -> None:
+    ours = splits.listed(name)
+    table = pd.read_csv(data_root / name / "metadata.csv", dtype=str, keep_default_na=False)
+    known = table[table["image_id"].isin(ours["image_id"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(known[list(ours.columns)], ours)
+    assert not table["image_id"][~table["image_id"].isin(ours["image_id"])].str.match("ISIC_").any()
 
 
 def test_impossible_options_are_refused(publisher: Publisher, tmp_path: Path) -> None:

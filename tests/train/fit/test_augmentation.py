@@ -111,6 +111,59 @@ def test_mixing_shares_images_and_targets_alike(mixup: float, cutmix: float) -> 
     assert images.mean(axis=(1, 2, 3)) == pytest.approx(targets @ values, abs=0.15)
 
 
+def around(matrix: tuple[float, float, float, float], shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
+    """A random image of 32 pixels through `augmentation.affine`."""
+    image = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3)).astype(np.float32)
+    matrices = keras.ops.convert_to_tensor(np.array([matrix], np.float32).reshape(1, 2, 2))
+    shifts = keras.ops.convert_to_tensor(np.array([shift], np.float32))
+    return keras.ops.convert_to_numpy(augmentation.affine(keras.ops.convert_to_tensor(image), matrices, shifts))[0]
+
+
+IMAGE = np.random.default_rng(0).uniform(0, 255, (32, 32, 3)).astype(np.float32)
+
+
+def test_affine_maps_by_hand() -> None:
+    assert around((1, 0, 0, 1)) == pytest.approx(IMAGE, abs=1e-2)
+    assert around((-1, 0, 0, 1)) == pytest.approx(IMAGE[:, ::-1], abs=1e-2)
+    # a quarter turn takes the pixel at (x, y) from (-y, x)
+    assert around((0, -1, 1, 0)) == pytest.approx(np.rot90(IMAGE), abs=1e-2)
+    # four of 32 pixels are a quarter of half the width; what comes in is mirrored at the edge
+    moved = around((1, 0, 0, 1), (0.25, 0.0))
+    assert moved[:, :28] == pytest.approx(IMAGE[:, 4:], abs=1e-2)
+    assert moved[:, 28:] == pytest.approx(IMAGE[:, :-5:-1], abs=1e-2)
+
+
+@pytest.mark.parametrize("turns", [0.1, 0.37, -0.2])
+def test_rotation_is_that_of_keras(turns: float) -> None:
+    angle = 2 * np.pi * turns
+    layer = keras.layers.RandomRotation((turns, turns), fill_mode="reflect", dtype="float32")
+    expected = keras.ops.convert_to_numpy(layer(IMAGE[None], training=True))[0]
+    turned = around((np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)))
+    assert np.abs(turned - expected).mean() < 0.1
+
+
+@pytest.mark.parametrize("zoom", [-0.35, 0.1])
+def test_zoom_is_that_of_keras(zoom: float) -> None:
+    layer = keras.layers.RandomZoom((zoom, zoom), fill_mode="reflect", dtype="float32")
+    expected = keras.ops.convert_to_numpy(layer(IMAGE[None], training=True))[0]
+    assert np.abs(around((1 + zoom, 0, 0, 1 + zoom)) - expected).mean() < 0.1
+
+
+def test_the_matrices_have_the_range_of_the_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+    monkeypatch.setattr(augmentation, "affine", lambda images, *parts: drawn.append(parts) or images)
+    layer = augmentation.RandomAffine(seed=0)
+    layer(np.zeros((500, 4, 4, 3), np.float32), training=True)
+    layer(np.zeros((500, 4, 4, 3), np.float32), training=False)
+    ((matrix, shift),) = ([keras.ops.convert_to_numpy(part) for part in parts] for parts in drawn)
+    zoom = np.sqrt(np.abs(np.linalg.det(matrix)))
+    assert (zoom.min(), zoom.max()) == pytest.approx((0.65, 1.1), abs=0.01)
+    assert np.abs(matrix @ matrix.transpose(0, 2, 1) - zoom[:, None, None] ** 2 * np.eye(2)).max() < 1e-5
+    assert 0.4 < (np.linalg.det(matrix) < 0).mean() < 0.6, "half of them are mirrored"
+    # a tenth of the width is 0.2 of half of it
+    assert (shift.min(), shift.max()) == pytest.approx((-0.2, 0.2), abs=0.01)
+
+
 def test_resizing_keeps_flat_colours_and_the_range() -> None:
     flat = np.full((3, 60, 60, 3), (255, 0, 77), dtype=np.uint8)
     small = resize(flat, 24)

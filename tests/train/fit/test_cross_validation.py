@@ -11,10 +11,11 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.inference import registry
-from tests.train.conftest import Published
+from tests.sources import write_isic_more, write_milk10k
+from tests.train.conftest import Published, light_augmentation, tiny_network_on
 from train.config import Config
 from train.data import datasets
-from train.fit import cross_validation, run_folder
+from train.fit import augmentation, cross_validation, run_folder
 
 
 @pytest.fixture
@@ -58,6 +59,35 @@ def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(cros
     assert "Scores by cross-validation" in (folder / "README.md").read_text()
     history = pd.read_csv(folder / "history.csv")
     assert history["chosen"].tolist() == [False] * (len(history) - 1) + [True]
+
+
+def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_parts(
+    tiny_data: Path, config: Config, tmp_path: Path
+) -> None:
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    shutil.copytree(tiny_data / "ham10000", data / "ham10000")
+    write_milk10k(data)
+    write_isic_more(data)
+    sources = {"ham10000": 0.5, "milk10k": 0.25, "isic_more": 0.25}
+    committee = dataclasses.replace(
+        config, id="committee", dataset="+".join(sources), shares=sources, reference="ham10000", committee=True
+    )
+    with tiny_network_on(data) as patch:
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        last = cross_validation.fit_all(committee, runs)
+    assert last == runs / "committee-fold-1" / "stage-1" / "best.keras"
+    assert not (runs / "committee").exists()
+    for fold in range(committee.folds):
+        history = pd.read_csv(runs / f"committee-fold-{fold}" / "stage-1" / "history.csv")
+        # HAM10000's choose the epoch, MILK10k's are recorded beside, and the other set holds none out
+        assert {"val_balanced_log_loss", "val_milk10k_balanced_log_loss"} <= set(history)
+        assert not [name for name in history if "isic_more" in name]
+        assert np.isfinite(history["loss"]).all()
+
+
+def test_patience_never_ends_the_run_of_a_part(config: Config) -> None:
+    assert cross_validation.fold_config(dataclasses.replace(config, patience=1), 0).patience == len(config.stages)
+    assert cross_validation.fold_config(dataclasses.replace(config, patience=99), 0).patience == 99
 
 
 @pytest.mark.slow

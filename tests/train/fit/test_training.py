@@ -39,13 +39,19 @@ def test_sampling_gives_each_class_its_share(sampling: str, shares: tuple[int, .
 def test_batches_are_those_of_the_epoch() -> None:
     images = np.arange(10, dtype=np.uint8).reshape(10, 1, 1, 1)
     targets = np.eye(10, dtype=np.float32)
-    batches = stages.Batches(images, targets, lambda epoch: np.random.default_rng(epoch).permutation(10), batch=4)
+    offsets = np.arange(10, dtype=np.float32)[:, None] * np.ones(10, np.float32)
+
+    def rows(epoch: int) -> np.ndarray:
+        return np.random.default_rng(epoch).permutation(10)
+
+    batches = stages.Batches(images, targets, offsets, rows, batch=4)
     assert len(batches) == 2
     first = [batches[number][0]["images"].ravel().tolist() for number in (0, 1)]
     order = np.random.default_rng(0).permutation(10)
     assert [sorted(part) for part in first] == [sorted(order[:4]), sorted(order[4:8])]
     inputs, labels = batches[1]
     assert (inputs["targets"].argmax(axis=1) == inputs["images"].ravel()).all()
+    assert (inputs["offsets"][:, 0] == inputs["images"].ravel()).all()
     assert (labels["logits"] == inputs["targets"]).all()
     batches.start(1)
     assert batches[0][0]["images"].ravel().tolist() != first[0]
@@ -416,6 +422,33 @@ def test_a_fold_without_a_class_is_refused_before_images_are_read(split: str, ti
     without = table[(table["split"] != split) | (table["label"] != "df")]
     with pytest.raises(DataError, match=f"the {split} images have none of df; set another 'fold'"):
         training.check_classes(without, label_set(tiny.labels))
+
+
+def test_the_validation_images_that_choose_need_every_class(tiny: Config) -> None:
+    table = with_validation(read(tiny.dataset), tiny.folds, tiny.fold, tiny.seed)
+    first = table[(table["split"] != "validation") | (table["label"] != "df")]
+    further = table.assign(dataset="milk10k")
+    with pytest.raises(DataError, match="the validation images have none of df"):
+        training.check_classes(pd.concat([first, further]), label_set(tiny.labels))
+    training.check_classes(pd.concat([table, further[further["label"] != "df"]]), label_set(tiny.labels))
+
+
+def test_a_source_of_one_class_is_refused_beside_others(tiny: Config) -> None:
+    table = read(tiny.dataset)
+    single = table[table["label"] == "mel"].assign(source="clinic")
+    labels = label_set(tiny.labels)
+    with pytest.raises(DataError, match=r"images of the source clinic are of one class. Leave"):
+        training.check_sources(pd.concat([table, single]), labels)
+    # as the only source, in a part that is not trained on, and with a second class, it is none of this rule's
+    training.check_sources(single, labels)
+    training.check_sources(pd.concat([table, single.assign(split="excluded")]), labels)
+    training.check_sources(
+        pd.concat([table, table[table["label"].isin(["mel", "nv"])].assign(source="clinic")]), labels
+    )
+    # to two classes, melanoma and basal cell carcinoma are one
+    cancers = table[table["label"].isin(["mel", "bcc"])].assign(source="clinic")
+    with pytest.raises(DataError, match="source clinic"):
+        training.check_sources(pd.concat([table, cancers]), label_set("malignancy"))
 
 
 def test_frozen_blocks_stay_as_they_are() -> None:

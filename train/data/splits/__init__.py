@@ -27,6 +27,16 @@ def ham10000_split(images: pd.Series, lesions: pd.Series) -> pd.Series:
     return pd.Series(np.select([is_test, is_sibling], ["test", "test_sibling"], "train"), images.index, name="split")
 
 
+def listed(dataset: str) -> pd.DataFrame:
+    """The images of milk10k or isic_more that the ISIC archive publishes: one row per image, as text, "" if empty.
+
+    `image_id` and the columns of the data set's table that training needs and the archive does not state: its part,
+    the collection that it is from, its class in HAM10000 or PAD-UFES-20, and the image of another data set that shows
+    the same picture (found by their features, not only by a hash, since many are cropped or have other colours).
+    """
+    return pd.read_csv(Path(__file__).with_name(f"{dataset}.csv.gz"), dtype=str, keep_default_na=False)
+
+
 def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
     """`group`, `ham10000` and `split` for each image of the malignant/benign set, named as in "malignant/768".
 
