@@ -72,10 +72,7 @@ def share(chosen: list[Predictions], question: str, dataset: str | None = None) 
     if question not in questions(chosen):
         sets = sorted({predictions.labels.id for predictions in chosen})
         raise DataError(f"Models of the label sets {' and '.join(sets)} can only be compared on malignant or not.")
-    tables = [
-        predictions.table[predictions.table["dataset"] == dataset] if dataset else predictions.own_tests
-        for predictions in chosen
-    ]
+    tables = [predictions.rows_of(dataset) for predictions in chosen]
     images = tables[0].index
     for table in tables[1:]:
         images = images.intersection(table.index)

@@ -70,10 +70,10 @@ class Predictions:
             return []
         return sorted(self.table["dataset"].value_counts().index, key=lambda name: name in self.further)
 
-    @property
-    def own_tests(self) -> pd.DataFrame:
-        """The rows of the table but for those of `further`."""
-        return self.table[~self.table["dataset"].isin(self.further)] if self.further else self.table
+    def rows_of(self, dataset: str | None) -> pd.DataFrame:
+        """The rows of one data set; without a name, all but those of `further`."""
+        from_there = self.table.get("dataset", pd.Series("", self.table.index))
+        return self.table[from_there == dataset] if dataset else self.table[~from_there.isin(self.further)]
 
 
 def read(content: bytes, name: str, title: str | None = None, labels: LabelSet | None = None) -> Predictions:
