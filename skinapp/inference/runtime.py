@@ -31,9 +31,8 @@ class Prediction:
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
     the metadata; class_maps float32 [h, w, K], whose mean over the image plus a constant is the logit, None for
-    networks that end in dense layers; embedding float32 [D], of a committee the
-    one of its first member for the upright image; votes float32 [members, views, K], the logits of each network for
-    each view of the image, whose mean `logits` is.
+    networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image;
+    votes float32 [members, views, K], the logits of each network for each view of the image, whose mean is `logits`.
     """
 
     model: Model
