@@ -204,7 +204,7 @@ def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
         from skinapp.report import operating_point_views
 
         by_class = dict(zip(prediction.model.labels.codes, prediction.probabilities, strict=True))
-        for sentence in operating_point_views.published(prediction.model.card, by_class):
+        for sentence in operating_point_views.published(prediction.model, by_class):
             print(f"  {sentence}")
 
 

@@ -124,11 +124,6 @@ class Published:
     threshold: float
     measured: Mapping[str, tuple[Interval, Interval]]
 
-    @property
-    def target(self) -> str:
-        """What it is to find: cancer or melanoma."""
-        return self.id.partition("-")[0]
-
     def reached(self, probabilities: Mapping[str, float]) -> bool:
         """Whether an image with these probabilities, by class, is at or above it."""
         return bool(sum(probabilities[code] for code in self.classes) >= self.threshold)

@@ -122,6 +122,6 @@ def agreement(prediction: Prediction) -> str:
         return f"Over {agreed.views} views of the image, the probability that it is malignant is {spread}."
     over = f", over {agreed.views} views of the image" if agreed.views > 1 else ""
     return (
-        f"{agreed.agreeing} of {agreed.networks} networks name this class from the image. Taken one by one{over}, they "
+        f"{agreed.agreeing} of {agreed.networks} networks name this class. Taken one by one{over}, they "
         f"put the probability that it is malignant at {spread}."
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinapp.inference import metadata
-from skinapp.labels.sets import HAM10000, label_set
+from skinapp.labels.sets import HAM10000, label_set, target
 
 Card = Mapping[str, Any]
 MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients"}
@@ -219,17 +219,18 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
 
 def _operating_points(card: Card) -> Section:
     labels = label_set(card["labels"]["set"])
-    names = {code: labels[code].name for point in card["operating_points"] for code in point["classes"]}
+    largest = max((point["classes"] for point in card["operating_points"]), key=len)
+    together = f"{target(labels, largest).capitalize()}: {'; '.join(labels[code].name for code in largest)}"
     return Section(
         "Operating points",
         (
             "Thresholds on the summed probability of the classes, each chosen for a sensitivity on the first images "
-            f"that are listed for it, with 95% intervals. Cancer means {', '.join(names.values())} together.",
+            f"that are listed for it, with 95% intervals. {together}.",
             Table(
                 ("operating point", "threshold", "images", "sensitivity", "specificity"),
                 tuple(
                     (
-                        f"{point['sensitivity']:.0%} sensitivity for {point['id'].partition('-')[0]}",
+                        f"{point['sensitivity']:.0%} sensitivity for {target(labels, point['classes'])}",
                         f"{point['threshold']:.3f}",
                         f"{row['name']}, {row['images']:,}",
                         _score_text(row["sensitivity"]),

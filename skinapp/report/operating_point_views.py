@@ -1,7 +1,6 @@
 """Operating points: the table, the two-by-two table, and the curves with every model's threshold on them."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +10,11 @@ from skinapp.evaluation import operating_points
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.curves import side
 from skinapp.evaluation.operating_points import OperatingPoint, Published
+from skinapp.inference.registry import Model
+from skinapp.labels import sets
+from skinapp.labels.sets import LabelSet
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
-
-PLURALS = {"cancer": "cancers", "melanoma": "melanomas"}
 
 CURVES = {
     "roc": ("ROC", "1 - specificity", "Sensitivity"),
@@ -113,19 +113,19 @@ def _highest(curves: dict[str, pd.DataFrame]) -> float:
     return max(float(frame[["y", "high"]].max().max()) for frame in curves.values())
 
 
-def published(card: Mapping[str, Any], probabilities: Mapping[str, float]) -> list[str]:
+def published(model: Model, probabilities: Mapping[str, float]) -> list[str]:
     """A sentence for each operating point that is stored with a model, on an image with these probabilities by class:
-    whether it is above the threshold, and how often that is so on test images."""
-    return [_published(point, probabilities) for point in operating_points.of_card(card)]
+    whether it is above the threshold, and sensitivity and specificity on test images."""
+    return [_published(point, model.labels, probabilities) for point in operating_points.of_card(model.card)]
 
 
-def _published(point: Published, probabilities: Mapping[str, float]) -> str:
+def _published(point: Published, labels: LabelSet, probabilities: Mapping[str, float]) -> str:
     share = sum(probabilities[code] for code in point.classes)
     # the first images are those that chose the threshold
     name, (sensitivity, specificity) = list(point.measured.items())[min(1, len(point.measured) - 1)]
     where = "at or above" if point.reached(probabilities) else "below"
     return (
-        f"{point.sensitivity:.0%} sensitivity for {point.target}: {where} the threshold ({share:.1%}, threshold "
-        f"{point.threshold:.1%}). On images of {name}, {sensitivity.text('.0%')} of {PLURALS[point.target]} "
-        f"are at or above it, and {specificity.text('.0%')} of the other lesions below."
+        f"{point.sensitivity:.0%} sensitivity for {sets.target(labels, point.classes)}: {where} the threshold "
+        f"({share:.1%}, threshold {point.threshold:.1%}). On images of {name}: sensitivity {sensitivity.text('.0%')}, "
+        f"specificity {specificity.text('.0%')}."
     )

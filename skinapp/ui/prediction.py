@@ -7,6 +7,7 @@ from skinapp.formatting import percent
 from skinapp.inference import analysis as analyses
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
+from skinapp.labels import sets
 from skinapp.report import operating_point_views
 from skinapp.ui import panel
 
@@ -53,13 +54,16 @@ def show(analysis: Analysis) -> None:
 def _show_operating_points(prediction: Prediction) -> None:
     model = prediction.model
     by_class = dict(zip(model.labels.codes, prediction.probabilities, strict=True))
-    sentences = operating_point_views.published(model.card, by_class)
+    sentences = operating_point_views.published(model, by_class)
     if sentences:
         with st.expander("Operating points", icon=":material/tune:", key="operating_points"):
             for sentence in sentences:
                 st.markdown(f"- {sentence}")
-            counted = [one.name for held in analyses.contents(model).values() for one in held if one.malignant]
-            st.caption(f"Cancer means {', '.join(counted)} together. Shares are with 95% intervals.")
+            counted = [one for held in analyses.contents(model).values() for one in held if one.malignant]
+            together = sets.target(model.labels, [label.code for label in model.labels.labels if label.malignant])
+            st.caption(
+                f"{together.capitalize()}: {'; '.join(one.name for one in counted)}, all together. Intervals are 95%."
+            )
 
 
 def _most_likely(prediction: Prediction) -> str:

@@ -57,8 +57,8 @@ def test_the_answer_says_how_far_the_networks_agree(root: Path) -> None:
     assert f"{agreed.agreeing} of 3 networks name this class" in captions
     assert "over 4 views of the image" in captions
     text = " ".join(element.value for element in at.markdown)
-    assert "95% sensitivity for cancer: at or above the threshold" in text
-    assert "61% (50% to 70%) of the other lesions below" in text
+    assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
+    assert "specificity 61% (50% to 70%)" in text
 
 
 def test_a_spoiled_member_leaves_the_other_models(root: Path) -> None:

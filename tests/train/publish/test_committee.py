@@ -165,7 +165,7 @@ def test_the_card_says_what_was_done(model: registry.Model) -> None:
     assert "Scores on the test images: HAM10000" in text
     assert "2 networks, 4 views of each image" in text
     assert "| score | HAM10000, 7 images | Other clinic, 14 images |" in text
-    assert "95% sensitivity for cancer" in text
+    assert "95% sensitivity for cancer or pre-cancer" in text
     assert "Scores of single networks, out of fold" in text
     assert "by cross-validation" not in text
     assert not re.search(r"\bnan\b", text)
