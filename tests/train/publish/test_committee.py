@@ -25,7 +25,7 @@ from train.__main__ import main as train
 from train.config import Config
 from train.data import datasets
 from train.fit import cross_validation
-from train.publish import committee, evaluate, export
+from train.publish import committee, evaluate, export, fuse
 
 COLUMNS = [f"p_{code}" for code in HAM10000.codes]
 
@@ -256,6 +256,11 @@ def test_the_temperature_of_a_mean_is_that_which_fits_it() -> None:
     extrapolated = committee.averaged_temperature(networks[0], labels, unseen)
     assert single > 1.1 * best, "single networks are less certain"
     assert abs(extrapolated - best) < 0.35 * abs(single - best)
+
+
+def test_metadata_are_not_added_to_a_committee(config: Config, runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a committee; fuse adds metadata to single networks only"):
+        fuse.fuse(config, "With metadata", 0.0, runs, tmp_path)
 
 
 def test_a_further_data_set_goes_with_a_run_only(capsys: pytest.CaptureFixture[str]) -> None:
