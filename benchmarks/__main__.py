@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks import pictures, startup
 from benchmarks.comparison import HEADER, Comparison, alternate
-from benchmarks.tasks import CLASSIFICATIONS, EVERY, MASKS, MASKS_EVERY, RESAMPLES, model
+from benchmarks.tasks import CLASSIFICATIONS, EVERY, MASKS, MASKS_EVERY, MEMBERS, RESAMPLES, VIEWS, model
 from benchmarks.worker import worker
 
 README = Path(__file__).with_name("README.md")
@@ -27,6 +27,17 @@ def photo(folder: Path) -> Iterator[Comparison]:
         alternate(plain, ours, file, repeats=3)  # warm up
         values = alternate(plain, ours, file, repeats=15)
     yield Comparison("12-megapixel JPEG to probabilities and map", "s", 5, *values)
+
+
+def committee(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    with worker("one_by_one") as plain, worker("committee_photo") as ours:
+        alternate(plain, ours, file, repeats=3)  # warm up
+        values = alternate(plain, ours, file, repeats=15)
+    count = MEMBERS * len(VIEWS)
+    yield Comparison(
+        f"the same by {MEMBERS} networks and {len(VIEWS)} views, against {count} one by one", "s", 1, *values
+    )
 
 
 def scoring(folder: Path, count: int = 500) -> Iterator[Comparison]:
@@ -105,6 +116,7 @@ def start(folder: Path) -> Iterator[Comparison]:
 
 PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "photo": photo,
+    "committee": committee,
     "score": scoring,
     "statistics": statistics,
     "explore": explore,

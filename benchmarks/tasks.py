@@ -1,6 +1,8 @@
 """The tasks to measure, in our code and in plain code. Each function prepares a task and returns the part to time."""
 
 import functools
+import json
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +43,62 @@ def plain_photo() -> Task:
     def classify(file: Path) -> object:
         pixels = classifier.load(file)
         return classifier.grad_cam(pixels, int(classifier.probabilities(pixels).argmax()))
+
+    return classify
+
+
+MEMBERS, VIEWS = 5, ("upright", "mirrored", "upside down", "quarter turn")
+SINGLE = "ham10000-efficientnetv2b0"
+"""The network whose copies are the members."""
+
+
+@functools.cache
+def committee() -> registry.Model:
+    """A committee of MEMBERS copies of SINGLE that see VIEWS; what networks have learnt does not change their time."""
+    single = registry.model(SINGLE)
+    folder = Path(tempfile.mkdtemp()) / "committee"
+    folder.mkdir()
+    for name in ("README.md", "predictions.csv", "history.csv"):
+        shutil.copy(single.folder / name, folder)
+    members = [{"file": f"member-{number}.tflite", "fold": number - 1} for number in range(1, MEMBERS + 1)]
+    for member in members:
+        shutil.copy(single.folder / registry.WEIGHTS_FILE, folder / str(member["file"]))
+    card = single.card | {"id": folder.name, "kind": "committee", "members": members}
+    card |= {"input": card["input"] | {"views": list(VIEWS)}, "files": registry.fingerprint(folder)}
+    (folder / registry.CARD_FILE).write_text(json.dumps(card))
+    return registry.read_model(folder)
+
+
+def committee_photo() -> Task:
+    """A JPEG file to the committee's probabilities and the map of the most probable class."""
+    from skinapp.attention import heatmap
+    from skinapp.images import imaging
+    from skinapp.inference import runtime
+
+    classifier = runtime.Classifier(committee())
+
+    def classify(file: Path) -> object:
+        prediction = classifier.predict(imaging.load(file, classifier.model.input_size))
+        return heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
+
+    return classify
+
+
+def one_by_one() -> Task:
+    """The same from single classifications of a loaded network, one for each member and view."""
+    from skinapp.attention import heatmap
+    from skinapp.images import imaging
+    from skinapp.inference import runtime, views
+
+    classifier = runtime.Classifier(registry.model(SINGLE))
+
+    def classify(file: Path) -> object:
+        pixels = imaging.load(file, classifier.model.input_size)
+        seen = [np.ascontiguousarray(view) for view in views.seen(pixels, VIEWS)]
+        predictions = [classifier.predict(view) for _ in range(MEMBERS) for view in seen]
+        maps = np.stack([prediction.class_maps for prediction in predictions])
+        maps = views.upright_again(maps, MEMBERS * VIEWS).mean(axis=0)
+        return heatmap.grad_cam(maps, int(np.mean([prediction.logits for prediction in predictions], axis=0).argmax()))
 
     return classify
 
@@ -318,6 +376,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "plain_rise": plain_rise,
     "photo": photo,
     "plain_photo": plain_photo,
+    "committee_photo": committee_photo,
+    "one_by_one": one_by_one,
     "scoring": scoring,
     "plain_scoring": plain_scoring,
     "statistics": statistics,

@@ -17,6 +17,7 @@ def show_summary(model: Model) -> None:
     card, size = model.card, model.input_size
     entry = card["input"]
     low, high = entry["range"]
+    networks = f"{len(model.weights)} x " if len(model.weights) > 1 else ""
     rows = {
         "Task": "diagnosis" if model.task == "diagnosis" else "malignant or benign",
         "Kind of image": model.modality,
@@ -24,8 +25,9 @@ def show_summary(model: Model) -> None:
         "Input": f"{size} x {size} px, {entry['channels']}, {entry['dtype']} from {low} to {high}",
         "Preprocessing": entry["resize"],
         "Output": "; ".join(f"{name} {shape}" for name, shape in card["outputs"].items()),
+        **({"Views": ", ".join(model.views)} if len(model.views) > 1 else {}),
         "Probabilities": f"softmax of logits / {model.temperature:g}",
-        "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
+        "Network": f"{networks}{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
         "Initial weights": card["initial_weights"],
         "Trained on": card["training"]["dataset"],
         "Licence": card["licence"],

@@ -1,10 +1,11 @@
 """The command `skinapp`, or `python -m skinapp`: models, classify, score, compare, report."""
 
 import argparse
+import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -14,6 +15,7 @@ from skinapp.inference import metadata, modality, registry
 
 if TYPE_CHECKING:
     from skinapp.inference.analysis import Analysis
+    from skinapp.inference.runtime import Prediction
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
 
@@ -80,6 +82,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     compare = commands.add_parser("compare", help="compare models on the test images they share")
     compare.add_argument("first", metavar="A", help="a model id, or a predictions file (.csv)")
     compare.add_argument("others", nargs="+", metavar="B", help="one or more others to compare it with")
+    compare.add_argument(
+        "--test", metavar="DATASET", help="the test images, such as milk10k (default: the models' own test images)"
+    )
     compare.add_argument("--json", action="store_true", help="print every statistic as one JSON object")
     compare.set_defaults(run=compare_models)
 
@@ -119,6 +124,8 @@ def classify_images(options: argparse.Namespace) -> int:
 
     chosen = registry.model(options.model) if options.model else None
     models = registry.ranked()
+    # many images are classified here, and a committee takes as long as all of its networks
+    models = [model for model in models if model.kind != "committee"] or models
     if chosen is None and not models:
         raise registry.no_models()
     if chosen and options.cam_dir and not chosen.has_class_maps:
@@ -167,6 +174,7 @@ def classify_images(options: argparse.Namespace) -> int:
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
+                        **more(prediction),
                     }
                 )
             )
@@ -181,7 +189,7 @@ def classify_images(options: argparse.Namespace) -> int:
 
 
 def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
-    from skinapp.inference.analysis import shares
+    from skinapp.inference.analysis import agreement, shares
 
     prediction = analysis.prediction
     groups = "; ".join(f"{name[0].lower()}{name[1:]} {share:.1%}" for name, share in shares(prediction).items())
@@ -190,6 +198,32 @@ def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
         print(f"  {why}")
     for index in (-prediction.probabilities).argsort():
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
+    if sentence := agreement(prediction):
+        print(f"  {sentence}")
+    if prediction.model.card.get("operating_points"):
+        from skinapp.report import operating_point_views
+
+        by_class = dict(zip(prediction.model.labels.codes, prediction.probabilities, strict=True))
+        for sentence in operating_point_views.published(prediction.model, by_class):
+            print(f"  {sentence}")
+
+
+def more(prediction: "Prediction") -> dict[str, Any]:
+    """What only some models say of an image, for JSON: how far their networks and views agree, and which of their
+    operating points the image reaches."""
+    from skinapp.inference import runtime
+
+    result: dict[str, Any] = {}
+    if agreed := runtime.agreement(prediction):
+        result["agreement"] = dataclasses.asdict(agreed)
+    if prediction.model.card.get("operating_points"):
+        from skinapp.evaluation import operating_points
+
+        by_class = dict(zip(prediction.model.labels.codes, prediction.probabilities, strict=True))
+        result["operating_points"] = {
+            point.id: point.reached(by_class) for point in operating_points.of_card(prediction.model.card)
+        }
+    return result
 
 
 def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:
@@ -237,7 +271,7 @@ def compare_models(options: argparse.Namespace) -> int:
         else:
             chosen[name] = shipped[registry.model(name).id]
     models = list(chosen.values())
-    shared = comparison.share(models, comparison.questions(models)[0])
+    shared = comparison.share(models, comparison.questions(models)[0], options.test)
     compared = summary.summary(shared)
     print(json.dumps(compared, indent=2) if options.json else "\n".join(summary.lines(compared)))
     return 0

@@ -188,6 +188,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 "--changes", default="", metavar="TEXT", help="a sentence for the changelog, if the model is replaced"
             )
         if name == "evaluate":
+            command.add_argument(
+                "--also",
+                action="append",
+                default=[],
+                metavar="DATASET",
+                help="with --config: a further data set, not trained on, whose test images are scored as well; repeat "
+                "it for several",
+            )
             evaluate_folder.add_arguments(command)
         if name == "ablate":
             command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table to write")
@@ -226,19 +234,23 @@ def run(options: argparse.Namespace) -> int:
         print(train(config, options.runs, options.devices))
     elif options.command == "evaluate":
         from train.fit import cross_validation
-        from train.publish import evaluate
+        from train.publish import committee, evaluate
 
         evaluate_run = evaluate.evaluate if config.fold is not None else cross_validation.evaluate
-        for name, score in evaluate_run(config, options.runs).items():
+        if config.is_committee:
+            evaluate_run = committee.evaluate
+        for name, score in evaluate_run(config, options.runs, options.also).items():
             print(f"{name:28} {score.value:.4f}  {score.low:.4f} to {score.high:.4f}")
     elif options.command == "fuse":
         from train.publish.fuse import fuse
 
         print(fuse(config, options.title, options.adjustment, options.runs, options.models, options.changes))
     else:
+        from train.publish import committee
         from train.publish.export import export
 
-        print(export(config, options.runs, options.models, options.changes))
+        write = committee.export if config.is_committee else export
+        print(write(config, options.runs, options.models, options.changes))
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from skinapp.errors import DataError
+from skinapp.inference.views import UPRIGHT, VIEWS
 from skinapp.labels.sets import label_set
 from train.data.datasets import sources
 from train.fit.augmentation import POLICIES
@@ -71,6 +72,7 @@ class Config:
       train/fit/cross_validation.py then also trains a network without each part and tests it on that part.
     - `committee`, if `fold` is null, makes the networks without a part the model, and no network is trained on all
       images.
+    - `views` are the views of an image, see skinapp/inference/views.py, whose logits the exported model averages.
     - `beside` is the id of a run under another protocol whose scores the card shows too.
     - `ship_weights: false` leaves the weights out of the model folder, for a model that is only a baseline.
     - `note` is a text for the card.
@@ -105,6 +107,7 @@ class Config:
     folds: int = 8
     fold: int | None = 0
     committee: bool = False
+    views: tuple[str, ...] = (UPRIGHT,)
     seed: int = 0
     short_name: str = ""
     beside: str | None = None
@@ -123,6 +126,10 @@ class Config:
         _one_of("augmentation", self.augmentation, POLICIES)
         _one_of("loss", self.loss, LOSSES)
         _one_of("optimizer", self.optimizer, ("adamw", "sgd"))
+        for view in self.views:
+            _one_of("views", view, VIEWS)
+        if UPRIGHT not in self.views or len(set(self.views)) < len(self.views):
+            raise DataError(f"Setting 'views' is {list(self.views)}; it must list '{UPRIGHT}', and no view twice.")
         _one_of("precision", self.precision, ("float32", "mixed_float16", "mixed_bfloat16"))
         if not self.stages:
             raise DataError("Setting 'stages' is empty; give at least one stage.")
@@ -169,6 +176,11 @@ class Config:
             )
 
     @property
+    def is_committee(self) -> bool:
+        """Whether this is the run of a whole committee, and not of one of its members."""
+        return self.committee and self.fold is None
+
+    @property
     def image_size(self) -> int:
         return self.input_size or self.stages[-1].image_size
 
@@ -184,6 +196,7 @@ class Config:
             "input_size",
             "logit_adjustment",
             "committee",
+            "views",
             "beside",
             "ship_weights",
             "note",
@@ -229,7 +242,12 @@ def from_settings(settings: dict[str, Any]) -> Config:
     stages = settings.get("stages")
     if not isinstance(stages, list):
         raise DataError("Setting 'stages' is missing or is not a list.")
-    return _build(Config, settings | {"stages": tuple(_build(Stage, stage, "stages: ") for stage in stages)}, "")
+    settings = settings | {"stages": tuple(_build(Stage, stage, "stages: ") for stage in stages)}
+    if "views" in settings:
+        if not isinstance(settings["views"], list):
+            raise DataError(f"Setting 'views' is {settings['views']!r}; it must be a list.")
+        settings["views"] = tuple(map(str, settings["views"]))
+    return _build(Config, settings, "")
 
 
 def _build(kind: type, settings: Any, where: str) -> Any:

@@ -211,6 +211,11 @@ def method(method_id: str) -> Method:
     return METHODS[method_id]
 
 
+def available(method: Method, model: Model) -> bool:
+    """Whether the folder of the model has the network that the method needs."""
+    return method.needs == LITERT or "model.keras" in model.card["files"]
+
+
 def explain(
     method_id: str,
     model: Model,

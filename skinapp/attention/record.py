@@ -33,12 +33,16 @@ def describe(
 ) -> dict[str, Any]:
     """The record of a map `raw` [h, w] of the square `pixels`. A hash identifies the image, never a file name."""
     method = catalogue.method(method_id)
-    network = "model.tflite" if method.needs == catalogue.LITERT else "model.keras"
+    files = model.weights if method.needs == catalogue.LITERT else ("model.keras",)
+    hashes = [model.card["files"][name]["sha256"] for name in files]
+    network: dict[str, Any] = {"file": files[0], "sha256": hashes[0]}
+    if len(files) > 1:
+        network = {"files": dict(zip(files, hashes, strict=True)), "views": list(model.views)}
     return {
         "method": {"id": method.id, "title": method.title, "source": method.source},
         "settings": {**method.settings, **settings},
         "layer": architecture.block(model, layer).layer if method.layered else None,
-        "model": {"id": model.id, "file": network, "sha256": model.card["files"][network]["sha256"]},
+        "model": {"id": model.id, **network},
         "target": {
             "class": target if isinstance(target, str) else target[0],
             "rather_than": None if isinstance(target, str) else target[1],

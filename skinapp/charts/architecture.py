@@ -40,8 +40,16 @@ def stages(model: Model) -> list[Stage]:
         *backbone,
         *(pooling if model.has_class_maps else []),
         Stage("Head", "One dense layer: a logit for each class", f"{classes}"),
+        *_averaging(model, classes),
         Stage("Probabilities", f"Softmax of the logits / {model.temperature:g}", f"{classes}"),
     ]
+
+
+def _averaging(model: Model, classes: int) -> list[Stage]:
+    """The mean of the logits; nothing for one network that sees one view."""
+    networks, views = len(model.weights), len(model.views)
+    over = [f"{count} {what}s" for count, what in ((networks, "network"), (views, "view")) if count > 1]
+    return [Stage("Mean", f"Of the logits of {' and '.join(over)}", f"{classes}")] if over else []
 
 
 def _backbone(model: Model) -> list[Stage]:

@@ -64,16 +64,15 @@ def questions(chosen: list[Predictions]) -> list[str]:
 
 
 def share(chosen: list[Predictions], question: str, dataset: str | None = None) -> Shared:
-    """The predictions of `chosen` for the images that all of them have, of one data set if `dataset` names it.
+    """The predictions of `chosen` for the images that all of them have: of the data set that `dataset` names, or else
+    of the models' own test images.
 
     DataError if there is no such image, if all of them are malignant or none is, or if two files disagree on a label.
     """
     if question not in questions(chosen):
         sets = sorted({predictions.labels.id for predictions in chosen})
         raise DataError(f"Models of the label sets {' and '.join(sets)} can only be compared on malignant or not.")
-    tables = [predictions.table for predictions in chosen]
-    if dataset:
-        tables = [table[table["dataset"] == dataset] for table in tables]
+    tables = [predictions.rows_of(dataset) for predictions in chosen]
     images = tables[0].index
     for table in tables[1:]:
         images = images.intersection(table.index)

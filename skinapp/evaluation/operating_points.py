@@ -1,12 +1,16 @@
-"""The consequences of a threshold on the malignant probability, and the threshold for a target sensitivity."""
+"""The consequences of a threshold on the malignant probability, the threshold for a target sensitivity, and the
+operating points that are stored with a model."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import Shared
+from skinapp.labels.sets import LabelSet
 
 
 @dataclass(frozen=True)
@@ -92,5 +96,92 @@ def thresholds(shared: Shared, threshold: float, sensitivity: float | None = Non
 
 def threshold_for(shared: Shared, model_id: str, sensitivity: float) -> float:
     """The highest threshold that detects at least this share of the malignant images here."""
-    chances = np.sort(shared.malignancy[model_id][shared.malignant])[::-1]
+    return highest_threshold(shared.malignancy[model_id][shared.malignant], sensitivity)
+
+
+def highest_threshold(probabilities: np.ndarray, sensitivity: float) -> float:
+    """The highest threshold that at least this share of the probabilities [n] reaches."""
+    chances = np.sort(probabilities)[::-1]
     return float(chances[max(int(np.ceil(sensitivity * len(chances) - 1e-9)), 1) - 1])
+
+
+SENSITIVITIES = (0.9, 0.95)
+"""The sensitivities that a model's published operating points are chosen for."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """An operating point that was chosen when the model was made, and is stored with it.
+
+    An image is at or above it if the summed probability of `classes` is at least `threshold`, which was chosen for a
+    `sensitivity` on images that the networks had not seen. `measured` has, by name of the images, sensitivity and
+    specificity as (value, low, high).
+    """
+
+    id: str
+    classes: tuple[str, ...]
+    sensitivity: float
+    threshold: float
+    measured: Mapping[str, tuple[Interval, Interval]]
+
+    def reached(self, probabilities: Mapping[str, float]) -> bool:
+        """Whether an image with these probabilities, by class, is at or above it."""
+        return bool(sum(probabilities[code] for code in self.classes) >= self.threshold)
+
+
+def of_card(card: Mapping[str, Any]) -> list[Published]:
+    """The operating points in a `model.json`; none for most models."""
+    return [
+        Published(
+            one["id"],
+            tuple(one["classes"]),
+            one["sensitivity"],
+            one["threshold"],
+            {row["name"]: (Interval(**row["sensitivity"]), Interval(**row["specificity"])) for row in one["measured"]},
+        )
+        for one in card.get("operating_points", ())
+    ]
+
+
+def targets(labels: LabelSet) -> dict[str, tuple[str, ...]]:
+    """What operating points are chosen for: cancer, by all classes that count as malignant, and melanoma, if it is one
+    of several classes."""
+    malignant = tuple(label.code for label in labels.labels if label.malignant)
+    melanoma = tuple(label.code for label in labels.labels if label.name == "Melanoma")
+    return {name: codes for name, codes in {"cancer": malignant, "melanoma": melanoma}.items() if codes}
+
+
+def choose(labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray) -> list[Published]:
+    """An operating point for each of `targets` and SENSITIVITIES, without measurements, from class indices [n] and
+    probabilities [n, classes]. Thresholds are rounded down to six decimals. None for a target without images."""
+    points = []
+    for name, codes in targets(labels).items():
+        indices = [labels.codes.index(code) for code in codes]
+        positive = probabilities[np.isin(truth, indices)][:, indices].sum(axis=1)
+        for sensitivity in SENSITIVITIES if len(positive) else ():
+            threshold = np.floor(highest_threshold(positive, sensitivity) * 1e6) / 1e6
+            points.append(Published(f"{name}-{100 * sensitivity:.0f}", codes, sensitivity, float(threshold), {}))
+    return points
+
+
+def measure(
+    classes: Sequence[str],
+    threshold: float,
+    labels: LabelSet,
+    truth: np.ndarray,
+    probabilities: np.ndarray,
+    groups: np.ndarray,
+) -> tuple[Interval, Interval]:
+    """Sensitivity and specificity of a threshold on the summed probability of `classes`, on images with these class
+    indices [n], probabilities [n, classes] and groups [n]."""
+    indices = [labels.codes.index(code) for code in classes]
+
+    def score(positive: bool) -> bootstrap.Score:
+        return bootstrap.Proportion(
+            eligible=lambda truth: np.isin(truth, indices) == positive,
+            correct=lambda _, rows: (rows[:, indices].sum(axis=1) >= threshold) == positive,
+        )
+
+    scores = {"sensitivity": score(True), "specificity": score(False)}
+    intervals = bootstrap.intervals(scores, truth, probabilities, groups)
+    return intervals["sensitivity"], intervals["specificity"]

@@ -1,5 +1,6 @@
 """Predictions files, read and checked: those in the model folders, and files from elsewhere."""
 
+import fnmatch
 import functools
 import hashlib
 import re
@@ -39,7 +40,8 @@ class Predictions:
     """One model's probabilities for held-out images, checked.
 
     `table` is indexed by image. It has p_<label> for every label, and label, group and FACTS if they are known.
-    `digest` is the SHA-256 of the file. `model` is None for a file from elsewhere.
+    `digest` is the SHA-256 of the file. `model` is None for a file from elsewhere. `further` are the data sets that
+    were scored besides the model's own test images, each in a file of its own.
     """
 
     id: str
@@ -48,6 +50,7 @@ class Predictions:
     table: pd.DataFrame
     digest: str
     model: Model | None = None
+    further: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
@@ -62,8 +65,15 @@ class Predictions:
 
     @property
     def datasets(self) -> list[str]:
-        """The data sets that its images are from, largest first."""
-        return self.table["dataset"].value_counts().index.tolist() if "dataset" in self.table else []
+        """The data sets that its images are from, largest first, and those of `further` at the end."""
+        if "dataset" not in self.table:
+            return []
+        return sorted(self.table["dataset"].value_counts().index, key=lambda name: name in self.further)
+
+    def rows_of(self, dataset: str | None) -> pd.DataFrame:
+        """The rows of one data set; without a name, all but those of `further`."""
+        from_there = self.table.get("dataset", pd.Series("", self.table.index))
+        return self.table[from_there == dataset] if dataset else self.table[~from_there.isin(self.further)]
 
 
 def read(content: bytes, name: str, title: str | None = None, labels: LabelSet | None = None) -> Predictions:
@@ -154,25 +164,37 @@ def shipped(root: Path | None = None) -> tuple[dict[str, Predictions], dict[str,
 
 
 def of_model(model: Model) -> Predictions:
-    """The model's own predictions.csv. DataError if it cannot be used."""
-    file = model.folder / "predictions.csv"
+    """The model's own predictions.csv, and its predictions on further test sets. DataError if one cannot be used."""
+    names = ["predictions.csv", *(name for name in model.card["files"] if fnmatch.fnmatch(name, "predictions-*.csv"))]
     try:
-        state = file.stat()
-        parsed = _parsed(file, state.st_size, state.st_mtime_ns, model.id, model.labels)
+        states = [(model.folder / name, (model.folder / name).stat()) for name in names]
+        parsed = [_parsed(file, at.st_size, at.st_mtime_ns, model.id, model.labels) for file, at in states]
     except OSError as error:
         raise DataError(f"The predictions of '{model.id}' cannot be read ({error.strerror}).") from None
-    return replace(parsed, title=model.title, model=model)
+    first, *others = (replace(one, title=model.title, model=model) for one in parsed)
+    return _together(first, others) if others else first
+
+
+def _together(first: Predictions, others: list[Predictions]) -> Predictions:
+    """One model's predictions on several test sets. DataError if an image is in two of them."""
+    table = pd.concat([first.table, *(one.table for one in others)])
+    if table.index.has_duplicates:
+        image = table.index[table.index.duplicated()][0]
+        raise DataError(f"The predictions of '{first.id}' list {image} twice; evaluate the model again.")
+    digest = hashlib.sha256("".join([first.digest, *(one.digest for one in others)]).encode()).hexdigest()
+    further = tuple(dict.fromkeys(name for one in others for name in one.datasets))
+    return replace(first, table=table, digest=digest, further=further)
 
 
 @functools.lru_cache(maxsize=32)
 def _parsed(file: Path, size: int, modified: int, model_id: str, labels: LabelSet) -> Predictions:
     """A published file, read again only if its size or time has changed. The cache holds no visitor's file, and its
     tables must not be changed."""
-    predictions = read(file.read_bytes(), f"The predictions.csv of '{model_id}'", labels=labels)
+    predictions = read(file.read_bytes(), f"The {file.name} of '{model_id}'", labels=labels)
     for column in ("label", "group"):
         if column not in predictions.table or predictions.table[column].isna().any():
             raise DataError(
-                f"The predictions.csv of '{model_id}' lacks a {column} for some images; evaluate the model again."
+                f"The {file.name} of '{model_id}' lacks a {column} for some images; evaluate the model again."
             )
     return replace(predictions, id=model_id)
 

@@ -30,12 +30,16 @@ def protocols(model: Model) -> pd.DataFrame:
     """A model's scores under its own protocol and others: test, protocol, images, score, value, low, high.
 
     A test named after a data set in the training data is left out: it is that set's held-out part, under the same
-    protocol.
+    protocol. So is a test on images of another data set.
     """
     tests = [{"name": "Whole lesions or patients held out", "protocol": model.card["training"]["protocol"]}]
     tests[0] |= model.card["test"] | {"scores": model.card["scores"]}
     trained_on = model.card["training"]["dataset"]
-    others = [test for test in model.card.get("other_tests", []) if test["name"] not in trained_on]
+    others = [
+        test
+        for test in model.card.get("other_tests", [])
+        if test["name"] not in trained_on and "predictions" not in test
+    ]
     rows = [
         {"test": test["name"], "protocol": test["protocol"], "images": test["images"], "score": name} | figures
         for test in [*tests, *others]

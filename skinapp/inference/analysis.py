@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
+from skinapp.formatting import percent
 from skinapp.images import imaging, quality
 from skinapp.images.imaging import CENTRE, Crop
 from skinapp.images.quality import Quality
@@ -109,3 +110,18 @@ def shares(prediction: Prediction) -> dict[str, float]:
         name: float(sum(prediction.probabilities[codes.index(code)] for code in members))
         for name, members in groups(prediction.model).items()
     }
+
+
+def agreement(prediction: Prediction) -> str:
+    """How far the networks of a committee, and the views of the image, agree, in words; empty for a single answer."""
+    agreed = runtime.agreement(prediction)
+    if agreed is None:
+        return ""
+    spread = f"{percent(agreed.low)} to {percent(agreed.high)}"
+    if agreed.networks == 1:
+        return f"Over {agreed.views} views of the image, the probability that it is malignant is {spread}."
+    over = f", over {agreed.views} views of the image" if agreed.views > 1 else ""
+    return (
+        f"{agreed.agreeing} of {agreed.networks} networks name this class. Taken one by one{over}, they "
+        f"put the probability that it is malignant at {spread}."
+    )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinapp.inference import metadata
-from skinapp.labels.sets import HAM10000, label_set
+from skinapp.labels.sets import HAM10000, label_set, target
 
 Card = Mapping[str, Any]
 MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients"}
@@ -95,7 +95,15 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def cross_validated(card: Card) -> bool:
     """Whether the scores come from cross-validation, and not from a test set that was held out."""
-    return "validation" not in card["training"]["images"]
+    return card["kind"] != "committee" and "validation" not in card["training"]["images"]
+
+
+def voters(card: Card) -> str:
+    """What answers together, in words: "one network, no test-time augmentation" or "5 networks, 4 views of each
+    image"."""
+    members, views = len(card.get("members", ())) or 1, len(card["input"].get("views", ())) or 1
+    networks = f"{members} networks" if members > 1 else "one network"
+    return f"{networks}, {views} views of each image" if views > 1 else f"{networks}, no test-time augmentation"
 
 
 def _classifier(card: Card) -> Iterator[Section]:
@@ -108,28 +116,32 @@ def _classifier(card: Card) -> Iterator[Section]:
     size = card["input"]["size"]
     hair = "; dark hairs are removed first" if card["input"].get("hair_removal") else ""
     outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
+    views, members = card["input"].get("views", ()), card.get("members", ())
+    name = f"{len(members)} x {network['name']}" if members else network["name"]
+    means = [what for what, many in (("the networks", members), (f"the views {', '.join(views)}", views)) if many]
+    mean = f" Logits and class maps are means over {' and '.join(means)}." if means else ""
     yield Section(
         "",
         (
             card["intended_use"],
             _list(
-                f"**Network**: {network['name']}, {network['parameters']:,} parameters, {maps}.",
+                f"**Network**: {name}, {network['parameters']:,} parameters, {maps}.",
                 f"**Initial weights**: {card['initial_weights']}.",
                 f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}{hair}.",
-                f"**Output**: {outputs}. Probabilities are the softmax of logits / {card['temperature']:g}.",
+                f"**Output**: {outputs}.{mean} Probabilities are the softmax of logits / {card['temperature']:g}.",
                 f"**Licence**: {card['licence']}, as the training data require.",
             ),
         ),
     )
     yield from _strengths(card)
-    members = MEMBERS[card["modality"]]
+    grouped_by = MEMBERS[card["modality"]]
     yield Section(
         "Data",
         (
             f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
             training["protocol"],
             Table(
-                ("part", "images", members),
+                ("part", "images", grouped_by),
                 tuple(
                     (part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()
                 ),
@@ -137,6 +149,11 @@ def _classifier(card: Card) -> Iterator[Section]:
         ),
     )
     yield Section("Training", tuple(_training(card)))
+    external = [test for test in card["other_tests"] if "predictions" in test]
+    if external:
+        yield _side_by_side(card, external)
+    if "operating_points" in card:
+        yield _operating_points(card)
     yield _tested(card, card["test"] | {"scores": card["scores"], "name": card["test"]["dataset"]})
     for test in card["other_tests"]:
         if "recalls" in test:
@@ -153,11 +170,8 @@ def _classifier(card: Card) -> Iterator[Section]:
     if "published" in card:
         yield _published(card)
     if "validation" in card:
-        yield Section(
-            "Scores on the validation images",
-            ("Used for model selection, so optimistic.", _scores(card["validation"])),
-        )
-    images = "cross-validated" if cross_validated(card) else "validation"
+        yield _validation(card)
+    images = "cross-validated" if cross_validated(card) else "out-of-fold" if members else "validation"
     yield Section(
         "Logit adjustment",
         (
@@ -172,6 +186,67 @@ def _classifier(card: Card) -> Iterator[Section]:
             ),
         ),
     )
+
+
+def _validation(card: Card) -> Section:
+    if card["kind"] == "committee":
+        words = (
+            f"Of the training images of {card['test']['dataset']}, each by the network that was not trained on its "
+            f"{MEMBERS[card['modality']].removesuffix('s')}. They chose the operating points and the temperature."
+        )
+        return Section("Scores of single networks, out of fold", (words, _scores(card["validation"])))
+    words = "Used for model selection, so optimistic."
+    return Section("Scores on the validation images", (words, _scores(card["validation"])))
+
+
+def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
+    """The scores on the first test images beside those on images of other data sets."""
+    tests = [{"name": card["test"]["dataset"], "images": card["test"]["images"], "scores": card["scores"]}, *external]
+    return Section(
+        "Scores on all test sets",
+        (
+            "With 95% intervals. The model's choices were made on images of the first data set.",
+            Table(
+                ("score", *(f"{test['name']}, {test['images']:,} images" for test in tests)),
+                tuple(
+                    (_score_name(name), *(_score_text(test["scores"][name]) for test in tests))
+                    for name in card["scores"]
+                ),
+            ),
+        ),
+    )
+
+
+def _operating_points(card: Card) -> Section:
+    labels = label_set(card["labels"]["set"])
+    largest = max((point["classes"] for point in card["operating_points"]), key=len)
+    together = f"{target(labels, largest).capitalize()}: {'; '.join(labels[code].name for code in largest)}"
+    return Section(
+        "Operating points",
+        (
+            "Thresholds on the summed probability of the classes, each chosen for a sensitivity on the first images "
+            f"that are listed for it, with 95% intervals. {together}.",
+            Table(
+                ("operating point", "threshold", "images", "sensitivity", "specificity"),
+                tuple(
+                    (
+                        f"{point['sensitivity']:.0%} sensitivity for {target(labels, point['classes'])}",
+                        f"{point['threshold']:.3f}",
+                        f"{row['name']}, {row['images']:,}",
+                        _score_text(row["sensitivity"]),
+                        _score_text(row["specificity"]),
+                    )
+                    for point in card["operating_points"]
+                    for row in point["measured"]
+                ),
+            ),
+        ),
+    )
+
+
+def _score_text(score: Card) -> str:
+    value, interval = _interval(score)
+    return f"{value} ({interval})"
 
 
 def _training(card: Card) -> Iterator[str | Table]:
@@ -214,7 +289,7 @@ def _tested(card: Card, test: Card) -> Section:
     return Section(
         f"{title}: {test['name']}",
         (
-            f"{test['images']:,} images of {test['groups']:,} {members}, one network, no test-time augmentation. "
+            f"{test['images']:,} images of {test['groups']:,} {members}, {voters(card)}. "
             f"Intervals are 95%, from {card['test']['resamples']:,} bootstrap resamples of {members}.",
             _scores(test["scores"]),
             "Sensitivity by class:",

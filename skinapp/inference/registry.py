@@ -11,11 +11,12 @@ from typing import Any
 import jsonschema
 
 from skinapp.errors import DataError, ModelError
-from skinapp.inference import metadata
+from skinapp.inference import metadata, views
 from skinapp.inference.metadata import Field
 from skinapp.labels.sets import LabelSet, label_set
 
 CARD_FILE = "model.json"
+WEIGHTS_FILE = "model.tflite"
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
 LARGEST_ROOT = 200 * 1024**2
 """Maximum total size of the shipped model folders, in bytes."""
@@ -42,7 +43,17 @@ class Model:
     @property
     def runnable(self) -> bool:
         """Whether the weights are in the folder; some baselines have only their scores."""
-        return "model.tflite" in self.card["files"]
+        return self.weights[0] in self.card["files"]
+
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """The LiteRT files whose logits are averaged: one for each member of a committee, or the only one."""
+        return tuple(member["file"] for member in self.card.get("members", ())) or (WEIGHTS_FILE,)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The views of an image, by their names in `views.VIEWS`, that the logits are averaged over."""
+        return tuple(self.card["input"].get("views", (views.UPRIGHT,)))
 
     @property
     def removes_hair(self) -> bool:
@@ -147,6 +158,9 @@ def read(folder: Path) -> Model | Segmentation:
             f"The model '{card['id']}' must list clinical inputs and the file {metadata.WEIGHTS_FILE}, or neither; "
             "fetch the folder again."
         )
+    _check_members(card)
+    if views.UPRIGHT not in card["input"].get("views", (views.UPRIGHT,)):
+        raise ModelError(f"The model '{card['id']}' does not list the upright view; fetch the folder again.")
     return Model(
         id=card["id"],
         kind=card["kind"],
@@ -170,6 +184,11 @@ def fingerprint(folder: Path) -> dict[str, dict[str, str | int]]:
         for file in sorted(folder.iterdir())
         if file.name != CARD_FILE
     }
+
+
+def size(model: Model) -> int:
+    """The size in bytes of the weights of a model that can be run."""
+    return sum(model.card["files"][name]["size"] for name in model.weights)
 
 
 def verify(model: Model | Segmentation) -> None:
@@ -235,10 +254,26 @@ def _card(folder: Path) -> dict[str, Any]:
             raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
         if (folder / name).stat().st_size != expected["size"]:
             raise ModelError(_altered(card["id"], name))
-    for name in ("model.tflite", "model.keras"):
+    for name in (WEIGHTS_FILE, "model.keras", *sorted(file.name for file in folder.glob("member-*.tflite"))):
         if name not in card["files"] and (folder / name).exists():
             raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
     return card
+
+
+def _check_members(card: dict[str, Any]) -> None:
+    """ModelError where a committee has no members, lacks one of them or names one twice, or where a single network
+    lists members."""
+    members = card.get("members", [])
+    if card["kind"] == "committee" and not members:
+        raise ModelError(f"The committee '{card['id']}' has no members; fetch the folder again.")
+    if card["kind"] != "committee" and members:
+        raise ModelError(f"The model '{card['id']}' lists members but is not a committee; fetch the folder again.")
+    files = [member["file"] for member in members]
+    if len(set(files)) < len(files) or len({member["fold"] for member in members}) < len(members):
+        raise ModelError(f"The committee '{card['id']}' lists a member or a fold twice; fetch the folder again.")
+    missing = [file for file in files if file not in card["files"]]
+    if missing and len(missing) < len(files):
+        raise ModelError(f"The committee '{card['id']}' lacks its member {missing[0]}; fetch the folder again.")
 
 
 def _listed(known: dict[str, Model], root: Path) -> str:

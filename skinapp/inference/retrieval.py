@@ -67,12 +67,17 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def with_index(model: Model) -> Model | None:
     """The model whose index this one uses: itself, or another with the same network; None where there is none."""
-    network = model.card["files"].get("model.tflite")
+    network = _first_network(model)
     others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
     for other in [model, *others]:
-        if INDEX_FILE in other.card["files"] and other.card["files"].get("model.tflite") == network:
+        if INDEX_FILE in other.card["files"] and _first_network(other) == network:
             return other
     return None
+
+
+def _first_network(model: Model) -> dict[str, str | int] | None:
+    """Hash and size of the file that gives the model's embeddings."""
+    return model.card["files"].get(model.weights[0])
 
 
 def index(model: Model) -> Index:

@@ -7,6 +7,8 @@ import statistics
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +17,12 @@ from ai_edge_litert.interpreter import Interpreter
 
 from skinapp.errors import ModelError
 from skinapp.images import hair
-from skinapp.inference import metadata, registry
+from skinapp.inference import metadata, registry, views
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
 
-WEIGHTS = "model.tflite"
+Network = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""Float32 images [n, size, size, 3] to the outputs by name, each [n, ...]."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,9 @@ class Prediction:
     """What a model predicts for one image and, if it uses any, patient metadata.
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
-    the metadata; class_maps float32 [h, w, K], whose mean over the image
-    plus a constant is the logit, None for networks that end in dense layers; embedding float32 [D].
+    the metadata; class_maps float32 [h, w, K], whose mean over the image plus a constant is the logit, None for
+    networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image;
+    votes float32 [members, views, K], the logits of each network for each view of the image, whose mean is `logits`.
     """
 
     model: Model
@@ -36,6 +40,7 @@ class Prediction:
     probabilities: np.ndarray
     class_maps: np.ndarray | None
     embedding: np.ndarray
+    votes: np.ndarray
 
     @property
     def predicted(self) -> str:
@@ -45,35 +50,67 @@ class Prediction:
     @property
     def malignancy(self) -> float:
         """The summed probability of the classes that count as malignant."""
-        malignant = [label.malignant for label in self.model.labels.labels]
-        return float(self.probabilities[malignant].sum())
+        return float(self.probabilities[_malignant(self.model)].sum())
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far the votes on one image agree, going by the image alone.
+
+    `agreeing` of the `networks`, their logits averaged over the `views`, name the class that all of them together
+    name. `low` and `high` are the lowest and highest malignant probability among the votes.
+    """
+
+    networks: int
+    views: int
+    agreeing: int
+    low: float
+    high: float
+
+
+def agreement(prediction: Prediction) -> Agreement | None:
+    """The agreement of the votes; None where there is only one."""
+    votes, model = prediction.votes, prediction.model
+    networks, views, _ = votes.shape
+    if networks * views == 1:
+        return None
+    named = votes.mean(axis=1).argmax(axis=-1)
+    malignancy = softmax(votes.astype(np.float64) / model.temperature)[..., _malignant(model)].sum(axis=-1)
+    return Agreement(
+        networks,
+        views,
+        int((named == prediction.logits.argmax()).sum()),
+        float(malignancy.min()),
+        float(malignancy.max()),
+    )
 
 
 class Classifier:
-    """A loaded model. `predict` may be called from several threads; they take turns."""
+    """A loaded model: one network, or the members of a committee. `predict` may be called from several threads; they
+    take turns."""
 
     def __init__(self, model: Model, threads: int | None = None):
-        """Check every file of the model against its hash and load it; `threads` defaults to the number of cores."""
+        """Check every file of the model against its hash and load it; `threads` defaults to the number of cores.
+
+        ModelError where a file was changed, a network cannot be loaded, or its input or outputs are not those of the
+        card.
+        """
         if not model.runnable:
             raise ModelError(
                 f"The model '{model.id}' cannot be run: only the figures are here, not the weights; its README.md says "
                 "how to train it."
             )
         registry.verify(model)
-        try:
-            interpreter = Interpreter(
-                model_content=registry.verified_bytes(model, WEIGHTS),
-                num_threads=threads or os.cpu_count(),
-            )
-            self._run = interpreter.get_signature_runner()
-        except (ValueError, RuntimeError) as error:
-            raise ModelError(f"The model '{model.id}' cannot be run here ({error}).") from error
+        cores = threads or os.cpu_count() or 1
+        self._networks = [_network(model, name, max(cores // len(model.weights), 1)) for name in model.weights]
+        # members on one thread each, side by side, take as long as one after another on all threads, and need no
+        # synchronisation within a network
+        workers = min(cores, len(model.weights))
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
         self._fusion = None
         if model.clinical:
             content = registry.verified_bytes(model, metadata.WEIGHTS_FILE)
             self._fusion = metadata.from_json(content, model.clinical, len(model.labels.codes))
-        # the signature runner does not keep its interpreter alive
-        self._interpreter = interpreter
         self._lock = threading.Lock()
         self.model = model
 
@@ -89,13 +126,18 @@ class Classifier:
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
+        images = views.seen(pixels, self.model.views).astype(np.float32)
         with self._lock:
-            outputs = {
-                name: value[0].copy() for name, value in self._run(image=pixels[np.newaxis].astype(np.float32)).items()
-            }
-        logits = outputs["logits"]
-        probabilities = self._probabilities(logits, values or {})
-        return Prediction(self.model, logits, probabilities, outputs.get("class_maps"), outputs["embedding"])
+            each = self._pool.map if self._pool else map
+            outputs = list(each(lambda network: network(images), self._networks))
+        votes = np.stack([one["logits"] for one in outputs])
+        logits = _mean(votes, (0, 1))
+        class_maps = None
+        if self.model.has_class_maps:
+            maps = np.stack([views.upright_again(one["class_maps"], self.model.views) for one in outputs])
+            class_maps = _mean(maps, (0, 1))
+        upright = outputs[0]["embedding"][self.model.views.index(views.UPRIGHT)]
+        return Prediction(self.model, logits, self._probabilities(logits, values or {}), class_maps, upright, votes)
 
     def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
         """What `predict` would give the same image with these values, without running the network again."""
@@ -106,6 +148,50 @@ class Classifier:
         if self._fusion:
             total = self._fusion.add(total, metadata.code(self.model.clinical, values))
         return softmax(total / self.model.temperature)
+
+
+def _network(model: Model, name: str, threads: int) -> Network:
+    """One LiteRT file of the model, as a function. ModelError where it cannot be loaded, or its input or outputs are
+    not those of the card, and so of the other members."""
+    try:
+        interpreter = Interpreter(model_content=registry.verified_bytes(model, name), num_threads=threads)
+        run = interpreter.get_signature_runner()
+    except (ValueError, RuntimeError) as error:
+        raise ModelError(f"The model '{model.id}' cannot be run here ({error}).") from error
+    size = model.input_size
+    expected = {"image": (size, size, 3)} | {key: tuple(shape) for key, shape in model.card["outputs"].items()}
+    details = run.get_input_details() | run.get_output_details()
+    actual = {key: tuple(map(int, detail["shape"][1:])) for key, detail in details.items()}
+    if actual != expected:
+        wrong = next(key for key in (*expected, *actual) if actual.get(key) != expected.get(key))
+        raise ModelError(
+            f"In the file {name} of the model '{model.id}', {wrong} has the shape {_shape(actual.get(wrong))}, not "
+            f"{_shape(expected.get(wrong))} as the card says; export the model again."
+        )
+
+    def outputs(images: np.ndarray) -> dict[str, np.ndarray]:
+        # the signature runner does not keep its interpreter alive
+        assert interpreter
+        # networks that end in dense layers take one image at a time
+        parts = [images] if model.has_class_maps else [images[[row]] for row in range(len(images))]
+        results = [{key: value.copy() for key, value in run(image=part).items()} for part in parts]
+        return {key: np.concatenate([result[key] for result in results]) for key in results[0]}
+
+    return outputs
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    return "none" if shape is None else " x ".join(map(str, shape))
+
+
+def _mean(values: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """The mean over the axes, float32; of a single value, that value."""
+    return values.mean(axis=axes, dtype=np.float64).astype(np.float32)
+
+
+def _malignant(model: Model) -> list[bool]:
+    """Which of the model's classes count as malignant."""
+    return [label.malignant for label in model.labels.labels]
 
 
 def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
@@ -158,13 +244,14 @@ def milliseconds(model: Model) -> tuple[float, float, float]:
 
 
 def _published(model: Model) -> tuple[str, ...]:
-    """The folder of a model and the hashes of the files that its predictions depend on."""
+    """The folder of a model, its views, and the hashes of the files that its predictions depend on."""
     files = model.card["files"]
-    return str(model.folder), *(files.get(name, {}).get("sha256", "") for name in (WEIGHTS, metadata.WEIGHTS_FILE))
+    hashes = (files.get(name, {}).get("sha256", "") for name in (*model.weights, metadata.WEIGHTS_FILE))
+    return str(model.folder), *model.views, *hashes
 
 
 def _weight(loaded: Classifier) -> int:
-    return loaded.model.card["files"][WEIGHTS]["size"]
+    return registry.size(loaded.model)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -13,11 +13,12 @@ from typing import Any
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
-from skinapp.inference import metadata
+from skinapp.inference import metadata, runtime
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier, Prediction
 
 FAILURE_COLUMNS = ["image", "reason"]
+AGREEMENT_COLUMNS = ["networks_agreeing", "malignancy_low", "malignancy_high"]
 SHOWN = 3
 """How many images a message names."""
 
@@ -84,7 +85,8 @@ def score(
     """Append a row per image of `source` to the CSV `out`, and one per failed image to `<out's stem>.failed.csv`.
 
     A model with clinical inputs reads the metadata from the columns of the same names; a row with an impossible value
-    fails. Columns: image, model, predicted, malignancy, and `p_<label>` in the model's order. Images that `out` already
+    fails. Columns: image, model, predicted, malignancy, `p_<label>` in the model's order and, for a model of several
+    networks or views, AGREEMENT_COLUMNS, as in `runtime.Agreement`. Images that `out` already
     holds are skipped, so an interrupted run resumes where it stopped; earlier failures are tried again. `progress` is
     called with the count done and in all.
 
@@ -92,6 +94,7 @@ def score(
     """
     failures_file = out.with_name(f"{out.stem}.failed.csv")
     columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
+    columns += AGREEMENT_COLUMNS if len(model.weights) * len(model.views) > 1 else []
     cases, repeated = _cases(source)
     for file in (out, failures_file):
         if _same(file, source):
@@ -108,7 +111,10 @@ def score(
             for name, result in classify_all(waiting, model):
                 if isinstance(result, Prediction):
                     probabilities = [f"{probability:.6f}" for probability in result.probabilities]
-                    rows.writerow([name, model.id, result.predicted, f"{result.malignancy:.6f}", *probabilities])
+                    row = [name, model.id, result.predicted, f"{result.malignancy:.6f}", *probabilities]
+                    if agreed := runtime.agreement(result):
+                        row += [str(agreed.agreeing), f"{agreed.low:.6f}", f"{agreed.high:.6f}"]
+                    rows.writerow(row)
                     scored += 1
                 else:
                     failures.writerow([_printable(name), _printable(str(result))])

@@ -1,5 +1,6 @@
 """The label sets: code, name, harmless, pre-cancer or cancer, a sentence on what it is, and the order."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -263,6 +264,14 @@ def kinds(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Kind, ...]]:
         code: tuple(kind for kind in KINDS if any(one.kind == kind for one in holds))
         for code, holds in contents(labels, diagnoses).items()
     }
+
+
+def target(labels: LabelSet, codes: Sequence[str]) -> str:
+    """What some classes together are, within a sentence: melanoma, cancer, or cancer or pre-cancer."""
+    chosen = [labels[code] for code in codes]
+    if [label.name for label in chosen] == ["Melanoma"]:
+        return "melanoma"
+    return "cancer or pre-cancer" if any(label.kind == "pre-cancer" for label in chosen) else "cancer"
 
 
 def groups(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[str, ...]]:

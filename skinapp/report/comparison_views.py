@@ -16,7 +16,7 @@ from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.measures import MEASURES, Draws
 from skinapp.evaluation.measures import leaderboard as leaderboard_of
-from skinapp.inference import runtime
+from skinapp.inference import registry, runtime
 from skinapp.inference.registry import Model
 from skinapp.report.document import Chart
 
@@ -76,7 +76,7 @@ def _costs(model: Model) -> tuple[int, float | None, str | None]:
     else:
         # padded to equal width, so that the column sorts by number
         timing = f"{median:6.1f} ({least:.1f} to {most:.1f})"
-    return parameters, model.card["files"]["model.tflite"]["size"] / 1e6, timing
+    return parameters, registry.size(model) / 1e6, timing
 
 
 def leaderboard(board: pd.DataFrame, score: str, names: Names) -> Chart:

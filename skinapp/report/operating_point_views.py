@@ -1,12 +1,18 @@
 """Operating points: the table, the two-by-two table, and the curves with every model's threshold on them."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
 from skinapp.charts import performance
+from skinapp.evaluation import operating_points
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.curves import side
-from skinapp.evaluation.operating_points import OperatingPoint
+from skinapp.evaluation.operating_points import OperatingPoint, Published
+from skinapp.inference.registry import Model
+from skinapp.labels import sets
+from skinapp.labels.sets import LabelSet
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
 
@@ -105,3 +111,21 @@ def curve(
 def _highest(curves: dict[str, pd.DataFrame]) -> float:
     """The highest point of any curve or band; a curve may have no band."""
     return max(float(frame[["y", "high"]].max().max()) for frame in curves.values())
+
+
+def published(model: Model, probabilities: Mapping[str, float]) -> list[str]:
+    """A sentence for each operating point that is stored with a model, on an image with these probabilities by class:
+    whether it is above the threshold, and sensitivity and specificity on test images."""
+    return [_published(point, model.labels, probabilities) for point in operating_points.of_card(model.card)]
+
+
+def _published(point: Published, labels: LabelSet, probabilities: Mapping[str, float]) -> str:
+    share = sum(probabilities[code] for code in point.classes)
+    # the first images are those that chose the threshold
+    name, (sensitivity, specificity) = list(point.measured.items())[min(1, len(point.measured) - 1)]
+    where = "at or above" if point.reached(probabilities) else "below"
+    return (
+        f"{point.sensitivity:.0%} sensitivity for {sets.target(labels, point.classes)}: {where} the threshold "
+        f"({share:.1%}, threshold {point.threshold:.1%}). On images of {name}: sensitivity {sensitivity.text('.0%')}, "
+        f"specificity {specificity.text('.0%')}."
+    )

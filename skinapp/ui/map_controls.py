@@ -68,7 +68,7 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
 def choose(analyses: list[Analysis]) -> list[MapRequest]:
     """The maps that the visitor chooses, of the models of one or two analyses."""
     chosen_targets = _choose_targets(analyses)
-    methods = _choose_methods()
+    methods = _choose_methods([one.model for one in analyses])
     layers = {one.model.id: _choose_layer(one.model, methods) for one in analyses}
     settings = _choose_settings(methods)
     return [
@@ -80,6 +80,7 @@ def choose(analyses: list[Analysis]) -> list[MapRequest]:
             settings.get(method.id, {}),
         )
         for analysis, target, method in itertools.product(analyses, chosen_targets, methods)
+        if catalogue.available(method, analysis.model)
     ]
 
 
@@ -106,13 +107,24 @@ def _choose_targets(analyses: list[Analysis]) -> list[Target]:
     return [(code, other) if other else code for code in codes]
 
 
-def _choose_methods() -> list[Method]:
+def _choose_methods(models: list[Model]) -> list[Method]:
+    """The methods that one of the models allows; a sentence says which models do not allow all of them."""
+    offered = [
+        key for key, method in catalogue.METHODS.items() if any(catalogue.available(method, model) for model in models)
+    ]
+    without = [model for model in models if "model.keras" not in model.card["files"]]
+    for model in without:
+        names = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
+        st.caption(
+            f"“{model.title}” comes without the network that gradients need, so its maps are made by "
+            f"{', '.join(names[:-1])} or {names[-1]} only."
+        )
     chosen = st.multiselect(
         "Methods",
-        list(catalogue.METHODS),
+        offered,
         ["last-convolution"],
         format_func=lambda key: catalogue.METHODS[key].title,
-        key="attention_methods",
+        key="attention_methods" if not without else "attention_methods_" + "_".join(model.id for model in models),
         help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "
         "seconds; occlusion and RISE run the model hundreds of times.",
     )

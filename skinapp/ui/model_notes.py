@@ -29,7 +29,9 @@ def show_limits(model: Model) -> None:
     training, scores = model.card["training"], model.card["scores"]
 
     def share(name: str) -> str:
-        score = scores[name]
+        return interval(scores[name])
+
+    def interval(score: dict[str, float]) -> str:
         return f"{score['value']:.0%} (95% interval {score['low']:.0%} to {score['high']:.0%})"
 
     sensitivity = ""
@@ -39,6 +41,12 @@ def show_limits(model: Model) -> None:
             f"For {share('sensitivity_malignancy')} of the images of {', '.join(counted)}, it gave these diagnoses "
             "together at least half of the probability."
         )
+    elsewhere = "".join(
+        f" On {test['images']:,} test images of another data set, {test['name']}, it was correct for "
+        f"{interval(test['scores']['accuracy'])}."
+        for test in model.card.get("other_tests", ())
+        if "predictions" in test
+    )
     used = "this image and the details you entered" if model.clinical else "this image"
     others = "Dermoscopy images" if model.modality == "smartphone" else "Phone photos"
     st.space("small")
@@ -49,7 +57,7 @@ def show_limits(model: Model) -> None:
 - **It is not a diagnosis.** The model compares {used} with the images it was trained on. It knows nothing else about
   your history or the rest of your skin.
 - **It is often wrong.** On {model.card["test"]["images"]:,} test images like those it was trained on, the most likely
-  class was correct for {share("accuracy")}. {sensitivity}
+  class was correct for {share("accuracy")}.{elsewhere} {sensitivity}
 - **It was trained on images from few clinics**: {training["images"]["train"]:,} {modality.IMAGES[model.modality]} from
   {training["dataset"]}, mostly of light skin. {others}, photos of a screen, other cameras and darker skin can give
   worse results, and the probabilities are calibrated only for images like those it was trained on.

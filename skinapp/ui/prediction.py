@@ -7,6 +7,8 @@ from skinapp.formatting import percent
 from skinapp.inference import analysis as analyses
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
+from skinapp.labels import sets
+from skinapp.report import operating_point_views
 from skinapp.ui import panel
 
 
@@ -21,6 +23,8 @@ def show(analysis: Analysis) -> None:
         for name, share in analyses.shares(prediction).items():
             names = dict.fromkeys(one.name for code in groups[name] for one in contents[code])
             st.metric(name, percent(share), help="The total probability of: " + "; ".join(names) + ".")
+    if sentence := analyses.agreement(prediction):
+        st.caption(f":material/groups: {sentence}")
     if analysis.metadata:
         count = len(analysis.metadata)
         alone = analysis.image_prediction
@@ -44,6 +48,22 @@ def show(analysis: Analysis) -> None:
         },
         ["class", "kind", "probability", "image alone"],
     )
+    _show_operating_points(prediction)
+
+
+def _show_operating_points(prediction: Prediction) -> None:
+    model = prediction.model
+    by_class = dict(zip(model.labels.codes, prediction.probabilities, strict=True))
+    sentences = operating_point_views.published(model, by_class)
+    if sentences:
+        with st.expander("Operating points", icon=":material/tune:", key="operating_points"):
+            for sentence in sentences:
+                st.markdown(f"- {sentence}")
+            counted = [one for held in analyses.contents(model).values() for one in held if one.malignant]
+            together = sets.target(model.labels, [label.code for label in model.labels.labels if label.malignant])
+            st.caption(
+                f"{together.capitalize()}: {'; '.join(one.name for one in counted)}, all together. Intervals are 95%."
+            )
 
 
 def _most_likely(prediction: Prediction) -> str:

@@ -36,6 +36,12 @@ def show_sentence(shown: ExplainedMap) -> None:
 
 def show_randomised(shown: ExplainedMap) -> None:
     """How similar the map is to maps of randomised copies of the network, by the same method."""
+    if "model.keras" not in shown.model.card["files"]:
+        st.caption(
+            "This map cannot be compared with randomised copies of the network: the model comes without the network "
+            "that they are made from."
+        )
+        return
     if not shown.method.runs_on_copies:
         st.caption(
             "This map cannot be compared with randomised copies of the network: the method runs on the published "

@@ -13,7 +13,9 @@ from skinapp.labels.sets import HAM10000
 @pytest.fixture
 def prediction(model: registry.Model) -> Prediction:
     probabilities = np.array([0.02, 0.05, 0.1, 0.003, 0.3, 0.5, 0.027])
-    return Prediction(model, np.log(probabilities), probabilities, np.zeros((1, 1, 7)), np.zeros(1))
+    return Prediction(
+        model, np.log(probabilities), probabilities, np.zeros((1, 1, 7)), np.zeros(1), np.zeros((1, 1, 7))
+    )
 
 
 def test_the_frame_has_every_class_most_probable_first(prediction: Prediction) -> None:

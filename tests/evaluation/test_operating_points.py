@@ -8,6 +8,7 @@ from sklearn import metrics as reference
 
 from skinapp.evaluation import operating_points
 from skinapp.evaluation.comparison import Shared
+from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
 from tests.evaluation.conftest import repeats
 
 
@@ -66,3 +67,36 @@ def test_thresholds_are_one_for_all_or_each_models_own(shared: Shared) -> None:
     assert operating_points.thresholds(shared, 0.4) == {"one": 0.4, "two": 0.4}
     own = operating_points.thresholds(shared, 0.4, 0.9)
     assert own == {name: operating_points.threshold_for(shared, name, 0.9) for name in shared.ids}
+
+
+def test_published_points_by_hand() -> None:
+    # melanomas at 0.1, 0.2, ..., 1.0, and as many moles at 0.05, 0.15, ...
+    melanoma, nevus = HAM10000.codes.index("mel"), HAM10000.codes.index("nv")
+    truth = np.repeat([melanoma, nevus], 10)
+    probabilities = np.zeros((20, 7))
+    probabilities[:, melanoma] = np.r_[np.arange(1, 11) / 10, np.arange(10) / 10 + 0.05]
+    probabilities[:, nevus] = 1 - probabilities[:, melanoma]
+    points = {point.id: point for point in operating_points.choose(HAM10000, truth, probabilities)}
+    assert {name: point.threshold for name, point in points.items()} == {
+        "cancer-90": 0.2,
+        "cancer-95": 0.1,
+        "melanoma-90": 0.2,
+        "melanoma-95": 0.1,
+    }
+    assert points["cancer-90"].classes == ("akiec", "bcc", "mel")
+    sensitivity, specificity = operating_points.measure(
+        ("mel",), points["melanoma-90"].threshold, HAM10000, truth, probabilities, np.arange(20)
+    )
+    assert (sensitivity.value, specificity.value) == (0.9, 0.2)
+    by_class = dict(zip(HAM10000.codes, probabilities[1], strict=True))
+    assert points["melanoma-90"].reached(by_class)
+    assert not points["melanoma-90"].reached(by_class | {"mel": 0.19})
+
+
+def test_two_classes_have_no_point_for_melanoma() -> None:
+    assert operating_points.targets(MALIGNANCY) == {"cancer": ("malignant",)}
+
+
+@pytest.mark.parametrize("labels", [HAM10000, PAD_UFES_20])
+def test_every_diagnosis_set_has_a_melanoma(labels: LabelSet) -> None:
+    assert operating_points.targets(labels)["melanoma"] in (("mel",), ("MEL",))

@@ -1,5 +1,7 @@
 """Predictions files: what is read, what is completed from the models here, and the sentence for what cannot be used."""
 
+import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -194,3 +196,36 @@ def test_a_file_from_another_program_has_the_same_predictions() -> None:
     text = HEAD + "a,benign,0.75,0.25\nb,malignant,0.5,0.5\n"
     other = text.replace(",", ";").replace("0.", "0,")
     assert predictions.read(other.encode("utf-16"), "mine.csv").table.equals(read(text).table)
+
+
+@pytest.fixture
+def with_elsewhere(own_models: Path, model: registry.Model) -> registry.Model:
+    """The bundled model with predictions on a further test set, of more images than its own."""
+    table = pd.read_csv(model.folder / "predictions.csv")
+    parts = [table.assign(image=table["image"] + ending, dataset="elsewhere") for ending in ("-a", "-b")]
+    pd.concat(parts).to_csv(own_models / model.id / "predictions-elsewhere.csv", index=False)
+    card = json.loads((own_models / model.id / "model.json").read_text())
+    content = (own_models / model.id / "predictions-elsewhere.csv").read_bytes()
+    card["files"]["predictions-elsewhere.csv"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (own_models / model.id / "model.json").write_text(json.dumps(card))
+    return registry.read_model(own_models / model.id)
+
+
+def test_a_further_test_set_is_there_but_not_mixed_in(with_elsewhere: registry.Model, model: registry.Model) -> None:
+    both, own = predictions.of_model(with_elsewhere), predictions.of_model(model)
+    assert both.datasets == ["ham10000", "elsewhere"]
+    assert both.digest != own.digest
+    assert len(both.table) == 3 * len(own.table)
+    assert comparison.share([both], CLASSES).images.tolist() == own.table.index.tolist()
+    assert comparison.share([both, own], CLASSES).images.tolist() == own.table.index.tolist()
+    elsewhere = comparison.share([both], CLASSES, "elsewhere")
+    assert len(elsewhere.images) == 2 * len(own.table)
+    with pytest.raises(DataError, match="no image in common"):
+        comparison.share([both, own], CLASSES, "elsewhere")
+
+
+def test_an_image_in_two_test_sets_is_a_sentence(with_elsewhere: registry.Model) -> None:
+    file = with_elsewhere.folder / "predictions-elsewhere.csv"
+    file.write_bytes((with_elsewhere.folder / "predictions.csv").read_bytes())
+    with pytest.raises(DataError, match="twice; evaluate the model again"):
+        predictions.of_model(with_elsewhere)

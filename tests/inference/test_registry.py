@@ -12,6 +12,7 @@ import pytest
 from skinapp.errors import ModelError
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import registry
+from tests import model_folder
 from tests.metadata_model import make
 
 FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
@@ -71,6 +72,11 @@ def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> Non
         assert (score.value, score.low, score.high) == pytest.approx(
             (published["value"], published["low"], published["high"]), abs=2e-4
         ), name
+
+
+def test_further_tests_and_operating_points_are_those_of_their_files(bundled: registry.Model) -> None:
+    model_folder.check_further_tests(bundled)
+    model_folder.check_operating_points(bundled)
 
 
 def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

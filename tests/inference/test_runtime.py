@@ -103,8 +103,8 @@ def test_every_shipped_model_stays_loaded() -> None:
 
 
 def test_loaded_models_take_a_bounded_amount_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    small = sorted(registry.ranked(), key=lambda one: one.card["files"][runtime.WEIGHTS]["size"])[:3]
-    sizes = [one.card["files"][runtime.WEIGHTS]["size"] for one in small]
+    small = sorted(registry.ranked(), key=registry.size)[:3]
+    sizes = [registry.size(one) for one in small]
     monkeypatch.setattr(runtime, "_loaded", OrderedDict())
     monkeypatch.setattr(registry, "LARGEST_ROOT", sizes[1] + sizes[2])
     loaded = [runtime.classifier(one) for one in small]

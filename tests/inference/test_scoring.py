@@ -22,7 +22,9 @@ class Constant:
 
     def predict(self, pixels: np.ndarray, values: object = None) -> Prediction:
         count = len(self.model.labels.codes)
-        return Prediction(self.model, np.zeros(count), np.full(count, 1 / count), None, np.zeros(1))
+        return Prediction(
+            self.model, np.zeros(count), np.full(count, 1 / count), None, np.zeros(1), np.zeros((1, 1, count))
+        )
 
 
 @pytest.fixture(autouse=True)

@@ -65,3 +65,16 @@ def test_what_counts_as_malignant_in_the_other_sets() -> None:
 def test_the_common_name_comes_first_in_a_sentence() -> None:
     assert sets.HAM10000["nv"].spoken == "mole (melanocytic nevus)"
     assert sets.HAM10000["mel"].spoken == "melanoma"
+
+
+@pytest.mark.parametrize(
+    ("label_set", "codes", "words"),
+    [
+        (sets.HAM10000, ["mel"], "melanoma"),
+        (sets.HAM10000, ["akiec", "bcc", "mel"], "cancer or pre-cancer"),
+        (sets.PAD_UFES_20, ["BCC", "MEL", "SCC"], "cancer"),
+        (sets.MALIGNANCY, ["malignant"], "cancer"),
+    ],
+)
+def test_what_classes_are_together(label_set: sets.LabelSet, codes: list[str], words: str) -> None:
+    assert sets.target(label_set, codes) == words

@@ -1,5 +1,6 @@
 """The compare and models pages: the library's own figures, the operating point, one's own file, a new folder."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -268,3 +269,21 @@ def test_an_error_opens_in_classify(data_root: Path, monkeypatch: pytest.MonkeyP
     assert not at.exception
     assert at.title[0].value == "Classify an image"
     assert at.metric
+
+
+def test_a_further_test_set_can_be_chosen_and_linked(two_models: Path, model: registry.Model) -> None:
+    table = pd.read_csv(model.folder / "predictions.csv").head(400)
+    table = table.assign(image=table["image"] + "-other", dataset="milk10k")
+    folder = two_models / "copy"
+    table.to_csv(folder / "predictions-milk10k.csv", index=False)
+    content = (folder / "predictions-milk10k.csv").read_bytes()
+    card = json.loads((folder / "model.json").read_text())
+    card["files"]["predictions-milk10k.csv"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (folder / "model.json").write_text(json.dumps(card))
+    at = opened()
+    assert next(box for box in at.selectbox if box.label == "Test images").options == ["HAM10000", "MILK10k"]
+    assert set(table_with(at, "origin").query("origin == 'here'")["name"]) == {model.id, "copy"}
+    at = opened(test="milk10k")
+    assert not at.exception
+    assert table_with(at, "origin")["name"].tolist() == ["copy"]
+    assert "**400 images**" in " ".join(element.value for element in at.markdown)

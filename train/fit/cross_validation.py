@@ -2,6 +2,7 @@
 on all for export."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -9,12 +10,25 @@ import numpy as np
 
 from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
+from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
-from train.data.datasets import Dataset, encode, prepare, with_validation
+from train.data.datasets import Dataset, encode, prepare, sources, with_validation
 from train.fit.run_folder import last_file, open_run
 from train.fit.training import fit
-from train.publish.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
+from train.publish.evaluate import (
+    HeldOut,
+    best_network,
+    by_adjustment,
+    chosen_points,
+    fit_temperature,
+    further_part,
+    further_test,
+    log_shares,
+    report,
+    split_logits,
+    viewed_logits,
+)
 
 LOGITS_FILE = "logits.npz"
 """Written by `evaluate`: `images` [n], their `logits` [n, K] from networks that were not trained on them, and the
@@ -41,11 +55,12 @@ def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
     return file if config.committee else fit(config, runs, devices)
 
 
-def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
+def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; return its scores.
 
     Every image is scored by the network of the last epoch that has not seen its lesion or patient, with a temperature
-    fitted on the other parts. The exported network gets the temperature fitted on all parts.
+    fitted on the other parts. The exported network gets the temperature fitted on all parts. `also` names further data
+    sets, on whose test images the exported network is scored.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)
@@ -59,7 +74,7 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
         table = with_validation(data.table, part.folds, part.fold, part.seed)
         network = best_network(part, last_file(part, open_run(part, runs)), table)
         rows = (table["split"] == "validation").to_numpy()
-        logits[rows] = split_logits(network, Dataset(table, data.images), "validation")[1]
+        logits[rows] = split_logits(network, Dataset(table, data.images), "validation", config.views)[1]
         folds[rows] = fold
         keras.utils.clear_session()
     temperatures = np.ones((len(data.table), 1))
@@ -71,6 +86,20 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
         np.savez(
             stream, images=data.table.loc[tested, "image"].to_numpy(str), logits=logits[tested], folds=folds[tested]
         )
+    temperature = fit_temperature(logits[tested], encoded[tested])
+    further = []
+    if also:
+        network = best_network(config, last_file(config, run), data.table)
+        for name in also:
+            other = further_test(config, name, runs)
+            other_logits = viewed_logits(network, other.images, config.views)
+            further.append(further_part(name, other.table, other_logits, temperature))
+    held_out = HeldOut(
+        f"{sources(config.dataset)[0].name}, out of fold",
+        encoded[tested],
+        softmax(logits[tested].astype(np.float64) / temperatures[tested]),
+        data.table.loc[tested, "group"].to_numpy(),
+    )
     return report(
         config,
         run,
@@ -79,10 +108,12 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
         logits[tested],
         temperatures[tested],
         {
-            "temperature": fit_temperature(logits[tested], encoded[tested]),
+            "temperature": temperature,
             "folds": config.folds,
             "validation_by_adjustment": by_adjustment(
                 logits[tested], encoded[tested], log_shares(config, data.table), config.logit_adjustment
             ),
+            "operating_points": chosen_points(labels, held_out),
         },
+        further,
     )

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import keras
 import pandas as pd
 
 from skinapp.errors import DataError
@@ -45,6 +44,13 @@ CROSS = (
     "each part's probabilities was fitted on the other parts. The network in this folder was then trained on all the "
     "images by the same schedule: nothing is left to test it on, and the scores are those of the networks of the parts."
 )
+COMMITTEE = (
+    "The training images are divided into {parts} parts by lesion or patient. Each network is the one of its last "
+    "epoch, trained without one of the parts. Its predictions of that part, out of fold, chose the logit adjustment "
+    "and the operating points, with the temperature {single:.4f}, which fits single networks on {data}. The "
+    "temperature of the committee is extrapolated from these predictions for the mean of the networks, by how far "
+    "their logits differ on images that none of them was trained on and that are not tested."
+)
 SETTINGS = (
     "samples_per_epoch",
     "sampling",
@@ -64,26 +70,26 @@ def describe(
     config: Config,
     evaluation: dict[str, Any],
     beside: list[dict[str, Any]],
-    network: keras.Model,
+    parameters: int,
     outputs: dict[str, list[int]],
     run: dict[str, Any],
 ) -> dict[str, Any]:
     """The card of a run's network, without version, published models, conversion and files.
 
     `evaluation` and `run` are the contents of `evaluation.json` and `run.json`, `beside` the tests of a run under
-    another protocol, and `outputs` the shape of every output without the batch.
+    another protocol, `parameters` the number of all weights, and `outputs` the shape of every output without the batch.
     """
     labels, parts = label_set(config.labels), sources(config.dataset)
     first, *others = evaluation["tests"]
     card = {
         "id": config.id,
-        "kind": "classifier",
+        "kind": "committee" if config.is_committee else "classifier",
         "title": config.title,
         "short_name": config.short_name or config.title,
         "task": "malignancy" if labels is MALIGNANCY else "diagnosis",
         "modality": modality(config),
         "labels": {"set": labels.id, "codes": list(labels.codes)},
-        "architecture": {"name": config.architecture, "parameters": network.count_params()},
+        "architecture": {"name": config.architecture, "parameters": parameters},
         "initial_weights": config.initial_weights,
         "input": {
             "size": config.image_size,
@@ -92,6 +98,7 @@ def describe(
             "channels": "RGB",
             "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
             **({"hair_removal": True} if config.hair_removal else {}),
+            **({"views": list(config.views)} if len(config.views) > 1 else {}),
         },
         "outputs": outputs,
         "temperature": round(evaluation["temperature"], 4),
@@ -99,9 +106,7 @@ def describe(
             "dataset": " and ".join(source.name for source in parts),
             "attribution": " ".join(source.attribution for source in parts),
             "data_licence": "; ".join(source.licence for source in parts),
-            "protocol": " ".join(
-                [*(source.protocol for source in parts), CROSS if config.fold is None else VALIDATION]
-            ),
+            "protocol": " ".join([*(source.protocol for source in parts), _choices(config, evaluation)]),
             "images": evaluation["images"],
             "groups": evaluation["groups"],
         }
@@ -121,6 +126,7 @@ def describe(
         "scores": rounded(first["scores"]),
         "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
         **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
+        **_operating_points(evaluation),
         "logit_adjustment": {
             "applied": evaluation["logit_adjustment"],
             "tried": [
@@ -133,6 +139,29 @@ def describe(
     }
     good, bad = model_card.sensitivity_sentences(card)
     return card | {"good_at": good, "bad_at": bad, "limits": limits(card)}
+
+
+def _choices(config: Config, evaluation: dict[str, Any]) -> str:
+    """On which images the choices were made."""
+    if config.is_committee:
+        return COMMITTEE.format(
+            parts=config.folds, data=sources(config.dataset)[0].name, single=evaluation["single_temperature"]
+        )
+    return CROSS if config.fold is None else VALIDATION
+
+
+def _operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """A card's `operating_points`; nothing for an evaluation without any."""
+    points = [
+        point
+        | {
+            "measured": [
+                row | rounded({name: row[name] for name in ("sensitivity", "specificity")}) for row in point["measured"]
+            ]
+        }
+        for point in evaluation.get("operating_points", ())
+    ]
+    return {"operating_points": points} if points else {}
 
 
 def training_settings(config: Config) -> dict[str, Any]:
@@ -221,5 +250,5 @@ def rounded(scores: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def _other(test: dict[str, Any]) -> dict[str, Any]:
-    listed = {name: test[name] for name in ("name", "protocol", "images", "groups")}
+    listed = {name: test[name] for name in ("name", "protocol", "predictions", "images", "groups") if name in test}
     return listed | {"scores": rounded(test["scores"])}

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +12,14 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from skinapp.evaluation import bootstrap, calibration, metrics
+from skinapp.errors import DataError
+from skinapp.evaluation import bootstrap, calibration, metrics, operating_points
 from skinapp.files import replacing
+from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import SAMPLING, Config
-from train.data.datasets import TRAINABLE, Dataset, encode, prepare, with_validation
+from train.data.datasets import TRAINABLE, Dataset, encode, prepare, read, sources, with_validation
 from train.fit import network as networks
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import predict
@@ -25,10 +29,46 @@ DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
 CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibration.expected_calibration_error}
 
 
-def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
+@dataclass(frozen=True)
+class HeldOut:
+    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n]."""
+
+    name: str
+    labels: np.ndarray
+    probabilities: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Part:
+    """The test images of one data set: rows in the common form, logits [n, classes], temperatures [n, 1], and the name
+    of their predictions file if they have one of their own."""
+
+    dataset: str
+    rows: pd.DataFrame
+    logits: np.ndarray
+    temperatures: np.ndarray
+    file: str = ""
+
+    def images(self, labels: LabelSet) -> HeldOut:
+        return HeldOut(
+            TRAINABLE[self.dataset].name,
+            encode(self.rows["label"], labels),
+            softmax(self.logits.astype(np.float64) / self.temperatures),
+            self.rows["group"].to_numpy(),
+        )
+
+
+def further_part(dataset: str, rows: pd.DataFrame, logits: np.ndarray, temperature: float) -> Part:
+    """The test images of a further data set, whose predictions get a file of their own."""
+    return Part(dataset, rows, logits, np.full((len(rows), 1), temperature), f"predictions-{dataset}.csv")
+
+
+def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    Several data sets are scored separately; the scores returned are those of the first.
+    Several data sets are scored separately; the scores returned are those of the first. `also` names further data sets,
+    which it was not trained on, to score on their test images; each gets a file `predictions-<dataset>.csv`.
     """
     run = open_run(config, runs)
     # at the network's own size, so that the pixels are those that the app and the command line use
@@ -37,17 +77,24 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
     network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)
 
-    validation, validation_logits = split_logits(network, data, "validation")
+    validation, validation_logits = split_logits(network, data, "validation", config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
-    validation_scores = bootstrap.intervals(
-        kinds(labels),
+    held_out = HeldOut(
+        "Validation images",
         validation_labels,
         softmax(validation_logits.astype(np.float64) / temperature),
         validation["group"].to_numpy(),
-        RESAMPLES,
     )
-    test, test_logits = split_logits(network, data, "test")
+    validation_scores = bootstrap.intervals(
+        kinds(labels), held_out.labels, held_out.probabilities, held_out.groups, RESAMPLES
+    )
+    test, test_logits = split_logits(network, data, "test", config.views)
+    further = []
+    for name in also:
+        other = further_test(config, name, runs)
+        other_logits = viewed_logits(network, other.images, config.views)
+        further.append(further_part(name, other.table, other_logits, temperature))
     return report(
         config,
         run,
@@ -61,8 +108,30 @@ def evaluate(config: Config, runs: Path) -> dict[str, bootstrap.Interval]:
             "validation_by_adjustment": by_adjustment(
                 validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
             ),
+            "operating_points": chosen_points(labels, held_out),
         },
+        further,
     )
+
+
+def further_test(config: Config, name: str, runs: Path) -> Dataset:
+    """The test images of a data set that a run was not trained on, at the model's size.
+
+    DataError if it has none, or a test image's label is no class of the model. Images of lesions or patients that the
+    run was trained on are left out.
+    """
+    trained_on = [source.id for source in sources(config.dataset)]
+    if name in trained_on:
+        raise DataError(f"'{name}' is part of the run's data, so its test images are scored anyway; name another.")
+    # read together, so that a picture that both data sets have is recognised
+    both = read(f"{config.dataset}+{name}")
+    seen = both.loc[both["dataset"].isin(trained_on) & (both["split"] != "test"), "group"]
+    rows = both[(both["dataset"] == name) & (both["split"] == "test") & ~both["group"].isin(seen)]
+    if rows.empty:
+        raise DataError(f"The data set '{name}' has no test images that the run was not trained on; name another.")
+    encode(rows["label"], label_set(config.labels))
+    data = prepare(name, config.image_size, runs, config.hair_removal)
+    return Dataset(rows.reset_index(drop=True), data.images[pd.Index(data.table["image"]).get_indexer(rows["image"])])
 
 
 def report(
@@ -73,52 +142,102 @@ def report(
     logits: np.ndarray,
     temperatures: np.ndarray,
     more: dict[str, Any],
+    further: Sequence[Part] = (),
 ) -> dict[str, bootstrap.Interval]:
-    """Write `predictions.csv` and `evaluation.json`; return the scores on the first data set.
+    """Write `predictions.csv`, those of `further` test sets and `evaluation.json`; return the scores on the first data
+    set.
 
-    `table` has all rows, `test` those to score, with their logits [n, classes] and temperatures [n, 1]; `more` is added
-    to `evaluation.json`.
+    `table` has all rows, `test` those to score, with their logits [n, classes] and temperatures [n, 1]. `more` is added
+    to `evaluation.json`; its `operating_points` are measured on the test images too.
     """
     labels = label_set(config.labels)
-    encoded = encode(test["label"], labels)
-    probabilities = softmax(logits.astype(np.float64) / temperatures)
-    predictions = pd.concat(
-        [
-            test[["image", "group"]].reset_index(drop=True),
-            pd.Series(np.array(labels.codes)[encoded], name="label"),
-            pd.DataFrame(probabilities, columns=[f"p_{code}" for code in labels.codes]).round(6),
-            test[["dataset", *DEMOGRAPHICS]].reset_index(drop=True),
-        ],
-        axis=1,
-    )
-    with replacing(run / "predictions.csv") as partial:
-        predictions.to_csv(partial, index=False)
+    write_predictions(run / "predictions.csv", labels, test, softmax(logits.astype(np.float64) / temperatures))
+    for one in further:
+        write_predictions(run / one.file, labels, one.rows, one.images(labels).probabilities)
+    for older in run.glob("predictions-*.csv"):
+        if older.name not in {one.file for one in further}:
+            older.unlink()
 
-    tests = [
-        scored(
-            TRAINABLE[name].name,
-            TRAINABLE[name].protocol,
-            kinds(labels),
-            labels.codes,
-            encoded[rows],
-            logits[rows],
-            temperatures[rows],
-            test["group"].to_numpy()[rows],
-        )
+    parts = [
+        Part(name, test[rows], logits[rows], temperatures[rows])
         for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
     ]
-    content = {
+    tests = [_scored_part(part, labels) for part in (*parts, *further)]
+    # the images that a cross-validation tests are those that it chooses on
+    unseen = further if config.fold is None and not config.is_committee else [*parts, *further]
+    points = [
+        point | {"measured": point["measured"] + [measured(point, labels, part.images(labels)) for part in unseen]}
+        for point in more.get("operating_points", ())
+    ]
+    content: dict[str, Any] = {
         "epochs": epochs(config, run),
         "input_size": config.image_size,
+        "views": list(config.views),
         "logit_adjustment": config.logit_adjustment,
         "resamples": RESAMPLES,
         "images": table["split"].value_counts().to_dict(),
         "groups": table.groupby("split")["group"].nunique().to_dict(),
         "tests": tests,
-    } | more
+    }
+    content |= more | {"operating_points": points}
     with replacing(run / "evaluation.json") as partial:
         partial.write_text(json.dumps(content, indent=2))
     return {name: bootstrap.Interval(**score) for name, score in tests[0]["scores"].items()}
+
+
+def _scored_part(part: Part, labels: LabelSet) -> dict[str, Any]:
+    source, images = TRAINABLE[part.dataset], part.images(labels)
+    test = scored(
+        source.name,
+        source.protocol,
+        kinds(labels),
+        labels.codes,
+        images.labels,
+        part.logits,
+        part.temperatures,
+        images.groups,
+    )
+    return test | ({"predictions": part.file} if part.file else {})
+
+
+def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
+    """The operating points for a card, chosen on held-out images, and measured there."""
+    points = []
+    for point in operating_points.choose(labels, held_out.labels, held_out.probabilities):
+        described = {name: getattr(point, name) for name in ("id", "classes", "sensitivity", "threshold")}
+        points.append(described | {"measured": [measured(described, labels, held_out)]})
+    return points
+
+
+def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[str, Any]:
+    """Sensitivity and specificity of a card's operating point on some images."""
+    rates = operating_points.measure(
+        point["classes"], point["threshold"], labels, images.labels, images.probabilities, images.groups
+    )
+    return {
+        "name": images.name,
+        "images": len(images.labels),
+        **_plain(dict(zip(("sensitivity", "specificity"), rates, strict=True))),
+    }
+
+
+def write_predictions(
+    file: Path, labels: LabelSet, rows: pd.DataFrame, probabilities: np.ndarray, with_facts: bool = True
+) -> pd.DataFrame:
+    """Write and return a table of predictions [n, classes]: image, group, label, `p_<label>`, and the data set with
+    what is known about the image, or the data set alone."""
+    predictions = pd.concat(
+        [
+            rows[["image", "group"]].reset_index(drop=True),
+            pd.Series(np.array(labels.codes)[encode(rows["label"], labels)], name="label"),
+            pd.DataFrame(probabilities, columns=[f"p_{code}" for code in labels.codes]).round(6),
+            rows[["dataset", *(DEMOGRAPHICS if with_facts else ())]].reset_index(drop=True),
+        ],
+        axis=1,
+    )
+    with replacing(file) as partial:
+        predictions.to_csv(partial, index=False)
+    return predictions
 
 
 def kinds(labels: LabelSet) -> dict[str, bootstrap.Score]:
@@ -195,10 +314,19 @@ def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, ap
     return rows
 
 
-def split_logits(network: keras.Model, data: Dataset, split: str) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of a split, and the network's logits [n, classes] for their images."""
+def split_logits(
+    network: keras.Model, data: Dataset, split: str, seen: Sequence[str] = (views.UPRIGHT,)
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The rows of a split, and the network's logits [n, classes] for their images, averaged over the views `seen`."""
     rows = np.flatnonzero(data.table["split"] == split)
-    return data.table.iloc[rows], predict(network, data.images[rows])
+    return data.table.iloc[rows], viewed_logits(network, data.images[rows], seen)
+
+
+def viewed_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:
+    """The network's logits, float32 [n, classes], of uint8 images [n, size, size, 3], averaged over the views."""
+    # one view at a time, to hold only one copy of the images
+    logits = [predict(network, views.seen(images, [view])[0]) for view in seen]
+    return np.stack(logits).mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -74,6 +74,8 @@ def scores_folder(options: argparse.Namespace) -> bool:
         raise DataError(
             f"Pass --config FILE, or --model, --images and --labels together; missing: {', '.join(missing)}."
         )
+    if not options.config and options.also:
+        raise DataError("--also scores a run on further data sets; it only goes with --config FILE.")
     if not options.config and options.settings:
         raise DataError(f"'{options.settings[0]}' is a setting; settings only go with --config FILE.")
     return not options.config

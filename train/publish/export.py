@@ -33,19 +33,8 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     `changes` is the sentence for the changelog. If LiteRT and Keras disagree, or the new folder is not valid,
     ModelError is raised and the older folder stays.
     """
-    if keras.backend.backend() != "tensorflow":
-        raise DataError(
-            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
-        )
     run = open_run(config, runs)
-    evaluation = read_evaluation(run)
-    if evaluation["epochs"] != epochs(config, run):
-        raise DataError(f"The run in {run} was trained further after its evaluation; run evaluate again.")
-    for name, value in (("logit_adjustment", config.logit_adjustment), ("input_size", config.image_size)):
-        if evaluation.get(name, value) != value:
-            raise DataError(
-                f"The run in {run} was evaluated with {name}={evaluation[name]}, not {value}; run evaluate again."
-            )
+    evaluation = checked_evaluation(config, run, epochs(config, run))
     beside = read_evaluation(runs / config.beside)["tests"] if config.beside else []
     data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
     divided = with_validation(data.table, config.folds, config.fold, config.seed)
@@ -53,25 +42,57 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     images = data.images[
         np.flatnonzero(divided["split"] == ("train" if config.fold is None else "test"))[:CHECKED_IMAGES]
     ]
-    trained = predict(network, images)
-
-    described = card_content.describe(config, evaluation, beside, network, output_shapes(network), read_run(run))
+    described = card_content.describe(
+        config, evaluation, beside, network.count_params(), output_shapes(network), read_run(run)
+    )
     with draft(models, config.id) as folder:
         if config.ship_weights:
-            round_kernels(network)
-            content = to_litert(network)
-            difference = float(np.abs(softmax(run_litert(content, images)) - softmax(trained)).max())
-            if difference > AGREEMENT:
-                raise ModelError(f"LiteRT and Keras differ by {difference:.3f} in a probability; nothing was exported.")
+            content, difference = checked_litert(network, images)
             described["conversion"] = {"difference": round(difference, 7), "images": len(images)}
             (folder / "model.tflite").write_bytes(content)
             if has_class_maps(network):
                 save_compressed(network, folder / "model.keras")
-        shutil.copy(run / "predictions.csv", folder)
+        for file in run.glob("predictions*.csv"):
+            shutil.copy(file, folder)
         history(config, run).to_csv(folder / "history.csv", index=False)
         if config.dataset == config.labels:
             described |= card_content.published(config.id, config.labels, folder / "predictions.csv")
         return publish(folder, described, models, changes)
+
+
+def checked_evaluation(config: Config, run: Path, trained: dict[str, int]) -> dict[str, Any]:
+    """The `evaluation.json` of a run. DataError if there is none, or if it is not of the network and settings of now,
+    or if this process cannot export; `trained` are the epochs of now."""
+    if keras.backend.backend() != "tensorflow":
+        raise DataError(
+            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
+        )
+    evaluation = read_evaluation(run)
+    if evaluation["epochs"] != trained:
+        raise DataError(f"The run in {run} was trained further after its evaluation; run evaluate again.")
+    settings = (
+        ("logit_adjustment", config.logit_adjustment),
+        ("input_size", config.image_size),
+        ("views", list(config.views)),
+    )
+    for name, value in settings:
+        if evaluation.get(name, value) != value:
+            raise DataError(
+                f"The run in {run} was evaluated with {name}={evaluation[name]}, not {value}; run evaluate again."
+            )
+    return evaluation
+
+
+def checked_litert(network: keras.Model, images: np.ndarray) -> tuple[bytes, float]:
+    """The network as a LiteRT file, with its kernels rounded in place, and the largest difference in a probability
+    between the two for uint8 images [n, size, size, 3]. ModelError if that exceeds AGREEMENT."""
+    trained = predict(network, images)
+    round_kernels(network)
+    content = to_litert(network)
+    difference = float(np.abs(softmax(run_litert(content, images)) - softmax(trained)).max())
+    if difference > AGREEMENT:
+        raise ModelError(f"LiteRT and Keras differ by {difference:.3f} in a probability; nothing was exported.")
+    return content, difference
 
 
 def read_evaluation(run: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import datetime
+import fnmatch
 import importlib.metadata
 import json
 import os
@@ -16,11 +17,20 @@ from skinapp.inference import metadata, model_card, registry
 
 LICENCE = "CC BY-NC 4.0"
 """The licence of everything published here, as the training images require."""
-EXPORTED = {"README.md", "history.csv", "predictions.csv", "dice.csv", "model.tflite", "model.keras"} | {
-    metadata.WEIGHTS_FILE
-}
-"""The files that export, fuse and segment write. Other files, such as the retrieval index, were added later and belong
-to the network that they were made from."""
+EXPORTED = (
+    "README.md",
+    "history.csv",
+    "predictions.csv",
+    "predictions-*.csv",
+    "out_of_fold.csv",
+    "dice.csv",
+    "model.tflite",
+    "member-*.tflite",
+    "model.keras",
+    metadata.WEIGHTS_FILE,
+)
+"""Patterns of the files that export, fuse and segment write. Other files, such as the retrieval index, were added later
+and belong to the network that they were made from."""
 IDENTITY = ("predictions.csv", "dice.csv")
 """Results on the test images. Every folder has one of them; networks with identical results count as the same."""
 EXCHANGE = 2
@@ -48,7 +58,8 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
     same = _same_network(folder, target)
     if same:
         for file in target.iterdir():
-            if file.name not in EXPORTED | {registry.CARD_FILE} and not (folder / file.name).exists():
+            exported = any(fnmatch.fnmatch(file.name, pattern) for pattern in (*EXPORTED, registry.CARD_FILE))
+            if not exported and not (folder / file.name).exists():
                 shutil.copy2(file, folder)
     card = card | release(_older_card(target), same, changes)
     (folder / "README.md").write_text(model_card.markdown(card))

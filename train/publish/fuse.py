@@ -59,6 +59,8 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
 
     DataError if its data set publishes no metadata, or the run is not evaluated.
     """
+    if config.is_committee:
+        raise DataError(f"'{config.id}' is a committee; fuse adds metadata to single networks only.")
     table = published_metadata(config)
     fields = fitting.questions(table)
     fitted_on, tested = held_out(config, runs, models)

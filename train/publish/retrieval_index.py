@@ -70,7 +70,7 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
 
     They are saved below `runs` after every CHUNK images, and saved ones are reused.
     """
-    folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files']['model.tflite']['sha256'][:12]}"
+    folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files'][model.weights[0]]['sha256'][:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     # one thread, since several wait for each other on a busy machine
     classifier = Classifier(model, threads=1)

@@ -142,7 +142,9 @@ def test_which_label_set_is_scored(labels: list[str], own: LabelSet, scored: Lab
 def test_a_malignancy_model_is_scored_on_diagnoses(model: registry.Model, folder: Path) -> None:
     def classify_all(images: dict[str, Path], model: registry.Model) -> list[tuple[str, runtime.Prediction]]:
         nothing = np.zeros(2)
-        return [(name, runtime.Prediction(model, nothing, np.array([0.2, 0.8]), None, nothing)) for name in images]
+        return [
+            (name, runtime.Prediction(model, nothing, np.array([0.2, 0.8]), None, nothing, nothing)) for name in images
+        ]
 
     two = dataclasses.replace(model, labels=MALIGNANCY)
     table = pd.DataFrame({"image": ["a", "c"], "label": ["nv", "bcc"], "group": ["a", "c"]})

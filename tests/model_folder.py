@@ -1,0 +1,41 @@
+"""Whether what a model's card says follows from the files beside it."""
+
+import fnmatch
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.evaluation import metrics, operating_points
+from skinapp.inference import registry
+
+
+def table(model: registry.Model, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Class indices [n] and probabilities [n, classes] of one of the model's files."""
+    rows = pd.read_csv(model.folder / name)
+    codes = model.labels.codes
+    return rows["label"].map(codes.index).to_numpy(), rows[[f"p_{code}" for code in codes]].to_numpy()
+
+
+def check_further_tests(model: registry.Model) -> None:
+    """Each predictions file of a further test set is listed, and its scores are those of the card."""
+    listed = {test["predictions"]: test for test in model.card.get("other_tests", ()) if "predictions" in test}
+    assert set(listed) == {name for name in model.card["files"] if fnmatch.fnmatch(name, "predictions-*.csv")}
+    for name, test in listed.items():
+        labels, probabilities = table(model, name)
+        assert len(labels) == test["images"]
+        for score in ("accuracy", "balanced_accuracy"):
+            value = getattr(metrics, score)(labels, probabilities, np.ones((1, len(labels))))[0]
+            assert value == pytest.approx(test["scores"][score]["value"], abs=2e-4)
+
+
+def check_operating_points(model: registry.Model) -> None:
+    """Thresholds follow from the out-of-fold predictions alone, and reach their sensitivity there."""
+    points = operating_points.of_card(model.card)
+    if "out_of_fold.csv" in model.card["files"]:
+        assert points
+        labels, probabilities = table(model, "out_of_fold.csv")
+        assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+        chosen = {point.id: point.threshold for point in operating_points.choose(model.labels, labels, probabilities)}
+        assert {point.id: point.threshold for point in points} == chosen
+        assert next(iter(points[0].measured.values()))[0].value >= points[0].sensitivity - 1e-9
