@@ -12,13 +12,9 @@ from skinapp.files import replacing
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
 from train.data.datasets import Dataset, encode, prepare, with_validation
-from train.fit.run_folder import last_file, open_run
+from train.fit.run_folder import LOGITS_FILE, last_file, open_run
 from train.fit.training import fit
 from train.publish.evaluate import best_network, by_adjustment, fit_temperature, log_shares, report, split_logits
-
-LOGITS_FILE = "logits.npz"
-"""Written by `evaluate`: `images` [n], their `logits` [n, K] from networks that were not trained on them, and the
-`folds` [n] that those networks held out."""
 
 
 def fold_config(config: Config, fold: int) -> Config:

@@ -26,10 +26,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     # Keras takes seconds to import, so parse the arguments first
     from train.config import load_config
+    from train.data.datasets import sources
     from train.publish import fuse
 
     config = load_config(options.config)
-    published = fuse.published_metadata(config)
+    published = fitting.published(sources(config.dataset)[0])
     rows, _ = fuse.held_out(config, options.runs, registry.default_root())
     groups = rows.table["group"].to_numpy()
     scored = measure(rows.logits, published.loc[rows.table["image"]], rows.labels, groups, options.adjustment)
