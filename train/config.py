@@ -60,6 +60,12 @@ class Config:
       corrected by how much more common each class is in its source, see `source_offsets` in train/fit/stages.py.
     - `init` is explained at `network.build`. `run:` before the id of another run with the same folds starts from the
       network of its last epoch.
+    - `teacher` is the id of an evaluated cross-validation in the same folder of runs: its held-out probabilities make
+      up `teacher_share` of the target of each image that they are known for, the published label the rest (Hinton et
+      al. 2015, arXiv:1503.02531).
+    - `metadata` also trains what the first data set's patient metadata add to the logits; each field of an image is
+      left out with probability `metadata_dropout`, each time that it is sampled. The network itself sees the image
+      alone.
     - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.
     - `hair_removal` removes dark hairs from every image, in training and wherever the model is used.
     - `ema` is the momentum of a moving average of the weights, which is then validated and saved; 0 for none.
@@ -94,6 +100,10 @@ class Config:
     sampling: str = "square-root"
     shares: dict | None = None
     reference: str | None = None
+    teacher: str = ""
+    teacher_share: float = 0.5
+    metadata: bool = False
+    metadata_dropout: float = 0.5
     augmentation: str = "standard"
     loss: str = "cross-entropy"
     label_smoothing: float = 0.1
@@ -155,7 +165,7 @@ class Config:
             _positive("input_size", self.input_size)
         for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
             _positive(name, getattr(self, name))
-        for name in ("label_smoothing", "dropout", "ema"):
+        for name in ("label_smoothing", "dropout", "ema", "teacher_share", "metadata_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise DataError(f"Setting '{name}' is {getattr(self, name)}; it must be at least 0 and below 1.")
         _not_negative("weight_decay", self.weight_decay)
@@ -202,10 +212,11 @@ class Config:
             "note",
         ):
             del settings[name]
-        for name in ("shares", "reference"):
-            # so that runs from before these settings existed can be resumed
-            if settings[name] is None:
-                del settings[name]
+        # so that runs from before these settings existed can be resumed
+        for names in (("shares",), ("reference",), ("teacher", "teacher_share"), ("metadata", "metadata_dropout")):
+            if not settings[names[0]]:
+                for name in names:
+                    del settings[name]
         if not self.hair_removal:
             del settings["hair_removal"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

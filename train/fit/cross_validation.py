@@ -14,7 +14,7 @@ from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
 from train.data.datasets import Dataset, encode, prepare, sources, with_validation
-from train.fit.run_folder import last_file, open_run
+from train.fit.run_folder import LOGITS_FILE, last_file, open_run
 from train.fit.training import fit
 from train.publish.evaluate import (
     HeldOut,
@@ -29,10 +29,6 @@ from train.publish.evaluate import (
     split_logits,
     viewed_logits,
 )
-
-LOGITS_FILE = "logits.npz"
-"""Written by `evaluate`: `images` [n], their `logits` [n, K] from networks that were not trained on them, and the
-`folds` [n] that those networks held out."""
 
 
 def fold_config(config: Config, fold: int) -> Config:

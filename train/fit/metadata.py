@@ -17,7 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
 from skinapp.datasets.metadata import DIAMETERS
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets.registry import DATASETS, data_root
 from skinapp.errors import DataError
 from skinapp.inference import metadata
 from skinapp.inference.metadata import Field, Fusion, Metadata
@@ -49,6 +49,17 @@ def pad_ufes_20(root: Path) -> pd.DataFrame:
 def ham10000(root: Path) -> pd.DataFrame:
     """HAM10000's published age, sex and site: one row per image id."""
     return _metadata_by_image(DATASETS["ham10000"].parse(root))
+
+
+METADATA = {"ham10000": ham10000, "pad_ufes_20": pad_ufes_20}
+"""The data sets that publish metadata, and the functions that read them."""
+
+
+def published(dataset: str) -> pd.DataFrame:
+    """The patient metadata that a data set publishes, one row per image id. DataError if there are none."""
+    if dataset not in METADATA:
+        raise DataError(f"'{dataset}' publishes no patient metadata; {' and '.join(METADATA)} do.")
+    return METADATA[dataset](data_root() / DATASETS[dataset].folder)
 
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:

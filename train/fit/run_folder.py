@@ -22,6 +22,11 @@ SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed")
 """The settings that decide which images a run holds out."""
 
 
+LOGITS_FILE = "logits.npz"
+"""What `evaluate` writes of a cross-validation: `images` [n], their `logits` [n, K] from networks that were not trained
+on them, and the `folds` [n] that those networks held out."""
+
+
 def open_run(config: Config, runs: Path) -> Path:
     """The folder of this run. DataError if it belongs to another configuration."""
     run = runs / config.id

@@ -1,5 +1,6 @@
 """Stages of growing image size, each resumable after every epoch, with the best epoch saved by validation."""
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,12 +10,14 @@ import pandas as pd
 
 from skinapp.errors import DataError
 from skinapp.files import replacing
+from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import Dataset, encode
-from train.fit import augmentation, losses, network, torch_kernels
+from train.fit import augmentation, losses, network, torch_kernels, trained_metadata
 from train.fit.callbacks import Checkpoint, History, Patience, Progress, StartEpoch, resume
-from train.fit.run_folder import initial, stage_epochs, stage_scores
+from train.fit.run_folder import LOGITS_FILE, initial, stage_epochs, stage_scores
+from train.fit.trained_metadata import Answers
 from train.fit.validation import Choice, Validate, resize
 
 
@@ -64,17 +67,20 @@ def fit_stage(
     train_table = data.table.iloc[train_rows]
     weights = drawing_weights(config, train_table, codes[train_rows])
     targets = np.eye(len(labels.codes), dtype=np.float32)[codes]
+    if config.teacher:
+        targets = taught(targets, data.table["image"], teacher_logits(config, folder.parents[1]), config.teacher_share)
     offsets = np.zeros_like(targets)
     if config.reference:
         offsets[train_rows] = source_offsets(
             config.reference, train_table["source"].to_numpy(), codes[train_rows], weights, len(labels.codes)
         )
+    answers = trained_metadata.answers(config, data.table) if config.metadata else None
 
     def rows(epoch: int) -> np.ndarray:
         generator = np.random.default_rng([seed, epoch])
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
-    batches = Batches(data.images, targets, offsets, rows, config.batch_size)
+    batches = Batches(data.images, targets, offsets, rows, config.batch_size, answers, config.metadata_dropout)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -82,19 +88,30 @@ def fit_stage(
         shares=np.bincount(codes[train_rows], weights),
         label_smoothing=config.label_smoothing,
     )
-    trainer = training_model(config, stage, model, loss, data.images.shape[1], seed)
+    added = None
+    if answers:
+        added = trained_metadata.layer(len(labels.codes), answers, folder)
+    trainer = training_model(config, stage, model, loss, data.images.shape[1], seed, added)
     trainer.compile(
         optimizer=optimizer(config, stage, len(batches)),
         loss={"loss": WeightedLoss(), "logits": None},
         metrics={"logits": keras.metrics.CategoricalAccuracy(name="accuracy")},
         jit_compile=False if keras.backend.backend() == "tensorflow" else "auto",
     )
+
+    def save(name: str) -> None:
+        with replacing(folder / f"{name}.keras") as partial:
+            model.save(partial)
+        if answers:
+            trained_metadata.save(added, answers, folder / trained_metadata.FILES[name])
+
+    save_best = functools.partial(save, "best")
     scores = stage_scores(folder)
     validate = []
     first = data.table["dataset"].iloc[0]
     for name, rows_of_set in by_dataset(data.table, validation_rows).items():
         images = resize(data.images[rows_of_set], stage.image_size)
-        choice = Choice(folder / "best.keras", min(scores, default=None)) if name == first else None
+        choice = Choice(save_best, min(scores, default=None)) if name == first else None
         prefix = "" if name == first else f"{name}_"
         validate.append(Validate(model, images, codes[rows_of_set], config.batch_size, choice, prefix))
     bar = Progress(batches, stage.epochs)
@@ -118,8 +135,7 @@ def fit_stage(
         )
     finally:
         bar.close()
-    with replacing(folder / "last.keras") as partial:
-        model.save(partial)
+    save("last")
     (folder / "done").touch()
     for file in folder.glob("checkpoint-*.npz"):
         file.unlink()
@@ -128,8 +144,9 @@ def fit_stage(
 class Batches(keras.utils.PyDataset):
     """Batches of an epoch, read from a memory-mapped cache.
 
-    A batch holds `images`, uint8 [b, s, s, 3], `targets`, one-hot float32 [b, classes], and `offsets`, what the loss
-    adds to the logits, float32 [b, classes].
+    A batch holds `images`, uint8 [b, s, s, 3], `targets`, float32 [b, classes] that sum to 1, `offsets`, what the loss
+    adds to the logits, float32 [b, classes], and with `answers` the coded `metadata`, float32 [b, D], of which each
+    field is zero, as if not stated, with probability `dropout`.
 
     `rows` maps the number of an epoch to all of its cache rows, so that an epoch is the same whether the run was
     interrupted before it or not.
@@ -142,13 +159,16 @@ class Batches(keras.utils.PyDataset):
         offsets: np.ndarray,
         rows: Callable[[int], np.ndarray],
         batch: int,
+        answers: Answers | None = None,
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.images, self.targets, self.offsets, self.rows, self.batch = images, targets, offsets, rows, batch
+        self.answers, self.dropout = answers, dropout
         self.start(0)
 
     def start(self, epoch: int) -> None:
-        self.current = self.rows(epoch)
+        self.epoch, self.current = epoch, self.rows(epoch)
 
     def __len__(self) -> int:
         return len(self.current) // self.batch
@@ -158,6 +178,9 @@ class Batches(keras.utils.PyDataset):
         rows = np.sort(self.current[index * self.batch : (index + 1) * self.batch])
         targets = self.targets[rows]
         inputs = {"images": self.images[rows], "targets": targets, "offsets": self.offsets[rows]}
+        if self.answers:
+            generator = np.random.default_rng([self.epoch, index])
+            inputs["metadata"] = self.answers.dropped(rows, self.dropout, generator)
         return inputs, {"loss": targets, "logits": targets}
 
 
@@ -211,6 +234,29 @@ def source_offsets(
     return np.stack([logarithms[source] - logarithms[reference] for source in sources]).astype(np.float32)
 
 
+def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
+    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError where it
+    is not evaluated, or has other classes."""
+    file = runs / config.teacher / LOGITS_FILE
+    try:
+        with np.load(file) as saved:
+            logits = pd.DataFrame(saved["logits"], saved["images"])
+    except FileNotFoundError:
+        raise DataError(f"'teacher: {config.teacher}' names a run without {file}; evaluate it first.") from None
+    classes = len(label_set(config.labels).codes)
+    if logits.shape[1] != classes:
+        raise DataError(f"The teacher '{config.teacher}' has {logits.shape[1]} classes, not {classes}.")
+    return logits
+
+
+def taught(targets: np.ndarray, images: pd.Series, logits: pd.DataFrame, share: float) -> np.ndarray:
+    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities for those that it knows."""
+    known = images.isin(logits.index).to_numpy()
+    mixed = targets.copy()
+    mixed[known] += share * (softmax(logits.loc[images[known]].to_numpy(np.float32)) - targets[known])
+    return mixed
+
+
 class WeightedLoss(keras.losses.Loss):
     """The mean of losses [n] that the model computes, weighted or not. Keras averages only a Loss over devices."""
 
@@ -219,12 +265,19 @@ class WeightedLoss(keras.losses.Loss):
 
 
 def training_model(
-    config: Config, stage: Stage, model: keras.Model, loss: losses.Loss, cache_size: int, seed: int
+    config: Config,
+    stage: Stage,
+    model: keras.Model,
+    loss: losses.Loss,
+    cache_size: int,
+    seed: int,
+    added: keras.layers.Dense | None = None,
 ) -> keras.Model:
     """The network between its augmentation and its loss, all on the device.
 
     Inputs `images` uint8 [n, cache_size, cache_size, 3], `targets` [n, classes] and `offsets` [n, classes]; outputs
     `loss` [n] of the logits plus the offsets, for the targets, both after MixUp or CutMix, and `logits` [n, classes].
+    With the layer `added`, from coded metadata [n, D] to what they add to the logits, `metadata` is an input too.
     """
     classes = model.output_shape[-1]
     images = keras.Input((cache_size, cache_size, 3), dtype="uint8", name="images")
@@ -242,16 +295,18 @@ def training_model(
         x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True, dtype="float32")(x)
     for layer in policy:
         x = layer(x)
-    # an image's offsets are mixed as its label is
-    mixed = {"images": x, "labels": keras.ops.concatenate([targets, offsets], axis=1)}
+    inputs = {"images": images, "targets": targets, "offsets": offsets}
+    beside = offsets
+    if added is not None:
+        inputs["metadata"] = keras.Input((added.kernel.shape[0],), name="metadata")
+        beside = offsets + added(inputs["metadata"])
+    # what is added to an image's logits is mixed as its label is
+    mixed = {"images": x, "labels": keras.ops.concatenate([targets, beside], axis=1)}
     for layer in mixing:
         mixed = layer(mixed)
     logits = model(mixed["images"])
-    mixed_targets, mixed_offsets = mixed["labels"][:, :classes], mixed["labels"][:, classes:]
-    return keras.Model(
-        {"images": images, "targets": targets, "offsets": offsets},
-        {"loss": loss(mixed_targets, logits + mixed_offsets), "logits": logits},
-    )
+    mixed_targets, mixed_beside = mixed["labels"][:, :classes], mixed["labels"][:, classes:]
+    return keras.Model(inputs, {"loss": loss(mixed_targets, logits + mixed_beside), "logits": logits})
 
 
 def optimizer(config: Config, stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:

@@ -10,12 +10,12 @@ import pandas as pd
 from skinapp.errors import DataError
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import Config
-from train.data.datasets import Dataset, encode, prepare, read, with_validation
-from train.fit import augmentation, network
+from train.data.datasets import Dataset, encode, prepare, read, sources, with_validation
+from train.fit import augmentation, metadata, network
 from train.fit.callbacks import interruptible
 from train.fit.devices import distributed
 from train.fit.run_folder import best_file, initial, open_run, stopped, write_run_file
-from train.fit.stages import fit_stages
+from train.fit.stages import fit_stages, teacher_logits
 
 
 def fit(config: Config, runs: Path, devices: int = 1) -> Path:
@@ -25,6 +25,10 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
     """
     network.initial_file(initial(config, runs))
     augmentation.check(config.augmentation)
+    if config.teacher:
+        teacher_logits(config, runs)
+    if config.metadata:
+        metadata.published(sources(config.dataset)[0].id)
     table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
     check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
     check_sources(table, label_set(config.labels))

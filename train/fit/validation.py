@@ -1,16 +1,14 @@
 """Scores of an epoch on the validation images."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import keras
 import numpy as np
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 
 from skinapp.errors import DataError
-from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 
 MONITOR = "val_balanced_log_loss"
@@ -20,9 +18,9 @@ accuracy, which a handful of dermatofibromas can change by points."""
 
 @dataclass(frozen=True)
 class Choice:
-    """The file of the best network, and its score so far, lower is better; None before the first epoch."""
+    """What saves the best network, and its score so far, lower is better; None before the first epoch."""
 
-    file: Path
+    save: Callable[[], None]
     best_so_far: float | None
 
 
@@ -59,8 +57,7 @@ class Validate(keras.callbacks.Callback):
             logs |= {name.replace("val_", f"val_{self.prefix}"): score for name, score in scores.items()}
             if self.choice and (self.best is None or logs[MONITOR] < self.best):
                 self.best = logs[MONITOR]
-                with replacing(self.choice.file) as partial:
-                    self.network.save(partial)
+                self.choice.save()
 
 
 @contextlib.contextmanager

@@ -18,16 +18,13 @@ from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
-from train.data.datasets import data_root, encode, prepare, sources, with_validation
+from train.data.datasets import encode, prepare, with_validation
 from train.fit import metadata as fitting
-from train.fit.cross_validation import LOGITS_FILE
-from train.fit.run_folder import open_run
+from train.fit.run_folder import LOGITS_FILE, open_run
 from train.publish import card_content
 from train.publish.evaluate import RESAMPLES, kinds
 from train.publish.folder import draft, publish
 
-METADATA = {"ham10000": fitting.ham10000, "pad_ufes_20": fitting.pad_ufes_20}
-"""The data sets that publish metadata, and the functions that read them."""
 INHERITED = (
     "kind",
     "task",
@@ -61,7 +58,7 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
     """
     if config.is_committee:
         raise DataError(f"'{config.id}' is a committee; fuse adds metadata to single networks only.")
-    table = published_metadata(config)
+    table = fitting.published(config.dataset)
     fields = fitting.questions(table)
     fitted_on, tested = held_out(config, runs, models)
     fitted = fitting.fit(
@@ -80,14 +77,6 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
     return write(
         config, registry.model(config.id, models), title, adjustment, tested, probabilities, fitted, models, changes
     )
-
-
-def published_metadata(config: Config) -> pd.DataFrame:
-    """The patient metadata that a run's data set publishes, one row per image id. DataError if there are none."""
-    if config.dataset not in METADATA:
-        raise DataError(f"'{config.dataset}' publishes no patient metadata; {' and '.join(METADATA)} do.")
-    (source,) = sources(config.dataset)
-    return METADATA[config.dataset](data_root() / source.folder)
 
 
 def held_out(config: Config, runs: Path, models: Path) -> tuple[HeldOut, HeldOut]:

@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     from train.publish import fuse
 
     config = load_config(options.config)
-    published = fuse.published_metadata(config)
+    published = fitting.published(config.dataset)
     rows, _ = fuse.held_out(config, options.runs, registry.default_root())
     groups = rows.table["group"].to_numpy()
     scored = measure(rows.logits, published.loc[rows.table["image"]], rows.labels, groups, options.adjustment)

@@ -13,7 +13,7 @@ from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from tests.sources import write_isic_more, write_milk10k
 from train.data import datasets
 from train.fit import metadata
-from train.publish.fuse import METADATA
+from train.fit.metadata import METADATA
 
 
 @pytest.fixture

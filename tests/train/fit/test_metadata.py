@@ -157,7 +157,7 @@ def test_the_command_prints_a_table_in_markdown(
     monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
     # the publisher's order is another one
     published = metadata_rows.set_index(pd.Index(images)).iloc[::-1]
-    monkeypatch.setattr(fuse, "published_metadata", lambda config: published)
+    monkeypatch.setattr(fitting, "published", lambda dataset: published)
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
     lines = capsys.readouterr().out.splitlines()
