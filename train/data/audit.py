@@ -290,7 +290,7 @@ def describe(name: str, result: Audit) -> str:
             *([] if summary["shared_groups"] else ["  there is only one part"]),
             f"Groups whose images have different labels: {len(summary['groups_with_several_labels'])} "
             "(an error for lesions, normal for patients)",
-            f"Image files without a row in the table: {len(summary['files_without_a_row'])}",
+            f"Image files that the table for training does not have: {len(summary['files_without_a_row'])}",
         ]
     else:
         first, second = summary["images"]
