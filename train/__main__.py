@@ -93,7 +93,8 @@ same.
 example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
 
-Run it after export; it writes models/<id>-clinical/. The network stays the same.
+Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has trained
+what the metadata add; otherwise it is fitted on held-out images.
 """,
     "ablate": """
 example:
@@ -176,6 +177,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 metavar="X",
                 help="how much of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
             )
+            command.add_argument(
+                "--afterwards",
+                action="store_true",
+                help="for a run with metadata: true: fit what metadata add on held-out images, instead of taking what "
+                "was trained",
+            )
         if name in ("export", "fuse"):
             command.add_argument(
                 "--models",
@@ -225,7 +232,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "prepare":
         from train.data.datasets import prepare
 
-        data = prepare(config.dataset, config.cache_size, options.runs, config.hair_removal)
+        data = prepare(config.dataset, config.cache_size, options.runs, **config.pixels)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
         from train.fit import cross_validation, training
@@ -244,7 +251,17 @@ def run(options: argparse.Namespace) -> int:
     elif options.command == "fuse":
         from train.publish.fuse import fuse
 
-        print(fuse(config, options.title, options.adjustment, options.runs, options.models, options.changes))
+        print(
+            fuse(
+                config,
+                options.title,
+                options.adjustment,
+                options.runs,
+                options.models,
+                options.changes,
+                options.afterwards,
+            )
+        )
     else:
         from train.publish import committee
         from train.publish.export import export

@@ -299,7 +299,7 @@ def training_model(
     beside = offsets
     if added is not None:
         inputs["metadata"] = keras.Input((added.kernel.shape[0],), name="metadata")
-        beside = offsets + added(inputs["metadata"])
+        beside = offsets + added(trained_metadata.PACE * inputs["metadata"])
     # what is added to an image's logits is mixed as its label is
     mixed = {"images": x, "labels": keras.ops.concatenate([targets, beside], axis=1)}
     for layer in mixing:

@@ -19,7 +19,16 @@ from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import SAMPLING, Config
-from train.data.datasets import TRAINABLE, Dataset, encode, prepare, read, sources, with_validation
+from train.data.datasets import (
+    TRAINABLE,
+    Dataset,
+    encode,
+    prepare,
+    read,
+    sources,
+    validation_rows,
+    with_validation,
+)
 from train.fit import network as networks
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import predict
@@ -67,17 +76,19 @@ def further_part(dataset: str, rows: pd.DataFrame, logits: np.ndarray, temperatu
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    Several data sets are scored separately; the scores returned are those of the first. `also` names further data sets,
-    which it was not trained on, to score on their test images; each gets a file `predictions-<dataset>.csv`.
+    Several data sets are scored separately; the scores returned are those of the first, whose validation images alone
+    make the choices. `also` names further data sets, which it was not trained on, to score on their test images; each
+    gets a file `predictions-<dataset>.csv`.
     """
     run = open_run(config, runs)
     # at the network's own size, so that the pixels are those that the app and the command line use
-    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
-    data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
+    data = Dataset(with_validation(data.table, **config.division), data.images)
     network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)
 
-    validation, validation_logits = split_logits(network, data, "validation", config.views)
+    rows = validation_rows(data.table)
+    validation, validation_logits = data.table.iloc[rows], viewed_logits(network, data.images[rows], config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
     held_out = HeldOut(
@@ -114,6 +125,12 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     )
 
 
+def test_part(data: Dataset, name: str) -> Dataset:
+    """The test images of one of the data sets."""
+    rows = np.flatnonzero((data.table["dataset"] == name) & (data.table["split"] == "test"))
+    return Dataset(data.table.iloc[rows].reset_index(drop=True), data.images[rows])
+
+
 def further_test(config: Config, name: str, runs: Path) -> Dataset:
     """The test images of a data set that a run was not trained on, at the model's size.
 
@@ -130,7 +147,7 @@ def further_test(config: Config, name: str, runs: Path) -> Dataset:
     if rows.empty:
         raise DataError(f"The data set '{name}' has no test images that the run was not trained on; name another.")
     encode(rows["label"], label_set(config.labels))
-    data = prepare(name, config.image_size, runs, config.hair_removal)
+    data = prepare(name, config.image_size, runs, **config.pixels)
     return Dataset(rows.reset_index(drop=True), data.images[pd.Index(data.table["image"]).get_indexer(rows["image"])])
 
 
