@@ -61,7 +61,8 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     first.
 
     An image that a fold holds out has the logits of that fold's network. Images that train in every fold have those of
-    one network each, which was trained on them; the networks take turns from image to image. `also` names further data sets, which the networks were not trained on. DataError if a member is not trained.
+    one network each, which was trained on them; the networks take turns from image to image. `also` names further data
+    sets, which the networks were not trained on. DataError if a member is not trained.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)
