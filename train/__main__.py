@@ -13,7 +13,7 @@ RUNS = {
     "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
     "export": "write the model folder of an evaluated network, which the app shows",
     "fuse": "make a model that also uses patient metadata from an exported one",
-    "ablate": "train variations of a short run and compare them on validation lesions",
+    "ablate": "train variations of a short cross-validation and compare them on the lesions that are held out",
 }
 """Commands that work on the run of one configuration."""
 
@@ -29,7 +29,11 @@ TOOLS = {
     ),
     "artefacts": ("train.studies.artefacts", "measure how hairs, rulers and stickers affect predictions"),
     "sources": ("train.studies.sources", "measure whether a network tells its sources apart, and score it on each"),
-    "missing-metadata": ("train.studies.missing_metadata", "measure the effect of missing patient metadata"),
+    "left-out": ("train.studies.left_out", "score networks on the images of clinics that they were not trained on"),
+    "missing-metadata": (
+        "train.studies.missing_metadata",
+        "compare ways to add patient metadata, and leave some out",
+    ),
     "attention-audit": (
         "train.studies.attention_audit",
         "measure the attention methods on test images with lesion masks",
@@ -98,10 +102,11 @@ what the metadata add; otherwise it is fitted on held-out images.
 """,
     "ablate": """
 example:
-  python -m train ablate --config train/configs/ablations/ham10000.yaml --out ablation.csv
+  python -m train ablate --config train/configs/studies/ablation.yaml --out ablation.csv
 
-The file describes a run, and has one more key, rows: a name for each row and the settings it changes. KEY=VALUE applies
-to all rows. The table is written after each row; if stopped, the same command continues with the next one.
+The file describes a cross-validation, and has one more key, rows: a name for each row and the settings it changes.
+KEY=VALUE applies to all rows. Every row trains one network per fold, and its difference from the base has a t-interval
+over the folds. The table is written after each row; if stopped, the same command continues where it was.
 """,
 }
 """Text below the options in --help."""
