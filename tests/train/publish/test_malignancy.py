@@ -112,6 +112,12 @@ def test_each_data_set_is_scored_separately(runs: Path, config: Config) -> None:
     assert [test["name"] for test in report["tests"]] == ["HAM10000", "Skin Cancer: Malignant vs. Benign"]
     assert [test["images"] for test in report["tests"]] == [7, 4]
     assert sum(row["images"] for row in report["tests"][0]["reliability"]) == 7
+    # the choices are made on the first one's validation images
+    table = datasets.with_validation(datasets.read(config.dataset), **config.division)
+    validation = table[table["split"] == "validation"]
+    assert set(validation["dataset"]) == {"ham10000", "malignant_benign"}
+    [chosen] = {point["measured"][0]["images"] for point in report["operating_points"]}
+    assert chosen == (validation["dataset"] == "ham10000").sum()
     predictions = pd.read_csv(runs / "both" / "predictions.csv")
     assert set(predictions["label"]) == {"benign", "malignant"}
     assert predictions["dataset"].value_counts().to_dict() == {"ham10000": 7, "malignant_benign": 4}
