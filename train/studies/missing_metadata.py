@@ -60,10 +60,14 @@ def compare(
     [n, K] of image and metadata as `trained`, metadata trained in: each of SCORES, and its difference from the image
     alone, with 95% intervals over groups.
 
-    Without metadata, what is trained in is the image alone, with the temperature of both together. Fusions and
-    temperatures are fitted on other groups than they are scored on.
+    All have a scale and a bias that are fitted on other groups than they are scored on, so that they differ in neither
+    calibration nor class shares. Those of what is trained in are of image and metadata together.
     """
-    from train.publish.evaluate import fit_temperature
+
+    def calibrated(totals: np.ndarray, others: np.ndarray) -> metadata.Fusion:
+        nothing = np.zeros((len(others), 1))
+        fusion = fitting.regress(totals[others], nothing, labels[others], np.zeros(1, int), penalty=1.0, dropout=False)
+        return fitting.adjusted(fusion, labels[others], adjustment)
 
     fields = fitting.questions(table)
     rows_metadata = fitting.parse(fields, table)
@@ -74,15 +78,15 @@ def compare(
         ways |= {f"trained in, {stated}": np.empty(logits.shape) for stated in (WITH, WITHOUT)}
     for test, coded, fusion in parts:
         others = np.setdiff1d(np.arange(len(labels)), test)
-        alone = fit_temperature(logits[others], labels[others])
-        ways["image alone"][test] = softmax(logits[test].astype(np.float64) / alone)
+        nothing = np.zeros((len(test), 1))
+        ways["image alone"][test] = softmax(calibrated(logits, others).add(logits[test], nothing))
         x = np.array([metadata.code(coded, rows_metadata[row]) for row in test])
         ways[f"fused afterwards, {WITH}"][test] = softmax(fusion.add(logits[test], x))
         ways[f"fused afterwards, {WITHOUT}"][test] = softmax(fusion.add(logits[test], np.zeros_like(x)))
         if trained is not None:
-            together = fit_temperature(trained[others], labels[others])
-            ways[f"trained in, {WITH}"][test] = softmax(trained[test] / together)
-            ways[f"trained in, {WITHOUT}"][test] = softmax(logits[test].astype(np.float64) / together)
+            together = calibrated(trained, others)
+            ways[f"trained in, {WITH}"][test] = softmax(together.add(trained[test], nothing))
+            ways[f"trained in, {WITHOUT}"][test] = softmax(together.add(logits[test], nothing))
     return pd.DataFrame(_row("model", name, one, ways["image alone"], labels, groups) for name, one in ways.items())
 
 
