@@ -230,7 +230,8 @@ def _operating_points(card: Card) -> Section:
                 ("operating point", "threshold", "images", "sensitivity", "specificity"),
                 tuple(
                     (
-                        f"{point['sensitivity']:.0%} sensitivity for {target(labels, point['classes'])}",
+                        f"{point['sensitivity']:.0%} sensitivity for "
+                        f"{point.get('of') or target(labels, point['classes'])}",
                         f"{point['threshold']:.3f}",
                         f"{row['name']}, {row['images']:,}",
                         _score_text(row["sensitivity"]),

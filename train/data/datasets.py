@@ -260,6 +260,12 @@ def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
     return labels.map(codes).to_numpy()
 
 
+def melanomas(labels: pd.Series) -> np.ndarray:
+    """Whether a published class code is melanoma [n]; images that are only known to be malignant are not."""
+    sets = (HAM10000, PAD_UFES_20, MILK10K)
+    return labels.isin([label.code for known in sets for label in known.labels if label.name == "Melanoma"]).to_numpy()
+
+
 def image_files(folder: Path, images: pd.Series) -> list[Path]:
     """The file of each image id in a folder, in any format. DataError names ids without a file."""
     return _files(folder.parent, (folder.name,), images)

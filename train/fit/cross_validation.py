@@ -12,7 +12,7 @@ from skinapp.evaluation import bootstrap
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
-from train.data.datasets import encode, prepare, sources, validation_rows, with_validation
+from train.data.datasets import encode, melanomas, prepare, sources, validation_rows, with_validation
 from train.fit.run_folder import last_file, open_run, write_logits
 from train.fit.training import fit
 from train.publish.evaluate import (
@@ -93,6 +93,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         encoded[tested],
         softmax(logits[tested].astype(np.float64) / temperatures[tested]),
         data.table.loc[tested, "group"].to_numpy(),
+        melanomas(data.table.loc[tested, "label"]),
     )
     return report(
         config,

@@ -25,7 +25,7 @@ from skinapp.evaluation import bootstrap
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
-from train.data.datasets import TRAINABLE, encode, prepare, sources, with_validation
+from train.data.datasets import TRAINABLE, encode, melanomas, prepare, sources, with_validation
 from train.fit import run_folder
 from train.fit.cross_validation import fold_config
 from train.fit.run_folder import last_file, open_run, write_logits
@@ -109,7 +109,9 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     mean = {
         name: np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32) for name, each in test_logits.items()
     }
-    held_out = HeldOut(f"{TRAINABLE[first].name}, out of fold", encoded, probabilities, groups)
+    held_out = HeldOut(
+        f"{TRAINABLE[first].name}, out of fold", encoded, probabilities, groups, melanomas(rows_of_first["label"])
+    )
     scores = bootstrap.intervals(kinds(labels), encoded, probabilities, groups)
     return report(
         config,

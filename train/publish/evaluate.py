@@ -23,6 +23,7 @@ from train.data.datasets import (
     TRAINABLE,
     Dataset,
     encode,
+    melanomas,
     prepare,
     read,
     sources,
@@ -40,12 +41,14 @@ CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibra
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n]."""
+    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n],
+    and which of them are known to be melanomas [n]."""
 
     name: str
     labels: np.ndarray
     probabilities: np.ndarray
     groups: np.ndarray
+    melanoma: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class Part:
             encode(self.rows["label"], labels),
             softmax(self.logits.astype(np.float64) / self.temperatures),
             self.rows["group"].to_numpy(),
+            melanomas(self.rows["label"]),
         )
 
 
@@ -96,6 +100,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         validation_labels,
         softmax(validation_logits.astype(np.float64) / temperature),
         validation["group"].to_numpy(),
+        melanomas(validation["label"]),
     )
     validation_scores = bootstrap.intervals(
         kinds(labels), held_out.labels, held_out.probabilities, held_out.groups, RESAMPLES
@@ -183,7 +188,16 @@ def report(
     # the images that a cross-validation tests are those that it chooses on
     unseen = further if config.fold is None and not config.is_committee else [*parts, *further]
     points = [
-        point | {"measured": point["measured"] + [measured(point, labels, part.images(labels)) for part in unseen]}
+        point
+        | {
+            "measured": point["measured"]
+            + [
+                measured(point, labels, images)
+                for images in (part.images(labels) for part in unseen)
+                # which of the malignant images are melanomas is not known of every data set
+                if "of" not in point or images.melanoma.any()
+            ]
+        }
         for point in more.get("operating_points", ())
     ]
     content: dict[str, Any] = {
@@ -220,8 +234,9 @@ def _scored_part(part: Part, labels: LabelSet) -> dict[str, Any]:
 def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
     """The operating points for a card, chosen on held-out images, and measured there."""
     points = []
-    for point in operating_points.choose(labels, held_out.labels, held_out.probabilities):
+    for point in operating_points.choose(labels, held_out.labels, held_out.probabilities, held_out.melanoma):
         described = {name: getattr(point, name) for name in ("id", "classes", "sensitivity", "threshold")}
+        described |= {"of": point.of} if point.of else {}
         points.append(described | {"measured": [measured(described, labels, held_out)]})
     return points
 
@@ -229,7 +244,13 @@ def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
 def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[str, Any]:
     """Sensitivity and specificity of a card's operating point on some images."""
     rates = operating_points.measure(
-        point["classes"], point["threshold"], labels, images.labels, images.probabilities, images.groups
+        point["classes"],
+        point["threshold"],
+        labels,
+        images.labels,
+        images.probabilities,
+        images.groups,
+        images.melanoma if "of" in point else None,
     )
     return {
         "name": images.name,

@@ -118,6 +118,11 @@ def test_each_data_set_is_scored_separately(runs: Path, config: Config) -> None:
     assert set(validation["dataset"]) == {"ham10000", "malignant_benign"}
     [chosen] = {point["measured"][0]["images"] for point in report["operating_points"]}
     assert chosen == (validation["dataset"] == "ham10000").sum()
+    points = {point["id"]: [row["name"] for row in point["measured"]] for point in report["operating_points"]}
+    assert set(points) == {"cancer-90", "cancer-95", "melanoma-90", "melanoma-95"}
+    assert points["cancer-90"] == ["Validation images", "HAM10000", "Skin Cancer: Malignant vs. Benign"]
+    # the other set does not say which of its malignant images are melanomas
+    assert points["melanoma-90"] == ["Validation images", "HAM10000"]
     predictions = pd.read_csv(runs / "both" / "predictions.csv")
     assert set(predictions["label"]) == {"benign", "malignant"}
     assert predictions["dataset"].value_counts().to_dict() == {"ham10000": 7, "malignant_benign": 4}
