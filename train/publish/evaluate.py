@@ -80,9 +80,9 @@ def further_part(dataset: str, rows: pd.DataFrame, logits: np.ndarray, temperatu
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    Several data sets are scored separately; the scores returned are those of the first, whose validation images alone
-    make the choices. `also` names further data sets, which it was not trained on, to score on their test images; each
-    gets a file `predictions-<dataset>.csv`.
+    The validation images of the first data set alone make the choices; `predictions.csv` and the scores returned are of
+    its test images. The other data sets, and further ones that `also` names, which it was not trained on, are scored
+    separately; each that has test images gets a file `predictions-<dataset>.csv`.
     """
     run = open_run(config, runs)
     # at the network's own size, so that the pixels are those that the app and the command line use
@@ -105,19 +105,21 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     validation_scores = bootstrap.intervals(
         kinds(labels), held_out.labels, held_out.probabilities, held_out.groups, RESAMPLES
     )
-    test, test_logits = split_logits(network, data, "test", config.views)
-    further = []
-    for name in also:
-        other = further_test(config, name, runs)
-        other_logits = viewed_logits(network, other.images, config.views)
-        further.append(further_part(name, other.table, other_logits, temperature))
+    first, *others = (source.id for source in sources(config.dataset))
+    test = test_part(data, first)
+    unseen = {name: tested for name in others if len((tested := test_part(data, name)).table)}
+    unseen |= {name: further_test(config, name, runs) for name in also}
+    further = [
+        further_part(name, other.table, viewed_logits(network, other.images, config.views), temperature)
+        for name, other in unseen.items()
+    ]
     return report(
         config,
         run,
         data.table,
-        test,
-        test_logits,
-        np.full((len(test), 1), temperature),
+        test.table,
+        viewed_logits(network, test.images, config.views),
+        np.full((len(test.table), 1), temperature),
         {
             "temperature": temperature,
             "validation": _plain(validation_scores),
@@ -180,13 +182,10 @@ def report(
         if older.name not in {one.file for one in further}:
             older.unlink()
 
-    parts = [
-        Part(name, test[rows], logits[rows], temperatures[rows])
-        for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
-    ]
-    tests = [_scored_part(part, labels) for part in (*parts, *further)]
+    first = Part(test["dataset"].iloc[0], test, logits, temperatures)
+    tests = [_scored_part(part, labels) for part in (first, *further)]
     # the images that a cross-validation tests are those that it chooses on
-    unseen = further if config.fold is None and not config.is_committee else [*parts, *further]
+    unseen = further if config.fold is None and not config.is_committee else [first, *further]
     points = [
         point
         | {
@@ -350,14 +349,6 @@ def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, ap
             }
         )
     return rows
-
-
-def split_logits(
-    network: keras.Model, data: Dataset, split: str, seen: Sequence[str] = (views.UPRIGHT,)
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of a split, and the network's logits [n, classes] for their images, averaged over the views `seen`."""
-    rows = np.flatnonzero(data.table["split"] == split)
-    return data.table.iloc[rows], viewed_logits(network, data.images[rows], seen)
 
 
 def viewed_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:

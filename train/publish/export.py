@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from skinapp.errors import DataError, ModelError
 from skinapp.inference.runtime import softmax
 from train.config import Config
-from train.data.datasets import prepare, with_validation
+from train.data.datasets import prepare, sources, with_validation
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import MONITOR, predict
 from train.publish import card_content
@@ -55,7 +55,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
         for file in run.glob("predictions*.csv"):
             shutil.copy(file, folder)
         history(config, run).to_csv(folder / "history.csv", index=False)
-        if config.dataset == config.labels:
+        if sources(config.dataset)[0].id == config.labels:
             described |= card_content.published(config.id, config.labels, folder / "predictions.csv")
         return publish(folder, described, models, changes)
 
