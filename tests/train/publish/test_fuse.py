@@ -64,16 +64,34 @@ def test_a_fusion_fitted_on_validation_is_scored_on_test(published: Published, t
 
 
 @pytest.fixture(scope="module")
-def asked(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Published:
+def aged(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny data set with ages that differ."""
+    data = tmp_path_factory.mktemp("aged")
+    (data / "ham10000").mkdir()
+    (data / "ham10000" / "images").symlink_to(tiny_data / "ham10000" / "images")
+    table = pd.read_csv(tiny_data / "ham10000" / "metadata.csv")
+    table.assign(age=np.where(table["dx"] == "mel", 85.0, 40.0)).to_csv(data / "ham10000" / "metadata.csv", index=False)
+    return data
+
+
+@pytest.fixture(scope="module")
+def trained_in(tiny: Config, aged: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A run that trained metadata with the network."""
     folder = tmp_path_factory.mktemp("asked")
     config = dataclasses.replace(tiny, id="asked", metadata=True, stages=tiny.stages[:1])
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINAPP_DATA", str(aged))
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         training.fit(config, folder / "runs")
-    evaluate.evaluate(config, folder / "runs")
-    export.export(config, folder / "runs", folder / "models")
+        evaluate.evaluate(config, folder / "runs")
+        export.export(config, folder / "runs", folder / "models")
     return Published(config, folder / "runs", folder / "models")
+
+
+@pytest.fixture
+def asked(trained_in: Published, aged: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+    monkeypatch.setenv("SKINAPP_DATA", str(aged))
+    return trained_in
 
 
 def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked: Published, tmp_path: Path) -> None:
