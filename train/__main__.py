@@ -13,7 +13,7 @@ RUNS = {
     "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
     "export": "write the model folder of an evaluated network, which the app shows",
     "fuse": "make a model that also uses patient metadata from an exported one",
-    "ablate": "train variations of a short run and compare them on validation lesions",
+    "ablate": "train variations of a short cross-validation and compare them on the lesions that are held out",
 }
 """Commands that work on the run of one configuration."""
 
@@ -29,7 +29,11 @@ TOOLS = {
     ),
     "artefacts": ("train.studies.artefacts", "measure how hairs, rulers and stickers affect predictions"),
     "sources": ("train.studies.sources", "measure whether a network tells its sources apart, and score it on each"),
-    "missing-metadata": ("train.studies.missing_metadata", "measure the effect of missing patient metadata"),
+    "left-out": ("train.studies.left_out", "score networks on the images of clinics that they were not trained on"),
+    "missing-metadata": (
+        "train.studies.missing_metadata",
+        "compare ways to add patient metadata, and leave some out",
+    ),
     "attention-audit": (
         "train.studies.attention_audit",
         "measure the attention methods on test images with lesion masks",
@@ -93,14 +97,16 @@ same.
 example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
 
-Run it after export; it writes models/<id>-clinical/. The network stays the same.
+Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has trained
+what the metadata add; otherwise it is fitted on held-out images.
 """,
     "ablate": """
 example:
-  python -m train ablate --config train/configs/ablations/ham10000.yaml --out ablation.csv
+  python -m train ablate --config train/configs/studies/ablation.yaml --out ablation.csv
 
-The file describes a run, and has one more key, rows: a name for each row and the settings it changes. KEY=VALUE applies
-to all rows. The table is written after each row; if stopped, the same command continues with the next one.
+The file describes a cross-validation, and has one more key, rows: a name for each row and the settings it changes.
+KEY=VALUE applies to all rows. Every row trains one network per fold, and its difference from the base has a t-interval
+over the folds. The table is written after each row; if stopped, the same command continues where it was.
 """,
 }
 """Text below the options in --help."""
@@ -176,6 +182,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 metavar="X",
                 help="how much of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
             )
+            command.add_argument(
+                "--afterwards",
+                action="store_true",
+                help="for a run with metadata: true: fit what metadata add on held-out images, instead of taking what "
+                "was trained",
+            )
         if name in ("export", "fuse"):
             command.add_argument(
                 "--models",
@@ -225,7 +237,7 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "prepare":
         from train.data.datasets import prepare
 
-        data = prepare(config.dataset, config.cache_size, options.runs, config.hair_removal)
+        data = prepare(config.dataset, config.cache_size, options.runs, **config.pixels)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
         from train.fit import cross_validation, training
@@ -244,7 +256,17 @@ def run(options: argparse.Namespace) -> int:
     elif options.command == "fuse":
         from train.publish.fuse import fuse
 
-        print(fuse(config, options.title, options.adjustment, options.runs, options.models, options.changes))
+        print(
+            fuse(
+                config,
+                options.title,
+                options.adjustment,
+                options.runs,
+                options.models,
+                options.changes,
+                options.afterwards,
+            )
+        )
     else:
         from train.publish import committee
         from train.publish.export import export

@@ -68,14 +68,19 @@ class Config:
       alone.
     - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.
     - `hair_removal` removes dark hairs from every image, in training and wherever the model is used.
+    - `colour_constancy` takes the colour of the light out of every image, see train/data/colour_constancy.py. It is for
+      studies: the app does not do it, so such a network cannot be exported.
     - `ema` is the momentum of a moving average of the weights, which is then validated and saved; 0 for none.
-    - `precision` other than float32 is for GPUs; the exported network is float32.
+    - `precision` other than float32 is for GPUs and processors that compute in it; the exported network is float32.
     - `logit_adjustment` times the logarithm of each class's share of the training images is subtracted from its logit
       after training (Menon et al. 2021, arXiv:2007.07314, section 4.1). 0 leaves the logits alone; 1 predicts as if
       classes were equally common, which is what the loss `logit-adjusted` trains for.
     - `folds` is the number of parts, of whole lesions or patients, into which the training images are divided; part
       number `fold` is held out for validation. If `fold` is null, nothing is held out and the last epoch is saved;
       train/fit/cross_validation.py then also trains a network without each part and tests it on that part.
+    - `hold_out_all` divides also the data sets that otherwise train in every fold.
+    - `without` is a source, as a collection in a data set is called, that is not trained on, and neither are images of
+      its lesions elsewhere; what a fold holds out of it stays held out.
     - `committee`, if `fold` is null, makes the networks without a part the model, and no network is trained on all
       images.
     - `views` are the views of an image, see skinapp/inference/views.py, whose logits the exported model averages.
@@ -95,6 +100,7 @@ class Config:
     input_size: int | None = None
     cache_size: int = 240
     hair_removal: bool = False
+    colour_constancy: bool = False
     samples_per_epoch: int = 6000
     batch_size: int = 32
     sampling: str = "square-root"
@@ -116,6 +122,8 @@ class Config:
     patience: int = 8
     folds: int = 8
     fold: int | None = 0
+    hold_out_all: bool = False
+    without: str = ""
     committee: bool = False
     views: tuple[str, ...] = (UPRIGHT,)
     seed: int = 0
@@ -131,6 +139,10 @@ class Config:
             _check_shares(self.shares, datasets)
         if self.reference is not None:
             _one_of("reference", self.reference, datasets)
+            if self.without == self.reference:
+                raise DataError(
+                    f"Setting 'without' leaves out '{self.without}', which is the 'reference'; set another."
+                )
         _one_of("architecture", self.architecture, {**ARCHITECTURES, **SMALL})
         _one_of("sampling", self.sampling, SAMPLING)
         _one_of("augmentation", self.augmentation, POLICIES)
@@ -195,6 +207,16 @@ class Config:
         return self.input_size or self.stages[-1].image_size
 
     @property
+    def division(self) -> dict[str, Any]:
+        """The arguments of `with_validation` for this run."""
+        return {name: getattr(self, name) for name in ("folds", "fold", "seed", "hold_out_all", "without")}
+
+    @property
+    def pixels(self) -> dict[str, bool]:
+        """The arguments of `prepare` that change the decoded images."""
+        return {name: getattr(self, name) for name in ("hair_removal", "colour_constancy")}
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the settings that training depends on, so that a checkpoint with other settings is never
         resumed."""
@@ -213,12 +235,19 @@ class Config:
         ):
             del settings[name]
         # so that runs from before these settings existed can be resumed
-        for names in (("shares",), ("reference",), ("teacher", "teacher_share"), ("metadata", "metadata_dropout")):
+        for names in (
+            ("shares",),
+            ("reference",),
+            ("teacher", "teacher_share"),
+            ("metadata", "metadata_dropout"),
+            ("hair_removal",),
+            ("colour_constancy",),
+            ("hold_out_all",),
+            ("without",),
+        ):
             if not settings[names[0]]:
                 for name in names:
                     del settings[name]
-        if not self.hair_removal:
-            del settings["hair_removal"]
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 

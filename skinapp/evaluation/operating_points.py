@@ -115,7 +115,8 @@ class Published:
 
     An image is at or above it if the summed probability of `classes` is at least `threshold`, which was chosen for a
     `sensitivity` on images that the networks had not seen. `measured` has, by name of the images, sensitivity and
-    specificity as (value, low, high).
+    specificity as (value, low, high). `of` says what it is to find where the classes do not: melanoma, for a model that
+    tells malignant from benign.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Published:
     sensitivity: float
     threshold: float
     measured: Mapping[str, tuple[Interval, Interval]]
+    of: str = ""
 
     def reached(self, probabilities: Mapping[str, float]) -> bool:
         """Whether an image with these probabilities, by class, is at or above it."""
@@ -138,6 +140,7 @@ def of_card(card: Mapping[str, Any]) -> list[Published]:
             one["sensitivity"],
             one["threshold"],
             {row["name"]: (Interval(**row["sensitivity"]), Interval(**row["specificity"])) for row in one["measured"]},
+            one.get("of", ""),
         )
         for one in card.get("operating_points", ())
     ]
@@ -151,16 +154,27 @@ def targets(labels: LabelSet) -> dict[str, tuple[str, ...]]:
     return {name: codes for name, codes in {"cancer": malignant, "melanoma": melanoma}.items() if codes}
 
 
-def choose(labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray) -> list[Published]:
+def choose(
+    labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray, melanoma: np.ndarray | None = None
+) -> list[Published]:
     """An operating point for each of `targets` and SENSITIVITIES, without measurements, from class indices [n] and
-    probabilities [n, classes]. Thresholds are rounded down to six decimals. None for a target without images."""
+    probabilities [n, classes]. Thresholds are rounded down to six decimals. None for a target without images.
+
+    If melanoma is no class of the model, `melanoma`, boolean [n], says which images show one.
+    """
     points = []
-    for name, codes in targets(labels).items():
+    wanted = targets(labels)
+    is_class = "melanoma" in wanted
+    if melanoma is not None and not is_class:
+        wanted["melanoma"] = wanted["cancer"]
+    for name, codes in wanted.items():
         indices = [labels.codes.index(code) for code in codes]
-        positive = probabilities[np.isin(truth, indices)][:, indices].sum(axis=1)
+        by_diagnosis = name == "melanoma" and not is_class
+        positive = probabilities[melanoma if by_diagnosis else np.isin(truth, indices)][:, indices].sum(axis=1)
         for sensitivity in SENSITIVITIES if len(positive) else ():
-            threshold = np.floor(highest_threshold(positive, sensitivity) * 1e6) / 1e6
-            points.append(Published(f"{name}-{100 * sensitivity:.0f}", codes, sensitivity, float(threshold), {}))
+            threshold = float(np.floor(highest_threshold(positive, sensitivity) * 1e6) / 1e6)
+            of = name if by_diagnosis else ""
+            points.append(Published(f"{name}-{100 * sensitivity:.0f}", codes, sensitivity, threshold, {}, of))
     return points
 
 
@@ -171,14 +185,18 @@ def measure(
     truth: np.ndarray,
     probabilities: np.ndarray,
     groups: np.ndarray,
+    wanted: np.ndarray | None = None,
 ) -> tuple[Interval, Interval]:
     """Sensitivity and specificity of a threshold on the summed probability of `classes`, on images with these class
-    indices [n], probabilities [n, classes] and groups [n]."""
+    indices [n], probabilities [n, classes] and groups [n]. With `wanted`, boolean [n], sensitivity is of those images;
+    specificity is of images of other classes all the same."""
     indices = [labels.codes.index(code) for code in classes]
+    positives = np.isin(truth, indices)
 
     def score(positive: bool) -> bootstrap.Score:
+        rows = (positives if wanted is None else wanted) if positive else ~positives
         return bootstrap.Proportion(
-            eligible=lambda truth: np.isin(truth, indices) == positive,
+            eligible=lambda _: rows,
             correct=lambda _, rows: (rows[:, indices].sum(axis=1) >= threshold) == positive,
         )
 

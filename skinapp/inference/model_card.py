@@ -230,7 +230,8 @@ def _operating_points(card: Card) -> Section:
                 ("operating point", "threshold", "images", "sensitivity", "specificity"),
                 tuple(
                     (
-                        f"{point['sensitivity']:.0%} sensitivity for {target(labels, point['classes'])}",
+                        f"{point['sensitivity']:.0%} sensitivity for "
+                        f"{point.get('of') or target(labels, point['classes'])}",
                         f"{point['threshold']:.3f}",
                         f"{row['name']}, {row['images']:,}",
                         _score_text(row["sensitivity"]),
@@ -361,6 +362,16 @@ def _fusion(card: Card) -> Iterator[Section]:
         if cross_validated(card)
         else "the validation images; scored on the test images"
     )
+    if "dropout" in fusion:
+        made = (
+            f"trained together with the network, each answer left out with probability {fusion['dropout']:g} whenever "
+            f"an image was seen. The temperature, {card['temperature']:.4f}, was fitted on {data}."
+        )
+    else:
+        made = (
+            f"multinomial logistic regression with an L2 penalty of {fusion['penalty']:g}, on {data}. Rows are also "
+            "seen with some or all answers removed."
+        )
     yield Section(
         "",
         (
@@ -370,8 +381,7 @@ def _fusion(card: Card) -> Iterator[Section]:
             _list(
                 f"**Logits**: {fusion['scale']:.3f} times the image's logits, plus a weight for each answer "
                 f"(`{metadata.WEIGHTS_FILE}`). Class maps are exact for the image's share.",
-                f"**Fit**: multinomial logistic regression with an L2 penalty of {fusion['penalty']:g}, on {data}. "
-                f"Rows are also seen with some or all answers removed. Logit adjustment {fusion['adjustment']:g}.",
+                f"**Fit**: {made} Logit adjustment {fusion['adjustment']:g}.",
                 "**Left out**: whether a biopsy was taken. It gives the diagnosis away.",
                 f"**Licence**: {card['licence']}. {training['attribution']}",
             ),
@@ -401,7 +411,8 @@ def _fusion(card: Card) -> Iterator[Section]:
                 tuple((_score_name(name), *_interval(score, "+.3f")) for name, score in fusion["differences"].items()),
             ),
             f"To make it again: `python -m train fuse --config train/configs/{base}.yaml --title "
-            f"{shlex.quote(card['title'])} --adjustment {fusion['adjustment']:g}`.",
+            f"{shlex.quote(card['title'])} --adjustment {fusion['adjustment']:g}"
+            f"{' --afterwards' * fusion.get('afterwards', False)}`.",
         ),
     )
 

@@ -124,8 +124,9 @@ def _published(point: Published, labels: LabelSet, probabilities: Mapping[str, f
     # the first images are those that chose the threshold
     name, (sensitivity, specificity) = list(point.measured.items())[min(1, len(point.measured) - 1)]
     where = "at or above" if point.reached(probabilities) else "below"
+    wanted = point.of or sets.target(labels, point.classes)
     return (
-        f"{point.sensitivity:.0%} sensitivity for {sets.target(labels, point.classes)}: {where} the threshold "
+        f"{point.sensitivity:.0%} sensitivity for {wanted}: {where} the threshold "
         f"({share:.1%}, threshold {point.threshold:.1%}). On images of {name}: sensitivity {sensitivity.text('.0%')}, "
         f"specificity {specificity.text('.0%')}."
     )

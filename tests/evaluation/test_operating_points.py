@@ -97,6 +97,29 @@ def test_two_classes_have_no_point_for_melanoma() -> None:
     assert operating_points.targets(MALIGNANCY) == {"cancer": ("malignant",)}
 
 
+def test_a_model_of_malignancy_has_points_for_melanoma_where_it_is_known_which_images_show_one() -> None:
+    # the two melanomas have the highest probabilities of the malignant images; three of the four others are lower
+    malignant = np.array([0.2, 0.4, 0.7, 0.9, 0.1, 0.3, 0.6, 0.8])
+    probabilities = np.stack([1 - malignant, malignant], axis=1)
+    truth = np.array([1, 1, 1, 1, 0, 0, 0, 0])
+    melanoma = np.array([False, False, True, True, False, False, False, False])
+    points = {one.id: one for one in operating_points.choose(MALIGNANCY, truth, probabilities, melanoma)}
+    assert set(points) == {"cancer-90", "cancer-95", "melanoma-90", "melanoma-95"}
+    assert (points["cancer-90"].threshold, points["cancer-90"].of) == (0.2, "")
+    point = points["melanoma-90"]
+    assert (point.threshold, point.of, point.classes) == (0.7, "melanoma", ("malignant",))
+    sensitivity, specificity = operating_points.measure(
+        point.classes, point.threshold, MALIGNANCY, truth, probabilities, np.arange(8), melanoma
+    )
+    assert (sensitivity.value, specificity.value) == (1, 0.75)
+    none = operating_points.choose(MALIGNANCY, truth, probabilities, np.zeros(8, dtype=bool))
+    assert {one.id for one in none} == {"cancer-90", "cancer-95"}
+    # where it is a class, the class counts
+    seven = np.eye(7)[[4, 4, 5]]
+    points = {one.id: one for one in operating_points.choose(HAM10000, np.array([4, 4, 5]), seven, np.ones(3, bool))}
+    assert (points["melanoma-90"].classes, points["melanoma-90"].of) == (("mel",), "")
+
+
 @pytest.mark.parametrize("labels", [HAM10000, PAD_UFES_20])
 def test_every_diagnosis_set_has_a_melanoma(labels: LabelSet) -> None:
     assert operating_points.targets(labels)["melanoma"] in (("mel",), ("MEL",))

@@ -6,8 +6,9 @@ import yaml
 from skinapp.errors import DataError
 from train import config
 
-PUBLISHED = sorted((Path(config.__file__).parent / "configs").glob("*.yaml"))
-SETTINGS = yaml.safe_load((Path(config.__file__).parent / "configs" / "ham10000-efficientnetb1.yaml").read_text())
+CONFIGS = Path(config.__file__).parent / "configs"
+PUBLISHED = [*sorted(CONFIGS.glob("*.yaml")), CONFIGS / "studies" / "left-out.yaml"]
+SETTINGS = yaml.safe_load((CONFIGS / "ham10000-efficientnetv2b0.yaml").read_text())
 
 
 @pytest.fixture
@@ -98,6 +99,11 @@ def test_what_cannot_be_is_named(file: Path, override: str, sentence: str) -> No
         config.load_config(file, (override,))
 
 
+def test_the_reference_cannot_be_left_out(file: Path) -> None:
+    with pytest.raises(DataError, match="'without' leaves out 'ham10000', which is the 'reference'"):
+        config.load_config(file, ("reference=ham10000", "without=ham10000"))
+
+
 def test_a_missing_setting_is_named(file: Path) -> None:
     file.write_text(yaml.safe_dump({key: value for key, value in SETTINGS.items() if key != "title"}))
     with pytest.raises(DataError, match="Missing settings: title"):
@@ -123,6 +129,8 @@ def test_the_fingerprint_follows_what_changes_the_weights(file: Path) -> None:
     assert config.load_config(file, ("seed=99",)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("shares={ham10000: 1}",)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("reference=ham10000",)).fingerprint != plain.fingerprint
+    for change in ("without=ham10000", "hold_out_all=true", "colour_constancy=true", "metadata=true"):
+        assert config.load_config(file, (change,)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("committee=true",)).fingerprint == plain.fingerprint
     # what is chosen after training does not make another run of it
     assert config.load_config(file, ("input_size=50", "logit_adjustment=0.3")).fingerprint == plain.fingerprint

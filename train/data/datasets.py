@@ -24,6 +24,7 @@ from skinapp.files import replacing
 from skinapp.images import hair, imaging
 from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20, LabelSet
 from train.data import splits
+from train.data.colour_constancy import shades_of_grey
 
 COLUMNS = (
     "dataset",
@@ -208,8 +209,9 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 }
 """Functions that read each from its folder into the common form."""
 
-NEVER_HELD_OUT = (ISIC_MORE.id,)
-"""Data sets of which no part is held out for validation, but for images of lesions that another one holds out."""
+NEVER_HELD_OUT = (ISIC_MORE.id, MILK10K_CLINICAL.id)
+"""Data sets of which no part is held out for validation beside another one, but for images of lesions that the other
+one holds out."""
 
 
 def sources(name: str) -> list[DataSet]:
@@ -258,6 +260,12 @@ def encode(labels: pd.Series, label_set: LabelSet) -> np.ndarray:
     return labels.map(codes).to_numpy()
 
 
+def melanomas(labels: pd.Series) -> np.ndarray:
+    """Whether a published class code is melanoma [n]; images that are only known to be malignant are not."""
+    sets = (HAM10000, PAD_UFES_20, MILK10K)
+    return labels.isin([label.code for known in sets for label in known.labels if label.name == "Melanoma"]).to_numpy()
+
+
 def image_files(folder: Path, images: pd.Series) -> list[Path]:
     """The file of each image id in a folder, in any format. DataError names ids without a file."""
     return _files(folder.parent, (folder.name,), images)
@@ -273,19 +281,25 @@ def check_labels(labels: pd.Series, allowed: LabelSet) -> None:
         raise DataError(f"No image of the classes {', '.join(empty)}.")
 
 
-def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int) -> pd.DataFrame:
+def with_validation(
+    table: pd.DataFrame, folds: int, fold: int | None, seed: int, hold_out_all: bool = False, without: str = ""
+) -> pd.DataFrame:
     """A copy in which one of `folds` parts of the training split, made of whole groups, has become `validation`;
     without a `fold`, there is no validation.
 
     Data sets are divided in order, each without the groups of earlier ones, so HAM10000's validation lesions are the
-    same whatever else is trained on. Those of NEVER_HELD_OUT are not divided. DataError if a group (lesion or patient)
-    is in more than one split.
+    same whatever else is trained on. Those of NEVER_HELD_OUT are not divided, unless they are first or `hold_out_all`
+    is set. Training images of the source `without`, and of its groups elsewhere, become `excluded`; what is held out of
+    it stays so. DataError if there is no such source, or if a group (lesion or patient) is in more than one split.
     """
+    if without and without not in set(table["source"]):
+        raise DataError(f"There is no source '{without}'; these are trained on: {', '.join(table['source'].unique())}.")
     table = table.copy()
+    first = table["dataset"].iloc[0]
     seen: set[str] = set()
     held_back: set[str] = set()
     for name, part in table[table["split"] == "train"].groupby("dataset", sort=False):
-        if name in NEVER_HELD_OUT:
+        if name in NEVER_HELD_OUT and name != first and not hold_out_all:
             continue
         new = part[~part["group"].isin(seen)]
         splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
@@ -298,21 +312,29 @@ def with_validation(table: pd.DataFrame, folds: int, fold: int | None, seed: int
         seen |= set(part["group"])
     table.loc[(table["split"] == "train") & table["group"].isin(held_back), "split"] = "validation"
     # done last, so that the folds do not depend on it
-    table.loc[table["image"].isin(COPIES_OF_TEST), "split"] = "excluded"
+    of_test = table["image"].isin(COPIES_OF_TEST) | table["copy_of"].isin(splits.malignant_benign_test())
+    left_out = (table["split"] == "train") & table["group"].isin(table.loc[table["source"] == without, "group"])
+    table.loc[of_test | left_out, "split"] = "excluded"
     splits_per_group = table[table["split"] != "excluded"].groupby("group")["split"].nunique()
     if (splits_per_group > 1).any():
         raise DataError(f"The split shares a lesion or patient: {splits_per_group.idxmax()} is in several parts.")
     return table
 
 
-def prepare(name: str, size: int, runs: Path, hair_removal: bool = False) -> Dataset:
+def validation_rows(table: pd.DataFrame) -> np.ndarray:
+    """The positions of the first data set's validation images; they alone make choices."""
+    return np.flatnonzero((table["split"] == "validation") & (table["dataset"] == table["dataset"].iloc[0]))
+
+
+def prepare(name: str, size: int, runs: Path, hair_removal: bool = False, colour_constancy: bool = False) -> Dataset:
     """Decode a data set into a memory-mapped uint8 cache below `runs`, or open the cache if it exists.
 
-    With `hair_removal`, dark hairs are removed from every image, see `skinapp.images.hair`. If images cannot be read,
-    one DataError lists them all, and no cache is left.
+    With `hair_removal`, dark hairs are removed from every image, see `skinapp.images.hair`; with `colour_constancy`,
+    the colour of the light. If images cannot be read, one DataError lists them all, and no cache is left.
     """
     table = read(name)
-    folder = runs / "cache" / f"{name}-{size}{'-hairless' if hair_removal else ''}"
+    changes = "-hairless" * hair_removal + "-grey" * colour_constancy
+    folder = runs / "cache" / f"{name}-{size}{changes}"
     images_file, stamp_file = folder / "images.npy", folder / "stamp.json"
     stamp = {"size": size, "table": hashlib.sha256(table.to_csv().encode()).hexdigest()}
     if stamp_file.exists() and json.loads(stamp_file.read_text()) == stamp:
@@ -326,7 +348,8 @@ def prepare(name: str, size: int, runs: Path, hair_removal: bool = False) -> Dat
     def decode(row: int) -> np.ndarray:
         try:
             pixels = imaging.load(table["path"].iloc[row], size)
-            return hair.remove(pixels) if hair_removal else pixels
+            pixels = hair.remove(pixels) if hair_removal else pixels
+            return shades_of_grey(pixels) if colour_constancy else pixels
         except ImageError as error:
             failures.append(f"{table['image'].iloc[row]}: {error}")
             return np.zeros(shape[1:], dtype=np.uint8)

@@ -9,12 +9,11 @@ import keras
 import numpy as np
 
 from skinapp.evaluation import bootstrap
-from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import RUN, Config
-from train.data.datasets import Dataset, encode, prepare, sources, with_validation
-from train.fit.run_folder import LOGITS_FILE, last_file, open_run
+from train.data.datasets import encode, melanomas, prepare, sources, validation_rows, with_validation
+from train.fit.run_folder import last_file, open_run, write_logits
 from train.fit.training import fit
 from train.publish.evaluate import (
     HeldOut,
@@ -26,7 +25,7 @@ from train.publish.evaluate import (
     further_test,
     log_shares,
     report,
-    split_logits,
+    test_part,
     viewed_logits,
 )
 
@@ -54,23 +53,23 @@ def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json`, `predictions.csv` and the logits of a cross-validation; return its scores.
 
-    Every image is scored by the network of the last epoch that has not seen its lesion or patient, with a temperature
-    fitted on the other parts. The exported network gets the temperature fitted on all parts. `also` names further data
-    sets, on whose test images the exported network is scored.
+    Every image of the first data set is scored by the network of the last epoch that has not seen its lesion or
+    patient, with a temperature fitted on the other parts. The exported network gets the temperature fitted on all
+    parts. It is scored on the test images of the other data sets, and of further ones that `also` names.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)
     last_file(config, run)
-    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
     encoded = encode(data.table["label"], labels)
     logits = np.zeros((len(data.table), len(labels.codes)), np.float32)
     folds = np.full(len(data.table), -1)
     for fold in range(config.folds):
         part = fold_config(config, fold)
-        table = with_validation(data.table, part.folds, part.fold, part.seed)
+        table = with_validation(data.table, **part.division)
         network = best_network(part, last_file(part, open_run(part, runs)), table)
-        rows = (table["split"] == "validation").to_numpy()
-        logits[rows] = split_logits(network, Dataset(table, data.images), "validation", config.views)[1]
+        rows = validation_rows(table)
+        logits[rows] = viewed_logits(network, data.images[rows], config.views)
         folds[rows] = fold
         keras.utils.clear_session()
     temperatures = np.ones((len(data.table), 1))
@@ -78,28 +77,28 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         others = (folds != fold) & (folds >= 0)
         temperatures[folds == fold] = fit_temperature(logits[others], encoded[others])
     tested = folds >= 0
-    with replacing(run / LOGITS_FILE) as partial, partial.open("wb") as stream:
-        np.savez(
-            stream, images=data.table.loc[tested, "image"].to_numpy(str), logits=logits[tested], folds=folds[tested]
-        )
+    write_logits(run, data.table["image"][tested], logits[tested], folds[tested])
     temperature = fit_temperature(logits[tested], encoded[tested])
+    first, *others = sources(config.dataset)
+    unseen = {other.id: test for other in others if len((test := test_part(data, other.id)).table)}
+    unseen |= {name: further_test(config, name, runs) for name in also}
     further = []
-    if also:
+    if unseen:
         network = best_network(config, last_file(config, run), data.table)
-        for name in also:
-            other = further_test(config, name, runs)
-            other_logits = viewed_logits(network, other.images, config.views)
-            further.append(further_part(name, other.table, other_logits, temperature))
+        for name, test in unseen.items():
+            test_logits = viewed_logits(network, test.images, config.views)
+            further.append(further_part(name, test.table, test_logits, temperature))
     held_out = HeldOut(
-        f"{sources(config.dataset)[0].name}, out of fold",
+        f"{first.name}, out of fold",
         encoded[tested],
         softmax(logits[tested].astype(np.float64) / temperatures[tested]),
         data.table.loc[tested, "group"].to_numpy(),
+        melanomas(data.table.loc[tested, "label"]),
     )
     return report(
         config,
         run,
-        with_validation(data.table, config.folds, None, config.seed),
+        with_validation(data.table, **config.division),
         data.table[tested],
         logits[tested],
         temperatures[tested],

@@ -18,13 +18,20 @@ from skinapp.files import replacing
 from train.config import RUN, Config, Stage
 from train.fit.validation import MONITOR
 
-SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed")
+SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed", "hold_out_all", "without")
 """The settings that decide which images a run holds out."""
 
 
 LOGITS_FILE = "logits.npz"
 """What `evaluate` writes of a cross-validation: `images` [n], their `logits` [n, K] from networks that were not trained
-on them, and the `folds` [n] that those networks held out."""
+on them, and the `folds` [n] that those networks held out. A committee adds the images that no fold holds out, with the
+fold -1; one of its networks gave their logits, and was trained on them."""
+
+
+def write_logits(run: Path, images: pd.Series, logits: np.ndarray, folds: np.ndarray) -> None:
+    """Write LOGITS_FILE."""
+    with replacing(run / LOGITS_FILE) as partial, partial.open("wb") as stream:
+        np.savez(stream, images=images.to_numpy(str), logits=logits, folds=folds)
 
 
 def open_run(config: Config, runs: Path) -> Path:
@@ -138,7 +145,9 @@ def initial(config: Config, runs: Path) -> str:
         settings = json.loads((run / "config.json").read_text())
     except FileNotFoundError:
         raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
-    if differing := [name for name in SPLIT_SETTINGS if settings[name] != getattr(config, name)]:
+    # runs from before a setting existed had its default
+    defaults = {field.name: field.default for field in dataclasses.fields(Config)}
+    if differing := [name for name in SPLIT_SETTINGS if settings.get(name, defaults[name]) != getattr(config, name)]:
         raise DataError(
             f"The run in {run} differs in {', '.join(differing)}, so it may have learnt from images that this one "
             "holds out; use another 'init'."

@@ -199,13 +199,15 @@ def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
 def drawing_weights(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
     """The sampling probability of each training image [n]: by class, and with `shares` by class within its data set.
 
-    DataError if a data set with a share has no training image.
+    DataError if a data set with a share has no training image, unless the setting `without` leaves it none.
     """
     if config.shares is None:
         return sampling_weights(codes, SAMPLING[config.sampling])
     weights = np.zeros(len(table))
     for name, share in config.shares.items():
         rows = np.flatnonzero(table["dataset"] == name)
+        if not len(rows) and config.without:
+            continue
         if not len(rows):
             raise DataError(f"Setting 'shares' samples from {name}, which has no training image; leave it out.")
         weights[rows] = share * sampling_weights(codes[rows], SAMPLING[config.sampling])
@@ -299,7 +301,7 @@ def training_model(
     beside = offsets
     if added is not None:
         inputs["metadata"] = keras.Input((added.kernel.shape[0],), name="metadata")
-        beside = offsets + added(inputs["metadata"])
+        beside = offsets + added(trained_metadata.PACE * inputs["metadata"])
     # what is added to an image's logits is mixed as its label is
     mixed = {"images": x, "labels": keras.ops.concatenate([targets, beside], axis=1)}
     for layer in mixing:

@@ -23,6 +23,10 @@ FILES = {"best": "best-metadata.json", "last": "last-metadata.json"}
 """Beside `best.keras` and `last.keras`: the coded fields as `model.json` lists them, and `weights`, the content of
 `clinical.json`."""
 
+PACE = 10
+"""How much faster than the network's the weights of metadata change: they start from zero, and a few hundred steps at
+a network's learning rate would leave them there."""
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -57,19 +61,20 @@ def answers(config: Config, table: pd.DataFrame) -> Answers:
 
 
 def layer(classes: int, known: Answers, folder: Path) -> keras.layers.Dense:
-    """The layer from coded metadata to what they add to the logits: zeros, or the weights of the stage before."""
+    """The layer from PACE times coded metadata to what they add to the logits: zeros, or the weights of the stage
+    before."""
     added = keras.layers.Dense(classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="added")
     added.build((None, len(known.column_fields)))
     number = int(folder.name.removeprefix("stage-"))
     earlier = folder.with_name(f"stage-{number - 1}") / FILES["last"]
     if earlier.exists():
-        added.kernel.assign(read(earlier)[1].weights)
+        added.kernel.assign(read(earlier)[1].weights / PACE)
     return added
 
 
 def save(added: keras.layers.Dense, known: Answers, file: Path) -> None:
     """Write the fields and the layer's weights beside a network."""
-    weights = keras.ops.convert_to_numpy(added.kernel).astype(np.float64)
+    weights = PACE * keras.ops.convert_to_numpy(added.kernel).astype(np.float64)
     fusion = Fusion(1.0, np.zeros(weights.shape[1]), weights)
     content = {
         "clinical": metadata.described(known.fields),

@@ -29,13 +29,13 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
         teacher_logits(config, runs)
     if config.metadata:
         metadata.published(sources(config.dataset)[0].id)
-    table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
+    table = with_validation(read(config.dataset), **config.division)
     check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
     check_sources(table, label_set(config.labels))
     run = open_run(config, runs)
     record = functools.partial(write_run_file, config, run, devices)
     with interruptible() as stop, distributed(devices, config.batch_size):
-        data = Dataset(table, prepare(config.dataset, config.cache_size, runs, config.hair_removal).images)
+        data = Dataset(table, prepare(config.dataset, config.cache_size, runs, **config.pixels).images)
         try:
             fit_stages(config, data, run, [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: record()), stop])
         except KeyboardInterrupt:

@@ -25,10 +25,10 @@ from skinapp.evaluation import bootstrap
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
-from train.data.datasets import TRAINABLE, Dataset, encode, prepare, sources, with_validation
+from train.data.datasets import TRAINABLE, encode, melanomas, prepare, sources, with_validation
 from train.fit import run_folder
 from train.fit.cross_validation import fold_config
-from train.fit.run_folder import last_file, open_run
+from train.fit.run_folder import last_file, open_run, write_logits
 from train.publish import card_content
 from train.publish.evaluate import (
     HeldOut,
@@ -41,6 +41,7 @@ from train.publish.evaluate import (
     kinds,
     log_shares,
     report,
+    test_part,
     viewed_logits,
     write_predictions,
 )
@@ -56,55 +57,66 @@ SEED = 0
 
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json`, `predictions.csv` of the first data set, `predictions-<dataset>.csv` of the others with
-    test images, and `out_of_fold.csv`; return the scores on the first.
+    test images, `out_of_fold.csv`, and the logits of every training image, to teach from; return the scores on the
+    first.
 
-    `also` names further data sets, which the networks were not trained on. DataError if a member is not trained.
+    An image that a fold holds out has the logits of that fold's network. Images that train in every fold have those of
+    one network each, which was trained on them; the networks take turns from image to image. `also` names further data
+    sets, which the networks were not trained on. DataError if a member is not trained.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)
     files = [last_file(part, open_run(part, runs)) for part in parts(config)]
-    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
     first, *others = (source.id for source in sources(config.dataset))
-    tests = {name: tested for name in (first, *others) if len((tested := _test(data, name)).table)}
+    tests = {name: tested for name in (first, *others) if len((tested := test_part(data, name)).table)}
     tests |= {name: further_test(config, name, runs) for name in also}
     if first not in tests:
         raise DataError(f"The data set '{first}' has no test images, so a committee that it trains cannot be scored.")
     unseen = np.flatnonzero((data.table["dataset"] == first) & (data.table["split"] == "excluded"))
 
-    out_of_fold = np.zeros((len(data.table), len(labels.codes)), np.float32)
-    predicted = np.zeros(len(data.table), dtype=bool)
+    divided = [with_validation(data.table, **part.division) for part in parts(config)]
+    everything = with_validation(data.table, **config.division)
+    trained_on = (everything["split"] == "train").to_numpy()
+    folds = np.full(len(everything), -1)
+    for part, table in zip(parts(config), divided, strict=True):
+        folds[table["split"] == "validation"] = part.fold
+    asked = np.where(folds >= 0, folds, np.arange(len(folds)) % config.folds)
+    taught = np.zeros((len(data.table), len(labels.codes)), np.float32)
     test_logits: dict[str, list[np.ndarray]] = {name: [] for name in tests}
     spread = []
-    for part, file in zip(parts(config), files, strict=True):
-        table = with_validation(data.table, part.folds, part.fold, part.seed)
+    for part, table, file in zip(parts(config), divided, files, strict=True):
         network = best_network(part, file, table)
-        rows = np.flatnonzero((table["dataset"] == first) & (table["split"] == "validation"))
-        out_of_fold[rows] = viewed_logits(network, data.images[rows], config.views)
-        predicted[rows] = True
+        rows = np.flatnonzero(trained_on & (asked == part.fold))
+        taught[rows] = viewed_logits(network, data.images[rows], config.views)
         for name, test in tests.items():
             test_logits[name].append(viewed_logits(network, test.images, config.views))
         if len(unseen):
             spread.append(viewed_logits(network, data.images[unseen], config.views))
         keras.utils.clear_session()
 
-    logits, trained_on = out_of_fold[predicted], data.table[predicted]
-    encoded = encode(trained_on["label"], labels)
-    groups = trained_on["group"].to_numpy()
+    write_logits(run, data.table["image"][trained_on], taught[trained_on], folds[trained_on])
+    predicted = (folds >= 0) & (data.table["dataset"] == first).to_numpy()
+    logits, rows_of_first = taught[predicted], data.table[predicted]
+    encoded = encode(rows_of_first["label"], labels)
+    groups = rows_of_first["group"].to_numpy()
     single = fit_temperature(logits, encoded)
     temperature = averaged_temperature(logits, encoded, np.array(spread)) if spread else single
     saved = write_predictions(
-        run / OUT_OF_FOLD, labels, trained_on, softmax(logits.astype(np.float64) / single), with_facts=False
+        run / OUT_OF_FOLD, labels, rows_of_first, softmax(logits.astype(np.float64) / single), with_facts=False
     )
     probabilities = saved[[f"p_{code}" for code in labels.codes]].to_numpy()
     mean = {
         name: np.stack(each).mean(axis=0, dtype=np.float64).astype(np.float32) for name, each in test_logits.items()
     }
-    held_out = HeldOut(f"{TRAINABLE[first].name}, out of fold", encoded, probabilities, groups)
+    held_out = HeldOut(
+        f"{TRAINABLE[first].name}, out of fold", encoded, probabilities, groups, melanomas(rows_of_first["label"])
+    )
     scores = bootstrap.intervals(kinds(labels), encoded, probabilities, groups)
     return report(
         config,
         run,
-        with_validation(data.table, config.folds, None, config.seed),
+        everything,
         tests[first].table,
         mean[first],
         np.full((len(tests[first].table), 1), temperature),
@@ -165,13 +177,13 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     """
     run = open_run(config, runs)
     evaluation = checked_evaluation(config, run, epochs(config, runs))
-    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
     images = data.images[np.flatnonzero(data.table["split"] == "test")[:CHECKED_IMAGES]]
     members: list[dict[str, Any]] = []
     differences, tables, shapes, parameters = [], [], {}, 0
     with draft(models, config.id) as folder:
         for part in parts(config):
-            table = with_validation(data.table, part.folds, part.fold, part.seed)
+            table = with_validation(data.table, **part.division)
             network = best_network(part, last_file(part, open_run(part, runs)), table)
             content, difference = checked_litert(network, images)
             file = f"member-{len(members) + 1}.tflite"
@@ -206,9 +218,3 @@ def _history(part: Config, runs: Path) -> pd.DataFrame:
     table["chosen"] = table.index == len(table) - 1
     table.insert(0, "fold", part.fold)
     return table
-
-
-def _test(data: Dataset, name: str) -> Dataset:
-    """The test images of one of the data sets."""
-    rows = np.flatnonzero((data.table["dataset"] == name) & (data.table["split"] == "test"))
-    return Dataset(data.table.iloc[rows].reset_index(drop=True), data.images[rows])

@@ -19,7 +19,17 @@ from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import SAMPLING, Config
-from train.data.datasets import TRAINABLE, Dataset, encode, prepare, read, sources, with_validation
+from train.data.datasets import (
+    TRAINABLE,
+    Dataset,
+    encode,
+    melanomas,
+    prepare,
+    read,
+    sources,
+    validation_rows,
+    with_validation,
+)
 from train.fit import network as networks
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import predict
@@ -31,12 +41,14 @@ CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibra
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n]."""
+    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n],
+    and which of them are known to be melanomas [n]."""
 
     name: str
     labels: np.ndarray
     probabilities: np.ndarray
     groups: np.ndarray
+    melanoma: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Part:
             encode(self.rows["label"], labels),
             softmax(self.logits.astype(np.float64) / self.temperatures),
             self.rows["group"].to_numpy(),
+            melanomas(self.rows["label"]),
         )
 
 
@@ -67,17 +80,19 @@ def further_part(dataset: str, rows: pd.DataFrame, logits: np.ndarray, temperatu
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    Several data sets are scored separately; the scores returned are those of the first. `also` names further data sets,
-    which it was not trained on, to score on their test images; each gets a file `predictions-<dataset>.csv`.
+    The validation images of the first data set alone make the choices; `predictions.csv` and the scores returned are of
+    its test images. The other data sets, and further ones that `also` names, which it was not trained on, are scored
+    separately; each that has test images gets a file `predictions-<dataset>.csv`.
     """
     run = open_run(config, runs)
     # at the network's own size, so that the pixels are those that the app and the command line use
-    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
-    data = Dataset(with_validation(data.table, config.folds, config.fold, config.seed), data.images)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
+    data = Dataset(with_validation(data.table, **config.division), data.images)
     network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)
 
-    validation, validation_logits = split_logits(network, data, "validation", config.views)
+    rows = validation_rows(data.table)
+    validation, validation_logits = data.table.iloc[rows], viewed_logits(network, data.images[rows], config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
     held_out = HeldOut(
@@ -85,23 +100,26 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         validation_labels,
         softmax(validation_logits.astype(np.float64) / temperature),
         validation["group"].to_numpy(),
+        melanomas(validation["label"]),
     )
     validation_scores = bootstrap.intervals(
         kinds(labels), held_out.labels, held_out.probabilities, held_out.groups, RESAMPLES
     )
-    test, test_logits = split_logits(network, data, "test", config.views)
-    further = []
-    for name in also:
-        other = further_test(config, name, runs)
-        other_logits = viewed_logits(network, other.images, config.views)
-        further.append(further_part(name, other.table, other_logits, temperature))
+    first, *others = (source.id for source in sources(config.dataset))
+    test = test_part(data, first)
+    unseen = {name: tested for name in others if len((tested := test_part(data, name)).table)}
+    unseen |= {name: further_test(config, name, runs) for name in also}
+    further = [
+        further_part(name, other.table, viewed_logits(network, other.images, config.views), temperature)
+        for name, other in unseen.items()
+    ]
     return report(
         config,
         run,
         data.table,
-        test,
-        test_logits,
-        np.full((len(test), 1), temperature),
+        test.table,
+        viewed_logits(network, test.images, config.views),
+        np.full((len(test.table), 1), temperature),
         {
             "temperature": temperature,
             "validation": _plain(validation_scores),
@@ -112,6 +130,12 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         },
         further,
     )
+
+
+def test_part(data: Dataset, name: str) -> Dataset:
+    """The test images of one of the data sets."""
+    rows = np.flatnonzero((data.table["dataset"] == name) & (data.table["split"] == "test"))
+    return Dataset(data.table.iloc[rows].reset_index(drop=True), data.images[rows])
 
 
 def further_test(config: Config, name: str, runs: Path) -> Dataset:
@@ -130,7 +154,7 @@ def further_test(config: Config, name: str, runs: Path) -> Dataset:
     if rows.empty:
         raise DataError(f"The data set '{name}' has no test images that the run was not trained on; name another.")
     encode(rows["label"], label_set(config.labels))
-    data = prepare(name, config.image_size, runs, config.hair_removal)
+    data = prepare(name, config.image_size, runs, **config.pixels)
     return Dataset(rows.reset_index(drop=True), data.images[pd.Index(data.table["image"]).get_indexer(rows["image"])])
 
 
@@ -158,15 +182,21 @@ def report(
         if older.name not in {one.file for one in further}:
             older.unlink()
 
-    parts = [
-        Part(name, test[rows], logits[rows], temperatures[rows])
-        for name, rows in ((name, (test["dataset"] == name).to_numpy()) for name in test["dataset"].unique())
-    ]
-    tests = [_scored_part(part, labels) for part in (*parts, *further)]
+    first = Part(test["dataset"].iloc[0], test, logits, temperatures)
+    tests = [_scored_part(part, labels) for part in (first, *further)]
     # the images that a cross-validation tests are those that it chooses on
-    unseen = further if config.fold is None and not config.is_committee else [*parts, *further]
+    unseen = further if config.fold is None and not config.is_committee else [first, *further]
     points = [
-        point | {"measured": point["measured"] + [measured(point, labels, part.images(labels)) for part in unseen]}
+        point
+        | {
+            "measured": point["measured"]
+            + [
+                measured(point, labels, images)
+                for images in (part.images(labels) for part in unseen)
+                # which of the malignant images are melanomas is not known of every data set
+                if "of" not in point or images.melanoma.any()
+            ]
+        }
         for point in more.get("operating_points", ())
     ]
     content: dict[str, Any] = {
@@ -203,8 +233,9 @@ def _scored_part(part: Part, labels: LabelSet) -> dict[str, Any]:
 def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
     """The operating points for a card, chosen on held-out images, and measured there."""
     points = []
-    for point in operating_points.choose(labels, held_out.labels, held_out.probabilities):
+    for point in operating_points.choose(labels, held_out.labels, held_out.probabilities, held_out.melanoma):
         described = {name: getattr(point, name) for name in ("id", "classes", "sensitivity", "threshold")}
+        described |= {"of": point.of} if point.of else {}
         points.append(described | {"measured": [measured(described, labels, held_out)]})
     return points
 
@@ -212,7 +243,13 @@ def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
 def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[str, Any]:
     """Sensitivity and specificity of a card's operating point on some images."""
     rates = operating_points.measure(
-        point["classes"], point["threshold"], labels, images.labels, images.probabilities, images.groups
+        point["classes"],
+        point["threshold"],
+        labels,
+        images.labels,
+        images.probabilities,
+        images.groups,
+        images.melanoma if "of" in point else None,
     )
     return {
         "name": images.name,
@@ -312,14 +349,6 @@ def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, ap
             }
         )
     return rows
-
-
-def split_logits(
-    network: keras.Model, data: Dataset, split: str, seen: Sequence[str] = (views.UPRIGHT,)
-) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of a split, and the network's logits [n, classes] for their images, averaged over the views `seen`."""
-    rows = np.flatnonzero(data.table["split"] == split)
-    return data.table.iloc[rows], viewed_logits(network, data.images[rows], seen)
 
 
 def viewed_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:

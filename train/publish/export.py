@@ -15,7 +15,7 @@ from ai_edge_litert.interpreter import Interpreter
 from skinapp.errors import DataError, ModelError
 from skinapp.inference.runtime import softmax
 from train.config import Config
-from train.data.datasets import prepare, with_validation
+from train.data.datasets import prepare, sources, with_validation
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import MONITOR, predict
 from train.publish import card_content
@@ -36,8 +36,8 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     run = open_run(config, runs)
     evaluation = checked_evaluation(config, run, epochs(config, run))
     beside = read_evaluation(runs / config.beside)["tests"] if config.beside else []
-    data = prepare(config.dataset, config.image_size, runs, config.hair_removal)
-    divided = with_validation(data.table, config.folds, config.fold, config.seed)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
+    divided = with_validation(data.table, **config.division)
     network = best_network(config, best_file(config, run), divided)
     images = data.images[
         np.flatnonzero(divided["split"] == ("train" if config.fold is None else "test"))[:CHECKED_IMAGES]
@@ -55,17 +55,21 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
         for file in run.glob("predictions*.csv"):
             shutil.copy(file, folder)
         history(config, run).to_csv(folder / "history.csv", index=False)
-        if config.dataset == config.labels:
+        if sources(config.dataset)[0].id == config.labels:
             described |= card_content.published(config.id, config.labels, folder / "predictions.csv")
         return publish(folder, described, models, changes)
 
 
 def checked_evaluation(config: Config, run: Path, trained: dict[str, int]) -> dict[str, Any]:
     """The `evaluation.json` of a run. DataError if there is none, or if it is not of the network and settings of now,
-    or if this process cannot export; `trained` are the epochs of now."""
+    or if it cannot be exported; `trained` are the epochs of now."""
     if keras.backend.backend() != "tensorflow":
         raise DataError(
             "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
+        )
+    if config.colour_constancy:
+        raise DataError(
+            f"'{config.id}' has colour_constancy, which the app does not do to an image; it is for studies."
         )
     evaluation = read_evaluation(run)
     if evaluation["epochs"] != trained:

@@ -1,7 +1,8 @@
 """python -m train fuse: make a model that also uses patient metadata from one that uses the image alone.
 
-The network stays the same; `train.fit.metadata` fits what the metadata add to its logits. After a cross-validation it
-is fitted on the logits of held-out images, otherwise on the exported model's logits of the validation images.
+The network stays the same. What the metadata add to its logits was trained with it (`train.fit.trained_metadata`), and
+held-out images only give the temperature; or else `train.fit.metadata` fits it on their logits. After a
+cross-validation these are the images of all parts, otherwise the exported model's logits of the validation images.
 """
 
 import shutil
@@ -15,14 +16,17 @@ from tqdm import tqdm
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, significance
 from skinapp.inference import metadata, model_card, registry, runtime
+from skinapp.inference.metadata import Field, Fusion
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
-from train.data.datasets import encode, prepare, with_validation
+from train.data.datasets import encode, prepare, sources, with_validation
 from train.fit import metadata as fitting
-from train.fit.run_folder import LOGITS_FILE, open_run
+from train.fit import trained_metadata
+from train.fit.cross_validation import fold_config
+from train.fit.run_folder import LOGITS_FILE, best_file, last_file, open_run
 from train.publish import card_content
-from train.publish.evaluate import RESAMPLES, kinds
+from train.publish.evaluate import RESAMPLES, fit_temperature, kinds
 from train.publish.folder import draft, publish
 
 INHERITED = (
@@ -44,46 +48,129 @@ TRAINING = ("dataset", "attribution", "data_licence", "protocol", "images", "gro
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Rows that the network was not trained on: the table in the common form, logits [n, K], class indices [n]."""
+    """Rows that the network was not trained on: the table in the common form, logits [n, K], class indices [n], and
+    the fold [n] of each row's network."""
 
     table: pd.DataFrame
     logits: np.ndarray
     labels: np.ndarray
+    folds: np.ndarray
+
+    def part(self, rows: np.ndarray) -> "HeldOut":
+        """Some of the rows, boolean [n]."""
+        return HeldOut(self.table[rows], self.logits[rows], self.labels[rows], self.folds[rows])
 
 
-def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path, changes: str = "") -> Path:
+@dataclass(frozen=True)
+class Fused:
+    """What `clinical.json` holds and the test needs: coded fields, fusion, temperature, probabilities [n, K] of the
+    tested rows, and what the card says of how it was made."""
+
+    fields: tuple[Field, ...]
+    fusion: Fusion
+    temperature: float
+    probabilities: np.ndarray
+    made: dict[str, float | bool]
+
+
+def fuse(
+    config: Config,
+    title: str,
+    adjustment: float,
+    runs: Path,
+    models: Path,
+    changes: str = "",
+    afterwards: bool = False,
+) -> Path:
     """Write `models/<id>-clinical/` beside the exported model of a run; return the folder.
 
-    DataError if its data set publishes no metadata, or the run is not evaluated.
+    A run with `metadata` has trained what they add; with `afterwards` it is fitted all the same. DataError if the run's
+    first data set publishes no metadata, or the run is not evaluated.
     """
     if config.is_committee:
         raise DataError(f"'{config.id}' is a committee; fuse adds metadata to single networks only.")
-    table = fitting.published(config.dataset)
-    fields = fitting.questions(table)
+    table = fitting.published(sources(config.dataset)[0].id)
     fitted_on, tested = held_out(config, runs, models)
-    fitted = fitting.fit(
+    if config.metadata and not afterwards:
+        fused = trained(config, table, adjustment, runs, fitted_on, tested)
+    else:
+        fused = fitted(config, table, adjustment, fitted_on, tested)
+    return write(config, registry.model(config.id, models), title, adjustment, tested, fused, models, changes)
+
+
+def fitted(config: Config, table: pd.DataFrame, adjustment: float, fitted_on: HeldOut, tested: HeldOut) -> Fused:
+    """The fusion fitted on held-out logits."""
+    result = fitting.fit(
         fitted_on.logits,
         table.loc[fitted_on.table["image"]],
-        fields,
+        fitting.questions(table),
         fitted_on.labels,
         fitted_on.table["group"].to_numpy(),
         adjustment=adjustment,
     )
-    probabilities = fitted.probabilities
+    probabilities = result.probabilities
     if tested is not fitted_on:
-        rows = fitting.parse(fitted.fields, table.loc[tested.table["image"]])
-        coded = np.array([metadata.code(fitted.fields, row) for row in rows])
-        probabilities = softmax(fitted.fusion.add(tested.logits, coded))
-    return write(
-        config, registry.model(config.id, models), title, adjustment, tested, probabilities, fitted, models, changes
-    )
+        probabilities = softmax(added(result.fields, result.fusion, table, tested))
+    made = {"penalty": float(result.penalty), **({"afterwards": True} if config.metadata else {})}
+    return Fused(result.fields, result.fusion, 1.0, probabilities, made)
+
+
+def trained(
+    config: Config, table: pd.DataFrame, adjustment: float, runs: Path, fitted_on: HeldOut, tested: HeldOut
+) -> Fused:
+    """The fusion that was trained with the network, and the temperature that fits it on held-out images. After a
+    cross-validation each part has the fusion trained with its own network, and the temperature of the other parts."""
+    totals = trained_logits(config, table, runs, fitted_on)
+    fields, fusion = trained_metadata.read(metadata_file(config, runs))
+    fusion = fitting.adjusted(fusion, fitted_on.labels, adjustment)
+    totals = totals + fusion.bias
+    temperature = fit_temperature(totals, fitted_on.labels)
+    if tested is not fitted_on:
+        probabilities = softmax(added(fields, fusion, table, tested) / temperature)
+    else:
+        probabilities = softmax(totals / temperatures_of_others(totals, fitted_on))
+    return Fused(fields, fusion, temperature, probabilities, {"dropout": config.metadata_dropout})
+
+
+def trained_logits(config: Config, table: pd.DataFrame, runs: Path, rows: HeldOut) -> np.ndarray:
+    """Logits [n, K] of image and metadata together, by what was trained with the network that held each row out."""
+    totals = np.zeros(rows.logits.shape)
+    for fold in np.unique(rows.folds):
+        part = rows.folds == fold
+        one = config if config.fold is not None else fold_config(config, int(fold))
+        fields, fusion = trained_metadata.read(metadata_file(one, runs, last=config.fold is None))
+        totals[part] = added(fields, fusion, table, rows.part(part))
+    return totals
+
+
+def metadata_file(config: Config, runs: Path, last: bool = False) -> Path:
+    """The metadata's weights beside the network that `best_file` chooses, or beside the last one."""
+    network = (last_file if last else best_file)(config, open_run(config, runs))
+    return network.with_name(trained_metadata.FILES[network.stem])
+
+
+def added(fields: tuple[Field, ...], fusion: Fusion, table: pd.DataFrame, rows: HeldOut) -> np.ndarray:
+    """Logits [n, K] of rows with their published metadata."""
+    parsed = fitting.parse(fields, table.loc[rows.table["image"]])
+    return fusion.add(rows.logits, np.array([metadata.code(fields, row) for row in parsed]))
+
+
+def temperatures_of_others(logits: np.ndarray, rows: HeldOut) -> np.ndarray:
+    """For each row the temperature [n, 1] that fits the other parts."""
+    temperatures = np.ones((len(logits), 1))
+    for fold in np.unique(rows.folds):
+        others = rows.folds != fold
+        temperatures[~others] = fit_temperature(logits[others], rows.labels[others])
+    return temperatures
 
 
 def held_out(config: Config, runs: Path, models: Path) -> tuple[HeldOut, HeldOut]:
-    """The rows to fit on and the rows to test on. After a cross-validation both are the same, with the logits that the
-    run saved; otherwise they are the exported model's logits of the validation and of the test images."""
+    """The rows of the first data set to fit on and to test on. After a cross-validation both are the same, with the
+    logits that the run saved; otherwise they are the exported model's logits of the validation and of the test
+    images."""
     labels = label_set(config.labels)
-    data = prepare(config.dataset, config.image_size, runs)
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
+    first = data.table["dataset"].iloc[0]
     if config.fold is None:
         run = open_run(config, runs)
         try:
@@ -91,16 +178,19 @@ def held_out(config: Config, runs: Path, models: Path) -> tuple[HeldOut, HeldOut
         except FileNotFoundError:
             raise DataError(f"The run in {run} is not evaluated; run evaluate first.") from None
         rows = data.table.set_index("image", drop=False).loc[saved["images"]]
-        all_rows = HeldOut(rows, saved["logits"], encode(rows["label"], labels))
+        of_first = (saved["folds"] >= 0) & (rows["dataset"] == first).to_numpy()
+        rows = rows[of_first]
+        all_rows = HeldOut(rows, saved["logits"][of_first], encode(rows["label"], labels), saved["folds"][of_first])
         return all_rows, all_rows
-    divided = with_validation(data.table, config.folds, config.fold, config.seed)
+    divided = with_validation(data.table, **config.division)
     classifier = runtime.classifier(registry.model(config.id, models))
     parts = []
     for split in ("validation", "test"):
-        chosen = np.flatnonzero(divided["split"] == split)
+        chosen = np.flatnonzero((divided["split"] == split) & (divided["dataset"] == first))
         logits = [classifier.predict(data.images[row]).logits for row in tqdm(chosen, split, unit=" images")]
         rows = divided.iloc[chosen]
-        parts.append(HeldOut(rows, np.array(logits), encode(rows["label"], labels)))
+        folds = np.full(len(rows), config.fold)
+        parts.append(HeldOut(rows, np.array(logits), encode(rows["label"], labels), folds))
     return parts[0], parts[1]
 
 
@@ -110,12 +200,12 @@ def write(
     title: str,
     adjustment: float,
     tested: HeldOut,
-    probabilities: np.ndarray,
-    fitted: fitting.Fitted,
+    fused: Fused,
     models: Path,
     changes: str,
 ) -> Path:
-    """Write the model folder: the network of `base`, the fitted fusion, the scores, and the card."""
+    """Write the model folder: the network of `base`, the fusion, the scores, and the card."""
+    probabilities = fused.probabilities
     labels = base.labels
     scores = kinds(labels)
     groups = tested.table["group"].to_numpy()
@@ -135,16 +225,16 @@ def write(
         "title": title,
         "short_name": f"{base.short_name} + metadata",
         "training": {name: base.card["training"][name] for name in TRAINING},
-        "inputs": {"clinical": metadata.described(fitted.fields)},
-        "temperature": 1.0,
+        "inputs": {"clinical": metadata.described(fused.fields)},
+        "temperature": round(fused.temperature, 4),
         "test": {name: base.card["test"][name] for name in ("dataset", "images", "groups", "resamples")}
         | {"recalls": card_content.recalls(list(labels.codes), predictions)},
         "scores": card_content.rounded(together),
         "fusion": {
             "base": config.id,
-            "scale": round(float(fitted.fusion.scale), 4),
-            "penalty": float(fitted.penalty),
+            "scale": round(float(fused.fusion.scale), 4),
             "adjustment": adjustment,
+            **fused.made,
             "mcnemar_p": float(f"{p_value:.3g}"),
             "differences": card_content.rounded(differences),
         },
@@ -155,6 +245,6 @@ def write(
     with draft(models, described["id"]) as folder:
         for name in ("model.tflite", "history.csv"):
             shutil.copy(base.folder / name, folder)
-        (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(fitted.fusion, fitted.fields))
+        (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(fused.fusion, fused.fields))
         predictions.to_csv(folder / "predictions.csv", index=False)
         return publish(folder, described, models, changes)

@@ -255,6 +255,56 @@ def test_a_further_image_of_the_malignant_benign_set_has_its_part(own_data: Path
         assert both["split"].iloc[1] == expected
 
 
+def test_a_picture_of_the_malignant_benign_sets_test_part_is_never_trained_on(
+    own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that set is not read, as a network of one set may be the start of another's."""
+    listed = tmp_path / "listed.csv"
+    monkeypatch.setattr(datasets.splits, "MALIGNANT_BENIGN", listed)
+    write_isic_more(own_data.parent, copy_of="malignant/7.webp")
+    for part, expected in (("test", 6), ("excluded", 6), ("train", 7)):
+        listed.write_text(f"image,group,ham10000,split\nmalignant/7,malignant/7,,{part}\n")
+        table = datasets.with_validation(datasets.read("ham10000+isic_more"), 2, 0, seed=0)
+        more = table[table["dataset"] == "isic_more"]
+        assert splits_of(more)["train"] == expected
+
+
+def test_close_ups_train_in_every_fold_beside_another_set_and_are_divided_on_their_own(own_data: Path) -> None:
+    write_milk10k(own_data.parent)
+    table = datasets.read("milk10k-clinical")
+    assert splits_of(datasets.with_validation(table, 2, 0, seed=0))["validation"] == 9
+    beside = table.assign(dataset="pad_ufes_20", group=table["group"] + " other", image=table["image"] + " other")
+    both = pd.concat([beside, table], ignore_index=True)
+    divided = datasets.with_validation(both, 2, 0, seed=0)
+    assert splits_of(divided[divided["dataset"] == "milk10k-clinical"]) == {"train": 18, "test": 6}
+    everything = datasets.with_validation(both, 2, 0, seed=0, hold_out_all=True)
+    assert splits_of(everything[everything["dataset"] == "milk10k-clinical"])["validation"] == 9
+    first = datasets.validation_rows(everything)
+    assert set(everything["dataset"].iloc[first]) == {"pad_ufes_20"}
+    assert len(first) == splits_of(divided)["validation"]
+
+
+def test_a_source_is_left_out_with_its_lesions_elsewhere(own_data: Path) -> None:
+    ham = datasets.read("ham10000")
+    original = ham.loc[ham["group"] == "HAM_mel_a", "image"].iloc[0]
+    write_milk10k(own_data.parent, copy_of=original)
+    table = datasets.read("ham10000+milk10k")
+    milk = table["source"] == "milk10k"
+    for fold in (0, 1):
+        whole = datasets.with_validation(table, 2, fold, seed=0)
+        without = datasets.with_validation(table, 2, fold, seed=0, without="milk10k")
+        assert "train" not in splits_of(without[milk])
+        changed = whole["split"] != without["split"]
+        assert set(without.loc[changed, "split"]) == {"excluded"}
+        assert set(whole.loc[changed, "split"]) == {"train"}
+        # what is scored stays the same, and the copied lesion is left out of HAM10000 too
+        assert (whole["split"] == "validation").equals(without["split"] == "validation")
+        assert set(whole.loc[changed & ~milk, "group"]) <= {"HAM_mel_a"}
+        assert not ((without["split"] == "train") & (without["group"] == "HAM_mel_a")).any()
+    with pytest.raises(DataError, match="no source 'nowhere'; these are trained on: ham10000, milk10k"):
+        datasets.with_validation(table, 2, 0, seed=0, without="nowhere")
+
+
 def test_malignancy_knows_the_diagnoses_of_every_set() -> None:
     codes = pd.Series(["mel", "nv", "ACK", "AKIEC", "INF", "MAL_OTH", "SCCKA"])
     assert datasets.encode(codes, MALIGNANCY).tolist() == [1, 0, 0, 1, 0, 1, 1]

@@ -11,11 +11,13 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.inference import registry
+from tests import model_folder
 from tests.sources import write_isic_more, write_milk10k
 from tests.train.conftest import Published, light_augmentation, tiny_network_on
 from train.config import Config
 from train.data import datasets
 from train.fit import augmentation, cross_validation, run_folder
+from train.publish import export, fuse
 
 
 @pytest.fixture
@@ -83,6 +85,43 @@ def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_par
         assert {"val_balanced_log_loss", "val_milk10k_balanced_log_loss"} <= set(history)
         assert not [name for name in history if "isic_more" in name]
         assert np.isfinite(history["loss"]).all()
+
+
+def test_of_several_data_sets_the_first_is_tested_out_of_fold_and_the_others_on_their_test_images(
+    tiny_data: Path, config: Config, tmp_path: Path
+) -> None:
+    data, runs = tmp_path / "data", tmp_path / "runs"
+    shutil.copytree(tiny_data / "ham10000", data / "ham10000")
+    write_milk10k(data)
+    write_isic_more(data)
+    sources = {"ham10000": 0.5, "milk10k": 0.25, "isic_more": 0.25}
+    several = dataclasses.replace(
+        config, id="several", dataset="+".join(sources), shares=sources, reference="ham10000", logit_adjustment=0.5
+    )
+    with tiny_network_on(data) as patch:
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        cross_validation.fit_all(several, runs)
+        cross_validation.evaluate(several, runs)
+        export.export(several, runs, tmp_path / "models")
+        held, tested = fuse.held_out(several, runs, tmp_path / "models")
+        table = datasets.read(several.dataset)
+    first = table[table["dataset"] == "ham10000"]
+    trained = set(first.loc[first["split"] == "train", "image"])
+    assert set(np.load(runs / "several" / "logits.npz")["images"]) == trained == set(held.table["image"])
+    assert tested is held
+    folder = tmp_path / "models" / "several"
+    assert set(pd.read_csv(folder / "predictions.csv")["image"]) == trained
+    milk10k = pd.read_csv(folder / "predictions-milk10k.csv")
+    assert set(milk10k["image"]) == set(
+        table.loc[(table["dataset"] == "milk10k") & (table["split"] == "test"), "image"]
+    )
+    model = registry.model("several", tmp_path / "models")
+    assert [test["name"] for test in model.card["other_tests"]] == ["MILK10k"]
+    model_folder.check_further_tests(model)
+    assert [row["name"] for row in model.card["operating_points"][0]["measured"]] == [
+        "HAM10000, out of fold",
+        "MILK10k",
+    ]
 
 
 def test_patience_never_ends_the_run_of_a_part(config: Config) -> None:

@@ -145,6 +145,31 @@ def test_the_effect_of_leaving_a_field_out(study: tuple) -> None:
     assert len(markdown) == 2 + len(costs)
 
 
+def test_ways_to_add_metadata_are_compared_with_the_image_alone(study: tuple) -> None:
+    logits, table, labels, groups = study
+    # what was trained in knows what age says, and is sure by a factor of 3 too much, which the calibration takes out
+    fields = fitting.questions(table)
+    fitted = fitting.fit(logits, table, fields, labels, groups)
+    coded = np.array([fitting.metadata.code(fitted.fields, row) for row in fitting.parse(fields, table)])
+    trained = 3 * fitted.fusion.add(logits, coded)
+    ways = missing_metadata.compare(logits, trained, table, labels, groups).set_index("model")
+    assert list(ways.index) == [
+        "image alone",
+        "fused afterwards, with metadata",
+        "fused afterwards, without",
+        "trained in, with metadata",
+        "trained in, without",
+    ]
+    gain = {name: float(text.split()[0]) for name, text in ways["balanced accuracy, difference"].items()}
+    loss = {name: float(text.split()[0]) for name, text in ways["log loss"].items()}
+    assert gain["image alone"] == 0
+    assert gain["trained in, without"] == pytest.approx(0, abs=0.05)
+    assert gain["fused afterwards, with metadata"] > 0.1
+    assert gain["trained in, with metadata"] > 0.1
+    assert loss["trained in, with metadata"] == pytest.approx(loss["fused afterwards, with metadata"], abs=0.05)
+    assert list(missing_metadata.compare(logits, None, table, labels, groups)["model"]) == list(ways.index[:3])
+
+
 def test_the_command_prints_a_table_in_markdown(
     study: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -153,14 +178,17 @@ def test_the_command_prints_a_table_in_markdown(
 
     logits, metadata_rows, labels, groups = study
     images = [f"image {row}" for row in range(len(labels))]
-    held = fuse.HeldOut(pd.DataFrame({"image": images, "group": groups}), logits, labels)
+    held = fuse.HeldOut(pd.DataFrame({"image": images, "group": groups}), logits, labels, np.zeros(len(labels)))
     monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
     # the publisher's order is another one
     published = metadata_rows.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fitting, "published", lambda dataset: published)
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    ways, lines = (text.splitlines() for text in capsys.readouterr().out.strip().split("\n\n"))
+    assert [line.split(" | ")[0] for line in ways[2:]] == [
+        f"| {title}" for title in ("image alone", "fused afterwards, with metadata", "fused afterwards, without")
+    ]
     assert lines[0].startswith("| metadata | balanced accuracy | balanced accuracy, difference | log loss |")
     assert [line.split(" | ")[0] for line in lines[2:]] == [
         f"| {title}" for title in ("all", "none", "all but age", "all but sex", "age alone", "sex alone")

@@ -24,7 +24,7 @@ from tests.train.conftest import Published
 from train.__main__ import main as train
 from train.config import Config
 from train.data import datasets
-from train.fit import cross_validation
+from train.fit import cross_validation, stages
 from train.publish import committee, evaluate, export, fuse
 
 COLUMNS = [f"p_{code}" for code in HAM10000.codes]
@@ -118,6 +118,19 @@ def test_every_training_image_is_predicted_by_the_member_that_has_not_seen_its_l
         assert saved.loc[divided["image"].iloc[rows], COLUMNS].to_numpy() == pytest.approx(by_hand, abs=1e-4)
 
 
+def test_what_a_committee_teaches_is_out_of_fold_where_a_fold_holds_the_image_out(config: Config, runs: Path) -> None:
+    saved = np.load(runs / "crossed" / "logits.npz")
+    out_of_fold = pd.read_csv(runs / "crossed" / "out_of_fold.csv").set_index("image")
+    assert set(saved["images"]) == set(out_of_fold.index)
+    single = json.loads((runs / "crossed" / "evaluation.json").read_text())["single_temperature"]
+    probabilities = runtime.softmax(saved["logits"].astype(np.float64) / single)
+    assert out_of_fold.loc[saved["images"], COLUMNS].to_numpy() == pytest.approx(probabilities, abs=2e-6)
+    table = datasets.read("ham10000").set_index("image")
+    for part in committee.parts(config):
+        divided = datasets.with_validation(table.reset_index(), **part.division).set_index("image")
+        assert set(divided.loc[saved["images"][saved["folds"] == part.fold], "split"]) == {"validation"}
+
+
 def test_the_single_temperature_and_the_thresholds_follow_from_the_out_of_fold_table(
     model: registry.Model, runs: Path
 ) -> None:
@@ -191,7 +204,9 @@ def test_a_disagreeing_member_leaves_the_older_committee_alone(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(config: Config, runs: Path, tmp_path: Path) -> None:
+def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
+    config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Networks of one data set stand in for those of two: only how tests are divided counts."""
     both = dataclasses.replace(config, id="both", dataset="ham10000+other")
     for part in committee.parts(both):
@@ -206,6 +221,27 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(config: Config, ru
     }
     out_of_fold = pd.read_csv(tmp_path / "both" / "out_of_fold.csv")
     assert set(out_of_fold["dataset"]) == {"ham10000"}
+
+    # every training image can be learnt from
+    saved = np.load(tmp_path / "both" / "logits.npz")
+    table = datasets.read(both.dataset)
+    assert set(saved["images"]) == set(table.loc[table["split"] == "train", "image"])
+    assert set(saved["folds"]) == {0, 1}
+    pupil = dataclasses.replace(both, id="pupil", teacher="both")
+    assert set(stages.teacher_logits(pupil, tmp_path).index) == set(saved["images"])
+
+    # and those that no fold holds out get theirs from one of the networks
+    monkeypatch.setattr(datasets, "NEVER_HELD_OUT", ("other",))
+    committee.evaluate(both, tmp_path)
+    again = np.load(tmp_path / "both" / "logits.npz")
+    other = table.set_index("image").loc[again["images"], "dataset"].to_numpy() == "other"
+    assert set(again["folds"][other]) == {-1}
+    assert set(again["folds"][~other]) == {0, 1}
+    assert np.isfinite(again["logits"]).all()
+    assert (np.abs(again["logits"][other]).sum(axis=1) > 0).all()
+    held = fuse.held_out(both, tmp_path, tmp_path)[0]
+    assert set(held.table["dataset"]) == {"ham10000"}
+    assert len(held.logits) == (~other).sum()
     with pytest.raises(DataError, match="is part of the run's data"):
         committee.evaluate(both, tmp_path, also=["other"])
 

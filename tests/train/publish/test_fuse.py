@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import json
 import shutil
 from pathlib import Path
 
@@ -12,11 +13,12 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import metadata, registry, runtime
-from tests.train.conftest import Published
+from tests.train.conftest import Published, light_augmentation
 from train.config import Config
 from train.data import datasets
+from train.fit import augmentation, trained_metadata, training
 from train.fit import metadata as clinical_fit
-from train.publish import fuse
+from train.publish import evaluate, export, fuse
 
 pytestmark = pytest.mark.filterwarnings("ignore:The least populated class")
 
@@ -59,6 +61,107 @@ def test_a_fusion_fitted_on_validation_is_scored_on_test(published: Published, t
     prediction = runtime.Classifier(model).predict(imaging.load(table["path"][image], model.input_size), patient)
     row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def aged(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny data set with ages that differ."""
+    data = tmp_path_factory.mktemp("aged")
+    (data / "ham10000").mkdir()
+    (data / "ham10000" / "images").symlink_to(tiny_data / "ham10000" / "images")
+    table = pd.read_csv(tiny_data / "ham10000" / "metadata.csv")
+    table.assign(age=np.where(table["dx"] == "mel", 85.0, 40.0)).to_csv(data / "ham10000" / "metadata.csv", index=False)
+    return data
+
+
+@pytest.fixture(scope="module")
+def trained_in(tiny: Config, aged: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
+    """A run that trained metadata with the network."""
+    folder = tmp_path_factory.mktemp("asked")
+    config = dataclasses.replace(tiny, id="asked", metadata=True, stages=tiny.stages[:1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINAPP_DATA", str(aged))
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        training.fit(config, folder / "runs")
+        evaluate.evaluate(config, folder / "runs")
+        export.export(config, folder / "runs", folder / "models")
+    return Published(config, folder / "runs", folder / "models")
+
+
+@pytest.fixture
+def asked(trained_in: Published, aged: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+    monkeypatch.setenv("SKINAPP_DATA", str(aged))
+    return trained_in
+
+
+def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked: Published, tmp_path: Path) -> None:
+    folder = fused(asked, tmp_path)
+    model = registry.model("asked-clinical", folder.parent)
+    fields, fusion = trained_metadata.read(asked.runs / "asked" / "stage-1" / trained_metadata.FILES["best"])
+    assert model.clinical == fields
+    published = metadata.from_json((folder / metadata.WEIGHTS_FILE).read_bytes(), fields, 7)
+    assert published.scale == 1
+    assert not published.bias.any()
+    assert (published.weights == fusion.weights).all()
+    assert fusion.weights.any()
+
+    table = clinical_fit.published("ham10000")
+    validation, _ = fuse.held_out(asked.config, asked.runs, asked.models)
+    totals = fuse.added(fields, fusion, table, validation)
+    assert model.temperature == round(evaluate.fit_temperature(totals, validation.labels), 4)
+    card = (folder / "README.md").read_text()
+    assert "trained together with the network, each answer left out with probability 0.5" in card
+    assert "multinomial" not in card
+
+    predictions = pd.read_csv(folder / "predictions.csv").set_index("image")
+    image = predictions.index[0]
+    path = datasets.read("ham10000").set_index("image")["path"][image]
+    patient = metadata.parse(fields, {str(name): cell for name, cell in table.loc[image].items()})
+    prediction = runtime.Classifier(model).predict(imaging.load(path, model.input_size), patient)
+    row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
+    assert prediction.probabilities == pytest.approx(row, abs=0.02)
+
+
+def test_what_was_trained_in_may_be_fitted_afterwards_all_the_same(asked: Published, tmp_path: Path) -> None:
+    models = shutil.copytree(asked.models, tmp_path / "models")
+    folder = fuse.fuse(asked.config, "With metadata", 0.0, asked.runs, models, afterwards=True)
+    card = (folder / "README.md").read_text()
+    assert "multinomial logistic regression" in card
+    assert "--adjustment 0 --afterwards" in card
+
+
+def test_after_a_cross_validation_each_part_has_the_metadata_of_its_own_network(
+    crossed: Published, tiny: Config, tmp_path: Path
+) -> None:
+    """Metadata by hand beside the networks of `crossed`: where fold 1 knows that 50 years mean melanoma, fold 0 does
+    not."""
+    runs = shutil.copytree(crossed.runs, tmp_path / "runs")
+    table = clinical_fit.published("ham10000")
+    fields = clinical_fit.with_coding(
+        clinical_fit.questions(table), clinical_fit.parse(clinical_fit.questions(table), table)
+    )
+    fields = tuple(
+        dataclasses.replace(one, coding=one.coding | {"centre": [0.0] * len(one.coding["centre"])}) for one in fields
+    )
+    for name, weight in (("crossed", 0.5), ("crossed-fold-0", 0.0), ("crossed-fold-1", 1.0)):
+        weights = np.zeros((len(clinical_fit.field_indices(fields)), 7))
+        weights[0, 4] = weight
+        content = {
+            "clinical": metadata.described(fields),
+            "weights": json.loads(metadata.to_json(metadata.Fusion(1.0, np.zeros(7), weights), fields)),
+        }
+        (runs / name / "stage-1" / trained_metadata.FILES["last"]).write_text(json.dumps(content))
+        (runs / name / "config.json").unlink()
+    config = dataclasses.replace(crossed.config, metadata=True)
+    rows, tested = fuse.held_out(config, runs, crossed.models)
+    assert rows is tested
+    totals = fuse.trained_logits(config, table, runs, rows) - rows.logits
+    assert not totals[rows.folds == 0].any()
+    assert (totals[rows.folds == 1][:, 4] == 50).all()
+    made = fuse.trained(config, table, 0.0, runs, rows, rows)
+    assert made.fusion.weights[0, 4] == 0.5
+    assert made.probabilities.sum(axis=1) == pytest.approx(np.ones(len(rows.labels)))
+    assert made.made == {"dropout": 0.5}
 
 
 def test_a_data_set_without_metadata_is_refused(tiny: Config, tmp_path: Path) -> None:

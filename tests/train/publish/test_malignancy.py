@@ -112,10 +112,22 @@ def test_each_data_set_is_scored_separately(runs: Path, config: Config) -> None:
     assert [test["name"] for test in report["tests"]] == ["HAM10000", "Skin Cancer: Malignant vs. Benign"]
     assert [test["images"] for test in report["tests"]] == [7, 4]
     assert sum(row["images"] for row in report["tests"][0]["reliability"]) == 7
-    predictions = pd.read_csv(runs / "both" / "predictions.csv")
-    assert set(predictions["label"]) == {"benign", "malignant"}
-    assert predictions["dataset"].value_counts().to_dict() == {"ham10000": 7, "malignant_benign": 4}
-    assert predictions[["p_benign", "p_malignant"]].sum(axis=1).to_numpy() == pytest.approx(np.ones(11), abs=2e-6)
+    # the choices are made on the first one's validation images
+    table = datasets.with_validation(datasets.read(config.dataset), **config.division)
+    validation = table[table["split"] == "validation"]
+    assert set(validation["dataset"]) == {"ham10000", "malignant_benign"}
+    [chosen] = {point["measured"][0]["images"] for point in report["operating_points"]}
+    assert chosen == (validation["dataset"] == "ham10000").sum()
+    points = {point["id"]: [row["name"] for row in point["measured"]] for point in report["operating_points"]}
+    assert set(points) == {"cancer-90", "cancer-95", "melanoma-90", "melanoma-95"}
+    assert points["cancer-90"] == ["Validation images", "HAM10000", "Skin Cancer: Malignant vs. Benign"]
+    # the other set does not say which of its malignant images are melanomas
+    assert points["melanoma-90"] == ["Validation images", "HAM10000"]
+    for name, dataset, images in (("", "ham10000", 7), ("-malignant_benign", "malignant_benign", 4)):
+        predictions = pd.read_csv(runs / "both" / f"predictions{name}.csv")
+        assert set(predictions["label"]) == {"benign", "malignant"}
+        assert predictions["dataset"].value_counts().to_dict() == {dataset: images}
+        assert predictions[["p_benign", "p_malignant"]].sum(axis=1).to_numpy() == pytest.approx(1, abs=2e-6)
 
 
 def test_a_network_without_class_maps_is_exported_and_predicts(runs: Path, config: Config, tmp_path: Path) -> None:
@@ -128,7 +140,7 @@ def test_a_network_without_class_maps_is_exported_and_predicts(runs: Path, confi
         "Skin Cancer: Malignant vs. Benign",
         "HAM10000, resampled before it was split",
     ]
-    row = pd.read_csv(folder / "predictions.csv").iloc[-1]
+    row = pd.read_csv(folder / "predictions-malignant_benign.csv").iloc[-1]
     path = datasets.read("malignant_benign").set_index("image")["path"][row["image"]]
     prediction = runtime.Classifier(model).predict(imaging.load(path, model.input_size))
     assert prediction.class_maps is None
@@ -141,7 +153,13 @@ def test_a_network_without_class_maps_is_exported_and_predicts(runs: Path, confi
 def test_a_baseline_may_go_without_its_weights(runs: Path, config: Config, tmp_path: Path) -> None:
     folder = export.export(dataclasses.replace(config, ship_weights=False), runs, tmp_path)
     model = registry.model("both", tmp_path)
-    assert {file.name for file in folder.iterdir()} == {"model.json", "README.md", "predictions.csv", "history.csv"}
+    assert {file.name for file in folder.iterdir()} == {
+        "model.json",
+        "README.md",
+        "predictions.csv",
+        "predictions-malignant_benign.csv",
+        "history.csv",
+    }
     assert "weights are not shipped" in (folder / "README.md").read_text()
     assert registry.ranked(tmp_path) == []
     with pytest.raises(ModelError, match="only the figures are here"):

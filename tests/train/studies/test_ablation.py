@@ -10,18 +10,22 @@ import yaml
 
 from skinapp.errors import DataError
 from skinapp.evaluation import metrics
-from skinapp.inference.runtime import softmax
 from train import config
 from train.__main__ import main
 from train.config import Config
-from train.data.datasets import encode, prepare, with_validation
+from train.data.datasets import encode, prepare, validation_rows, with_validation
 from train.fit import augmentation, stages
 from train.fit.validation import predict
-from train.publish.evaluate import log_shares
+from train.publish.fuse import HeldOut
 from train.studies import ablation
 
-SHIPPED = sorted((Path(config.__file__).parent / "configs" / "ablations").glob("*.yaml"))
-ROWS = {"natural": {"sampling": "natural"}, "adjusted": {"logit_adjustment": 0.5}}
+SHIPPED = Path(config.__file__).parent / "configs" / "studies" / "ablation.yaml"
+ROWS = {
+    "natural": {"sampling": "natural"},
+    "metadata": {"metadata": True},
+    "views": {"views": ["upright", "mirrored"]},
+    "five": {"committee": True},
+}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,11 +42,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ablate")
 
 
-def write(file: Path, tiny: Config, rows: object = ROWS) -> Path:
-    """The tiny run, of one epoch, with rows."""
+def write(file: Path, tiny: Config, rows: object = ROWS, **changes: object) -> Path:
+    """The tiny run, of one epoch in each of two folds, with rows."""
     stages = [{"image_size": 24, "epochs": 1, "learning_rate": 0.01}]
-    settings = dataclasses.asdict(tiny) | {"stages": stages, "cache_size": 24, "rows": rows}
-    file.write_text(yaml.safe_dump(settings, sort_keys=False))
+    settings = dataclasses.asdict(tiny) | {"stages": stages, "cache_size": 24, "fold": None, "rows": rows} | changes
+    file.write_text(yaml.safe_dump(settings | {"views": ["upright"]}, sort_keys=False))
     return file
 
 
@@ -54,93 +58,99 @@ def table(tiny: Config, folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "new" / "rows.csv", keep_default_na=False, na_values=[""]).set_index(["row", "score"])
 
 
-def test_every_row_has_every_score(table: pd.DataFrame) -> None:
-    assert table.index.tolist() == [(row, score) for row in ("base", *ROWS) for score in ablation.SCORES]
+def test_every_row_has_every_score(table: pd.DataFrame, tiny: Config) -> None:
+    names = ["base", "natural", "metadata", "metadata, stated", "views", "five"]
+    assert table.index.tolist() == [(row, score) for row in names for score in ablation.scores(tiny)]
     assert table.loc["natural", "change"].unique().tolist() == ["sampling: natural"]
-    # of each class one lesion of two
-    assert set(table["groups"]) == {7}
-    # too few for an interval
-    assert table[["low", "high"]].isna().all(axis=None)
+    # every training image is held out once
+    assert set(table.loc[names[:-1], "images"]) == {21}
+    assert set(table.loc[names[:-1], "groups"]) == {14}
+    assert set(table.loc["five", "images"]) == {1}
 
 
 def test_differences_are_to_the_base(table: pd.DataFrame) -> None:
-    assert table.loc["base", ["difference", "difference_low", "difference_high"]].isna().all(axis=None)
-    for row in ROWS:
+    assert table.loc["base", ["difference", "low", "high"]].isna().all(axis=None)
+    for row in ("natural", "metadata", "metadata, stated", "views"):
         apart = table.loc[row, "value"] - table.loc["base", "value"]
         assert table.loc[row, "difference"].to_numpy() == pytest.approx(apart.to_numpy(), abs=1e-4)
+        assert (table.loc[row, "low"] <= table.loc[row, "difference"]).all()
 
 
 def test_only_what_changes_training_is_trained(table: pd.DataFrame, folder: Path) -> None:
-    assert {run.name for run in (folder / "runs").glob("tiny*")} == {"tiny", "tiny-natural"}
-    assert (table.loc["adjusted", "seconds"] == 0).all()
+    expected = {f"tiny{row}-fold-{fold}" for row in ("", "-natural", "-metadata") for fold in (0, 1)}
+    assert {run.name for run in (folder / "runs").glob("tiny*")} == expected
+    assert (table.loc[["views", "five"], "seconds"] == 0).all()
 
 
-def test_the_adjustment_comes_off_the_logits(table: pd.DataFrame, folder: Path, tiny: Config) -> None:
-    base, _, adjusted = (row.config for row in ablation.read_rows(folder / "tiny.yaml"))
-    splits = with_validation(prepare(base.dataset, 24, folder / "runs").table, base.folds, base.fold, base.seed)
-    validation = splits[splits["split"] == "validation"]
-    raw = ablation.validation_logits(base, folder / "runs")[1]
-    network = keras.saving.load_model(folder / "runs" / "tiny" / "stage-1" / "best.keras", compile=False)
-    images = prepare(base.dataset, 24, folder / "runs").images[validation.index]
-    assert raw == pytest.approx(predict(network, images), abs=1e-5)
-    expected = metrics.balanced_log_loss(
-        encode(validation["label"], ablation.label_set(base.labels)),
-        softmax(raw - 0.5 * log_shares(adjusted, splits)),
-        np.ones((1, len(validation))),
-    )
-    assert table.loc[("adjusted", "balanced_log_loss"), "value"] == pytest.approx(expected[0], abs=1e-4)
+def test_a_fold_is_scored_by_the_last_network_that_has_not_seen_it(table: pd.DataFrame, folder: Path) -> None:
+    base, *_ = (row.config for row in ablation.read_rows(folder / "tiny.yaml"))
+    images = ablation.held_out(base, base, folder / "runs")["ham10000"]
+    data = prepare(base.dataset, 24, folder / "runs")
+    accuracies = []
+    for part in ablation.parts(base):
+        rows = validation_rows(with_validation(data.table, **part.division))
+        network = keras.saving.load_model(folder / "runs" / part.id / "stage-1" / "last.keras", compile=False)
+        by_hand = predict(network, data.images[rows])
+        assert images.logits[images.folds == part.fold] == pytest.approx(by_hand, abs=1e-5)
+        truth = encode(data.table["label"].iloc[rows], ablation.label_set(base.labels))
+        accuracies.append((by_hand.argmax(axis=1) == truth).mean())
+    assert table.loc[("base", "accuracy"), "value"] == pytest.approx(np.mean(accuracies), abs=1e-4)
 
 
 def test_finished_rows_are_not_trained_again(
     table: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def refuse(*arguments: object) -> None:
-        raise AssertionError("trained or predicted again")
+        raise AssertionError("trained again")
 
     monkeypatch.setattr(stages, "fit_stage", refuse)
-    monkeypatch.setattr(ablation, "best_network", refuse)
     arguments = ["--config", str(folder / "tiny.yaml"), "--runs", str(folder / "runs")]
     assert main(["ablate", *arguments, "--out", str(folder / "again.csv")]) == 0
     assert (folder / "again.csv").read_text() == (folder / "new" / "rows.csv").read_text()
     said = capsys.readouterr().out
-    assert "one short run with one seed" in said
-    assert said.count("adjusted") == len(ablation.SCORES)
+    assert "| row | balanced accuracy | difference from base (95%) |" in said
+    assert said.count("| natural |") == 1
+    assert "one difference per fold" in said
 
 
 def test_an_interruption_leaves_the_rows_before_it(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    labels = np.arange(7)
-
     def train(run: Config, runs: Path) -> int:
         if run.id == "tiny-natural":
             raise KeyboardInterrupt
         return 60
 
-    def fixed_logits(run: Config, runs: Path) -> tuple[pd.DataFrame, np.ndarray]:
-        codes = ablation.label_set(run.labels).codes
-        return pd.DataFrame({"label": list(codes), "group": labels}), np.eye(7)
+    def fixed(run: Config, base: Config, runs: Path) -> dict[str, HeldOut]:
+        table = pd.DataFrame({"group": np.arange(7)})
+        return {"ham10000": HeldOut(table, np.eye(7), np.arange(7), np.zeros(7))}
 
     monkeypatch.setattr(ablation, "train", train)
-    monkeypatch.setattr(ablation, "validation_logits", fixed_logits)
+    monkeypatch.setattr(ablation, "held_out", fixed)
     arguments = ["--config", str(write(tmp_path / "tiny.yaml", tiny)), "--out", str(tmp_path / "rows.csv")]
     assert main(["ablate", *arguments]) == 130
-    assert "Stopped after 1 of 3 rows; run the same command again" in capsys.readouterr().err
+    assert "Stopped after 1 of 5 rows; run the same command again" in capsys.readouterr().err
     written = pd.read_csv(tmp_path / "rows.csv")
     assert written["row"].unique().tolist() == ["base"]
     assert written.set_index("score").loc["accuracy", ["value", "seconds"]].tolist() == [1, 60]
 
 
-def test_a_difference_worked_by_hand() -> None:
-    # of three rows of class 0 and one of class 1, the base gets two and none right, the row three and one
-    labels = np.array([0, 0, 0, 1])
-    base = np.array([[0.8, 0.2], [0.8, 0.2], [0.4, 0.6], [0.8, 0.2]])
-    other = np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.2, 0.8]])
-    result = ablation.compare(labels, other, base, np.arange(4)).set_index("score")
-    assert result.loc["accuracy", ["value", "difference"]].tolist() == pytest.approx([1, 2 / 4])
-    assert result.loc["balanced_accuracy", ["value", "difference"]].tolist() == pytest.approx([1, 1 - (2 / 3 + 0) / 2])
-    before = -(np.log(0.8) * 2 / 3 + np.log(0.4) / 3 + np.log(0.2)) / 2
-    assert result.loc["balanced_log_loss", "difference"] == pytest.approx(-np.log(0.8) - before)
+def test_a_t_interval_worked_by_hand() -> None:
+    # standard deviation sqrt(2.5), Student's t with four degrees of freedom 2.776
+    interval = ablation.t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
+    half = 2.7764 * np.sqrt(2.5) / np.sqrt(5)
+    assert [interval.value, interval.low, interval.high] == pytest.approx([3, 3 - half, 3 + half], abs=1e-3)
+
+
+def test_networks_together_are_compared_with_the_mean_of_each_alone() -> None:
+    """Of forty lesions one network gets all right and the other none; together they go with the surer one."""
+    truth = np.tile([0, 1], 20)
+    right = np.where(np.eye(2)[truth] > 0, 5.0, 0.0)
+    each = np.array([right, 0.5 - right / 5])
+    table = pd.DataFrame({"group": np.arange(40)})
+    images = HeldOut(table, each.mean(axis=0), truth, np.full(40, -1))
+    scores = ablation.committee_scores(images, each, {"accuracy": metrics.accuracy}).set_index("score")
+    assert scores.loc["accuracy", ["value", "difference", "images"]].tolist() == [1, 0.5, 40]
 
 
 def test_a_change_of_stages_goes_into_each_or_replaces_them() -> None:
@@ -161,6 +171,7 @@ def test_a_change_of_stages_goes_into_each_or_replaces_them() -> None:
         ({"a": {"colour": "red"}}, "Row 'a': There is no setting 'colour'"),
         ({"a": {"stages": {"colour": "red"}}}, "Row 'a': There is no setting 'stages: colour'"),
         ({"a": {"seed": 1}}, "The row 'a' changes seed, and so the lesions"),
+        ({"a": {"dataset": "milk10k"}}, "The row 'a' changes the first data set, and so the lesions"),
     ],
 )
 def test_a_row_that_cannot_be_is_named(rows: object, sentence: str, tiny: Config, tmp_path: Path) -> None:
@@ -180,12 +191,21 @@ def test_missing_files_are_reported_before_training(
         ablation.ablate(write(file, tiny), (), tmp_path / "runs", tmp_path / "file" / "rows.csv")
 
 
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_the_shipped_rows_change_one_thing_each(path: Path) -> None:
-    base, *rows = ablation.read_rows(path)
-    assert len({row.config.id for row in rows} - {base.config.id}) >= 10
+def test_the_shipped_rows_are_short_runs_of_the_committee() -> None:
+    base, *rows = ablation.read_rows(SHIPPED)
+    committee = config.load_config(SHIPPED.parents[1] / "ham10000-committee.yaml")
+    for name in ("dataset", "shares", "reference", "folds", "seed", "architecture", "init"):
+        assert getattr(base.config, name) == getattr(committee, name)
+    draws = [row.config.samples_per_epoch * sum(stage.epochs for stage in row.config.stages) for row in (base, *rows)]
+    assert set(draws) == {16000, 32000}
     for row in rows:
-        before, after = (dataclasses.asdict(config) for config in (base.config, row.config))
-        assert len([name for name in before if name != "id" and before[name] != after[name]]) == 1
+        before, after = (dataclasses.asdict(one) for one in (base.config, row.config))
+        changes = {name for name in before if name != "id" and before[name] != after[name]}
+        assert len(changes) == 1 or changes == {"dataset", "shares", "reference"}
     # overrides go into all rows
-    assert {row.config.samples_per_epoch for row in ablation.read_rows(path, ("samples_per_epoch=64",))} == {64}
+    assert {row.config.samples_per_epoch for row in ablation.read_rows(SHIPPED, ("ema=0.5",))} == {4000, 8000}
+
+
+def test_a_base_of_one_fold_is_refused(tiny: Config, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="with 'fold: null' each row is run on all of them"):
+        ablation.read_rows(write(tmp_path / "tiny.yaml", tiny, fold=0))

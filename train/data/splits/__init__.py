@@ -37,6 +37,13 @@ def listed(dataset: str) -> pd.DataFrame:
     return pd.read_csv(Path(__file__).with_name(f"{dataset}.csv.gz"), dtype=str, keep_default_na=False)
 
 
+def malignant_benign_test() -> list[str]:
+    """The images of the malignant/benign set that are tested, or of whose lesion another one is, named as in
+    "malignant/768"."""
+    known = pd.read_csv(MALIGNANT_BENIGN, keep_default_na=False)
+    return known.loc[known["split"] != "train", "image"].tolist()
+
+
 def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
     """`group`, `ham10000` and `split` for each image of the malignant/benign set, named as in "malignant/768".
 

@@ -1,0 +1,115 @@
+"""python -m train left-out: how well a network does on the images of a clinic that it was not trained on.
+
+The run of a configuration is repeated without each of its sources, with its lesions elsewhere left out too. Both are
+scored on the same images of the source, whose lesions neither was trained on; in the first run, other lesions of the
+source were. Nothing is chosen: each network is that of the last epoch.
+"""
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from skinapp.errors import DataError
+from skinapp.evaluation import bootstrap, metrics
+from skinapp.files import replacing
+from skinapp.inference import model_card
+from skinapp.inference.runtime import softmax
+from skinapp.labels.sets import label_set
+
+if TYPE_CHECKING:
+    from train.config import Config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path("train/configs/studies/left-out.yaml"),
+        metavar="FILE",
+        help="the settings of the runs; the first data set is the reference (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="also write the table to this file")
+
+
+def run(options: argparse.Namespace) -> int:
+    # Keras takes seconds to import, so parse the arguments first
+    from train.config import load_config
+
+    table = measure(load_config(options.config), options.runs)
+    print(model_card.table(list(table.columns), table.to_numpy().tolist()))
+    if options.out:
+        with replacing(options.out) as partial:
+            table.to_csv(partial, index=False)
+    return 0
+
+
+def measure(config: "Config", runs: Path) -> pd.DataFrame:
+    """Train what is not trained yet, one run at a time; a row for each source: how many `images` are scored, the AUC of
+    malignancy of the network that was `trained on it` and of the one `trained without it`, and the `difference`, with
+    95% intervals over lesions or patients.
+
+    DataError if the configuration holds out no fold, or not of every source.
+    """
+    from train.data.datasets import encode, read, with_validation
+
+    if config.fold is None or not config.hold_out_all:
+        raise DataError(f"'{config.id}' must hold out a fold of every source; set 'fold' and 'hold_out_all: true'.")
+    labels = label_set(config.labels)
+    auc = metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))["roc_auc_malignancy"]
+    table = with_validation(read(config.dataset), **config.division)
+    names = sorted(table.loc[table["split"] == "train", "source"].unique())
+    rows = []
+    for number, source in enumerate(names, 1):
+        print(f"source {number} of {len(names)}: {source}", file=sys.stderr)
+        scored = np.flatnonzero((table["split"] == "validation") & (table["source"] == source))
+        groups, truth = table["group"].to_numpy()[scored], encode(table["label"].iloc[scored], labels)
+        trained, without = (
+            softmax(trained_logits(one, runs, scored)) for one in (config, left_out(config, source, names))
+        )
+        first, second = (bootstrap.intervals({"": auc}, truth, one, groups)[""] for one in (trained, without))
+        difference = bootstrap.paired_differences({"": auc}, truth, without, trained, groups)[""]
+        rows.append(
+            {
+                "source": source,
+                "images": f"{len(scored):,}",
+                "trained on it": first.text(),
+                "trained without it": second.text(),
+                "difference": difference.text("+.3f"),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def left_out(config: "Config", source: str, names: Sequence[str]) -> "Config":
+    """The run without a source. If that is the reference, another data set is: it shifts all logits alike, which an AUC
+    does not see."""
+    others = [name for name in config.dataset.split("+") if name in names and name != source]
+    reference = others[0] if config.reference == source else config.reference
+    return dataclasses.replace(config, id=f"{config.id}-{source}", without=source, reference=reference)
+
+
+def trained_logits(config: "Config", runs: Path, rows: np.ndarray) -> np.ndarray:
+    """Train or resume a run; the logits [n, classes] of its last network for some rows of its data."""
+    import keras
+
+    from train.data.datasets import prepare
+    from train.fit.run_folder import last_file
+    from train.fit.training import fit
+    from train.publish.evaluate import best_network, viewed_logits
+
+    fit(config, runs)
+    keras.utils.clear_session()
+    data = prepare(config.dataset, config.image_size, runs, **config.pixels)
+    network = best_network(config, last_file(config, runs / config.id), data.table)
+    logits = viewed_logits(network, data.images[rows], config.views)
+    keras.utils.clear_session()
+    return logits
