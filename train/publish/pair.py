@@ -227,8 +227,8 @@ def check_held_out(tables: Sequence[pd.DataFrame]) -> None:
         held_out = set(other.loc[other["split"].isin(["validation", "test"]), "group"])
         if leaked := sorted(trained_on & held_out):
             raise DataError(
-                f"{len(leaked):,} lesions that one network holds out were used to train the other, such as "
-                f"{leaked[0]}; train both on data of pairs."
+                f"One network was trained on lesions that the other one holds out ({len(leaked):,}, such as "
+                f"{leaked[0]}); train both on data of pairs."
             )
 
 
