@@ -313,9 +313,12 @@ def _check_members(card: dict[str, Any]) -> None:
 
 
 def _check_pair(card: dict[str, Any]) -> None:
-    """ModelError where a pair lacks one of its two networks, or its constants are not those of its classes."""
+    """ModelError where a pair lacks one of its two networks, or its constants are not those of its classes, or where
+    another model says how a pair is combined."""
     if "pair" not in card:
         return
+    if card["kind"] != "pair":
+        raise ModelError(f"The model '{card['id']}' combines two images but is not a pair; fetch the folder again.")
     files = [picture["file"] for picture in card["pair"]["pictures"]]
     missing = [file for file in files if file not in card["files"]]
     if len(missing) == 1:

@@ -178,8 +178,8 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
         "'pair' is a required property",
     ),
     "not a pair": (
-        lambda folder: change(folder, lambda card: card.update(kind="classifier")),
-        r"\$\.(pair|modality)",
+        lambda folder: change(folder, lambda card: card.update(kind="classifier", modality="dermoscopy")),
+        "combines two images but is not a pair",
     ),
 }
 
