@@ -57,7 +57,7 @@ def with_both(at: AppTest, second: bytes = CLOSE_UP) -> AppTest:
     return at
 
 
-def answer(at: AppTest) -> dict[str, float]:
+def both_images(at: AppTest) -> dict[str, float]:
     """Code -> probability from both images; empty where there is no answer."""
     for table in (frame.value for frame in at.dataframe):
         if "close-up" in table:
@@ -81,11 +81,11 @@ def test_the_answer_from_both_images_has_the_maps_of_both(root: Path, monkeypatc
     seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
     at = uploaded()
     assert "pair" not in at.selectbox(key="model").options
-    assert not answer(at)
+    assert not both_images(at)
     assert "Add the close-up of the same lesion" in [one.label for one in at.expander]
     with_both(at)
     assert not at.error
-    assert answer(at) == pytest.approx(expected(root, DERMOSCOPY, CLOSE_UP))
+    assert both_images(at) == pytest.approx(expected(root, DERMOSCOPY, CLOSE_UP))
     assert any(one.value.startswith("Both images, most likely: ") for one in at.subheader)
     text = " ".join(one.value for one in at.markdown)
     assert "From the dermoscopy image alone: " in text
@@ -96,14 +96,14 @@ def test_the_answer_from_both_images_has_the_maps_of_both(root: Path, monkeypatc
     swap.set_value(True).run()
     assert any("look swapped" in warning.value for warning in at.warning)
     next(one for one in at.toggle if one.label == "Show the answer anyway").set_value(True).run()
-    assert answer(at) == pytest.approx(expected(root, CLOSE_UP, DERMOSCOPY))
+    assert both_images(at) == pytest.approx(expected(root, CLOSE_UP, DERMOSCOPY))
 
 
 def test_a_close_up_that_comes_first_asks_for_the_dermoscopy_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen(monkeypatch, {400: "smartphone", 300: "dermoscopy"})
     at = uploaded()
     assert "Add the dermoscopy image of the same lesion" in [one.label for one in at.expander]
-    assert answer(with_both(at)) == pytest.approx(expected(root, CLOSE_UP, DERMOSCOPY))
+    assert both_images(with_both(at)) == pytest.approx(expected(root, CLOSE_UP, DERMOSCOPY))
 
 
 def test_an_image_of_the_wrong_kind_is_named_and_the_visitor_may_go_on(
@@ -112,9 +112,9 @@ def test_an_image_of_the_wrong_kind_is_named_and_the_visitor_may_go_on(
     seen(monkeypatch, {400: "dermoscopy", 300: "dermoscopy"})
     at = with_both(uploaded())
     assert any("given as the close-up looks like a dermoscopy image" in warning.value for warning in at.warning)
-    assert not answer(at)
+    assert not both_images(at)
     next(one for one in at.toggle if one.label == "Show the answer anyway").set_value(True).run()
-    assert answer(at) == pytest.approx(expected(root, DERMOSCOPY, CLOSE_UP))
+    assert both_images(at) == pytest.approx(expected(root, DERMOSCOPY, CLOSE_UP))
 
 
 def test_a_second_file_that_is_no_image_gets_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,7 +132,7 @@ def test_a_changed_network_gets_a_sentence(root: Path, monkeypatch: pytest.Monke
     file.write_bytes(content)
     at = with_both(uploaded())
     assert any("close-up.tflite" in error.value and "was changed" in error.value for error in at.error)
-    assert not answer(at)
+    assert not both_images(at)
 
 
 def test_the_models_page_shows_it(root: Path) -> None:

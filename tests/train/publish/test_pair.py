@@ -112,9 +112,11 @@ def test_the_fit_is_made_on_the_lesions_that_both_hold_out(
 def test_scores_and_differences_follow_from_the_predictions(model: registry.Model) -> None:
     table = pd.read_csv(model.folder / "predictions.csv")
     truth = datasets.encode(table["label"], MILK10K)
-    found = bootstrap.intervals(metrics.DIAGNOSIS_SCORES, truth, table[COLUMNS].to_numpy(), table["group"].to_numpy())
+    computed = bootstrap.intervals(
+        metrics.DIAGNOSIS_SCORES, truth, table[COLUMNS].to_numpy(), table["group"].to_numpy()
+    )
     for name in ("macro_f1", "balanced_accuracy"):
-        assert model.card["scores"][name]["value"] == pytest.approx(found[name].value, abs=2e-4)
+        assert model.card["scores"][name]["value"] == pytest.approx(computed[name].value, abs=2e-4)
         for picture in model.card["pair"]["pictures"]:
             difference = model.card["scores"][name]["value"] - picture["scores"][name]["value"]
             assert picture["differences"][name]["value"] == pytest.approx(difference, abs=2e-4)
