@@ -132,14 +132,12 @@ def classify_images(options: argparse.Namespace) -> int:
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
+    from skinapp.inference import runtime
     from skinapp.inference.analysis import analyse
 
     chosen = registry.model(options.model) if options.model else None
-    if chosen and chosen.kind == "pair":
-        raise ModelError(
-            f"One image is missing: the model '{chosen.id}' takes a dermoscopy image and a close-up of the same "
-            "lesion. Run classify DERMOSCOPY --close-up PHOTO."
-        )
+    if chosen:
+        runtime.check_one_image(chosen)
     models = registry.ranked()
     # many images are classified here, and a committee takes as long as all of its networks
     models = [model for model in models if model.kind != "committee"] or models
@@ -240,7 +238,7 @@ def classify_pair(options: argparse.Namespace) -> int:
         result = {
             "image": str(paths[0]),
             "close_up": str(paths[1]),
-            "modality": [kind.probabilities if kind else None for kind in kinds],
+            "modality": {name: kind.probabilities if kind else None for name, kind in zip(alone, kinds, strict=True)},
             "model": chosen.id,
             "probabilities": dict(zip(codes, together.probabilities.tolist(), strict=True)),
             "alone": {name: dict(zip(codes, one.probabilities.tolist(), strict=True)) for name, one in alone.items()},
@@ -309,9 +307,11 @@ def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:
 
 
 def score_images(options: argparse.Namespace) -> int:
+    from skinapp.inference import runtime
     from skinapp.inference.scoring import score
 
     model = registry.model(options.model)
+    runtime.check_one_image(model)
     with tqdm(unit="image", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:

@@ -95,11 +95,7 @@ class Classifier:
         ModelError where a file was changed, a network cannot be loaded, or its input or outputs are not those of the
         card, and for a pair, which `skinapp.inference.pair` runs.
         """
-        if model.kind == "pair":
-            raise ModelError(
-                f"One image is missing: the model '{model.id}' takes two images of a lesion, a dermoscopy image and a "
-                "close-up. Give both, or choose a model for one image."
-            )
+        check_one_image(model)
         if not model.runnable:
             raise ModelError(
                 f"The model '{model.id}' cannot be run: only the figures are here, not the weights; its README.md says "
@@ -153,6 +149,15 @@ class Classifier:
         if self._fusion:
             total = self._fusion.add(total, metadata.code(self.model.clinical, values))
         return softmax(total / self.model.temperature)
+
+
+def check_one_image(model: Model) -> None:
+    """ModelError for a pair, which one image is too few for."""
+    if model.kind == "pair":
+        raise ModelError(
+            f"One image is missing: the model '{model.id}' takes a dermoscopy image and a close-up of the same lesion. "
+            "Run classify DERMOSCOPY --close-up PHOTO, or choose a model for one image."
+        )
 
 
 def _network(model: Model, name: str, threads: int) -> Network:

@@ -113,7 +113,9 @@ def test_the_card_has_each_image_alone_beside_both(made: registry.Model) -> None
 
 
 def test_one_image_is_missing_or_one_too_many(made: registry.Model, model: registry.Model) -> None:
-    with pytest.raises(ModelError, match="One image is missing: the model 'pair' takes two images"):
+    with pytest.raises(
+        ModelError, match="One image is missing: the model 'pair' takes a dermoscopy image and a close-up"
+    ):
         runtime.classifier(made)
     with pytest.raises(ModelError, match="takes one image"):
         pair.networks_of(model)
