@@ -215,7 +215,7 @@ MILK10K_PAIRS = dataclasses.replace(
     id="milk10k-pairs",
     name="MILK10k, dermoscopy images of pairs",
     images=("dermoscopy",),
-    protocol=registry.DATASETS["milk10k"].protocol + " Lesions with both images are used.",
+    protocol="MILK10k is split by lesion, both images of a lesion in the same part. Lesions with both images are used.",
 )
 MILK10K_PAIRS_CLINICAL = dataclasses.replace(
     MILK10K_PAIRS,
