@@ -255,8 +255,8 @@ def classify_pair(options: argparse.Namespace) -> int:
     if options.cam_dir and analysis.prediction.class_maps:
         files = overlay_files(paths, options.cam_dir)
         cams = pair.maps(analysis.prediction, together.predicted)
-        for path, one, cam in zip(paths, analysis.alone, cams, strict=True):
-            Image.fromarray(heatmap.overlay(one.pixels, cam)).save(files[path])
+        for path, single, cam in zip(paths, analysis.alone, cams, strict=True):
+            Image.fromarray(heatmap.overlay(single.pixels, cam)).save(files[path])
     return 0
 
 

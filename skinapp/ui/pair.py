@@ -78,8 +78,8 @@ def _show(made: PairAnalysis) -> None:
     groups = analyses.groups(model)
     with st.container(horizontal=True, gap="medium"):
         for name, share in analyses.shares(together).items():
-            names = (model.labels[code].name for code in groups[name])
-            st.metric(name, percent(share), help="The total probability of: " + "; ".join(names) + ".")
+            classes = "; ".join(model.labels[code].name for code in groups[name])
+            st.metric(name, percent(share), help=f"The total probability of: {classes}.")
     names = list(IMAGES_OF_PAIR.values())
     st.markdown(
         "  \n".join(

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skinapp.images import imaging
@@ -37,7 +38,7 @@ def root(made: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def seen(monkeypatch: pytest.MonkeyPatch, by_width: dict[int, str]) -> None:
     """The recogniser goes by the width of the image."""
 
-    def recognise(image: imaging.Image.Image) -> Recognised:
+    def recognise(image: Image.Image) -> Recognised:
         return Recognised(by_width[image.width], dict.fromkeys(modality.KINDS, 0.9), False)
 
     monkeypatch.setattr(modality, "recognise", recognise)
@@ -141,7 +142,7 @@ def test_the_models_page_shows_it(root: Path) -> None:
     at.query_params["card"] = "pair"
     at.run()
     assert not at.exception
-    text = " ".join(element.value for element in at.markdown)
+    text = " ".join(element.value for element in at.markdown).replace("\\", "")
     assert "**Network**: 2 x efficientnetv2b0" in text
     assert "**Input**: two images, each 32 x 32 px" in text
     assert "**Kind of image**: dermoscopy and close-up" in text

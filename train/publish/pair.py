@@ -150,8 +150,8 @@ def pair(dermoscopy: Config, close_up: Config, adjustment: float, runs: Path, mo
         for point in chosen_points(labels, held_out)
     ]
     with draft(models, MODEL_ID) as folder:
-        for one, file in zip(trained, FILES.values(), strict=True):
-            (folder / file).write_bytes(one.content)
+        for one, name in zip(trained, FILES.values(), strict=True):
+            (folder / name).write_bytes(one.content)
         predictions = write_predictions(
             folder / "predictions.csv", labels, rows["test"].assign(dataset=DATASET.id), probabilities["test"]
         )
