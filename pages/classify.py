@@ -7,7 +7,7 @@ from skinapp.images import quality
 from skinapp.inference import analysis, modality, registry
 from skinapp.inference.modality import Recognised
 from skinapp.inference.registry import Model
-from skinapp.ui import attention_map, layout, metadata_form, model_notes, prediction
+from skinapp.ui import attention_map, layout, metadata_form, model_notes, pair, prediction
 from skinapp.ui import photo as photos
 from skinapp.ui.photo import Photo
 
@@ -41,6 +41,7 @@ def show_prediction(model: Model, photo: Photo, recognised: Recognised | None) -
     with result:
         prediction.show(made)
     attention_map.show(made, photo)
+    pair.show(made, photo)
 
 
 def show_photo(models: list[Model], chosen: Model | None, photo: Photo) -> Model:

@@ -22,7 +22,8 @@ def show_summary(model: Model) -> None:
         "Task": "diagnosis" if model.task == "diagnosis" else "malignant or benign",
         "Kind of image": model.modality,
         "Version": card["version"],
-        "Input": f"{size} x {size} px, {entry['channels']}, {entry['dtype']} from {low} to {high}",
+        "Input": f"{'two images, each ' if model.kind == 'pair' else ''}{size} x {size} px, {entry['channels']}, "
+        f"{entry['dtype']} from {low} to {high}",
         "Preprocessing": entry["resize"],
         "Output": "; ".join(f"{name} {shape}" for name, shape in card["outputs"].items()),
         **({"Views": ", ".join(model.views)} if len(model.views) > 1 else {}),

@@ -48,7 +48,17 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     classify.add_argument(
         "--model", metavar="ID", help="the model to use (default: the best one for the kind of image)"
     )
-    classify.add_argument("--anyway", action="store_true", help="also classify images that do not show a lesion")
+    classify.add_argument(
+        "--close-up",
+        type=Path,
+        metavar="PHOTO",
+        help="a clinical close-up of the lesion that the one IMAGE shows in dermoscopy: both are classified together",
+    )
+    classify.add_argument(
+        "--anyway",
+        action="store_true",
+        help="also classify images that do not show a lesion, or with --close-up, images of another kind",
+    )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
         "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
@@ -116,13 +126,18 @@ def list_models(options: argparse.Namespace) -> int:
 
 
 def classify_images(options: argparse.Namespace) -> int:
+    if options.close_up:
+        return classify_pair(options)
     from PIL import Image
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
+    from skinapp.inference import runtime
     from skinapp.inference.analysis import analyse
 
     chosen = registry.model(options.model) if options.model else None
+    if chosen:
+        runtime.check_one_image(chosen)
     models = registry.ranked()
     # many images are classified here, and a committee takes as long as all of its networks
     models = [model for model in models if model.kind != "committee"] or models
@@ -188,6 +203,63 @@ def classify_images(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
+def classify_pair(options: argparse.Namespace) -> int:
+    from PIL import Image
+
+    from skinapp.attention import heatmap
+    from skinapp.formatting import percent
+    from skinapp.images import imaging
+    from skinapp.inference import pair
+
+    if len(options.images) != 1:
+        raise DataError("--close-up goes with one dermoscopy image; name one image.")
+    chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
+    if chosen is None:
+        raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")
+    paths = [options.images[0], options.close_up]
+    warn_unused(
+        chosen, {one.name: getattr(options, one.name) for one in metadata.QUESTIONS if getattr(options, one.name)}
+    )
+    images = []
+    for path in paths:
+        try:
+            images.append(imaging.decode(imaging.read(path)))
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from None
+    kinds = [modality.recognise(image) for image in images]
+    mismatches = pair.mismatches(kinds)
+    if mismatches and not options.anyway:
+        raise ImageError(" ".join([*mismatches, "Add --anyway to classify them as they are."]))
+    analysis = pair.analyse(chosen, images, recognised=kinds)
+    alone = dict(zip(("dermoscopy", "close_up"), analysis.prediction.alone, strict=True))
+    together = analysis.prediction.together
+    codes = chosen.labels.codes
+    if options.json:
+        result = {
+            "image": str(paths[0]),
+            "close_up": str(paths[1]),
+            "modality": {name: kind.probabilities if kind else None for name, kind in zip(alone, kinds, strict=True)},
+            "model": chosen.id,
+            "probabilities": dict(zip(codes, together.probabilities.tolist(), strict=True)),
+            "alone": {name: dict(zip(codes, one.probabilities.tolist(), strict=True)) for name, one in alone.items()},
+            "malignancy": together.malignancy,
+            "predicted": together.predicted,
+        }
+        print(json.dumps(result | more(together)))
+    else:
+        print_analysis(paths[0], analysis.together, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip())
+        for name, one in zip(("dermoscopy image", "close-up"), alone.values(), strict=True):
+            share = percent(float(one.probabilities.max()))
+            print(f"  From the {name} alone: {chosen.labels[one.predicted].spoken}, {share}")
+        print(CAUTION)
+    if options.cam_dir and analysis.prediction.class_maps:
+        files = overlay_files(paths, options.cam_dir)
+        cams = pair.maps(analysis.prediction, together.predicted)
+        for path, single, cam in zip(paths, analysis.alone, cams, strict=True):
+            Image.fromarray(heatmap.overlay(single.pixels, cam)).save(files[path])
+    return 0
+
+
 def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
     from skinapp.inference.analysis import agreement, shares
 
@@ -235,9 +307,11 @@ def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:
 
 
 def score_images(options: argparse.Namespace) -> int:
+    from skinapp.inference import runtime
     from skinapp.inference.scoring import score
 
     model = registry.model(options.model)
+    runtime.check_one_image(model)
     with tqdm(unit="image", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:

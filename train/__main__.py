@@ -13,6 +13,7 @@ RUNS = {
     "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
     "export": "write the model folder of an evaluated network, which the app shows",
     "fuse": "make a model that also uses patient metadata from an exported one",
+    "pair": "make a model for both images of a lesion from a network for dermoscopy images and one for close-ups",
     "ablate": "train variations of a short cross-validation and compare them on the lesions that are held out",
 }
 """Commands that work on the run of one configuration."""
@@ -100,6 +101,13 @@ example:
 Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has trained
 what the metadata add; otherwise it is fitted on held-out images.
 """,
+    "pair": """
+example:
+  python -m train pair --config train/configs/milk10k-pair-dermoscopy.yaml \\
+      --close-up train/configs/milk10k-pair-close-up.yaml
+
+Run it after fit for both; it writes models/milk10k-pair/. KEY=VALUE applies to both configurations.
+""",
     "ablate": """
 example:
   python -m train ablate --config train/configs/studies/ablation.yaml --out ablation.csv
@@ -156,6 +164,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             metavar="FILE",
             help="the settings of a run: a file in train/configs, or your own",
         )
+        if name == "pair":
+            command.add_argument(
+                "--close-up",
+                type=Path,
+                required=True,
+                metavar="FILE",
+                help="the settings of the run for close-ups; --config is that for dermoscopy images",
+            )
         command.add_argument(
             "--runs",
             type=Path,
@@ -175,6 +191,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             )
         if name == "fuse":
             command.add_argument("--title", required=True, help="the title of the new model")
+        if name in ("fuse", "pair"):
             command.add_argument(
                 "--adjustment",
                 type=float,
@@ -188,7 +205,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 help="for a run with metadata: true: fit what metadata add on held-out images, instead of taking what "
                 "was trained",
             )
-        if name in ("export", "fuse"):
+        if name in ("export", "fuse", "pair"):
             command.add_argument(
                 "--models",
                 type=Path,
@@ -267,6 +284,11 @@ def run(options: argparse.Namespace) -> int:
                 options.afterwards,
             )
         )
+    elif options.command == "pair":
+        from train.publish.pair import pair
+
+        close_up = load_config(options.close_up, tuple(options.settings))
+        print(pair(config, close_up, options.adjustment, options.runs, options.models, options.changes))
     else:
         from train.publish import committee
         from train.publish.export import export

@@ -36,7 +36,11 @@ def stages(model: Model) -> list[Stage]:
         backbone = [Stage(card["architecture"]["name"], f"{kind}; {card['initial_weights']}", shape)]
     pooling = [Stage("Global average pooling", "The mean over the image of each feature", f"{width}")]
     return [
-        Stage("Image", f"{card['input']['channels']}, values 0-255; rescaled inside", f"{size} x {size} x 3"),
+        Stage(
+            "Image" if model.kind != "pair" else "Each of two images",
+            f"{card['input']['channels']}, values 0-255; rescaled inside",
+            f"{size} x {size} x 3",
+        ),
         *backbone,
         *(pooling if model.has_class_maps else []),
         Stage("Head", "One dense layer: a logit for each class", f"{classes}"),
@@ -46,7 +50,11 @@ def stages(model: Model) -> list[Stage]:
 
 
 def _averaging(model: Model, classes: int) -> list[Stage]:
-    """The mean of the logits; nothing for one network that sees one view."""
+    """The mean or weighted sum of the logits; nothing for one network that sees one view."""
+    if model.kind == "pair":
+        weights = (f"{picture['weight']:.2f}" for picture in model.card["pair"]["pictures"])
+        does = f"Of the logits for both images, weights {' and '.join(weights)}, and a constant for each class"
+        return [Stage("Weighted sum", does, f"{classes}")]
     networks, views = len(model.weights), len(model.views)
     over = [f"{count} {what}s" for count, what in ((networks, "network"), (views, "view")) if count > 1]
     return [Stage("Mean", f"Of the logits of {' and '.join(over)}", f"{classes}")] if over else []

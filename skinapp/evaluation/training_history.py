@@ -8,8 +8,8 @@ from skinapp.inference.registry import Model
 
 
 def history(model: Model) -> pd.DataFrame:
-    """The model's history.csv in long form: epoch, series, value, chosen. Series are the columns of losses and
-    accuracies. DataError if it cannot be read."""
+    """The model's history.csv in long form: epoch, series, value, chosen and, for several networks, fold, which numbers
+    them. Series are the columns of losses and accuracies. DataError if it cannot be read."""
     try:
         table = pd.read_csv(model.folder / "history.csv")
     except (OSError, ValueError) as error:
@@ -18,7 +18,7 @@ def history(model: Model) -> pd.DataFrame:
     if "epoch" not in table or not wanted:
         raise DataError(f"The history.csv of '{model.id}' lacks the columns epoch and loss; export the model again.")
     chosen = table.get("chosen", pd.Series(False, index=table.index)).astype(str).str.lower() == "true"
-    fold = {"fold": table["fold"]} if "fold" in table else {}
+    fold = next(({"fold": table[name]} for name in ("fold", "network") if name in table), {})
     table = table[["epoch", *wanted]].assign(chosen=chosen, **fold)
     long = table.melt(["epoch", "chosen", *fold], var_name="series", value_name="value")
     # with several losses, Keras adds the name of the output to a metric; it is the same metric

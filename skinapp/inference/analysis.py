@@ -19,12 +19,12 @@ from skinapp.inference.modality import Recognised
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 from skinapp.labels import sets
-from skinapp.labels.sets import HAM10000, PAD_UFES_20, Kind, Label
+from skinapp.labels.sets import HAM10000, MILK10K, PAD_UFES_20, Kind, Label
 
 SQUARE_SIDE = 512
 """Pixels of the square as a person sees it; the network has an input size of its own."""
 
-DIAGNOSES = {"dermoscopy": HAM10000, "smartphone": PAD_UFES_20}
+DIAGNOSES = {"dermoscopy": HAM10000, "smartphone": PAD_UFES_20, "dermoscopy and close-up": MILK10K}
 """By modality, the label set that says which diagnoses count as malignant in the two-class models' data."""
 
 

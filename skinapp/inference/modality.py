@@ -30,7 +30,12 @@ KINDS = {
 }
 """In the order of the outputs. The first two are what a model card calls `modality`."""
 
-IMAGES = {"dermoscopy": "dermoscopy images", "smartphone": "phone photos"}
+IMAGES = {
+    "dermoscopy": "dermoscopy images",
+    "smartphone": "phone photos",
+    "dermoscopy and close-up": "a dermoscopy image and a close-up of each lesion",
+}
+"""What a model takes, by the modality in its card."""
 
 EMBEDDING_MODEL = "ham10000-efficientnetb1"
 WEIGHTS_FILE = Path(__file__).with_name("modality.npz")

@@ -10,8 +10,10 @@ from skinapp.inference import metadata
 from skinapp.labels.sets import HAM10000, label_set, target
 
 Card = Mapping[str, Any]
-MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients"}
+MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients", "dermoscopy and close-up": "lesions"}
 """What a modality's images are grouped by."""
+IMAGES_OF_PAIR = {"dermoscopy": "dermoscopy image", "smartphone": "close-up"}
+"""The images of a pair in the order of its networks: the modality of each, and its name."""
 GOOD_SENSITIVITY, BAD_SENSITIVITY = 0.8, 0.7
 """A classifier is good at a class if it recognises at least the first share of its images, bad below the second."""
 GOOD_DICE, BAD_DICE = 0.9, 0.85
@@ -51,6 +53,8 @@ def sections(card: Card) -> list[Section]:
         parts = _segmentation(card)
     elif "fusion" in card:
         parts = _fusion(card)
+    elif card["kind"] == "pair":
+        parts = _pair(card)
     else:
         parts = _classifier(card)
     return [*parts, *_ending(card)]
@@ -107,7 +111,7 @@ def voters(card: Card) -> str:
 
 
 def _classifier(card: Card) -> Iterator[Section]:
-    training, network = card["training"], card["architecture"]
+    network = card["architecture"]
     maps = (
         "global average pooling and one dense layer, so its class maps are exact"
         if "class_maps" in card["outputs"]
@@ -134,20 +138,7 @@ def _classifier(card: Card) -> Iterator[Section]:
         ),
     )
     yield from _strengths(card)
-    grouped_by = MEMBERS[card["modality"]]
-    yield Section(
-        "Data",
-        (
-            f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
-            training["protocol"],
-            Table(
-                ("part", "images", grouped_by),
-                tuple(
-                    (part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()
-                ),
-            ),
-        ),
-    )
+    yield _data(card, "images")
     yield Section("Training", tuple(_training(card)))
     external = [test for test in card["other_tests"] if "predictions" in test]
     if external:
@@ -172,7 +163,28 @@ def _classifier(card: Card) -> Iterator[Section]:
     if "validation" in card:
         yield _validation(card)
     images = "cross-validated" if cross_validated(card) else "out-of-fold" if members else "validation"
-    yield Section(
+    yield _adjustment(card, images)
+
+
+def _data(card: Card, counted: str) -> Section:
+    training = card["training"]
+    return Section(
+        "Data",
+        (
+            f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
+            training["protocol"],
+            Table(
+                ("part", counted, MEMBERS[card["modality"]]),
+                tuple(
+                    (part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()
+                ),
+            ),
+        ),
+    )
+
+
+def _adjustment(card: Card, images: str) -> Section:
+    return Section(
         "Logit adjustment",
         (
             "The multiple of each class's log share of the training images that is subtracted from its logit: here "
@@ -245,13 +257,23 @@ def _operating_points(card: Card) -> Section:
     )
 
 
-def _score_text(score: Card) -> str:
-    value, interval = _interval(score)
+def _score_text(score: Card, form: str = ".3f") -> str:
+    value, interval = _interval(score, form)
     return f"{value} ({interval})"
 
 
 def _training(card: Card) -> Iterator[str | Table]:
     training = card["training"]
+    yield from _stages(training)
+    yield (
+        f"To train it again, run `prepare`, `fit`, `evaluate` and `export` with "
+        f"`--config train/configs/{card['id']}.yaml`; see docs/training.md."
+    )
+    if training["note"]:
+        yield training["note"]
+
+
+def _stages(training: Card) -> Iterator[str | Table]:
     settings = training["settings"]
     yield Table(
         ("stage", "image size", "epochs", "images per epoch", "learning rate", "MixUp", "CutMix", "frozen blocks"),
@@ -274,17 +296,11 @@ def _training(card: Card) -> Iterator[str | Table]:
         f"augmentation {settings['augmentation']}, dropout {settings['dropout']:g}, {average}seed {settings['seed']}. "
         f"{training['minutes']:,} minutes of training on {training['cores']} cores with {training['backend']}."
     )
-    yield (
-        f"To train it again, run `prepare`, `fit`, `evaluate` and `export` with "
-        f"`--config train/configs/{card['id']}.yaml`; see docs/training.md."
-    )
-    if training["note"]:
-        yield training["note"]
 
 
 def _tested(card: Card, test: Card) -> Section:
     """The section on the test images of one data set, or on all of its images by cross-validation."""
-    members, labels = MEMBERS[card["modality"]], label_set(card["labels"]["set"])
+    members = MEMBERS[card["modality"]]
     title = "Scores by cross-validation" if cross_validated(card) else "Scores on the test images"
     before, bins = test["uncalibrated"]["expected_calibration_error"], test["uncalibrated"]["reliability"]
     return Section(
@@ -294,21 +310,26 @@ def _tested(card: Card, test: Card) -> Section:
             f"Intervals are 95%, from {card['test']['resamples']:,} bootstrap resamples of {members}.",
             _scores(test["scores"]),
             "Sensitivity by class:",
-            Table(
-                ("class", "recognised", "test images", "sensitivity"),
-                tuple(
-                    (
-                        f"{labels[code].name} ({code})",
-                        f"{recall['correct']:,}",
-                        f"{recall['images']:,}",
-                        f"{recall['correct'] / recall['images']:.2f}",
-                    )
-                    for code, recall in test["recalls"].items()
-                ),
-            ),
+            _recalls(card, test, "test images"),
             f"Reliability of the most probable class, before calibration (expected calibration error "
             f"{', '.join(_interval(before))}) and after:",
             _reliability({row["low"]: row for row in bins}, test["reliability"]),
+        ),
+    )
+
+
+def _recalls(card: Card, test: Card, counted: str) -> Table:
+    labels = label_set(card["labels"]["set"])
+    return Table(
+        ("class", "recognised", counted, "sensitivity"),
+        tuple(
+            (
+                f"{labels[code].name} ({code})",
+                f"{recall['correct']:,}",
+                f"{recall['images']:,}",
+                f"{recall['correct'] / recall['images']:.2f}",
+            )
+            for code, recall in test["recalls"].items()
         ),
     )
 
@@ -417,6 +438,93 @@ def _fusion(card: Card) -> Iterator[Section]:
     )
 
 
+def _pair(card: Card) -> Iterator[Section]:
+    fitted, network, entry, test = card["pair"], card["architecture"], card["input"], card["test"]
+    pictures = {IMAGES_OF_PAIR[picture["modality"]]: picture for picture in fitted["pictures"]}
+    weights = " plus ".join(f"{picture['weight']:.3f} times those of the {name}" for name, picture in pictures.items())
+    outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
+    views = f" Of each image, the views {', '.join(entry['views'])} are averaged." if "views" in entry else ""
+    maps = (
+        " The class maps of each image, times its weight, are exact: their means and a constant add up to the logits."
+        if "class_maps" in card["outputs"]
+        else ""
+    )
+    yield Section(
+        "",
+        (
+            card["intended_use"],
+            "Two networks answer together about one lesion: one sees its dermoscopy image, the other a clinical "
+            "close-up.",
+            _list(
+                f"**Networks**: {network['name']}, {network['parameters']:,} parameters together.",
+                f"**Initial weights**: {card['initial_weights']}.",
+                f"**Input**: two images, each RGB, {entry['size']} x {entry['size']} px, values 0-255; "
+                f"{entry['resize']}.{views}",
+                f"**Output of each network**: {outputs}.",
+                f"**Logits**: {weights}, plus a constant for each class.{maps} Probabilities are the softmax of the "
+                "logits.",
+                f"**Licence**: {card['licence']}, as the training data require.",
+            ),
+        ),
+    )
+    yield from _strengths(card)
+    yield _data(card, "pairs of images")
+    for name, picture in pictures.items():
+        command = f"To train it again: `python -m train fit --config train/configs/{picture['run']}.yaml`."
+        yield Section(
+            f"Training of the network for the {name}",
+            (*_stages(picture["training"]), command, *filter(None, [picture["training"]["note"]])),
+        )
+    again = " ".join(
+        f"--{option} train/configs/{picture['run']}.yaml"
+        for option, picture in zip(("config", "close-up"), fitted["pictures"], strict=True)
+    )
+    again += f" --adjustment {fitted['adjustment']:g}" if fitted["adjustment"] else ""
+    yield Section(
+        "Fit",
+        (
+            "The weights of the networks (at least 0) and the constants have the least log loss on the validation "
+            "lesions, with a penalty on constants far from 0. They calibrate the probabilities, too. What each image "
+            "says alone, for comparison, was fitted in the same way.",
+            f"To make it again from the trained networks: `python -m train pair {again}`.",
+        ),
+    )
+    yield Section(
+        f"Scores on the test images: {test['dataset']}",
+        (
+            f"{test['images']:,} pairs of images, each of another lesion. Intervals are 95%, from "
+            f"{test['resamples']:,} bootstrap resamples of lesions.",
+            Table(
+                ("score", "both images", *(f"{name} alone" for name in pictures)),
+                tuple(
+                    (
+                        _score_name(name),
+                        _score_text(score),
+                        *(_score_text(picture["scores"][name]) for picture in pictures.values()),
+                    )
+                    for name, score in card["scores"].items()
+                ),
+            ),
+            "Both images minus one alone, on the same lesions:",
+            Table(
+                ("score", *(f"minus {name} alone" for name in pictures)),
+                tuple(
+                    (
+                        _score_name(name),
+                        *(_score_text(picture["differences"][name], "+.3f") for picture in pictures.values()),
+                    )
+                    for name in card["scores"]
+                ),
+            ),
+            "Sensitivity by class, both images:",
+            _recalls(card, test, "lesions"),
+        ),
+    )
+    if "operating_points" in card:
+        yield _operating_points(card)
+    yield _adjustment(card, "validation")
+
+
 def _allowed(field: metadata.Field) -> str:
     if field.kind == "number":
         return f"{field.low:g} to {field.high:g} {field.unit}"
@@ -507,7 +615,8 @@ def _conversion(card: Card) -> Iterator[str]:
     if "conversion" in card:
         conversion = card["conversion"]
         yield (
-            "The LiteRT file differs from the trained network by at most "
+            f"The LiteRT file{'s differ' if 'pair' in card else ' differs'} from the trained "
+            f"network{'s' if 'pair' in card else ''} by at most "
             f"{math.ceil(round(conversion['difference'] * 1e5, 6)) / 1e5:.5f} in any probability, over "
             f"{conversion['images']} images."
         )

@@ -1,5 +1,6 @@
 """The model folders: listed, checked against the schema and their own hashes, and read into typed cards."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -24,7 +25,8 @@ LARGEST_ROOT = 200 * 1024**2
 
 @dataclass(frozen=True)
 class Model:
-    """The folder of a classifier or committee whose `model.json` has passed the schema; `card` is that file, parsed."""
+    """The folder of a classifier, committee or pair whose `model.json` has passed the schema; `card` is that file,
+    parsed."""
 
     id: str
     kind: str
@@ -47,8 +49,9 @@ class Model:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The LiteRT files whose logits are averaged: one for each member of a committee, or the only one."""
-        return tuple(member["file"] for member in self.card.get("members", ())) or (WEIGHTS_FILE,)
+        """The LiteRT files: one for each member of a committee or each image of a pair, or the only one."""
+        parts = self.card.get("members") or self.card.get("pair", {}).get("pictures", ())
+        return tuple(part["file"] for part in parts) or (WEIGHTS_FILE,)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -122,16 +125,48 @@ def no_models(root: Path | None = None) -> ModelError:
 
 
 def ranked(root: Path | None = None) -> list[Model]:
-    """The models that can run: diagnosis before malignancy, dermoscopy before smartphone, then by balanced accuracy.
+    """The models that can run on one image: diagnosis before malignancy, dermoscopy before smartphone, then by balanced
+    accuracy.
 
     Balanced accuracy is that on each model's test images, so it compares nothing across modalities.
     """
 
     def rank(model: Model) -> tuple[bool, bool, float]:
-        score = model.card["scores"]["balanced_accuracy"]["value"]
-        return model.task != "diagnosis", model.modality != "dermoscopy", -score
+        return model.task != "diagnosis", model.modality != "dermoscopy", -_balanced_accuracy(model)
 
-    return sorted((model for model in models(root).values() if model.runnable), key=rank)
+    return sorted((model for model in models(root).values() if model.runnable and model.kind != "pair"), key=rank)
+
+
+def pairs(root: Path | None = None) -> list[Model]:
+    """The models that can run on two images of a lesion, dermoscopy and close-up, by balanced accuracy."""
+    runnable = (model for model in models(root).values() if model.runnable and model.kind == "pair")
+    return sorted(runnable, key=lambda model: -_balanced_accuracy(model))
+
+
+def pictures(model: Model) -> tuple[Model, ...]:
+    """A model for each image that the model takes: of a pair, the networks for the dermoscopy image and the close-up,
+    in this order; of any other, the model itself.
+
+    The logits of a network of a pair are its own, without the weight that they have in the pair.
+    """
+    if model.kind != "pair":
+        return (model,)
+    card = {name: value for name, value in model.card.items() if name != "pair"}
+    return tuple(
+        dataclasses.replace(
+            model,
+            kind="classifier",
+            modality=picture["modality"],
+            card=card | {"kind": "classifier", "modality": picture["modality"], "members": [{"file": picture["file"]}]},
+        )
+        for picture in model.card["pair"]["pictures"]
+    )
+
+
+def read_again(model: Model) -> Model:
+    """The model, or the network of a pair, as its folder describes it now. ModelError as for `read_model`."""
+    now = read_model(model.folder)
+    return now if model.kind == now.kind else next(one for one in pictures(now) if one.weights == model.weights)
 
 
 def read_model(folder: Path) -> Model:
@@ -159,6 +194,7 @@ def read(folder: Path) -> Model | Segmentation:
             "fetch the folder again."
         )
     _check_members(card)
+    _check_pair(card)
     if views.UPRIGHT not in card["input"].get("views", (views.UPRIGHT,)):
         raise ModelError(f"The model '{card['id']}' does not list the upright view; fetch the folder again.")
     return Model(
@@ -254,7 +290,7 @@ def _card(folder: Path) -> dict[str, Any]:
             raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
         if (folder / name).stat().st_size != expected["size"]:
             raise ModelError(_altered(card["id"], name))
-    for name in (WEIGHTS_FILE, "model.keras", *sorted(file.name for file in folder.glob("member-*.tflite"))):
+    for name in ("model.keras", *sorted(file.name for file in folder.glob("*.tflite"))):
         if name not in card["files"] and (folder / name).exists():
             raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
     return card
@@ -274,6 +310,30 @@ def _check_members(card: dict[str, Any]) -> None:
     missing = [file for file in files if file not in card["files"]]
     if missing and len(missing) < len(files):
         raise ModelError(f"The committee '{card['id']}' lacks its member {missing[0]}; fetch the folder again.")
+
+
+def _check_pair(card: dict[str, Any]) -> None:
+    """ModelError where a pair lacks one of its two networks, or its constants are not those of its classes, or where
+    another model says how a pair is combined."""
+    if "pair" not in card:
+        return
+    if card["kind"] != "pair":
+        raise ModelError(f"The model '{card['id']}' combines two images but is not a pair; fetch the folder again.")
+    files = [picture["file"] for picture in card["pair"]["pictures"]]
+    missing = [file for file in files if file not in card["files"]]
+    if len(missing) == 1:
+        raise ModelError(f"The pair '{card['id']}' lacks its network {missing[0]}; fetch the folder again.")
+    constants = [card["pair"]["bias"], *(picture["alone"]["bias"] for picture in card["pair"]["pictures"])]
+    if any(len(bias) != len(card["labels"]["codes"]) for bias in constants):
+        raise ModelError(
+            f"The constants of the pair '{card['id']}' are not one for each of its {len(card['labels']['codes'])} "
+            "classes; fetch the folder again."
+        )
+
+
+def _balanced_accuracy(model: Model) -> float:
+    """On the model's own test images."""
+    return float(model.card["scores"]["balanced_accuracy"]["value"])
 
 
 def _listed(known: dict[str, Model], root: Path) -> str:

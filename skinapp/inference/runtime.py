@@ -93,8 +93,9 @@ class Classifier:
         """Check every file of the model against its hash and load it; `threads` defaults to the number of cores.
 
         ModelError where a file was changed, a network cannot be loaded, or its input or outputs are not those of the
-        card.
+        card, and for a pair, which `skinapp.inference.pair` runs.
         """
+        check_one_image(model)
         if not model.runnable:
             raise ModelError(
                 f"The model '{model.id}' cannot be run: only the figures are here, not the weights; its README.md says "
@@ -148,6 +149,15 @@ class Classifier:
         if self._fusion:
             total = self._fusion.add(total, metadata.code(self.model.clinical, values))
         return softmax(total / self.model.temperature)
+
+
+def check_one_image(model: Model) -> None:
+    """ModelError for a pair, which one image is too few for."""
+    if model.kind == "pair":
+        raise ModelError(
+            f"One image is missing: the model '{model.id}' takes a dermoscopy image and a close-up of the same lesion. "
+            "Run classify DERMOSCOPY --close-up PHOTO, or choose a model for one image."
+        )
 
 
 def _network(model: Model, name: str, threads: int) -> Network:
@@ -210,7 +220,7 @@ def classifier(model: Model) -> Classifier:
     key = _published(model)
     with _loading:
         if key not in _loaded:
-            _loaded[key] = Classifier(registry.read_model(model.folder))
+            _loaded[key] = Classifier(registry.read_again(model))
         _loaded.move_to_end(key)
         while len(_loaded) > 1 and sum(map(_weight, _loaded.values())) > registry.LARGEST_ROOT:
             _loaded.popitem(last=False)
@@ -223,12 +233,14 @@ TIMED = 9
 
 @functools.lru_cache(maxsize=64)
 def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
-    timed = Classifier(registry.read_model(Path(published[0])))
-    pixels = np.full((timed.model.input_size, timed.model.input_size, 3), 128, np.uint8)
+    timed = [Classifier(model) for model in registry.pictures(registry.read_model(Path(published[0])))]
+    size = timed[0].model.input_size
+    pixels = np.full((size, size, 3), 128, np.uint8)
     durations = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()
-        timed.predict(pixels)
+        for classifier in timed:
+            classifier.predict(pixels)
         durations.append(1000 * (time.perf_counter() - start))
     # the first two warm up
     durations = durations[2:]
@@ -236,7 +248,7 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
 
 
 def milliseconds(model: Model) -> tuple[float, float, float]:
-    """Median, minimum and maximum milliseconds per image on this machine, of TIMED runs.
+    """Median, minimum and maximum milliseconds per image, or pair of images, on this machine, of TIMED runs.
 
     Measured once per process, and again when the published files change. ModelError where the model cannot be run.
     """

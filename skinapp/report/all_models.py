@@ -177,7 +177,8 @@ def card_of(model: Model) -> pd.DataFrame:
         "Classes": ", ".join(f"{label.name} ({label.code})" for label in model.labels.labels),
         "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
         "Initial weights": card["initial_weights"],
-        "Input": f"{model.input_size} x {model.input_size} px; {card['input']['resize']}",
+        "Input": f"{'two images, each ' if model.kind == 'pair' else ''}{model.input_size} x {model.input_size} px; "
+        f"{card['input']['resize']}",
         **({"Patient metadata (optional)": metadata} if metadata else {}),
         "Probabilities": f"softmax of logits / {model.temperature:g}",
         "Trained on": training["dataset"],

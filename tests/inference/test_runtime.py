@@ -10,7 +10,7 @@ import pytest
 
 from skinapp.errors import ModelError
 from skinapp.images import imaging
-from skinapp.inference import registry, runtime
+from skinapp.inference import pair, registry, runtime
 from tests.conftest import CHECKOUT
 from tests.metadata_model import make
 from tests.pictures import encode, lesion
@@ -35,6 +35,12 @@ def test_every_model_answers_as_its_card_says_or_says_why_not(model_id: str, pho
     if not model.runnable:
         with pytest.raises(ModelError, match="only the figures are here"):
             runtime.classifier(model)
+        return
+    if model.kind == "pair":
+        with pytest.raises(ModelError, match="One image is missing"):
+            runtime.classifier(model)
+        pixels = imaging.crop_resize(imaging.decode(photos[0]), model.input_size)
+        assert list(pair.predict(model, [pixels, pixels]).together.logits.shape) == model.card["outputs"]["logits"]
         return
     prediction = runtime.classifier(model).predict(imaging.crop_resize(imaging.decode(photos[0]), model.input_size))
     assert list(prediction.logits.shape) == model.card["outputs"]["logits"] == [len(model.labels.codes)]

@@ -103,8 +103,25 @@ def milk10k_clinical(root: Path) -> pd.DataFrame:
     return _milk10k(root, MILK10K_CLINICAL, "clinical", "dx6")
 
 
-def _milk10k(root: Path, dataset: DataSet, modality: str, label: str) -> pd.DataFrame:
+def milk10k_pairs(root: Path) -> pd.DataFrame:
+    """The dermoscopy images of those lesions of MILK10k that also have a close-up, with MILK10k's own classes, in the
+    common form: `metadata.csv` and `dermoscopy/` below `root`.
+
+    The rows are in the order of the lesions, as in `milk10k_pairs_clinical`, so that both hold out the same lesions.
+    """
+    return _milk10k(root, MILK10K_PAIRS, "dermoscopy", "diagnosis", pairs=True)
+
+
+def milk10k_pairs_clinical(root: Path) -> pd.DataFrame:
+    """The close-ups of the lesions of `milk10k_pairs`: `metadata.csv` and `clinical/` below `root`."""
+    return _milk10k(root, MILK10K_PAIRS_CLINICAL, "clinical", "diagnosis", pairs=True)
+
+
+def _milk10k(root: Path, dataset: DataSet, modality: str, label: str, pairs: bool = False) -> pd.DataFrame:
     table = registry.DATASETS["milk10k"].parse(root)
+    if pairs:
+        both = table.groupby("lesion")["modality"].nunique() == 2
+        table = table[table["lesion"].map(both)].sort_values("lesion", kind="stable")
     table = table[(table["modality"] == modality) & table[label].isin(dataset.labels.codes)]
     image = table["image"].str.removeprefix(f"{modality}/")
     return common_form(dataset, root, table.assign(image=image, diagnosis=table[label]), table["split"])
@@ -194,8 +211,32 @@ MILK10K_CLINICAL = dataclasses.replace(
     images=("clinical",),
     protocol=registry.DATASETS["milk10k"].protocol + " Close-ups of the six classes of PAD-UFES-20 are used.",
 )
+MILK10K_PAIRS = dataclasses.replace(
+    registry.DATASETS["milk10k"],
+    id="milk10k-pairs",
+    name="MILK10k, dermoscopy images of pairs",
+    images=("dermoscopy",),
+    protocol="MILK10k is split by lesion, both images of a lesion in the same part. Lesions with both images are used.",
+)
+MILK10K_PAIRS_CLINICAL = dataclasses.replace(
+    MILK10K_PAIRS,
+    id="milk10k-pairs-clinical",
+    name="MILK10k, close-ups of pairs",
+    modality="smartphone",
+    images=("clinical",),
+)
 
-TRAINABLE = registry.DATASETS | {each.id: each for each in (MILK10K_DERMOSCOPY, MILK10K_CLINICAL, ISIC_MORE, RESAMPLED)}
+TRAINABLE = registry.DATASETS | {
+    each.id: each
+    for each in (
+        MILK10K_DERMOSCOPY,
+        MILK10K_CLINICAL,
+        MILK10K_PAIRS,
+        MILK10K_PAIRS_CLINICAL,
+        ISIC_MORE,
+        RESAMPLED,
+    )
+}
 """The data sets that a run can be trained on, by their name in a configuration."""
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
@@ -204,6 +245,8 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "malignant_benign": malignant_benign,
     MILK10K_DERMOSCOPY.id: milk10k,
     MILK10K_CLINICAL.id: milk10k_clinical,
+    MILK10K_PAIRS.id: milk10k_pairs,
+    MILK10K_PAIRS_CLINICAL.id: milk10k_pairs_clinical,
     ISIC_MORE.id: isic_more,
     RESAMPLED.id: resampled_ham10000,
 }

@@ -242,9 +242,14 @@ def best_penalty(
 
 def adjusted(fusion: Fusion, labels: np.ndarray, adjustment: float) -> Fusion:
     """The fusion with `adjustment` times each class's log share of the labels subtracted from its bias."""
+    return dataclasses.replace(fusion, bias=fusion.bias - adjustment * log_shares(labels, len(fusion.bias)))
+
+
+def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:
+    """The logarithm of each class's share of some labels [n], [classes]."""
     # a class that is missing from a small part counts as one image
-    counts = np.maximum(np.bincount(labels, minlength=len(fusion.bias)), 1)
-    return dataclasses.replace(fusion, bias=fusion.bias - adjustment * np.log(counts / counts.sum()))
+    counts = np.maximum(np.bincount(labels, minlength=classes), 1)
+    return np.log(counts / counts.sum())
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -26,10 +26,17 @@ LIMITS = {
         "In these data every cancer was confirmed by biopsy and most benign lesions were not. Some photos are blurrier "
         "than others, and benign lesions are more frequent among those.",
     ),
+    "dermoscopy and close-up": (
+        "The images come from five centres, and nearly every lesion was suspicious enough for a biopsy: harmless ones "
+        "that nobody would examine are hardly in the data. Most patients have light skin.",
+        "The two images must show the same lesion; whether they do is not checked.",
+    ),
 }
 MALIGNANT = {
     "dermoscopy": "melanoma, basal cell carcinoma, or actinic keratosis and Bowen's disease (akiec)",
     "smartphone": "basal cell carcinoma, melanoma or squamous cell carcinoma; actinic keratosis does not count",
+    "dermoscopy and close-up": "melanoma, basal or squamous cell carcinoma, another cancer, or actinic keratosis and "
+    "Bowen's disease (AKIEC)",
 }
 FUSION_LIMIT = (
     "The metadata were recorded by the doctors who made the data set, sometimes with a diagnosis in mind; how well the "
@@ -43,6 +50,10 @@ CROSS = (
     "Every network is the one of its last epoch, so no epoch was chosen by what it is scored on; the temperature of "
     "each part's probabilities was fitted on the other parts. The network in this folder was then trained on all the "
     "images by the same schedule: nothing is left to test it on, and the scores are those of the networks of the parts."
+)
+PAIR = (
+    "Validation: whole lesions of the training part, stratified by diagnosis, the same for both networks; they alone "
+    "chose the epochs, the weights of the networks and the operating points."
 )
 COMMITTEE = (
     "The training images are divided into {parts} parts by lesion or patient. Each network is the one of its last "
@@ -91,15 +102,7 @@ def describe(
         "labels": {"set": labels.id, "codes": list(labels.codes)},
         "architecture": {"name": config.architecture, "parameters": parameters},
         "initial_weights": config.initial_weights,
-        "input": {
-            "size": config.image_size,
-            "dtype": "float32",
-            "range": [0, 255],
-            "channels": "RGB",
-            "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
-            **({"hair_removal": True} if config.hair_removal else {}),
-            **({"views": list(config.views)} if len(config.views) > 1 else {}),
-        },
+        "input": input_of(config),
         "outputs": outputs,
         "temperature": round(evaluation["temperature"], 4),
         "training": {
@@ -111,11 +114,7 @@ def describe(
             "groups": evaluation["groups"],
         }
         | training_settings(config)
-        | {
-            "minutes": round(run["wall_seconds"] / 60),
-            "cores": run["hardware"]["cores"],
-            "backend": run["hardware"]["backend"],
-        },
+        | cost(run),
         "test": {
             "dataset": first["name"],
             "images": first["images"],
@@ -126,13 +125,8 @@ def describe(
         "scores": rounded(first["scores"]),
         "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
         **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
-        **_operating_points(evaluation),
-        "logit_adjustment": {
-            "applied": evaluation["logit_adjustment"],
-            "tried": [
-                {name: round(value, 4) for name, value in row.items()} for row in evaluation["validation_by_adjustment"]
-            ],
-        },
+        **operating_points(evaluation),
+        "logit_adjustment": tried_adjustments(evaluation["logit_adjustment"], evaluation["validation_by_adjustment"]),
         "licence": LICENCE,
         "intended_use": INTENDED_USE,
         "versions": versions(),
@@ -150,7 +144,7 @@ def _choices(config: Config, evaluation: dict[str, Any]) -> str:
     return CROSS if config.fold is None else VALIDATION
 
 
-def _operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
+def operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
     """A card's `operating_points`; nothing for an evaluation without any."""
     points = [
         point
@@ -164,12 +158,42 @@ def _operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
     return {"operating_points": points} if points else {}
 
 
+def tried_adjustments(applied: float, tried: list[dict[str, float]]) -> dict[str, Any]:
+    """A card's `logit_adjustment`: the one that is applied, and the rows of `evaluate.by_adjustment`."""
+    return {
+        "applied": applied,
+        "tried": [{name: round(value, 4) for name, value in row.items()} for row in tried],
+    }
+
+
 def training_settings(config: Config) -> dict[str, Any]:
     """Stages, settings and note of a run, as a card lists them."""
     return {
         "stages": [{name: getattr(stage, name) for name in STAGE} for stage in config.stages],
         "settings": {name: getattr(config, name) for name in SETTINGS},
         "note": config.note.strip(),
+    }
+
+
+def input_of(config: Config) -> dict[str, Any]:
+    """A card's `input`."""
+    return {
+        "size": config.image_size,
+        "dtype": "float32",
+        "range": [0, 255],
+        "channels": "RGB",
+        "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+        **({"hair_removal": True} if config.hair_removal else {}),
+        **({"views": list(config.views)} if len(config.views) > 1 else {}),
+    }
+
+
+def cost(run: dict[str, Any]) -> dict[str, Any]:
+    """How long a run took, and on what, as a card lists it; `run` is the content of `run.json`."""
+    return {
+        "minutes": round(run["wall_seconds"] / 60),
+        "cores": run["hardware"]["cores"],
+        "backend": run["hardware"]["backend"],
     }
 
 

@@ -63,10 +63,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
 def checked_evaluation(config: Config, run: Path, trained: dict[str, int]) -> dict[str, Any]:
     """The `evaluation.json` of a run. DataError if there is none, or if it is not of the network and settings of now,
     or if it cannot be exported; `trained` are the epochs of now."""
-    if keras.backend.backend() != "tensorflow":
-        raise DataError(
-            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
-        )
+    require_tensorflow()
     if config.colour_constancy:
         raise DataError(
             f"'{config.id}' has colour_constancy, which the app does not do to an image; it is for studies."
@@ -85,6 +82,14 @@ def checked_evaluation(config: Config, run: Path, trained: dict[str, int]) -> di
                 f"The run in {run} was evaluated with {name}={evaluation[name]}, not {value}; run evaluate again."
             )
     return evaluation
+
+
+def require_tensorflow() -> None:
+    """DataError if this process cannot export."""
+    if keras.backend.backend() != "tensorflow":
+        raise DataError(
+            "Export needs TensorFlow; run it with KERAS_BACKEND=tensorflow, even if you trained with another."
+        )
 
 
 def checked_litert(network: keras.Model, images: np.ndarray) -> tuple[bytes, float]:

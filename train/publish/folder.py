@@ -26,6 +26,8 @@ EXPORTED = (
     "dice.csv",
     "model.tflite",
     "member-*.tflite",
+    "dermoscopy.tflite",
+    "close-up.tflite",
     "model.keras",
     metadata.WEIGHTS_FILE,
 )

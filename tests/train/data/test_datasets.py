@@ -8,7 +8,7 @@ import pytest
 
 from skinapp.errors import DataError
 from skinapp.images import imaging
-from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20
+from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from tests.sources import write_isic_more, write_milk10k
 from train.data import datasets
@@ -199,6 +199,27 @@ def test_milk10k_is_read_by_modality_in_the_classes_of_the_set_it_joins(own_data
     assert splits_of(clinical) == {"train": 18, "test": 6}
     assert not set(dermoscopy["image"]) & set(clinical["image"])
     assert {Path(path).parent.name for path in clinical["path"]} == {"clinical"}
+
+
+@pytest.mark.parametrize("fold", [0, 1])
+def test_the_images_of_a_pair_are_read_with_their_own_classes_and_held_out_together(own_data: Path, fold: int) -> None:
+    write_milk10k(own_data.parent)
+    file = own_data.parent / "milk10k" / "metadata.csv"
+    published = pd.read_csv(file)
+    # one lesion has no dermoscopy image, and the close-ups are listed in another order
+    published = published[(published["lesion_id"] != "IL_NV_b") | (published["modality"] == "clinical")]
+    published.sort_values(["modality", "age"]).iloc[::-1].to_csv(file, index=False)
+    tables = [datasets.read(name) for name in ("milk10k-pairs", "milk10k-pairs-clinical")]
+    for table, folder in zip(tables, ("dermoscopy", "clinical"), strict=True):
+        assert tuple(table.columns) == datasets.COLUMNS
+        assert set(table["label"]) == set(MILK10K.codes)
+        assert splits_of(table) == {"train": 32, "test": 11}
+        assert "IL_NV_b" not in set(table["group"])
+        assert {Path(path).parent.name for path in table["path"]} == {folder}
+    divided = [datasets.with_validation(table, 2, fold, seed=0) for table in tables]
+    parts = [dict(zip(table["group"], table["split"], strict=True)) for table in divided]
+    assert parts[0] == parts[1]
+    assert set(parts[0].values()) == {"train", "validation", "test"}
 
 
 def test_a_lesion_that_is_in_two_sets_is_in_one_fold(own_data: Path) -> None:

@@ -1,0 +1,147 @@
+"""The other image of the same lesion, dermoscopy or close-up, and what a model for both predicts from the two."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from skinapp.attention import heatmap
+from skinapp.charts import probabilities
+from skinapp.errors import ModelError, SkinappError
+from skinapp.formatting import percent
+from skinapp.images import imaging
+from skinapp.inference import analysis as analyses
+from skinapp.inference import modality, pair, registry
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.model_card import IMAGES_OF_PAIR
+from skinapp.inference.pair import PairAnalysis
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Prediction
+from skinapp.report import operating_point_views
+from skinapp.ui import panel
+from skinapp.ui import photo as photos
+from skinapp.ui.photo import Photo
+
+HINT = "It stays in this session's memory and is never stored."
+
+
+@st.fragment
+def show(made: Analysis, photo: Photo) -> None:
+    """A way to add the other image of the lesion, and the answer from both; nothing where no model takes two images."""
+    models = registry.pairs()
+    if not models:
+        return
+    st.space("small")
+    first = made.modality.kind if made.modality and made.modality.kind in IMAGES_OF_PAIR else made.model.modality
+    [other] = [name for kind, name in IMAGES_OF_PAIR.items() if kind != first]
+    with st.expander(f"Add the {other} of the same lesion", icon=":material/add_photo_alternate:", key="pair"):
+        st.caption("A model that sees both images of a lesion, dermoscopy and close-up, then answers as well.")
+        file = st.file_uploader(f"The {other}", key=f"pair_upload_{photo.key}", help=HINT)
+        if file is None:
+            return
+        swapped = st.toggle(
+            "Swap the two images",
+            key=f"pair_swap_{photo.key}",
+            help="Which of the two is the dermoscopy image is decided by what your first image looks like.",
+        )
+    try:
+        added = Photo(file.file_id, file.getvalue(), f"the-{other.replace(' ', '-')}", "Your second image")
+        image = photos.cached("pair_image", added.key, lambda: imaging.decode(added.data))
+        kind = photos.cached("pair_recognised", added.key, lambda: _recognised(image))
+        images, crops, kinds = [made.image, image], [made.crop, imaging.CENTRE], [made.modality, kind]
+        if (first == "smartphone") != swapped:
+            images, crops, kinds = images[::-1], crops[::-1], kinds[::-1]
+        mismatches = pair.mismatches(kinds)
+        for sentence in mismatches:
+            st.warning(sentence, icon=":material/warning:")
+        if mismatches and not st.toggle("Show the answer anyway", key=f"pair_anyway_{photo.key}"):
+            st.columns(2, gap="medium")[0].image(image, added.caption, width="stretch", alt="The second image")
+            return
+        _show(pair.analyse(models[0], images, crops, kinds))
+    except SkinappError as error:
+        st.error(str(error))
+
+
+def _recognised(image: Any) -> modality.Recognised | None:
+    try:
+        return modality.recognise(image)
+    except ModelError:
+        # the page has said so already, for the first image
+        return None
+
+
+def _show(made: PairAnalysis) -> None:
+    """The answer from both images beside those from each alone, and the map of both."""
+    together = made.prediction.together
+    model = together.model
+    st.subheader(f"Both images, most likely: {_most_likely(together)}", anchor=False)
+    groups = analyses.groups(model)
+    with st.container(horizontal=True, gap="medium"):
+        for name, share in analyses.shares(together).items():
+            classes = "; ".join(model.labels[code].name for code in groups[name])
+            st.metric(name, percent(share), help=f"The total probability of: {classes}.")
+    names = list(IMAGES_OF_PAIR.values())
+    st.markdown(
+        "  \n".join(
+            f":material/photo: From the {name} alone: {_most_likely(one)}."
+            for name, one in zip(names, made.prediction.alone, strict=True)
+        )
+    )
+    _show_maps(made)
+    frame = probabilities.probability_frame(together)
+    for name, one in zip(names, made.prediction.alone, strict=True):
+        frame[name] = frame["code"].map(dict(zip(model.labels.codes, one.probabilities, strict=True)))
+    panel.show(
+        probabilities.probability_bars(frame),
+        frame,
+        "pair_probabilities",
+        "; ".join(f"{row['class']} {percent(row['probability'])}" for row in frame.to_dict("records")),
+        {
+            "class": "Class",
+            "kind": "Kind",
+            "probability": st.column_config.NumberColumn("Both images", format="percent"),
+            **{name: st.column_config.NumberColumn(f"{name.capitalize()} alone", format="percent") for name in names},
+        },
+        ["class", "kind", "probability", *names],
+    )
+    _show_notes(model, frame)
+
+
+def _show_maps(made: PairAnalysis) -> None:
+    model = made.prediction.together.model
+    if made.prediction.class_maps is None:
+        st.caption("These networks end in dense layers, so there is no map of where they looked.")
+        return
+    frame = probabilities.probability_frame(made.prediction.together)
+    code = st.selectbox(
+        "Map of the class, both images",
+        frame["code"].tolist(),
+        format_func=lambda code: model.labels[code].name,
+        key=f"pair_map_{made.prediction.together.predicted}",
+        help="Grad-CAM at the last convolution of each network. Both maps have one scale, so the image that counted "
+        "more is the brighter one.",
+    )
+    cams = pair.maps(made.prediction, code)
+    columns = st.columns(2, gap="medium")
+    for column, one, cam, name in zip(columns, made.alone, cams, IMAGES_OF_PAIR.values(), strict=True):
+        words = f"{name.capitalize()}: yellow areas counted most towards “{model.labels[code].name}”."
+        if not cam.any():
+            words = f"{name.capitalize()}: no part of it counted towards “{model.labels[code].name}”."
+        overlay = heatmap.overlay(one.square, cam, 0.6)
+        column.image(overlay, words, width="stretch", alt=f"The square of the {name} with its attention map")
+    st.caption("Of the image added second, the model sees the centre square.")
+
+
+def _show_notes(model: Model, frame: pd.DataFrame) -> None:
+    scores = model.card["scores"]["accuracy"]
+    for sentence in operating_point_views.published(model, dict(zip(frame["code"], frame["probability"], strict=True))):
+        st.markdown(f"- {sentence}")
+    st.caption(
+        f"“{model.title}”. On {model.card['test']['images']:,} test lesions, the most likely class was correct for "
+        f"{scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). It is not a diagnosis."
+    )
+
+
+def _most_likely(prediction: Prediction) -> str:
+    share = percent(float(prediction.probabilities.max()))
+    return f"{prediction.model.labels[prediction.predicted].spoken}, {share}"
