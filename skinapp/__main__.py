@@ -14,6 +14,7 @@ from skinapp.files import replacing
 from skinapp.inference import metadata, modality, registry
 
 if TYPE_CHECKING:
+    from skinapp.evaluation.observed_risk import ObservedRisk
     from skinapp.inference.analysis import Analysis
     from skinapp.inference.runtime import Prediction
 
@@ -49,6 +50,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--model", metavar="ID", help="the model to use (default: the best one for the kind of image)"
     )
     classify.add_argument("--anyway", action="store_true", help="also classify images that do not show a lesion")
+    classify.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="SHARE",
+        help="also give the probability of cancer among people of whom this share has it, such as 0.02",
+    )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
         "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
@@ -164,6 +171,7 @@ def classify_images(options: argparse.Namespace) -> int:
         values = metadata.parse(model.clinical, raw)
         analysis = analyse(image, model, modality=kind, values=values)
         prediction = analysis.prediction
+        observed = meaning(prediction, options.prevalence)
         if options.json:
             print(
                 json.dumps(
@@ -175,11 +183,12 @@ def classify_images(options: argparse.Namespace) -> int:
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
                         **more(prediction),
+                        **(in_json(observed, options.prevalence) if observed else {}),
                     }
                 )
             )
         else:
-            print_analysis(path, analysis, route.sentence if route else "")
+            print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
@@ -188,7 +197,10 @@ def classify_images(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
+def print_analysis(
+    path: Path, analysis: "Analysis", why: str, observed: "ObservedRisk | None", prevalence: float | None
+) -> None:
+    from skinapp.evaluation import observed_risk
     from skinapp.inference.analysis import agreement, shares
 
     prediction = analysis.prediction
@@ -200,12 +212,42 @@ def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
     if sentence := agreement(prediction):
         print(f"  {sentence}")
+    if observed:
+        print(f"  {observed_risk.sentence(observed)}")
+        if prevalence is not None:
+            print(f"  {observed_risk.prevalence_sentence(observed, prevalence)}")
     if prediction.model.card.get("operating_points"):
         from skinapp.report import operating_point_views
 
         by_class = dict(zip(prediction.model.labels.codes, prediction.probabilities, strict=True))
         for sentence in operating_point_views.published(prediction.model, by_class):
             print(f"  {sentence}")
+
+
+def meaning(prediction: "Prediction", prevalence: float | None) -> "ObservedRisk | None":
+    """How often such an answer was a cancer. Where that cannot be counted, None and a sentence on standard error; a
+    DataError if it is needed for the probability at another prevalence."""
+    from skinapp.evaluation import observed_risk
+
+    try:
+        return observed_risk.observed_risk(prediction)
+    except DataError as error:
+        if prevalence is not None:
+            raise
+        print(error, file=sys.stderr)
+        return None
+
+
+def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any]:
+    """What the number means, for JSON: `observed`, and `at_prevalence` if one was asked for."""
+    from skinapp.evaluation import observed_risk
+
+    # JSON has no NaN
+    risk = {name: None if value != value else value for name, value in vars(observed.risk).items()}
+    result: dict[str, Any] = {"observed": dataclasses.asdict(observed) | {"risk": risk}}
+    if prevalence is not None:
+        result["at_prevalence"] = observed_risk.at_prevalence(observed, prevalence)
+    return result
 
 
 def more(prediction: "Prediction") -> dict[str, Any]:

@@ -57,6 +57,25 @@ def test_classify_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
 
 
+def test_classify_says_what_the_number_means(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = str(photo(tmp_path / "a.jpg"))
+    assert main(["classify", file, "--model", MODEL, "--json", "--prevalence", "0.02"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    observed = answer["observed"]
+    cancer = answer["probabilities"]["bcc"] + answer["probabilities"]["mel"]
+    assert observed["probability"] == pytest.approx(cancer)
+    assert observed["low"] <= cancer <= observed["high"]
+    share = observed["test_positive"] / observed["test_images"]
+    odds = cancer / (1 - cancer) * (0.02 / 0.98) / (share / (1 - share))
+    assert answer["at_prevalence"] == pytest.approx(odds / (1 + odds))
+    assert main(["classify", file, "--model", MODEL, "--prevalence", "0.02"]) == 0
+    out = capsys.readouterr().out
+    assert f"Of {observed['images']:,} test images that got an answer like this" in out
+    assert "Among people of whom 2% have a cancer" in out
+    assert main(["classify", file, "--model", MODEL, "--prevalence", "2"]) == 2
+    assert "The prevalence must be above 0 and below 1" in capsys.readouterr().err
+
+
 def test_classify_writes_one_overlay_for_each_image(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     files = [photo(tmp_path / "a.jpg"), photo(tmp_path / "other" / "a.jpg", 1)]
