@@ -12,6 +12,7 @@ from tqdm import tqdm
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
 from skinapp.inference import metadata, modality, registry
+from skinapp.inference.conformal import COVERAGES
 
 if TYPE_CHECKING:
     from skinapp.evaluation.observed_risk import ObservedRisk
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from skinapp.inference.runtime import Prediction
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
+COVERAGE_HELP = (
+    f"also give the set of classes that holds the right one with this certainty: {', '.join(map(str, COVERAGES))}"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -50,6 +54,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--model", metavar="ID", help="the model to use (default: the best one for the kind of image)"
     )
     classify.add_argument("--anyway", action="store_true", help="also classify images that do not show a lesion")
+    classify.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
     classify.add_argument(
         "--prevalence",
         type=float,
@@ -84,6 +89,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE.csv",
         help="where to write the predictions; run the same command again to resume",
     )
+    score.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
     score.set_defaults(run=score_images)
 
     compare = commands.add_parser("compare", help="compare models on the test images they share")
@@ -91,6 +97,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     compare.add_argument("others", nargs="+", metavar="B", help="one or more others to compare it with")
     compare.add_argument(
         "--test", metavar="DATASET", help="the test images, such as milk10k (default: the models' own test images)"
+    )
+    compare.add_argument(
+        "--coverage",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="the coverage whose prediction sets are measured (default: %(default)s)",
     )
     compare.add_argument("--json", action="store_true", help="print every statistic as one JSON object")
     compare.set_defaults(run=compare_models)
@@ -127,6 +140,7 @@ def classify_images(options: argparse.Namespace) -> int:
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
+    from skinapp.inference import conformal
     from skinapp.inference.analysis import analyse
 
     chosen = registry.model(options.model) if options.model else None
@@ -172,6 +186,7 @@ def classify_images(options: argparse.Namespace) -> int:
         analysis = analyse(image, model, modality=kind, values=values)
         prediction = analysis.prediction
         observed = meaning(prediction, options.prevalence)
+        codes = conformal.prediction_set(prediction, options.coverage) if options.coverage is not None else None
         if options.json:
             print(
                 json.dumps(
@@ -182,6 +197,7 @@ def classify_images(options: argparse.Namespace) -> int:
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
+                        **({"set": list(codes)} if codes is not None else {}),
                         **more(prediction),
                         **(in_json(observed, options.prevalence) if observed else {}),
                     }
@@ -189,6 +205,8 @@ def classify_images(options: argparse.Namespace) -> int:
             )
         else:
             print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
+            if codes is not None:
+                print(f"  {conformal.sentence(model.labels, codes, options.coverage)}")
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
@@ -286,7 +304,7 @@ def score_images(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = score(options.source, model, options.out, progress)
+        summary = score(options.source, model, options.out, progress, options.coverage)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
         print(f"{options.source} has no column {names}: unknown for every image.", file=sys.stderr)
@@ -299,7 +317,7 @@ def score_images(options: argparse.Namespace) -> int:
 
 
 def compare_models(options: argparse.Namespace) -> int:
-    from skinapp.evaluation import comparison, predictions, summary
+    from skinapp.evaluation import comparison, conformal, predictions, summary
 
     shipped, left_out = predictions.shipped()
     chosen: dict[str, predictions.Predictions] = {}
@@ -315,7 +333,11 @@ def compare_models(options: argparse.Namespace) -> int:
     models = list(chosen.values())
     shared = comparison.share(models, comparison.questions(models)[0], options.test)
     compared = summary.summary(shared)
-    print(json.dumps(compared, indent=2) if options.json else "\n".join(summary.lines(compared)))
+    sets = [one for each in models for one in conformal.on_every_test_set(each, options.coverage)]
+    if options.json:
+        print(json.dumps(compared | {"prediction_sets": [conformal.in_json(one) for one in sets]}, indent=2))
+    else:
+        print("\n".join([*summary.lines(compared), *(line for one in sets for line in conformal.lines(one))]))
     return 0
 
 

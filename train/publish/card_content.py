@@ -127,6 +127,7 @@ def describe(
         "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
         **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
         **_operating_points(evaluation),
+        **({"conformal": evaluation["conformal"]} if "conformal" in evaluation else {}),
         "logit_adjustment": {
             "applied": evaluation["logit_adjustment"],
             "tried": [

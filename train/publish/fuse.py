@@ -7,18 +7,19 @@ is fitted on the logits of held-out images, otherwise on the exported model's lo
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, significance
+from skinapp.evaluation import bootstrap, conformal, significance
 from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
-from train.data.datasets import encode, prepare, with_validation
+from train.data.datasets import encode, prepare, sources, with_validation
 from train.fit import metadata as fitting
 from train.fit.run_folder import LOGITS_FILE, open_run
 from train.publish import card_content
@@ -74,9 +75,16 @@ def fuse(config: Config, title: str, adjustment: float, runs: Path, models: Path
         rows = fitting.parse(fitted.fields, table.loc[tested.table["image"]])
         coded = np.array([metadata.code(fitted.fields, row) for row in rows])
         probabilities = softmax(fitted.fusion.add(tested.logits, coded))
-    return write(
-        config, registry.model(config.id, models), title, adjustment, tested, probabilities, fitted, models, changes
+    # the fitted fusion has seen all these images; `fitted.probabilities` are from fusions that had not seen the group
+    sets = conformal.calibrate(
+        label_set(config.labels),
+        fitted_on.labels,
+        fitted.probabilities,
+        fitted_on.table["group"].to_numpy(),
+        f"{sources(config.dataset)[0].name}, out of fold" if config.fold is None else "Validation images",
     )
+    base = registry.model(config.id, models)
+    return write(config, base, title, adjustment, tested, probabilities, fitted, sets, models, changes)
 
 
 def held_out(config: Config, runs: Path, models: Path) -> tuple[HeldOut, HeldOut]:
@@ -112,6 +120,7 @@ def write(
     tested: HeldOut,
     probabilities: np.ndarray,
     fitted: fitting.Fitted,
+    sets: dict[str, Any],
     models: Path,
     changes: str,
 ) -> Path:
@@ -148,6 +157,7 @@ def write(
             "mcnemar_p": float(f"{p_value:.3g}"),
             "differences": card_content.rounded(differences),
         },
+        "conformal": sets,
         "limits": [*card_content.limits(base.card), card_content.FUSION_LIMIT],
     }
     good, bad = model_card.sensitivity_sentences(described)
