@@ -59,11 +59,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--prevalence",
         type=float,
         metavar="SHARE",
-        help="also give the probability of cancer among people of whom this share has it, such as 0.02",
+        help="also give the probability of cancer if this share of such lesions is cancer, such as 0.02",
     )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
         "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
+    )
+    classify.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="write the answer to one image as a page that opens offline"
     )
     patient = classify.add_argument_group(
         "patient metadata",
@@ -153,6 +156,10 @@ def classify_images(options: argparse.Namespace) -> int:
         raise ModelError(f"The model '{chosen.id}' has no class maps; leave out --cam-dir.")
     raw = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
     raw = {name: text for name, text in raw.items() if text is not None}
+    if options.report:
+        check_report_file(options.report)
+        if len(options.images) > 1:
+            raise DataError("A report is of one image; name one image, or leave out --report.")
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     if chosen:
         warn_unused(chosen, raw)
@@ -207,6 +214,8 @@ def classify_images(options: argparse.Namespace) -> int:
             print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
             if codes is not None:
                 print(f"  {conformal.sentence(model.labels, codes, options.coverage)}")
+        if options.report:
+            write_case(analysis, options)
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
@@ -345,10 +354,7 @@ def write_report(options: argparse.Namespace) -> int:
     from skinapp.evaluation import predictions
     from skinapp.report import all_models, comparison_report, document
 
-    if not options.out.parent.is_dir():
-        raise DataError(f"There is no folder {options.out.parent}; create it, or name a file in another folder.")
-    if options.out.is_dir():
-        raise DataError(f"{options.out} is a folder; name a file in it, such as {options.out / 'report.html'}.")
+    check_report_file(options.out)
     known, left_out = predictions.shipped()
     for problem in left_out.values():
         print(problem, file=sys.stderr)
@@ -374,6 +380,24 @@ def write_report(options: argparse.Namespace) -> int:
         partial.write_text(text, encoding="utf-8")
     print(options.out)
     return 2 if failed else 0
+
+
+def write_case(analysis: "Analysis", options: argparse.Namespace) -> None:
+    """Write the report of one image to the file of --report."""
+    from skinapp.report import case_report, document
+
+    sections = case_report.sections(analysis, options.coverage or case_report.COVERAGE, options.prevalence)
+    text = document.render(case_report.TITLE, sections, case_report.CAUTION)
+    with replacing(options.report) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def check_report_file(file: Path) -> None:
+    """DataError where the file of a report cannot be written."""
+    if not file.parent.is_dir():
+        raise DataError(f"There is no folder {file.parent}; create it, or name a file in another folder.")
+    if file.is_dir():
+        raise DataError(f"{file} is a folder; name a file in it, such as {file / 'report.html'}.")
 
 
 def read_bytes(path: Path) -> bytes:

@@ -77,7 +77,7 @@ def sentence(observed: ObservedRisk) -> str:
 
 
 def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
-    """The answer's probability among people of whom a share `prevalence` (0-1, both excluded) has the target.
+    """The answer's probability among lesions of which a share `prevalence` (0-1, both excluded) is the target.
 
     By Bayes' rule: the odds change by the ratio of the odds of the two prevalences, the other being that of the test
     images (Saerens et al. 2002, doi:10.1162/089976602753284446). DataError for an impossible prevalence, or where all
@@ -95,8 +95,8 @@ def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
 def prevalence_sentence(observed: ObservedRisk, prevalence: float) -> str:
     """The answer's probability at another prevalence, in words. DataError as `at_prevalence`."""
     return (
-        f"Among people of whom {100 * prevalence:g}% have a {observed.target}, this answer means a "
-        f"probability of {percent(at_prevalence(observed, prevalence))}."
+        f"If {100 * prevalence:g}% of such lesions are {observed.target}, this answer means a probability of "
+        f"{percent(at_prevalence(observed, prevalence))}."
     )
 
 
