@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom import encaps
-from pydicom.pixels import pixel_array
+from pydicom.pixels.utils import pixel_array
 from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGExtended12Bit, RLELossless
 
 from skinapp.errors import ImageError
