@@ -127,7 +127,7 @@ def measured(thresholds: Conformal, rows: pd.DataFrame, labels: LabelSet, covera
 
 
 def lines(one: Measured) -> Iterator[str]:
-    """What was measured, as lines for a terminal."""
+    """What was measured, as lines for a terminal, without subgroups of few images."""
     yield ""
     yield (
         f"{one.model}: prediction sets for {one.promised:.0%} coverage on {one.dataset}; coverage, mean number of "
@@ -136,6 +136,8 @@ def lines(one: Measured) -> Iterator[str]:
     if one.calibrated_here:
         yield "  (These images also calibrated the sets, so their coverage is as promised.)"
     for row in one.table.to_dict("records"):
+        if row["by"] not in ("all", "class") and row["images"] < subgroups.FEW_IMAGES:
+            continue
         name = row["value"] if row["by"] in ("all", "class") else f"{row['by']}: {row['value']}"
         share, size = (
             Interval(*(row[f"{what}{end}"] for end in ("", "_low", "_high"))) for what in ("coverage", "size")
