@@ -266,7 +266,7 @@ def meaning(prediction: "Prediction", prevalence: float | None) -> "ObservedRisk
 
 
 def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any]:
-    """What the number means, for JSON: `observed`, and `at_prevalence` if one was asked for."""
+    """What the number means, for JSON: `observed`, and `at_prevalence` if it is set."""
     from skinapp.evaluation import observed_risk
 
     # JSON has no NaN

@@ -60,8 +60,8 @@ def observed_risk(prediction: Prediction) -> ObservedRisk:
     # a sum of all classes but those of nearly no probability may round to just above 1
     probability = min(float(sum(prediction.probabilities[model.labels.codes.index(code)] for code in codes)), 1.0)
     bins = _bins(*_test(model, codes))
-    found = next((one for one in bins if probability < one.high), bins[-1])
-    return ObservedRisk(target, probability, **vars(found))
+    matching = next((one for one in bins if probability < one.high), bins[-1])
+    return ObservedRisk(target, probability, **vars(matching))
 
 
 def sentence(observed: ObservedRisk) -> str:

@@ -37,12 +37,12 @@ MOST_OUTSIDE = 0.05
 """The largest share of pixels outside the range of RGB with which values can be luma and chroma."""
 LARGEST_CORRELATION = 0.5
 """Between the second and third value of a pixel: green and blue rise together, red and blue chroma do not. With
-MOST_OUTSIDE, and a spread of both that exceeds the spread of the first value, this told RGB from luma and chroma for
-all but 1 of 3,600 pictures: 1,800 of six data sets, as each of the two."""
+MOST_OUTSIDE, and a spread of both that exceeds the spread of the first value, this distinguished RGB from luma and
+chroma for all but 1 of 3,600 pictures: 1,800 of six data sets, as each of the two."""
 TOLERANCE = 8.0
 """Grey values outside 0 to 255 that compression may leave."""
 SAMPLE = 128
-"""Rows and columns of the picture that are looked at to tell its colours."""
+"""Rows and columns of the picture by which its colours are recognised."""
 
 DAMAGED = "The DICOM file is damaged or cut short and cannot be read; export or send it again."
 

@@ -13,7 +13,7 @@ from skinapp.labels.sets import HAM10000, MALIGNANCY
 from tests.evaluation.conftest import made
 
 
-def answers(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def made_up(images: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Class indices and probabilities of a model that is often wrong; half of the images are of one class."""
     generator = np.random.default_rng(seed)
     truth = generator.choice(7, images, p=[0.05, 0.05, 0.1, 0.05, 0.2, 0.5, 0.05])
@@ -44,7 +44,7 @@ def test_thresholds_by_hand() -> None:
 
 
 def test_one_image_of_a_lesion_counts() -> None:
-    truth, probabilities = answers(400, seed=1)
+    truth, probabilities = made_up(400, seed=1)
     alone = conformal.calibrate(HAM10000, truth, probabilities, np.arange(400), "")
     again = np.repeat(np.arange(400), 3)
     worse = probabilities[again].copy()
@@ -54,8 +54,8 @@ def test_one_image_of_a_lesion_counts() -> None:
 
 @pytest.mark.parametrize("coverage", COVERAGES)
 def test_sets_are_those_of_crepes_and_the_most_probable_class(coverage: float) -> None:
-    truth, probabilities = answers(700, seed=2)
-    _, new = answers(300, seed=3)
+    truth, probabilities = made_up(700, seed=2)
+    _, new = made_up(300, seed=3)
     sets = of(conformal.calibrate(HAM10000, truth, probabilities, np.arange(700), "")).sets(new, coverage)
     fitted = ConformalClassifier().fit(1 - probabilities[np.arange(700), truth], bins=truth)
     expected = np.zeros_like(sets)
@@ -71,9 +71,9 @@ def test_sets_are_those_of_crepes_and_the_most_probable_class(coverage: float) -
 
 @pytest.mark.parametrize("coverage", COVERAGES)
 def test_every_class_keeps_its_promise(coverage: float) -> None:
-    truth, probabilities = answers(4000, seed=4)
+    truth, probabilities = made_up(4000, seed=4)
     sets = of(conformal.calibrate(HAM10000, truth, probabilities, np.arange(4000), ""))
-    truth, probabilities = answers(20000, seed=5)
+    truth, probabilities = made_up(20000, seed=5)
     held = sets.sets(probabilities, coverage)[np.arange(20000), truth]
     for index in range(7):
         assert held[truth == index].mean() > coverage - 0.035

@@ -81,20 +81,20 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
     table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
     table = table[table["split"] == "validation"]
     cases = {image: Case(Path(path), {}) for image, path in zip(table["image"], table["path"], strict=True)}
-    answers = []
-    for image, answer in tqdm(classify_all(cases, model), total=len(cases), unit="image", disable=None):
-        if isinstance(answer, SkinappError):
-            raise DataError(f"The validation image {image} cannot be used. {answer}")
-        answers.append(answer)
+    predictions = []
+    for image, prediction in tqdm(classify_all(cases, model), total=len(cases), unit="image", disable=None):
+        if isinstance(prediction, SkinappError):
+            raise DataError(f"The validation image {image} cannot be used. {prediction}")
+        predictions.append(prediction)
     truth, groups = encode(table["label"], model.labels), table["group"].to_numpy()
-    probabilities = np.stack([answer.probabilities for answer in answers])
+    probabilities = np.stack([prediction.probabilities for prediction in predictions])
     if "fusion" in model.card:
         # the model's own fusion was fitted on these images, so others are that have not seen the lesion
         published = fitting.published(config.dataset)
         return (
             truth,
             fitting.fit(
-                np.stack([answer.logits for answer in answers]),
+                np.stack([prediction.logits for prediction in predictions]),
                 published.loc[table["image"]],
                 fitting.questions(published),
                 truth,

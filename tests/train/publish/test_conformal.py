@@ -26,9 +26,9 @@ def without_sets(published: Published, root: Path, **validation: float) -> regis
 
 
 def thresholds(model: registry.Model) -> np.ndarray:
-    found = conformal.of_model(model)
-    assert found is not None
-    return np.array(list(found.thresholds.values()))
+    stored = conformal.of_model(model)
+    assert stored is not None
+    return np.array(list(stored.thresholds.values()))
 
 
 def command(published: Published, models: Path) -> list[str]:
