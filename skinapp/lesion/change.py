@@ -111,8 +111,8 @@ def changes(
     """What was measured in two photos: the square, uint8 [S, S, 3], and the lesion's mask, bool [S, S], of each.
 
     `scale` is that of their `Alignment`, or the ratio of the millimetres that the sides of the first and the second
-    square show; without one, the sizes cannot be compared. `cancer` are the probabilities of cancer; their noise is that of
-    the model in `figures`. ValueError for an empty mask.
+    square show; without one, the sizes cannot be compared. `cancer` are the probabilities of cancer; their noise is
+    that of the model in `figures`. ValueError for an empty mask.
     """
     result = []
     if scale is not None:
