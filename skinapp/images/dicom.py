@@ -178,7 +178,9 @@ def _to_8_bits(values: np.ndarray, stored: int) -> np.ndarray:
     if values.dtype == np.uint8 and stored == 8:
         return np.ascontiguousarray(values)
     numbers = values & np.asarray(2**stored - 1, values.dtype)
-    return (numbers.astype(np.uint32) * 255 // (2**stored - 1)).astype(np.uint8)
+    if stored >= 8:
+        return (numbers >> (stored - 8)).astype(np.uint8)
+    return (numbers.astype(np.uint16) * 255 // (2**stored - 1)).astype(np.uint8)
 
 
 def _colour(values: np.ndarray) -> Image.Image:

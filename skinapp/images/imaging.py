@@ -165,7 +165,9 @@ def _opened(data: bytes) -> Image.Image:
         if data.startswith(DICOM_MARK, DICOM_MARK_AT):
             from skinapp.images import dicom
 
-            image = dicom.opened(data, MAX_FULL_PIXELS)
+            # some are unpacked here already
+            with _large_decodes:
+                image = dicom.opened(data, MAX_FULL_PIXELS)
         else:
             image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

@@ -90,6 +90,11 @@ def test_grey_of_12_bits(big: bool) -> None:
     assert difference(data, grey_as(GREY)) <= 1
 
 
+def test_grey_of_4_bits() -> None:
+    data = dicom.native(GREY // 17, "MONOCHROME2", BitsStored=4, HighBit=3)
+    assert difference(data, grey_as(GREY // 17 * 17)) == 0
+
+
 def test_run_length_encoded() -> None:
     dataset = dicom.described()
     for name, value in {"Rows": 225, "Columns": 300, "SamplesPerPixel": 3, "BitsAllocated": 8, "BitsStored": 8}.items():
