@@ -97,6 +97,8 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
     """Say why there is no answer yet; True if the visitor wants it anyway."""
     for sentence in reasons:
         st.warning(sentence, icon=":material/photo_camera:")
+    if not shows_anyway(photo):
+        st.markdown("**Take it again, or show the answer anyway.**")
     return st.toggle("Show the answer anyway", key=_anyway_key(photo), persist_state="session")
 
 

@@ -120,7 +120,8 @@ def add_files(uploaded: Sequence["UploadedFile"]) -> None:
             added.append(AddedFile(file.name, key))
             # neither the file's name nor its metadata is part of the image
             photos[key] = Photo(key, data, "image", OWN)
-    if context := get_script_run_ctx():
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file in uploaded:
             context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
     if len(uploaded) == 1 and photos:

@@ -55,6 +55,12 @@ def test_text_captions_and_links_can_be_read(theme: str, background: str) -> Non
     assert contrast(rgb(colours["linkColor"]), behind) >= LEAST
 
 
+def test_the_accent_of_the_light_theme_can_be_read_as_text_and_behind_white() -> None:
+    accent = rgb(THEMES["light"]["primaryColor"])
+    assert contrast(accent, rgb("#FFFFFF")) >= LEAST
+    assert contrast(accent, rgb(THEMES["light"]["backgroundColor"])) >= LEAST
+
+
 @pytest.mark.parametrize("name", NAMED)
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_coloured_text_can_be_read_on_the_page_and_in_a_badge(theme: str, name: str) -> None:
