@@ -65,8 +65,8 @@ class HeldOut:
 @dataclass(frozen=True)
 class Fused:
     """What `clinical.json` holds and the test needs: coded fields, fusion, temperature, probabilities [n, K] of the
-    tested rows, those [m, K] of the rows to fit on, each from a fusion that had not seen its group, and what the card says
-    of how it was made."""
+    tested rows, those [m, K] of the rows to fit on, from fusions that had not seen their groups, and how the card says
+    that it was made."""
 
     fields: tuple[Field, ...]
     fusion: Fusion
