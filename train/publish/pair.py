@@ -25,7 +25,7 @@ from skinapp.inference.pair import combine
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import Config
-from train.data.datasets import MILK10K_PAIRS, encode, prepare, with_validation
+from train.data.datasets import MILK10K_PAIRS, encode, melanomas, prepare, with_validation
 from train.fit.metadata import log_shares
 from train.fit.run_folder import best_file, open_run
 from train.publish import card_content
@@ -97,11 +97,8 @@ def pair(dermoscopy: Config, close_up: Config, adjustment: float, runs: Path, mo
     require_tensorflow()
     labels = label_set(dermoscopy.labels)
     files = [best_file(config, open_run(config, runs)) for config in configs]
-    data = [prepare(config.dataset, config.image_size, runs, config.hair_removal) for config in configs]
-    tables = [
-        with_validation(one.table, config.folds, config.fold, config.seed)
-        for one, config in zip(data, configs, strict=True)
-    ]
+    data = [prepare(config.dataset, config.image_size, runs, **config.pixels) for config in configs]
+    tables = [with_validation(one.table, **config.division) for one, config in zip(data, configs, strict=True)]
     lesions = {split: matched(tables, split) for split in ("train", "validation", "test")}
     check_held_out(tables)
     trained = []
@@ -142,7 +139,13 @@ def pair(dermoscopy: Config, close_up: Config, adjustment: float, runs: Path, mo
             }
         )
     held_out, tested = (
-        HeldOut(f"{DATASET.name}, {name}", truth[split], probabilities[split], groups[split])
+        HeldOut(
+            f"{DATASET.name}, {name}",
+            truth[split],
+            probabilities[split],
+            groups[split],
+            melanomas(rows[split]["label"]),
+        )
         for split, name in (("validation", "validation lesions"), ("test", "test lesions"))
     )
     points = [
