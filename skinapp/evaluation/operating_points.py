@@ -189,7 +189,7 @@ def measure(
 ) -> tuple[Interval, Interval]:
     """Sensitivity and specificity of a threshold on the summed probability of `classes`, on images with these class
     indices [n], probabilities [n, classes] and groups [n]. With `wanted`, boolean [n], sensitivity is of those images;
-    specificity is of images of other classes all the same."""
+    specificity is still that of the images of other classes."""
     indices = [labels.codes.index(code) for code in classes]
     positives = np.isin(truth, indices)
 

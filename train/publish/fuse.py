@@ -84,8 +84,8 @@ def fuse(
 ) -> Path:
     """Write `models/<id>-clinical/` beside the exported model of a run; return the folder.
 
-    A run with `metadata` has trained what they add; with `afterwards` it is fitted all the same. DataError if the run's
-    first data set publishes no metadata, or the run is not evaluated.
+    A run with `metadata` has trained what they add; with `afterwards` it is fitted anyway. DataError if the run's first
+    data set publishes no metadata, or the run is not evaluated.
     """
     if config.is_committee:
         raise DataError(f"'{config.id}' is a committee; fuse adds metadata to single networks only.")
