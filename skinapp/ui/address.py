@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 
+def start_run() -> None:
+    """Before the first widget of a page: note whether the visitor has changed one since the last run."""
+    state = st.session_state
+    shown = state.get("values_in_address", {})
+    state["widget_changed"] = any(key in state and state[key] != value for key, value in shown.items())
+
+
 @contextlib.contextmanager
 def option(
     key: str, options: Mapping[str, str], default: str | None = None, old_labels: Mapping[str, str] | None = None
@@ -140,9 +147,9 @@ def _bound(
 ) -> Iterator[None]:
     state, texts = st.session_state, st.query_params.get_all(key)
     last = state.get(f"{key}_in_address")
-    # the address was changed by going back or by a link; a widget that has changed since takes precedence, because
-    # the browser may not have the address of the last run yet
-    moved = key in state and texts != last and written(state[key]) == last
+    # An address that differs from the last one comes from going back or from a link. Where a widget has changed, the
+    # browser may just not have received the last address yet, and the widgets take precedence.
+    moved = last is not None and not state.get("widget_changed") and texts != last
     if key not in state or moved or not valid(state[key]):
         state[key] = parse(texts)
     yield
@@ -152,6 +159,7 @@ def _bound(
     elif not now and key in st.query_params:
         del st.query_params[key]
     state[f"{key}_in_address"] = now
+    state.setdefault("values_in_address", {})[key] = state[key]
 
 
 def _labels(options: Mapping[str, str]) -> Callable[[str], str]:

@@ -12,6 +12,7 @@ from starlette.formparsers import MultiPartParser
 
 from skinapp.images import imaging
 from skinapp.labels import guide
+from skinapp.ui import address
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -118,6 +119,7 @@ def page(title: str) -> "DeltaGenerator":
     if not st.session_state.get("routed"):
         navigation()
         st.rerun()
+    address.start_run()
     st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
     return st.container(horizontal_alignment="center").container(width=WIDTH)
 

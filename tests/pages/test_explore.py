@@ -285,6 +285,15 @@ def test_going_back_brings_the_former_selection() -> None:
     assert metrics(at)["Images"] == "4,552"
 
 
+def test_a_second_choice_made_before_the_browser_has_the_address_of_the_first_keeps_both() -> None:
+    at = opened()
+    at.multiselect(key="diagnosis").set_value(["mel"]).run()
+    del at.query_params["diagnosis"]
+    at.multiselect(key="sex").set_value(["female"]).run()
+    assert metrics(at)["Images"] == "424"
+    assert at.query_params == {"diagnosis": "mel", "sex": "female"}
+
+
 def test_column_names_of_an_own_table_are_shown_letter_by_letter() -> None:
     at = own(b"dx,*age*\nmel,60\nnv,30\n")
     at.selectbox(key="own_column_diagnosis").set_value("*age*").run()
