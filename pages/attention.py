@@ -6,15 +6,16 @@ import streamlit as st
 
 from skinapp.attention import catalogue, targets
 from skinapp.errors import SkinappError
+from skinapp.images import quality
 from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
-from skinapp.ui import attention_audit, layout, lesion_panels, map_controls, map_grid
+from skinapp.ui import answer, attention_audit, gate, layout, lesion_panels, map_controls, map_grid, session_images
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.map_grid import MadeMap
-from skinapp.ui.photo import Photo
+from skinapp.ui.session_images import Photo
 
 MAX_MAPS = 12
 
@@ -68,14 +69,42 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
     assert made.raw is not None
     cam = catalogue.scaled(made.raw)
     shown = ExplainedMap(request.analysis, photo, request.target, cam, request.method, request.layer, request.settings)
-    lesion_panels.show(shown, research=True)
+    lesion_panels.show(shown)
+
+
+def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
+    """Whether the maps are shown: asks what the classify page asks, and keeps what was said there."""
+    models = list(usable.values())
+    found = gate.route(models, photo, None)
+    if found.asked and found.recognised:
+        gate.ask_kind(photo, found.recognised)
+    if found.doubt and not found.unknown:
+        st.warning(found.doubt)
+    reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
+    if reasons and not gate.ask_anyway(photo, reasons):
+        photos.show_uncropped(photo)
+        return False
+    # the model that answered comes first, and again when another one answers; a map shows the image alone, so that
+    # without an answer it is the best model that needs nothing else
+    suited = found.models[0]
+    image_alone = [model for model in models if model.modality == suited.modality and not model.clinical]
+    answered = usable.get(st.session_state.get(answer.ANSWERED_BY, ""))
+    first = (answered or next(iter(image_alone), suited)).id
+    if st.session_state.get("attention_first") != (photo.key, first):
+        st.session_state["attention_first"] = photo.key, first
+        st.session_state["attention_models"] = [first]
+    return True
 
 
 def show_lab(usable: dict[str, Model], photo: Photo) -> None:
     """The square, the controls, the maps, and the checks of the maps."""
+    crop = photos.crop_of(photo)
+    if not admitted(usable, photo, crop):
+        return
     left, controls = st.columns([2, 3], gap="medium")
     with left:
-        crop = photos.choose_crop(photo)
+        photos.show_square(photo)
+        photos.offer_square(photo)
     with controls:
         models = map_controls.choose_models(usable)
         if not models:
@@ -113,7 +142,7 @@ def show_limits() -> None:
         )
 
 
-with layout.page("Attention"):
+with layout.page("Attention", chip=False):
     st.title("Where a model looked", anchor=False)
     st.markdown(
         "Maps of the evidence for any class, by several methods, at any block of the network. Nothing you add is "
@@ -121,14 +150,20 @@ with layout.page("Attention"):
     )
     for reason in registry.problems().values():
         st.warning(reason)
-    usable = {model.id: model for model in registry.ranked() if not model.clinical}
+    usable = {model.id: model for model in registry.ranked()}
     if not usable:
         st.error(layout.NO_MODELS)
         st.stop()
-    photo = photos.choose()
+    photo = session_images.current()
     if photo is None:
-        photos.forget()
+        photos.choose()
+        if session_images.files():
+            st.info("Open one of your images on the Classify page, or add another one here.")
     else:
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+            layout.show_image_chip()
+            with st.popover("Change", icon=":material/tune:", key=f"change_{session_images.additions()}"):
+                photos.choose()
         try:
             show_lab(usable, photo)
         except SkinappError as error:

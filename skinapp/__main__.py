@@ -12,12 +12,17 @@ from tqdm import tqdm
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
 from skinapp.inference import metadata, modality, registry
+from skinapp.inference.conformal import COVERAGES
 
 if TYPE_CHECKING:
+    from skinapp.evaluation.observed_risk import ObservedRisk
     from skinapp.inference.analysis import Analysis
     from skinapp.inference.runtime import Prediction
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
+COVERAGE_HELP = (
+    f"also give the set of classes that holds the right one with this certainty: {', '.join(map(str, COVERAGES))}"
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,9 +64,19 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         action="store_true",
         help="also classify images that do not show a lesion, or with --close-up, images of another kind",
     )
+    classify.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
+    classify.add_argument(
+        "--prevalence",
+        type=float,
+        metavar="SHARE",
+        help="also give the probability of cancer if this share of such lesions is cancer, such as 0.02",
+    )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
         "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
+    )
+    classify.add_argument(
+        "--report", type=Path, metavar="FILE.html", help="write the answer to one image as a page that opens offline"
     )
     patient = classify.add_argument_group(
         "patient metadata",
@@ -87,6 +102,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE.csv",
         help="where to write the predictions; run the same command again to resume",
     )
+    score.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
     score.set_defaults(run=score_images)
 
     compare = commands.add_parser("compare", help="compare models on the test images they share")
@@ -94,6 +110,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     compare.add_argument("others", nargs="+", metavar="B", help="one or more others to compare it with")
     compare.add_argument(
         "--test", metavar="DATASET", help="the test images, such as milk10k (default: the models' own test images)"
+    )
+    compare.add_argument(
+        "--coverage",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="the coverage whose prediction sets are measured (default: %(default)s)",
     )
     compare.add_argument("--json", action="store_true", help="print every statistic as one JSON object")
     compare.set_defaults(run=compare_models)
@@ -132,7 +155,7 @@ def classify_images(options: argparse.Namespace) -> int:
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
-    from skinapp.inference import runtime
+    from skinapp.inference import conformal, runtime
     from skinapp.inference.analysis import analyse
 
     chosen = registry.model(options.model) if options.model else None
@@ -147,6 +170,10 @@ def classify_images(options: argparse.Namespace) -> int:
         raise ModelError(f"The model '{chosen.id}' has no class maps; leave out --cam-dir.")
     raw = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
     raw = {name: text for name, text in raw.items() if text is not None}
+    if options.report:
+        check_report_file(options.report)
+        if len(options.images) > 1:
+            raise DataError("A report is of one image; name one image, or leave out --report.")
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     if chosen:
         warn_unused(chosen, raw)
@@ -179,6 +206,8 @@ def classify_images(options: argparse.Namespace) -> int:
         values = metadata.parse(model.clinical, raw)
         analysis = analyse(image, model, modality=kind, values=values)
         prediction = analysis.prediction
+        observed = meaning(prediction, options.prevalence)
+        codes = conformal.prediction_set(prediction, options.coverage) if options.coverage is not None else None
         if options.json:
             print(
                 json.dumps(
@@ -189,12 +218,18 @@ def classify_images(options: argparse.Namespace) -> int:
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
+                        **({"set": list(codes)} if codes is not None else {}),
                         **more(prediction),
+                        **(in_json(observed, options.prevalence) if observed else {}),
                     }
                 )
             )
         else:
-            print_analysis(path, analysis, route.sentence if route else "")
+            print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
+            if codes is not None:
+                print(f"  {conformal.sentence(model.labels, codes, options.coverage)}")
+        if options.report:
+            write_case(analysis, options)
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
@@ -213,6 +248,8 @@ def classify_pair(options: argparse.Namespace) -> int:
 
     if len(options.images) != 1:
         raise DataError("--close-up goes with one dermoscopy image; name one image.")
+    if given := [f"--{name}" for name in ("coverage", "prevalence", "report") if getattr(options, name) is not None]:
+        raise DataError(f"With --close-up there is no {' or '.join(given)}; leave it out.")
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
     if chosen is None:
         raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")
@@ -247,7 +284,9 @@ def classify_pair(options: argparse.Namespace) -> int:
         }
         print(json.dumps(result | more(together)))
     else:
-        print_analysis(paths[0], analysis.together, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip())
+        print_analysis(
+            paths[0], analysis.together, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(), None, None
+        )
         for name, one in zip(("dermoscopy image", "close-up"), alone.values(), strict=True):
             share = percent(float(one.probabilities.max()))
             print(f"  From the {name} alone: {chosen.labels[one.predicted].spoken}, {share}")
@@ -260,7 +299,10 @@ def classify_pair(options: argparse.Namespace) -> int:
     return 0
 
 
-def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
+def print_analysis(
+    path: Path, analysis: "Analysis", why: str, observed: "ObservedRisk | None", prevalence: float | None
+) -> None:
+    from skinapp.evaluation import observed_risk
     from skinapp.inference.analysis import agreement, shares
 
     prediction = analysis.prediction
@@ -272,12 +314,42 @@ def print_analysis(path: Path, analysis: "Analysis", why: str) -> None:
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
     if sentence := agreement(prediction):
         print(f"  {sentence}")
+    if observed:
+        print(f"  {observed_risk.sentence(observed)}")
+        if prevalence is not None:
+            print(f"  {observed_risk.prevalence_sentence(observed, prevalence)}")
     if prediction.model.card.get("operating_points"):
         from skinapp.report import operating_point_views
 
         by_class = dict(zip(prediction.model.labels.codes, prediction.probabilities, strict=True))
         for sentence in operating_point_views.published(prediction.model, by_class):
             print(f"  {sentence}")
+
+
+def meaning(prediction: "Prediction", prevalence: float | None) -> "ObservedRisk | None":
+    """How often such an answer was a cancer. Where that cannot be counted, None and a sentence on standard error; a
+    DataError if it is needed for the probability at another prevalence."""
+    from skinapp.evaluation import observed_risk
+
+    try:
+        return observed_risk.observed_risk(prediction)
+    except DataError as error:
+        if prevalence is not None:
+            raise
+        print(error, file=sys.stderr)
+        return None
+
+
+def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any]:
+    """What the number means, for JSON: `observed`, and `at_prevalence` if it is set."""
+    from skinapp.evaluation import observed_risk
+
+    # JSON has no NaN
+    risk = {name: None if value != value else value for name, value in vars(observed.risk).items()}
+    result: dict[str, Any] = {"observed": dataclasses.asdict(observed) | {"risk": risk}}
+    if prevalence is not None:
+        result["at_prevalence"] = observed_risk.at_prevalence(observed, prevalence)
+    return result
 
 
 def more(prediction: "Prediction") -> dict[str, Any]:
@@ -318,7 +390,7 @@ def score_images(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = score(options.source, model, options.out, progress)
+        summary = score(options.source, model, options.out, progress, options.coverage)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
         print(f"{options.source} has no column {names}: unknown for every image.", file=sys.stderr)
@@ -331,7 +403,7 @@ def score_images(options: argparse.Namespace) -> int:
 
 
 def compare_models(options: argparse.Namespace) -> int:
-    from skinapp.evaluation import comparison, predictions, summary
+    from skinapp.evaluation import comparison, conformal, predictions, summary
 
     shipped, left_out = predictions.shipped()
     chosen: dict[str, predictions.Predictions] = {}
@@ -347,7 +419,11 @@ def compare_models(options: argparse.Namespace) -> int:
     models = list(chosen.values())
     shared = comparison.share(models, comparison.questions(models)[0], options.test)
     compared = summary.summary(shared)
-    print(json.dumps(compared, indent=2) if options.json else "\n".join(summary.lines(compared)))
+    sets = [one for each in models for one in conformal.on_every_test_set(each, options.coverage)]
+    if options.json:
+        print(json.dumps(compared | {"prediction_sets": [conformal.in_json(one) for one in sets]}, indent=2))
+    else:
+        print("\n".join([*summary.lines(compared), *(line for one in sets for line in conformal.lines(one))]))
     return 0
 
 
@@ -355,10 +431,7 @@ def write_report(options: argparse.Namespace) -> int:
     from skinapp.evaluation import predictions
     from skinapp.report import all_models, comparison_report, document
 
-    if not options.out.parent.is_dir():
-        raise DataError(f"There is no folder {options.out.parent}; create it, or name a file in another folder.")
-    if options.out.is_dir():
-        raise DataError(f"{options.out} is a folder; name a file in it, such as {options.out / 'report.html'}.")
+    check_report_file(options.out)
     known, left_out = predictions.shipped()
     for problem in left_out.values():
         print(problem, file=sys.stderr)
@@ -384,6 +457,24 @@ def write_report(options: argparse.Namespace) -> int:
         partial.write_text(text, encoding="utf-8")
     print(options.out)
     return 2 if failed else 0
+
+
+def write_case(analysis: "Analysis", options: argparse.Namespace) -> None:
+    """Write the report of one image to the file of --report."""
+    from skinapp.report import case_report, document
+
+    sections = case_report.sections(analysis, options.coverage or case_report.COVERAGE, options.prevalence)
+    text = document.render(case_report.TITLE, sections, case_report.CAUTION)
+    with replacing(options.report) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def check_report_file(file: Path) -> None:
+    """DataError where the file of a report cannot be written."""
+    if not file.parent.is_dir():
+        raise DataError(f"There is no folder {file.parent}; create it, or name a file in another folder.")
+    if file.is_dir():
+        raise DataError(f"{file} is a folder; name a file in it, such as {file / 'report.html'}.")
 
 
 def read_bytes(path: Path) -> bytes:

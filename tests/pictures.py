@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageFilter
 
 
 def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
@@ -20,6 +20,25 @@ def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
     grain = generator.normal(0, 3, (height, width, 1))
     tone = np.array([96.0, 54.0, 38.0]) + generator.uniform(-12, 12, 3)
     return Image.fromarray(np.clip(skin * (1 - spot) + tone * spot + grain, 0, 255).astype(np.uint8))
+
+
+def skin(seed: int, size: int = 600) -> Image.Image:
+    """A lesion with a pattern of its own on skin with one."""
+    generator = np.random.default_rng(seed)
+    coarse = Image.fromarray(generator.integers(0, 255, (40, 40), dtype=np.uint8)).resize((size, size), 3)
+    texture = (np.asarray(coarse).astype(float) - 128)[..., np.newaxis]
+    y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
+    spot = (((x / 0.35) ** 2 + (y / 0.25) ** 2) < 1)[..., np.newaxis]
+    pixels = np.where(spot, [110, 70, 50] + 0.5 * texture, [215, 170, 150] + 0.25 * texture)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).filter(ImageFilter.GaussianBlur(2))
+
+
+def closer(picture: Image.Image, side: int, zoom: float = 1.0, degrees: float = 0.0, dark: float = 1.0) -> np.ndarray:
+    """The middle of a picture as a camera sees it that is closer, rotated, and darker."""
+    seen = 0.6 * picture.width / zoom
+    corner = (picture.width - seen) / 2
+    middle = picture.rotate(degrees, 3).resize((side, side), 3, box=(corner, corner, corner + seen, corner + seen))
+    return (np.asarray(middle) * dark).astype(np.uint8)
 
 
 def encode(image: Image.Image, file_format: str = "JPEG", **options: object) -> bytes:

@@ -57,6 +57,73 @@ def test_classify_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
 
 
+def test_classify_says_what_the_number_means(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = str(photo(tmp_path / "a.jpg"))
+    assert main(["classify", file, "--model", MODEL, "--json", "--prevalence", "0.02"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    observed = answer["observed"]
+    cancer = answer["probabilities"]["bcc"] + answer["probabilities"]["mel"]
+    assert observed["probability"] == pytest.approx(cancer)
+    assert observed["low"] <= cancer <= observed["high"]
+    share = observed["test_positive"] / observed["test_images"]
+    odds = cancer / (1 - cancer) * (0.02 / 0.98) / (share / (1 - share))
+    assert answer["at_prevalence"] == pytest.approx(odds / (1 + odds))
+    assert main(["classify", file, "--model", MODEL, "--prevalence", "0.02"]) == 0
+    out = capsys.readouterr().out
+    assert f"Of {observed['images']:,} test images that got an answer like this" in out
+    assert "If 2% of such lesions are cancer, this answer means a probability of" in out
+    assert main(["classify", file, "--model", MODEL, "--prevalence", "2"]) == 2
+    assert "The prevalence must be above 0 and below 1" in capsys.readouterr().err
+
+
+def test_a_coverage_gives_a_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = photo(tmp_path / "a.jpg")
+    assert main(["classify", str(file), "--model", MODEL, "--json", "--coverage", "0.9"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    stored = registry.model(MODEL).card["conformal"]
+    thresholds = {code: one["thresholds"][stored["coverages"].index(0.9)] for code, one in stored["classes"].items()}
+    inside = {code for code, share in answer["probabilities"].items() if share >= thresholds[code]}
+    assert set(answer["set"]) == inside | {answer["predicted"]}
+    assert answer["set"][0] == answer["predicted"]
+
+    out = tmp_path / "p.csv"
+    command = ["score", str(tmp_path), "--model", MODEL, "--out", str(out)]
+    assert main([*command, "--coverage", "0.9"]) == 0
+    assert rows(out)[0]["set_0.9"].split() == answer["set"]
+    # another coverage would be another column
+    assert main([*command, "--coverage", "0.8"]) == 2
+    assert "name another file" in capsys.readouterr().err
+
+    assert main(["classify", str(file), "--model", MODEL, "--coverage", "0.99"]) == 0
+    assert "With 99% certainty" in capsys.readouterr().out
+    for arguments in (["classify", str(file), "--model", MODEL], command):
+        assert main([*arguments, "--coverage", "0.5"]) == 2
+        assert "for a coverage of 0.8, 0.9, 0.95, 0.99, not 0.5" in capsys.readouterr().err
+
+
+def test_a_model_without_sets_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    folder = tmp_path / "models" / MODEL
+    shutil.copytree(registry.default_root() / MODEL, folder)
+    card = json.loads((folder / "model.json").read_text())
+    del card["conformal"]
+    (folder / "model.json").write_text(json.dumps(card))
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    assert main(["classify", str(photo(tmp_path / "a.jpg")), "--model", MODEL, "--coverage", "0.9"]) == 2
+    assert "has no prediction sets" in capsys.readouterr().err
+
+
+def test_compare_measures_the_sets(capsys: pytest.CaptureFixture) -> None:
+    assert main(["compare", MODEL, "ham10000-efficientnetv2b0", "--json", "--coverage", "0.9"]) == 0
+    first, second = json.loads(capsys.readouterr().out)["prediction_sets"]
+    assert (first["model"], second["model"]) == (MODEL, "ham10000-efficientnetv2b0")
+    overall = first["parts"][0]
+    assert overall["images"] == 1503
+    assert overall["coverage_low"] <= overall["coverage"] <= overall["coverage_high"]
+    assert {part["by"] for part in first["parts"]} >= {"all", "class", "sex", "age", "site"}
+
+
 def test_classify_writes_one_overlay_for_each_image(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     files = [photo(tmp_path / "a.jpg"), photo(tmp_path / "other" / "a.jpg", 1)]

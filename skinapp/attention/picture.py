@@ -1,9 +1,10 @@
-"""A map as a picture: on its own, cell by cell, and with a contour around the strongest part."""
+"""A map as a picture: on its own, cell by cell, with a contour around its strongest part, or on the image."""
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from skinapp.attention import heatmap
+from skinapp.images.imaging import Crop
 
 LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)
 
@@ -31,6 +32,22 @@ def with_contour(pixels: np.ndarray, region: np.ndarray) -> np.ndarray:
     result[region & ~inner] = DARK
     result[inner & ~eroded(eroded(inner))] = LIGHT
     return result
+
+
+def in_image(image: Image.Image, crop: Crop, cam: np.ndarray | None = None, opacity: float = 0.5) -> Image.Image:
+    """A copy of an RGB image, pale outside the square and with a line around it. If there is a map `cam` [h, w] in 0-1,
+    it is over the square."""
+    left, top, right, bottom = (round(edge) for edge in crop.box(*image.size))
+    square = image.crop((left, top, right, bottom))
+    if cam is not None:
+        square = Image.fromarray(heatmap.overlay(np.asarray(square), cam, opacity))
+    picture = Image.blend(image, Image.new("RGB", image.size, "white"), 0.6)
+    picture.paste(square, (left, top))
+    pen = ImageDraw.Draw(picture)
+    # dark within light, so that the line shows on any skin
+    pen.rectangle((left, top, right - 1, bottom - 1), outline="white", width=4)
+    pen.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="black", width=2)
+    return picture
 
 
 def eroded(region: np.ndarray) -> np.ndarray:

@@ -59,6 +59,16 @@ class Evidence:
     def passed(self) -> bool:
         return self.log_odds_change >= MIN_LOG_ODDS_CHANGE and self.similarity <= MAX_SIMILARITY
 
+    @property
+    def explains(self) -> bool:
+        """Whether hiding where the map is strongest lowers the probability or changes the prediction, and the map is
+        on the lesion more than one that is the same everywhere."""
+        after = self.hidden["strongest"]
+        changed = self.whole.argmax() == self.index != after.argmax()
+        lowered = self.whole[self.index] - after[self.index] >= NEGLIGIBLE
+        on_lesion = self.inside is None or self.share is None or self.inside > self.share
+        return bool((changed or lowered) and on_lesion)
+
 
 def gather(
     probabilities: Probabilities,

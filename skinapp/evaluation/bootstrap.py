@@ -105,6 +105,15 @@ def interval(values: np.ndarray, groups: int, proportion: bool = False) -> Inter
     return Interval(value, min(low, value), max(high, value))
 
 
+def mean(values: np.ndarray, rows: np.ndarray, groups: np.ndarray, weights: np.ndarray, proportion: bool) -> Interval:
+    """The mean of values [n] over the boolean `rows` [n] with its interval; NaN if there is no row."""
+    if not rows.any():
+        return Interval(np.nan, np.nan, np.nan)
+    with np.errstate(invalid="ignore"):
+        resampled = (weights[:, rows] @ values[rows]) / weights[:, rows].sum(axis=1)
+    return interval(np.r_[values[rows].mean(), resampled], count(groups, rows), proportion)
+
+
 def percentiles(values: np.ndarray) -> Interval:
     """The first of `values` [1 + r] with the 95% percentile interval of the others that are defined, for any number of
     groups. Use it for the spread of a mean, not for how good a model is."""

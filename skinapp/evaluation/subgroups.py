@@ -122,7 +122,7 @@ def _cell(name: str, frame: pd.DataFrame, weights: np.ndarray, max_width: float)
         ("specificity", ~called, ~truth),
         ("calibration", gap, np.ones(len(frame), dtype=bool)),
     ):
-        interval = _mean(values, rows, lesions, weights, proportion=measure != "calibration")
+        interval = bootstrap.mean(values, rows, lesions, weights, proportion=measure != "calibration")
         cell |= {
             measure: interval.value,
             f"{measure}_low": interval.low,
@@ -130,15 +130,6 @@ def _cell(name: str, frame: pd.DataFrame, weights: np.ndarray, max_width: float)
             f"{measure}_shown": bool(interval.high - interval.low <= max_width),
         }
     return cell
-
-
-def _mean(values: np.ndarray, rows: np.ndarray, lesions: np.ndarray, weights: np.ndarray, proportion: bool) -> Interval:
-    """The mean of values [n] over the boolean `rows` [n] with its interval; NaN if there is no row."""
-    if not rows.any():
-        return Interval(np.nan, np.nan, np.nan)
-    with np.errstate(invalid="ignore"):
-        resampled = (weights[:, rows] @ values[rows]) / weights[:, rows].sum(axis=1)
-    return bootstrap.interval(np.r_[values[rows].mean(), resampled], bootstrap.count(lesions, rows), proportion)
 
 
 def recall(frame: pd.DataFrame, code: str) -> Recall | None:
@@ -149,7 +140,7 @@ def recall(frame: pd.DataFrame, code: str) -> Recall | None:
     lesions = frame["lesion"].to_numpy()
     correct = (frame["predicted"] == code).to_numpy()
     weights = _weights(lesions.astype(np.int64).tobytes())
-    share = _mean(correct, rows, lesions, weights, proportion=True)
+    share = bootstrap.mean(correct, rows, lesions, weights, proportion=True)
     return Recall(int(rows.sum()), bootstrap.count(lesions, rows), share)
 
 
@@ -167,12 +158,12 @@ FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
 
 def columns(shared: Shared) -> list[str]:
     """The columns of SUBGROUPS with at least two known values among the shared images."""
-    return [name for name in SUBGROUPS if name in shared.facts and _values(shared, name).nunique() >= 2]
+    return [name for name in SUBGROUPS if name in shared.facts and values(shared.facts, name).nunique() >= 2]
 
 
-def _values(shared: Shared, name: str) -> pd.Series:
-    """Each image's value of a column as a category, age as a band; missing if it is not known."""
-    column = shared.facts[name]
+def values(facts: pd.DataFrame, name: str) -> pd.Series:
+    """Each image's value of a column of SUBGROUPS as a category, age as a band; missing if it is not known."""
+    column = facts[name]
     if name == "age":
         return age_band(pd.to_numeric(column, errors="coerce"))
     if name == "fitzpatrick":
@@ -185,12 +176,12 @@ def by_subgroup(shared: Shared, weights: np.ndarray, name: str, score: str, mode
 
     The last three are NaN if a subgroup is too small (FEW_IMAGES, FEW_ON_A_SIDE) or the score has no interval in it.
     """
-    values = _values(shared, name)
+    of_images = values(shared.facts, name)
     function = scores(shared.labels)[score]
     two_sided = "roc_auc" in score or score.startswith(("balanced", "average", "macro"))
     rows: list[dict[str, Any]] = []
-    for value in values.cat.remove_unused_categories().cat.categories:
-        chosen = (values == value).to_numpy()
+    for value in of_images.cat.remove_unused_categories().cat.categories:
+        chosen = (of_images == value).to_numpy()
         malignant = int(shared.malignant[chosen].sum())
         needed = {"sensitivity_malignancy": malignant, "specificity_malignancy": int(chosen.sum()) - malignant}
         images = int(chosen.sum())

@@ -20,7 +20,21 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from skinapp.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif")
+EXTENSIONS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".heic",
+    ".heif",
+    ".dcm",
+    ".dicom",
+)
+DICOM_MARK, DICOM_MARK_AT = b"DICM", 128
 MAX_BYTES = 50 * 1024 * 1024
 MAX_PIXELS = 150_000_000
 """Of a JPEG, which can be decoded at a fraction of its size."""
@@ -98,7 +112,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     large = not _reducible(image) and image.width * image.height > LARGE_PIXELS
     with _large_decodes if large else contextlib.nullcontext():
         try:
-            if _reducible(image):
+            if isinstance(image, ImageFile.ImageFile) and _reducible(image):
                 image.draft(None, (math.ceil(image.width / scale), math.ceil(image.height / scale)))
             image.load()
             # one name, so that each copy is freed as soon as the next one is made
@@ -139,14 +153,23 @@ def load(source: str | Path | bytes, size: int, crop: Crop = CENTRE) -> np.ndarr
     return crop_resize(decode(data, crop), size, crop)
 
 
-def _opened(data: bytes) -> ImageFile.ImageFile:
-    """The image with its header read and nothing decoded. ImageError where it must not or cannot be decoded."""
+def _opened(data: bytes) -> Image.Image:
+    """The image with its header read and nothing decoded, except for some in DICOM files. ImageError where it must not
+    or cannot be decoded."""
     if not data:
         raise ImageError("The file is empty; choose another one.")
     if len(data) > MAX_BYTES:
         raise ImageError(_too_many_bytes(len(data)))
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        image: Image.Image
+        if data.startswith(DICOM_MARK, DICOM_MARK_AT):
+            from skinapp.images import dicom
+
+            # some are unpacked here already
+            with _large_decodes:
+                image = dicom.opened(data, MAX_FULL_PIXELS)
+        else:
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise ImageError(TOO_MANY_PIXELS) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError):
@@ -161,11 +184,11 @@ def _opened(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
-def _reducible(image: ImageFile.ImageFile) -> bool:
+def _reducible(image: Image.Image) -> bool:
     return image.format in ("JPEG", "MPO")  # MPO: a phone's JPEG with a second picture behind the first
 
 
-def _reduction(image: ImageFile.ImageFile, crop: Crop) -> int:
+def _reduction(image: Image.Image, crop: Crop) -> int:
     return max(1, min(image.size) // decoded_side(crop)) if _reducible(image) else 1
 
 
@@ -216,4 +239,4 @@ def _not_an_image(data: bytes) -> str:
         kind = "This is an SVG drawing, not a photo."
     else:
         kind = "This is not an image that can be read, whatever its name says, or its start is damaged."
-    return f"{kind} Use a JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC file."
+    return f"{kind} Use a JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or DICOM file."

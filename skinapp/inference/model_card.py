@@ -145,6 +145,8 @@ def _classifier(card: Card) -> Iterator[Section]:
         yield _side_by_side(card, external)
     if "operating_points" in card:
         yield _operating_points(card)
+    if "conformal" in card:
+        yield _conformal(card)
     yield _tested(card, card["test"] | {"scores": card["scores"], "name": card["test"]["dataset"]})
     for test in card["other_tests"]:
         if "recalls" in test:
@@ -251,6 +253,33 @@ def _operating_points(card: Card) -> Section:
                     )
                     for point in card["operating_points"]
                     for row in point["measured"]
+                ),
+            ),
+        ),
+    )
+
+
+def _conformal(card: Card) -> Section:
+    stored, labels = card["conformal"], label_set(card["labels"]["set"])
+    members = MEMBERS[card["modality"]]
+    with_metadata = " They were made with the published metadata." if "fusion" in card else ""
+    return Section(
+        "Prediction sets",
+        (
+            "The classes whose probability reaches a threshold, and always the most probable class. The thresholds are "
+            f"chosen so that, of each class's {members}, the share in the header gets a set that holds the class. They "
+            f"come from one image of each of the {members} that the model had not seen ({stored['images']}), and hold "
+            f"for images like those.{with_metadata} A class with a threshold of 0, of which there were too few "
+            f"{members} for the coverage, is in every set.",
+            Table(
+                ("class", members, *(f"{coverage:.0%}" for coverage in stored["coverages"])),
+                tuple(
+                    (
+                        f"{labels[code].name} ({code})",
+                        f"{stored['classes'][code]['groups']:,}",
+                        *(f"{threshold:.4f}" for threshold in stored["classes"][code]["thresholds"]),
+                    )
+                    for code in labels.codes
                 ),
             ),
         ),
@@ -422,6 +451,8 @@ def _fusion(card: Card) -> Iterator[Section]:
             _scores(card["scores"]),
         ),
     )
+    if "conformal" in card:
+        yield _conformal(card)
     yield Section(
         "What the metadata add",
         (

@@ -195,6 +195,7 @@ def read(folder: Path) -> Model | Segmentation:
         )
     _check_members(card)
     _check_pair(card)
+    _check_conformal(card)
     if views.UPRIGHT not in card["input"].get("views", (views.UPRIGHT,)):
         raise ModelError(f"The model '{card['id']}' does not list the upright view; fetch the folder again.")
     return Model(
@@ -334,6 +335,18 @@ def _check_pair(card: dict[str, Any]) -> None:
 def _balanced_accuracy(model: Model) -> float:
     """On the model's own test images."""
     return float(model.card["scores"]["balanced_accuracy"]["value"])
+
+
+def _check_conformal(card: dict[str, Any]) -> None:
+    """ModelError where the prediction sets have other classes than the model, or a class lacks a threshold."""
+    stored = card.get("conformal")
+    if stored is None:
+        return
+    counts = {len(one["thresholds"]) for one in stored["classes"].values()}
+    if set(stored["classes"]) != set(card["labels"]["codes"]) or counts != {len(stored["coverages"])}:
+        raise ModelError(
+            f"The prediction sets of the model '{card['id']}' do not fit its classes; fetch the folder again."
+        )
 
 
 def _listed(known: dict[str, Model], root: Path) -> str:

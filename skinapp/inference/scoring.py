@@ -13,7 +13,7 @@ from typing import Any
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
-from skinapp.inference import metadata, runtime
+from skinapp.inference import conformal, metadata, runtime
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier, Prediction
 
@@ -80,21 +80,29 @@ def _cases(source: Path) -> tuple[dict[str, Case], int]:
 
 
 def score(
-    source: Path, model: Model, out: Path, progress: Callable[[int, int], None] = lambda done, total: None
+    source: Path,
+    model: Model,
+    out: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    coverage: float | None = None,
 ) -> Summary:
     """Append a row per image of `source` to the CSV `out`, and one per failed image to `<out's stem>.failed.csv`.
 
     A model with clinical inputs reads the metadata from the columns of the same names; a row with an impossible value
     fails. Columns: image, model, predicted, malignancy, `p_<label>` in the model's order and, for a model of several
-    networks or views, AGREEMENT_COLUMNS, as in `runtime.Agreement`. Images that `out` already
-    holds are skipped, so an interrupted run resumes where it stopped; earlier failures are tried again. `progress` is
-    called with the count done and in all.
+    networks or views, AGREEMENT_COLUMNS, as in `runtime.Agreement`. With a `coverage`, `set_<coverage>` has the codes
+    of the prediction set, separated by spaces. Images that `out` already holds are skipped, so an interrupted run
+    resumes where it stopped; earlier failures are tried again. `progress` is called with the count done and in all.
 
-    Raises DataError, and changes nothing, where one of the two files holds anything else or is the source itself.
+    Raises ModelError for a coverage if the model has no prediction sets. Raises DataError for a coverage that is not
+    stored and, changing nothing, where one of the two files holds anything else or is the source itself.
     """
     failures_file = out.with_name(f"{out.stem}.failed.csv")
     columns = ["image", "model", "predicted", "malignancy", *(f"p_{code}" for code in model.labels.codes)]
     columns += AGREEMENT_COLUMNS if len(model.weights) * len(model.views) > 1 else []
+    if coverage is not None:
+        conformal.check(model, coverage)
+        columns.append(f"set_{coverage:g}")
     cases, repeated = _cases(source)
     for file in (out, failures_file):
         if _same(file, source):
@@ -114,6 +122,8 @@ def score(
                     row = [name, model.id, result.predicted, f"{result.malignancy:.6f}", *probabilities]
                     if agreed := runtime.agreement(result):
                         row += [str(agreed.agreeing), f"{agreed.low:.6f}", f"{agreed.high:.6f}"]
+                    if coverage is not None:
+                        row.append(" ".join(conformal.prediction_set(result, coverage)))
                     rows.writerow(row)
                     scored += 1
                 else:

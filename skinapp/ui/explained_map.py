@@ -12,7 +12,7 @@ from skinapp.errors import ImageError
 from skinapp.inference import runtime
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
-from skinapp.ui.photo import Photo
+from skinapp.ui.session_images import Photo
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from PIL import Image
@@ -167,7 +168,7 @@ def _images(table: Table, root: Path) -> Table:
 @st.cache_data(max_entries=2000, show_spinner=False)
 def small(file: str, changed: float) -> bytes:
     """A JPEG of the middle of an image of a published data set."""
-    return _jpeg(Image.fromarray(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL)))
+    return jpeg(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
 
 
 def side_by_side(thumbnails: dict[str, bytes]) -> bytes:
@@ -177,10 +178,11 @@ def side_by_side(thumbnails: dict[str, bytes]) -> bytes:
     for place, kind in enumerate(KINDS):
         if kind in thumbnails:
             whole.paste(Image.open(io.BytesIO(thumbnails[kind])), (place * (THUMBNAIL + gap), 0))
-    return _jpeg(whole)
+    return jpeg(np.asarray(whole))
 
 
-def _jpeg(image: Image.Image) -> bytes:
+def jpeg(pixels: np.ndarray) -> bytes:
+    """Uint8 [H, W, 3] -> the bytes of a JPEG, without metadata."""
     stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=82)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=82)
     return stream.getvalue()

@@ -12,22 +12,34 @@ from starlette.formparsers import MultiPartParser
 
 from skinapp.images import imaging
 from skinapp.labels import guide
-from skinapp.ui import address
+from skinapp.ui import address, session_images
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
     from streamlit.navigation.page import Page
 
 NAME = "Skin lesion bench"
-DISCLAIMER = "For research and learning only: predictions can be wrong and do not replace a doctor's examination."
+DISCLAIMER = "For research and learning. This is not a diagnosis."
 NO_MODELS = "There is no model here yet. Put a model folder into `models`, then reload this page."
 WIDTH = 1080
 """Pixels of the column that holds a page; narrower screens use their full width."""
+
+MENU = {
+    "home": ("Home", "home", "What this bench is, who it is for, and its models."),
+    "classify": ("Classify", "image_search", "Add an image to see the probability of every class."),
+    "attention": ("Attention", "visibility", "Where a model looked: any class, by many methods, with sanity checks."),
+    "explore": ("Explore", "groups", "Who is in the data sets: age, sex, site, diagnosis, and what is missing."),
+    "compare": ("Compare", "balance", "Which model is better, how sure we are, and what an operating point costs."),
+    "guide": ("Guide", "menu_book", "Every diagnosis in plain words, and how often models recognise it."),
+    "models": ("Models", "deployed_code", "The card of every model: input, data, scores, licence, limits, layers."),
+}
+"""The pages by file name: title, icon, and what they are for."""
 
 PAGES = Path(__file__).parents[2] / "pages"
 
 # The server would write any upload over 1 MB to a temporary file; nothing a visitor adds may reach the disk.
 MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
+session_images.limit_uploads()
 
 
 def configure(title: str = NAME) -> None:
@@ -36,56 +48,36 @@ def configure(title: str = NAME) -> None:
 
 
 def navigation() -> "Page":
-    """Show the menu and return the requested page, to be run."""
+    """The requested page, to be run. `page` shows the menu: Streamlit's own has no label on a phone."""
     st.session_state["routed"] = True
     return st.navigation(
         [
-            st.Page(
-                path("home"),
-                title="Home",
-                icon=":material/home:",
-                default=True,
-                help="What this bench is, who it is for, and its models.",
-            ),
-            st.Page(
-                path("classify"),
-                title="Classify",
-                icon=":material/image_search:",
-                help="Add an image to see the probability of every class, and where the model looked.",
-            ),
-            st.Page(
-                path("attention"),
-                title="Attention",
-                icon=":material/visibility:",
-                help="Where a model looked: any class, by many methods, with sanity checks.",
-            ),
-            st.Page(
-                path("explore"),
-                title="Explore",
-                icon=":material/groups:",
-                help="Who is in the data sets: age, sex, site, diagnosis, and what is missing.",
-            ),
-            st.Page(
-                path("compare"),
-                title="Compare",
-                icon=":material/balance:",
-                help="Which model is better, how sure we are, and what an operating point costs.",
-            ),
-            st.Page(
-                path("guide"),
-                title="Guide",
-                icon=":material/menu_book:",
-                help="Every diagnosis in plain words, how many images there are, and how often models recognise it.",
-            ),
-            st.Page(
-                path("models"),
-                title="Models",
-                icon=":material/deployed_code:",
-                help="The card of every model: input, data, scores, licence, limits, layers.",
-            ),
+            st.Page(path(name), title=title, icon=f":material/{icon}:", default=name == "home")
+            for name, (title, icon, _) in MENU.items()
         ],
-        position="top",
+        position="hidden",
     )
+
+
+def show_menu() -> None:
+    """Every page by name, in one row that scrolls sideways on a phone."""
+    with st.container(horizontal=True, wrap=False, gap="small", key="menu"):
+        for name, (title, _, words) in MENU.items():
+            st.page_link(path(name), label=title, help=words, width="content")
+
+
+def show_image_chip() -> None:
+    """The images of the session, with the way to their answers and a button that removes them; nothing without any."""
+    several = len(session_images.files())
+    photo = session_images.current()
+    if photo is not None:
+        st.page_link(path("classify"), label="Your image", icon=":material/image:", width="content")
+        st.button(
+            "Remove", icon=":material/close:", key="remove_image", on_click=session_images.remove, args=(photo.key,)
+        )
+    elif several:
+        st.page_link(path("classify"), label="Your images", icon=":material/photo_library:", width="content")
+        st.button("Remove all", icon=":material/close:", key="remove_all_images", on_click=session_images.remove_all)
 
 
 def path(page: str) -> Path:
@@ -109,8 +101,9 @@ def guide_links(names: Mapping[str, str]) -> None:
             guide_link(code, name)
 
 
-def page(title: str) -> "DeltaGenerator":
-    """The first call of every page: its layout, to be used as `with layout.page("Classify"):`.
+def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
+    """The first call of every page: its layout, to be used as `with layout.page("Classify"):`. The `chip` of the
+    visitor's image is below the menu, unless the page shows it itself.
 
     Where the very first request to a new server goes to a page, Streamlit runs that page without `app.py`; the
     navigation is then set up here and the run started again, so that the page looks and behaves as always.
@@ -121,7 +114,13 @@ def page(title: str) -> "DeltaGenerator":
         st.rerun()
     address.start_run()
     st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
-    return st.container(horizontal_alignment="center").container(width=WIDTH)
+    column = st.container(horizontal_alignment="center").container(width=WIDTH)
+    with column:
+        show_menu()
+        if chip and (session_images.current() or session_images.files()):
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                show_image_chip()
+    return column
 
 
 def plain(text: str) -> str:

@@ -56,7 +56,6 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
     chosen = st.multiselect(
         "Models",
         list(usable),
-        [next(iter(usable))],
         format_func=lambda key: usable[key].title,
         max_selections=2,
         key="attention_models",

@@ -13,7 +13,7 @@ from skinapp.inference.analysis import SQUARE_SIDE
 from skinapp.ui import layout
 from skinapp.ui import photo as photos
 from skinapp.ui.map_controls import MapRequest
-from skinapp.ui.photo import Photo
+from skinapp.ui.session_images import Photo
 
 OVERLAY, ALONE = "Over the image", "Map alone"
 

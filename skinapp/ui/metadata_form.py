@@ -8,19 +8,18 @@ from skinapp.inference.registry import Model
 
 
 def show(model: Model) -> Metadata:
-    """Show the model's questions in an expander; return the values, none for a model without questions.
+    """Show the model's questions; return the values, none for a model without questions.
 
     DataError where a value is impossible.
     """
     if not model.clinical:
         return {}
-    with st.expander("About the patient (optional)", icon=":material/person:", key="patient"):
-        st.caption(
-            "All fields are optional. Each value shifts the probabilities as much as it did among the patients that "
-            "the model was trained on; an empty field changes nothing. Nothing is stored."
-        )
-        with st.grid(3, min_column_width=150, gap="small"):
-            values = {one.name: _widget(one, f"patient_{model.id}_{one.name}") for one in model.clinical}
+    st.caption(
+        "All fields are optional. Each value shifts the probabilities as much as it did among the patients that the "
+        "model was trained on; an empty field changes nothing. Nothing is stored."
+    )
+    with st.grid(3, min_column_width=150, gap="small"):
+        values = {one.name: _widget(one, f"patient_{model.id}_{one.name}") for one in model.clinical}
     return metadata.parse(model.clinical, values)
 
 
@@ -41,6 +40,7 @@ def _widget(one: Field, key: str) -> float | str | None:
             key=key,
             help=hint,
             placeholder="Unknown",
+            persist_state="session",
         )
     if one.kind == "category":
         return st.selectbox(
@@ -51,5 +51,8 @@ def _widget(one: Field, key: str) -> float | str | None:
             key=key,
             help=hint,
             placeholder="Unknown",
+            persist_state="session",
         )
-    return st.segmented_control(question.title, ["yes", "no"], format_func=str.capitalize, key=key, help=hint)
+    return st.segmented_control(
+        question.title, ["yes", "no"], format_func=str.capitalize, key=key, help=hint, persist_state="session"
+    )

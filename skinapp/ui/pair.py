@@ -20,7 +20,7 @@ from skinapp.inference.runtime import Prediction
 from skinapp.report import operating_point_views
 from skinapp.ui import panel
 from skinapp.ui import photo as photos
-from skinapp.ui.photo import Photo
+from skinapp.ui.session_images import Photo
 
 HINT = "It stays in this session's memory and is never stored."
 

@@ -1,24 +1,23 @@
-"""Choosing an image, and the square of it that a model sees. What a visitor adds stays in their session's memory."""
+"""Ways to add an image, and the square of it that a model sees. What a visitor adds stays in their session's memory."""
 
 import io
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn, TypeVar
 
 import numpy as np
 import streamlit as st
 from PIL import Image, ImageDraw
 
+from skinapp.attention import heatmap
 from skinapp.datasets import isic
 from skinapp.errors import SkinappError
 from skinapp.images import imaging, synthetic
 from skinapp.images.imaging import Crop
 from skinapp.inference import modality
 from skinapp.inference.modality import Recognised
+from skinapp.ui import session_images
 from skinapp.ui.layout import path, plain
-
-if TYPE_CHECKING:
-    from streamlit.typing import UploadedFile
+from skinapp.ui.session_images import CACHED, OWN, Photo
 
 T = TypeVar("T")
 
@@ -34,21 +33,14 @@ SUGGESTED_ISIC_ID = "ISIC_0030623"
 PREVIEW_SIDE = 720
 SMALLEST_CROP = 20
 """Percent of the shorter side."""
+SHOWN_HEIGHT = 360
+"""Pixels: on a phone, the answer, the picture and its map then fit one and a half screens."""
+SQUARE = {"side": 100, "x": 50, "y": 50}
+"""Where the square starts, in percent: `imaging.CENTRE`."""
 
 
-@dataclass(frozen=True)
-class Photo:
-    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` identifies the image."""
-
-    key: str
-    data: bytes = field(repr=False)
-    name: str
-    caption: str
-    synthetic: bool = False
-
-
-def choose() -> Photo | None:
-    """Show the ways to add an image; return the one that was added, or None."""
+def choose() -> None:
+    """Show the ways to add an image; what is added is shown from the next run on."""
     source = st.segmented_control(
         "Image source",
         list(SOURCES),
@@ -57,39 +49,36 @@ def choose() -> Photo | None:
         required=True,
         key="photo_source",
         label_visibility="collapsed",
+        on_change=_draw_first,
     )
     if source == "sample":
-        return _sample()
-    if source == "camera":
+        _offer_samples()
+    elif source == "camera":
         # only now does the browser ask to use the camera
-        return _added(st.camera_input("Hold the camera close and steady", key="photo_camera", resolution="1080p"))
-    # no filter by type: the widget would reject a PDF without a reason, while `imaging.decode` says what to do
-    return _added(
-        st.file_uploader(
-            "One image: JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC",
-            key="photo_upload",
-            help="A dermoscopy image, or a close-up phone photo that shows the whole lesion. It stays in this "
-            "session's memory and is never stored.",
+        key = "photo_camera"
+        st.camera_input(
+            "Hold the camera close and steady", key=key, resolution="1080p", on_change=_take_picture, args=(key,)
         )
-    )
+    else:
+        # a new key empties the widget: its files are held by the session, within bounds.
+        # no filter by type: the widget would reject a PDF without a reason, while `imaging.decode` says what to do
+        key = f"photo_upload_{session_images.additions()}"
+        st.file_uploader(
+            f"Up to {session_images.MAX_FILES} images: JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC",
+            accept_multiple_files=True,
+            key=key,
+            on_change=_take_files,
+            args=(key,),
+            help="Dermoscopy images, or close-up phone photos that show the whole lesion. They stay in this session's "
+            "memory and are never stored.",
+        )
 
 
 def send(data: bytes, name: str, caption: str, page: str = "classify") -> NoReturn:
     """Go to the classify page, or another, with an image of a public data set. `caption` is plain text."""
-    st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), plain(caption))
-    st.session_state["photo_source"] = "sample"
+    session_images.add(Photo(name, data, name.replace("/", "-"), plain(caption)))
     # otherwise the query parameters of this page's widgets would be carried over
     st.switch_page(path(page), query_params={})
-
-
-def keep_for_next_page(photo: Photo) -> None:
-    """Let `choose`, on the page that is opened next, start with this image and its square. For a button's callback,
-    since the widgets here already exist."""
-    st.session_state["sample"] = photo
-    st.session_state["photo_source"] = "sample"
-    names = ("side", "x", "y")
-    chosen = {name: st.session_state.get(f"crop_{name}_{photo.key}") for name in names}
-    st.session_state["square"] = (photo.key, {name: value for name, value in chosen.items() if value is not None})
 
 
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
@@ -109,9 +98,6 @@ def recognised(photo: Photo) -> Recognised | None:
     return None if photo.synthetic else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
 
 
-CACHED = "cached_"
-
-
 def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
     """The result of `make`, made again when the key changes. The session holds only the latest of each name."""
     known, value = st.session_state.get(CACHED + name, (None, None))
@@ -124,57 +110,79 @@ def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
     return value
 
 
-def forget() -> None:
-    """Free the decoded image and everything that was computed from it."""
-    for name in list(st.session_state):
-        if str(name).startswith(CACHED):
-            st.session_state.pop(name, None)
+def crop_of(photo: Photo) -> Crop:
+    """The square that the visitor chose on any page; imaging.CENTRE until then. ImageError where the photo cannot be
+    read."""
+    (width, height), _ = preview_of(photo)
+    percent = chosen_square(photo)
+    side = percent["side"] / 100
+    # a slider from 0 to 100% spans the remaining room, so that the square stays inside the image
+    room_x, room_y = _room(width, height, side)
+    x = percent["x"] / 100 if room_x else 0.5
+    y = percent["y"] / 100 if room_y else 0.5
+    return Crop(0.5 + (x - 0.5) * room_x / width, 0.5 + (y - 0.5) * room_y / height, side)
 
 
-def choose_crop(photo: Photo) -> Crop:
-    """Show the photo with the square marked, and sliders to resize it and, where there is room, to move it.
+def chosen_square(photo: Photo) -> dict[str, int]:
+    """The settings of the square, in percent, by the names of SQUARE."""
+    return {name: st.session_state.get(_crop_key(name, photo), start) for name, start in SQUARE.items()}
 
-    Until a slider is moved, the square is the one that the command line uses: imaging.CENTRE. ImageError where the
-    photo cannot be read.
-    """
-    (width, height), small = cached("preview", photo.key, lambda: _reduced(photo))
-    frame = st.container()
-    with st.expander("Move or resize the square", icon=":material/crop:", key="crop_controls"):
-        st.caption(
-            "The model sees only what is inside the square. Leave a margin of skin around the lesion; if there are two "
-            "lesions, or one in a corner, put the square around the one you mean."
-        )
-        carried_over = st.session_state.get("square", ("", {}))
-        start = {"side": 100, "x": 50, "y": 50} | (carried_over[1] if carried_over[0] == photo.key else {})
-        side = _percent_slider(
-            "Size",
-            SMALLEST_CROP,
-            100,
-            f"crop_side_{photo.key}",
-            "Percent of the shorter side.",
-            value=start["side"],
-        )
-        # a slider from 0 to 100% spans the remaining room, so that the square stays inside the image
-        room_x = width - side * min(width, height)
-        room_y = height - side * min(width, height)
-        x = _percent_slider("Left to right", 0, 100, f"crop_x_{photo.key}", value=start["x"]) if room_x >= 1 else 0.5
-        y = _percent_slider("Top to bottom", 0, 100, f"crop_y_{photo.key}", value=start["y"]) if room_y >= 1 else 0.5
-    crop = Crop(0.5 + (x - 0.5) * room_x / width, 0.5 + (y - 0.5) * room_y / height, side)
-    frame.image(preview(small, crop), caption=photo.caption, width="stretch", alt="The image, with the square marked")
-    return crop
+
+def choose_crop(photo: Photo) -> None:
+    """Sliders that resize the square of `crop_of` and, where there is room, move it."""
+    (width, height), _ = preview_of(photo)
+    st.caption(
+        "The model sees only what is inside the square. Leave a margin of skin around the lesion; if there are two "
+        "lesions, or one in a corner, put the square around the one you mean."
+    )
+    side = _percent_slider("Size", "side", photo, SMALLEST_CROP, "Percent of the shorter side.")
+    room_x, room_y = _room(width, height, side / 100)
+    if room_x:
+        _percent_slider("Left to right", "x", photo)
+    if room_y:
+        _percent_slider("Top to bottom", "y", photo)
+
+
+def preview_of(photo: Photo) -> tuple[tuple[int, int], Image.Image]:
+    """The size at which a photo is decoded for its centre square, and the photo with its longer side PREVIEW_SIDE.
+    ImageError where it cannot be read."""
+    return cached("preview", photo.key, lambda: _reduced(photo))
+
+
+def show_picture(picture: Image.Image, caption: str, alt: str) -> None:
+    """A picture as high as fits beside or below an answer, and never wider than the screen."""
+    with st.container(width=round(SHOWN_HEIGHT * picture.width / picture.height)):
+        st.image(picture, caption or None, width="stretch", alt=alt)
+
+
+def show_square(photo: Photo, cam: np.ndarray | None = None, opacity: float = 0.0, map_of: str = "") -> None:
+    """The photo with its square, and over it a map of the class `map_of`."""
+    _, small = preview_of(photo)
+    over = f" and the attention map of {map_of} over it" if map_of else ""
+    caption = "" if photo.caption == OWN else photo.caption
+    show_picture(preview(small, crop_of(photo), cam, opacity), caption, f"The image, with the square marked{over}")
+
+
+def offer_square(photo: Photo) -> None:
+    """The sliders of the square, behind a button."""
+    with st.popover("Move or resize the square", icon=":material/crop:"):
+        choose_crop(photo)
 
 
 def show_uncropped(photo: Photo) -> None:
     """The photo alone, with nothing to choose. ImageError where it cannot be read."""
-    _, small = cached("preview", photo.key, lambda: _reduced(photo))
-    st.image(small, photo.caption, width="stretch", alt="The image")
+    _, small = preview_of(photo)
+    show_picture(small, photo.caption, "The image")
 
 
-def preview(small: Image.Image, crop: Crop) -> Image.Image:
-    """The image, pale outside the square and with a line around it."""
+def preview(small: Image.Image, crop: Crop, cam: np.ndarray | None = None, opacity: float = 0.0) -> Image.Image:
+    """The image, pale outside the square and with a line around it; the map `cam` [h, w] in 0-1 over the square."""
     left, top, right, bottom = (round(edge) for edge in crop.box(*small.size))
     pale = Image.blend(small, Image.new("RGB", small.size, "white"), 0.6)
-    pale.paste(small.crop((left, top, right, bottom)), (left, top))
+    square = small.crop((left, top, right, bottom))
+    if cam is not None:
+        square = Image.fromarray(heatmap.overlay(np.asarray(square), cam, opacity))
+    pale.paste(square, (left, top))
     pen = ImageDraw.Draw(pale)
     # dark within light, so that the line shows on any skin
     pen.rectangle((left, top, right - 1, bottom - 1), outline="white", width=4)
@@ -197,27 +205,43 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def hand_over(name: str, data: bytes | None, caption: str) -> None:
-    """Let `choose`, on the page that is opened next, start with this image; without its bytes, with its ISIC id."""
-    st.session_state["photo_source"] = "sample"
+    """Show this image on the page that is opened next; without its bytes, offer to fetch it by its ISIC id."""
     if data is None:
+        session_images.show(None)
+        st.session_state["photo_source"] = "sample"
         st.session_state["isic_id"] = name
     else:
-        st.session_state["sample"] = Photo(name, data, name.replace("/", "-"), caption)
+        session_images.add(Photo(name, data, name.replace("/", "-"), caption))
 
 
-def _added(file: "UploadedFile | None") -> Photo | None:
-    # neither the file's name nor its metadata goes any further
-    return Photo(file.file_id, file.getvalue(), "image", "Your image") if file else None
+def _take_files(key: str) -> None:
+    if uploaded := st.session_state.get(key):
+        session_images.add_files(uploaded)
 
 
-def _sample() -> Photo:
+def _take_picture(key: str) -> None:
+    if taken := st.session_state.get(key):
+        session_images.add_files([taken])
+        # the camera is off again
+        st.session_state["photo_source"] = "upload"
+
+
+def _draw_first() -> None:
+    if st.session_state.get("photo_source") == "sample":
+        session_images.add(_drawing(st.session_state.setdefault("drawing", 0)))
+
+
+def _draw_another() -> None:
+    st.session_state["drawing"] = st.session_state.get("drawing", -1) + 1
+    session_images.add(_drawing(st.session_state["drawing"]))
+
+
+def _offer_samples() -> None:
     drawing, archive = st.columns(2, gap="medium")
     with drawing:
         st.markdown("**A drawing**")
         st.caption("A computer-generated lesion. It shows no real person; use it only to try the app.")
-        if st.button("Draw another lesion", icon=":material/refresh:", key="draw"):
-            st.session_state["drawing"] = st.session_state.get("drawing", 0) + 1
-            st.session_state.pop("sample", None)
+        st.button("Draw another lesion", icon=":material/refresh:", key="draw", on_click=_draw_another)
     with archive:
         st.markdown("**An example from the ISIC archive**")
         st.caption("A public dermoscopy image, fetched from the internet with its licence.")
@@ -233,12 +257,11 @@ def _sample() -> Photo:
         if fetch:
             try:
                 with st.spinner("Fetching from the ISIC archive"):
-                    st.session_state["sample"] = _from_archive(isic.fetch(isic_id))
+                    session_images.add(_from_archive(isic.fetch(isic_id)))
             except SkinappError as error:
                 st.error(str(error))
-    if "sample" not in st.session_state:
-        st.session_state["sample"] = _drawing(st.session_state.get("drawing", 0))
-    return st.session_state["sample"]
+            else:
+                st.rerun()
 
 
 def _drawing(seed: int) -> Photo:
@@ -262,6 +285,17 @@ def _from_archive(example: isic.Example) -> Photo:
     return Photo(example.isic_id, example.data, example.isic_id, ". ".join(facts) + ".")
 
 
-def _percent_slider(label: str, low: int, high: int, key: str, hint: str | None = None, *, value: int) -> float:
-    chosen: int = st.slider(label, low, high, value, format="%d%%", key=key, help=hint)
-    return chosen / 100
+def _crop_key(name: str, photo: Photo) -> str:
+    return f"crop_{name}_{photo.key}"
+
+
+def _room(width: int, height: int, side: float) -> tuple[float, float]:
+    """The pixels by which the square can move sideways and up or down; 0 for less than one."""
+    left = (width - side * min(width, height), height - side * min(width, height))
+    return left[0] if left[0] >= 1 else 0.0, left[1] if left[1] >= 1 else 0.0
+
+
+def _percent_slider(label: str, name: str, photo: Photo, low: int = 0, hint: str | None = None) -> int:
+    key = _crop_key(name, photo)
+    st.session_state.setdefault(key, SQUARE[name])
+    return st.slider(label, low, 100, format="%d%%", key=key, help=hint, persist_state="session")

@@ -1,4 +1,6 @@
-"""A model's prediction for an image: the most likely class, cancer, pre-cancer and harmless, and every class."""
+"""A model's answer for an image: in words, as shares, what to do next, and every class."""
+
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -9,20 +11,19 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.labels import sets
 from skinapp.report import operating_point_views
-from skinapp.ui import panel
+from skinapp.ui import layout, panel
+
+WORTH_A_VISIT = 0.1
+"""The share of cancer and pre-cancer from which the page sends a visitor to a doctor, whatever is most likely."""
 
 
-def show(analysis: Analysis) -> None:
-    """The prediction and, if there is patient metadata, the prediction from the image alone."""
+def show_answer(analysis: Analysis, recognised: str) -> None:
+    """The most likely class, the shares of cancer, pre-cancer and harmless, who answered, and what to do next."""
     prediction, model = analysis.prediction, analysis.model
-    frame = probabilities.probability_frame(prediction)
-    st.subheader(f"Most likely: {_most_likely(prediction)}", anchor=False)
-    groups = analyses.groups(model)
-    contents = analyses.contents(model)
-    with st.container(horizontal=True, gap="medium"):
-        for name, share in analyses.shares(prediction).items():
-            names = dict.fromkeys(one.name for code in groups[name] for one in contents[code])
-            st.metric(name, percent(share), help="The total probability of: " + "; ".join(names) + ".")
+    st.subheader(f"Most likely: {most_likely(prediction)}", anchor=False)
+    show_shares(prediction)
+    said = f"{recognised}. " if recognised else ""
+    st.caption(f":material/deployed_code: {said}Answered by “{layout.plain(model.short_name)}”.")
     if sentence := analyses.agreement(prediction):
         st.caption(f":material/groups: {sentence}")
     if analysis.metadata:
@@ -31,9 +32,64 @@ def show(analysis: Analysis) -> None:
         shares = "; ".join(f"{name.lower()} {percent(share)}" for name, share in analyses.shares(alone).items())
         st.markdown(
             f":material/person: Includes {count} {'detail' if count == 1 else 'details'} about the patient. From the "
-            f"image alone: {_most_likely(alone)}; {shares}."
+            f"image alone: {most_likely(alone)}; {shares}."
         )
-        image_alone = dict(zip(model.labels.codes, alone.probabilities, strict=True))
+    st.markdown(f":material/stethoscope: {next_step(prediction)}")
+
+
+def show_shares(prediction: Prediction) -> None:
+    """Cancer, pre-cancer and harmless, side by side at any width."""
+    groups, contents = analyses.groups(prediction.model), analyses.contents(prediction.model)
+    with st.grid(3, min_column_width=80, gap="small"):
+        for name, share in analyses.shares(prediction).items():
+            names = dict.fromkeys(one.name for code in groups[name] for one in contents[code])
+            st.metric(group_name(name), percent(share), help="The total probability of: " + "; ".join(names) + ".")
+
+
+def group_name(name: str) -> str:
+    """A name of `sets.GROUPS` where its share stands below it: "Cancer"."""
+    return name.removesuffix(", all types together")
+
+
+def most_likely(prediction: Prediction) -> str:
+    """The most likely class and its probability: "mole (melanocytic nevus), 73%"."""
+    share = percent(float(prediction.probabilities.max()))
+    return f"{most_likely_name(prediction)}, {share}"
+
+
+def most_likely_name(prediction: Prediction) -> str:
+    """The most likely class within a sentence."""
+    return prediction.model.labels[prediction.predicted].spoken
+
+
+def next_step(prediction: Prediction) -> str:
+    """What to do, in a sentence or two."""
+    kinds = analyses.kinds(prediction.model)[prediction.predicted]
+    worrying = 1 - analyses.shares(prediction).get(sets.GROUPS[("harmless",)], 0.0)
+    if "cancer" in kinds:
+        return (
+            "**Show this spot to a doctor soon.** The model can be wrong, but what it finds most likely needs an "
+            "examination."
+        )
+    if "pre-cancer" in kinds:
+        return "**Show this spot to a doctor.** What the model finds most likely can turn into cancer and is treatable."
+    if worrying >= WORTH_A_VISIT:
+        return (
+            f"**Have a doctor look at it.** The model gives cancer and pre-cancer {percent(worrying)} together, which "
+            "is too much to ignore."
+        )
+    return (
+        "**This is no all-clear.** If the spot is new, changes, bleeds or worries you, see a doctor, whatever the "
+        "numbers say."
+    )
+
+
+def show_every_class(analysis: Analysis) -> None:
+    """Every class with its probability, as bars and as a table, and the operating points of the model."""
+    prediction, model = analysis.prediction, analysis.model
+    frame = probabilities.probability_frame(prediction)
+    if analysis.metadata:
+        image_alone = dict(zip(model.labels.codes, analysis.image_prediction.probabilities, strict=True))
         frame["image alone"] = frame["code"].map(image_alone)
     panel.show(
         probabilities.probability_bars(frame),
@@ -51,6 +107,18 @@ def show(analysis: Analysis) -> None:
     _show_operating_points(prediction)
 
 
+def show_both(predictions: Sequence[Prediction], names: Mapping[str, str]) -> None:
+    """The answers of two models side by side, while it is open which of them the image is for."""
+    st.markdown("**The two models disagree.** Say which kind of image it is to see the answer in full.")
+    with st.grid(2, min_column_width=150, gap="small", border=True):
+        for prediction in predictions:
+            with st.container(gap="xsmall"):
+                st.markdown(f"If it is {names[prediction.model.modality]}: **{most_likely(prediction)}**")
+                shares = analyses.shares(prediction).items()
+                st.markdown("  \n".join(f"{group_name(name)} {percent(share)}" for name, share in shares))
+                st.caption(f"Answered by “{layout.plain(prediction.model.short_name)}”.")
+
+
 def _show_operating_points(prediction: Prediction) -> None:
     model = prediction.model
     by_class = dict(zip(model.labels.codes, prediction.probabilities, strict=True))
@@ -64,8 +132,3 @@ def _show_operating_points(prediction: Prediction) -> None:
             st.caption(
                 f"{together.capitalize()}: {'; '.join(one.name for one in counted)}, all together. Intervals are 95%."
             )
-
-
-def _most_likely(prediction: Prediction) -> str:
-    share = percent(float(prediction.probabilities.max()))
-    return f"{prediction.model.labels[prediction.predicted].spoken}, {share}"

@@ -10,8 +10,8 @@ from skinapp.ui import segmentation
 from skinapp.ui.explained_map import ExplainedMap
 
 
-def show_sentence(shown: ExplainedMap) -> None:
-    """Whether the map passes the check, in one sentence."""
+def show_badge(shown: ExplainedMap) -> None:
+    """Whether the map passes the check: a badge, and why in one sentence."""
     mask, missing = None, ""
     try:
         lesion = segmentation.current(shown)
@@ -25,13 +25,14 @@ def show_sentence(shown: ExplainedMap) -> None:
             shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask
         ),
     )
-    words = sanity_check.sentence(evidence, shown.model.labels)
-    if evidence.passed:
-        st.info(words, icon=":material/visibility:")
+    if not evidence.passed:
+        badge = ":red-badge[:material/visibility_off: Do not use this map]"
+    elif not evidence.explains:
+        badge = ":orange-badge[:material/visibility: Weak map]"
     else:
-        st.warning(words, icon=":material/visibility_off:")
-    if missing:
-        st.caption(missing)
+        badge = ":green-badge[:material/visibility: Map passes its check]"
+    words = sanity_check.sentence(evidence, shown.model.labels)
+    st.markdown(f"{badge} :small[{words}]" + (f" :small[{missing}]" if missing else ""))
 
 
 def show_randomised(shown: ExplainedMap) -> None:

@@ -3,18 +3,30 @@
 import re
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from skinapp import formatting
 from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.ui import layout
 from tests.browser.visitor import PHOTO, as_upload, headline, keep, settle, upload, wider_than_the_screen
+from tests.pictures import encode, lesion
+
+HEIGHT = 720
+"""What a phone shows of a page at once, in pixels."""
+
+
+def bottom(place: Locator) -> float:
+    """How far below the top of the page an element ends, in pixels."""
+    box = place.bounding_box()
+    assert box
+    return box["y"] + box["height"]
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_a_photo_gets_its_answer_and_map(
+def test_a_photo_gets_its_answer_and_map_in_view(
     app: str, open_page: Callable[..., Page], model: registry.Model, width: int
 ) -> None:
     assert len(PHOTO) > 2**20
@@ -29,25 +41,57 @@ def test_a_photo_gets_its_answer_and_map(
     assert probability == formatting.percent(prediction.probabilities.max())
     for label in model.labels.labels:
         expect(page.locator(".annotation-text", has_text=label.name)).to_be_visible()
-    square, overlay = (page.get_by_alt_text(re.compile(words)) for words in ("^The square of", "attention map of"))
-    for image in (square, overlay):
-        expect(image).to_be_visible()
-        assert image.evaluate("image => image.complete && image.naturalWidth") == 512
+    picture = page.get_by_alt_text(re.compile("attention map of"))
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.complete && image.naturalWidth") > 400
     settle(page)
-    # side by side where there is room, one above the other where there is not
-    square_box, overlay_box = square.bounding_box(), overlay.bounding_box()
-    assert square_box
-    assert overlay_box
-    if width == 1280:
-        assert square_box["y"] == overlay_box["y"]
-    else:
-        assert square_box["y"] + square_box["height"] < overlay_box["y"]
+    # the answer first; then the picture with its map, and whether the map can be used
+    badge = page.get_by_text(re.compile("Map passes its check|Weak map|Do not use this map")).first
+    heading = page.get_by_role("heading", name=re.compile("Most likely"))
+    assert bottom(heading) < HEIGHT / 2
+    assert max(bottom(picture), bottom(badge)) < (900 if width == 1280 else 1.5 * HEIGHT)
+    assert bottom(page.get_by_text(re.compile("doctor")).first) < HEIGHT
     assert not wider_than_the_screen(page)
     keep(page, "classify")
-    # the disclaimer stays in view, whatever is scrolled to
-    expect(disclaimer).to_be_in_viewport()
+    # the disclaimer stays in view, whatever is scrolled to, on one line
+    page.get_by_role("tab", name="Limits").click()
     page.get_by_text("What this does not tell you").scroll_into_view_if_needed()
     expect(disclaimer).to_be_in_viewport()
+    box = disclaimer.bounding_box()
+    assert box
+    assert box["height"] < 30
+
+
+@pytest.mark.slow
+def test_the_image_stays_through_attention_back_and_the_menu(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/classify", 390)
+    upload(page, as_upload(PHOTO))
+    answer = headline(page).group(0)
+    page.locator(".st-key-menu").get_by_role("link", name="Attention").click()
+    expect(page.get_by_alt_text(re.compile("^Attention map of"))).to_have_count(1, timeout=120_000)
+    page.go_back()
+    assert headline(page).group(0) == answer
+    page.locator(".st-key-menu").get_by_role("link", name="Explore").click()
+    page.get_by_role("link", name="Your image").click()
+    assert headline(page).group(0) == answer
+    page.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("heading", name=re.compile("Most likely"))).to_have_count(0)
+    expect(page.get_by_role("link", name="Your image")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_twenty_files_with_two_bad_ones_become_a_csv(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/classify")
+    good = [as_upload(encode(lesion(200, 150, seed=seed)), f"photo-{seed}.jpg") for seed in range(18)]
+    bad = [as_upload(b"just text", "text.jpg"), as_upload(b"%PDF-1.7", "letter.pdf", "application/pdf")]
+    page.locator('input[type="file"]').set_input_files([*good, *bad])
+    expect(page.get_by_text("20 files")).to_be_visible(timeout=120_000)
+    expect(page.get_by_text("2 not read")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    table = pd.read_csv(download.value.path())
+    assert list(table["file"]) == [file["name"] for file in (*good, *bad)]
+    assert (table["state"] == "Not read").sum() == 2
 
 
 @pytest.mark.slow
@@ -56,9 +100,9 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
     upload(page, as_upload(PHOTO))
     headline(page)
     settle(page)
-    picture = page.get_by_alt_text("The image, with the square marked")
+    picture = page.get_by_alt_text(re.compile("^The image, with the square marked"))
     before = picture.get_attribute("src")
-    page.get_by_text("Move or resize the square").click()
+    page.get_by_role("button", name="Move or resize the square").click()
     assert page.get_by_role("slider", name="Top to bottom").count() == 0
     page.get_by_role("slider", name="Size").press("PageDown")
     expect(page.get_by_role("slider", name="Top to bottom")).to_be_visible()
@@ -93,6 +137,7 @@ def test_home_leads_to_classify_and_a_drawing_needs_no_photo(app: str, open_page
     headline(page)
     expect(page.get_by_text("Not a photo of skin")).to_be_visible()
     assert not wider_than_the_screen(page)
+    page.get_by_role("button", name="Change").click()
     page.get_by_role("button", name="Fetch").click()
     expect(page.get_by_text("The ISIC archive could not be reached")).to_be_visible()
     headline(page)

@@ -16,7 +16,7 @@ MENU = [re.compile(title) for title in ("Home", "Classify", "Attention", "Explor
 def assert_drawn(page: Page, name: str) -> None:
     """The page has its heading, the app's own menu instead of the one that Streamlit makes of file names, no error."""
     expect(page.get_by_role("heading", level=1)).to_be_visible()
-    expect(page.get_by_test_id("stTopNavLink")).to_have_text(MENU)
+    expect(page.locator(".st-key-menu").get_by_role("link")).to_have_text(MENU)
     settle(page)
     expect(page).to_have_title(re.compile(re.escape(layout.NAME) if name == "home" else f".+ · {layout.NAME}"))
     expect(page.get_by_test_id("stException")).to_have_count(0)

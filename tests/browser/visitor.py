@@ -3,14 +3,15 @@
 import re
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import FilePayload, Page, expect
 
 from tests.pictures import encode, lesion
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 """Make this folder to have pictures of the pages to look at; without it, none are taken."""
-PHOTO = encode(lesion(2000, 1500, seed=3), quality=98)
-"""Over 1 MB, from where on a server is tempted to spool to disk."""
+PHOTO = encode(lesion(600, 450, seed=1).resize((2400, 1800), Image.Resampling.NEAREST), quality=100)
+"""Over 1 MB, from where on a server is tempted to spool to disk, and as sharp as the models see it."""
 
 
 def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg") -> FilePayload:
@@ -18,6 +19,10 @@ def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg
 
 
 def upload(page: Page, file: FilePayload) -> None:
+    """Add an image; the uploader is folded away while there is one."""
+    change = page.get_by_role("button", name="Change")
+    if change.count():
+        change.click()
     page.locator('input[type="file"]').set_input_files(file)
 
 

@@ -250,7 +250,7 @@ def test_the_same_bytes_give_the_same_pixels(photos: list[bytes], tmp_path: Path
         (encode(UPRIGHT, "HEIF")[:-2_000], "damaged or cut short"),
         (encode(Image.new("RGB", (1, 1)), "PNG"), "The image is 1 x 1 pixels; at least 64 x 64"),
         (encode(Image.new("RGB", (63, 500))), "The image is 63 x 500 pixels; at least 64 x 64"),
-        (encode(UPRIGHT, "ICO"), "Use a JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC file"),
+        (encode(UPRIGHT, "ICO"), "Use a JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or DICOM file"),
     ],
     ids=[
         "empty", "text", "pdf", "svg", "bare svg", "jpeg header only", "cut jpeg", "cut png", "cut tiff", "cut bmp",

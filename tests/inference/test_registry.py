@@ -217,3 +217,22 @@ def test_a_folder_is_read_again_only_when_it_changes(
     edit(own_models / model.id, lambda card: card.update(title="Another title"))
     assert registry.model(model.id, own_models).title == "Another title"
     assert len(reads) == 2
+
+
+@pytest.mark.parametrize("change", ["class", "threshold"])
+def test_prediction_sets_that_do_not_fit_the_model_are_refused(
+    change: str, own_models: Path, model: registry.Model
+) -> None:
+    file = own_models / model.id / "model.json"
+    card = json.loads(file.read_text())
+    classes = {code: {"groups": 30, "thresholds": [0.1, 0.05]} for code in card["labels"]["codes"]}
+    card["conformal"] = {"images": "Validation images", "coverages": [0.8, 0.9], "classes": classes}
+    file.write_text(json.dumps(card))
+    assert registry.model(model.id, own_models).card["conformal"]["classes"] == classes
+    if change == "class":
+        del classes["nv"]
+    else:
+        classes["nv"]["thresholds"] = [0.1]
+    file.write_text(json.dumps(card))
+    with pytest.raises(ModelError, match="do not fit its classes"):
+        registry.model(model.id, own_models)

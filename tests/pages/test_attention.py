@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 from streamlit.testing.v1 import AppTest
 
 from skinapp.attention import catalogue as methods
@@ -36,7 +37,7 @@ def page() -> AppTest:
 
 
 def upload(at: AppTest, data: bytes) -> AppTest:
-    at.file_uploader(key="photo_upload").clear().upload("photo.jpg", data).run()
+    at.file_uploader[0].upload("photo.jpg", data).run()
     assert not at.exception
     return at
 
@@ -144,18 +145,47 @@ def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     upload(page, encode(lesion(400, 300, seed=2)))
     assert page.session_state["cached_attention_maps"][0] != before
     assert len(made_maps(page)) == 1
-    page.file_uploader(key="photo_upload").clear().run()
+    page.button(key="remove_image").click().run()
     assert "cached_attention_maps" not in page.session_state
 
 
-def test_the_classify_page_hands_its_image_and_square_over() -> None:
+def open_page(at: AppTest, name: str) -> AppTest:
+    at.switch_page(f"pages/{name}.py").run()
+    assert not at.exception
+    return at
+
+
+def test_the_image_its_square_and_the_model_that_answered_are_on_every_page() -> None:
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
     upload(at, PHOTO)
-    next(slider for slider in at.slider if slider.label == "Size").set_value(60).run()
+    chosen = [model for model in registry.ranked() if model.has_class_maps][-1].id
+    at.selectbox(key="model").set_value(chosen).run()
+    next(slider for slider in at.slider if slider.label == "Size").set_value(80).run()
     at.button(key="to_attention").click().run()
     assert not at.exception
     assert at.title[0].value == "Where a model looked"
-    assert next(slider for slider in at.slider if slider.label == "Size").value == 60
+    assert at.multiselect(key="attention_models").value == [chosen]
+    assert next(slider for slider in at.slider if slider.label == "Size").value == 80
+    for name in ("guide", "models", "home"):
+        open_page(at, name)
+        assert at.button(key="remove_image").label == "Remove"
+    open_page(at, "classify")
+    assert at.selectbox(key="model").value == chosen
+    assert next(slider for slider in at.slider if slider.label == "Size").value == 80
+    open_page(at, "attention")
+    at.button(key="remove_image").click().run()
+    assert not at.exception
+    assert not open_page(at, "classify").metric
+
+
+def test_what_is_no_picture_of_skin_gets_no_map_unless_asked_for(page: AppTest) -> None:
+    upload(page, encode(Image.fromarray(load_sample_image("china.jpg"))))
+    assert "The models know nothing else" in page.warning[0].value
+    assert "cached_attention_maps" not in page.session_state
+    next(toggle for toggle in page.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
+    assert made_maps(page)
+    # what was said here holds on the classify page
+    assert open_page(page, "classify").metric
 
 
 def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(

@@ -38,7 +38,7 @@ def root(made: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def uploaded(page: str) -> AppTest:
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page(f"pages/{page}.py").run()
-    at.file_uploader(key="photo_upload").clear().upload("photo.jpg", PHOTO).run()
+    at.file_uploader[0].upload("photo.jpg", PHOTO).run()
     assert not at.exception
     return at
 

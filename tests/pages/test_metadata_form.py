@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 from sklearn.datasets import load_sample_image
 from streamlit.testing.v1 import AppTest
 
@@ -32,8 +32,8 @@ def open_classify() -> AppTest:
     return AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=30).switch_page("pages/classify.py").run()
 
 
-def recognise_as(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    probabilities = dict.fromkeys(("dermoscopy", "smartphone", "neither"), 0.02) | {kind: 0.96}
+def recognise_as(kind: str, monkeypatch: pytest.MonkeyPatch, share: float = 0.96) -> None:
+    probabilities = dict.fromkeys(("dermoscopy", "smartphone", "neither"), (1 - share) / 2) | {kind: share}
     monkeypatch.setattr(
         "skinapp.inference.modality.recognise", lambda image: Recognised(kind, probabilities, unlike=False)
     )
@@ -55,12 +55,62 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
     recognise_as(kind, monkeypatch)
     models = {one.modality: one for one in (registry.read_model(phone.folder.parent / model.id), phone)}
     at = upload(open_classify(), PHOTO)
-    assert f"The model used is “{models[kind].title}”, which was trained on such images" in said(at)
+    assert f"Answered by “{layout.plain(models[kind].short_name)}”" in said(at)
     assert shown(at) == pytest.approx(expected(models[kind]))
     assert "less reliable here" not in said(at)
     at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
     assert "less reliable here" in said(at)
     assert shown(at) == pytest.approx(expected(models[OTHER[kind]]))
+
+
+@pytest.mark.parametrize("share", [0.57, 0.89])
+def test_an_unsure_kind_is_asked_for_and_both_answers_are_shown_until_then(
+    share: float, phone: registry.Model, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognise_as("smartphone", monkeypatch, share)
+    names = {phone.id: "a", model.id: "b"}
+    monkeypatch.setattr("skinapp.ui.prediction.most_likely_name", lambda prediction: names[prediction.model.id])
+    at = upload(open_classify(), PHOTO)
+    assert "The two models disagree" in said(at)
+    assert "If it is a phone photo: **a, " in said(at)
+    assert "If it is a dermoscopy image: **b, " in said(at)
+    assert not at.metric
+    [kind] = [one for one in at.segmented_control if one.label == "Phone photo or dermoscopy?"]
+    kind.set_value("dermoscopy").run()
+    assert not at.exception
+    bundled = registry.read_model(phone.folder.parent / model.id)
+    assert shown(at) == pytest.approx(expected(bundled))
+    assert "Dermoscopy, as you said" in said(at)
+
+
+def test_an_unsure_kind_on_which_both_models_agree_is_answered_and_asked_for(
+    phone: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognise_as("smartphone", monkeypatch, 0.6)
+    monkeypatch.setattr("skinapp.ui.prediction.most_likely_name", lambda prediction: "mole")
+    at = upload(open_classify(), PHOTO)
+    assert at.metric
+    assert any(one.label == "Phone photo or dermoscopy?" for one in at.segmented_control)
+    assert f"Answered by “{layout.plain(phone.short_name)}”" in said(at)
+
+
+def test_a_kind_that_is_clear_is_not_asked_for(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognise_as("smartphone", monkeypatch, 0.9)
+    at = upload(open_classify(), PHOTO)
+    assert not any(one.label == "Phone photo or dermoscopy?" for one in at.segmented_control)
+    assert at.metric
+
+
+def test_a_blurred_picture_is_to_be_taken_again_or_answered_anyway() -> None:
+    blurred = lesion(400, 300, seed=1).filter(ImageFilter.GaussianBlur(8))
+    at = upload(open_classify(), encode(blurred))
+    assert any("The image is blurred" in warning.value for warning in at.warning)
+    assert not at.metric
+    assert not at.dataframe
+    next(toggle for toggle in at.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
+    assert not at.exception
+    assert at.metric
+    assert any("The image is blurred" in warning.value for warning in at.warning)
 
 
 def test_what_is_no_picture_of_skin_gets_no_probabilities_unless_asked_for() -> None:
@@ -133,5 +183,6 @@ def test_a_photo_of_a_screen_is_answered_and_the_visitor_is_warned_of_such() -> 
     # the grid of a display's pixels, which a camera turns into coarse stripes
     pixels *= 0.85 + 0.15 * np.sin(np.arange(600) * 2.1)[np.newaxis, :, np.newaxis]
     at = upload(open_classify(), encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8))))
-    assert at.metric or "means nothing" in at.warning[0].value
+    for toggle in [one for one in at.toggle if one.label == "Show the answer anyway"]:
+        toggle.set_value(True).run()
     assert "photos of a screen" in said(at)

@@ -19,6 +19,7 @@ from train.publish.evaluate import (
     HeldOut,
     best_network,
     by_adjustment,
+    calibrated_sets,
     chosen_points,
     fit_temperature,
     further_part,
@@ -109,6 +110,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
                 logits[tested], encoded[tested], log_shares(config, data.table), config.logit_adjustment
             ),
             "operating_points": chosen_points(labels, held_out),
+            "conformal": calibrated_sets(labels, held_out),
         },
         further,
     )

@@ -126,6 +126,7 @@ def describe(
         "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
         **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
         **operating_points(evaluation),
+        **({"conformal": evaluation["conformal"]} if "conformal" in evaluation else {}),
         "logit_adjustment": tried_adjustments(evaluation["logit_adjustment"], evaluation["validation_by_adjustment"]),
         "licence": LICENCE,
         "intended_use": INTENDED_USE,

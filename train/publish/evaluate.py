@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, calibration, metrics, operating_points
+from skinapp.evaluation import bootstrap, calibration, conformal, metrics, operating_points
 from skinapp.files import replacing
 from skinapp.inference import views
 from skinapp.inference.runtime import softmax
@@ -127,6 +127,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
                 validation_logits, validation_labels, log_shares(config, data.table), config.logit_adjustment
             ),
             "operating_points": chosen_points(labels, held_out),
+            "conformal": calibrated_sets(labels, held_out),
         },
         further,
     )
@@ -238,6 +239,11 @@ def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
         described |= {"of": point.of} if point.of else {}
         points.append(described | {"measured": [measured(described, labels, held_out)]})
     return points
+
+
+def calibrated_sets(labels: LabelSet, held_out: HeldOut) -> dict[str, Any]:
+    """The prediction sets for a card, calibrated on held-out images."""
+    return conformal.calibrate(labels, held_out.labels, held_out.probabilities, held_out.groups, held_out.name)
 
 
 def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[str, Any]:

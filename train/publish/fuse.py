@@ -8,13 +8,14 @@ cross-validation these are the images of all parts, otherwise the exported model
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, significance
+from skinapp.evaluation import bootstrap, conformal, significance
 from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.metadata import Field, Fusion
 from skinapp.inference.runtime import softmax
@@ -64,12 +65,14 @@ class HeldOut:
 @dataclass(frozen=True)
 class Fused:
     """What `clinical.json` holds and the test needs: coded fields, fusion, temperature, probabilities [n, K] of the
-    tested rows, and what the card says of how it was made."""
+    tested rows, those [m, K] of the rows to fit on, from fusions that had not seen their groups, and how the card says
+    that it was made."""
 
     fields: tuple[Field, ...]
     fusion: Fusion
     temperature: float
     probabilities: np.ndarray
+    held_out: np.ndarray
     made: dict[str, float | bool]
 
 
@@ -95,7 +98,15 @@ def fuse(
         fused = trained(config, table, adjustment, runs, fitted_on, tested)
     else:
         fused = fitted(config, table, adjustment, fitted_on, tested)
-    return write(config, registry.model(config.id, models), title, adjustment, tested, fused, models, changes)
+    sets = conformal.calibrate(
+        label_set(config.labels),
+        fitted_on.labels,
+        fused.held_out,
+        fitted_on.table["group"].to_numpy(),
+        f"{sources(config.dataset)[0].name}, out of fold" if config.fold is None else "Validation images",
+    )
+    base = registry.model(config.id, models)
+    return write(config, base, title, adjustment, tested, fused, sets, models, changes)
 
 
 def fitted(config: Config, table: pd.DataFrame, adjustment: float, fitted_on: HeldOut, tested: HeldOut) -> Fused:
@@ -112,7 +123,7 @@ def fitted(config: Config, table: pd.DataFrame, adjustment: float, fitted_on: He
     if tested is not fitted_on:
         probabilities = softmax(added(result.fields, result.fusion, table, tested))
     made = {"penalty": float(result.penalty), **({"afterwards": True} if config.metadata else {})}
-    return Fused(result.fields, result.fusion, 1.0, probabilities, made)
+    return Fused(result.fields, result.fusion, 1.0, probabilities, result.probabilities, made)
 
 
 def trained(
@@ -127,9 +138,10 @@ def trained(
     temperature = fit_temperature(totals, fitted_on.labels)
     if tested is not fitted_on:
         probabilities = softmax(added(fields, fusion, table, tested) / temperature)
+        unseen = softmax(totals / temperature)
     else:
-        probabilities = softmax(totals / temperatures_of_others(totals, fitted_on))
-    return Fused(fields, fusion, temperature, probabilities, {"dropout": config.metadata_dropout})
+        probabilities = unseen = softmax(totals / temperatures_of_others(totals, fitted_on))
+    return Fused(fields, fusion, temperature, probabilities, unseen, {"dropout": config.metadata_dropout})
 
 
 def trained_logits(config: Config, table: pd.DataFrame, runs: Path, rows: HeldOut) -> np.ndarray:
@@ -201,6 +213,7 @@ def write(
     adjustment: float,
     tested: HeldOut,
     fused: Fused,
+    sets: dict[str, Any],
     models: Path,
     changes: str,
 ) -> Path:
@@ -238,6 +251,7 @@ def write(
             "mcnemar_p": float(f"{p_value:.3g}"),
             "differences": card_content.rounded(differences),
         },
+        "conformal": sets,
         "limits": [*card_content.limits(base.card), card_content.FUSION_LIMIT],
     }
     good, bad = model_card.sensitivity_sentences(described)

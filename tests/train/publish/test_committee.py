@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from skinapp.errors import DataError, ModelError
-from skinapp.evaluation import operating_points
+from skinapp.evaluation import conformal, operating_points
 from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.inference.views import VIEWS
@@ -141,6 +141,10 @@ def test_the_single_temperature_and_the_thresholds_follow_from_the_out_of_fold_t
     logits = single * np.log(probabilities)
     assert evaluate.fit_temperature(logits, truth) == pytest.approx(single, rel=0.02)
     assert model.temperature <= round(single, 4)
+    groups = saved["group"].to_numpy()
+    assert model.card["conformal"] == conformal.calibrate(
+        HAM10000, truth, probabilities, groups, "HAM10000, out of fold"
+    )
     chosen = {point.id: point.threshold for point in operating_points.choose(HAM10000, truth, probabilities)}
     published = {point.id: point for point in operating_points.of_card(model.card)}
     assert {name: point.threshold for name, point in published.items()} == chosen

@@ -1,0 +1,171 @@
+"""What a cancer probability has meant: how many of the test images that got one like it were a cancer.
+
+Counted on the model's own test images, which it has never seen, in bins of the summed probability of its most serious
+group of classes: cancer, or cancer and pre-cancer for a model that does not tell them apart.
+"""
+
+import functools
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from skinapp.errors import DataError
+from skinapp.evaluation import bootstrap, predictions
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.formatting import percent
+from skinapp.inference import analysis
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Prediction
+from skinapp.labels.sets import GROUPS
+
+EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+"""Where a bin may begin and end."""
+WIDEST = 0.2
+"""Neighbouring bins are joined until the 95% interval of the share of cancers in them is no wider than this."""
+
+
+@dataclass(frozen=True)
+class ObservedRisk:
+    """The test images with a probability like an answer's.
+
+    `probability` is the answer's, of `target` ("cancer" or "cancer or pre-cancer"); it is in the bin from `low` to
+    `high` (0-1). `images` of the test images, of `groups` lesions or patients, are in that bin too, and `positive` of
+    them were the target: the share is `risk`, with its 95% interval over lesions or patients. `test_positive` of all
+    `test_images` were.
+    """
+
+    target: str
+    probability: float
+    low: float
+    high: float
+    images: int
+    groups: int
+    positive: int
+    risk: Interval
+    test_images: int
+    test_positive: int
+
+    @property
+    def test_share(self) -> float:
+        """The share of the target among all test images: the prevalence that the probability is calibrated for."""
+        return self.test_positive / self.test_images
+
+
+def observed_risk(prediction: Prediction) -> ObservedRisk:
+    """How often an answer like this was a cancer. DataError if the model's test predictions cannot be used."""
+    model = prediction.model
+    name, codes = next(iter(analysis.groups(model).items()))
+    target = " or ".join(next(kinds for kinds, title in GROUPS.items() if title == name))
+    # a sum of all classes but those of nearly no probability may round to just above 1
+    probability = min(float(sum(prediction.probabilities[model.labels.codes.index(code)] for code in codes)), 1.0)
+    bins = _bins(*_test(model, codes))
+    matching = next((one for one in bins if probability < one.high), bins[-1])
+    return ObservedRisk(target, probability, **vars(matching))
+
+
+def sentence(observed: ObservedRisk) -> str:
+    """What the number means, in words."""
+    like_this = f"a probability of {observed.target} from {observed.low:.0%} to {observed.high:.0%}"
+    interval = f"{observed.risk.low:.0%} to {observed.risk.high:.0%}" if observed.risk.exists else "no interval"
+    were = "was" if observed.positive == 1 else "were"
+    return (
+        f"Of {observed.images:,} test images that got an answer like this ({like_this}), {observed.positive:,} {were} "
+        f"{observed.target}: {percent(observed.risk.value) if observed.positive else 'none'} ({interval}). Of all "
+        f"{observed.test_images:,} test images, {observed.test_positive:,} were ({percent(observed.test_share)})."
+    )
+
+
+def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
+    """The answer's probability among lesions of which a share `prevalence` (0-1, both excluded) is the target.
+
+    By Bayes' rule: the odds change by the ratio of the odds of the two prevalences, the other being that of the test
+    images (Saerens et al. 2002, doi:10.1162/089976602753284446). DataError for an impossible prevalence, or where all
+    of the test images, or none, are the target.
+    """
+    if not 0 < prevalence < 1:
+        raise DataError(f"The prevalence must be above 0 and below 1, such as 0.02 for 2%, not {prevalence:g}.")
+    if not 0 < observed.test_share < 1:
+        raise DataError("The test images are all of one kind, so the probability at another prevalence is unknown.")
+    ratio = prevalence / (1 - prevalence) / (observed.test_share / (1 - observed.test_share))
+    weighted = observed.probability * ratio
+    return weighted / (weighted + (1 - observed.probability))
+
+
+def prevalence_sentence(observed: ObservedRisk, prevalence: float) -> str:
+    """The answer's probability at another prevalence, in words. DataError as `at_prevalence`."""
+    return (
+        f"If {100 * prevalence:g}% of such lesions are {observed.target}, this answer means a probability of "
+        f"{percent(at_prevalence(observed, prevalence))}."
+    )
+
+
+@dataclass(frozen=True)
+class _Bin:
+    """One bin, and the test images as a whole; see ObservedRisk."""
+
+    low: float
+    high: float
+    images: int
+    groups: int
+    positive: int
+    risk: Interval
+    test_images: int
+    test_positive: int
+
+
+def _test(model: Model, codes: tuple[str, ...]) -> tuple[bytes, bytes, bytes]:
+    """Of the model's own test images, as bytes that a cache can compare: the summed probability of the classes, whether
+    the label is one of them, and the group."""
+    known = predictions.of_model(model)
+    rows = known.rows_of(None)
+    probability = rows[[f"p_{code}" for code in codes]].to_numpy(np.float64).sum(axis=1)
+    positive = rows["label"].isin(codes).to_numpy()
+    groups = np.unique(rows["group"].to_numpy(dtype=str), return_inverse=True)[1]
+    return probability.tobytes(), positive.tobytes(), groups.astype(np.int64).tobytes()
+
+
+@functools.lru_cache(maxsize=32)
+def _bins(probability_bytes: bytes, positive_bytes: bytes, group_bytes: bytes) -> tuple[_Bin, ...]:
+    """The bins from 0 to 1, each with an interval no wider than WIDEST if the images allow it. The cache is of
+    published files, never of a visitor's."""
+    probability, positive = np.frombuffer(probability_bytes), np.frombuffer(positive_bytes, bool)
+    groups = np.frombuffer(group_bytes, np.int64)
+    narrow = np.clip(np.searchsorted(EDGES, probability, side="right") - 1, 0, len(EDGES) - 2)
+    in_narrow = np.eye(len(EDGES) - 1)[narrow]
+    # of each resample, how many images are in each narrow bin, and how many of them are positive
+    weights = bootstrap.weights(groups)
+    drawn, drawn_positive = weights @ in_narrow, weights @ (in_narrow * positive[:, np.newaxis])
+
+    def made(first: int, end: int) -> _Bin:
+        inside = (narrow >= first) & (narrow < end)
+        count, risk = bootstrap.count(groups, inside), Interval(np.nan, np.nan, np.nan)
+        if count:
+            with np.errstate(invalid="ignore"):
+                resampled = drawn_positive[:, first:end].sum(axis=1) / drawn[:, first:end].sum(axis=1)
+            risk = bootstrap.interval(np.r_[positive[inside].mean(), resampled], count, proportion=True)
+        return _Bin(
+            EDGES[first],
+            EDGES[end],
+            int(inside.sum()),
+            count,
+            int(positive[inside].sum()),
+            risk,
+            len(positive),
+            int(positive.sum()),
+        )
+
+    starts = [0]
+    for end in range(1, len(EDGES)):
+        risk = made(starts[-1], end).risk
+        if risk.high - risk.low <= WIDEST:
+            starts.append(end)
+    # the images after the last start are too few for a bin of their own, so it moves down; without any, it is the end
+    last = len(EDGES) - 1
+    while starts[-1] < last and len(starts) > 1:
+        risk = made(starts[-1], last).risk
+        if risk.high - risk.low <= WIDEST:
+            break
+        starts.pop()
+    edges = starts if starts[-1] == last else [*starts, last]
+    return tuple(made(first, end) for first, end in itertools.pairwise(edges))

@@ -1,0 +1,185 @@
+"""One analysed image as a report: the answer, what it means, where the model looked, and what it cannot do."""
+
+import io
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from skinapp.attention import heatmap, picture, sanity_check
+from skinapp.attention.sanity_check import Evidence
+from skinapp.charts import probabilities
+from skinapp.errors import DataError, ModelError, SegmentationError
+from skinapp.evaluation import observed_risk
+from skinapp.formatting import percent
+from skinapp.images import quality
+from skinapp.inference import analysis as analyses
+from skinapp.inference import conformal, modality, runtime
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.runtime import Prediction
+from skinapp.lesion import segmentation
+from skinapp.report import operating_point_views
+from skinapp.report.document import Block, Heading, Picture, Section
+
+TITLE = "A model's answer to one image"
+CAUTION = (
+    "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
+    "whatever it says here."
+)
+COVERAGE = 0.95
+"""Of the prediction set, unless another one is asked for."""
+LONGER_SIDE = 720
+"""Pixels of the picture."""
+
+
+def sections(analysis: Analysis, coverage: float = COVERAGE, prevalence: float | None = None) -> list[Section]:
+    """The report of one analysed image. DataError for a coverage that is not stored, or an impossible prevalence."""
+    return [
+        Section("Answer", _answer(analysis, coverage, prevalence)),
+        Section("Image", _image(analysis)),
+        Section("Where the model looked", _map(analysis)),
+        Section("Every class", _classes(analysis)),
+        Section("Model", _model(analysis)),
+    ]
+
+
+def _answer(analysis: Analysis, coverage: float, prevalence: float | None) -> list[Block]:
+    prediction, model = analysis.prediction, analysis.model
+    blocks: list[Block] = [Heading(f"Most likely: {most_likely(prediction)}"), f"{_shares(prediction)}."]
+    if analysis.metadata:
+        alone = analysis.image_prediction
+        blocks.append(
+            f"With what was stated about the patient ({_metadata(analysis)}). From the image alone: "
+            f"{most_likely(alone)}; {_shares(alone)}."
+        )
+    if conformal.of_model(model):
+        blocks.append(conformal.sentence(model.labels, conformal.prediction_set(prediction, coverage), coverage))
+    try:
+        observed = observed_risk.observed_risk(prediction)
+    except DataError as error:
+        if prevalence is not None:
+            raise
+        blocks.append(str(error))
+    else:
+        blocks.append(observed_risk.sentence(observed))
+        if prevalence is not None:
+            blocks.append(observed_risk.prevalence_sentence(observed, prevalence))
+    if agreement := analyses.agreement(prediction):
+        blocks.append(agreement)
+    by_class = dict(zip(model.labels.codes, prediction.probabilities, strict=True))
+    return [*blocks, *operating_point_views.published(model, by_class)]
+
+
+def _image(analysis: Analysis) -> list[Block]:
+    recognised = analysis.modality
+    measured = analysis.quality
+    kind = f"It looks like {modality.KINDS[recognised.kind]} ({recognised.reason}). " if recognised else ""
+    small = analysis.image.copy()
+    small.thumbnail((LONGER_SIDE, LONGER_SIDE))
+    hair = " Hairs were removed before the model saw it." if analysis.remove_hair else ""
+    return [
+        Picture(png(picture.in_image(small, analysis.crop)), f"The image; the model saw what is in the square.{hair}"),
+        f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
+        f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
+        *(quality.warnings(measured) or ["No problem was found with sharpness, light or glare."]),
+    ]
+
+
+def _map(analysis: Analysis) -> list[Block]:
+    prediction = analysis.prediction
+    if prediction.class_maps is None:
+        return ["This network ends in dense layers, so there is no map of where it looked."]
+    name = prediction.model.labels[prediction.predicted].name
+    cam = heatmap.grad_cam(prediction.class_maps, _index(prediction))
+    if not cam.any():
+        return [f"No part of the image counted towards “{name}”."]
+    evidence, note = check_map(analysis, cam)
+    return [
+        Picture(
+            png(Image.fromarray(heatmap.overlay(analysis.square, cam, 0.6))),
+            f"Yellow areas counted most towards “{name}”, dark areas less, and uncoloured areas not at all.",
+        ),
+        sanity_check.sentence(evidence, prediction.model.labels),
+        *([note] if note else []),
+        "Grad-CAM at the last convolution: it shows where the evidence for a class is, not whether that evidence is "
+        "good. Patient metadata does not affect it.",
+    ]
+
+
+def check_map(analysis: Analysis, cam: np.ndarray) -> tuple[Evidence, str]:
+    """The sanity check of the map `cam` [h, w] of the most likely class, and a note on the segmentation it rests on,
+    "" if there is none."""
+    classifier, index = runtime.classifier(analysis.model), _index(analysis.prediction)
+
+    def explain(pixels: np.ndarray) -> np.ndarray:
+        class_maps = classifier.predict_input(pixels).class_maps
+        assert class_maps is not None
+        return heatmap.grad_cam(class_maps, index)
+
+    mask, note = None, ""
+    try:
+        lesion = segmentation.segment(analysis.square)
+        mask, note = lesion.mask, lesion.note
+    except (SegmentationError, ModelError) as error:
+        note = str(error)
+    evidence = sanity_check.gather(
+        lambda pixels: classifier.predict_input(pixels).probabilities, explain, analysis.pixels, index, cam, mask
+    )
+    return evidence, note
+
+
+def _classes(analysis: Analysis) -> list[Block]:
+    frame = probabilities.probability_frame(analysis.prediction)
+    columns = {
+        "Class": frame["class"],
+        "Kind": frame["kind"],
+        "Probability": [f"{share:.1%}" for share in frame["probability"]],
+    }
+    if analysis.metadata:
+        alone = dict(zip(analysis.model.labels.codes, analysis.image_prediction.probabilities, strict=True))
+        columns["From the image alone"] = [f"{alone[code]:.1%}" for code in frame["code"]]
+    return [pd.DataFrame(columns)]
+
+
+def _model(analysis: Analysis) -> list[Block]:
+    card = analysis.model.card
+    score = card["scores"]["balanced_accuracy"]
+    return [
+        f"{card['title']} ({card['id']}, version {card['version']}), for {modality.IMAGES[card['modality']]}. Balanced "
+        f"accuracy {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}) on {card['test']['images']:,} test "
+        f"images of {card['test']['dataset']}.",
+        card["intended_use"],
+        Heading("Limits"),
+        *card["limits"],
+        *([Heading("What it is bad at"), *card["bad_at"]] if card["bad_at"] else []),
+        Heading("Licence"),
+        f"{card['licence']}. {card['training']['attribution']}",
+    ]
+
+
+def most_likely(prediction: Prediction) -> str:
+    """The most probable class within a sentence, with its probability."""
+    return f"{prediction.model.labels[prediction.predicted].spoken}, {percent(float(prediction.probabilities.max()))}"
+
+
+def _shares(prediction: Prediction) -> str:
+    return "; ".join(f"{name} {percent(share)}" for name, share in analyses.shares(prediction).items())
+
+
+def _metadata(analysis: Analysis) -> str:
+    fields = {field.name: field for field in analysis.model.clinical}
+    return "; ".join(
+        f"{fields[name].title.lower()}: {fields[name].categories.get(str(value), value)}"
+        for name, value in analysis.metadata.items()
+    )
+
+
+def _index(prediction: Prediction) -> int:
+    return prediction.model.labels.codes.index(prediction.predicted)
+
+
+def png(image: Image.Image) -> bytes:
+    """The bytes of a PNG file, without metadata."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()

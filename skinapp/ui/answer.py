@@ -1,0 +1,116 @@
+"""The answer to one image: in words, with the map over the photo, and everything else in tabs."""
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from skinapp.errors import SkinappError
+from skinapp.images import quality
+from skinapp.inference import analysis
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.metadata import Metadata
+from skinapp.inference.registry import Model
+from skinapp.ui import attention_map, gate, metadata_form, model_notes, pair, prediction, retrieval, segmentation
+from skinapp.ui import photo as photos
+from skinapp.ui.gate import Route
+from skinapp.ui.session_images import Photo
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+ANSWERED_BY = "answered_by"
+"""The id of the model that answered last, for the attention page."""
+
+
+@st.fragment
+def show(found: Route, photo: Photo) -> None:
+    """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
+    try:
+        crop = photos.crop_of(photo)
+        reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
+        if reasons and not gate.shows_anyway(photo):
+            with _beside_the_photo(photo):
+                gate.ask_anyway(photo, reasons)
+            return
+        if reasons:
+            gate.ask_anyway(photo, reasons)
+        predictions = [_analyse(found, photo, model).prediction for model in found.models[1:]]
+        if predictions:
+            predictions.insert(0, _analyse(found, photo, found.models[0]).prediction)
+        if len({prediction.most_likely_name(one) for one in predictions}) > 1:
+            with _beside_the_photo(photo):
+                prediction.show_both(predictions, gate.ONE)
+        else:
+            _show_one(found, photo)
+    except SkinappError as error:
+        st.error(str(error))
+
+
+def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
+    """The photo with its square, which may be what is wrong with it; the place beside it, which a phone shows first."""
+    words, picture = st.columns(2, gap="medium")
+    with picture:
+        photos.show_square(photo)
+        photos.offer_square(photo)
+    return words
+
+
+def _show_one(found: Route, photo: Photo) -> None:
+    model = found.models[0]
+    st.session_state[ANSWERED_BY] = model.id
+    words, picture = st.columns([5, 6], gap="medium")
+    names = ["Every class", "Map", "Segmentation", "Similar cases", "Hairs", "Limits"]
+    if model.clinical:
+        names.insert(1, "Patient")
+    tabs = dict(zip(names, st.tabs(names), strict=True))
+    values: Metadata = {}
+    if model.clinical:
+        with tabs["Patient"]:
+            values = metadata_form.show(model)
+    with tabs["Hairs"]:
+        remove_hair = _choose_hair_removal(model)
+    made = _analyse(found, photo, model, remove_hair, values)
+    shown = attention_map.of(made, photo)
+    with words:
+        prediction.show_answer(made, found.sentence)
+    with picture:
+        attention_map.show_picture(photo, shown)
+        photos.offer_square(photo)
+        pair.show(made, photo)
+    with tabs["Every class"]:
+        prediction.show_every_class(made)
+        model_notes.show_classes(model)
+    with tabs["Map"]:
+        attention_map.show_details(made, photo, shown)
+    with tabs["Segmentation"]:
+        if shown is None:
+            st.caption(attention_map.NO_MAP)
+        else:
+            segmentation.show(shown)
+    with tabs["Similar cases"]:
+        retrieval.show(made)
+    with tabs["Hairs"]:
+        st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square of the image")
+    with tabs["Limits"]:
+        model_notes.show_limits(model)
+
+
+def _analyse(
+    found: Route, photo: Photo, model: Model, remove_hair: bool = False, values: Metadata | None = None
+) -> Analysis:
+    crop = photos.crop_of(photo)
+    image = photos.decoded(photo, crop)
+    return analysis.analyse(image, model, crop, remove_hair=remove_hair, modality=found.recognised, values=values)
+
+
+def _choose_hair_removal(model: Model) -> bool:
+    if model.removes_hair:
+        st.caption("This model was trained on images without hairs, so hairs are removed from every image.")
+        return False
+    return st.toggle(
+        "Remove hairs first",
+        key="hair_removal",
+        persist_state="session",
+        help="Dark hairs are detected and filled in from the skin beside them. The model was trained on images with "
+        "hairs, and removing them does not improve its results on test images.",
+    )

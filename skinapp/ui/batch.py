@@ -1,0 +1,201 @@
+"""Several images at once: answered one after the other, shown as a grid that can be sorted, filtered and saved."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from skinapp.errors import SkinappError
+from skinapp.formatting import percent
+from skinapp.images import imaging, quality
+from skinapp.inference import analysis
+from skinapp.inference.registry import Model
+from skinapp.labels import sets
+from skinapp.ui import gallery, gate, panel, session_images
+from skinapp.ui import photo as photos
+from skinapp.ui.layout import plain
+from skinapp.ui.prediction import group_name
+from skinapp.ui.session_images import AddedFile, Photo
+
+ANSWERED, OPEN, FAILS, NOT_READ = "Answered", "Unclear kind", "Fails a check", "Not read"
+SHORT = {"small": "Small", "sharpness": "Blurred", "dark": "Dark", "bright": "Very bright", "glare": "Glare"}
+ORDERS = {
+    "added": "As added",
+    "cancer": "Cancer share, highest first",
+    "answer": "Answer",
+    "quality": "Quality, worst first",
+    "kind": "Kind of image",
+    "name": "File name",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the grid shows of an image. `settings` are the choices that it was answered with; `shares` are those of
+    `analysis.shares`; `cancer` is the first of them; `problems` are keys of `quality.SENTENCES`."""
+
+    settings: tuple
+    thumbnail: bytes = b""
+    problem: str = ""
+    state: str = NOT_READ
+    answer: str = ""
+    code: str = ""
+    probability: float = float("nan")
+    shares: tuple[tuple[str, float], ...] = ()
+    kind: str = ""
+    problems: tuple[str, ...] = ()
+    model: str = ""
+
+    @property
+    def cancer(self) -> tuple[str, float]:
+        return self.shares[0] if self.shares else ("", -1.0)
+
+
+def show(models: Sequence[Model], chosen: Model | None) -> None:
+    """The grid of the files that were added together; a click on Open shows one in full."""
+    rows = _answer_all(models, chosen)
+    files = [(file, rows.get(file.key) or Row((), problem=file.problem)) for file in session_images.files()]
+    files = [(file, row) for file, row in files if row.thumbnail or row.problem]
+    count = {state: sum(row.state == state for _, row in files) for state in (ANSWERED, OPEN, FAILS, NOT_READ)}
+    totals = ", ".join(f"{number} {state.lower()}" for state, number in count.items() if number)
+    st.markdown(f"**{len(files)} files**: {totals}")
+    with st.grid(2, min_column_width=150, gap="small"):
+        order = st.selectbox("Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key="batch_order")
+        kept = st.selectbox("Show", ["All", *dict.fromkeys(_tags(files))], key="batch_filter")
+    anyway = count[FAILS] > 0 and st.toggle(
+        "Show the answers to images that fail a check",
+        key="batch_anyway",
+        help="Answers to images that are blurred, too dark or bright, small, or not of skin are less reliable.",
+    )
+    shown = [(file, row) for file, row in files if kept == "All" or kept in (row.state, row.answer, row.kind)]
+    shown.sort(key=lambda pair: _place(order, *pair))
+    panel.offer_csv(_table(files, anyway), "answers")
+    with st.grid(6, min_column_width=150, gap="small", border=True):
+        for number, (file, row) in enumerate(shown):
+            with st.container(gap="xsmall"):
+                _show_card(number, file, row, anyway)
+
+
+def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]:
+    """Answer what is new, and what another model or square was chosen for; stopped halfway, the next run goes on."""
+    rows: dict[str, Row] = st.session_state.setdefault(session_images.ROWS, {})
+    listed = {file.key for file in session_images.files() if file.key}
+    for key in set(rows) - listed:
+        del rows[key]
+    known = session_images.held() | session_images.pending()
+    todo = [known[key] for key in known if key in listed and _stale(rows.get(key), known[key], chosen)]
+    if todo:
+        bar = st.progress(0.0, f"Image 1 of {len(todo)}")
+        for number, photo in enumerate(todo):
+            bar.progress(number / len(todo), f"Image {number + 1} of {len(todo)}")
+            rows[photo.key] = _answer(photo, models, chosen)
+            if rows[photo.key].problem:
+                session_images.discard(photo.key)
+            else:
+                session_images.hold(photo)
+        session_images.forget_computed()
+        bar.empty()
+        st.rerun()
+    return rows
+
+
+def _stale(row: Row | None, photo: Photo, chosen: Model | None) -> bool:
+    return row is None or row.settings != _settings(photo, chosen)
+
+
+def _settings(photo: Photo, chosen: Model | None) -> tuple:
+    return (chosen.id if chosen else "", gate.kind_stated(photo), *photos.chosen_square(photo).values())
+
+
+def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
+    settings = _settings(photo, chosen)
+    try:
+        crop = photos.crop_of(photo)
+        image = photos.decoded(photo, crop)
+        found = gate.route(models, photo, chosen)
+        made = [analysis.analyse(image, model, crop, modality=found.recognised) for model in found.models]
+    except SkinappError as error:
+        return Row(settings, problem=str(error))
+    prediction = made[0].prediction
+    names = [one.prediction.model.labels[one.prediction.predicted].spoken for one in made]
+    problems = tuple(quality.problems(made[0].quality))
+    is_open = len(set(names)) > 1
+    state = FAILS if problems or found.unknown else OPEN if is_open else ANSWERED
+    return Row(
+        settings,
+        gallery.jpeg(imaging.crop_resize(image, gallery.THUMBNAIL, crop)),
+        state=state,
+        answer=" or ".join(names) if is_open else names[0],
+        code=prediction.predicted,
+        probability=float(prediction.probabilities.max()),
+        shares=tuple(analysis.shares(prediction).items()),
+        kind=found.sentence.split(",")[0],
+        problems=problems,
+        model=" or ".join(one.model.title for one in made) if is_open else prediction.model.title,
+    )
+
+
+def _tags(files: Sequence[tuple[AddedFile, Row]]) -> list[str]:
+    return [getattr(row, name) for name in ("state", "kind", "answer") for _, row in files if getattr(row, name)]
+
+
+def _place(order: str, file: AddedFile, row: Row) -> tuple:
+    """Where a file comes in that order; those without the value come last."""
+    values: dict[str, tuple] = {
+        "added": (),
+        "cancer": (-row.cancer[1],),
+        "answer": (not row.answer, row.answer),
+        "quality": (-len(row.problems), bool(row.problem)),
+        "kind": (not row.kind, row.kind),
+        "name": (file.name.lower(),),
+    }
+    return values[order]
+
+
+def _show_card(number: int, file: AddedFile, row: Row, anyway: bool) -> None:
+    if row.thumbnail:
+        st.image(row.thumbnail, width="stretch", alt=f"Image {number + 1}")
+    st.markdown(f":small[{plain(file.name)}]")
+    if row.problem:
+        st.markdown(f":orange[:material/error: {plain(row.problem)}]")
+        return
+    warnings = [SHORT[name] for name in row.problems]
+    if row.state == OPEN:
+        st.markdown(f"**{row.answer[0].upper()}{row.answer[1:]}?** Open it and say which kind of image it is.")
+    elif row.state == ANSWERED or anyway:
+        name, share = row.cancer
+        st.markdown(
+            f"**{row.answer[0].upper()}{row.answer[1:]}, {percent(row.probability)}**  \n{group_name(name)} "
+            f"{percent(share)}"
+        )
+    else:
+        st.markdown("**No answer yet**")
+    st.caption(" · ".join([row.kind, *warnings]))
+    if file.key in session_images.held():
+        st.button("Open", key=f"open_{file.key}", on_click=session_images.show, args=(file.key,), width="stretch")
+    else:
+        st.caption("The photo was dropped; add it again to open it.")
+
+
+def _table(files: Sequence[tuple[AddedFile, Row]], anyway: bool) -> pd.DataFrame:
+    """One row per file; the answers to images that fail a check, or whose kind is open, only as the grid shows them."""
+    records = []
+    for file, row in files:
+        answered = row.state == ANSWERED or (row.state == FAILS and anyway)
+        shares = dict(row.shares) if answered else {}
+        records.append(
+            {
+                "file": file.name,
+                "state": row.state,
+                "note": row.problem,
+                "answer": row.answer if answered else "",
+                "class": row.code if answered else "",
+                "probability": row.probability if answered else None,
+                **{group_name(name): shares.get(name) for name in sets.GROUPS.values()},
+                "kind": row.kind,
+                "quality": "; ".join(SHORT[name].lower() for name in row.problems),
+                "model": row.model,
+            }
+        )
+    return pd.DataFrame(records).dropna(axis="columns", how="all")

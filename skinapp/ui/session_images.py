@@ -1,0 +1,227 @@
+"""The visitor's images: in the memory of their session only, the same on every page, and within bounds."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+
+if TYPE_CHECKING:
+    from streamlit.typing import UploadedFile
+
+MAX_IMAGES = 20
+MAX_BYTES = 200 * 2**20
+"""Of all the images that a session holds, and of all the files that it may have uploaded before they are read."""
+MAX_FILES = 50
+"""Files that are taken at once."""
+
+MEGABYTES = f"{MAX_BYTES // 2**20} MB"
+TOO_MANY = (
+    f"A session holds at most {MAX_IMAGES} images and {MEGABYTES}, so the oldest photos were dropped. Add one again to "
+    "open it."
+)
+
+OWN = "Your image"
+"""The caption of an image that the visitor added."""
+NOT_STORED = "application/x-not-stored"
+"""The type of an uploaded file whose content was dropped, because the session's files would exceed MAX_BYTES."""
+
+IMAGES, PENDING, CURRENT, FILES, NOTES = "images", "pending_images", "current_image", "added_files", "image_notes"
+ADDITIONS = "additions"
+ROWS = "batch_rows"
+"""What is known of the images of a batch, by key."""
+CACHED = "cached_"
+"""What the names of computed values in the session begin with."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` identifies the image."""
+
+    key: str
+    data: bytes = field(repr=False)
+    name: str
+    caption: str
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class AddedFile:
+    """An added file: its name, the key of its image, and why there is none."""
+
+    name: str = field(repr=False)
+    key: str
+    problem: str = ""
+
+
+def held() -> dict[str, Photo]:
+    """Key -> image, the oldest first."""
+    return st.session_state.setdefault(IMAGES, {})
+
+
+def pending() -> dict[str, Photo]:
+    """Key -> image of a batch that is not answered yet, and so not held, in the order in which they were added."""
+    return st.session_state.setdefault(PENDING, {})
+
+
+def current() -> Photo | None:
+    """The image that the pages show; None before one is added, and while several are shown side by side."""
+    return held().get(st.session_state.get(CURRENT, ""))
+
+
+def files() -> list[AddedFile]:
+    """What was added, the oldest first, at most MAX_FILES; without the photos that were dropped before an answer."""
+    return st.session_state.setdefault(FILES, [])
+
+
+def notes() -> list[str]:
+    """What the visitor has to know of the images that were added or dropped last."""
+    return st.session_state.get(NOTES, [])
+
+
+def additions() -> int:
+    """How often something was added."""
+    return st.session_state.get(ADDITIONS, 0)
+
+
+def show(key: str | None) -> None:
+    """Make an image the one that the pages show, or none of them."""
+    st.session_state[CURRENT] = key or ""
+
+
+def add(photo: Photo, name: str = "") -> None:
+    """Hold an image and show it on every page from now on; the oldest go where there are too many. `name` is that of
+    its file."""
+    st.session_state[ADDITIONS] = additions() + 1
+    st.session_state[NOTES] = []
+    _list([AddedFile(name or photo.name, photo.key)])
+    hold(photo)
+    show(photo.key)
+
+
+def add_files(uploaded: Sequence["UploadedFile"]) -> None:
+    """Take uploaded files, at most MAX_FILES, and free the uploader's copies. A single one is shown at once; several
+    are `pending` until each is answered and held."""
+    added: list[AddedFile] = []
+    photos: dict[str, Photo] = {}
+    for file in uploaded[:MAX_FILES]:
+        data = file.getvalue()
+        key = hashlib.sha256(data).hexdigest()[:16]
+        same = next((one.name for one in added if one.key == key), "")
+        if file.type == NOT_STORED:
+            added.append(AddedFile(file.name, "", f"Not read: the files exceed {MEGABYTES} together. Add it again."))
+        elif same:
+            added.append(AddedFile(file.name, "", f"The same image as {same}."))
+        else:
+            added.append(AddedFile(file.name, key))
+            # neither the file's name nor its metadata is part of the image
+            photos[key] = Photo(key, data, "image", OWN)
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in uploaded:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    if len(uploaded) == 1 and photos:
+        [photo] = photos.values()
+        add(photo, uploaded[0].name)
+        return
+    st.session_state[ADDITIONS] = additions() + 1
+    _list(added)
+    st.session_state[PENDING] = photos
+    st.session_state[NOTES] = []
+    if len(uploaded) > MAX_FILES:
+        st.session_state[NOTES] = [
+            f"You added {len(uploaded)} files. At most {MAX_FILES} are taken at once, so the last "
+            f"{len(uploaded) - MAX_FILES} were left out."
+        ]
+    show(None)
+    _make_room()
+
+
+def hold(photo: Photo) -> None:
+    """Hold an image, as the latest; the oldest go, and the visitor is told, where there are too many."""
+    pending().pop(photo.key, None)
+    held().pop(photo.key, None)
+    held()[photo.key] = photo
+    _make_room()
+
+
+def discard(key: str) -> None:
+    """Free the bytes of a file that is not an image."""
+    pending().pop(key, None)
+    held().pop(key, None)
+
+
+def remove(key: str) -> None:
+    """Forget an image, its square, and everything that was computed from it."""
+    held().pop(key, None)
+    st.session_state[FILES] = [one for one in files() if one.key != key]
+    st.session_state.get(ROWS, {}).pop(key, None)
+    _forget_widgets(key)
+    if st.session_state.get(CURRENT) == key:
+        show(None)
+    forget_computed()
+
+
+def remove_all() -> None:
+    """Forget every image."""
+    for key in list(held()):
+        remove(key)
+    forget_computed()
+    for name in (PENDING, CURRENT, FILES, NOTES, ROWS):
+        st.session_state.pop(name, None)
+
+
+def forget_computed() -> None:
+    """Free the decoded image and everything that was computed from it."""
+    for name in list(st.session_state):
+        if str(name).startswith(CACHED):
+            st.session_state.pop(name, None)
+
+
+def limit_uploads() -> None:
+    """Bound the uploaded bytes that the server holds for a session: a file beyond MAX_BYTES is marked NOT_STORED."""
+    if getattr(MemoryUploadedFileManager.add_file, "bounded", False):
+        return
+    add_file = MemoryUploadedFileManager.add_file
+
+    def bounded(self: MemoryUploadedFileManager, session_id: str, file: UploadedFileRec) -> None:
+        total = sum(len(one.data) for one in list(self.file_storage.get(session_id, {}).values()))
+        if total + len(file.data) > MAX_BYTES:
+            file = file._replace(data=b"", type=NOT_STORED)
+        add_file(self, session_id, file)
+
+    bounded.bounded = True  # type: ignore[attr-defined]
+    MemoryUploadedFileManager.add_file = bounded  # type: ignore[method-assign]
+
+
+def _make_room() -> None:
+    """Drop the oldest images until the session is within its bounds."""
+    images = held()
+    while len(images) > MAX_IMAGES or (len(images) > (not pending()) and _size() > MAX_BYTES):
+        oldest = next(iter(images))
+        del images[oldest]
+        _forget_widgets(oldest)
+        if oldest not in st.session_state.get(ROWS, {}):
+            st.session_state[FILES] = [one for one in files() if one.key != oldest]
+        if TOO_MANY not in notes():
+            st.session_state[NOTES] = [*notes(), TOO_MANY]
+
+
+def _list(added: Sequence[AddedFile]) -> None:
+    """Add to `files`; an image that is listed already moves to the end."""
+    again = {one.key for one in added if one.key}
+    st.session_state[FILES] = [*(one for one in files() if one.key not in again), *added][-MAX_FILES:]
+
+
+def _size() -> int:
+    return sum(len(one.data) for images in (held(), pending()) for one in images.values())
+
+
+def _forget_widgets(key: str) -> None:
+    for name in list(st.session_state):
+        if str(name).endswith(f"_{key}"):
+            st.session_state.pop(name, None)

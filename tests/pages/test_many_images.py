@@ -1,0 +1,151 @@
+"""Several files dropped together: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
+
+import pytest
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.testing.v1 import AppTest
+
+from skinapp.inference.modality import Recognised
+from skinapp.ui import layout, session_images
+from tests.pages.test_classify import BAD_FILES, headline, shown, upload, upload_several
+from tests.pictures import encode, lesion
+
+PHOTOS = {f"photo-{seed}.jpg": encode(lesion(160, 120, seed=seed)) for seed in range(4)}
+
+
+@pytest.fixture(autouse=True)
+def recognised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image is recognised as dermoscopy, and none fails on quality."""
+    certain = Recognised("dermoscopy", {"dermoscopy": 0.98, "smartphone": 0.01, "neither": 0.01}, unlike=False)
+    monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: certain)
+    monkeypatch.setattr("skinapp.images.quality.problems", lambda *_: [])
+
+
+@pytest.fixture
+def page() -> AppTest:
+    return AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
+
+
+def text(at: AppTest) -> str:
+    return " ".join(element.value for element in (*at.markdown, *at.caption, *at.info, *at.warning))
+
+
+def cards(at: AppTest) -> list[str]:
+    """The names of the files in the grid, in its order."""
+    names = [element.value for element in at.markdown]
+    return [name.removeprefix(":small[").removesuffix("]").replace("\\", "") for name in names if "photo" in name]
+
+
+def test_files_get_a_grid_and_bad_ones_are_named_in_it(page: AppTest) -> None:
+    bad = {name: BAD_FILES[name] for name in ("text.jpg", "truncated.jpg", "empty.jpg", "paper.pdf")}
+    upload_several(page, PHOTOS | bad)
+    assert "**8 files**: 4 answered, 4 not read" in text(page)
+    for name in (*PHOTOS, *bad):
+        assert name in text(page).replace("\\", "")
+    for sentence in ("This is a PDF", "damaged or cut short", "The file is empty"):
+        assert sentence in text(page)
+    assert len(page.image) == len(PHOTOS)
+    assert not page.error
+
+
+def test_one_opens_in_full_and_the_grid_is_there_again(page: AppTest) -> None:
+    upload_several(page, PHOTOS)
+    [key] = [photo.key for photo in session_photos(page) if photo.data == PHOTOS["photo-2.jpg"]]
+    page.button(key=f"open_{key}").click().run()
+    assert not page.exception
+    in_full = headline(page), shown(page)
+    page.button(key="all_files").click().run()
+    assert "**4 files**" in text(page)
+    alone = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
+    upload(alone, PHOTOS["photo-2.jpg"])
+    assert (headline(alone), shown(alone)) == in_full
+
+
+def session_photos(at: AppTest) -> list[session_images.Photo]:
+    return list(at.session_state["images"].values())
+
+
+def test_the_grid_is_sorted_and_filtered(page: AppTest) -> None:
+    upload_several(page, {**dict(reversed(PHOTOS.items())), "photo-bad.jpg": b"no image"})
+    assert cards(page)[0] == "photo-3.jpg"
+    page.selectbox(key="batch_order").set_value("name").run()
+    assert cards(page) == [*sorted(PHOTOS), "photo-bad.jpg"]
+    page.selectbox(key="batch_order").set_value("cancer").run()
+    rows = page.session_state["batch_rows"]
+    ordered = sorted(rows.values(), key=lambda row: -row.cancer[1])
+    keys = [button.key.removeprefix("open_") for button in page.button if str(button.key).startswith("open_")]
+    assert [rows[key].cancer for key in keys] == [row.cancer for row in ordered if row.thumbnail]
+    page.selectbox(key="batch_filter").set_value("Not read").run()
+    assert cards(page) == ["photo-bad.jpg"]
+
+
+def test_the_csv_has_a_row_for_every_file(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = []
+    monkeypatch.setattr("skinapp.ui.panel.offer_csv", lambda table, key: saved.append(table))
+    upload_several(page, PHOTOS | {"text.jpg": b"no image"})
+    table = saved[-1].set_index("file")
+    assert list(table.index) == [*PHOTOS, "text.jpg"]
+    answered = table.loc[list(PHOTOS)]
+    assert (answered[["Cancer", "Pre-cancer", "Harmless"]].sum(axis=1) - 1).abs().max() < 1e-9
+    assert set(answered["kind"]) == {"Dermoscopy"}
+    assert table.loc["text.jpg", "answer"] == ""
+    assert "not an image" in table.loc["text.jpg", "note"]
+
+
+def test_the_same_file_twice_is_answered_once_and_said(page: AppTest) -> None:
+    first, data = next(iter(PHOTOS.items()))
+    upload_several(page, {first: data, "copy.jpg": data})
+    assert f"The same image as {first}" in text(page).replace("\\", "")
+    assert len(page.image) == 1
+    assert len(session_photos(page)) == 1
+
+
+def test_of_51_files_50_are_taken_and_the_oldest_photos_are_dropped(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinapp.ui.batch._answer", lambda photo, models, chosen: answered(photo, chosen))
+    files = {f"photo-{number:02}.jpg": PHOTOS["photo-0.jpg"] + bytes([number]) for number in range(51)}
+    upload_several(page, files)
+    assert "You added 51 files. At most 50 are taken at once, so the last 1 were left out." in text(page)
+    assert "**50 files**: 50 answered" in text(page)
+    assert [photo.data for photo in session_photos(page)] == list(files.values())[30:50]
+    assert session_images.TOO_MANY in text(page)
+    assert text(page).count("add it again to open it") == 30
+
+
+def answered(photo: session_images.Photo, chosen: object) -> object:
+    from skinapp.ui import batch
+
+    return batch.Row(batch._settings(photo, None), PHOTOS["photo-0.jpg"], "", batch.ANSWERED, "mole", "nv", 0.9)
+
+
+def test_the_bytes_of_a_session_are_bounded(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_images, "MAX_BYTES", sum(map(len, PHOTOS.values())) - 1)
+    for data in PHOTOS.values():
+        upload(page, data)
+    assert [photo.data for photo in session_photos(page)] == list(PHOTOS.values())[1:]
+    assert session_images.TOO_MANY in text(page)
+
+
+def test_uploads_beyond_the_bound_are_not_stored_and_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    manager = MemoryUploadedFileManager("/upload")
+    monkeypatch.setattr(session_images, "MAX_BYTES", 250)
+    for number in range(4):
+        manager.add_file("session", UploadedFileRec(str(number), f"{number}.jpg", "image/jpeg", bytes(100)))
+    stored = manager.get_files("session", ["0", "1", "2", "3"])
+    assert [len(file.data) for file in stored] == [100, 100, 0, 0]
+    assert [file.type for file in stored[2:]] == [session_images.NOT_STORED] * 2
+    upload_several(page, {"photo-0.jpg": PHOTOS["photo-0.jpg"], "photo-1.jpg": PHOTOS["photo-1.jpg"]})
+    assert "The files exceed" in text(page) or "the files exceed" in text(page)
+
+
+def test_the_uploader_lets_go_of_what_the_session_holds(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
+    removed = []
+    remove = MemoryUploadedFileManager.remove_file
+    monkeypatch.setattr(
+        MemoryUploadedFileManager,
+        "remove_file",
+        lambda self, session, file: (removed.append(file), remove(self, session, file)),
+    )
+    upload_several(page, PHOTOS)
+    assert len(set(removed)) >= len(PHOTOS)

@@ -1,0 +1,77 @@
+"""Every text can be read: at least 4.5 : 1 against what is behind it, in both themes (WCAG 2.2, 1.4.3)."""
+
+import tomllib
+
+import pytest
+
+from skinapp.charts import population
+from skinapp.charts.style import INK
+from skinapp.ui import layout
+
+THEMES = tomllib.loads((layout.PAGES.parent / ".streamlit" / "config.toml").read_text())["theme"]
+LEAST = 4.5
+FADED = 0.6
+"""The opacity at which Streamlit draws captions, placeholders and unselected tabs in the text colour."""
+TINTED = 0.2
+"""The most of a colour that Streamlit mixes into the background behind a badge or a box of that colour."""
+NAMED = ("red", "orange", "yellow", "green", "blue", "gray")
+
+Colour = tuple[float, float, float]
+
+
+def rgb(code: str) -> Colour:
+    red, green, blue = (int(code[at : at + 2], 16) for at in (1, 3, 5))
+    return red, green, blue
+
+
+def mixed(top: Colour, below: Colour, opacity: float) -> Colour:
+    red, green, blue = (opacity * one + (1 - opacity) * other for one, other in zip(top, below, strict=True))
+    return red, green, blue
+
+
+def luminance(colour: Colour) -> float:
+    parts = [part / 255 for part in colour]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: Colour, other: Colour) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_the_contrast_of_black_on_white_is_21() -> None:
+    assert contrast(rgb("#000000"), rgb("#FFFFFF")) == pytest.approx(21)
+    assert contrast(rgb("#767676"), rgb("#FFFFFF")) == pytest.approx(4.54, abs=0.01)
+
+
+@pytest.mark.parametrize("background", ["backgroundColor", "secondaryBackgroundColor"])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_text_captions_and_links_can_be_read(theme: str, background: str) -> None:
+    colours = THEMES[theme]
+    behind, text = rgb(colours[background]), rgb(colours["textColor"])
+    assert contrast(text, behind) >= LEAST
+    assert contrast(mixed(text, behind, FADED), behind) >= LEAST
+    assert contrast(rgb(colours["linkColor"]), behind) >= LEAST
+
+
+def test_the_accent_of_the_light_theme_can_be_read_as_text_and_behind_white() -> None:
+    accent = rgb(THEMES["light"]["primaryColor"])
+    assert contrast(accent, rgb("#FFFFFF")) >= LEAST
+    assert contrast(accent, rgb(THEMES["light"]["backgroundColor"])) >= LEAST
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_coloured_text_can_be_read_on_the_page_and_in_a_badge(theme: str, name: str) -> None:
+    colours = THEMES[theme]
+    text = rgb(colours.get(f"{name}TextColor", colours[f"{name}Color"]))
+    behind = rgb(colours["backgroundColor"])
+    assert contrast(text, behind) >= LEAST
+    assert contrast(text, mixed(rgb(colours[f"{name}Color"]), behind, TINTED)) >= LEAST
+
+
+def test_the_ink_of_the_charts_and_the_words_on_their_scales_can_be_read() -> None:
+    assert contrast(rgb(INK), rgb(THEMES["light"]["backgroundColor"])) >= LEAST
+    for _, colour in population.SCALE:
+        assert max(contrast(rgb(str(colour)), rgb(words)) for words in (INK, "#FFFFFF")) >= LEAST

@@ -1,0 +1,113 @@
+"""python -m train conformal: give an exported model prediction sets, calibrated on images that it has not seen.
+
+`evaluate`, `export` and `fuse` do this for a new model. For one that was exported before, the probabilities of its
+held-out images are in its folder, after a cross-validation, or are computed again from the validation images.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from skinapp.errors import DataError, ModelError, SkinappError
+from skinapp.evaluation import conformal, metrics
+from skinapp.inference import model_card, registry
+from skinapp.inference.registry import Model
+from skinapp.inference.scoring import Case, classify_all
+from train.config import Config, load_config
+from train.data.datasets import encode, read, with_validation
+from train.fit import metadata as fitting
+from train.publish.folder import draft, publish
+
+OUT_OF_FOLD = "out_of_fold.csv"
+CONFIGS = Path(__file__).parents[1] / "configs"
+LARGEST_DIFFERENCE = 0.01
+"""In accuracy, between the card and the images here: more, and these are not the model's validation images."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", required=True, metavar="ID", help="an exported model")
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE", help="the settings of its run (default: train/configs/<ID>.yaml)"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        default=Path("models"),
+        metavar="DIR",
+        help="the folder of the app's models (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--changes", default="Prediction sets.", metavar="TEXT", help="a sentence for the model's changelog"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    model = registry.model(options.model, options.models)
+    truth, probabilities, groups, name = held_out(model, options.config)
+    sets = conformal.calibrate(model.labels, truth, probabilities, groups, name)
+    with draft(options.models, model.id) as folder:
+        for file in model.card["files"]:
+            shutil.copy2(model.folder / file, folder)
+        print(publish(folder, model.card | {"conformal": sets}, options.models, options.changes))
+    return 0
+
+
+def held_out(model: Model, config_file: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Class indices [n], probabilities [n, classes] and groups [n] of images that the model has not seen, and their
+    name. ModelError for a model without weights, DataError if the images are not there or not its own."""
+    if OUT_OF_FOLD in model.card["files"]:
+        return *_saved(model, OUT_OF_FOLD), f"{model.card['test']['dataset']}, out of fold"
+    if model_card.cross_validated(model.card):
+        return *_saved(model, "predictions.csv"), f"{model.card['test']['dataset']}, out of fold"
+    if not model.runnable:
+        raise ModelError(f"The weights of '{model.id}' are not here, so its validation images cannot be classified.")
+    base = model.card["fusion"]["base"] if "fusion" in model.card else model.id
+    return *_computed(model, load_config(config_file or CONFIGS / f"{base}.yaml", ())), "Validation images"
+
+
+def _saved(model: Model, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    registry.verified_bytes(model, name)
+    table = pd.read_csv(model.folder / name)
+    columns = [f"p_{code}" for code in model.labels.codes]
+    return encode(table["label"], model.labels), table[columns].to_numpy(), table["group"].to_numpy()
+
+
+def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same of the validation images, which are read and classified as the app does it."""
+    table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
+    table = table[table["split"] == "validation"]
+    cases = {image: Case(Path(path), {}) for image, path in zip(table["image"], table["path"], strict=True)}
+    predictions = []
+    for image, prediction in tqdm(classify_all(cases, model), total=len(cases), unit="image", disable=None):
+        if isinstance(prediction, SkinappError):
+            raise DataError(f"The validation image {image} cannot be used. {prediction}")
+        predictions.append(prediction)
+    truth, groups = encode(table["label"], model.labels), table["group"].to_numpy()
+    probabilities = np.stack([prediction.probabilities for prediction in predictions])
+    if "fusion" in model.card:
+        # the model's own fusion was fitted on these images, so others are that have not seen the lesion
+        published = fitting.published(config.dataset)
+        return (
+            truth,
+            fitting.fit(
+                np.stack([prediction.logits for prediction in predictions]),
+                published.loc[table["image"]],
+                fitting.questions(published),
+                truth,
+                groups,
+                adjustment=model.card["fusion"]["adjustment"],
+            ).probabilities,
+            groups,
+        )
+    accuracy = float(metrics.accuracy(truth, probabilities, np.ones((1, len(truth))))[0])
+    expected = model.card["validation"]["accuracy"]["value"]
+    if abs(accuracy - expected) > LARGEST_DIFFERENCE:
+        raise DataError(
+            f"The accuracy on the validation images here is {accuracy:.3f}; the card of '{model.id}' says "
+            f"{expected:.3f}. The images or the settings are not those of the model; pass its --config."
+        )
+    return truth, probabilities, groups
