@@ -46,7 +46,7 @@ def seen(monkeypatch: pytest.MonkeyPatch, by_width: dict[int, str]) -> None:
 
 def uploaded() -> AppTest:
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
-    at.file_uploader(key="photo_upload").clear().upload("photo.jpg", DERMOSCOPY).run()
+    at.file_uploader[0].upload("photo.jpg", DERMOSCOPY).run()
     assert not at.exception
     return at
 
