@@ -72,7 +72,7 @@ def small_ham10000(root: Path) -> Path:
     images.mkdir(parents=True)
     rows = []
     for number, code in enumerate(("mel", "nv", "nv")):
-        lesion(120, 90, seed=number).save(images / f"ISIC_{number}.webp")
+        lesion(seed=number).save(images / f"ISIC_{number}.webp")
         rows.append((f"ISIC_{number}", f"HAM_{number}", code, "histo", 50.0, "male", "back"))
     columns = ["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization"]
     pd.DataFrame(rows, columns=columns).to_csv(root / "ham10000" / "metadata.csv", index=False)

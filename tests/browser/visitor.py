@@ -23,7 +23,9 @@ def upload(page: Page, file: FilePayload) -> None:
     change = page.get_by_role("button", name="Change")
     if change.count():
         change.click()
-    page.locator('input[type="file"]').set_input_files(file)
+    place = page.locator('input[type="file"]')
+    expect(place).to_have_count(1)
+    place.set_input_files(file)
 
 
 def headline(page: Page) -> re.Match[str]:
