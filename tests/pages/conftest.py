@@ -16,8 +16,7 @@ def model() -> registry.Model:
 
 @pytest.fixture(autouse=True)
 def set_aside() -> Iterator[None]:
-    """Streamlit collects garbage after every run of a page; it would search all that earlier tests and TensorFlow have
-    left in the process, most of a second each time."""
+    """As for other files, but before every test: Streamlit collects garbage after every run of a page."""
     gc.freeze()
     yield
     gc.unfreeze()

@@ -27,6 +27,8 @@ from train.data import datasets
 from train.fit import cross_validation, stages
 from train.publish import committee, evaluate, export, fuse
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 COLUMNS = [f"p_{code}" for code in HAM10000.codes]
 
 
