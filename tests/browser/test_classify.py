@@ -13,7 +13,7 @@ from skinapp.ui import layout
 from tests.browser.visitor import PHOTO, as_upload, headline, keep, settle, upload, wider_than_the_screen
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_a_photo_gets_its_answer_and_map(
     app: str, open_page: Callable[..., Page], model: registry.Model, width: int
 ) -> None:

@@ -210,7 +210,7 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks of one data set stand in for those of two: only how tests are divided counts."""
-    both = dataclasses.replace(config, id="both", dataset="ham10000+other")
+    both = dataclasses.replace(config, id="both", dataset="ham10000+other", views=("upright",))
     for part in committee.parts(both):
         one = config.id + part.id.removeprefix("both")
         shutil.copytree(runs / one, tmp_path / part.id)
