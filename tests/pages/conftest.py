@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from streamlit.components.v2.component_manager import BidiComponentManager
 
 from skinapp.inference import registry
 
@@ -20,3 +21,12 @@ def set_aside() -> Iterator[None]:
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def without_components() -> Iterator[None]:
+    """For every page that a test opens, Streamlit would look through all installed packages for components, of which the
+    app uses none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BidiComponentManager, "discover_and_register_components", lambda *_, **__: None)
+        yield
