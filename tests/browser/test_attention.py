@@ -41,9 +41,7 @@ def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
-def test_a_photo_gets_a_map_that_can_be_saved(
-    app: str, open_page: Callable[..., Page], model: registry.Model
-) -> None:
+def test_a_photo_gets_a_map_that_can_be_saved(app: str, open_page: Callable[..., Page], model: registry.Model) -> None:
     page = open_page(f"{app}/attention")
     page.set_default_timeout(120_000)
     upload(page, as_upload(PHOTO))

@@ -25,8 +25,8 @@ def set_aside() -> Iterator[None]:
 
 @pytest.fixture(scope="package", autouse=True)
 def without_components() -> Iterator[None]:
-    """For every page that a test opens, Streamlit would look through all installed packages for components, of which the
-    app uses none."""
+    """For every page that a test opens, Streamlit would look through all installed packages for components. The app
+    uses none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BidiComponentManager, "discover_and_register_components", lambda *_, **__: None)
         yield

@@ -17,7 +17,6 @@ from skinapp.evaluation.comparison import CLASSES, MALIGNANT
 from skinapp.inference import registry
 from skinapp.ui import layout
 
-
 ALL_RESAMPLES = comparison.Shared.weights
 
 
@@ -274,9 +273,7 @@ def test_a_file_with_one_group_gets_no_interval_and_no_conclusion(model: registr
     assert "too few to compare" in " ".join(element.value for element in at.markdown)
 
 
-def test_an_error_opens_in_classify(
-    data_root: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_error_opens_in_classify(data_root: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(data_root))
     at = opened(models=model.id)
     assert not at.exception
