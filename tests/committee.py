@@ -1,5 +1,6 @@
 """A committee of tiny networks, made of a bundled model."""
 
+import functools
 import hashlib
 import json
 import shutil
@@ -47,6 +48,7 @@ def make(source: registry.Model, root: Path, members: int = 3, views: tuple[str,
     return registry.read_model(folder)
 
 
+@functools.cache
 def member(classes: int, seed: int) -> bytes:
     """A LiteRT file of a tiny network whose logits differ from image to image, and have a bias."""
     from train.publish.export import to_litert

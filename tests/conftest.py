@@ -3,8 +3,10 @@
 Tests marked `data` need the data sets, in the folder that SKINAPP_DATA names or in ../shared/data.
 """
 
+import gc
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
@@ -43,6 +45,15 @@ class Scopes(LoadScopeScheduling):
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest scopes first, so that no process is left with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(COSTLY_FIXTURES))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def set_aside() -> Iterator[None]:
+    """Keras collects garbage after every network; it would search all that earlier files and TensorFlow have left in
+    the process, most of a second each time."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")

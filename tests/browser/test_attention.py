@@ -41,7 +41,25 @@ def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
-@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
+def test_a_photo_gets_a_map_that_can_be_saved(app: str, open_page: Callable[..., Page], model: registry.Model) -> None:
+    page = open_page(f"{app}/attention")
+    page.set_default_timeout(120_000)
+    upload(page, as_upload(PHOTO))
+    attention_map = page.get_by_alt_text(re.compile("^Attention map of"))
+    expect(attention_map).to_have_count(1, timeout=120_000)
+    settle(page)
+    assert not wider_than_the_screen(page)
+    name, content = saved(page, 0, "Map as NumPy")
+    code = name.removeprefix(f"map-{model.id}-last-convolution-").removesuffix(".npz")
+    label = model.labels[code].name
+    expect(attention_map).to_have_attribute("alt", re.compile(f"^Attention map of {re.escape(label)} by"))
+    expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
+    with np.load(io.BytesIO(content)) as arrays:
+        assert arrays["raw"] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
 def test_upload_two_methods_two_classes_download(
     app: str, open_page: Callable[..., Page], model: registry.Model, width: int
 ) -> None:

@@ -25,7 +25,7 @@ def bottom(place: Locator) -> float:
     return box["y"] + box["height"]
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_a_photo_gets_its_answer_and_map_in_view(
     app: str, open_page: Callable[..., Page], model: registry.Model, width: int
 ) -> None:

@@ -15,9 +15,13 @@ def shown(page: Page, label: str) -> float:
     return float(metric.get_by_test_id("stMetricValue").inner_text().rstrip("%"))
 
 
-@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
-def test_the_operating_point_moves_the_numbers(app: str, open_page: Callable[..., Page], width: int) -> None:
-    page = open_page(f"{app}/compare", width)
+@pytest.mark.parametrize(
+    ("query", "width"), [("?models=ham10000-cnn32", 1280), pytest.param("", 390, marks=pytest.mark.slow)]
+)
+def test_the_operating_point_moves_the_numbers(
+    app: str, open_page: Callable[..., Page], query: str, width: int
+) -> None:
+    page = open_page(f"{app}/compare{query}", width)
     expect(page.get_by_role("heading", name="Operating point")).to_be_visible(timeout=120_000)
     expect(page.get_by_test_id("stMetric").first).to_be_visible(timeout=120_000)
     settle(page)

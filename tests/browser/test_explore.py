@@ -23,7 +23,26 @@ def images(page: Page) -> str:
     return page.get_by_test_id("stMetric").filter(has_text="Images").get_by_test_id("stMetricValue").inner_text()
 
 
-@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
+def test_a_filter_changes_the_numbers_and_the_address(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/explore?sex=female", 390)
+    expect(page.get_by_role("heading", name="Who is in the data")).to_be_visible()
+    settle(page)
+    women = images(page)
+    pick(page, "Diagnosis", "Melanoma")
+    expect(page).to_have_url(re.compile("diagnosis=mel"))
+    settle(page)
+    melanomas = images(page)
+    assert 0 < int(melanomas.replace(",", "")) < int(women.replace(",", "")) < 10_015
+    assert not wider_than_the_screen(page)
+
+    # the address alone shows another visitor the same
+    shared = open_page(page.url, 390)
+    settle(shared)
+    assert images(shared) == melanomas
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
 def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
     app: str, open_page: Callable[..., Page], width: int
 ) -> None:

@@ -22,7 +22,9 @@ def assert_drawn(page: Page, name: str) -> None:
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(
+    "name", [name if name in ("home", "guide") else pytest.param(name, marks=pytest.mark.slow) for name in PAGES]
+)
 def test_a_link_to_a_page_opens_it(app: str, open_page: Callable[..., Page], name: str) -> None:
     page = open_page(f"{app}/{'' if name == 'home' else name}")
     assert_drawn(page, name)

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Iterator
 
 import pytest
+from streamlit.components.v2.component_manager import BidiComponentManager
 
 from skinapp.inference import registry
 
@@ -16,8 +17,16 @@ def model() -> registry.Model:
 
 @pytest.fixture(autouse=True)
 def set_aside() -> Iterator[None]:
-    """Streamlit collects garbage after every run of a page; it would search all that earlier tests and TensorFlow have
-    left in the process, most of a second each time."""
+    """As for other files, but before every test: Streamlit collects garbage after every run of a page."""
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def without_components() -> Iterator[None]:
+    """For every page that a test opens, Streamlit would look through all installed packages for components. The app
+    uses none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BidiComponentManager, "discover_and_register_components", lambda *_, **__: None)
+        yield

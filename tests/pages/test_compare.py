@@ -4,16 +4,30 @@ import hashlib
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from skinapp.evaluation import comparison, operating_points, predictions
+from skinapp.evaluation import bootstrap, comparison, operating_points, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT
 from skinapp.inference import registry
 from skinapp.ui import layout
+
+ALL_RESAMPLES = comparison.Shared.weights
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_resamples() -> Iterator[None]:
+    """Most of what the page computes, it computes once for each resample."""
+    st.cache_resource.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(comparison.Shared, "weights", lambda shared: bootstrap.weights(shared.groups, 100))
+        yield
+    st.cache_resource.clear()
 
 
 def opened(**query: str) -> AppTest:
@@ -44,8 +58,12 @@ def copied(root: Path, model: registry.Model, name: str) -> None:
     (root / name / "model.json").write_text(json.dumps(card | {"id": name}))
 
 
-def test_the_leaderboard_holds_the_cards_figures_and_the_published_ones(model: registry.Model) -> None:
-    at = opened()
+def test_the_leaderboard_holds_the_cards_figures_and_the_published_ones(
+    model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    st.cache_resource.clear()
+    monkeypatch.setattr(comparison.Shared, "weights", ALL_RESAMPLES)
+    at = opened(models=model.id)
     assert not at.exception
     board = table_with(at, "origin").set_index("name")
     figures = model.card["scores"]["balanced_accuracy"]
@@ -255,14 +273,9 @@ def test_a_file_with_one_group_gets_no_interval_and_no_conclusion(model: registr
     assert "too few to compare" in " ".join(element.value for element in at.markdown)
 
 
-def test_an_error_opens_in_classify(data_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_opens_in_classify(data_root: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(data_root))
-    at = (
-        AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120)
-        .run()
-        .switch_page("pages/compare.py")
-        .run()
-    )
+    at = opened(models=model.id)
     assert not at.exception
     button = next(button for button in at.button if button.label == "Classify")
     button.click().run()

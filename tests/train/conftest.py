@@ -67,6 +67,23 @@ def light_augmentation(seed: int) -> list[Any]:
 
 
 @contextlib.contextmanager
+def stepwise() -> Iterator[None]:
+    """Networks train and predict without a graph, which takes seconds to trace and pays after many more steps."""
+    import keras
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.Model, "run_eagerly", property(lambda self: True, lambda self, value: None))
+        yield
+
+
+@pytest.fixture(scope="module")
+def without_graphs() -> Iterator[None]:
+    """For a whole file in which training is only a means."""
+    with stepwise():
+        yield
+
+
+@contextlib.contextmanager
 def tiny_network_on(data: Path) -> Iterator[pytest.MonkeyPatch]:
     """The tiny network is known, and the data sets are those in this folder."""
     with pytest.MonkeyPatch.context() as patch:
@@ -108,7 +125,7 @@ def published(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Publ
 def crossed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
     """Cross-validated."""
     folder = tmp_path_factory.mktemp("crossed")
-    with tiny_network_on(tiny_data) as patch:
+    with stepwise(), tiny_network_on(tiny_data) as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         config = tiny_config(folder / "tiny.yaml")
         config = dataclasses.replace(config, id="crossed", fold=None, stages=config.stages[:1])

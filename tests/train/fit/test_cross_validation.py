@@ -4,6 +4,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from train.config import Config
 from train.data import datasets
 from train.fit import augmentation, cross_validation, run_folder
 from train.publish import export, fuse
+
+pytestmark = pytest.mark.usefixtures("without_graphs")
 
 
 @pytest.fixture
@@ -63,24 +66,52 @@ def test_the_network_of_all_images_is_exported_with_the_scores_of_the_parts(cros
     assert history["chosen"].tolist() == [False] * (len(history) - 1) + [True]
 
 
-def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_parts(
-    tiny_data: Path, config: Config, tmp_path: Path
-) -> None:
-    data, runs = tmp_path / "data", tmp_path / "runs"
-    shutil.copytree(tiny_data / "ham10000", data / "ham10000")
+class Several(NamedTuple):
+    """A run on three data sets, and the folder that holds them."""
+
+    config: Config
+    runs: Path
+    data: Path
+
+
+@pytest.fixture(scope="module")
+def several(crossed: Published, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Several:
+    """Cross-validated, not evaluated."""
+    folder = tmp_path_factory.mktemp("several")
+    data, runs = folder / "data", folder / "runs"
+    data.mkdir()
+    (data / "ham10000").symlink_to(tiny_data / "ham10000")
     write_milk10k(data)
     write_isic_more(data)
     sources = {"ham10000": 0.5, "milk10k": 0.25, "isic_more": 0.25}
-    committee = dataclasses.replace(
-        config, id="committee", dataset="+".join(sources), shares=sources, reference="ham10000", committee=True
+    config = dataclasses.replace(
+        crossed.config,
+        id="several",
+        dataset="+".join(sources),
+        shares=sources,
+        reference="ham10000",
+        logit_adjustment=0.5,
     )
     with tiny_network_on(data) as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
+        cross_validation.fit_all(config, runs)
+    return Several(config, runs, data)
+
+
+def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_parts(
+    several: Several, tmp_path: Path
+) -> None:
+    """Its parts are those of the cross-validation, which are not trained again."""
+    runs = shutil.copytree(several.runs, tmp_path / "runs")
+    shutil.rmtree(runs / "several")
+    committee = dataclasses.replace(several.config, committee=True)
+    with tiny_network_on(several.data) as patch:
+        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         last = cross_validation.fit_all(committee, runs)
-    assert last == runs / "committee-fold-1" / "stage-1" / "best.keras"
-    assert not (runs / "committee").exists()
+    assert last == runs / "several-fold-1" / "stage-1" / "best.keras"
+    assert not (runs / "several").exists()
     for fold in range(committee.folds):
-        history = pd.read_csv(runs / f"committee-fold-{fold}" / "stage-1" / "history.csv")
+        history = pd.read_csv(runs / f"several-fold-{fold}" / "stage-1" / "history.csv")
         # HAM10000's choose the epoch, MILK10k's are recorded beside, and the other set holds none out
         assert {"val_balanced_log_loss", "val_milk10k_balanced_log_loss"} <= set(history)
         assert not [name for name in history if "isic_more" in name]
@@ -88,34 +119,25 @@ def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_par
 
 
 def test_of_several_data_sets_the_first_is_tested_out_of_fold_and_the_others_on_their_test_images(
-    tiny_data: Path, config: Config, tmp_path: Path
+    several: Several, tmp_path: Path
 ) -> None:
-    data, runs = tmp_path / "data", tmp_path / "runs"
-    shutil.copytree(tiny_data / "ham10000", data / "ham10000")
-    write_milk10k(data)
-    write_isic_more(data)
-    sources = {"ham10000": 0.5, "milk10k": 0.25, "isic_more": 0.25}
-    several = dataclasses.replace(
-        config, id="several", dataset="+".join(sources), shares=sources, reference="ham10000", logit_adjustment=0.5
-    )
-    with tiny_network_on(data) as patch:
-        patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
-        cross_validation.fit_all(several, runs)
-        cross_validation.evaluate(several, runs)
-        export.export(several, runs, tmp_path / "models")
-        held, tested = fuse.held_out(several, runs, tmp_path / "models")
-        table = datasets.read(several.dataset)
+    config, runs, models = several.config, several.runs, tmp_path / "models"
+    with tiny_network_on(several.data):
+        cross_validation.evaluate(config, runs)
+        export.export(config, runs, models)
+        held, tested = fuse.held_out(config, runs, models)
+        table = datasets.read(config.dataset)
     first = table[table["dataset"] == "ham10000"]
     trained = set(first.loc[first["split"] == "train", "image"])
     assert set(np.load(runs / "several" / "logits.npz")["images"]) == trained == set(held.table["image"])
     assert tested is held
-    folder = tmp_path / "models" / "several"
+    folder = models / "several"
     assert set(pd.read_csv(folder / "predictions.csv")["image"]) == trained
     milk10k = pd.read_csv(folder / "predictions-milk10k.csv")
     assert set(milk10k["image"]) == set(
         table.loc[(table["dataset"] == "milk10k") & (table["split"] == "test"), "image"]
     )
-    model = registry.model("several", tmp_path / "models")
+    model = registry.model("several", models)
     assert [test["name"] for test in model.card["other_tests"]] == ["MILK10k"]
     model_folder.check_further_tests(model)
     assert [row["name"] for row in model.card["operating_points"][0]["measured"]] == [

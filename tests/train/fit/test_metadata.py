@@ -34,6 +34,12 @@ def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
     return logits, pd.DataFrame({"age": age.round(), "sex": sex}), labels, groups
 
 
+@pytest.fixture
+def one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a study fits many times; the choice of a penalty is tested with the fit itself."""
+    monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
+
+
 def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float((probabilities.argmax(axis=1) == labels).mean())
 
@@ -126,6 +132,7 @@ def test_every_published_value_is_possible(data_root: Path) -> None:
         assert all(one.coding for one in fitting.with_coding(fields, metadata_rows))
 
 
+@pytest.mark.usefixtures("one_penalty")
 def test_the_effect_of_leaving_a_field_out(study: tuple) -> None:
     logits, table, labels, groups = study
     costs = missing_metadata.measure(logits, table, labels, groups).set_index("metadata")
@@ -145,6 +152,7 @@ def test_the_effect_of_leaving_a_field_out(study: tuple) -> None:
     assert len(markdown) == 2 + len(costs)
 
 
+@pytest.mark.usefixtures("one_penalty")
 def test_ways_to_add_metadata_are_compared_with_the_image_alone(study: tuple) -> None:
     logits, table, labels, groups = study
     # what was trained in knows what age says, and is sure by a factor of 3 too much, which the calibration takes out
@@ -170,6 +178,7 @@ def test_ways_to_add_metadata_are_compared_with_the_image_alone(study: tuple) ->
     assert list(missing_metadata.compare(logits, None, table, labels, groups)["model"]) == list(ways.index[:3])
 
 
+@pytest.mark.usefixtures("one_penalty")
 def test_the_command_prints_a_table_in_markdown(
     study: tuple, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -183,7 +192,6 @@ def test_the_command_prints_a_table_in_markdown(
     # the publisher's order is another one
     published = metadata_rows.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fitting, "published", lambda dataset: published)
-    monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0
     ways, lines = (text.splitlines() for text in capsys.readouterr().out.strip().split("\n\n"))
     assert [line.split(" | ")[0] for line in ways[2:]] == [

@@ -27,6 +27,8 @@ from train.data import datasets
 from train.fit import cross_validation, stages
 from train.publish import committee, evaluate, export, fuse
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 COLUMNS = [f"p_{code}" for code in HAM10000.codes]
 
 
@@ -212,7 +214,7 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks of one data set stand in for those of two: only how tests are divided counts."""
-    both = dataclasses.replace(config, id="both", dataset="ham10000+other")
+    both = dataclasses.replace(config, id="both", dataset="ham10000+other", views=("upright",))
     for part in committee.parts(both):
         one = config.id + part.id.removeprefix("both")
         shutil.copytree(runs / one, tmp_path / part.id)

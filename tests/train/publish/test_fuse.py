@@ -20,7 +20,7 @@ from train.fit import augmentation, trained_metadata, training
 from train.fit import metadata as clinical_fit
 from train.publish import evaluate, export, fuse
 
-pytestmark = pytest.mark.filterwarnings("ignore:The least populated class")
+pytestmark = [pytest.mark.usefixtures("without_graphs"), pytest.mark.filterwarnings("ignore:The least populated class")]
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,7 @@ ROWS = {
 
 
 @pytest.fixture(scope="module", autouse=True)
-def quick() -> Iterator[None]:
+def quick(without_graphs: None) -> Iterator[None]:
     """No augmentation to trace, and few resamples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(augmentation.POLICIES, "standard", augmentation.none)

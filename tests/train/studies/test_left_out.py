@@ -16,6 +16,8 @@ from train.data import datasets
 from train.fit import augmentation, stages
 from train.studies import left_out
 
+pytestmark = pytest.mark.usefixtures("without_graphs")
+
 
 @pytest.fixture
 def config(tiny: Config, tiny_data: Path, tmp_path: Path) -> Iterator[Config]:
