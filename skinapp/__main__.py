@@ -227,9 +227,9 @@ def classify_images(options: argparse.Namespace) -> int:
         else:
             print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
             if codes is not None:
-                print(f"  {conformal.sentence(model.labels, codes, options.coverage)}")
+                print(f"  {conformal.in_words(prediction, options.coverage)}")
         if options.report:
-            write_case(analysis, options)
+            write_case(analysis, options, route.sentence if route and route.doubtful else "")
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
@@ -459,12 +459,11 @@ def write_report(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def write_case(analysis: "Analysis", options: argparse.Namespace) -> None:
+def write_case(analysis: "Analysis", options: argparse.Namespace, doubt: str) -> None:
     """Write the report of one image to the file of --report."""
-    from skinapp.report import case_report, document
+    from skinapp.report import case_report
 
-    sections = case_report.sections(analysis, options.coverage or case_report.COVERAGE, options.prevalence)
-    text = document.render(case_report.TITLE, sections, case_report.CAUTION)
+    text = case_report.write(analysis, options.coverage or case_report.COVERAGE, options.prevalence, doubt)
     with replacing(options.report) as partial:
         partial.write_text(text, encoding="utf-8")
 

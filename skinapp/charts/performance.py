@@ -27,12 +27,12 @@ def colour(number: int) -> str:
 
 
 def forest(
-    table: pd.DataFrame, axis: str, order: Sequence[str], zero: bool = False, one_each: bool = False
+    table: pd.DataFrame, axis: str, order: Sequence[str], reference: float | None = None, one_each: bool = False
 ) -> go.Figure:
     """Dots with intervals, one under another: columns row, series, value, low, high, note.
 
     A row's name is above its dots, to fit on a phone; its note is on the right. `order` lists the series, which
-    colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
+    colour and mark the dots; one named "published" is grey and hollow. `reference` draws a line there. A row
     without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
     """
     figure = go.Figure()
@@ -92,11 +92,11 @@ def forest(
         for row, series, note in zip(table["row"], table["series"], table["note"], strict=True)
     ]
     annotate(figure, ({"xref": "paper"} | each for each in names + notes))
-    if zero:
-        figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    if reference is not None:
+        figure.add_vline(x=reference, line={"color": GREY, "width": 1, "dash": "dot"})
     # a value may have no interval
-    low = np.nanmin([table["low"].min(), table["value"].min(), 0 if zero else np.inf])
-    high = np.nanmax([table["high"].max(), table["value"].max(), 0 if zero else -np.inf])
+    low = np.nanmin([table["low"].min(), table["value"].min(), np.inf if reference is None else reference])
+    high = np.nanmax([table["high"].max(), table["value"].max(), -np.inf if reference is None else reference])
     if not np.isfinite(low):
         low, high = 0.0, 1.0
     elif high - low < 1e-6:

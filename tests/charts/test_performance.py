@@ -77,7 +77,7 @@ def test_forest_reaches_to_values_without_an_interval() -> None:
 
 @pytest.mark.parametrize("rows", [[], [("all", "a", np.nan, np.nan, np.nan, "too few images")]])
 def test_forest_of_nothing(rows: list[tuple]) -> None:
-    figure = performance.forest(forest_frame(*rows), "Score", ["a"], zero=True)
+    figure = performance.forest(forest_frame(*rows), "Score", ["a"], reference=0)
     assert figure.to_json()
     assert np.isfinite(figure.layout.xaxis.range).all()
     assert all(len(trace.x) == 0 for trace in figure.data)
