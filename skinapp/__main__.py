@@ -242,9 +242,9 @@ def classify_pair(options: argparse.Namespace) -> int:
     from PIL import Image
 
     from skinapp.attention import heatmap
-    from skinapp.formatting import percent
     from skinapp.images import imaging
     from skinapp.inference import pair
+    from skinapp.inference.analysis import most_likely
 
     if len(options.images) != 1:
         raise DataError("--close-up goes with one dermoscopy image; name one image.")
@@ -288,8 +288,7 @@ def classify_pair(options: argparse.Namespace) -> int:
             paths[0], analysis.together, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(), None, None
         )
         for name, one in zip(("dermoscopy image", "close-up"), alone.values(), strict=True):
-            share = percent(float(one.probabilities.max()))
-            print(f"  From the {name} alone: {chosen.labels[one.predicted].spoken}, {share}")
+            print(f"  From the {name} alone: {most_likely(one)}")
         print(CAUTION)
     if options.cam_dir and analysis.prediction.class_maps:
         files = overlay_files(paths, options.cam_dir)

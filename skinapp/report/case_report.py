@@ -1,7 +1,5 @@
 """One analysed image as a report: the answer, what it means, where the model looked, and what it cannot do."""
 
-import io
-
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -19,7 +17,7 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
 from skinapp.report import document, operating_point_views
-from skinapp.report.document import Block, Heading, Picture, Section
+from skinapp.report.document import Block, Heading, Picture, Section, png
 
 TITLE = "A model's answer to one image"
 CAUTION = (
@@ -120,7 +118,8 @@ def _map(analysis: Analysis) -> list[Block]:
             png(Image.fromarray(heatmap.overlay(analysis.square, cam, 0.6))),
             f"Yellow areas counted most towards “{name}”, dark areas less, and uncoloured areas not at all.",
         ),
-        f"{evidence.badge}. {sanity_check.sentence(evidence, prediction.model.labels)}",
+        Heading(evidence.badge),
+        sanity_check.sentence(evidence, prediction.model.labels),
         *([note] if note else []),
         "Grad-CAM at the last convolution: it shows where the evidence for a class is, not whether that evidence is "
         "good. Patient metadata does not affect it.",
@@ -192,10 +191,3 @@ def _metadata(analysis: Analysis) -> str:
 
 def _index(prediction: Prediction) -> int:
     return prediction.model.labels.codes.index(prediction.predicted)
-
-
-def png(image: Image.Image) -> bytes:
-    """The bytes of a PNG file, without metadata."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()
