@@ -21,11 +21,11 @@ def test_the_tables_hold_what_was_measured(tmp_path: Path) -> None:
     rows = test.table.set_index(["by", "value"])
     everything, benign = rows.loc[("all", "All")], rows.loc[("class", "benign")]
     [overall] = [line for line in text.splitlines() if line.startswith(f"| `{MODEL}`")]
-    assert f"Malignant/benign, {everything['images']:,} |" in overall
+    assert f"Malignant/benign, {int(everything['images'])} |" in overall
     held = f"{everything['coverage']:.2f} ({everything['coverage_low']:.2f} to {everything['coverage_high']:.2f})"
     assert f"| {held}; {everything['size']:.1f} |" in overall
     [by_class] = [line for line in text.splitlines() if line.startswith("| Class: Benign")]
-    assert f"| {benign['images']:,} | {benign['coverage']:.2f} (" in by_class
+    assert f"| {int(benign['images'])} | {benign['coverage']:.2f} (" in by_class
 
 
 def test_without_sets_there_is_nothing_to_measure(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
