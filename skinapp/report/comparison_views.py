@@ -102,7 +102,7 @@ def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) 
     endings = {
         pairs.FIRST: " · A better",
         pairs.SECOND: " · B better",
-        pairs.UNDECIDED: " · undecided",
+        pairs.UNDECIDED: "",
         pairs.UNTESTED: "",
     }
     frame = pd.DataFrame(

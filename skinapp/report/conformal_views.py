@@ -44,8 +44,6 @@ def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, na
             "high": table[f"{measure}_high"],
         }
     )
-    if len(tests) == 1:
-        frame["row"] = [f"{row} (n = {images:,})" for row, images in zip(rows, table["images"], strict=True)]
     form = ".0%" if measure == "coverage" else ".1f"
     few = table["images"] < subgroups.FEW_IMAGES
     frame.loc[few, ["value", "low", "high"]] = np.nan

@@ -25,9 +25,11 @@ WIDTH = 1080
 """Pixels of the column that holds a page; narrower screens use their full width."""
 
 STYLE = """<style>
-[data-testid="stMultiSelectTag"], [data-testid^="stBaseButton-primary"] { color: light-dark(white, black); }
-:focus-visible:not(input, textarea), label:has(input:is([type="checkbox"], [type="radio"]):focus-visible) {
-  outline: 2px solid light-dark(black, white) !important; outline-offset: 1px; }
+[data-testid="stMultiSelectTagsContainer"] span[tabindex], [data-testid^="stBaseButton-primary"] {
+  color: light-dark(white, black); }
+:focus-visible:not(input, textarea), label:has(input:is([type="checkbox"], [type="radio"]):focus-visible),
+:has(> * > input[type="range"]:focus-visible) {
+  outline: 2px solid light-dark(black, white) !important; outline-offset: -2px; }
 </style>"""
 """What the theme cannot say. Streamlit writes in white on the accent colour, which has to be light enough to be read as
 text on a dark page; and it draws focus rings in a half transparent accent, too pale to be seen."""

@@ -78,5 +78,5 @@ def test_sizes_have_no_promise_and_subgroups_only_where_there_are_some() -> None
     assert conformal_views.parts([OWN]) == {"class": "Class", "sex": "Sex"}
     assert conformal_views.parts([other()]) == {"class": "Class"}
     chart = conformal_views.chart([OWN], "sex", "size", MALIGNANCY, {"one": "One"})
-    assert "male (n = 110), HAM10000 1.4 (1.3 to 1.5)" in chart.words
+    assert "male, HAM10000 1.4 (1.3 to 1.5)" in chart.words
     assert not chart.figure.layout.shapes

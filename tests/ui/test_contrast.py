@@ -76,7 +76,7 @@ def test_the_accent_can_be_read_as_text_also_on_its_own_tint(theme: str) -> None
 @pytest.mark.parametrize(("theme", "number"), [("light", 0), ("dark", 1)])
 def test_words_on_the_accent_can_be_read_and_white_ticks_seen(theme: str, number: int) -> None:
     accent = rgb(THEMES[theme]["primaryColor"])
-    [words] = re.findall(r"color: light-dark\((\w+), (\w+)\); }", layout.STYLE)
+    [words] = re.findall(r"  color: light-dark\((\w+), (\w+)\); }", layout.STYLE)
     assert contrast(rgb({"white": "#FFFFFF", "black": "#000000"}[words[number]]), accent) >= LEAST
     assert contrast(rgb("#FFFFFF"), accent) >= LEAST_OF_SHAPES
 
