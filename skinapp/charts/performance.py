@@ -34,9 +34,9 @@ def forest(
     """Dots with intervals, one under another: columns row, series, value, low, high, note.
 
     A row's name is above its dots, to fit on a phone; its note is on the right of the name or, where a row has several
-    dots or the two do not fit in a LINE, of the dot. `order` lists the series, which
-    colour and mark the dots; one named "published" is grey and hollow. `reference` draws a line there. A row
-    without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
+    dots or the two do not fit in a LINE, of the dot. `order` lists the series, which colour and mark the dots; one
+    named "published" is grey and hollow. `reference` draws a line there. A row without a value shows its note alone.
+    `one_each`: every row is a series of its own and needs no legend.
     """
     figure = go.Figure()
     rows = list(dict.fromkeys(table["row"]))
