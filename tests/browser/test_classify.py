@@ -87,7 +87,7 @@ def test_the_image_stays_through_attention_back_and_the_menu(app: str, open_page
     answer = headline(page).group(0)
     page.locator(".st-key-menu").get_by_role("link", name="Attention").click()
     expect(page.get_by_alt_text(re.compile("^Attention map of"))).to_have_count(1, timeout=120_000)
-    expect(page.get_by_test_id("stMultiSelectTag").filter(has_text=chosen.title)).to_be_visible()
+    expect(page.get_by_test_id("stMultiSelectTagsContainer").filter(has_text=chosen.title)).to_be_visible()
     page.go_back()
     expect(answered).to_be_visible()
     assert headline(page).group(0) == answer
