@@ -81,7 +81,8 @@ def on_every_test_set(predictions: Predictions, coverage: float) -> list[Measure
         return []
     crossed = model_card.cross_validated(predictions.model.card)
     own = [name for name in predictions.datasets if name not in predictions.further]
-    tests = {tuple(own): None, **{(name,): name for name in predictions.further}}
+    tests: list[tuple[tuple[str, ...], str | None]] = [(tuple(own), None)]
+    tests += [((name,), name) for name in predictions.further]
     return [
         Measured(
             predictions.id,
@@ -90,7 +91,7 @@ def on_every_test_set(predictions: Predictions, coverage: float) -> list[Measure
             measured(thresholds, predictions.rows_of(dataset), predictions.labels, coverage),
             crossed and dataset is None,
         )
-        for datasets, dataset in tests.items()
+        for datasets, dataset in tests
     ]
 
 

@@ -1,5 +1,7 @@
 """The parts of a comparison on the screen, each with its charts and what can be chosen in it."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
@@ -114,7 +116,7 @@ def show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], na
     coverage = float(address.selectbox(first, "Certainty", coverages, "coverage"))
     tests = {
         name: computed_once(
-            shared, f"sets {name} {coverage}", lambda name=name: conformal.on_every_test_set(known[name], coverage)
+            shared, f"sets {name} {coverage}", partial(conformal.on_every_test_set, known[name], coverage)
         )
         for name in pair
     }

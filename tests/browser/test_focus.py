@@ -42,7 +42,8 @@ def test_every_control_shows_that_it_has_the_focus(app: str, open_page: Callable
     upload(page, as_upload(PHOTO))
     headline(page)
     settle(page)
-    behind, seen = background(page), set()
+    behind = background(page)
+    seen: set[str] = set()
     page.get_by_role("heading", name="Classify an image").click()
     for _ in range(30):
         page.keyboard.press("Tab")

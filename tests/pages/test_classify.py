@@ -137,11 +137,13 @@ def test_without_test_predictions_there_is_no_count(page: AppTest, monkeypatch: 
 
 
 def test_the_report_is_written_only_when_it_is_asked_for(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[object] = []
-    monkeypatch.setattr(case_report, "write", lambda *parts, **more: written.append(parts) or "")
+    def too_early(*parts: object, **more: object) -> str:
+        raise AssertionError("the report was written without being asked for")
+
+    monkeypatch.setattr(case_report, "write", too_early)
     upload(page, PHOTO)
+    assert headline(page)
     assert "Save this answer" in [button.label for button in page.get("download_button")]
-    assert not written
 
 
 def test_the_answer_belongs_to_the_square_that_was_chosen(page: AppTest, model: registry.Model) -> None:
