@@ -31,7 +31,7 @@ def choose_model(models: Mapping[str, Model]) -> Model | None:
 
 def show_row(models: Mapping[str, Model]) -> Model | None:
     """The controls folded into one row, above an answer; returns the chosen model."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False, width="content"):
         layout.show_image_chip()
         # a new key closes it once another image is there
         with st.popover("Change", icon=":material/tune:", key=f"change_{session_images.additions()}"):
@@ -60,7 +60,9 @@ def show_photo(models: list[Model], chosen: Model | None, photo: Photo) -> None:
 
 
 with layout.page("Classify", chip=False):
-    st.title("Classify an image", anchor=False)
+    # beside the title, where there is room
+    head = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", gap="small")
+    head.title("Classify an image", anchor=False, width="content")
     for reason in registry.problems().values():
         st.warning(reason)
     models = {model.id: model for model in registry.ranked()}
@@ -70,7 +72,8 @@ with layout.page("Classify", chip=False):
     photo = session_images.current()
     several = bool(session_images.files())
     if photo or several:
-        chosen = show_row(models)
+        with head:
+            chosen = show_row(models)
     else:
         st.markdown(
             "Add a dermoscopy image or a phone photo of a spot, or several, to see the probability of every class, and "

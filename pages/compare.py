@@ -87,6 +87,11 @@ with layout.page("Compare"):
     st.subheader("Calibration", anchor=False)
     comparison_panels.show_calibration(shared, known, pair, names)
 
+    if with_sets := comparison_panels.have_sets(known, pair):
+        st.space("medium")
+        st.subheader("Prediction sets", anchor=False)
+        comparison_panels.show_sets(shared, known, with_sets, names)
+
     if choice.question == CLASSES:
         st.space("medium")
         st.subheader("Confusion matrix", anchor=False)

@@ -227,9 +227,9 @@ def classify_images(options: argparse.Namespace) -> int:
         else:
             print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
             if codes is not None:
-                print(f"  {conformal.sentence(model.labels, codes, options.coverage)}")
+                print(f"  {conformal.in_words(prediction, options.coverage)}")
         if options.report:
-            write_case(analysis, options)
+            write_case(analysis, options, route.sentence if route and route.doubtful else "")
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
@@ -242,9 +242,9 @@ def classify_pair(options: argparse.Namespace) -> int:
     from PIL import Image
 
     from skinapp.attention import heatmap
-    from skinapp.formatting import percent
     from skinapp.images import imaging
     from skinapp.inference import pair
+    from skinapp.inference.analysis import most_likely
 
     if len(options.images) != 1:
         raise DataError("--close-up goes with one dermoscopy image; name one image.")
@@ -288,8 +288,7 @@ def classify_pair(options: argparse.Namespace) -> int:
             paths[0], analysis.together, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(), None, None
         )
         for name, one in zip(("dermoscopy image", "close-up"), alone.values(), strict=True):
-            share = percent(float(one.probabilities.max()))
-            print(f"  From the {name} alone: {chosen.labels[one.predicted].spoken}, {share}")
+            print(f"  From the {name} alone: {most_likely(one)}")
         print(CAUTION)
     if options.cam_dir and analysis.prediction.class_maps:
         files = overlay_files(paths, options.cam_dir)
@@ -459,12 +458,11 @@ def write_report(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def write_case(analysis: "Analysis", options: argparse.Namespace) -> None:
+def write_case(analysis: "Analysis", options: argparse.Namespace, doubt: str) -> None:
     """Write the report of one image to the file of --report."""
-    from skinapp.report import case_report, document
+    from skinapp.report import case_report
 
-    sections = case_report.sections(analysis, options.coverage or case_report.COVERAGE, options.prevalence)
-    text = document.render(case_report.TITLE, sections, case_report.CAUTION)
+    text = case_report.write(analysis, options.coverage or case_report.COVERAGE, options.prevalence, doubt)
     with replacing(options.report) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -48,6 +48,7 @@ TOOLS = {
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "change": ("train.studies.change", "measure how far two photos of an unchanged lesion differ"),
     "conformal": ("train.publish.conformal", "give an exported model prediction sets"),
+    "coverage": ("train.studies.coverage", "measure the prediction sets of every model on every test set"),
     "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }

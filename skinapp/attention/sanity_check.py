@@ -60,6 +60,13 @@ class Evidence:
         return self.log_odds_change >= MIN_LOG_ODDS_CHANGE and self.similarity <= MAX_SIMILARITY
 
     @property
+    def badge(self) -> str:
+        """How far the map can be used, in a few words."""
+        if not self.passed:
+            return "Do not use this map"
+        return "Map passes its check" if self.explains else "Weak map"
+
+    @property
     def explains(self) -> bool:
         """Whether hiding where the map is strongest lowers the probability or changes the prediction, and the map is
         on the lesion more than one that is the same everywhere."""

@@ -19,6 +19,8 @@ GREY = "#7D8582"
 CLEAR = "rgba(0,0,0,0)"
 ROW = 26
 """Pixels for one dot of a forest plot; the words above a group need ROW more."""
+LINE = 54
+"""Letters that fit side by side on a phone."""
 
 
 def colour(number: int) -> str:
@@ -27,17 +29,20 @@ def colour(number: int) -> str:
 
 
 def forest(
-    table: pd.DataFrame, axis: str, order: Sequence[str], zero: bool = False, one_each: bool = False
+    table: pd.DataFrame, axis: str, order: Sequence[str], reference: float | None = None, one_each: bool = False
 ) -> go.Figure:
     """Dots with intervals, one under another: columns row, series, value, low, high, note.
 
-    A row's name is above its dots, to fit on a phone; its note is on the right. `order` lists the series, which
-    colour and mark the dots; one named "published" is grey and hollow. `zero` draws a line there. A row
-    without a value shows its note alone. `one_each`: every row is a series of its own and needs no legend.
+    A row's name is above its dots, to fit on a phone; its note is on the right of the name or, where a row has several
+    dots or the two do not fit in a LINE, of the dot. `order` lists the series, which colour and mark the dots; one
+    named "published" is grey and hollow. `reference` draws a line there. A row without a value shows its note alone.
+    `one_each`: every row is a series of its own and needs no legend.
     """
     figure = go.Figure()
     rows = list(dict.fromkeys(table["row"]))
     single = one_each or table["series"].nunique() < 2
+    lengths = (len(row) + len(note) for row, note in zip(table["row"], table["note"], strict=True))
+    notes_above = single and max(lengths, default=0) <= LINE
     y_of: dict[tuple[str, str], float] = {}
     heads: dict[str, float] = {}
     height = 0.0
@@ -85,25 +90,25 @@ def forest(
         {
             "x": 1,
             "xanchor": "right",
-            "y": heads[row] if single else y_of[row, series],
+            "y": heads[row] if notes_above else y_of[row, series],
             "text": note,
             "font": {"size": 12, "color": INK},
         }
         for row, series, note in zip(table["row"], table["series"], table["note"], strict=True)
     ]
     annotate(figure, ({"xref": "paper"} | each for each in names + notes))
-    if zero:
-        figure.add_vline(x=0, line={"color": GREY, "width": 1, "dash": "dot"})
+    if reference is not None:
+        figure.add_vline(x=reference, line={"color": GREY, "width": 1, "dash": "dot"})
     # a value may have no interval
-    low = np.nanmin([table["low"].min(), table["value"].min(), 0 if zero else np.inf])
-    high = np.nanmax([table["high"].max(), table["value"].max(), 0 if zero else -np.inf])
+    low = np.nanmin([table["low"].min(), table["value"].min(), np.inf if reference is None else reference])
+    high = np.nanmax([table["high"].max(), table["value"].max(), -np.inf if reference is None else reference])
     if not np.isfinite(low):
         low, high = 0.0, 1.0
     elif high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     room = (high - low) * 0.06
-    # where a row has several dots, the notes beside them need part of the width
-    beside = 0 if single else (high - low) * 0.75
+    # notes beside the dots need part of the width
+    beside = 0 if notes_above else (high - low) * 0.75
     _lay_out(
         figure,
         int(height * ROW) + (106 if single else 136),

@@ -57,7 +57,7 @@ def _down(threshold: float) -> float:
 
 @dataclass(frozen=True)
 class Measured:
-    """The sets of one model for a coverage, measured on one test set.
+    """The sets of one model for a coverage, measured on one test set, whose images are from `datasets`.
 
     `table` has a row for all images, each class and each subgroup: `by` ("all", "class" or a key of
     `subgroups.SUBGROUPS`), `value`, `images`, `groups`, `coverage` (the share of sets that hold the label) and `size`
@@ -67,7 +67,7 @@ class Measured:
     """
 
     model: str
-    dataset: str
+    datasets: tuple[str, ...]
     promised: float
     table: pd.DataFrame
     calibrated_here: bool
@@ -81,16 +81,17 @@ def on_every_test_set(predictions: Predictions, coverage: float) -> list[Measure
         return []
     crossed = model_card.cross_validated(predictions.model.card)
     own = [name for name in predictions.datasets if name not in predictions.further]
-    tests = {" and ".join(own): None, **{name: name for name in predictions.further}}
+    tests: list[tuple[tuple[str, ...], str | None]] = [(tuple(own), None)]
+    tests += [((name,), name) for name in predictions.further]
     return [
         Measured(
             predictions.id,
-            title,
+            datasets,
             coverage,
             measured(thresholds, predictions.rows_of(dataset), predictions.labels, coverage),
             crossed and dataset is None,
         )
-        for title, dataset in tests.items()
+        for datasets, dataset in tests
     ]
 
 
@@ -130,8 +131,8 @@ def lines(one: Measured) -> Iterator[str]:
     """What was measured, as lines for a terminal, without subgroups of few images."""
     yield ""
     yield (
-        f"{one.model}: prediction sets for {one.promised:.0%} coverage on {one.dataset}; coverage, mean number of "
-        "classes in a set, images"
+        f"{one.model}: prediction sets for {one.promised:.0%} coverage on {' and '.join(one.datasets)}; coverage, mean "
+        "number of classes in a set, images"
     )
     if one.calibrated_here:
         yield "  (These images also calibrated the sets, so their coverage is as promised.)"
@@ -150,7 +151,7 @@ def in_json(one: Measured) -> dict[str, Any]:
     rows = one.table.astype(object).where(one.table.notna(), None).to_dict("records")
     return {
         "model": one.model,
-        "dataset": one.dataset,
+        "dataset": " and ".join(one.datasets),
         "promised": one.promised,
         "calibrated_here": one.calibrated_here,
         "parts": rows,

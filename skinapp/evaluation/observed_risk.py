@@ -66,14 +66,25 @@ def observed_risk(prediction: Prediction) -> ObservedRisk:
 
 def sentence(observed: ObservedRisk) -> str:
     """What the number means, in words."""
+    if not observed.images:
+        return "None of the test images got an answer like this."
     like_this = f"a probability of {observed.target} from {observed.low:.0%} to {observed.high:.0%}"
-    interval = f"{observed.risk.low:.0%} to {observed.risk.high:.0%}" if observed.risk.exists else "no interval"
-    were = "was" if observed.positive == 1 else "were"
+    everywhere = f"Among all test images, {_of_hundred(observed.test_share)} of 100 were."
+    if not observed.risk.exists:
+        were = "was" if observed.positive == 1 else "were"
+        return (
+            f"Of the {observed.images:,} test images that got an answer like this ({like_this}), {observed.positive:,} "
+            f"{were} {observed.target}: too few lesions or patients for an interval. {everywhere}"
+        )
+    interval = f"{100 * observed.risk.low:.0f} to {100 * observed.risk.high:.0f}"
     return (
-        f"Of {observed.images:,} test images that got an answer like this ({like_this}), {observed.positive:,} {were} "
-        f"{observed.target}: {percent(observed.risk.value) if observed.positive else 'none'} ({interval}). Of all "
-        f"{observed.test_images:,} test images, {observed.test_positive:,} were ({percent(observed.test_share)})."
+        f"Of 100 test images that got an answer like this, {_of_hundred(observed.risk.value)} were {observed.target} "
+        f"(95% interval {interval}; counted on {observed.images:,} images with {like_this}). {everywhere}"
     )
+
+
+def _of_hundred(share: float) -> str:
+    return percent(share).removesuffix("%") if share else "none"
 
 
 def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:

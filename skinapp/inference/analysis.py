@@ -112,6 +112,12 @@ def shares(prediction: Prediction) -> dict[str, float]:
     }
 
 
+def most_likely(prediction: Prediction) -> str:
+    """The most likely class within a sentence, and its probability: "mole (melanocytic nevus), 73%"."""
+    label = prediction.model.labels[prediction.predicted]
+    return f"{label.spoken}, {percent(float(prediction.probabilities.max()))}"
+
+
 def agreement(prediction: Prediction) -> str:
     """How far the networks of a committee, and the views of the image, agree, in words; empty for a single answer."""
     agreed = runtime.agreement(prediction)

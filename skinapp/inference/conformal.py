@@ -4,7 +4,7 @@
 is in the set if its probability reaches its threshold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from skinapp.errors import DataError, ModelError
 from skinapp.inference.registry import Model
-from skinapp.labels.sets import LabelSet
 
 if TYPE_CHECKING:
     from skinapp.inference.runtime import Prediction
@@ -87,10 +86,16 @@ def prediction_set(prediction: "Prediction", coverage: float) -> tuple[str, ...]
     return tuple(prediction.model.labels.codes[index] for index in order if chosen[index])
 
 
-def sentence(labels: LabelSet, codes: Sequence[str], coverage: float) -> str:
-    """A prediction set in words."""
+def in_words(prediction: "Prediction", coverage: float) -> str:
+    """An answer's set in words. Errors as `check`."""
+    labels, codes = prediction.model.labels, prediction_set(prediction, coverage)
+    names = ", ".join(labels[code].spoken for code in codes)
     if len(codes) == len(labels.codes):
         return f"With {coverage:.0%} certainty: any of the {len(codes)} classes. The model cannot tell."
-    names = [labels[code].spoken for code in codes]
-    one_of = "one of: " if len(names) > 1 else ""
-    return f"With {coverage:.0%} certainty {one_of}{'; '.join(names)}."
+    reached = prediction.probabilities >= np.array(check(prediction.model, coverage).at(coverage))
+    if not reached.any():
+        return (
+            f"No class gets as high a probability as {coverage:.0%} of its own images do, so the model cannot tell. "
+            f"The nearest is {names}."
+        )
+    return f"With {coverage:.0%} certainty{' one of' if len(codes) > 1 else ''}: {names}."

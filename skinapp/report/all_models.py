@@ -4,7 +4,6 @@ Every figure is read from the model folders and the tables that come with the pr
 models' own cards.
 """
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -35,7 +34,7 @@ from skinapp.report import (
     population_views,
     training_views,
 )
-from skinapp.report.document import Block, Chart, Heading, Picture, Section
+from skinapp.report.document import Block, Chart, Heading, Picture, Section, png
 
 TITLE = "Skin-lesion classifiers: data, protocols and results"
 OVERVIEW = ("balanced_accuracy", "roc_auc_malignancy")
@@ -235,12 +234,10 @@ def attention_map(analysis: Analysis) -> Picture:
     cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
     gap = np.full((SIDE, GAP, 3), 255, np.uint8)
     both = Image.fromarray(np.concatenate([shown, gap, heatmap.overlay(shown, cam)], axis=1))
-    buffer = io.BytesIO()
-    both.save(buffer, "PNG")
     classes = probabilities.probability_frame(prediction).head(SHOWN)
     listed = ", ".join(f"{row['class']} {formatting.percent(row['probability'])}" for row in classes.to_dict("records"))
     return Picture(
-        buffer.getvalue(),
+        png(both),
         f"Left, the square that the model saw. Right, its attention map: yellow areas counted most towards "
         f"{classes['class'].iloc[0]}. {model.id}: {listed}.",
     )

@@ -1,7 +1,5 @@
 """One analysed image as a report: the answer, what it means, where the model looked, and what it cannot do."""
 
-import io
-
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -18,24 +16,36 @@ from skinapp.inference import conformal, modality, runtime
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
-from skinapp.report import operating_point_views
-from skinapp.report.document import Block, Heading, Picture, Section
+from skinapp.report import document, operating_point_views
+from skinapp.report.document import Block, Heading, Picture, Section, png
 
 TITLE = "A model's answer to one image"
 CAUTION = (
     "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
     "whatever it says here."
 )
+NO_MAP = "This network ends in dense layers, so there is no map of where it looked."
 COVERAGE = 0.95
 """Of the prediction set, unless another one is asked for."""
 LONGER_SIDE = 720
 """Pixels of the picture."""
 
 
-def sections(analysis: Analysis, coverage: float = COVERAGE, prevalence: float | None = None) -> list[Section]:
-    """The report of one analysed image. DataError for a coverage that is not stored, or an impossible prevalence."""
+def write(analysis: Analysis, coverage: float = COVERAGE, prevalence: float | None = None, doubt: str = "") -> str:
+    """The report of one analysed image as one HTML file. Errors as `sections`."""
+    return document.render(TITLE, sections(analysis, coverage, prevalence, doubt), CAUTION)
+
+
+def sections(
+    analysis: Analysis, coverage: float = COVERAGE, prevalence: float | None = None, doubt: str = ""
+) -> list[Section]:
+    """The report of one analysed image. DataError for a coverage that is not stored, or an impossible prevalence.
+
+    `doubt` says why the image is not of the kind that the model was trained on, if so: the set of classes and what the
+    probability has meant are then left out, as both hold for images like the test images only.
+    """
     return [
-        Section("Answer", _answer(analysis, coverage, prevalence)),
+        Section("Answer", _answer(analysis, coverage, prevalence, doubt)),
         Section("Image", _image(analysis)),
         Section("Where the model looked", _map(analysis)),
         Section("Every class", _classes(analysis)),
@@ -43,31 +53,40 @@ def sections(analysis: Analysis, coverage: float = COVERAGE, prevalence: float |
     ]
 
 
-def _answer(analysis: Analysis, coverage: float, prevalence: float | None) -> list[Block]:
+def _answer(analysis: Analysis, coverage: float, prevalence: float | None, doubt: str) -> list[Block]:
     prediction, model = analysis.prediction, analysis.model
-    blocks: list[Block] = [Heading(f"Most likely: {most_likely(prediction)}"), f"{_shares(prediction)}."]
+    blocks: list[Block] = [Heading(f"Most likely: {analyses.most_likely(prediction)}"), f"{_shares(prediction)}."]
+    if doubt:
+        blocks.insert(0, doubt)
     if analysis.metadata:
         alone = analysis.image_prediction
         blocks.append(
             f"With what was stated about the patient ({_metadata(analysis)}). From the image alone: "
-            f"{most_likely(alone)}; {_shares(alone)}."
+            f"{analyses.most_likely(alone)}; {_shares(alone)}."
         )
-    if conformal.of_model(model):
-        blocks.append(conformal.sentence(model.labels, conformal.prediction_set(prediction, coverage), coverage))
+    if not doubt:
+        blocks += _meaning(prediction, coverage, prevalence)
+    if agreement := analyses.agreement(prediction):
+        blocks.append(agreement)
+    by_class = dict(zip(model.labels.codes, prediction.probabilities, strict=True))
+    return [*blocks, *operating_point_views.published(model, by_class)]
+
+
+def _meaning(prediction: Prediction, coverage: float, prevalence: float | None) -> list[Block]:
+    """The set of classes, and what the probability has meant."""
+    blocks: list[Block] = []
+    if conformal.of_model(prediction.model):
+        blocks.append(conformal.in_words(prediction, coverage))
     try:
         observed = observed_risk.observed_risk(prediction)
     except DataError as error:
         if prevalence is not None:
             raise
-        blocks.append(str(error))
-    else:
-        blocks.append(observed_risk.sentence(observed))
-        if prevalence is not None:
-            blocks.append(observed_risk.prevalence_sentence(observed, prevalence))
-    if agreement := analyses.agreement(prediction):
-        blocks.append(agreement)
-    by_class = dict(zip(model.labels.codes, prediction.probabilities, strict=True))
-    return [*blocks, *operating_point_views.published(model, by_class)]
+        return [*blocks, str(error)]
+    blocks.append(observed_risk.sentence(observed))
+    if prevalence is not None:
+        blocks.append(observed_risk.prevalence_sentence(observed, prevalence))
+    return blocks
 
 
 def _image(analysis: Analysis) -> list[Block]:
@@ -88,7 +107,7 @@ def _image(analysis: Analysis) -> list[Block]:
 def _map(analysis: Analysis) -> list[Block]:
     prediction = analysis.prediction
     if prediction.class_maps is None:
-        return ["This network ends in dense layers, so there is no map of where it looked."]
+        return [NO_MAP]
     name = prediction.model.labels[prediction.predicted].name
     cam = heatmap.grad_cam(prediction.class_maps, _index(prediction))
     if not cam.any():
@@ -99,6 +118,7 @@ def _map(analysis: Analysis) -> list[Block]:
             png(Image.fromarray(heatmap.overlay(analysis.square, cam, 0.6))),
             f"Yellow areas counted most towards “{name}”, dark areas less, and uncoloured areas not at all.",
         ),
+        Heading(evidence.badge),
         sanity_check.sentence(evidence, prediction.model.labels),
         *([note] if note else []),
         "Grad-CAM at the last convolution: it shows where the evidence for a class is, not whether that evidence is "
@@ -157,11 +177,6 @@ def _model(analysis: Analysis) -> list[Block]:
     ]
 
 
-def most_likely(prediction: Prediction) -> str:
-    """The most probable class within a sentence, with its probability."""
-    return f"{prediction.model.labels[prediction.predicted].spoken}, {percent(float(prediction.probabilities.max()))}"
-
-
 def _shares(prediction: Prediction) -> str:
     return "; ".join(f"{name} {percent(share)}" for name, share in analyses.shares(prediction).items())
 
@@ -176,10 +191,3 @@ def _metadata(analysis: Analysis) -> str:
 
 def _index(prediction: Prediction) -> int:
     return prediction.model.labels.codes.index(prediction.predicted)
-
-
-def png(image: Image.Image) -> bytes:
-    """The bytes of a PNG file, without metadata."""
-    file = io.BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -3,12 +3,20 @@
 import numpy as np
 import pandas as pd
 
-from skinapp.evaluation import bootstrap, curves, error_analysis, operating_points, pairs, subgroups
+from skinapp.evaluation import bootstrap, conformal, curves, error_analysis, operating_points, pairs, subgroups
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.measures import MEASURES, Draws, scores
 from skinapp.evaluation.predictions import Predictions
-from skinapp.report import calibration_views, comparison_views, error_views, operating_point_views, training_views
+from skinapp.report import (
+    calibration_views,
+    comparison_views,
+    conformal_views,
+    error_views,
+    operating_point_views,
+    training_views,
+)
+from skinapp.report.case_report import COVERAGE
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Block, Section
 from skinapp.report.operating_point_views import CURVES
@@ -93,6 +101,10 @@ def sections(
         )
     )
     parts.append(Section("Calibration", [calibration_views.reliability(shared, weights, known, pair, names)]))
+    for name in pair:
+        if tests := conformal.on_every_test_set(known[name], COVERAGE):
+            title = f"Prediction sets of {names[name]}, for {COVERAGE:.0%} coverage"
+            parts.append(Section(title, conformal_views.blocks(tests, known[name].labels, names)))
     if shared.question == CLASSES:
         table = error_analysis.error_rates(shared, weights)
         blocks: list[Block] = [error_views.confusion(shared, name, names) for name in pair]

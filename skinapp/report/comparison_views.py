@@ -102,7 +102,7 @@ def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) 
     endings = {
         pairs.FIRST: " · A better",
         pairs.SECOND: " · B better",
-        pairs.UNDECIDED: " · undecided",
+        pairs.UNDECIDED: "",
         pairs.UNTESTED: "",
     }
     frame = pd.DataFrame(
@@ -119,7 +119,7 @@ def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) 
         for (_, row), conclusion in zip(frame.iterrows(), table["conclusion"], strict=True)
     ]
     return Chart(
-        performance.forest(frame, "A minus B, with 95% interval", ["A minus B"], zero=True),
+        performance.forest(frame, "A minus B, with 95% interval", ["A minus B"], reference=0),
         table,
         f"Differences, {names[first]} (A) minus {names[second]} (B): " + listed(frame["row"], frame["note"]),
     )

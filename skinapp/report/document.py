@@ -3,11 +3,13 @@
 import base64
 import datetime
 import html
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 import plotly.graph_objects as go
+from PIL import Image
 from plotly.offline import get_plotlyjs
 
 
@@ -63,7 +65,8 @@ details { margin: 0.5rem 0 1.5rem; } summary { cursor: pointer; color: var(--acc
 .caution { background: var(--pale); border-left: 4px solid var(--accent); padding: 0.75rem 1rem; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; }
   table { font-size: 8.5pt; } td, th { padding: 0.1rem 0.5rem 0.1rem 0; } h2, figure, tr { break-inside: avoid; }
-  h2, h3 { break-after: avoid; } figure { break-before: avoid; } nav, details, .modebar { display: none; } }
+  h2, h3 { break-after: avoid; } figure { break-before: avoid; } img { max-height: 9cm; }
+  nav, details, .modebar { display: none; } }
 @media (max-width: 600px) { nav ul { columns: 1; } }
 """
 
@@ -74,6 +77,13 @@ addEventListener("afterprint", () => document.querySelectorAll(".js-plotly-plot"
   figure => Plotly.relayout(figure, { width: null, autosize: true })));
 """
 """Figures as wide as an A4 or letter page: at screen width, they would shrink the whole printout."""
+
+
+def png(image: Image.Image) -> bytes:
+    """The bytes of a PNG file, without metadata."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def render(title: str, sections: Sequence[Section], caution: str, made: datetime.datetime | None = None) -> str:

@@ -1,5 +1,6 @@
 """The answer to one image: in words, with the map over the photo, and everything else in tabs."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -10,6 +11,7 @@ from skinapp.inference import analysis
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
+from skinapp.report import case_report
 from skinapp.ui import attention_map, gate, metadata_form, model_notes, pair, prediction, retrieval, segmentation
 from skinapp.ui import photo as photos
 from skinapp.ui.gate import Route
@@ -71,11 +73,16 @@ def _show_one(found: Route, photo: Photo) -> None:
         remove_hair = _choose_hair_removal(model)
     made = _analyse(found, photo, model, remove_hair, values)
     shown = attention_map.of(made, photo)
-    with words:
-        prediction.show_answer(made, found.sentence)
+    observed = None if found.doubt else prediction.what_it_meant(made.prediction)
+    with words, st.container(gap="xsmall"):
+        prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
     with picture:
         attention_map.show_picture(photo, shown)
-        photos.offer_square(photo)
+        with st.container(horizontal=True, gap="small"):
+            photos.offer_square(photo)
+            _offer_report(made, found, photo)
+            if observed:
+                prediction.choose_prevalence(observed)
         pair.show(made, photo)
     with tabs["Every class"]:
         prediction.show_every_class(made)
@@ -93,6 +100,22 @@ def _show_one(found: Route, photo: Photo) -> None:
         st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square of the image")
     with tabs["Limits"]:
         model_notes.show_limits(model)
+
+
+def _offer_report(made: Analysis, found: Route, photo: Photo) -> None:
+    """The answer as one HTML file, which is written only when it is asked for."""
+    prevalence = prediction.chosen_prevalence()
+    st.download_button(
+        "Save this answer",
+        partial(case_report.write, made, prevalence=prevalence, doubt=found.doubt),
+        f"{photo.name}-answer.html",
+        "text/html",
+        key="save_answer",
+        icon=":material/download:",
+        on_click="ignore",
+        help="One HTML file with the image, the map, every probability and what they mean. It opens offline and prints "
+        "well. It holds your image, so mind whom you send it to.",
+    )
 
 
 def _analyse(

@@ -5,12 +5,12 @@ import streamlit as st
 from skinapp.attention import heatmap
 from skinapp.charts import probabilities
 from skinapp.inference.analysis import Analysis
+from skinapp.report.case_report import NO_MAP
 from skinapp.ui import explained_map, faithfulness, layout, sanity_check
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.session_images import Photo
 
-NO_MAP = "This network ends in dense layers, so there is no map of where it looked."
 OPACITY = 60
 
 

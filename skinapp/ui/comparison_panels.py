@@ -1,16 +1,20 @@
 """The parts of a comparison on the screen, each with its charts and what can be chosen in it."""
 
+from functools import partial
+
 import pandas as pd
 import streamlit as st
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, error_analysis, measures, pairs, subgroups, training_history
+from skinapp.evaluation import bootstrap, conformal, error_analysis, measures, pairs, subgroups, training_history
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.measures import MEASURES
 from skinapp.evaluation.predictions import Predictions
 from skinapp.inference import runtime
-from skinapp.report import calibration_views, comparison_views, error_views, training_views
+from skinapp.inference.conformal import COVERAGES
+from skinapp.report import calibration_views, comparison_views, conformal_views, error_views, training_views
+from skinapp.report.case_report import COVERAGE
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
 from skinapp.ui import address, layout, panel
@@ -93,6 +97,39 @@ def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[s
     )
     show(chart, "reliability")
     st.caption(chart.words)
+
+
+def have_sets(known: dict[str, Predictions], pair: list[str]) -> list[str]:
+    """Those of the models that have prediction sets."""
+    return [name for name in pair if (model := known[name].model) and "conformal" in model.card]
+
+
+@st.fragment
+def show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
+    """How often the prediction sets of these models hold the label, and their sizes, on every test set of each."""
+    st.markdown(
+        "A prediction set holds the label with a chosen certainty, in every class, if the images are like those that "
+        "calibrated it. Here is what came of that on every test set of each model."
+    )
+    first, second, third = st.columns(3, gap="medium")
+    coverages = {f"{one:g}": f"{one:.0%}" for one in (COVERAGE, *(one for one in COVERAGES if one != COVERAGE))}
+    coverage = float(address.selectbox(first, "Certainty", coverages, "coverage"))
+    tests = {
+        name: computed_once(
+            shared, f"sets {name} {coverage}", partial(conformal.on_every_test_set, known[name], coverage)
+        )
+        for name in pair
+    }
+    every = [one for measured in tests.values() for one in measured]
+    by = address.selectbox(second, "Sets by", conformal_views.parts(every), "sets_by")
+    measure = address.selectbox(third, "Measure", conformal_views.MEASURES, "sets_measure")
+    for column, (name, measured) in zip(st.columns(len(tests), gap="medium"), tests.items(), strict=True):
+        with column:
+            st.markdown(f"**{names[name]}**")
+            labels = known[name].labels
+            show(conformal_views.chart(measured, by, measure, labels, names), f"sets_{name}")
+            for sentence in conformal_views.sentences(measured, labels):
+                st.caption(plain(sentence))
 
 
 def show_classes(shared: Shared, pair: list[str], names: Names) -> None:

@@ -24,6 +24,16 @@ NO_MODELS = "There is no model here yet. Put a model folder into `models`, then 
 WIDTH = 1080
 """Pixels of the column that holds a page; narrower screens use their full width."""
 
+STYLE = """<style>
+[data-testid="stMultiSelectTagsContainer"] span[tabindex], [data-testid^="stBaseButton-primary"] {
+  color: light-dark(white, black); }
+:focus-visible:not(input, textarea), label:has(input:is([type="checkbox"], [type="radio"]):focus-visible),
+:has(> * > input[type="range"]:focus-visible) {
+  outline: 2px solid light-dark(black, white) !important; outline-offset: -2px; }
+</style>"""
+"""What the theme cannot say. Streamlit writes in white on the accent colour, which has to be light enough to be read as
+text on a dark page; and it draws focus rings in a half transparent accent, too pale to be seen."""
+
 MENU = {
     "home": ("Home", "home", "What this bench is, who it is for, and its models."),
     "classify": ("Classify", "image_search", "Add an image to see the probability of every class."),
@@ -112,6 +122,7 @@ def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
     if not st.session_state.get("routed"):
         navigation()
         st.rerun()
+    st.html(STYLE)
     address.start_run()
     st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
     column = st.container(horizontal_alignment="center").container(width=WIDTH)

@@ -109,7 +109,8 @@ def _choose(shared: Shared) -> None:
 
 def _show_metrics(name: str, point: OperatingPoint) -> None:
     st.markdown(f"**{name}**, threshold {point.threshold:.3f}")
-    with st.grid(4, min_column_width=150):
+    # wide enough for the longest name and an interval
+    with st.grid(4, min_column_width=240):
         for field, (label, form, meaning) in METRICS.items():
             interval = getattr(point, field)
             limits = f"{interval.low:{form}} to {interval.high:{form}}" if interval.exists else "no interval"

@@ -16,7 +16,6 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
-from skinapp.inference.runtime import Prediction
 from skinapp.report import operating_point_views
 from skinapp.ui import panel
 from skinapp.ui import photo as photos
@@ -74,7 +73,7 @@ def _show(made: PairAnalysis) -> None:
     """The answer from both images beside those from each alone, and the map of both."""
     together = made.prediction.together
     model = together.model
-    st.subheader(f"Both images, most likely: {_most_likely(together)}", anchor=False)
+    st.subheader(f"Both images, most likely: {analyses.most_likely(together)}", anchor=False)
     groups = analyses.groups(model)
     with st.container(horizontal=True, gap="medium"):
         for name, share in analyses.shares(together).items():
@@ -83,7 +82,7 @@ def _show(made: PairAnalysis) -> None:
     names = list(IMAGES_OF_PAIR.values())
     st.markdown(
         "  \n".join(
-            f":material/photo: From the {name} alone: {_most_likely(one)}."
+            f":material/photo: From the {name} alone: {analyses.most_likely(one)}."
             for name, one in zip(names, made.prediction.alone, strict=True)
         )
     )
@@ -140,8 +139,3 @@ def _show_notes(model: Model, frame: pd.DataFrame) -> None:
         f"“{model.title}”. On {model.card['test']['images']:,} test lesions, the most likely class was correct for "
         f"{scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). It is not a diagnosis."
     )
-
-
-def _most_likely(prediction: Prediction) -> str:
-    share = percent(float(prediction.probabilities.max()))
-    return f"{prediction.model.labels[prediction.predicted].spoken}, {share}"

@@ -5,36 +5,94 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from skinapp.charts import probabilities
+from skinapp.errors import DataError
+from skinapp.evaluation import observed_risk
+from skinapp.evaluation.observed_risk import ObservedRisk
 from skinapp.formatting import percent
 from skinapp.inference import analysis as analyses
+from skinapp.inference import conformal
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.labels import sets
 from skinapp.report import operating_point_views
+from skinapp.report.case_report import COVERAGE
 from skinapp.ui import layout, panel
 
 WORTH_A_VISIT = 0.1
 """The share of cancer and pre-cancer from which the page sends a visitor to a doctor, whatever is most likely."""
 
 
-def show_answer(analysis: Analysis, recognised: str) -> None:
-    """The most likely class, the shares of cancer, pre-cancer and harmless, who answered, and what to do next."""
+PREVALENCE = "answer_prevalence"
+"""The key of the prevalence that the visitor sets, in percent."""
+
+
+def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | None, *, familiar: bool) -> None:
+    """The most likely class, the shares of cancer, pre-cancer and harmless, what to do next, what the number has meant,
+    if that is known, and who answered.
+
+    Where the image is not `familiar`, so not of the kind that the model was trained on, there is no set of classes: its
+    certainty holds for images like those of the calibration only.
+    """
     prediction, model = analysis.prediction, analysis.model
-    st.subheader(f"Most likely: {most_likely(prediction)}", anchor=False)
+    st.subheader(f"Most likely: {analyses.most_likely(prediction)}", anchor=False)
     show_shares(prediction)
+    if familiar and conformal.of_model(model):
+        st.markdown(f":material/checklist: {conformal.in_words(prediction, COVERAGE)}")
+    if analysis.metadata:
+        count = len(analysis.metadata)
+        alone = analysis.image_prediction
+        by_group = analyses.shares(alone).items()
+        shares = ", ".join(f"{group_name(name).lower()} {percent(share)}" for name, share in by_group)
+        st.markdown(
+            f":material/person: This includes {count} {'detail' if count == 1 else 'details'} about the patient. From "
+            f"the image alone: {analyses.most_likely(alone)} ({shares})."
+        )
+    st.markdown(f":material/stethoscope: {next_step(prediction)}")
+    if observed:
+        st.markdown(f":small[:material/query_stats: {observed_risk.sentence(observed)}]")
+        prevalence = chosen_prevalence()
+        if prevalence is not None:
+            st.markdown(f":small[:material/percent: {observed_risk.prevalence_sentence(observed, prevalence)}]")
     said = f"{recognised}. " if recognised else ""
     st.caption(f":material/deployed_code: {said}Answered by “{layout.plain(model.short_name)}”.")
     if sentence := analyses.agreement(prediction):
         st.caption(f":material/groups: {sentence}")
-    if analysis.metadata:
-        count = len(analysis.metadata)
-        alone = analysis.image_prediction
-        shares = "; ".join(f"{name.lower()} {percent(share)}" for name, share in analyses.shares(alone).items())
-        st.markdown(
-            f":material/person: Includes {count} {'detail' if count == 1 else 'details'} about the patient. From the "
-            f"image alone: {most_likely(alone)}; {shares}."
+
+
+def what_it_meant(prediction: Prediction) -> ObservedRisk | None:
+    """The test images that got an answer like this; None for a model without test predictions, or without any of an
+    image like this."""
+    try:
+        observed = observed_risk.observed_risk(prediction)
+    except DataError:
+        return None
+    return observed if observed.images else None
+
+
+def chosen_prevalence() -> float | None:
+    """The share of such lesions that are the target where the visitor is, 0-1; None until they set it."""
+    percentage = st.session_state.get(PREVALENCE)
+    return None if percentage is None else percentage / 100
+
+
+def choose_prevalence(observed: ObservedRisk) -> None:
+    """Ask how common the target is, behind a button."""
+    if not 0 < observed.test_share < 1:
+        return
+    with st.popover("How common is it?", icon=":material/percent:"):
+        st.number_input(
+            f"Of 100 such lesions where you are, how many are {observed.target}?",
+            0.1,
+            99.9,
+            None,
+            1.0,
+            "%g",
+            key=PREVALENCE,
+            persist_state="session",
+            placeholder=f"{100 * observed.test_share:.0f} among the test images",
+            help="The same answer means less where cancer is rare, and more where it is common, as in a skin cancer "
+            "clinic.",
         )
-    st.markdown(f":material/stethoscope: {next_step(prediction)}")
 
 
 def show_shares(prediction: Prediction) -> None:
@@ -49,12 +107,6 @@ def show_shares(prediction: Prediction) -> None:
 def group_name(name: str) -> str:
     """A name of `sets.GROUPS` where its share stands below it: "Cancer"."""
     return name.removesuffix(", all types together")
-
-
-def most_likely(prediction: Prediction) -> str:
-    """The most likely class and its probability: "mole (melanocytic nevus), 73%"."""
-    share = percent(float(prediction.probabilities.max()))
-    return f"{most_likely_name(prediction)}, {share}"
 
 
 def most_likely_name(prediction: Prediction) -> str:
@@ -113,7 +165,7 @@ def show_both(predictions: Sequence[Prediction], names: Mapping[str, str]) -> No
     with st.grid(2, min_column_width=150, gap="small", border=True):
         for prediction in predictions:
             with st.container(gap="xsmall"):
-                st.markdown(f"If it is {names[prediction.model.modality]}: **{most_likely(prediction)}**")
+                st.markdown(f"If it is {names[prediction.model.modality]}: **{analyses.most_likely(prediction)}**")
                 shares = analyses.shares(prediction).items()
                 st.markdown("  \n".join(f"{group_name(name)} {percent(share)}" for name, share in shares))
                 st.caption(f"Answered by “{layout.plain(prediction.model.short_name)}”.")

@@ -26,11 +26,11 @@ def show_badge(shown: ExplainedMap) -> None:
         ),
     )
     if not evidence.passed:
-        badge = ":red-badge[:material/visibility_off: Do not use this map]"
+        badge = f":red-badge[:material/visibility_off: {evidence.badge}]"
     elif not evidence.explains:
-        badge = ":orange-badge[:material/visibility: Weak map]"
+        badge = f":orange-badge[:material/visibility: {evidence.badge}]"
     else:
-        badge = ":green-badge[:material/visibility: Map passes its check]"
+        badge = f":green-badge[:material/visibility: {evidence.badge}]"
     words = sanity_check.sentence(evidence, shown.model.labels)
     st.markdown(f"{badge} :small[{words}]" + (f" :small[{missing}]" if missing else ""))
 

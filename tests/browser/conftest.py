@@ -105,7 +105,7 @@ def fresh_app() -> Iterator[str]:
 def is_local(address: str) -> bool:
     """Nothing is fetched from, or sent to, another site."""
     parts = urllib.parse.urlsplit(address)
-    return parts.scheme in ("data", "blob") or parts.hostname == "127.0.0.1"
+    return parts.scheme in ("data", "blob", "file") or parts.hostname == "127.0.0.1"
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -26,8 +27,8 @@ def bottom(place: Locator) -> float:
 
 
 @pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
-def test_a_photo_gets_its_answer_and_map_in_view(
-    app: str, open_page: Callable[..., Page], model: registry.Model, width: int
+def test_a_photo_gets_its_answer_and_map_in_view_and_a_tap_saves_it(
+    app: str, open_page: Callable[..., Page], model: registry.Model, width: int, tmp_path: Path
 ) -> None:
     assert len(PHOTO) > 2**20
     page = open_page(f"{app}/classify", width)
@@ -49,10 +50,19 @@ def test_a_photo_gets_its_answer_and_map_in_view(
     badge = page.get_by_text(re.compile("Map passes its check|Weak map|Do not use this map")).first
     heading = page.get_by_role("heading", name=re.compile("Most likely"))
     assert bottom(heading) < HEIGHT / 2
-    assert max(bottom(picture), bottom(badge)) < (900 if width == 1280 else 1.5 * HEIGHT)
+    assert max(bottom(picture), bottom(badge)) < (HEIGHT if width == 1280 else 1.5 * HEIGHT)
     assert bottom(page.get_by_text(re.compile("doctor")).first) < HEIGHT
     assert not wider_than_the_screen(page)
     keep(page, "classify")
+    # the second tap of at most four
+    with page.expect_download(timeout=120_000) as download:
+        page.get_by_role("button", name="Save this answer").click()
+    file = tmp_path / "answer.html"
+    download.value.save_as(file)
+    saved = open_page(file.as_uri(), width)
+    expect(saved.get_by_role("heading", name=f"Most likely: {name}, {probability}")).to_be_visible()
+    assert saved.get_by_role("img").count() == 2
+    assert not saved.evaluate("document.scrollingElement.scrollWidth > innerWidth")
     # the disclaimer stays in view, whatever is scrolled to, on one line
     page.get_by_role("tab", name="Limits").click()
     page.get_by_text("What this does not tell you").scroll_into_view_if_needed()
@@ -66,10 +76,20 @@ def test_a_photo_gets_its_answer_and_map_in_view(
 def test_the_image_stays_through_attention_back_and_the_menu(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/classify", 390)
     upload(page, as_upload(PHOTO))
+    headline(page)
+    # not the one that the app would choose
+    chosen = registry.model("ham10000-efficientnetv2b0")
+    page.get_by_role("button", name="Change").click()
+    page.get_by_role("combobox", name="Model").click()
+    page.get_by_role("option", name=chosen.title, exact=True).click()
+    answered = page.get_by_text(f"Answered by “{chosen.short_name}”")
+    expect(answered).to_be_visible()
     answer = headline(page).group(0)
     page.locator(".st-key-menu").get_by_role("link", name="Attention").click()
     expect(page.get_by_alt_text(re.compile("^Attention map of"))).to_have_count(1, timeout=120_000)
+    expect(page.get_by_test_id("stMultiSelectTagsContainer").filter(has_text=chosen.title)).to_be_visible()
     page.go_back()
+    expect(answered).to_be_visible()
     assert headline(page).group(0) == answer
     page.locator(".st-key-menu").get_by_role("link", name="Explore").click()
     page.get_by_role("link", name="Your image").click()

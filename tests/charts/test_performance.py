@@ -54,6 +54,18 @@ def test_forest_draws_a_dot_and_an_interval_for_each_row() -> None:
     assert traces["a"].customdata.tolist() == [["Accuracy", "0.80"], ["Brier score", "0.30"]]
 
 
+@pytest.mark.parametrize(("letters", "beside"), [(20, False), (50, True)])
+def test_a_note_is_never_over_a_long_name(letters: int, beside: bool) -> None:
+    figure = performance.forest(
+        forest_frame(("x" * letters, "a", 0.8, 0.7, 0.85, "0.80 (0.70 to 0.85)")), "Score", ["a"]
+    )
+    name, note = figure.layout.annotations
+    assert (note.y == figure.data[0].y[0]) == beside
+    assert (note.y == name.y) != beside
+    # there is room for it on the right of the interval
+    assert (figure.layout.xaxis.range[1] > 0.95) == beside
+
+
 def test_forest_shows_a_row_without_a_value_as_its_note_alone() -> None:
     frame = forest_frame(("men", "a", 0.8, 0.7, 0.9, "0.80"), ("women", "a", np.nan, np.nan, np.nan, "too few images"))
     figure = performance.forest(frame, "Score", ["a"])
@@ -77,7 +89,7 @@ def test_forest_reaches_to_values_without_an_interval() -> None:
 
 @pytest.mark.parametrize("rows", [[], [("all", "a", np.nan, np.nan, np.nan, "too few images")]])
 def test_forest_of_nothing(rows: list[tuple]) -> None:
-    figure = performance.forest(forest_frame(*rows), "Score", ["a"], zero=True)
+    figure = performance.forest(forest_frame(*rows), "Score", ["a"], reference=0)
     assert figure.to_json()
     assert np.isfinite(figure.layout.xaxis.range).all()
     assert all(len(trace.x) == 0 for trace in figure.data)

@@ -107,7 +107,7 @@ def test_a_coverage_that_is_not_stored() -> None:
 
 def test_json_has_no_nan() -> None:
     table = pd.DataFrame({"by": ["all"], "value": ["All"], "coverage": [0.9], "coverage_low": [np.nan]})
-    (part,) = conformal.in_json(conformal.Measured("one", "made", 0.9, table, False))["parts"]
+    (part,) = conformal.in_json(conformal.Measured("one", ("made",), 0.9, table, False))["parts"]
     assert part["coverage_low"] is None
 
 

@@ -1,5 +1,6 @@
 """What a cancer probability has meant on test images, counted by another route."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ def test_the_bin_of_an_answer_is_counted_from_the_predictions_file(model: Model,
     assert observed.risk.value == pytest.approx(positive / len(inside))
     assert observed.risk.low <= observed.risk.value <= observed.risk.high <= observed.risk.low + observed_risk.WIDEST
     assert (observed.test_images, observed.test_positive) == (len(table), int(table["label"].isin(CANCER).sum()))
-    assert f"Of {len(inside):,} test images that got an answer like this" in sentence(observed)
+    assert f"counted on {len(inside):,} images" in sentence(observed)
 
 
 @pytest.mark.parametrize("name", [name for name in registry.models() if name != "lesion-segmentation"])
@@ -63,6 +64,22 @@ def test_too_few_images_are_one_bin_without_an_interval() -> None:
 
 def observed(probability: float, positive: int = 200) -> ObservedRisk:
     return ObservedRisk("cancer", probability, 0.2, 0.4, 50, 40, 15, Interval(0.3, 0.2, 0.4), 1000, positive)
+
+
+def test_what_the_number_means_in_words() -> None:
+    assert sentence(observed(0.3)) == (
+        "Of 100 test images that got an answer like this, 30 were cancer (95% interval 20 to 40; counted on 50 images "
+        "with a probability of cancer from 20% to 40%). Among all test images, 20 of 100 were."
+    )
+
+
+def test_counts_without_an_interval_are_not_made_into_a_share() -> None:
+    few = replace(observed(0.3), images=5, groups=4, positive=1, risk=Interval(0.2, np.nan, np.nan))
+    assert sentence(few).startswith("Of the 5 test images that got an answer like this")
+    assert "1 was cancer: too few lesions or patients for an interval" in sentence(few)
+    assert "Of 100" not in sentence(few)
+    none = replace(observed(0.3), images=0, groups=0, positive=0, risk=Interval(np.nan, np.nan, np.nan))
+    assert sentence(none) == "None of the test images got an answer like this."
 
 
 def test_the_probability_at_another_prevalence_follows_bayes() -> None:

@@ -11,11 +11,13 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skinapp import formatting
-from skinapp.errors import SkinappError
+from skinapp.errors import DataError, SkinappError
+from skinapp.evaluation import observed_risk
 from skinapp.images import imaging, synthetic
 from skinapp.images.imaging import Crop
-from skinapp.inference import analysis, registry, runtime
+from skinapp.inference import analysis, conformal, registry, runtime
 from skinapp.labels import sets
+from skinapp.report import case_report
 from skinapp.ui import layout, session_images
 from skinapp.ui import photo as photos_module
 from skinapp.ui.prediction import group_name
@@ -68,6 +70,11 @@ def expected(model: registry.Model, data: bytes, crop: Crop = imaging.CENTRE) ->
     return runtime.classifier(model).predict(imaging.load(data, model.input_size, crop))
 
 
+def words(at: AppTest) -> str:
+    """Everything that is written on the page."""
+    return "\n".join(element.value for element in at.markdown)
+
+
 def headline(at: AppTest) -> str:
     return next(heading.value for heading in at.subheader if heading.value.startswith("Most likely"))
 
@@ -92,6 +99,51 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
     assert sum(analysis.shares(prediction).values()) == pytest.approx(1)
     assert page.get("plotly_chart")
     assert any(f"Answered by “{layout.plain(model.short_name)}”" in caption.value for caption in page.caption)
+
+
+def test_below_the_answer_are_its_set_and_what_its_number_has_meant(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    prediction = expected(model, PHOTO)
+    observed = observed_risk.observed_risk(prediction)
+    assert conformal.in_words(prediction, 0.95) in words(page)
+    assert observed_risk.sentence(observed) in words(page)
+    assert "of such lesions are" not in words(page)
+    page.number_input(key="answer_prevalence").set_value(2.0).run()
+    assert not page.exception
+    assert observed_risk.prevalence_sentence(observed, 0.02) in words(page)
+
+
+def test_a_model_of_another_kind_of_image_promises_nothing(page: AppTest) -> None:
+    upload(page, PHOTO)
+    other = next(one for one in registry.ranked() if one.modality == "smartphone" and conformal.of_model(one))
+    page.selectbox(key="model").set_value(other.id).run()
+    assert not page.exception
+    assert "so its prediction is less reliable here" in " ".join(box.value for box in page.warning)
+    assert headline(page)
+    assert "certainty" not in words(page)
+    assert "test images that got an answer like this" not in words(page)
+    assert "answer_prevalence" not in [box.key for box in page.number_input]
+
+
+def test_without_test_predictions_there_is_no_count(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(prediction: runtime.Prediction) -> None:
+        raise DataError("The predictions cannot be read.")
+
+    monkeypatch.setattr(observed_risk, "observed_risk", gone)
+    upload(page, PHOTO)
+    assert headline(page)
+    assert not page.error
+    assert "got an answer like this" not in words(page)
+
+
+def test_the_report_is_written_only_when_it_is_asked_for(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_early(*parts: object, **more: object) -> str:
+        raise AssertionError("the report was written without being asked for")
+
+    monkeypatch.setattr(case_report, "write", too_early)
+    upload(page, PHOTO)
+    assert headline(page)
+    assert "Save this answer" in [button.label for button in page.get("download_button")]
 
 
 def test_the_answer_belongs_to_the_square_that_was_chosen(page: AppTest, model: registry.Model) -> None:

@@ -12,9 +12,10 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from skinapp.evaluation import bootstrap, comparison, operating_points, predictions
+from skinapp.evaluation import bootstrap, comparison, conformal, operating_points, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT
 from skinapp.inference import registry
+from skinapp.report import conformal_views
 from skinapp.ui import layout
 
 ALL_RESAMPLES = comparison.Shared.weights
@@ -40,6 +41,11 @@ def opened(**query: str) -> AppTest:
 def table_with(at: AppTest, column: str) -> pd.DataFrame:
     """The first table that has that column."""
     return next(frame.value for frame in at.dataframe if column in frame.value)
+
+
+def plain_captions(at: AppTest) -> str:
+    """All captions, without the backslashes of their Markdown."""
+    return "\n".join(caption.value for caption in at.caption).replace("\\", "")
 
 
 @pytest.fixture
@@ -180,6 +186,29 @@ def test_every_data_set_can_be_compared_on_malignancy(dataset: str) -> None:
     assert not at.error
     known, _ = predictions.shipped()
     assert set(at.multiselect(key="models").value) == {name for name, one in known.items() if dataset in one.datasets}
+
+
+def test_prediction_sets_are_measured_on_the_models_test_images(model: registry.Model) -> None:
+    at = opened(models=model.id)
+    measured = conformal.on_every_test_set(predictions.of_model(model), 0.95)
+    assert conformal_views.sentences(measured, model.labels)[0] in plain_captions(at)
+    table = table_with(at, "everything")
+    expected = measured[0].table[measured[0].table["by"].isin(["all", "class"])]
+    assert list(table["coverage"]) == pytest.approx(list(expected["coverage"]))
+    at.selectbox(key="coverage").set_value("0.8")
+    at.selectbox(key="sets_by").set_value("sex").run()
+    assert not at.exception
+    assert at.query_params["coverage"] == "0.8"
+    measured = conformal.on_every_test_set(predictions.of_model(model), 0.8)
+    by_sex = measured[0].table[measured[0].table["by"] == "sex"]
+    assert list(table_with(at, "everything")["coverage"][1:]) == pytest.approx(list(by_sex["coverage"]))
+
+
+def test_without_prediction_sets_there_is_no_section_on_them() -> None:
+    at = opened(test="malignant_benign", models="malignancy-vgg16")
+    assert not at.exception
+    assert "Calibration" in [heading.value for heading in at.subheader]
+    assert "Prediction sets" not in [heading.value for heading in at.subheader]
 
 
 def test_one_model_alone_and_none(model: registry.Model) -> None:

@@ -36,7 +36,7 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         assert f"<td>{label.name}</td>".replace("'", "&#x27;") in html
     for words in (
         "Most likely: ",
-        "test images that got an answer like this",
+        "Of 100 test images that got an answer like this",
         "If 2% of such lesions are cancer",
         "the model saw what is in the square",
         "The square is 180 pixels wide",
@@ -59,7 +59,8 @@ def test_the_sanity_check_of_the_map_is_in_it(made: Analysis) -> None:
     cam = case_report.heatmap.grad_cam(made.prediction.class_maps, int(made.prediction.probabilities.argmax()))
     evidence, _ = case_report.check_map(made, cam)
     section = next(one for one in case_report.sections(made) if one.heading == "Where the model looked")
-    assert case_report.sanity_check.sentence(evidence, made.model.labels) in section.blocks
+    at = section.blocks.index(Heading(evidence.badge))
+    assert section.blocks[at + 1] == case_report.sanity_check.sentence(evidence, made.model.labels)
 
 
 def test_a_square_without_a_lesion_says_so(model: Model) -> None:
@@ -76,7 +77,7 @@ def test_patient_metadata_is_beside_the_answer_from_the_image_alone() -> None:
     assert isinstance(blocks[0], Heading)
     stated = next(block for block in blocks if isinstance(block, str) and "From the image alone" in block)
     assert "71" in stated
-    assert case_report.most_likely(both.image_prediction) in stated
+    assert analysis.most_likely(both.image_prediction) in stated
 
 
 def test_the_picture_is_the_image_with_the_square(made: Analysis) -> None:
@@ -89,6 +90,15 @@ def test_the_picture_is_the_image_with_the_square(made: Analysis) -> None:
     left, top, right, bottom = (round(edge) for edge in made.crop.box(400, 300))
     inside = slice(top + 5, bottom - 5), slice(left + 5, right - 5)
     assert (pixels[inside] == np.asarray(made.image)[inside]).all()
+
+
+def test_an_image_of_another_kind_gets_neither_a_set_nor_a_count(made: Analysis) -> None:
+    doubt = "This looks like a phone photo of skin, but the model knows dermoscopy images."
+    words = case_report.write(made, prevalence=0.02, doubt=doubt)
+    assert doubt in words
+    for left_out in ("certainty", "test images that got", "If 2% of such lesions"):
+        assert left_out not in words
+        assert left_out in case_report.write(made, prevalence=0.02)
 
 
 def test_an_impossible_prevalence(made: Analysis) -> None:

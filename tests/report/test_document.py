@@ -67,6 +67,7 @@ def test_a_comparisons_report_has_every_part(sections: list[Section]) -> None:
         "(A) and",
         "Operating point",
         "Calibration",
+        "Prediction sets of",
         "Confusion matrix and error rate by class",
         "Subgroups: sex",
         "was trained",

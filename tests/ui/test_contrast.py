@@ -1,5 +1,6 @@
 """Every text can be read: at least 4.5 : 1 against what is behind it, in both themes (WCAG 2.2, 1.4.3)."""
 
+import re
 import tomllib
 
 import pytest
@@ -10,10 +11,14 @@ from skinapp.ui import layout
 
 THEMES = tomllib.loads((layout.PAGES.parent / ".streamlit" / "config.toml").read_text())["theme"]
 LEAST = 4.5
+LEAST_OF_SHAPES = 3
+"""Of ticks and focus rings (WCAG 2.2, 1.4.11)."""
 FADED = 0.6
 """The opacity at which Streamlit draws captions, placeholders and unselected tabs in the text colour."""
 TINTED = 0.2
 """The most of a colour that Streamlit mixes into the background behind a badge or a box of that colour."""
+SELECTED = 0.1
+"""The opacity of the accent behind a selected segment."""
 NAMED = ("red", "orange", "yellow", "green", "blue", "gray")
 
 Colour = tuple[float, float, float]
@@ -55,10 +60,33 @@ def test_text_captions_and_links_can_be_read(theme: str, background: str) -> Non
     assert contrast(rgb(colours["linkColor"]), behind) >= LEAST
 
 
-def test_the_accent_of_the_light_theme_can_be_read_as_text_and_behind_white() -> None:
-    accent = rgb(THEMES["light"]["primaryColor"])
-    assert contrast(accent, rgb("#FFFFFF")) >= LEAST
-    assert contrast(accent, rgb(THEMES["light"]["backgroundColor"])) >= LEAST
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_accent_can_be_read_as_text_also_on_its_own_tint(theme: str) -> None:
+    colours = THEMES[theme]
+    accent, page, secondary = (
+        rgb(colours[name]) for name in ("primaryColor", "backgroundColor", "secondaryBackgroundColor")
+    )
+    assert contrast(accent, page) >= LEAST
+    assert contrast(accent, secondary) >= LEAST
+    # a chosen segment, and one below the pointer
+    assert contrast(accent, mixed(accent, page, SELECTED)) >= LEAST
+    assert contrast(accent, mixed(accent, page, TINTED)) >= LEAST
+
+
+@pytest.mark.parametrize(("theme", "number"), [("light", 0), ("dark", 1)])
+def test_words_on_the_accent_can_be_read_and_white_ticks_seen(theme: str, number: int) -> None:
+    accent = rgb(THEMES[theme]["primaryColor"])
+    [words] = re.findall(r"  color: light-dark\((\w+), (\w+)\); }", layout.STYLE)
+    assert contrast(rgb({"white": "#FFFFFF", "black": "#000000"}[words[number]]), accent) >= LEAST
+    assert contrast(rgb("#FFFFFF"), accent) >= LEAST_OF_SHAPES
+
+
+@pytest.mark.parametrize(("theme", "number"), [("light", 0), ("dark", 1)])
+def test_the_focus_ring_can_be_seen(theme: str, number: int) -> None:
+    [ring] = re.findall(r"outline: 2px solid light-dark\((\w+), (\w+)\)", layout.STYLE)
+    colour = rgb({"white": "#FFFFFF", "black": "#000000"}[ring[number]])
+    for behind in ("backgroundColor", "secondaryBackgroundColor"):
+        assert contrast(colour, rgb(THEMES[theme][behind])) >= LEAST_OF_SHAPES
 
 
 @pytest.mark.parametrize("name", NAMED)

@@ -1,0 +1,115 @@
+"""Prediction sets as they turned out: how often they hold the label, and how many classes they have."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from skinapp.charts import performance
+from skinapp.datasets.registry import DATASETS
+from skinapp.evaluation import subgroups
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.conformal import Measured
+from skinapp.formatting import percent
+from skinapp.labels.sets import LabelSet
+from skinapp.report.comparison_views import Names, listed
+from skinapp.report.document import Block, Chart
+
+CLASS = "class"
+MEASURES = {"coverage": "Share of sets that hold the label", "size": "Mean number of classes in a set"}
+
+
+def parts(tests: Sequence[Measured]) -> dict[str, str]:
+    """What the sets are measured by: "class", and the columns of `subgroups.SUBGROUPS` that a test set has."""
+    there = {name for one in tests for name in one.table["by"]}
+    return {CLASS: "Class"} | {name: title for name, title in subgroups.SUBGROUPS.items() if name in there}
+
+
+def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, names: Names) -> Chart:
+    """A measure of MEASURES on every test set of one model, for all images and by class or by a subgroup."""
+    tables = [
+        one.table[one.table["by"].isin(["all", by])].assign(test=titles(one), promised=one.promised) for one in tests
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    rows = [
+        "All images" if row["by"] == "all" else labels[row["value"]].name if by == CLASS else row["value"]
+        for row in table.to_dict("records")
+    ]
+    frame = pd.DataFrame(
+        {
+            "row": pd.Categorical(rows, list(dict.fromkeys(rows))),
+            "series": table["test"],
+            "value": table[measure],
+            "low": table[f"{measure}_low"],
+            "high": table[f"{measure}_high"],
+        }
+    )
+    form = ".0%" if measure == "coverage" else ".1f"
+    few = table["images"] < subgroups.FEW_IMAGES
+    frame.loc[few, ["value", "low", "high"]] = np.nan
+    frame["note"] = [
+        "too few images" if is_few else Interval(value, low, high).text(form)
+        for is_few, value, low, high in zip(few, frame["value"], frame["low"], frame["high"], strict=True)
+    ]
+    # one under another where a row has several test sets
+    frame = frame.sort_values("row", kind="stable") if len(tests) > 1 else frame
+    frame["row"] = frame["row"].astype(str)
+    title = MEASURES[measure]
+    promised = tests[0].promised if measure == "coverage" else None
+    return Chart(
+        performance.forest(frame, title, list(dict.fromkeys(table["test"])), reference=promised),
+        table,
+        f"{title}, {names[tests[0].model]}: "
+        + listed([f"{row}, {test}" for row, test in zip(frame["row"], frame["series"], strict=True)], frame["note"]),
+    )
+
+
+def sentences(tests: Sequence[Measured], labels: LabelSet) -> list[str]:
+    """For every test set of a model, whether the sets kept their promise on it, overall and for the worst class."""
+    return [_sentence(one, labels) for one in tests]
+
+
+def titles(one: Measured) -> str:
+    """The data sets of a test set, by name."""
+    return " and ".join(DATASETS[name].title if name in DATASETS else name for name in one.datasets)
+
+
+def blocks(tests: Sequence[Measured], labels: LabelSet, names: Names) -> list[Block]:
+    """Everything that was measured of one model's sets, for a report."""
+    charts: list[Block] = [
+        chart(tests, by, measure, labels, names) for by in parts(tests) for measure in MEASURES if _has(tests, by)
+    ]
+    return [*sentences(tests, labels), *charts]
+
+
+def _has(tests: Sequence[Measured], by: str) -> bool:
+    return any((one.table["by"] == by).any() for one in tests)
+
+
+def _sentence(one: Measured, labels: LabelSet) -> str:
+    overall = one.table.iloc[0]
+    share = f"{overall['coverage']:.0%} of the sets hold the label{_limits(overall)}"
+    size = f"they have {overall['size']:.1f} of {len(labels.codes)} classes on average"
+    every = f", and {percent(overall['everything'])} of them hold every class" if overall["everything"] else ""
+    if one.calibrated_here:
+        against = "These images calibrated the sets, so only other images can show whether the promise holds"
+    elif overall["coverage_high"] < one.promised:
+        against = f"That is less than the {one.promised:.0%} promised: do not rely on these sets for such images"
+    elif overall["coverage_low"] > one.promised:
+        against = f"That is more than the {one.promised:.0%} promised"
+    elif np.isnan(overall["coverage_low"]):
+        against = f"These are too few lesions or patients to compare with the {one.promised:.0%} promised"
+    else:
+        against = f"That agrees with the {one.promised:.0%} promised"
+    classes = one.table[(one.table["by"] == CLASS) & one.table["coverage_low"].notna()]
+    worst = ""
+    if len(classes):
+        lowest = classes.loc[classes["coverage"].idxmin()]
+        worst = f" Lowest by class: {labels[lowest['value']].spoken}, {lowest['coverage']:.0%}{_limits(lowest)}."
+    return f"{titles(one)}: {share}; {size}{every}. {against}.{worst}"
+
+
+def _limits(row: pd.Series) -> str:
+    if np.isnan(row["coverage_low"]):
+        return ""
+    return f" ({row['coverage_low']:.0%} to {row['coverage_high']:.0%})"
