@@ -104,7 +104,7 @@ def _sentence(one: Measured, labels: LabelSet) -> str:
     classes = one.table[(one.table["by"] == CLASS) & one.table["coverage_low"].notna()]
     worst = ""
     if len(classes):
-        lowest = classes.loc[classes["coverage"].idxmin()]
+        lowest = classes.sort_values("coverage").iloc[0]
         worst = f" Lowest by class: {labels[lowest['value']].spoken}, {lowest['coverage']:.0%}{_limits(lowest)}."
     return f"{titles(one)}: {share}; {size}{every}. {against}.{worst}"
 

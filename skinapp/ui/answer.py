@@ -91,7 +91,7 @@ def _show_one(found: Route, photo: Photo) -> None:
         attention_map.show_details(made, photo, shown)
     with tabs["Segmentation"]:
         if shown is None:
-            st.caption(attention_map.NO_MAP)
+            st.caption(case_report.NO_MAP)
         else:
             segmentation.show(shown)
     with tabs["Similar cases"]:
