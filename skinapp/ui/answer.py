@@ -10,7 +10,18 @@ from skinapp.inference import analysis
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
-from skinapp.ui import attention_map, gate, metadata_form, model_notes, pair, prediction, retrieval, segmentation
+from skinapp.ui import (
+    attention_map,
+    gate,
+    metadata_form,
+    model_notes,
+    over_time,
+    pair,
+    prediction,
+    retrieval,
+    segmentation,
+    square,
+)
 from skinapp.ui import photo as photos
 from skinapp.ui.gate import Route
 from skinapp.ui.session_images import Photo
@@ -26,7 +37,7 @@ ANSWERED_BY = "answered_by"
 def show(found: Route, photo: Photo) -> None:
     """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
     try:
-        crop = photos.crop_of(photo)
+        crop = square.crop_of(photo)
         reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
         if reasons and not gate.shows_anyway(photo):
             with _beside_the_photo(photo):
@@ -50,8 +61,8 @@ def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
     """The photo with its square, which may be what is wrong with it; the place beside it, which a phone shows first."""
     words, picture = st.columns(2, gap="medium")
     with picture:
-        photos.show_square(photo)
-        photos.offer_square(photo)
+        square.show(photo)
+        square.offer(photo)
     return words
 
 
@@ -59,7 +70,7 @@ def _show_one(found: Route, photo: Photo) -> None:
     model = found.models[0]
     st.session_state[ANSWERED_BY] = model.id
     words, picture = st.columns([5, 6], gap="medium")
-    names = ["Every class", "Map", "Segmentation", "Similar cases", "Hairs", "Limits"]
+    names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Hairs", "Limits"]
     if model.clinical:
         names.insert(1, "Patient")
     tabs = dict(zip(names, st.tabs(names), strict=True))
@@ -75,7 +86,8 @@ def _show_one(found: Route, photo: Photo) -> None:
         prediction.show_answer(made, found.sentence)
     with picture:
         attention_map.show_picture(photo, shown)
-        photos.offer_square(photo)
+        photos.show_origin(photo, model)
+        square.offer(photo)
         pair.show(made, photo)
     with tabs["Every class"]:
         prediction.show_every_class(made)
@@ -89,6 +101,8 @@ def _show_one(found: Route, photo: Photo) -> None:
             segmentation.show(shown)
     with tabs["Similar cases"]:
         retrieval.show(made)
+    with tabs["Over time"]:
+        over_time.offer()
     with tabs["Hairs"]:
         st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square of the image")
     with tabs["Limits"]:
@@ -98,7 +112,7 @@ def _show_one(found: Route, photo: Photo) -> None:
 def _analyse(
     found: Route, photo: Photo, model: Model, remove_hair: bool = False, values: Metadata | None = None
 ) -> Analysis:
-    crop = photos.crop_of(photo)
+    crop = square.crop_of(photo)
     image = photos.decoded(photo, crop)
     return analysis.analyse(image, model, crop, remove_hair=remove_hair, modality=found.recognised, values=values)
 

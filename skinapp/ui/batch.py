@@ -12,7 +12,7 @@ from skinapp.images import imaging, quality
 from skinapp.inference import analysis
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
-from skinapp.ui import gallery, gate, panel, session_images
+from skinapp.ui import gallery, gate, over_time, panel, session_images, square
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import plain
 from skinapp.ui.prediction import group_name
@@ -70,7 +70,9 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     )
     shown = [(file, row) for file, row in files if kept == "All" or kept in (row.state, row.answer, row.kind)]
     shown.sort(key=lambda pair: _place(order, *pair))
-    panel.offer_csv(_table(files, anyway), "answers")
+    with st.container(horizontal=True, gap="small"):
+        panel.offer_csv(_table(files, anyway), "answers")
+        over_time.offer_comparison("over_time_batch")
     with st.grid(6, min_column_width=150, gap="small", border=True):
         for number, (file, row) in enumerate(shown):
             with st.container(gap="xsmall"):
@@ -105,13 +107,13 @@ def _stale(row: Row | None, photo: Photo, chosen: Model | None) -> bool:
 
 
 def _settings(photo: Photo, chosen: Model | None) -> tuple:
-    return (chosen.id if chosen else "", gate.kind_stated(photo), *photos.chosen_square(photo).values())
+    return (chosen.id if chosen else "", gate.kind_stated(photo), *square.settings(photo).values())
 
 
 def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
     settings = _settings(photo, chosen)
     try:
-        crop = photos.crop_of(photo)
+        crop = square.crop_of(photo)
         image = photos.decoded(photo, crop)
         found = gate.route(models, photo, chosen)
         made = [analysis.analyse(image, model, crop, modality=found.recognised) for model in found.models]
