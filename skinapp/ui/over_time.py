@@ -1,5 +1,6 @@
 """Photos of one spot from different days: laid over each other, and what differs by more than the camera explains."""
 
+import dataclasses
 import datetime
 from collections.abc import Sequence
 
@@ -70,7 +71,9 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     if len(selected) < 2:
         st.info("Choose at least two photos of the same spot.")
         return
-    _show_dates(selected)
+    selected = _show_dates(selected)
+    if len(selected) < 2:
+        return
     ordered = sorted(selected, key=lambda photo: _day(photo) or datetime.date.max)
     first, *later = ordered
     names = _names()
@@ -83,7 +86,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
             format_func=lambda key: _title(keys[key]),
             default=last.key,
             required=True,
-            key="over_time_later",
+            key=f"over_time_later_{'_'.join(keys)}",
         )
         last = keys.get(key or "", last)
     try:
@@ -112,17 +115,19 @@ def _choose() -> list[Photo]:
     return [held[key] for key in keys]
 
 
-def _show_dates(selected: Sequence[Photo]) -> None:
-    """Each photo with its date, which the visitor can change, and a length in it."""
+def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
+    """Each photo with its date, which the visitor can change, and a length in it; returns those that can be read."""
     today = datetime.date.today()
+    readable = []
     with st.grid(len(selected), min_column_width=150, gap="small", border=True):
         for photo in selected:
             with st.container(gap="xsmall"):
                 try:
                     _, small = photos.preview_of(photo)
                 except SkinappError as error:
-                    st.error(str(error))
+                    st.error(f"{plain(_names()[photo.key])}: {error}")
                     continue
+                readable.append(photo)
                 st.image(imaging.crop_resize(small, 200, square.crop_of(photo)), alt=_names()[photo.key], width=150)
                 st.markdown(f":small[{plain(_names()[photo.key])}]")
                 key = _date_key(photo)
@@ -131,11 +136,12 @@ def _show_dates(selected: Sequence[Photo]) -> None:
                 st.date_input("Taken on", min_value=FIRST, max_value=today, key=key, persist_state="session")
                 with st.popover("Ruler or coin", icon=":material/straighten:"):
                     _choose_length(photo)
-    if not all(_day(photo) for photo in selected):
+    if not all(_day(photo) for photo in readable):
         st.caption(
             "A photo without a date comes last: the camera noted no day, or one in the future. Enter it to put the "
             "photos in order."
         )
+    return readable
 
 
 def _choose_length(photo: Photo) -> None:
@@ -188,7 +194,7 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
         gate.kind_stated(photo) or (route.recognised and route.recognised.kind)
         for photo, route in zip(selected, routes, strict=True)
     }
-    if len(kinds) > 1:
+    if len(kinds - {None}) > 1:
         st.warning(
             "These are a dermoscopy image and a phone photo, which differ too much to be compared. Choose photos of "
             "one kind."
@@ -201,8 +207,8 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
         made[photo.key] = photos.cached(
             f"over_time_{photo.key}",
             (photo.key, crop, model.id),
-            lambda photo=photo, crop=crop, model=model: analysis.analyse(  # type: ignore[misc]
-                photos.decoded(photo, crop), model, crop
+            lambda photo=photo, crop=crop, model=model: _square_of(  # type: ignore[misc]
+                analysis.analyse(photos.decoded(photo, crop), model, crop)
             ),
         )
         for sentence in quality.warnings(made[photo.key].quality):
@@ -210,9 +216,15 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
     return made
 
 
+def _square_of(made: Analysis) -> Analysis:
+    """The analysis with its square in place of the whole image, so that several fit into a session."""
+    square_alone = Image.fromarray(imaging.crop_resize(made.image, analysis.SQUARE_SIDE, made.crop))
+    return dataclasses.replace(made, image=square_alone, crop=imaging.CENTRE)
+
+
 def _compare(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis]) -> None:
     lengths = _millimetres(pair[0]), _millimetres(pair[1])
-    key = tuple((one.crop, one.model.id, photo.key) for one, photo in zip(made, pair, strict=True)), lengths
+    key = *((photo.key, square.crop_of(photo)) for photo in pair), made[0].model.id, lengths
     found = photos.cached("comparison", key, lambda: change.compare(*made, lengths))
     if found.alignment is None:
         st.warning(change.NO_MATCH, icon=":material/compare:")
