@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image
 
 from skinapp.images import imaging
 from skinapp.lesion import square
@@ -12,14 +12,14 @@ from skinapp.lesion.square import Box
 
 
 def spots(size: tuple[int, int], *discs: tuple[int, int, int]) -> Image.Image:
-    """Skin with grain and dark discs: x, y, radius in pixels."""
-    image = Image.new("RGB", size, (222, 180, 156))
-    pen = ImageDraw.Draw(image)
-    for x, y, radius in discs:
-        pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=(96, 58, 44))
-    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(3))).astype(float)
-    grain = np.random.default_rng(0).normal(0, 3, pixels.shape[:2])[..., np.newaxis]
-    return Image.fromarray((pixels + grain).clip(0, 255).astype(np.uint8))
+    """Skin with grain and dark spots with soft edges: x, y, radius in pixels."""
+    width, height = size
+    y, x = np.mgrid[:height, :width]
+    pixels = np.array([214.0, 168.0, 142.0]) + np.random.default_rng(0).normal(0, 3, (height, width, 1))
+    for across, down, radius in discs:
+        spot = np.exp(-((((x - across) / radius) ** 2 + ((y - down) / radius) ** 2) ** 2))[..., np.newaxis]
+        pixels = pixels * (1 - spot) + np.array([96.0, 54.0, 38.0]) * spot
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
 
 @pytest.mark.parametrize(("size", "disc"), [((600, 300), (120, 180, 50)), ((300, 600), (170, 470, 45))])
