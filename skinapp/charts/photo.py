@@ -55,6 +55,8 @@ def drawable(image: Image.Image, crop: Crop) -> go.Figure:
         yaxis=hidden | {"range": [height, 0], "scaleanchor": "x", "constrain": "domain"},
         dragmode="select",
         showlegend=False,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         height=min(380, round(340 * height / width)),
     )

@@ -49,21 +49,15 @@ def settings(photo: Photo) -> dict[str, int]:
 
 def proposed(photo: Photo) -> Proposal:
     """The squares around the lesions of a photo; none for a drawing or an image that is not of skin."""
-    recognised = None
-    if not photo.synthetic:
-        try:
-            recognised = photos.recognised(photo)
-        except ModelError:
-            return Proposal()
-    kind = gate.kind_stated(photo) or (recognised.kind if recognised else "")
-    if kind not in square.figures():
-        return Proposal()
-    key = f"proposed_{kind}_{photo.key}"
+    # kept for every image of the session, since a grid of them asks in each run
+    key = f"proposed_{gate.kind_stated(photo)}_{photo.key}"
     if key not in st.session_state:
+        kind = _kind(photo)
         try:
-            st.session_state[key] = square.propose(photos.decoded(photo), kind)
+            found = square.propose(photos.decoded(photo), kind) if kind in square.figures() else Proposal()
         except ModelError:
-            return Proposal()
+            found = Proposal()
+        st.session_state[key] = found
     return st.session_state[key]
 
 
@@ -177,9 +171,23 @@ def _choose(photo: Photo, crop: Crop) -> None:
         st.session_state[_key(name, photo)] = value
 
 
+def _kind(photo: Photo) -> str:
+    """The kind of image that a photo is; "" where that is not known."""
+    try:
+        recognised = photos.recognised(photo)
+    except ModelError:
+        recognised = None
+    return gate.kind_stated(photo) or (recognised.kind if recognised else "")
+
+
 def _start(photo: Photo) -> dict[str, int]:
     proposal = proposed(photo)
-    return _percent(photo, proposal.squares[0]) if proposal.used else CENTRE
+    if not proposal.used:
+        return CENTRE
+    key = f"start_{gate.kind_stated(photo)}_{photo.key}"
+    if key not in st.session_state:
+        st.session_state[key] = _percent(photo, proposal.squares[0])
+    return st.session_state[key]
 
 
 def _percent(photo: Photo, crop: Crop) -> dict[str, int]:
@@ -197,10 +205,8 @@ def _percent(photo: Photo, crop: Crop) -> dict[str, int]:
 
 def _measured(photo: Photo) -> str:
     """What the proposed squares change on test images, as they were measured."""
-    recognised = photos.recognised(photo)
-    kind = gate.kind_stated(photo) or (recognised.kind if recognised else "")
     sentences = []
-    for one in square.figures()[kind]["sets"].values():
+    for one in square.figures()[_kind(photo)]["sets"].values():
         test = one["test"]
         before, after, by = (test[name] for name in ("centre", "square", "difference"))
         sentences.append(

@@ -7,7 +7,7 @@ from skinapp.inference.modality import Recognised
 from skinapp.lesion import square
 from skinapp.ui import layout
 from tests.lesion.test_square import spots
-from tests.pages.test_classify import headline, upload
+from tests.pages.test_classify import headline, upload, upload_several
 from tests.pictures import encode
 
 ONE, TWO = encode(spots((700, 350), (150, 180, 30))), encode(spots((700, 350), (150, 180, 45), (530, 170, 65)))
@@ -32,8 +32,9 @@ def settings(page: AppTest) -> dict[str, int]:
     return {slider.label: slider.value for slider in page.slider if str(slider.key).startswith("crop_")}
 
 
-def buttons(page: AppTest, start: str) -> list:
-    return [button for button in page.button if str(button.key).startswith(start)]
+def buttons(page: AppTest, start: str) -> list[str]:
+    """The keys of the buttons that begin so."""
+    return [str(button.key) for button in page.button if str(button.key).startswith(start)]
 
 
 def test_the_square_starts_around_a_small_lesion(page: AppTest) -> None:
@@ -43,11 +44,11 @@ def test_the_square_starts_around_a_small_lesion(page: AppTest) -> None:
     assert chosen["Size"] == pytest.approx(100 * 2.5 * 60 / 350, abs=8)
     assert chosen["Left to right"] < 25
     [centre] = buttons(page, "centre_")
-    centre.click().run()
+    page.button(key=centre).click().run()
     assert settings(page) == {"Size": 100, "Left to right": 50}
     [around] = buttons(page, "around_")
-    assert "test images" in around.help
-    around.click().run()
+    assert "test images" in page.button(key=around).help
+    page.button(key=around).click().run()
     assert settings(page) == chosen
 
 
@@ -63,13 +64,24 @@ def test_of_two_lesions_the_visitor_chooses(page: AppTest) -> None:
     upload(page, TWO)
     assert any("Which one do you mean?" in one.value for one in page.markdown)
     answers = []
-    for button in buttons(page, "lesion_"):
-        button.click().run()
+    for key in buttons(page, "lesion_"):
+        page.button(key=key).click().run()
         assert not page.exception
         answers.append((headline(page), settings(page)["Left to right"]))
     # the larger is on the right
     assert answers[0][1] > 60
     assert answers[1][1] < 40
+
+
+def test_a_grid_finds_the_lesions_of_each_image_once(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    lesions = square.lesions
+    monkeypatch.setattr(square, "lesions", lambda image: (asked.append(image), lesions(image))[1])
+    upload_several(page, {"one.jpg": ONE, "two.jpg": TWO})
+    page.run()
+    page.selectbox(key="batch_order").set_value("name").run()
+    assert not page.exception
+    assert len(asked) == 2
 
 
 def test_one_lesion_asks_nothing(page: AppTest) -> None:
