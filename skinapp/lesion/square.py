@@ -121,7 +121,7 @@ def _regions(image: Image.Image) -> list[Box]:
     probabilities = total / np.maximum(count, 1)
     regions, number = ndimage.label(probabilities >= segmentation.card()["threshold"])
     areas = np.bincount(regions.ravel(), minlength=number + 1)[1:]
-    found: list[Box] = []
+    boxes: list[Box] = []
     for index in np.argsort(-areas, kind="stable"):
         share = areas[index] / SIDE**2
         if share < segmentation.SMALLEST or areas[index] < SECOND * areas.max():
@@ -130,9 +130,9 @@ def _regions(image: Image.Image) -> list[Box]:
         box = _box(region, 1 / scale)
         if areas[index] > segmentation.LARGEST * region.size or _is_background(box, image.size):
             continue
-        if not found or probabilities[region].mean() >= CERTAIN:
-            found.append(box)
-    return found
+        if not boxes or probabilities[region].mean() >= CERTAIN:
+            boxes.append(box)
+    return boxes
 
 
 def _is_background(box: Box, size: tuple[int, int]) -> bool:
@@ -147,14 +147,14 @@ def _cover(width: int, height: int) -> list[Crop]:
     ratio = max(width, height) / min(width, height)
     if ratio < 1.05:
         return [CENTRE]
-    places = np.linspace(0, 1, math.ceil(2 * (ratio - 1)) + 1)
+    shares = np.linspace(0, 1, math.ceil(2 * (ratio - 1)) + 1)
     # the centre of a square at the very edge is inside by half its side, see Crop.box
-    return [Crop(x=place) if width > height else Crop(y=place) for place in _centres(places, ratio)]
+    return [Crop(x=share) if width > height else Crop(y=share) for share in _centres(shares, ratio)]
 
 
-def _centres(places: np.ndarray, ratio: float) -> list[float]:
+def _centres(shares: np.ndarray, ratio: float) -> list[float]:
     """The centres, as shares of the longer side, of squares spread from one end (0) to the other (1)."""
-    return [float(0.5 / ratio + place * (1 - 1 / ratio)) for place in places]
+    return [float(0.5 / ratio + share * (1 - 1 / ratio)) for share in shares]
 
 
 def _closer(image: Image.Image, box: Box) -> Box:

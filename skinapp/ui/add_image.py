@@ -24,7 +24,7 @@ SUGGESTED_ISIC_ID = "ISIC_0030623"
 THUMBNAIL = 160
 """Pixels."""
 DRAWING_WANTED = "drawing_wanted"
-KEPT_SECONDS = 600
+RETRY_SECONDS = 600
 """How long the archive is not asked again for the examples."""
 
 
@@ -168,7 +168,7 @@ def _offer_archive() -> None:
             st.rerun()
 
 
-@st.cache_data(ttl=KEPT_SECONDS, max_entries=2, show_spinner=False)
+@st.cache_data(ttl=RETRY_SECONDS, max_entries=2, show_spinner=False)
 def _examples(address: str) -> list[Example]:
     """The examples that the archive at this address has; none where it is not reached."""
     return isic.examples()

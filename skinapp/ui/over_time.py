@@ -225,15 +225,15 @@ def _square_of(made: Analysis) -> Analysis:
 def _compare(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis]) -> None:
     lengths = _millimetres(pair[0]), _millimetres(pair[1])
     key = *((photo.key, square.crop_of(photo)) for photo in pair), made[0].model.id, lengths
-    found = photos.cached("comparison", key, lambda: change.compare(*made, lengths))
-    if found.alignment is None:
+    comparison = photos.cached("comparison", key, lambda: change.compare(*made, lengths))
+    if comparison.alignment is None:
         st.warning(change.NO_MATCH, icon=":material/compare:")
         _side_by_side([(photo, one.square) for photo, one in zip(pair, made, strict=True)])
         if not st.toggle("They show the same spot: compare them anyway", key=f"same_spot_{pair[0].key}_{pair[1].key}"):
             return
     else:
-        _show_blend(pair, made, found)
-    _show_changes(found)
+        _show_blend(pair, made, comparison)
+    _show_changes(comparison)
 
 
 def _side_by_side(pictures: Sequence[tuple[Photo, object]]) -> None:
@@ -243,11 +243,11 @@ def _side_by_side(pictures: Sequence[tuple[Photo, object]]) -> None:
 
 
 @st.fragment
-def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], found: Comparison) -> None:
+def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], comparison: Comparison) -> None:
     """The first photo, the later one laid over it, and a blend of both. A fragment, so that the slider redraws no
     more."""
-    assert found.alignment
-    first, later = made[0].square, found.alignment.aligned
+    assert comparison.alignment
+    first, later = made[0].square, comparison.alignment.aligned
     _side_by_side([(pair[0], first), (pair[1], later)])
     with st.container(width=photos.SHOWN_HEIGHT):
         place = st.container()
@@ -255,13 +255,13 @@ def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], foun
         blended = Image.blend(Image.fromarray(first), Image.fromarray(later), share / 100)
         place.image(blended, width="stretch", alt="Both photos, one laid over the other")
     st.caption(
-        f"The later photo is moved, turned by {abs(found.alignment.degrees):.0f}° and scaled so that "
-        f"{found.alignment.points} points of the skin lie on those of the first."
+        f"The later photo is moved, turned by {abs(comparison.alignment.degrees):.0f}° and scaled so that "
+        f"{comparison.alignment.points} points of the skin lie on those of the first."
     )
 
 
-def _show_changes(found: Comparison) -> None:
-    judged = [one for one in found.changes if one.by_camera is not None]
+def _show_changes(comparison: Comparison) -> None:
+    judged = [one for one in comparison.changes if one.by_camera is not None]
     beyond = [one.name.lower() for one in judged if not one.by_camera]
     if beyond:
         st.markdown(
@@ -272,12 +272,12 @@ def _show_changes(found: Comparison) -> None:
             "**No more than the camera explains.** That is no all-clear: a change that is smaller than the differences "
             "between two photos cannot be seen here. If the spot worries you, see a doctor."
         )
-    if found.note and found.alignment:
-        st.caption(found.note)
+    if comparison.note and comparison.alignment:
+        st.caption(comparison.note)
     icons = {True: ":material/check:", False: ":material/priority_high:", None: ":material/question_mark:"}
-    st.markdown("  \n".join(f"{icons[one.by_camera]} {plain(change.sentence(one))}" for one in found.changes))
+    st.markdown("  \n".join(f"{icons[one.by_camera]} {plain(change.sentence(one))}" for one in comparison.changes))
     with st.expander("Table and downloads", icon=":material/table_chart:", key="over_time_table"):
-        panel.show_table(_table(found.changes), "over_time", "Every measure of both photos")
+        panel.show_table(_table(comparison.changes), "over_time", "Every measure of both photos")
 
 
 def _table(changes: Sequence[Change]) -> pd.DataFrame:

@@ -54,10 +54,10 @@ def proposed(photo: Photo) -> Proposal:
     if key not in st.session_state:
         kind = _kind(photo)
         try:
-            found = square.propose(photos.decoded(photo), kind) if kind in square.figures() else Proposal()
+            proposal = square.propose(photos.decoded(photo), kind) if kind in square.figures() else Proposal()
         except ModelError:
-            found = Proposal()
-        st.session_state[key] = found
+            proposal = Proposal()
+        st.session_state[key] = proposal
     return st.session_state[key]
 
 
@@ -71,12 +71,12 @@ def show(photo: Photo, cam: np.ndarray | None = None, opacity: float = 0.0, map_
 
 
 def offer(photo: Photo) -> None:
-    """The ways to change the square, behind a button; and which lesion is meant, where two are found."""
-    found = proposed(photo).squares
-    if len(found) > 1:
+    """The ways to change the square, behind a button; and which lesion is meant, where two are squares."""
+    squares = proposed(photo).squares
+    if len(squares) > 1:
         _ask_which(photo)
     with st.popover("Move or resize the square", icon=":material/crop:"):
-        _change(photo, found)
+        _change(photo, squares)
 
 
 def _ask_which(photo: Photo) -> None:
@@ -97,7 +97,7 @@ def _ask_which(photo: Photo) -> None:
                 )
 
 
-def _change(photo: Photo, found: tuple[Crop, ...]) -> None:
+def _change(photo: Photo, squares: tuple[Crop, ...]) -> None:
     (width, height), _ = photos.preview_of(photo)
     st.caption(
         "The model sees only what is inside the square. Leave a margin of skin around the lesion. Drag a box around "
@@ -106,13 +106,13 @@ def _change(photo: Photo, found: tuple[Crop, ...]) -> None:
     key = f"drawn_{photo.key}"
     draw_box(photo, key, crop_of(photo), _draw, (photo, key))
     with st.container(horizontal=True, gap="small"):
-        if found:
+        if squares:
             st.button(
                 "Around the lesion",
                 icon=":material/center_focus_strong:",
                 key=f"around_{photo.key}",
                 on_click=_choose,
-                args=(photo, found[0]),
+                args=(photo, squares[0]),
                 help=_measured(photo),
             )
         st.button(
@@ -194,13 +194,13 @@ def _percent(photo: Photo, crop: Crop) -> dict[str, int]:
     """A square as settings of the sliders."""
     (width, height), _ = photos.preview_of(photo)
     side = max(SMALLEST, round(100 * crop.side))
-    places = {}
+    offsets = {}
     for name, centre, length, room in zip(
         ("x", "y"), (crop.x, crop.y), (width, height), _room(width, height, side / 100), strict=True
     ):
-        place = 0.5 + (centre - 0.5) * length / room if room else 0.5
-        places[name] = round(100 * min(max(place, 0.0), 1.0))
-    return {"side": side, **places}
+        offset = 0.5 + (centre - 0.5) * length / room if room else 0.5
+        offsets[name] = round(100 * min(max(offset, 0.0), 1.0))
+    return {"side": side, **offsets}
 
 
 def _measured(photo: Photo) -> str:

@@ -67,18 +67,18 @@ def test_every_bad_file_is_named_and_stops_nothing(page: AppTest) -> None:
 
 
 def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
 
     def interrupted(photo: session_images.Photo, *_: object) -> object:
-        asked.append(photo)
-        if len(asked) == 2:
+        calls.append(photo)
+        if len(calls) == 2:
             # as a click does while the run is under way
             st.stop()
         return answered(photo, None)
 
     monkeypatch.setattr("skinapp.ui.batch._answer", interrupted)
     upload_several(page, PHOTOS)
-    assert len(asked) == 2
+    assert len(calls) == 2
     page.button(key="remove_all_images").click().run()
     assert not page.exception
     assert not session_photos(page)
@@ -87,11 +87,11 @@ def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, mon
 
 
 def test_answering_goes_on_where_it_was_stopped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
 
     def interrupted(photo: session_images.Photo, *_: object) -> object:
-        asked.append(photo.key)
-        if len(asked) == 2:
+        calls.append(photo.key)
+        if len(calls) == 2:
             st.stop()
         return answered(photo, None)
 
@@ -99,9 +99,9 @@ def test_answering_goes_on_where_it_was_stopped(page: AppTest, monkeypatch: pyte
     upload_several(page, PHOTOS)
     page.run()
     assert "**4 files**: 4 answered" in text(page)
-    # the second was asked for again, the first was not
-    assert len(asked) == 5
-    assert asked.count(asked[0]) == 1
+    # the second was answered again, the first was not
+    assert len(calls) == 5
+    assert calls.count(calls[0]) == 1
 
 
 def test_one_opens_in_full_and_the_grid_is_there_again(page: AppTest) -> None:

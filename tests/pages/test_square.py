@@ -74,14 +74,14 @@ def test_of_two_lesions_the_visitor_chooses(page: AppTest) -> None:
 
 
 def test_a_grid_finds_the_lesions_of_each_image_once(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    calls = []
     lesions = square.lesions
-    monkeypatch.setattr(square, "lesions", lambda image: (asked.append(image), lesions(image))[1])
+    monkeypatch.setattr(square, "lesions", lambda image: (calls.append(image), lesions(image))[1])
     upload_several(page, {"one.jpg": ONE, "two.jpg": TWO})
     page.run()
     page.selectbox(key="batch_order").set_value("name").run()
     assert not page.exception
-    assert len(asked) == 2
+    assert len(calls) == 2
 
 
 def test_one_lesion_asks_nothing(page: AppTest) -> None:

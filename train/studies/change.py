@@ -99,7 +99,7 @@ def first_and_last(table: pd.DataFrame) -> list[Pair]:
 def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
     """How many pairs match, how many pairs of different lesions do, and the noise of each measure and of each model's
     probability of cancer, over pairs that match and whose lesions can be segmented."""
-    ask = [Cancer(model) for model in models]
+    predictors = [Cancer(model) for model in models]
     differences: list[dict[str, float]] = []
     cancer: list[dict[str, float]] = []
     matched = confused = 0
@@ -127,7 +127,7 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
                 if one.name != shape.SHARE
             }
         )
-        cancer.append({one.model.id: one.difference(pair) for one in ask})
+        cancer.append({one.model.id: one.difference(pair) for one in predictors})
     if not differences:
         raise DataError("No pair could be laid over each other; use more pairs.")
     return {

@@ -117,9 +117,9 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
     }
     if not parts:
         raise DataError(f"The model '{model.id}' was trained on every image, so none is left to measure with.")
-    seen = {name: _answered(model, one["validation"], MARGINS) for name, one in parts.items()}
+    seen = {name: _outcomes(model, one["validation"], MARGINS) for name, one in parts.items()}
     gains = {
-        setting: float(np.mean([answers.difference(*setting).value for answers in seen.values()]))
+        setting: float(np.mean([outcomes.difference(*setting).value for outcomes in seen.values()]))
         for setting in itertools.product(MARGINS, LARGEST)
     }
     margin, largest = max(gains, key=lambda setting: gains[setting])
@@ -127,13 +127,13 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
         "model": model.id,
         "margin": margin,
         "largest": largest,
-        "used": all(answers.difference(margin, largest).low >= -COST for answers in seen.values()),
+        "used": all(outcomes.difference(margin, largest).low >= -COST for outcomes in seen.values()),
         "gain_on_validation": round(gains[margin, largest], 4),
         "sets": {
             name: {
                 "name": TRAINABLE[name].name,
                 "validation": seen[name].figures(margin, largest),
-                "test": _answered(model, one["test"], (margin,)).figures(margin, largest),
+                "test": _outcomes(model, one["test"], (margin,)).figures(margin, largest),
             }
             for name, one in parts.items()
         },
@@ -142,16 +142,16 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Answers:
+class Outcomes:
     """What a model makes of images, from their centre and from the square with each margin: truth int [n], groups [n],
-    `centre` and each of `squares` float [n, classes]; how many lesions were `found` in each image, int [n], and the
-    share of the shorter side that the box of the largest has, float [n], NaN for none."""
+    `centre` and each of `squares` float [n, classes]; how many lesions were detected in each image, `counts`, int
+    [n], and the share of the shorter side that the box of the largest has, float [n], NaN for none."""
 
     truth: np.ndarray
     groups: np.ndarray
     centre: np.ndarray
     squares: dict[float, np.ndarray]
-    found: np.ndarray
+    counts: np.ndarray
     shares: np.ndarray
 
     def with_squares(self, margin: float, largest: float) -> np.ndarray:
@@ -175,8 +175,8 @@ class Answers:
             "square": _rounded(after),
             "difference": _rounded(self.difference(margin, largest)),
             "moved": round(float((self.shares <= largest).mean()), 4),
-            "not_found": round(float((self.found == 0).mean()), 4),
-            "several_found": round(float((self.found > 1).mean()), 4),
+            "not_found": round(float((self.counts == 0).mean()), 4),
+            "several_found": round(float((self.counts > 1).mean()), 4),
         }
 
 
@@ -205,9 +205,9 @@ def table(results: dict[str, Any]) -> str:
     return model_card.table(header, rows)
 
 
-def _answered(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Answers:
+def _outcomes(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Outcomes:
     classifiers = {member: Classifier(_one_member(model, member), threads=1) for member in rows["member"].unique()}
-    found: list[int] = []
+    counts: list[int] = []
     shares: list[float] = []
     centre: list[np.ndarray] = []
     squares: dict[float, list[np.ndarray]] = {margin: [] for margin in margins}
@@ -215,7 +215,7 @@ def _answered(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Ans
         data = imaging.read(record["path"])
         image = imaging.decode(data)
         boxes = square.lesions(image)
-        found.append(len(boxes))
+        counts.append(len(boxes))
         shares.append(boxes[0].side / min(image.size) if boxes else np.nan)
         classifier = classifiers[record["member"]]
         known: dict[Crop, np.ndarray] = {}
@@ -226,12 +226,12 @@ def _answered(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Ans
                     imaging.crop_resize(imaging.decode(data, crop), model.input_size, crop)
                 ).probabilities
             (squares[margin] if margin else centre).append(known[crop])
-    return Answers(
+    return Outcomes(
         encode(rows["label"], model.labels),
         rows["group"].to_numpy(),
         np.stack(centre),
         {margin: np.stack(one) for margin, one in squares.items()},
-        np.array(found),
+        np.array(counts),
         np.array(shares),
     )
 

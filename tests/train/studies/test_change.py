@@ -60,10 +60,10 @@ def test_what_is_measured(model: Model, tmp_path: Path) -> None:
 def test_probabilities_of_unseen_images_are_those_in_the_models_folder(model: Model, tmp_path: Path) -> None:
     table = pd.read_csv(model.folder / "predictions.csv")
     image = str(table["image"].iloc[0])
-    asked = change.Cancer(model)
-    by_code = table.iloc[0][[f"p_{code}" for code in asked.codes]].sum()
+    cancer = change.Cancer(model)
+    by_code = table.iloc[0][[f"p_{code}" for code in cancer.codes]].sum()
     # the file is not even opened
-    assert asked.share(image, tmp_path / "missing.png") == pytest.approx(by_code)
+    assert cancer.share(image, tmp_path / "missing.png") == pytest.approx(by_code)
 
 
 def test_pairs_that_never_match(model: Model, tmp_path: Path) -> None:

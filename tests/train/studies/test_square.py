@@ -13,7 +13,7 @@ from skinapp.inference.registry import Model
 from skinapp.lesion.square import Box
 from tests.pictures import lesion
 from train.studies import square
-from train.studies.square import Answers
+from train.studies.square import Outcomes
 
 
 def common(rows: list[tuple[str, str, str]]) -> pd.DataFrame:
@@ -93,12 +93,12 @@ def test_a_data_set_without_a_test_part_is_halved_by_groups(model: Model, monkey
     assert len(divided[["group", "part"]].drop_duplicates()) == 30
 
 
-def answers(shares: list[float]) -> Answers:
+def outcomes(shares: list[float]) -> Outcomes:
     right, wrong = [0.9, 0.1], [0.1, 0.9]
     count = len(shares)
     # the centre is wrong for every second image, the square is right for all
     centre = np.array([right if number % 2 else wrong for number in range(count)])
-    return Answers(
+    return Outcomes(
         np.zeros(count, int),
         np.arange(count).astype(str),
         centre,
@@ -109,7 +109,7 @@ def answers(shares: list[float]) -> Answers:
 
 
 def test_the_square_counts_only_for_lesions_that_are_small_enough() -> None:
-    made = answers([0.1, 0.1, 0.5, 0.5, np.nan, np.nan] * 10)
+    made = outcomes([0.1, 0.1, 0.5, 0.5, np.nan, np.nan] * 10)
     assert made.difference(2.0, 1.0).value == pytest.approx(1 / 3)
     figures = made.figures(2.0, 0.2)
     assert figures["difference"]["value"] == pytest.approx(1 / 6, abs=1e-4)
@@ -148,11 +148,11 @@ def test_what_is_measured(model: Model, tmp_path: Path) -> None:
 def test_both_lesions_count_only_one_in_each_half(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     files = [saved(tmp_path, number) for number in range(4)]
     left, right = Box(50, 50, 90, 90), Box(350, 50, 390, 90)
-    found: list[list[Box]] = [[left, right], [left, left]]
+    boxes: list[list[Box]] = [[left, right], [left, left]]
 
     def lesions(image: Image.Image) -> list[Box]:
         assert image.size == (512, 256)
-        return found.pop()
+        return boxes.pop()
 
     monkeypatch.setattr(square.square, "lesions", lesions)
     assert square.two_found(files) == {"pairs": 2, "both_found": 1}
