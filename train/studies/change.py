@@ -7,7 +7,7 @@ lesion; that it had not changed between them is an assumption, so the noise is r
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -156,16 +156,18 @@ class Cancer:
         self.classifier = Classifier(model, threads=1)
 
     def difference(self, pair: Pair) -> float:
-        """How far apart the probabilities of both images are."""
-        first, second = (self.share(*one) for one in zip(pair.images, pair.files, strict=True))
+        """How far apart the probabilities of both images are. Those in the folder may rest on patient metadata, so they
+        are used for both images or for none."""
+        if all(image in self.known for image in pair.images):
+            first, second = (self.known[image] for image in pair.images)
+        else:
+            first, second = map(self.computed, pair.files)
         return abs(first - second)
 
-    def share(self, image: str, file: Path) -> float:
-        if image not in self.known:
-            probabilities = self.classifier.predict(imaging.load(file, self.model.input_size)).probabilities
-            by_code: Mapping[str, float] = dict(zip(self.model.labels.codes, probabilities, strict=True))
-            self.known[image] = float(sum(by_code[code] for code in self.codes))
-        return self.known[image]
+    def computed(self, file: Path) -> float:
+        probabilities = self.classifier.predict(imaging.load(file, self.model.input_size)).probabilities
+        by_code = dict(zip(self.model.labels.codes, probabilities, strict=True))
+        return float(sum(by_code[code] for code in self.codes))
 
 
 def _percentiles(rows: list[dict[str, float]]) -> dict[str, float]:

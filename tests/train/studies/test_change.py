@@ -57,13 +57,22 @@ def test_what_is_measured(model: Model, tmp_path: Path) -> None:
     assert CANCER not in measured["noise"]
 
 
-def test_probabilities_of_unseen_images_are_those_in_the_models_folder(model: Model, tmp_path: Path) -> None:
-    table = pd.read_csv(model.folder / "predictions.csv")
-    image = str(table["image"].iloc[0])
+def test_probabilities_in_the_models_folder_are_used_for_both_images_or_none(model: Model, tmp_path: Path) -> None:
     cancer = change.Cancer(model)
-    by_code = table.iloc[0][[f"p_{code}" for code in cancer.codes]].sum()
-    # the file is not even opened
-    assert cancer.share(image, tmp_path / "missing.png") == pytest.approx(by_code)
+    files = saved(tmp_path, 11, 1.0), saved(tmp_path, 11, 1.2)
+    cancer.known = {"a": 0.9, "b": 0.2}
+    assert cancer.difference(Pair(files, ("a", "b"))) == pytest.approx(0.7)
+    computed = abs(cancer.computed(files[0]) - cancer.computed(files[1]))
+    assert cancer.difference(Pair(files, ("a", "c"))) == computed
+
+
+def test_the_models_folder_has_its_probabilities_of_cancer(model: Model) -> None:
+    table = pd.read_csv(model.folder / "predictions.csv")
+    cancer = change.Cancer(model)
+    assert set(cancer.known) >= set(table["image"])
+    assert max(cancer.known.values()) <= 1.001
+    # more than one class counts
+    assert len(cancer.codes) > 1
 
 
 def test_pairs_that_never_match(model: Model, tmp_path: Path) -> None:
