@@ -93,8 +93,10 @@ def test_the_square_goes_with_the_photo_to_attention_and_is_forgotten_with_it(pa
     upload(page, ONE)
     [photo] = page.session_state["images"].values()
     chosen = settings(page)
+    assert f"start_None_{photo.key}" in page.session_state
     page.switch_page("pages/attention.py").run()
     assert not page.exception
     assert settings(page) == chosen
     page.button(key="remove_image").click().run()
-    assert not [name for name in page.session_state.filtered_state if str(name).endswith(photo.key)]
+    for name in ("crop_side", "proposed_None", "start_None"):
+        assert f"{name}_{photo.key}" not in page.session_state
