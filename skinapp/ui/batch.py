@@ -111,14 +111,14 @@ def _settings(photo: Photo, chosen: Model | None) -> tuple:
 
 
 def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
-    settings = _settings(photo, chosen)
     try:
+        settings = _settings(photo, chosen)
         crop = square.crop_of(photo)
         image = photos.decoded(photo, crop)
         route = gate.route(models, photo, chosen)
         made = [analysis.analyse(image, model, crop, modality=route.recognised) for model in route.models]
     except SkinappError as error:
-        return Row(settings, problem=str(error))
+        return Row((), problem=str(error))
     prediction = made[0].prediction
     names = [one.prediction.model.labels[one.prediction.predicted].spoken for one in made]
     problems = tuple(quality.problems(made[0].quality))

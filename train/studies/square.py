@@ -96,11 +96,14 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
     else:
         held_out = dict.fromkeys(rows.loc[rows["split"] == "train", "image"], "")
     rows = rows[(rows["split"] == "test") | rows["image"].isin(held_out)]
-    rows = rows.assign(part=np.where(rows["split"] == "test", "test", "validation"), member=rows["image"].map(held_out))
+    rows = rows.assign(
+        part=np.where(rows["split"] == "test", "test", "validation"),
+        member=[held_out.get(image, "") for image in rows["image"]],
+    )
     if not (rows["part"] == "test").any():
         half = rows["group"].map(lambda group: hashlib.sha256(str(group).encode()).digest()[0] % 2)
         rows["part"] = np.where(half, "test", "validation")
-    return rows.assign(member=rows["member"].fillna("")).reset_index(drop=True)
+    return rows.reset_index(drop=True)
 
 
 def model_trained_on(model: Model, name: str) -> bool:
