@@ -4,6 +4,7 @@ import dataclasses
 import datetime
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 from PIL import Image
@@ -252,7 +253,9 @@ def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], comp
     with st.container(width=photos.SHOWN_HEIGHT):
         place = st.container()
         share = st.slider("From the first photo to the later one", 0, 100, 50, 5, format="%d%%", key="over_time_blend")
-        blended = Image.blend(Image.fromarray(first), Image.fromarray(later), share / 100)
+        # where the later photo does not reach, the first one stays
+        shown = np.where(comparison.alignment.covered[..., np.newaxis], later, first)
+        blended = Image.blend(Image.fromarray(first), Image.fromarray(shown), share / 100)
         place.image(blended, width="stretch", alt="Both photos, one laid over the other")
     st.caption(
         f"The later photo is moved, turned by {abs(comparison.alignment.degrees):.0f}° and scaled so that "
