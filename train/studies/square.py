@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics
-from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.bootstrap import Interval, Score
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.images.imaging import CENTRE, Crop
@@ -41,7 +41,7 @@ LARGEST = (0.2, 0.3, 0.4, 1.0)
 COST = 0.01
 """The loss of balanced accuracy that validation images must exclude, at 95%, before squares are used."""
 CONFIGS = Path(__file__).parents[1] / "configs"
-SCORE = {"": metrics.balanced_accuracy}
+SCORE: dict[str, Score] = {"": metrics.balanced_accuracy}
 PAIRS = 200
 """Pairs of test images side by side, to count how often both lesions are found."""
 
@@ -80,19 +80,17 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
     A data set without a test split is halved by its groups.
     """
     rows = read(name)
+    held_out: dict[str, str] = {}
     if model_trained_on(model, name):
         config = load_config(CONFIGS / f"{_base(model)}.yaml", ())
         known = read(config.dataset)
         if "members" in model.card:
-            held_out = {}
             for member in model.card["members"]:
                 divided = with_validation(known, config.folds, member["fold"], config.seed)
                 held_out |= dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], member["file"])
         elif config.fold is not None:
             divided = with_validation(known, config.folds, config.fold, config.seed)
             held_out = dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], "")
-        else:
-            held_out = {}
     else:
         held_out = dict.fromkeys(rows.loc[rows["split"] == "train", "image"], "")
     rows = rows[(rows["split"] == "test") | rows["image"].isin(held_out)]
