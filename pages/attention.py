@@ -11,7 +11,18 @@ from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
-from skinapp.ui import answer, attention_audit, gate, layout, lesion_panels, map_controls, map_grid, session_images
+from skinapp.ui import (
+    add_image,
+    answer,
+    attention_audit,
+    gate,
+    layout,
+    lesion_panels,
+    map_controls,
+    map_grid,
+    session_images,
+    square,
+)
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.map_grid import MadeMap
@@ -98,13 +109,13 @@ def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
 
 def show_lab(usable: dict[str, Model], photo: Photo) -> None:
     """The square, the controls, the maps, and the checks of the maps."""
-    crop = photos.crop_of(photo)
+    crop = square.crop_of(photo)
     if not admitted(usable, photo, crop):
         return
     left, controls = st.columns([2, 3], gap="medium")
     with left:
-        photos.show_square(photo)
-        photos.offer_square(photo)
+        square.show(photo)
+        square.offer(photo)
     with controls:
         models = map_controls.choose_models(usable)
         if not models:
@@ -156,14 +167,14 @@ with layout.page("Attention", chip=False):
         st.stop()
     photo = session_images.current()
     if photo is None:
-        photos.choose()
+        add_image.choose()
         if session_images.files():
             st.info("Open one of your images on the Classify page, or add another one here.")
     else:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
             layout.show_image_chip()
             with st.popover("Change", icon=":material/tune:", key=f"change_{session_images.additions()}"):
-                photos.choose()
+                add_image.choose()
         try:
             show_lab(usable, photo)
         except SkinappError as error:

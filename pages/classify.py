@@ -7,8 +7,7 @@ import streamlit as st
 from skinapp.errors import SkinappError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
-from skinapp.ui import answer, batch, gate, layout, model_notes, session_images
-from skinapp.ui import photo as photos
+from skinapp.ui import add_image, answer, batch, gate, layout, model_notes, over_time, session_images
 from skinapp.ui.session_images import Photo
 
 AUTOMATIC = ""
@@ -35,10 +34,10 @@ def show_row(models: Mapping[str, Model]) -> Model | None:
         layout.show_image_chip()
         # a new key closes it once another image is there
         with st.popover("Change", icon=":material/tune:", key=f"change_{session_images.additions()}"):
-            photos.choose()
+            add_image.choose()
             chosen = choose_model(models)
         files = session_images.files()
-        if len(files) > 1 and session_images.current():
+        if len(files) > 1 and (session_images.current() or session_images.comparing()):
             st.button(
                 f"All {len(files)} files",
                 icon=":material/grid_view:",
@@ -79,13 +78,15 @@ with layout.page("Classify", chip=False):
             "Add a dermoscopy image or a phone photo of a spot, or several, to see the probability of every class, and "
             "where the model looked. Nothing you add is stored."
         )
-        photos.choose()
+        add_image.choose()
         chosen = choose_model(models)
     for note in session_images.notes():
         st.info(note)
     try:
         if photo:
             show_photo(list(models.values()), chosen, photo)
+        elif session_images.comparing():
+            over_time.show(list(models.values()), chosen)
         elif several:
             batch.show(list(models.values()), chosen)
         else:

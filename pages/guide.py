@@ -6,7 +6,7 @@ import streamlit as st
 
 from skinapp.errors import SkinappError
 from skinapp.inference import registry
-from skinapp.labels import guide
+from skinapp.labels import guide, self_check
 from skinapp.labels.guide import Entry
 from skinapp.report import population_views
 from skinapp.ui import address, layout
@@ -55,6 +55,21 @@ def show_numbers(entry: Entry) -> None:
     )
 
 
+def show_self_check() -> None:
+    st.space("small")
+    with st.container(border=True):
+        st.subheader(self_check.TITLE, anchor="check")
+        st.markdown(
+            "Two photos of a spot, taken weeks apart, show a change better than memory does. Add them on the Classify "
+            "page, then choose “Compare over time”."
+        )
+        for (heading, sentences), column in zip(self_check.SECTIONS.items(), st.columns(3, gap="medium"), strict=True):
+            points = "\n".join(f"- {sentence}" for sentence in sentences)
+            column.markdown(f"**{heading}**\n{points}")
+        st.caption(f"{self_check.EVIDENCE} Read more: {'; '.join(self_check.SOURCES)}.")
+        st.page_link(layout.path("classify"), label="Add photos", icon=":material/image_search:")
+
+
 with layout.page("Guide"):
     st.title("Guide to the diagnoses", anchor=False)
     st.markdown(
@@ -86,3 +101,4 @@ with layout.page("Guide"):
         st.caption(f"Read more: {'; '.join(entry.sources)}.")
     with numbers:
         show_numbers(entry)
+    show_self_check()

@@ -1,19 +1,32 @@
-"""One public image of the ISIC archive, with its licence and attribution, through https://api.isic-archive.com/api/docs."""
+"""Public images of the ISIC archive, with licence and attribution, through https://api.isic-archive.com/api/docs."""
 
+import dataclasses
+import json
 import os
 import re
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import requests
 
-from skinapp.errors import SkinappError
+from skinapp.errors import DataError, SkinappError
+from skinapp.files import replacing
 from skinapp.images import imaging
 
 ARCHIVE = "https://api.isic-archive.com"
 CONNECT_AND_READ_SECONDS = (4, 10)
 WHOLE_SECONDS = 30
+
+EXAMPLES = ("ISIC_0010656", "ISIC_5254934", "ISIC_6203412", "ISIC_6788018")
+"""Dermoscopy images of palms and soles that anyone may show and share: moles and a melanoma, of the data set
+isic_more."""
+OPEN_LICENCES = ("CC-0", "CC-BY")
+"""As the archive writes them."""
+HAM10000 = range(24306, 34321)
+"""The numbers of HAM10000's images in the archive."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +43,14 @@ class Example:
 def fetch(isic_id: str) -> Example:
     """The archive's image of that id ("ISIC_0024306", or its seven digits).
 
-    The environment variable SKINAPP_ISIC_URL replaces the archive's address. SkinappError if the id is malformed or
-    unknown, the archive cannot be reached, or the file is larger than imaging.MAX_BYTES.
+    SkinappError if the id is malformed or unknown, the archive cannot be reached, or the file is larger than
+    imaging.MAX_BYTES.
     """
     digits = re.fullmatch(r"(?:ISIC_)?(\d{7})", isic_id.strip(), re.IGNORECASE | re.ASCII)
     if not digits:
         raise SkinappError("An ISIC id looks like ISIC_0024306: the letters, an underscore and seven digits.")
     isic_id = f"ISIC_{digits[1]}"
-    base = os.environ.get("SKINAPP_ISIC_URL", ARCHIVE).rstrip("/")
+    base = address()
     try:
         with requests.get(f"{base}/api/v2/images/{isic_id}/", timeout=CONNECT_AND_READ_SECONDS) as response:
             if response.status_code == requests.codes.not_found:
@@ -55,6 +68,52 @@ def fetch(isic_id: str) -> Example:
         raise SkinappError(
             "The ISIC archive could not be reached or sent an unexpected response. Try again later, or use the drawing."
         ) from error
+
+
+def address() -> str:
+    """Where the archive is; the environment variable SKINAPP_ISIC_URL replaces its address."""
+    return os.environ.get("SKINAPP_ISIC_URL", ARCHIVE).rstrip("/")
+
+
+def examples() -> list[Example]:
+    """EXAMPLES, from the user's cache folder or else from the archive; without those that cannot be fetched, or whose
+    licence is not open. The environment variable XDG_CACHE_HOME replaces ~/.cache."""
+    with ThreadPoolExecutor(len(EXAMPLES)) as pool:
+        fetched = pool.map(_example, EXAMPLES)
+        return [example for example in fetched if example and example.licence in OPEN_LICENCES]
+
+
+def dataset_of(isic_id: str) -> str:
+    """The data set, by its id in the registry, that an image of the archive belongs to; "" if that is not known."""
+    if isic_id in EXAMPLES:
+        return "isic_more"
+    return "ham10000" if int(isic_id.removeprefix("ISIC_")) in HAM10000 else ""
+
+
+def _example(isic_id: str) -> Example | None:
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinapp" / "examples"
+    facts, image = folder / f"{isic_id}.json", folder / f"{isic_id}.jpg"
+    try:
+        known = Example(data=image.read_bytes(), **json.loads(facts.read_text()))
+        imaging.decode(known.data)
+        return known
+    except (OSError, ValueError, TypeError, SkinappError):
+        pass  # not there yet, or damaged
+    try:
+        example = fetch(isic_id)
+        imaging.decode(example.data)
+    except SkinappError:
+        return None
+    stated = {name: value for name, value in dataclasses.asdict(example).items() if name != "data"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(image) as partial:
+            partial.write_bytes(example.data)
+        with replacing(facts) as partial:
+            partial.write_text(json.dumps(stated))
+    except (OSError, DataError):
+        pass  # it is fetched again the next time
+    return example
 
 
 def page(isic_id: str) -> str:

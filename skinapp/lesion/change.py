@@ -1,7 +1,7 @@
 """Two photos of one lesion: the second laid over the first, and what differs by more than the camera explains.
 
 Two photos of an unchanged lesion differ too: in distance, angle, light and focus. `python -m train change` measures how
-much on pairs of photos of one lesion, and writes the file with the figures, which `noise` reads.
+much on pairs of photos of one lesion, for each kind of image, and writes the figures that `noise` reads.
 """
 
 import functools
@@ -17,8 +17,11 @@ from skimage.feature import SIFT, match_descriptors
 from skimage.measure import ransac
 from skimage.transform import SimilarityTransform, warp
 
-from skinapp.errors import ImageError
-from skinapp.lesion import shape
+from skinapp.errors import ImageError, SegmentationError
+from skinapp.images import imaging
+from skinapp.inference import analysis as analyses
+from skinapp.inference.analysis import Analysis
+from skinapp.lesion import segmentation, shape
 
 NOISE_FILE = Path(__file__).with_name("change.json")
 SIDE = 240
@@ -32,7 +35,7 @@ TOLERANCE = 4.0
 """Pixels by which a matched point may miss its place."""
 TRIALS = 400
 
-SIZE, CANCER = "Size", "Probability of cancer"
+SIZE, CANCER, DIAMETER = "Size", "Probability of cancer", "Largest diameter"
 NO_MATCH = (
     "These photos could not be laid over each other: they may show different lesions, or differ too much in sharpness, "
     "light or distance. Check that both show the same lesion, and compare them by eye."
@@ -55,21 +58,66 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Change:
-    """A measure of both photos, its unit ("%", "" or "mm"), and its noise: 95 of 100 pairs of photos of an unchanged
-    lesion differ by less, as a factor for SIZE and as a difference for everything else."""
+    """A measure of both photos, its unit ("%", "mm" or ""), and its noise: 95 of 100 pairs of photos of an unchanged
+    lesion differ by less, as a factor for SIZE and as a difference for everything else; None if it was not measured."""
 
     name: str
     before: float
     after: float
     unit: str
-    noise: float
+    noise: float | None
 
     @property
-    def by_camera(self) -> bool:
-        """Whether the two differ by no more than the camera explains."""
+    def by_camera(self) -> bool | None:
+        """Whether the two differ by no more than the camera explains; None where that is not known."""
+        if self.noise is None:
+            return None
         if self.name == SIZE:
             return bool(max(self.after / self.before, self.before / self.after) <= self.noise)
         return bool(abs(self.after - self.before) <= self.noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What differs between two photos of a lesion; without an `alignment` where they do not match. `note` says what
+    could not be done: lay the photos over each other, or find the lesion in them."""
+
+    changes: tuple[Change, ...]
+    alignment: Alignment | None = None
+    note: str = ""
+
+
+def compare(
+    first: Analysis, second: Analysis, millimetres: tuple[float | None, float | None] = (None, None)
+) -> Comparison:
+    """Compare two photos of a lesion that one model has analysed. `millimetres` are the lengths that the sides of the
+    squares show, if they are known; they set the scale in place of the photos."""
+    kind, model = first.model.modality, first.model.id
+    notes = []
+    alignment = None
+    try:
+        alignment = align(first.square, second.square)
+    except ImageError as error:
+        notes.append(str(error))
+    before, after = millimetres
+    scale = before / after if before and after else alignment.scale if alignment else None
+    result: list[Change] = []
+    try:
+        # as small as the squares in which the noise was measured
+        squares = [imaging.crop_resize(one.image, SIDE, one.crop) for one in (first, second)]
+        masks = [segmentation.segment(square).mask for square in squares]
+    except SegmentationError as error:
+        notes.append(f"Size, shape and colour cannot be compared. {error}")
+    else:
+        result += changes((squares[0], masks[0]), (squares[1], masks[1]), scale, kind)
+        if before and after:
+            lengths = [
+                shape.diameter(mask) / SIDE * length for mask, length in zip(masks, (before, after), strict=True)
+            ]
+            result.append(Change(DIAMETER, lengths[0], lengths[1], "mm", None))
+    shares = [next(iter(analyses.shares(one.prediction).values())) for one in (first, second)]
+    result.append(of_cancer(shares[0], shares[1], kind, model))
+    return Comparison(tuple(result), alignment, " ".join(notes))
 
 
 def align(first: np.ndarray, second: np.ndarray) -> Alignment:
@@ -106,48 +154,61 @@ def changes(
     first: tuple[np.ndarray, np.ndarray],
     second: tuple[np.ndarray, np.ndarray],
     scale: float | None,
-    cancer: tuple[float, float] | None = None,
+    kind: str,
 ) -> list[Change]:
-    """What was measured in two photos: the square, uint8 [S, S, 3], and the lesion's mask, bool [S, S], of each.
+    """What was measured in two photos of a kind: the square, uint8 [S, S, 3], and the lesion's mask, bool [S, S], of
+    each.
 
     `scale` is that of their `Alignment`, or the ratio of the millimetres that the sides of the first and the second
-    square show; without one, the sizes cannot be compared. `cancer` are the probabilities of cancer; their noise is
-    that of the model in `figures`. ValueError for an empty mask.
+    square show; without one, the sizes cannot be compared. ValueError for an empty mask.
     """
     result = []
+    known = noise(kind)
     if scale is not None:
         before, after = (float(mask.mean()) for _, mask in (first, second))
-        result.append(Change(SIZE, before, after / scale**2, "%", noise()[SIZE]))
+        result.append(Change(SIZE, before, after / scale**2, "%", known.get(SIZE)))
     for one, other in zip(shape.measure(*first), shape.measure(*second), strict=True):
-        if one.name in noise():
-            result.append(Change(one.name, one.value, other.value, one.unit, noise()[one.name]))
-    if cancer is not None:
-        result.append(Change(CANCER, *cancer, "%", noise()[CANCER]))
+        if one.name != shape.SHARE:
+            result.append(Change(one.name, one.value, other.value, one.unit, known.get(one.name)))
     return result
+
+
+def of_cancer(before: float, after: float, kind: str, model: str) -> Change:
+    """The probabilities of cancer that the model of this id gives two photos of a kind."""
+    return Change(CANCER, before, after, "%", figures().get(kind, {}).get("cancer", {}).get(model))
 
 
 def sentence(change: Change) -> str:
     """A change in words."""
     if change.name == SIZE:
-        factor = change.after / change.before
-        words = f"{change.name}: {factor:.2f} times the first"
-        limit = f"{1 / change.noise:.2f} to {change.noise:.2f} times"
+        words = f"{change.name}: {change.after / change.before:.2f} times the first"
     else:
-        form = ".0%" if change.unit == "%" else ".2f"
-        words = f"{change.name}: {change.before:{form}}, then {change.after:{form}}"
-        limit = f"a difference of up to {change.noise:{form}}"
+        form, unit = (".0%", "") if change.unit == "%" else (".2f", f" {change.unit}" if change.unit else "")
+        words = f"{change.name}: {change.before:{form}}{unit}, then {change.after:{form}}{unit}"
+    if change.by_camera is None:
+        return f"{words}. How far photos of an unchanged lesion differ here was not measured."
     explained = "no more than the camera explains" if change.by_camera else "more than the camera explains"
-    return f"{words}: {explained} ({limit} in 95 of 100 pairs of photos of an unchanged lesion)."
+    return f"{words}: {explained} ({limit(change)} in 95 of 100 pairs of photos of an unchanged lesion)."
 
 
-def noise() -> Mapping[str, float]:
-    """Name of a measure -> how far apart two photos of an unchanged lesion are in 95 of 100 pairs, see Change."""
-    return figures()["noise"]
+def limit(change: Change) -> str:
+    """By how much two photos of an unchanged lesion differ, in words; "" where it was not measured."""
+    if change.noise is None:
+        return ""
+    if change.name == SIZE:
+        return f"{1 / change.noise:.2f} to {change.noise:.2f} times"
+    return f"a difference of up to {change.noise:{'.0%' if change.unit == '%' else '.2f'}}"
+
+
+def noise(kind: str) -> Mapping[str, float]:
+    """Name of a measure -> how far apart two photos of an unchanged lesion are in 95 of 100 pairs, see Change; none for
+    a kind of image that was not measured."""
+    return figures().get(kind, {}).get("noise", {})
 
 
 @functools.cache
 def figures() -> dict[str, Any]:
-    """What `python -m train change` measured."""
+    """What `python -m train change` measured, by kind of image."""
     return json.loads(NOISE_FILE.read_text())
 
 

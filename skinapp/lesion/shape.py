@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, spatial
 
+SHARE = "Share of the square"
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -67,7 +69,7 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             "CIE 1976 L*a*b*; Mahy et al. 1994, doi:10.1002/col.5080190208",
         ),
         Measurement(
-            "Share of the square",
+            SHARE,
             float(mask.mean()),
             "%",
             "The lesion's area over that of the square. It shows how close the camera was, not how large the lesion "

@@ -12,7 +12,18 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
 from skinapp.report import case_report
-from skinapp.ui import attention_map, gate, metadata_form, model_notes, pair, prediction, retrieval, segmentation
+from skinapp.ui import (
+    attention_map,
+    gate,
+    metadata_form,
+    model_notes,
+    over_time,
+    pair,
+    prediction,
+    retrieval,
+    segmentation,
+    square,
+)
 from skinapp.ui import photo as photos
 from skinapp.ui.gate import Route
 from skinapp.ui.session_images import Photo
@@ -28,7 +39,7 @@ ANSWERED_BY = "answered_by"
 def show(found: Route, photo: Photo) -> None:
     """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
     try:
-        crop = photos.crop_of(photo)
+        crop = square.crop_of(photo)
         reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
         if reasons and not gate.shows_anyway(photo):
             with _beside_the_photo(photo):
@@ -52,8 +63,8 @@ def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
     """The photo with its square, which may be what is wrong with it; the place beside it, which a phone shows first."""
     words, picture = st.columns(2, gap="medium")
     with picture:
-        photos.show_square(photo)
-        photos.offer_square(photo)
+        square.show(photo)
+        square.offer(photo)
     return words
 
 
@@ -61,7 +72,7 @@ def _show_one(found: Route, photo: Photo) -> None:
     model = found.models[0]
     st.session_state[ANSWERED_BY] = model.id
     words, picture = st.columns([5, 6], gap="medium")
-    names = ["Every class", "Map", "Segmentation", "Similar cases", "Hairs", "Limits"]
+    names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Hairs", "Limits"]
     if model.clinical:
         names.insert(1, "Patient")
     tabs = dict(zip(names, st.tabs(names), strict=True))
@@ -78,8 +89,10 @@ def _show_one(found: Route, photo: Photo) -> None:
         prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
     with picture:
         attention_map.show_picture(photo, shown)
+        photos.show_origin(photo, model)
+        square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
-            photos.offer_square(photo)
+            square.offer_change(photo)
             _offer_report(made, found, photo)
             if observed:
                 prediction.choose_prevalence(observed)
@@ -96,6 +109,8 @@ def _show_one(found: Route, photo: Photo) -> None:
             segmentation.show(shown)
     with tabs["Similar cases"]:
         retrieval.show(made)
+    with tabs["Over time"]:
+        over_time.offer()
     with tabs["Hairs"]:
         st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square of the image")
     with tabs["Limits"]:
@@ -121,7 +136,7 @@ def _offer_report(made: Analysis, found: Route, photo: Photo) -> None:
 def _analyse(
     found: Route, photo: Photo, model: Model, remove_hair: bool = False, values: Metadata | None = None
 ) -> Analysis:
-    crop = photos.crop_of(photo)
+    crop = square.crop_of(photo)
     image = photos.decoded(photo, crop)
     return analysis.analyse(image, model, crop, remove_hair=remove_hair, modality=found.recognised, values=values)
 

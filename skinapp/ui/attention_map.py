@@ -6,7 +6,7 @@ from skinapp.attention import heatmap
 from skinapp.charts import probabilities
 from skinapp.inference.analysis import Analysis
 from skinapp.report.case_report import NO_MAP
-from skinapp.ui import explained_map, faithfulness, layout, sanity_check
+from skinapp.ui import explained_map, faithfulness, layout, sanity_check, square
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.session_images import Photo
@@ -29,7 +29,7 @@ def show_picture(photo: Photo, shown: ExplainedMap | None) -> None:
     """The photo with its square, the map over it, and how far the map can be used. A fragment, so that the switch and
     the opacity redraw no more."""
     if shown is None:
-        photos.show_square(photo)
+        square.show(photo)
         st.caption(NO_MAP)
         return
     place = st.container(gap="xsmall")
@@ -50,9 +50,9 @@ def show_picture(photo: Photo, shown: ExplainedMap | None) -> None:
         )
     with place:
         if on:
-            photos.show_square(photo, shown.cam, opacity / 100, shown.name)
+            square.show(photo, shown.cam, opacity / 100, shown.name)
         else:
-            photos.show_square(photo)
+            square.show(photo)
         if not shown.cam.any():
             st.caption(f"No part of the image counted towards “{shown.name}”.")
             return

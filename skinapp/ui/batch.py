@@ -12,7 +12,7 @@ from skinapp.images import imaging, quality
 from skinapp.inference import analysis
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
-from skinapp.ui import gallery, gate, panel, session_images
+from skinapp.ui import gallery, gate, over_time, panel, session_images, square
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import plain
 from skinapp.ui.prediction import group_name
@@ -62,15 +62,17 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     st.markdown(f"**{len(files)} files**: {totals}")
     with st.grid(2, min_column_width=150, gap="small"):
         order = st.selectbox("Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key="batch_order")
-        kept = st.selectbox("Show", ["All", *dict.fromkeys(_tags(files))], key="batch_filter")
+        filtered = st.selectbox("Show", ["All", *dict.fromkeys(_tags(files))], key="batch_filter")
     anyway = count[FAILS] > 0 and st.toggle(
         "Show the answers to images that fail a check",
         key="batch_anyway",
         help="Answers to images that are blurred, too dark or bright, small, or not of skin are less reliable.",
     )
-    shown = [(file, row) for file, row in files if kept == "All" or kept in (row.state, row.answer, row.kind)]
+    shown = [(file, row) for file, row in files if filtered == "All" or filtered in (row.state, row.answer, row.kind)]
     shown.sort(key=lambda pair: _place(order, *pair))
-    panel.offer_csv(_table(files, anyway), "answers")
+    with st.container(horizontal=True, gap="small"):
+        panel.offer_csv(_table(files, anyway), "answers")
+        over_time.offer_comparison("over_time_batch")
     with st.grid(6, min_column_width=150, gap="small", border=True):
         for number, (file, row) in enumerate(shown):
             with st.container(gap="xsmall"):
@@ -105,23 +107,23 @@ def _stale(row: Row | None, photo: Photo, chosen: Model | None) -> bool:
 
 
 def _settings(photo: Photo, chosen: Model | None) -> tuple:
-    return (chosen.id if chosen else "", gate.kind_stated(photo), *photos.chosen_square(photo).values())
+    return (chosen.id if chosen else "", gate.kind_stated(photo), *square.settings(photo).values())
 
 
 def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
-    settings = _settings(photo, chosen)
     try:
-        crop = photos.crop_of(photo)
+        settings = _settings(photo, chosen)
+        crop = square.crop_of(photo)
         image = photos.decoded(photo, crop)
-        found = gate.route(models, photo, chosen)
-        made = [analysis.analyse(image, model, crop, modality=found.recognised) for model in found.models]
+        route = gate.route(models, photo, chosen)
+        made = [analysis.analyse(image, model, crop, modality=route.recognised) for model in route.models]
     except SkinappError as error:
-        return Row(settings, problem=str(error))
+        return Row((), problem=str(error))
     prediction = made[0].prediction
     names = [one.prediction.model.labels[one.prediction.predicted].spoken for one in made]
     problems = tuple(quality.problems(made[0].quality))
     is_open = len(set(names)) > 1
-    state = FAILS if problems or found.unknown else OPEN if is_open else ANSWERED
+    state = FAILS if problems or route.unknown else OPEN if is_open else ANSWERED
     return Row(
         settings,
         gallery.jpeg(imaging.crop_resize(image, gallery.THUMBNAIL, crop)),
@@ -130,7 +132,7 @@ def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
         code=prediction.predicted,
         probability=float(prediction.probabilities.max()),
         shares=tuple(analysis.shares(prediction).items()),
-        kind=found.sentence.split(",")[0],
+        kind=route.sentence.split(",")[0],
         problems=problems,
         model=" or ".join(one.model.title for one in made) if is_open else prediction.model.title,
     )

@@ -10,8 +10,7 @@ from skinapp.evaluation import error_analysis, predictions
 from skinapp.evaluation.comparison import Shared
 from skinapp.images import imaging
 from skinapp.report.comparison_views import Names
-from skinapp.ui import address, layout
-from skinapp.ui import photo as photos
+from skinapp.ui import add_image, address, layout
 from skinapp.ui.layout import plain
 
 SHOWN = 8
@@ -72,9 +71,9 @@ def _show_error(row: dict, dataset: str) -> None:
         with st.container(horizontal=True, gap="small"):
             for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
                 if layout.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
-                    title = DATASETS[dataset].title if dataset in DATASETS else plain(dataset)
+                    title = DATASETS[dataset].title if dataset in DATASETS else dataset
                     caption = f"{image} of {title}, labelled {row['label']}"
-                    photos.hand_over(image, file.read_bytes() if file else None, caption)
+                    add_image.hand_over(image, file.read_bytes() if file else None, caption, dataset)
                     st.switch_page(layout.path(page))
 
 

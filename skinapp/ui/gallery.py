@@ -18,7 +18,7 @@ from skinapp.demographics import records
 from skinapp.demographics.records import NAMES, NOT_STATED, Filters, Table
 from skinapp.errors import ImageError, SkinappError
 from skinapp.images import imaging
-from skinapp.ui import layout, photo
+from skinapp.ui import add_image, layout
 
 PAGE_SIZE = 24
 THUMBNAIL = 200
@@ -140,11 +140,12 @@ def _record(table: Table, record: dict[Any, Any]) -> None:
 
 
 def _buttons(table: Table, record: dict[Any, Any], data: bytes) -> None:
+    diagnosis = table.name(str(record["diagnosis"]))
     name, caption = str(record["image"]), f"{record['image']} of {table.title}. {DATASETS[table.id].credit}."
     if st.button("Classify this image", icon=":material/image_search:", key=f"send_{name}", type="primary"):
-        photo.send(data, name, caption)
+        add_image.send(data, name, caption, dataset=table.id, diagnosis=diagnosis)
     if st.button("See where models look", icon=":material/visibility:", key=f"send_attention_{name}"):
-        photo.send(data, name, caption, "attention")
+        add_image.send(data, name, caption, "attention", table.id, diagnosis)
 
 
 def _text(value: Any) -> str:

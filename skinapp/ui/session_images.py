@@ -32,6 +32,8 @@ NOT_STORED = "application/x-not-stored"
 
 IMAGES, PENDING, CURRENT, FILES, NOTES = "images", "pending_images", "current_image", "added_files", "image_notes"
 ADDITIONS = "additions"
+COMPARED = "compared over time"
+"""In place of the current image: several are compared."""
 ROWS = "batch_rows"
 """What is known of the images of a batch, by key."""
 CACHED = "cached_"
@@ -40,13 +42,19 @@ CACHED = "cached_"
 
 @dataclass(frozen=True)
 class Photo:
-    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` identifies the image."""
+    """An image file, not decoded yet. `name` is for downloads, `caption` is Markdown, `key` identifies the image.
+
+    Of a published image: its data set, by its id in the registry ("" if not known), its id there, and its published
+    diagnosis in Markdown."""
 
     key: str
     data: bytes = field(repr=False)
     name: str
     caption: str
     synthetic: bool = False
+    dataset: str = ""
+    image: str = ""
+    diagnosis: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,11 @@ def pending() -> dict[str, Photo]:
 def current() -> Photo | None:
     """The image that the pages show; None before one is added, and while several are shown side by side."""
     return held().get(st.session_state.get(CURRENT, ""))
+
+
+def comparing() -> bool:
+    """Whether photos of one spot are compared, instead of one being shown."""
+    return st.session_state.get(CURRENT) == COMPARED and len(held()) > 1
 
 
 def files() -> list[AddedFile]:
@@ -157,7 +170,7 @@ def discard(key: str) -> None:
 
 def remove(key: str) -> None:
     """Forget an image, its square, and everything that was computed from it."""
-    held().pop(key, None)
+    discard(key)
     st.session_state[FILES] = [one for one in files() if one.key != key]
     st.session_state.get(ROWS, {}).pop(key, None)
     _forget_widgets(key)

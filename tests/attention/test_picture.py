@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from skinapp.attention import catalogue as methods
 from skinapp.attention import heatmap, picture, record
@@ -21,6 +22,14 @@ def test_the_contour_encloses_the_fewest_pixels_with_a_share_of_the_sum() -> Non
     assert picture.strongest(cam, 0.1, 8)[0, 0]
     assert picture.strongest(cam, 0.99, 8).sum() == 17
     assert not picture.strongest(np.zeros((3, 3)), 0.5, 24).any()
+
+
+@pytest.mark.parametrize("size", [(720, 540), (540, 720), (720, 360), (720, 576)])
+def test_the_square_is_marked_in_the_image(size: tuple[int, int]) -> None:
+    marked = picture.in_image(Image.new("RGB", size, (100, 60, 40)), imaging.Crop(0.5, 0.5, 0.5))
+    pixels = np.asarray(marked)
+    assert tuple(pixels[marked.height // 2, marked.width // 2]) == (100, 60, 40)
+    assert pixels[2, 2].min() > 150  # pale outside
 
 
 def test_a_map_alone_keeps_its_cells() -> None:

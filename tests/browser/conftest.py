@@ -69,7 +69,7 @@ def served() -> Iterator[str]:
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env=os.environ | {"SKINAPP_ISIC_URL": "http://127.0.0.1:9"},
+        env=os.environ | {"SKINAPP_ISIC_URL": "http://127.0.0.1:9", "XDG_CACHE_HOME": os.devnull},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         preexec_fn=no_large_files,

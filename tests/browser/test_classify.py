@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
 from skinapp import formatting
@@ -13,7 +14,7 @@ from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.ui import layout
 from tests.browser.visitor import PHOTO, as_upload, headline, keep, settle, upload, wider_than_the_screen
-from tests.pictures import encode, lesion
+from tests.pictures import closer, encode, lesion, skin
 
 HEIGHT = 720
 """What a phone shows of a page at once, in pixels."""
@@ -112,6 +113,53 @@ def test_twenty_files_with_two_bad_ones_become_a_csv(app: str, open_page: Callab
     table = pd.read_csv(download.value.path())
     assert list(table["file"]) == [file["name"] for file in (*good, *bad)]
     assert (table["state"] == "Not read").sum() == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
+def test_two_photos_of_one_spot_are_compared(app: str, open_page: Callable[..., Page], width: int) -> None:
+    page = open_page(f"{app}/classify", width)
+    files = [
+        as_upload(encode(Image.fromarray(closer(skin(11), 500, zoom))), f"{name}.jpg")
+        for name, zoom in (("spring", 1.0), ("summer", 1.15))
+    ]
+    page.locator('input[type="file"]').set_input_files(files)
+    page.get_by_role("button", name="Compare over time").click()
+    # drawn skin fails a check of some kind, which does not stop the comparison
+    expect(page.get_by_role("heading", name="The same spot over time")).to_be_visible()
+    for number, day in enumerate(("2025/03/01", "2025/06/01")):
+        box = page.get_by_role("textbox", name="Taken on").nth(number)
+        box.fill(day)
+        box.press("Enter")
+    expect(page.get_by_alt_text("1 June 2025")).to_be_visible()
+    expect(page.get_by_text(re.compile("points of the skin lie on those of the first"))).to_be_visible()
+    blended = page.get_by_alt_text("Both photos, one laid over the other")
+    before = blended.get_attribute("src")
+    page.get_by_role("slider", name="From the first photo to the later one").press("End")
+    expect(blended).not_to_have_attribute("src", before or "")
+    expect(page.get_by_text(re.compile("camera explains")).first).to_be_visible()
+    assert not wider_than_the_screen(page)
+    keep(page, "over-time")
+
+
+@pytest.mark.slow
+def test_a_box_is_dragged_around_the_lesion(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/classify")
+    upload(page, as_upload(PHOTO))
+    headline(page)
+    settle(page)
+    page.get_by_role("button", name="Move or resize the square").click()
+    chart = page.locator(".js-plotly-plot .nsewdrag").first
+    box = chart.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"], steps=8)
+    page.mouse.up()
+    # 30% of the width of a picture that is four by three
+    expect(page.get_by_role("slider", name="Size")).to_have_value(re.compile("^(38|39|40|41|42)$"))
+    expect(page.get_by_role("slider", name="Top to bottom")).to_be_visible()
+    headline(page)
 
 
 @pytest.mark.slow

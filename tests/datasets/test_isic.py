@@ -4,14 +4,17 @@ import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from skinapp.datasets import isic
 from skinapp.errors import SkinappError
 from skinapp.images import imaging
+from tests.pictures import encode, lesion
 
 IMAGE = b"the bytes of an image"
+PICTURE = encode(lesion(), "PNG")
 ENTRY = {
     "isic_id": "ISIC_0024306",
     "copyright_license": "CC-BY-NC",
@@ -20,8 +23,12 @@ ENTRY = {
 }
 
 
+LICENCES = dict(zip(isic.EXAMPLES, ("CC-0", "CC-BY", "CC-BY-NC", "CC-BY"), strict=True))
+"""The third example is no longer open."""
+
+
 class Archive(BaseHTTPRequestHandler):
-    """One image, one with a broken entry, one without end; everything else is unknown."""
+    """One image, the examples, one with a broken entry, one without end; everything else is unknown."""
 
     def do_GET(self) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"
@@ -35,6 +42,11 @@ class Archive(BaseHTTPRequestHandler):
             self.respond(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000004/":
             self.respond(b"{}", status=500)
+        elif (example := self.path.split("/")[-2]) in LICENCES:
+            files = {"files": {"full": {"url": f"{base}/example.png"}}}
+            self.respond(json.dumps(ENTRY | files | {"copyright_license": LICENCES[example]}).encode())
+        elif self.path == "/example.png":
+            self.respond(PICTURE)
         elif self.path == "/full.jpg":
             self.respond(IMAGE)
         elif self.path == "/endless.jpg":
@@ -109,3 +121,59 @@ def test_a_slow_download_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isic, "WHOLE_SECONDS", -1)
     with pytest.raises(SkinappError, match="too slow"):
         isic.fetch("ISIC_0024306")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path / "skinapp" / "examples"
+
+
+OPEN = [isic_id for isic_id, licence in LICENCES.items() if licence != "CC-BY-NC"]
+
+
+def test_examples_are_those_whose_licence_is_open_with_attribution_and_diagnosis(cache: Path) -> None:
+    found = isic.examples()
+    assert [example.isic_id for example in found] == OPEN
+    assert {example.attribution for example in found} == {ENTRY["attribution"]}
+    assert {example.diagnosis for example in found} == {"Nevus"}
+    assert {example.data for example in found} == {PICTURE}
+
+
+def test_examples_are_kept_on_disk_and_shown_without_the_archive(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = isic.examples()
+    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
+    assert isic.examples() == found
+    assert not list(cache.glob("partial-*"))
+
+
+def test_a_damaged_example_is_fetched_again(cache: Path) -> None:
+    found = isic.examples()
+    (cache / f"{OPEN[0]}.jpg").write_bytes(PICTURE[:100])
+    (cache / f"{OPEN[1]}.json").write_text("{")
+    assert isic.examples() == found
+    assert (cache / f"{OPEN[0]}.jpg").read_bytes() == PICTURE
+
+
+def test_examples_are_shown_where_the_disk_cannot_be_written(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache.parent.parent.joinpath("skinapp").write_text("a file in place of the folder")
+    assert [example.isic_id for example in isic.examples()] == OPEN
+
+
+def test_without_the_archive_there_are_no_examples(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
+    assert isic.examples() == []
+
+
+@pytest.mark.parametrize(
+    ("isic_id", "dataset"),
+    [
+        ("ISIC_0024306", "ham10000"),
+        ("ISIC_0034320", "ham10000"),
+        ("ISIC_0024305", ""),
+        ("ISIC_0034321", ""),
+        (isic.EXAMPLES[0], "isic_more"),
+    ],
+)
+def test_the_data_set_of_an_image(isic_id: str, dataset: str) -> None:
+    assert isic.dataset_of(isic_id) == dataset

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from skinapp.errors import ImageError
+from skinapp.inference.analysis import Analysis, analyse
+from skinapp.inference.registry import Model
 from skinapp.lesion import change
-from skinapp.lesion.change import CANCER, SIZE, Change
+from skinapp.lesion.change import CANCER, DIAMETER, SIZE, Change
 from tests.pictures import closer, skin
 
 SIDE = 240
@@ -60,16 +62,27 @@ def disc(radius: float) -> np.ndarray:
 def test_size_is_compared_at_one_distance() -> None:
     square = seen(skin(5))
     # twice as close: the lesion fills four times the square, and has not grown
-    by_name = {one.name: one for one in change.changes((square, disc(0.3)), (square, disc(0.6)), 2.0, (0.1, 0.12))}
+    made = change.changes((square, disc(0.3)), (square, disc(0.6)), 2.0, "dermoscopy")
+    by_name = {one.name: one for one in made}
     assert by_name[SIZE].after == pytest.approx(by_name[SIZE].before, rel=0.02)
     assert by_name[SIZE].by_camera
-    assert set(by_name) == set(change.noise())
-    grown = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0)
+    assert set(by_name) == set(change.noise("dermoscopy"))
+    grown = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy")
     assert grown[0].after / grown[0].before == pytest.approx(4, rel=0.02)
     assert not grown[0].by_camera
     assert "3.99 times the first" in change.sentence(grown[0])
     assert "more than the camera explains" in change.sentence(grown[0])
-    assert SIZE not in {one.name for one in change.changes((square, disc(0.3)), (square, disc(0.6)), None)}
+    unscaled = change.changes((square, disc(0.3)), (square, disc(0.6)), None, "dermoscopy")
+    assert SIZE not in {one.name for one in unscaled}
+
+
+def test_what_was_not_measured_is_not_judged() -> None:
+    square = seen(skin(5))
+    made = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy and close-up")
+    assert {one.by_camera for one in made} == {None}
+    assert "was not measured" in change.sentence(made[0])
+    assert "camera explains" not in change.sentence(made[0])
+    assert change.of_cancer(0.1, 0.9, "dermoscopy", "no such model").by_camera is None
 
 
 @pytest.mark.parametrize(("after", "by_camera"), [(0.5, True), (0.65, True), (0.29, False), (0.75, False)])
@@ -84,9 +97,53 @@ def test_a_lesion_that_shrank() -> None:
     assert Change(SIZE, 0.2, 0.16, "%", 1.5).by_camera
 
 
-def test_the_measured_figures() -> None:
-    figures = change.figures()
-    assert figures["matched"] > 0.6 * figures["pairs"]
+def analysed(model: Model, pixels: np.ndarray) -> Analysis:
+    return analyse(Image.fromarray(pixels), model)
+
+
+def test_two_photos_of_one_lesion_are_compared(model: Model) -> None:
+    picture = skin(11)
+    made = change.compare(analysed(model, closer(picture, 400)), analysed(model, closer(picture, 400, 1.1, 5)))
+    assert made.alignment
+    assert made.alignment.scale == pytest.approx(1.1, rel=0.05)
+    assert not made.note
+    by_name = {one.name: one for one in made.changes}
+    assert by_name[SIZE].after / by_name[SIZE].before == pytest.approx(1, abs=0.2)
+    assert by_name[SIZE].by_camera
+    assert (by_name[CANCER].by_camera is None) == (model.id not in change.figures()["dermoscopy"]["cancer"])
+    assert DIAMETER not in by_name
+
+
+def test_a_known_length_replaces_the_scale_of_the_photos(model: Model) -> None:
+    picture = skin(11)
+    first, second = analysed(model, closer(picture, 400)), analysed(model, closer(picture, 400, 1.1))
+    by_name = {one.name: one for one in change.compare(first, second, (20.0, 20.0)).changes}
+    # at the same distance, what fills more of the square has grown
+    assert by_name[SIZE].after / by_name[SIZE].before == pytest.approx(1.21, abs=0.2)
+    assert by_name[DIAMETER].unit == "mm"
+    assert 1 < by_name[DIAMETER].before < by_name[DIAMETER].after < 30
+    assert " mm" in change.sentence(by_name[DIAMETER])
+
+
+def test_photos_of_different_lesions_are_told_apart(model: Model) -> None:
+    made = change.compare(analysed(model, closer(skin(11), 400)), analysed(model, closer(skin(12), 400)))
+    assert made.alignment is None
+    assert change.NO_MATCH in made.note
+    assert SIZE not in {one.name for one in made.changes}
+
+
+def test_without_a_lesion_only_the_probabilities_are_compared(model: Model) -> None:
+    bare = np.full((400, 400, 3), (220, 180, 160), np.uint8)
+    made = change.compare(analysed(model, closer(skin(11), 400)), analysed(model, bare))
+    assert [one.name for one in made.changes] == [CANCER]
+    assert "cannot be compared" in made.note
+
+
+@pytest.mark.parametrize("kind", change.figures())
+def test_the_measured_figures(kind: str) -> None:
+    figures = change.figures()[kind]
+    assert figures["matched"] > (0.6 if kind == "dermoscopy" else 0.1) * figures["pairs"]
+    assert figures["cancer"]
     assert figures["confused"] < 0.02 * figures["pairs_of_different_lesions"]
     assert figures["noise"][SIZE] > 1
     assert all(value > 0 for value in figures["noise"].values())

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from streamlit.components.v2.component_manager import BidiComponentManager
@@ -13,6 +14,13 @@ from skinapp.inference import registry
 def model() -> registry.Model:
     """The bundled model that answers where nothing else is chosen or recognised, with or without questions."""
     return registry.ranked()[0]
+
+
+@pytest.fixture(autouse=True)
+def no_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The archive is not reached, and no examples are kept on disk."""
+    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(autouse=True)

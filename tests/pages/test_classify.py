@@ -11,6 +11,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skinapp import formatting
+from skinapp.datasets import isic
 from skinapp.errors import DataError, SkinappError
 from skinapp.evaluation import observed_risk
 from skinapp.images import imaging, synthetic
@@ -239,14 +240,44 @@ def test_a_drawing_needs_no_photo_and_is_labelled_as_one(page: AppTest, model: r
     drawing = expected(model, encode(synthetic.draw(0), "PNG"))
     assert shown(page) == dict(zip(model.labels.codes, drawing.probabilities, strict=True))
     assert "Not a photo" in page.image[0].captions[0]
-    assert not page.file_uploader
+    assert [one.label for one in page.file_uploader] == ["Another photo of the same spot"]
     page.button(key="draw").click().run()
     another = expected(model, encode(synthetic.draw(1), "PNG"))
     assert shown(page) == dict(zip(model.labels.codes, another.probabilities, strict=True))
 
 
-def test_an_archive_that_is_not_reached_leaves_a_sentence(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
+def test_examples_replace_the_drawing_where_the_archive_is_reached(
+    page: AppTest, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    example = isic.Example("ISIC_5254934", PHOTO, "CC-BY", "Imperial College London", "Nevus, atypical")
+    monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:10")
+    monkeypatch.setattr(isic, "examples", lambda: [example])
+    page.segmented_control(key="photo_source").set_value("sample").run()
+    assert not page.exception
+    # nothing is answered before one is chosen
+    assert not page.metric
+    assert any("Imperial College London, CC" in caption.value.replace("\\", "") for caption in page.caption)
+    page.button(key="example_ISIC_5254934").click().run()
+    assert shown(page) == dict(zip(model.labels.codes, expected(model, PHOTO).probabilities, strict=True))
+    said = " ".join(caption.value for caption in page.caption).replace("\\", "")
+    assert "Published diagnosis: **Nevus, atypical**" in said
+    assert "trained on this image" in said
+
+
+def test_an_uploaded_photo_has_no_published_diagnosis(page: AppTest) -> None:
+    upload(page, PHOTO)
+    assert not any("ublished diagnosis" in caption.value for caption in page.caption)
+
+
+def test_without_the_archive_an_image_that_is_there_is_not_replaced_by_a_drawing(page: AppTest) -> None:
+    page.segmented_control(key="photo_source").set_value("sample").run()
+    page.button(key="draw").click().run()
+    # another run of the page, as by any widget
+    page.run()
+    assert list(page.session_state["images"]) == ["drawing-1", "drawing-2"]
+
+
+def test_an_archive_that_is_not_reached_leaves_a_sentence(page: AppTest) -> None:
     page.segmented_control(key="photo_source").set_value("sample").run()
     fetch = next(button for button in page.button if button.label == "Fetch")
     fetch.click().run()
@@ -305,14 +336,6 @@ def test_a_session_holds_one_decoded_picture(page: AppTest) -> None:
     assert page.session_state["cached_image"][1].width == 3000
     assert max(page.session_state["cached_preview"][1][1].size) == photos_module.PREVIEW_SIDE
     assert "decoded" not in page.session_state
-
-
-@pytest.mark.parametrize("size", [(720, 540), (540, 720), (720, 360), (720, 576)])
-def test_the_preview_marks_the_square(size: tuple[int, int]) -> None:
-    preview = photos_module.preview(Image.new("RGB", size, (100, 60, 40)), Crop(0.5, 0.5, 0.5))
-    pixels = np.asarray(preview)
-    assert tuple(pixels[preview.height // 2, preview.width // 2]) == (100, 60, 40)
-    assert pixels[2, 2].min() > 150  # pale outside
 
 
 def test_the_download_carries_no_metadata() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skinapp.labels import guide
+from skinapp.labels import guide, self_check
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,6 +31,18 @@ def test_links_hold_codes_and_old_ones_still_open(linked: str, code: str) -> Non
     assert not at.exception
     assert at.header[0].value == guide.entry(code).name
     assert at.query_params.get("class") == (None if code == "mel" else code)
+
+
+def test_how_to_check_a_spot_is_on_every_entry_with_sources() -> None:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page("pages/guide.py").run()
+    text = " ".join(element.value for element in (*at.markdown, *at.caption))
+    for heading, sentences in self_check.SECTIONS.items():
+        assert heading in text
+        for sentence in sentences:
+            assert sentence in text
+    for source in self_check.SOURCES:
+        assert source in text
+    assert self_check.TITLE in [one.value for one in at.subheader]
 
 
 def test_a_link_to_an_unknown_class_opens_the_first() -> None:

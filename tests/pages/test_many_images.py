@@ -1,12 +1,15 @@
 """Several files dropped together: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
 
 import pytest
+import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
 from skinapp.inference.modality import Recognised
 from skinapp.ui import layout, session_images
+from tests import dicom
+from tests.images.test_dicom import BAD as BAD_DICOM
 from tests.pages.test_classify import BAD_FILES, headline, shown, upload, upload_several
 from tests.pictures import encode, lesion
 
@@ -46,6 +49,59 @@ def test_files_get_a_grid_and_bad_ones_are_named_in_it(page: AppTest) -> None:
         assert sentence in text(page)
     assert len(page.image) == len(PHOTOS)
     assert not page.error
+
+
+def test_every_bad_file_is_named_and_stops_nothing(page: AppTest) -> None:
+    bad = BAD_FILES | {f"{name}.dcm": content for name, (content, _) in BAD_DICOM.items()}
+    # fifty megabytes have a test of their own
+    bad.pop("heavy.bmp")
+    upload_several(
+        page, {"photo-0.jpg": PHOTOS["photo-0.jpg"], "photo-1.dcm": dicom.compressed(PHOTOS["photo-1.jpg"])} | bad
+    )
+    said = text(page).replace("\\", "")
+    assert f"**{len(bad) + 2} files**: 2 answered, {len(bad)} not read" in said
+    for name in bad:
+        assert name in said
+    assert not page.error
+    assert len(session_photos(page)) == 2
+
+
+def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def interrupted(photo: session_images.Photo, *_: object) -> object:
+        calls.append(photo)
+        if len(calls) == 2:
+            # as a click does while the run is under way
+            st.stop()
+        return answered(photo, None)
+
+    monkeypatch.setattr("skinapp.ui.batch._answer", interrupted)
+    upload_several(page, PHOTOS)
+    assert len(calls) == 2
+    page.button(key="remove_all_images").click().run()
+    assert not page.exception
+    assert not session_photos(page)
+    for name in (session_images.PENDING, session_images.ROWS, session_images.FILES):
+        assert name not in page.session_state or not page.session_state[name]
+
+
+def test_answering_goes_on_where_it_was_stopped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def interrupted(photo: session_images.Photo, *_: object) -> object:
+        calls.append(photo.key)
+        if len(calls) == 2:
+            st.stop()
+        return answered(photo, None)
+
+    monkeypatch.setattr("skinapp.ui.batch._answer", interrupted)
+    upload_several(page, PHOTOS)
+    page.run()
+    assert "**4 files**: 4 answered" in text(page)
+    # the second was answered again, the first was not
+    assert len(calls) == 5
+    assert calls.count(calls[0]) == 1
 
 
 def test_one_opens_in_full_and_the_grid_is_there_again(page: AppTest) -> None:

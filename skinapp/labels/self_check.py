@@ -1,0 +1,40 @@
+"""How to photograph a spot over time, and how often to look, in plain words with sources."""
+
+TITLE = "Check a spot over time"
+
+SECTIONS = {
+    "How to take the photos": (
+        "Use the same camera each time, in daylight by a window, without flash and without a filter.",
+        "Hold the camera straight above the spot, about 10 cm away, until it is sharp. Do not zoom in: that blurs "
+        "the photo.",
+        "Show a hand's width of skin around the spot. Creases, freckles and hairs are what photos are lined up by.",
+        "Put a coin or a ruler beside the spot, flat on the skin. Only then can its size be compared in millimetres.",
+        "Stand or sit the same way each time, with dry, clean skin. Stretched skin makes a spot look larger.",
+        "Note where on the body it is, and take one photo from further away that shows it.",
+    ),
+    "How often to look": (
+        "Look over all of your skin once a month, with a mirror or with somebody's help for back, scalp and soles.",
+        "Photograph a spot that you want to watch after one month and again after three. Melanomas that doctors "
+        "watched had mostly changed within three months; most moles had not.",
+        "A photo cannot replace a visit. Do not wait for the next photo if any of the points below is true.",
+    ),
+    "When to see a doctor now": (
+        "The spot is new and unlike your others, or it has changed in size, shape or colour within weeks or months.",
+        "It itches, hurts, bleeds, oozes or crusts, or does not heal within four weeks.",
+        "It has two halves that do not match, a ragged edge, several colours, or is wider than 6 mm.",
+        "It worries you. That is reason enough, whatever this page or a model says.",
+    ),
+}
+"""Heading -> sentences."""
+
+SOURCES = (
+    "[American Academy of Dermatology](https://www.aad.org/public/diseases/skin-cancer/find/check-skin)",
+    "[Skin Cancer Foundation](https://www.skincancer.org/early-detection/self-exams/)",
+    "[NHS](https://www.nhs.uk/conditions/melanoma-skin-cancer/symptoms/)",
+    "[Menzies et al. 2001](https://doi.org/10.1001/archderm.137.12.1583), on moles that were watched for three months",
+)
+EVIDENCE = (
+    "Whether regular checks of the skin save lives is not settled, even for checks by doctors "
+    "([US Preventive Services Task Force 2023](https://doi.org/10.1001/jama.2023.4342)). They are advised because "
+    "melanomas that are found early are nearly always cured."
+)

@@ -1,0 +1,195 @@
+"""Ways to add an image. What a visitor adds stays in their session's memory."""
+
+from typing import NoReturn
+
+import numpy as np
+import streamlit as st
+
+from skinapp.datasets import isic
+from skinapp.datasets.isic import Example
+from skinapp.errors import SkinappError
+from skinapp.images import imaging, synthetic
+from skinapp.ui import photo as photos
+from skinapp.ui import session_images
+from skinapp.ui.layout import path, plain
+from skinapp.ui.session_images import Photo
+
+SOURCES = {
+    "upload": ":material/upload: Upload",
+    "camera": ":material/photo_camera: Camera",
+    "sample": ":material/image: Without a photo",
+}
+SUGGESTED_ISIC_ID = "ISIC_0030623"
+"""An image of the test split: the bundled HAM10000 models have never seen it or its lesion."""
+THUMBNAIL = 160
+"""Pixels."""
+DRAWING_WANTED = "drawing_wanted"
+RETRY_SECONDS = 600
+"""How long the archive is not asked again for the examples."""
+
+
+def choose() -> None:
+    """Show the ways to add an image; what is added is shown from the next run on."""
+    source = st.segmented_control(
+        "Image source",
+        list(SOURCES),
+        format_func=SOURCES.__getitem__,
+        default="upload",
+        required=True,
+        key="photo_source",
+        label_visibility="collapsed",
+        on_change=_want_drawing,
+    )
+    if source == "sample":
+        _offer_samples()
+    elif source == "camera":
+        # only now does the browser ask to use the camera
+        key = "photo_camera"
+        st.camera_input(
+            "Hold the camera close and steady", key=key, resolution="1080p", on_change=_take_picture, args=(key,)
+        )
+    else:
+        # a new key empties the widget: its files are held by the session, within bounds.
+        # no filter by type: the widget would reject a PDF without a reason, while `imaging.decode` says what to do
+        key = f"photo_upload_{session_images.additions()}"
+        st.file_uploader(
+            f"Up to {session_images.MAX_FILES} images: JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or DICOM",
+            accept_multiple_files=True,
+            key=key,
+            on_change=take_files,
+            args=(key,),
+            help="Dermoscopy images, or close-up phone photos that show the whole lesion. They stay in this session's "
+            "memory and are never stored.",
+        )
+
+
+def take_files(key: str) -> None:
+    """Add the files of the uploader with this key."""
+    if uploaded := st.session_state.get(key):
+        session_images.add_files(uploaded if isinstance(uploaded, list) else [uploaded])
+
+
+def send(
+    data: bytes, name: str, caption: str, page: str = "classify", dataset: str = "", diagnosis: str = ""
+) -> NoReturn:
+    """Go to the classify page, or another, with the image `name` of a public data set and its published diagnosis.
+    `caption` and `diagnosis` are plain text."""
+    session_images.add(published(name, data, caption, dataset, diagnosis))
+    # otherwise the query parameters of this page's widgets would be carried over
+    st.switch_page(path(page), query_params={})
+
+
+def hand_over(name: str, data: bytes | None, caption: str, dataset: str = "") -> None:
+    """Show this image on the page that is opened next; without its bytes, offer to fetch it by its ISIC id."""
+    if data is None:
+        session_images.show(None)
+        st.session_state["photo_source"] = "sample"
+        st.session_state["isic_id"] = name
+    else:
+        session_images.add(published(name, data, caption, dataset, ""))
+
+
+def published(name: str, data: bytes, caption: str, dataset: str, diagnosis: str) -> Photo:
+    """An image of a public data set."""
+    return Photo(
+        name, data, name.replace("/", "-"), plain(caption), dataset=dataset, image=name, diagnosis=plain(diagnosis)
+    )
+
+
+def _take_picture(key: str) -> None:
+    if taken := st.session_state.get(key):
+        session_images.add_files([taken])
+        # the camera is off again
+        st.session_state["photo_source"] = "upload"
+
+
+def _want_drawing() -> None:
+    st.session_state[DRAWING_WANTED] = st.session_state.get("photo_source") == "sample"
+
+
+def _draw() -> None:
+    seed = st.session_state["drawing"] = st.session_state.get("drawing", -1) + 1
+    session_images.add(_drawing(seed))
+
+
+def _offer_samples() -> None:
+    with st.spinner("Looking for examples"):
+        examples = _examples(isic.address())
+    if examples:
+        _offer_examples(examples)
+    else:
+        # only as the answer to a click, so that it never replaces an image that is there
+        if st.session_state.pop(DRAWING_WANTED, False):
+            session_images.add(_drawing(st.session_state.setdefault("drawing", 0)))
+            st.rerun()
+        st.markdown("**A drawing**")
+        st.caption("A computer-generated lesion. It shows no real person; use it only to try the app.")
+        st.button("Draw another lesion", icon=":material/refresh:", key="draw", on_click=_draw)
+    with st.expander("An image of the ISIC archive by its id", icon=":material/tag:", expanded=not examples):
+        _offer_archive()
+
+
+def _offer_examples(examples: list[Example]) -> None:
+    st.markdown("**Examples from the ISIC archive**")
+    with st.grid(len(examples), min_column_width=120, gap="small"):
+        for example in examples:
+            with st.container(gap="xsmall"):
+                small = imaging.load(example.data, THUMBNAIL)
+                st.image(small, width="stretch", alt=f"Example, {example.diagnosis or 'no diagnosis stated'}")
+                st.button(
+                    example.diagnosis or "Open",
+                    key=f"example_{example.isic_id}",
+                    on_click=session_images.add,
+                    args=(_from_archive(example),),
+                    width="stretch",
+                )
+                credit = f"{example.attribution or 'No attribution stated'}, {example.licence}"
+                st.caption(f"[{example.isic_id}]({isic.page(example.isic_id)}), {plain(credit)}")
+
+
+def _offer_archive() -> None:
+    with st.form("isic", border=False), st.container(horizontal=True, vertical_alignment="bottom"):
+        isic_id = st.text_input(
+            "ISIC id",
+            SUGGESTED_ISIC_ID,
+            key="isic_id",
+            max_chars=20,
+            help="A public dermoscopy image, fetched from the internet with its licence. The suggested image was not "
+            "used for training. Other HAM10000 images may have been.",
+        )
+        fetch = st.form_submit_button("Fetch", icon=":material/download:")
+    if fetch:
+        try:
+            with st.spinner("Fetching from the ISIC archive"):
+                session_images.add(_from_archive(isic.fetch(isic_id)))
+        except SkinappError as error:
+            st.error(str(error))
+        else:
+            st.rerun()
+
+
+@st.cache_data(ttl=RETRY_SECONDS, max_entries=2, show_spinner=False)
+def _examples(address: str) -> list[Example]:
+    """The examples that the archive at this address has; none where it is not reached."""
+    return isic.examples()
+
+
+def _drawing(seed: int) -> Photo:
+    name = f"drawing-{seed + 1}"
+    return Photo(
+        name,
+        photos.png(np.asarray(synthetic.draw(seed))),
+        name,
+        f"Drawing {seed + 1}, computer-generated. Not a photo of skin.",
+        True,
+    )
+
+
+def _from_archive(example: Example) -> Photo:
+    facts = [
+        f"{example.isic_id} from the ISIC archive",
+        f"Licence: {example.licence or 'not stated'}",
+        f"Attribution: {example.attribution or 'not stated'}",
+    ]
+    dataset = isic.dataset_of(example.isic_id)
+    return published(example.isic_id, example.data, ". ".join(facts) + ".", dataset, example.diagnosis or "not stated")

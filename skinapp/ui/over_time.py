@@ -1,0 +1,344 @@
+"""Photos of one spot from different days: laid over each other, and what differs by more than the camera explains."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from skinapp.errors import SkinappError
+from skinapp.formatting import percent
+from skinapp.images import imaging, quality
+from skinapp.images.taken import taken
+from skinapp.inference import analysis
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.registry import Model
+from skinapp.lesion import change
+from skinapp.lesion.change import Change, Comparison
+from skinapp.ui import gate, panel, prediction, session_images, square
+from skinapp.ui import photo as photos
+from skinapp.ui.layout import path, plain
+from skinapp.ui.session_images import Photo
+
+MOST = 6
+"""Photos that are compared at once."""
+FIRST = datetime.date(1990, 1, 1)
+"""No photo is older."""
+OTHER = "Another length, such as a ruler"
+LENGTHS = {
+    OTHER: None,
+    "1 euro coin, 23.25 mm": 23.25,
+    "2 euro coin, 25.75 mm": 25.75,
+    "1 cent coin (euro), 16.25 mm": 16.25,
+    "1 cent coin (US), 19.05 mm": 19.05,
+    "Quarter (US), 24.26 mm": 24.26,
+    "1 pound coin, 23.43 mm": 23.43,
+}
+"""What lies beside the lesion -> its length or diameter in millimetres."""
+
+
+def offer() -> None:
+    """How to compare the image with another one of the same spot, and a way to add that."""
+    st.markdown(
+        "**Has this spot changed?** Add another photo of it, older or newer. The two are laid over each other, and "
+        "every difference is shown beside the one that two photos of an unchanged spot have."
+    )
+    key = f"over_time_upload_{session_images.additions()}"
+    st.file_uploader("Another photo of the same spot", key=key, on_change=_add, args=(key,))
+    offer_comparison("over_time_tab")
+    st.page_link(path("guide"), label="How to take photos that can be compared", icon=":material/menu_book:")
+
+
+def offer_comparison(key: str) -> None:
+    """A button that opens the comparison, where the session holds several images."""
+    if len(session_images.held()) > 1:
+        st.button(
+            "Compare over time",
+            icon=":material/compare:",
+            key=key,
+            on_click=session_images.show,
+            args=(session_images.COMPARED,),
+            help="For photos of one spot from different days.",
+        )
+
+
+def show(models: Sequence[Model], chosen: Model | None) -> None:
+    """Photos of one spot by date, the later one laid over the first, and what differs."""
+    st.subheader("The same spot over time", anchor=False)
+    selected = _choose()
+    if len(selected) < 2:
+        st.info("Choose at least two photos of the same spot.")
+        return
+    selected = _show_dates(selected)
+    if len(selected) < 2:
+        return
+    ordered = sorted(selected, key=lambda photo: _day(photo) or datetime.date.max)
+    first, *later = ordered
+    names = _names()
+    last = later[-1]
+    if len(later) > 1:
+        keys = {photo.key: photo for photo in later}
+        key = st.segmented_control(
+            f"Compare {plain(names[first.key])} with",
+            list(keys),
+            format_func=lambda key: _title(keys[key]),
+            default=last.key,
+            required=True,
+            key=f"over_time_later_{'_'.join(keys)}",
+        )
+        last = keys.get(key or "", last)
+    try:
+        made = _analyse(models, chosen, ordered)
+    except SkinappError as error:
+        st.error(str(error))
+        return
+    if made:
+        _compare((first, last), (made[first.key], made[last.key]))
+        if len(ordered) > 2:
+            _show_all(ordered, made)
+
+
+def _choose() -> list[Photo]:
+    held, names = session_images.held(), _names()
+    if len(held) == 2:
+        return list(held.values())
+    keys = st.multiselect(
+        "Photos of the same spot",
+        list(held),
+        list(held)[-2:],
+        format_func=names.__getitem__,
+        max_selections=MOST,
+        key=f"over_time_{'_'.join(held)}",
+    )
+    return [held[key] for key in keys]
+
+
+def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
+    """Each photo with its date, which the visitor can change, and a length in it; returns those that can be read."""
+    today = datetime.date.today()
+    readable = []
+    with st.grid(len(selected), min_column_width=150, gap="small", border=True):
+        for photo in selected:
+            with st.container(gap="xsmall"):
+                try:
+                    _, small = photos.preview_of(photo)
+                except SkinappError as error:
+                    st.error(f"{plain(_names()[photo.key])}: {error}")
+                    continue
+                readable.append(photo)
+                st.image(imaging.crop_resize(small, 200, square.crop_of(photo)), alt=_names()[photo.key], width=150)
+                st.markdown(f":small[{plain(_names()[photo.key])}]")
+                key = _date_key(photo)
+                if key not in st.session_state:
+                    st.session_state[key] = taken(photo.data, today)
+                st.date_input("Taken on", min_value=FIRST, max_value=today, key=key, persist_state="session")
+                with st.popover("Ruler or coin", icon=":material/straighten:"):
+                    _choose_length(photo)
+    if not all(_day(photo) for photo in readable):
+        st.caption(
+            "A photo without a date comes last: the camera noted no day, or one in the future. Enter it to put the "
+            "photos in order."
+        )
+    return readable
+
+
+def _choose_length(photo: Photo) -> None:
+    """The millimetres of something in the photo, and where it is."""
+    st.caption("With a known length in both photos, sizes are compared in millimetres, whatever the distance.")
+    name = st.selectbox("What lies beside the spot", list(LENGTHS), key=f"length_{photo.key}", persist_state="session")
+    if LENGTHS[name] is None:
+        st.number_input(
+            "Its length in millimetres",
+            0.5,
+            500.0,
+            None,
+            key=f"length_mm_{photo.key}",
+            placeholder="Unknown",
+            persist_state="session",
+        )
+    st.caption("Drag a box from one end of it to the other.")
+    key = _box_key(photo)
+    square.draw_box(photo, key, square.crop_of(photo), _keep_box, (photo, key))
+
+
+def _keep_box(photo: Photo, key: str) -> None:
+    drawn = square.drawn_box(photo, key)
+    if drawn:
+        st.session_state[f"length_box_{photo.key}"] = drawn
+
+
+def _millimetres(photo: Photo) -> float | None:
+    """The length that the side of the photo's square shows; None where it is not known."""
+    drawn = st.session_state.get(f"length_box_{photo.key}")
+    length = LENGTHS[st.session_state.get(f"length_{photo.key}", OTHER)]
+    length = length or st.session_state.get(f"length_mm_{photo.key}")
+    if not drawn or not length:
+        return None
+    (width, height), _ = photos.preview_of(photo)
+    left, top, right, bottom = drawn
+    pixels = max((right - left) * width, (bottom - top) * height)
+    return length * square.crop_of(photo).side * min(width, height) / pixels
+
+
+def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[Photo]) -> dict[str, Analysis]:
+    """Each photo by the model that suits the first; none, with a sentence, where the photos are of different kinds or
+    show no skin. ImageError where one cannot be read."""
+    routes = [gate.route(models, photo, chosen) for photo in selected]
+    for photo, route in zip(selected, routes, strict=True):
+        if route.unknown:
+            st.warning(f"{plain(_names()[photo.key])}: {route.doubt}")
+            return {}
+    kinds = {
+        gate.kind_stated(photo) or (route.recognised and route.recognised.kind)
+        for photo, route in zip(selected, routes, strict=True)
+    }
+    if len(kinds - {None}) > 1:
+        st.warning(
+            "These are a dermoscopy image and a phone photo, which differ too much to be compared. Choose photos of "
+            "one kind."
+        )
+        return {}
+    made = {}
+    for photo in selected:
+        crop = square.crop_of(photo)
+        model = routes[0].models[0]
+        made[photo.key] = photos.cached(
+            f"over_time_{photo.key}",
+            (photo.key, crop, model.id),
+            lambda photo=photo, crop=crop, model=model: _square_of(  # type: ignore[misc]
+                analysis.analyse(photos.decoded(photo, crop), model, crop)
+            ),
+        )
+        for sentence in quality.warnings(made[photo.key].quality):
+            st.warning(f"{plain(_names()[photo.key])}: {sentence}", icon=":material/photo_camera:")
+    return made
+
+
+def _square_of(made: Analysis) -> Analysis:
+    """The analysis with its square in place of the whole image, so that several fit into a session."""
+    square_alone = Image.fromarray(imaging.crop_resize(made.image, analysis.SQUARE_SIDE, made.crop))
+    return dataclasses.replace(made, image=square_alone, crop=imaging.CENTRE)
+
+
+def _compare(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis]) -> None:
+    lengths = _millimetres(pair[0]), _millimetres(pair[1])
+    key = *((photo.key, square.crop_of(photo)) for photo in pair), made[0].model.id, lengths
+    comparison = photos.cached("comparison", key, lambda: change.compare(*made, lengths))
+    if comparison.alignment is None:
+        st.warning(change.NO_MATCH, icon=":material/compare:")
+        _side_by_side([(photo, one.square) for photo, one in zip(pair, made, strict=True)])
+        if not st.toggle("They show the same spot: compare them anyway", key=f"same_spot_{pair[0].key}_{pair[1].key}"):
+            return
+    else:
+        _show_blend(pair, made, comparison)
+    _show_changes(comparison)
+
+
+def _side_by_side(pictures: Sequence[tuple[Photo, object]]) -> None:
+    with st.grid(2, min_column_width=150, gap="small"):
+        for photo, pixels in pictures:
+            st.image(pixels, _title(photo), width="stretch", alt=_title(photo))  # type: ignore[arg-type]
+
+
+@st.fragment
+def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], comparison: Comparison) -> None:
+    """The first photo, the later one laid over it, and a blend of both. A fragment, so that the slider redraws no
+    more."""
+    assert comparison.alignment
+    first, later = made[0].square, comparison.alignment.aligned
+    _side_by_side([(pair[0], first), (pair[1], later)])
+    with st.container(width=photos.SHOWN_HEIGHT):
+        place = st.container()
+        share = st.slider("From the first photo to the later one", 0, 100, 50, 5, format="%d%%", key="over_time_blend")
+        # where the later photo does not reach, the first one stays
+        shown = np.where(comparison.alignment.covered[..., np.newaxis], later, first)
+        blended = Image.blend(Image.fromarray(first), Image.fromarray(shown), share / 100)
+        place.image(blended, width="stretch", alt="Both photos, one laid over the other")
+    st.caption(
+        f"The later photo is moved, turned by {abs(comparison.alignment.degrees):.0f}° and scaled so that "
+        f"{comparison.alignment.points} points of the skin lie on those of the first."
+    )
+
+
+def _show_changes(comparison: Comparison) -> None:
+    judged = [one for one in comparison.changes if one.by_camera is not None]
+    beyond = [one.name.lower() for one in judged if not one.by_camera]
+    if beyond:
+        st.markdown(
+            f"**More than the camera explains: {', '.join(beyond)}.** A spot that changes should be seen by a doctor."
+        )
+    elif judged:
+        st.markdown(
+            "**No more than the camera explains.** That is no all-clear: a change that is smaller than the differences "
+            "between two photos cannot be seen here. If the spot worries you, see a doctor."
+        )
+    if comparison.note and comparison.alignment:
+        st.caption(comparison.note)
+    icons = {True: ":material/check:", False: ":material/priority_high:", None: ":material/question_mark:"}
+    st.markdown("  \n".join(f"{icons[one.by_camera]} {plain(change.sentence(one))}" for one in comparison.changes))
+    with st.expander("Table and downloads", icon=":material/table_chart:", key="over_time_table"):
+        panel.show_table(_table(comparison.changes), "over_time", "Every measure of both photos")
+
+
+def _table(changes: Sequence[Change]) -> pd.DataFrame:
+    words = {True: "no more than the camera", False: "more than the camera", None: "not measured"}
+    return pd.DataFrame(
+        {
+            "measure": [one.name for one in changes],
+            "first": [round(one.before, 4) for one in changes],
+            "later": [round(one.after, 4) for one in changes],
+            "unit": ["share, 0-1" if one.unit == "%" else one.unit for one in changes],
+            "unchanged lesions": [change.limit(one) for one in changes],
+            "result": [words[one.by_camera] for one in changes],
+        }
+    )
+
+
+def _show_all(ordered: Sequence[Photo], made: dict[str, Analysis]) -> None:
+    """The answer to each photo, by date."""
+    st.markdown("**Every photo**")
+    rows = []
+    for photo in ordered:
+        one = made[photo.key].prediction
+        name, share = next(iter(analysis.shares(one).items()))
+        rows.append(
+            {
+                "Photo": _names()[photo.key],
+                "Taken on": _day(photo),
+                "Most likely": prediction.most_likely_name(one),
+                prediction.group_name(name): percent(share),
+            }
+        )
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The answer to every photo, by date")
+
+
+def _add(key: str) -> None:
+    if uploaded := st.session_state.get(key):
+        session_images.add_files([uploaded])
+        session_images.show(session_images.COMPARED)
+
+
+def _names() -> dict[str, str]:
+    """Key of an image -> the name of its file."""
+    known = {file.key: file.name for file in session_images.files() if file.key}
+    return {key: known.get(key, photo.name) for key, photo in session_images.held().items()}
+
+
+def _title(photo: Photo) -> str:
+    day = _day(photo)
+    return f"{day:%-d %B %Y}" if day else _names()[photo.key]
+
+
+def _day(photo: Photo) -> datetime.date | None:
+    return st.session_state.get(_date_key(photo))
+
+
+def _date_key(photo: Photo) -> str:
+    return f"taken_on_{photo.key}"
+
+
+def _box_key(photo: Photo) -> str:
+    return f"length_drawn_{photo.key}"

@@ -1,0 +1,264 @@
+"""python -m train square: what the square around the lesion changes, against the centre of the image.
+
+The segmentation network finds the lesion. How large it may be for a square to be put around it (a larger one is left in
+the centre of the image), and the margin of the square, are chosen on validation images by balanced accuracy, for each
+kind of image. Test images then show the difference. No network is scored on a lesion or
+patient that it was trained on: of a committee, the member that held the lesion out answers.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from skinapp.errors import DataError
+from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation.bootstrap import Interval, Score
+from skinapp.files import replacing
+from skinapp.images import imaging
+from skinapp.images.imaging import CENTRE, Crop
+from skinapp.inference import model_card, registry
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Classifier
+from skinapp.lesion import square
+from train.config import load_config
+from train.data.datasets import TRAINABLE, encode, read, with_validation
+
+DATASETS = {"dermoscopy": ("ham10000",), "smartphone": ("milk10k-clinical", "pad_ufes_20")}
+"""The data sets of each kind of image."""
+MARGINS = (1.5, 2.0, 2.5, 3.0, 4.0)
+LARGEST = (0.2, 0.3, 0.4, 1.0)
+"""Shares of the shorter side that the box of a lesion may have for a square to be put around it."""
+COST = 0.01
+"""The loss of balanced accuracy that validation images must exclude, at 95%, before squares are used."""
+CONFIGS = Path(__file__).parents[1] / "configs"
+SCORE: dict[str, Score] = {"": metrics.balanced_accuracy}
+PAIRS = 200
+"""Pairs of test images side by side, to count how often both lesions are found."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--kinds", nargs="+", choices=list(DATASETS), default=list(DATASETS), help="kinds of image (default: both)"
+    )
+    parser.add_argument("--images", type=int, default=0, metavar="N", help="use N images of each part (default: all)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=square.FIGURES_FILE,
+        metavar="FILE",
+        help="where to write the figures; those of other kinds of image stay",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    results = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for kind in options.kinds:
+        model = next((one for one in registry.ranked() if one.modality == kind and one.task == "diagnosis"), None)
+        if model is None:
+            raise DataError(f"There is no model for {kind} images to measure with.")
+        results[kind] = measure(model, {name: unseen(model, name) for name in DATASETS[kind]}, options.images)
+        with replacing(options.out) as partial:
+            partial.write_text(json.dumps(results, indent=2) + "\n")
+    print(table(results))
+    return 0
+
+
+def unseen(model: Model, name: str) -> pd.DataFrame:
+    """A data set in the common form with two more columns: `part`, validation or test, and `member`, the file of the
+    network to ask, "" for the whole model. Only images that this network was not trained on are in it.
+
+    A data set without a test split is halved by its groups.
+    """
+    rows = read(name)
+    held_out: dict[str, str] = {}
+    if model_trained_on(model, name):
+        config = load_config(CONFIGS / f"{_base(model)}.yaml", ())
+        known = read(config.dataset)
+        if "members" in model.card:
+            for member in model.card["members"]:
+                divided = with_validation(known, config.folds, member["fold"], config.seed)
+                held_out |= dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], member["file"])
+        elif config.fold is not None:
+            divided = with_validation(known, config.folds, config.fold, config.seed)
+            held_out = dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], "")
+    else:
+        held_out = dict.fromkeys(rows.loc[rows["split"] == "train", "image"], "")
+    rows = rows[(rows["split"] == "test") | rows["image"].isin(held_out)]
+    rows = rows.assign(
+        part=np.where(rows["split"] == "test", "test", "validation"),
+        member=[held_out.get(image, "") for image in rows["image"]],
+    )
+    if not (rows["part"] == "test").any():
+        half = rows["group"].map(lambda group: hashlib.sha256(str(group).encode()).digest()[0] % 2)
+        rows["part"] = np.where(half, "test", "validation")
+    return rows.reset_index(drop=True)
+
+
+def model_trained_on(model: Model, name: str) -> bool:
+    """Whether a data set is among those that the card names."""
+    return TRAINABLE[name].name.split(",")[0] in model.card["training"]["dataset"]
+
+
+def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dict[str, Any]:
+    """The figures of one kind of image, from the `unseen` images of each data set, at most `most` of each part."""
+    parts = {
+        name: {part: _sampled(rows[rows["part"] == part], most) for part in ("validation", "test")}
+        for name, rows in images.items()
+        if not rows.empty
+    }
+    if not parts:
+        raise DataError(f"The model '{model.id}' was trained on every image, so none is left to measure with.")
+    seen = {name: _outcomes(model, one["validation"], MARGINS) for name, one in parts.items()}
+    gains = {
+        setting: float(np.mean([outcomes.difference(*setting).value for outcomes in seen.values()]))
+        for setting in itertools.product(MARGINS, LARGEST)
+    }
+    margin, largest = max(gains, key=lambda setting: gains[setting])
+    return {
+        "model": model.id,
+        "margin": margin,
+        "largest": largest,
+        "used": all(outcomes.difference(margin, largest).low >= -COST for outcomes in seen.values()),
+        "gain_on_validation": round(gains[margin, largest], 4),
+        "sets": {
+            name: {
+                "name": TRAINABLE[name].name,
+                "validation": seen[name].figures(margin, largest),
+                "test": _outcomes(model, one["test"], (margin,)).figures(margin, largest),
+            }
+            for name, one in parts.items()
+        },
+        "two_lesions": two_found([path for one in parts.values() for path in one["test"]["path"]]),
+    }
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Outcomes:
+    """What a model makes of images, from their centre and from the square with each margin: truth int [n], groups [n],
+    `centre` and each of `squares` float [n, classes]; how many lesions were detected in each image, `counts`, int
+    [n], and the share of the shorter side that the box of the largest has, float [n], NaN for none."""
+
+    truth: np.ndarray
+    groups: np.ndarray
+    centre: np.ndarray
+    squares: dict[float, np.ndarray]
+    counts: np.ndarray
+    shares: np.ndarray
+
+    def with_squares(self, margin: float, largest: float) -> np.ndarray:
+        """The probabilities where a square is put around lesions of at most this share: [n, classes]."""
+        return np.where((self.shares <= largest)[:, np.newaxis], self.squares[margin], self.centre)
+
+    def difference(self, margin: float, largest: float) -> Interval:
+        """The balanced accuracy with the square minus that with the centre."""
+        after = self.with_squares(margin, largest)
+        return bootstrap.paired_differences(SCORE, self.truth, after, self.centre, self.groups)[""]
+
+    def figures(self, margin: float, largest: float) -> dict[str, Any]:
+        before, after = (
+            bootstrap.intervals(SCORE, self.truth, one, self.groups)[""]
+            for one in (self.centre, self.with_squares(margin, largest))
+        )
+        return {
+            "images": len(self.truth),
+            "groups": bootstrap.count(self.groups),
+            "centre": _rounded(before),
+            "square": _rounded(after),
+            "difference": _rounded(self.difference(margin, largest)),
+            "moved": round(float((self.shares <= largest).mean()), 4),
+            "not_found": round(float((self.counts == 0).mean()), 4),
+            "several_found": round(float((self.counts > 1).mean()), 4),
+        }
+
+
+def two_found(files: Sequence[Path]) -> dict[str, int]:
+    """Two test images side by side, as one: in how many of them one lesion is found in each half."""
+    chosen = np.random.default_rng(0).permutation(len(files))[: 2 * PAIRS]
+    both = 0
+    pairs = list(zip(chosen[::2], chosen[1::2], strict=False))
+    for one, other in pairs:
+        boxes = square.lesions(_side_by_side(files[one], files[other]))
+        both += len(boxes) == 2 and sorted(box.centre[0] > 256 for box in boxes) == [False, True]
+    return {"pairs": len(pairs), "both_found": both}
+
+
+def table(results: dict[str, Any]) -> str:
+    """The figures as a Markdown table."""
+    rows = []
+    for kind, measured in results.items():
+        for one in measured["sets"].values():
+            for part in ("validation", "test"):
+                cells = [Interval(**one[part][name]).text() for name in ("centre", "square")]
+                difference = Interval(**one[part]["difference"]).text("+.3f")
+                shares = [f"{one[part][name]:.1%}" for name in ("moved", "several_found")]
+                rows.append([kind, one["name"], part, f"{one[part]['images']:,}", *cells, difference, *shares])
+    header = ["kind", "data set", "part", "images", "centre", "square", "difference", "moved", "two lesions found"]
+    return model_card.table(header, rows)
+
+
+def _outcomes(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Outcomes:
+    classifiers = {member: Classifier(_one_member(model, member), threads=1) for member in rows["member"].unique()}
+    counts: list[int] = []
+    shares: list[float] = []
+    centre: list[np.ndarray] = []
+    squares: dict[float, list[np.ndarray]] = {margin: [] for margin in margins}
+    for record in tqdm(rows.to_dict("records"), unit="image", disable=None):
+        data = imaging.read(record["path"])
+        image = imaging.decode(data)
+        boxes = square.lesions(image)
+        counts.append(len(boxes))
+        shares.append(boxes[0].side / min(image.size) if boxes else np.nan)
+        classifier = classifiers[record["member"]]
+        known: dict[Crop, np.ndarray] = {}
+        for margin in (None, *margins):
+            crop = square.around(boxes[0], image.size, margin) if margin and boxes else CENTRE
+            if crop not in known:
+                known[crop] = classifier.predict(
+                    imaging.crop_resize(imaging.decode(data, crop), model.input_size, crop)
+                ).probabilities
+            (squares[margin] if margin else centre).append(known[crop])
+    return Outcomes(
+        encode(rows["label"], model.labels),
+        rows["group"].to_numpy(),
+        np.stack(centre),
+        {margin: np.stack(one) for margin, one in squares.items()},
+        np.array(counts),
+        np.array(shares),
+    )
+
+
+def _one_member(model: Model, member: str) -> Model:
+    """The committee's member with this file as a model of its own; the whole model for ""."""
+    if not member:
+        return model
+    members = [one for one in model.card["members"] if one["file"] == member]
+    return dataclasses.replace(model, card=model.card | {"members": members})
+
+
+def _base(model: Model) -> str:
+    return model.card["fusion"]["base"] if "fusion" in model.card else model.id
+
+
+def _sampled(rows: pd.DataFrame, most: int) -> pd.DataFrame:
+    return rows.sample(most, random_state=0) if most and len(rows) > most else rows
+
+
+def _side_by_side(one: Path, other: Path) -> Image.Image:
+    whole = Image.new("RGB", (512, 256))
+    for place, file in enumerate((one, other)):
+        whole.paste(Image.fromarray(imaging.load(file, 256)), (256 * place, 0))
+    return whole
+
+
+def _rounded(interval: Interval) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in dataclasses.asdict(interval).items()}
