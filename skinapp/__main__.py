@@ -194,7 +194,7 @@ def classify_images(options: argparse.Namespace) -> int:
             continue
         result = {"image": str(path), "modality": kind.probabilities if kind else None}
         if kind and kind.kind == "neither" and not options.anyway:
-            why = route.sentence if route else ""
+            why = route.words if route else ""
             print(f"{path}: {why} Add --anyway or --model ID to classify it.", file=sys.stderr)
             if options.json:
                 print(json.dumps(result | {"model": None, "probabilities": None}))
@@ -225,7 +225,7 @@ def classify_images(options: argparse.Namespace) -> int:
                 )
             )
         else:
-            print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
+            print_analysis(path, analysis, route.words if route else "", observed, options.prevalence)
             if codes is not None:
                 print(f"  {conformal.sentence(model.labels, codes, options.coverage)}")
         if options.report:

@@ -48,7 +48,11 @@ TOOLS = {
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "change": ("train.studies.change", "measure how far two photos of an unchanged lesion differ"),
     "conformal": ("train.publish.conformal", "give an exported model prediction sets"),
-    "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
+    "sanity-check": (
+        "train.studies.sanity_check",
+        "choose the limits of the verdict on an attention map, and measure how often it is right",
+    ),
+    "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
 """Commands with their own modules."""

@@ -4,14 +4,21 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.attention import randomisation, sanity_check
+from skinapp.attention.sanity_check import Verdict
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.ui import photo as photos
 from skinapp.ui import segmentation
 from skinapp.ui.explained_map import ExplainedMap
 
+BADGES = {
+    Verdict.SUPPORTED: ":green-badge[:material/visibility: Supported map]",
+    Verdict.WEAK: ":orange-badge[:material/visibility: Weak map]",
+    Verdict.DO_NOT_USE: ":red-badge[:material/visibility_off: Do not use this map]",
+}
+
 
 def show_badge(shown: ExplainedMap) -> None:
-    """Whether the map passes the check: a badge, and why in one sentence."""
+    """Whether the map can be used: a badge, and why in one sentence."""
     mask, missing = None, ""
     try:
         lesion = segmentation.current(shown)
@@ -25,14 +32,11 @@ def show_badge(shown: ExplainedMap) -> None:
             shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask
         ),
     )
-    if not evidence.passed:
-        badge = ":red-badge[:material/visibility_off: Do not use this map]"
-    elif not evidence.explains:
-        badge = ":orange-badge[:material/visibility: Weak map]"
-    else:
-        badge = ":green-badge[:material/visibility: Map passes its check]"
     words = sanity_check.sentence(evidence, shown.model.labels)
-    st.markdown(f"{badge} :small[{words}]" + (f" :small[{missing}]" if missing else ""))
+    record = sanity_check.record(shown.model) if shown.method.id == "last-convolution" else ""
+    st.markdown(
+        f"{BADGES[evidence.verdict]} :small[{words}]" + (f" :small[{missing}]" if missing else ""), help=record or None
+    )
 
 
 def show_randomised(shown: ExplainedMap) -> None:
