@@ -26,7 +26,7 @@ from skinapp.labels.sets import LabelSet
 CARD_FILE = Path(__file__).with_name("sanity_check.json")
 
 HIDDEN_SHARE = 0.3
-"""The share of the square that is hidden, where the map is strongest, or in the middle."""
+"""The share of the square that is hidden, where the map is strongest."""
 MAX_SIMILARITY = 0.8
 """A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the
 picture or on what the network learnt."""
@@ -47,14 +47,12 @@ class Limits:
     """What `python -m train sanity-check` chose.
 
     log_odds_change: if hiding things changes a prediction by less, in natural log odds, it depends on the picture no
-    more than an untrained network's does. A supported map has at least `lead` more of its sum on the lesion than the
-    lesion's share of the square and than a centred blob, and hiding where it is strongest lowers the log odds by at
-    least `advantage` more than hiding the middle.
+    more than an untrained network's does. lead: a supported map has at least this much more of its sum on the lesion
+    than the lesion's share of the square, and than a centred blob has there.
     """
 
     log_odds_change: float
     lead: float
-    advantage: float
 
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
@@ -66,8 +64,8 @@ class Evidence:
     """What is measured to check the map of class `index`.
 
     `whole` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by part:
-    the pixels where the map is `strongest`, as many in the `middle`, the `detail` everywhere and, with a segmentation,
-    the `lesion` and the `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of
+    the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the
+    `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of
     the map on the lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without
     a segmentation.
     """
@@ -82,8 +80,9 @@ class Evidence:
 
     @property
     def log_odds_change(self) -> float:
-        """The largest change in the log odds of the class, over everything that is hidden but the middle."""
-        return max(abs(self.lowering(part)) for part in self.hidden if part != "middle")
+        """The largest change in the log odds of the class, over everything that is hidden."""
+        before = _log_odds(self.whole[self.index])
+        return max(abs(before - _log_odds(probabilities[self.index])) for probabilities in self.hidden.values())
 
     @property
     def lead(self) -> float | None:
@@ -92,11 +91,6 @@ class Evidence:
         if self.inside is None or self.blob is None or self.share is None:
             return None
         return self.inside - max(self.blob, self.share)
-
-    @property
-    def advantage(self) -> float:
-        """How much more hiding where the map is strongest lowers the log odds than hiding the middle does."""
-        return self.lowering("strongest") - self.lowering("middle")
 
     @property
     def matters(self) -> bool:
@@ -108,21 +102,14 @@ class Evidence:
     @property
     def verdict(self) -> Verdict:
         """Without a segmentation nothing tells whether the map is on the lesion, so it is weak at best."""
-        return verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead, self.advantage)
-
-    def lowering(self, part: str) -> float:
-        """By how much hiding a part lowers the log odds of the class."""
-        return _log_odds(self.whole[self.index]) - _log_odds(self.hidden[part][self.index])
+        return verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
 
 
-def verdict(
-    chosen: Limits, log_odds_change: float, similarity: float, matters: bool, lead: float | None, advantage: float
-) -> Verdict:
+def verdict(chosen: Limits, log_odds_change: float, similarity: float, matters: bool, lead: float | None) -> Verdict:
     """The verdict on a map with these measurements of its Evidence."""
     if log_odds_change < chosen.log_odds_change or similarity > MAX_SIMILARITY:
         return Verdict.DO_NOT_USE
-    ahead = lead is not None and lead >= chosen.lead and advantage >= chosen.advantage
-    return Verdict.SUPPORTED if matters and ahead else Verdict.WEAK
+    return Verdict.SUPPORTED if matters and lead is not None and lead >= chosen.lead else Verdict.WEAK
 
 
 @functools.cache
@@ -178,10 +165,8 @@ def gather(
     """
     side = pixels.shape[0]
     blurred = faithfulness.blur(pixels)
-    blob_map = faithfulness.centred_blob((side, side))
     hidden = {
         "strongest": probabilities(np.where(strongest(cam, side), blurred, pixels)),
-        "middle": probabilities(np.where(strongest(blob_map, side), blurred, pixels)),
         "detail": probabilities(blurred),
     }
     inside = blob = share = None
@@ -190,7 +175,7 @@ def gather(
         skin = mean_colour(pixels, ~lesion[..., 0])
         hidden["lesion"] = probabilities(np.where(lesion, skin, pixels))
         hidden["skin"] = probabilities(np.where(lesion, pixels, skin))
-        inside, blob = (faithfulness.energy_inside(one, mask) for one in (cam, blob_map))
+        inside, blob = (faithfulness.energy_inside(one, mask) for one in (cam, faithfulness.centred_blob((side, side))))
         share = float(mask.mean())
     similarity = faithfulness.similarity(explain(blurred), cam)
     return Evidence(index, probabilities(pixels), hidden, similarity, inside, blob, share)
@@ -244,13 +229,8 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
 
 def _shortfall(evidence: Evidence) -> str:
     """Why a map that matters to the prediction is weak all the same."""
-    assert evidence.lead is not None
     assert evidence.blob is not None
     assert evidence.share is not None
-    if evidence.lead >= limits().lead:
-        return (
-            "Hiding the middle of the square does about as much, so the map says little about where the model looked."
-        )
     if evidence.blob >= evidence.share:
         return (
             f"A blob in the middle of the square, drawn without looking, has {evidence.blob:.0%} on the lesion, so the "

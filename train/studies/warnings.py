@@ -23,6 +23,7 @@ from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
 from skinapp.images import imaging, quality
 from skinapp.inference import modality, registry, runtime, warnings
+from skinapp.inference.analysis import SQUARE_SIDE
 from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation
 from train.data import datasets
@@ -208,7 +209,7 @@ def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, al
     }
     if with_map and prediction.class_maps is not None:
         try:
-            mask = segmentation.segment(np.asarray(image)).mask
+            mask = segmentation.segment(imaging.crop_resize(image, SQUARE_SIDE)).mask
         except SegmentationError:
             mask = None
         verdict = sanity_check.evidence(classifier, pixels, mask)[0].verdict
@@ -248,8 +249,10 @@ def error_rates(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     lesions; None where there is no answer."""
     flagged, wrong = rows[name].to_numpy(dtype=bool), rows["wrong"].to_numpy(dtype=float)
     groups = rows["group"].to_numpy()
-    weights = bootstrap.weights(groups)
     result: dict[str, Any] = {"images_with": int(flagged.sum()), "images_without": int((~flagged).sum())}
+    if rows.empty:
+        return result | {"with": None, "without": None, "difference": None}
+    weights = bootstrap.weights(groups)
     draws = {}
     for key, chosen in (("with", flagged), ("without", ~flagged)):
         if not chosen.any():

@@ -14,18 +14,18 @@ from skinapp.inference.runtime import Classifier
 from tests.pictures import lesion
 from train.studies import randomised, sanity_check
 
-LIMITS = Limits(1.2, 0.1, 0.5)
+LIMITS = Limits(1.2, 0.1)
 
 
 def row(copy: str, group: int, **changes: Any) -> dict[str, Any]:
-    supported = {"log_odds_change": 3.0, "similarity": 0.1, "matters": True, "lead": 0.3, "advantage": 1.0}
-    judged = {"published_lead": 0.2, "covered_advantage": 0.4}
+    supported = {"log_odds_change": 3.0, "similarity": 0.1, "matters": True, "lead": 0.3}
+    judged = {"published_lead": 0.2, "covered_matters": True}
     return {"model": "one", "copy": copy, "group": group, **supported, **judged, **changes}
 
 
 def test_counts_of_verdicts_and_of_those_that_are_right() -> None:
     rows = [row("shipped", number) for number in range(18)]
-    rows += [row("shipped", 18, published_lead=-0.1), row("shipped", 19, covered_advantage=-0.1)]
+    rows += [row("shipped", 18, published_lead=-0.1), row("shipped", 19, covered_matters=False)]
     rows += [row("shipped", 20, lead=np.nan), row("shipped", 21, log_odds_change=1.0)]
     rows += [row("head", number, similarity=0.9) for number in range(22)]
     found = sanity_check.counts(pd.DataFrame(rows), LIMITS)
@@ -40,14 +40,14 @@ def test_counts_of_verdicts_and_of_those_that_are_right() -> None:
 
 
 def test_limits_keep_wrong_maps_and_those_of_copies_out() -> None:
-    """Maps are right where the lead is large, and those of copies have a small advantage."""
+    """Maps are right where the lead is large, and the predictions of copies depend less on the picture."""
     rows = [row("shipped", number, lead=0.06, published_lead=-0.1) for number in range(10)]
-    rows += [row("shipped", number, lead=0.3, advantage=2.0) for number in range(10, 40)]
-    rows += [row("head", number, log_odds_change=2.9, lead=0.3, advantage=0.4) for number in range(40)]
+    rows += [row("shipped", number, lead=0.3) for number in range(10, 40)]
+    rows += [row("head", number, log_odds_change=2.9, lead=0.3) for number in range(40)]
     table = pd.DataFrame(rows)
     limits = sanity_check.choose(table)
-    assert limits.lead == 0.1
-    assert limits.advantage >= 0.5 or limits.log_odds_change > 2.9
+    assert limits.lead == 0.07
+    assert limits.log_odds_change > 2.9
     supported = sanity_check.verdicts(table, limits) == Verdict.SUPPORTED
     assert supported.sum() == 30
     assert not supported[:10].any()
@@ -56,7 +56,7 @@ def test_limits_keep_wrong_maps_and_those_of_copies_out() -> None:
 def test_without_limits_that_keep_the_promise_the_strictest_are_taken() -> None:
     rows = [row(copy, number, published_lead=-0.1) for copy in ("shipped", "head") for number in range(20)]
     limits = sanity_check.choose(pd.DataFrame(rows))
-    assert (limits.lead, limits.advantage) == (0.2, 2.0)
+    assert limits.lead == 0.2
 
 
 def test_a_copy_has_another_last_layer_and_nothing_else(model: registry.Model, tmp_path: Path) -> None:
