@@ -111,7 +111,7 @@ class Recogniser:
     projection: np.ndarray
     means: np.ndarray
     limit: float
-    neither_limit: float = 1.0
+    neither_limit: float
 
     def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
         """Embeddings [n, D] -> [n, 3], in the order of KINDS."""
