@@ -69,7 +69,10 @@ def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypa
     shipped = counts | {"right": {"value": 0.9, "low": None, "high": None}}
     entry = {"networks": sanity_check.networks(model), "shipped": shipped, "head": counts}
     monkeypatch.setattr(sanity_check, "card", lambda: {"models": {model.id: entry}})
-    assert "Of 40 maps of this model on test lesions, 10 are supported, 9 of them rightly" in sanity_check.record(model)
+    assert (
+        "Of 40 maps of this model on test lesions, 10 are supported, and 9 of these are right"
+        in sanity_check.record(model)
+    )
     entry["networks"] = ["0" * 64]
     assert sanity_check.record(model) == ""
 

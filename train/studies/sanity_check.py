@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
         if tuple(sanity_check.networks(model)) in first:
             continue
         first[tuple(sanity_check.networks(model))] = model.id
-        chosen = lesions(model.modality, options.images)
+        chosen = sample(lesions(model.modality), options.images)
         for copy in COPIES:
             stamp = "-".join(network[:12] for network in sanity_check.networks(model))
             done = {row["image"] for row in rows if (row["networks"], row["copy"]) == (stamp, copy)}
@@ -119,8 +119,8 @@ def with_maps() -> list[Model]:
     return [model for model in registry.ranked() if model.has_class_maps]
 
 
-def lesions(modality: str, images: int) -> pd.DataFrame:
-    """Validation and test images of different lesions, in the common form, with the `mask` file where one is published.
+def lesions(modality: str) -> pd.DataFrame:
+    """One image of each lesion, in the common form, with the `mask` file where one is published.
 
     Dermoscopy: HAM10000. Phone photos: the close-ups of MILK10k, since the networks learnt from all of PAD-UFES-20.
     """
@@ -129,7 +129,11 @@ def lesions(modality: str, images: int) -> pd.DataFrame:
     else:
         table = datasets.milk10k_clinical(datasets.data_root() / "milk10k")
         table = datasets.with_validation(table, folds=8, fold=0, seed=0).assign(mask=None)
-    table = table.drop_duplicates("group")
+    return table.drop_duplicates("group")
+
+
+def sample(table: pd.DataFrame, images: int) -> pd.DataFrame:
+    """Test images, and 3 in 5 as many validation images."""
     count = {"validation": images * 3 // 5, "test": images}
     return pd.concat([table[table["split"] == split].sample(count[split], random_state=0) for split in count])
 
