@@ -206,7 +206,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
         "tests": [
             recognition(name, np.asarray(chosen), probabilities, decided, kinds, groups)
             for name, chosen in parts.items()
-            if chosen.any()
+            if np.any(chosen)
         ],
     }
     return Recogniser(**(vars(final) | {"limit": limit, "neither_limit": neither_limit})), card

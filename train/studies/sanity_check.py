@@ -94,8 +94,8 @@ def run(options: argparse.Namespace) -> int:
             classifier = Classifier(source, threads=1)
             for record in tqdm(left.to_dict("records"), desc=f"{model.id}, {copy}", unit="image", mininterval=5):
                 result = measure(classifier, record)
-                known = {name: record[name] for name in ("image", "group", "split")}
-                rows.append({"model": model.id, "networks": stamp, "copy": copy, **known, **result})
+                known: dict[Any, Any] = {name: record[name] for name in ("image", "group", "split")}
+                rows.append({"model": model.id, "networks": stamp, "copy": copy} | known | result)
             with replacing(file) as partial:
                 pd.DataFrame(rows).to_csv(partial, index=False)
     table = pd.DataFrame(rows)
