@@ -69,9 +69,14 @@ def reasons(found: Route, measured: quality.Quality) -> list[str]:
 
 
 def show_cautions(analysis: Analysis) -> None:
-    """Why the answer may be wrong although the image is usable."""
+    """Why the answer may be wrong although it is shown; and how to take a better photo, where that makes no difference
+    to the errors of this model."""
     for sentence in warnings.cautions(analysis):
         st.warning(sentence, icon=":material/help:")
+    for name in quality.problems(analysis.quality):
+        if not warnings.predicts_errors(name, analysis.model.modality):
+            hint = quality.sentence(name, analysis.quality)
+            st.caption(f":material/photo_camera: {hint} In tests, answers to such images were not wrong more often.")
 
 
 def _kind_key(photo: Photo) -> str:

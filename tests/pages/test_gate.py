@@ -57,6 +57,8 @@ def test_a_warning_that_predicts_no_errors_holds_nothing_back(page: AppTest, mon
     upload(page, BLURRED)
     assert warned(page) == []
     assert page.metric
+    [hint] = [caption.value for caption in page.caption if "The image is blurred" in caption.value]
+    assert "In tests, answers to such images were not wrong more often." in hint
 
 
 def test_an_image_far_from_the_training_images_is_answered_with_a_warning(

@@ -91,9 +91,10 @@ of lesions of MILK10k; the map, over images as taken; the others, over all copie
 class is. Intervals are 95%, over lesions.
 
 A warning predicts errors if on validation lesions the difference is positive with all of its interval. If it does not,
-the app does not show it for that kind of image; the verdict on the map stays, since it is about the map and not about
-the answer, and so does the kind of image, since it says which model answered. With fewer than {FEWEST} answers with it,
-or without it, nothing is decided, and the warning stays. The figures in the table are of test lesions, which decided
+distance and disagreement are not shown for that kind of image, and a warning about quality becomes a hint below the
+answer, which it no longer holds back. The verdict on the map, the kind of image and "not recognised as skin" stay: they
+say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {FEWEST}
+answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which decided
 nothing. Phone photos are MILK10k's close-ups here."""
 
 
