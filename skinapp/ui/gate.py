@@ -13,6 +13,8 @@ from skinapp.inference.registry import Model
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
+UNCLEAR = "In tests, it was not clear that answers to such images are wrong more often."
+
 
 def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
     """Which of the models, best first, answer for a photo: the `chosen` one, or those for its kind.
@@ -76,7 +78,7 @@ def show_cautions(analysis: Analysis) -> None:
     for name in quality.problems(analysis.quality):
         if not warnings.predicts_errors(name, analysis.model.modality):
             hint = quality.sentence(name, analysis.quality)
-            st.caption(f":material/photo_camera: {hint} In tests, answers to such images were not wrong more often.")
+            st.caption(f":material/photo_camera: {hint} {UNCLEAR}")
 
 
 def _kind_key(photo: Photo) -> str:

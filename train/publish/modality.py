@@ -189,7 +189,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
     decided = modality.decide(probabilities, distances, limit, neither_limit)
     plain = (~table["view"]).to_numpy()
     named = (table["dataset"] == "other photographs").to_numpy()
-    parts = {
+    parts: dict[str, Any] = {
         "dermoscopy, HAM10000, test lesions": test & (table["dataset"] == "ham10000"),
         "dermoscopy, MILK10k, test lesions": test & (table["dataset"] == "milk10k"),
         "dermoscopy, ISIC archive, test lesions": test & (table["dataset"] == "malignant_benign"),
@@ -206,7 +206,7 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
         "tests": [
             recognition(name, np.asarray(chosen), probabilities, decided, kinds, groups)
             for name, chosen in parts.items()
-            if np.any(chosen)
+            if chosen.any()
         ],
     }
     return Recogniser(**(vars(final) | {"limit": limit, "neither_limit": neither_limit})), card

@@ -94,8 +94,8 @@ A warning predicts errors if on validation lesions the difference is positive wi
 distance and disagreement are not shown for that kind of image, and a warning about quality becomes a hint below the
 answer, which it no longer holds back. The verdict on the map, the kind of image and "not recognised as skin" stay: they
 say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {FEWEST}
-answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which decided
-nothing. Phone photos are MILK10k's close-ups here."""
+answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which
+decided nothing. Phone photos are MILK10k's close-ups here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
