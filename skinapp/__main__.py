@@ -194,7 +194,7 @@ def classify_images(options: argparse.Namespace) -> int:
             continue
         result = {"image": str(path), "modality": kind.probabilities if kind else None}
         if kind and kind.kind == "neither" and not options.anyway:
-            why = route.sentence if route else ""
+            why = route.words if route else ""
             print(f"{path}: {why} Add --anyway or --model ID to classify it.", file=sys.stderr)
             if options.json:
                 print(json.dumps(result | {"model": None, "probabilities": None}))
@@ -225,11 +225,11 @@ def classify_images(options: argparse.Namespace) -> int:
                 )
             )
         else:
-            print_analysis(path, analysis, route.sentence if route else "", observed, options.prevalence)
+            print_analysis(path, analysis, route.words if route else "", observed, options.prevalence)
             if codes is not None:
                 print(f"  {conformal.in_words(prediction, options.coverage)}")
         if options.report:
-            write_case(analysis, options, route.sentence if route and route.doubtful else "")
+            write_case(analysis, options, route.doubt if route else "")
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])

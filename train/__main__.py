@@ -50,7 +50,11 @@ TOOLS = {
     "square": ("train.studies.square", "measure what the square around the lesion changes, and choose its margin"),
     "conformal": ("train.publish.conformal", "give an exported model prediction sets"),
     "coverage": ("train.studies.coverage", "measure the prediction sets of every model on every test set"),
-    "sanity-check": ("train.studies.sanity_check", "measure how often the sanity check of an attention map is wrong"),
+    "sanity-check": (
+        "train.studies.sanity_check",
+        "choose the limits of the verdict on an attention map, and measure how often it is right",
+    ),
+    "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
 """Commands with their own modules."""

@@ -1,30 +1,66 @@
-"""The sanity check of an attention map on one image: do the map and the prediction depend on the picture at all?
+"""The sanity check of an attention map on one image: do the map and the prediction depend on the picture at all, and
+does the map say more than that the lesion is in the middle?
 
-A few more predictions on altered squares give one sentence beside the map. `python -m train sanity-check` chooses the
-two limits on validation images. On test images it measures how often the check is wrong, for the shipped networks and
-for randomised copies; docs/segmentation.md has the figures.
+A few more predictions on altered squares give a verdict and one sentence beside the map. `python -m train sanity-check`
+chooses the limits on validation lesions. On test lesions it measures how often the verdict is right, for the shipped
+networks and for copies with a random last layer: sanity_check.json beside this file has the limits and the figures,
+docs/sanity-check.md the table.
 """
 
+import functools
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from skinapp.attention import faithfulness
 from skinapp.formatting import percent
+from skinapp.inference.registry import Model
 from skinapp.labels.sets import LabelSet
+
+CARD_FILE = Path(__file__).with_name("sanity_check.json")
 
 HIDDEN_SHARE = 0.3
 """The share of the square that is hidden, where the map is strongest."""
-MIN_LOG_ODDS_CHANGE = 1.2
-"""In natural log odds. If hiding things changes a prediction by less, it depends on the picture no more than an
-untrained network's does."""
 MAX_SIMILARITY = 0.8
 """A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the
 picture or on what the network learnt."""
 NEGLIGIBLE = 0.05
 """A smaller change in probability hardly counts."""
+
+
+class Verdict(StrEnum):
+    """What a map is good for."""
+
+    SUPPORTED = "Supported"
+    WEAK = "Weak"
+    DO_NOT_USE = "Do not use"
+
+
+BADGES = {
+    Verdict.SUPPORTED: "Supported map",
+    Verdict.WEAK: "Weak map",
+    Verdict.DO_NOT_USE: "Do not use this map",
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What `python -m train sanity-check` chose.
+
+    log_odds_change: if hiding things changes a prediction by less, in natural log odds, it depends on the picture no
+    more than an untrained network's does. lead: a supported map has at least this much more of its sum on the lesion
+    than the lesion's share of the square, and than a centred blob has there.
+    """
+
+    log_odds_change: float
+    lead: float
+
 
 Probabilities = Callable[[np.ndarray], np.ndarray]
 """Maps uint8 [S, S, 3] to the probabilities [K]."""
@@ -36,8 +72,9 @@ class Evidence:
 
     `whole` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by part:
     the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the
-    `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the
-    lesion, and `share` the lesion's share of the square, both None without a segmentation.
+    `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of
+    the map on the lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without
+    a segmentation.
     """
 
     index: int
@@ -45,36 +82,85 @@ class Evidence:
     hidden: dict[str, np.ndarray]
     similarity: float
     inside: float | None
+    blob: float | None
     share: float | None
 
     @property
     def log_odds_change(self) -> float:
         """The largest change in the log odds of the class, over everything that is hidden."""
-        return max(
-            abs(_log_odds(probabilities[self.index]) - _log_odds(self.whole[self.index]))
-            for probabilities in self.hidden.values()
-        )
+        before = _log_odds(self.whole[self.index])
+        return max(abs(before - _log_odds(probabilities[self.index])) for probabilities in self.hidden.values())
 
     @property
-    def passed(self) -> bool:
-        return self.log_odds_change >= MIN_LOG_ODDS_CHANGE and self.similarity <= MAX_SIMILARITY
+    def lead(self) -> float | None:
+        """How much more of the map is on the lesion than of an even map and than of a centred blob; None without a
+        segmentation."""
+        if self.inside is None or self.blob is None or self.share is None:
+            return None
+        return self.inside - max(self.blob, self.share)
 
     @property
     def badge(self) -> str:
         """How far the map can be used, in a few words."""
-        if not self.passed:
-            return "Do not use this map"
-        return "Map passes its check" if self.explains else "Weak map"
+        return BADGES[self.verdict]
 
     @property
-    def explains(self) -> bool:
-        """Whether hiding where the map is strongest lowers the probability or changes the prediction, and the map is
-        on the lesion more than one that is the same everywhere."""
+    def matters(self) -> bool:
+        """Whether hiding where the map is strongest lowers the probability or changes the prediction."""
         after = self.hidden["strongest"]
         changed = self.whole.argmax() == self.index != after.argmax()
-        lowered = self.whole[self.index] - after[self.index] >= NEGLIGIBLE
-        on_lesion = self.inside is None or self.share is None or self.inside > self.share
-        return bool((changed or lowered) and on_lesion)
+        return bool(changed or self.whole[self.index] - after[self.index] >= NEGLIGIBLE)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Without a segmentation nothing tells whether the map is on the lesion, so it is weak at best."""
+        return verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
+
+
+def verdict(chosen: Limits, log_odds_change: float, similarity: float, matters: bool, lead: float | None) -> Verdict:
+    """The verdict on a map with these measurements of its Evidence."""
+    if log_odds_change < chosen.log_odds_change or similarity > MAX_SIMILARITY:
+        return Verdict.DO_NOT_USE
+    return Verdict.SUPPORTED if matters and lead is not None and lead >= chosen.lead else Verdict.WEAK
+
+
+@functools.cache
+def card() -> dict[str, Any]:
+    """What the command wrote: the limits, and how often the verdict is right for each model."""
+    return json.loads(CARD_FILE.read_text())
+
+
+def limits() -> Limits:
+    return Limits(**card()["limits"])
+
+
+def measured(model: Model) -> dict[str, Any] | None:
+    """How often the verdict on the model's maps is right, on test lesions; None where this was not measured for the
+    networks as they are now."""
+    known = card()["models"].get(model.id)
+    return known if known and known["networks"] == networks(model) else None
+
+
+def record(model: Model) -> str:
+    """How far the verdict on the model's maps can be trusted, in words; empty if it was not measured."""
+    known = measured(model)
+    if known is None:
+        return ""
+    shipped, copy = known["shipped"], known["head"]
+    supported = shipped["verdicts"][Verdict.SUPPORTED]
+    right = (
+        f", and {round(shipped['right']['value'] * supported)} of these are right by other means" if supported else ""
+    )
+    return (
+        f"Of {shipped['images']} maps of this model on test lesions, {supported} are supported{right}. Of "
+        f"{copy['images']} maps of a copy with a random last layer, which nobody should use, "
+        f"{copy['verdicts'][Verdict.SUPPORTED]} are supported."
+    )
+
+
+def networks(model: Model) -> list[str]:
+    """The hashes of the networks that the model's maps are from."""
+    return [model.card["files"][name]["sha256"] for name in model.weights]
 
 
 def gather(
@@ -91,17 +177,30 @@ def gather(
     """
     side = pixels.shape[0]
     blurred = faithfulness.blur(pixels)
-    strongest = (faithfulness.pixel_ranks(cam, side) < HIDDEN_SHARE * side * side)[..., np.newaxis]
-    hidden = {"strongest": probabilities(np.where(strongest, blurred, pixels)), "detail": probabilities(blurred)}
-    inside = share = None
+    hidden = {
+        "strongest": probabilities(np.where(strongest(cam, side), blurred, pixels)),
+        "detail": probabilities(blurred),
+    }
+    inside = blob = share = None
     if mask is not None and not mask.all():
         lesion = np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))[..., np.newaxis]
-        skin = pixels[~lesion[..., 0]].mean(axis=0).round().astype(np.uint8)
+        skin = mean_colour(pixels, ~lesion[..., 0])
         hidden["lesion"] = probabilities(np.where(lesion, skin, pixels))
         hidden["skin"] = probabilities(np.where(lesion, pixels, skin))
-        inside, share = faithfulness.energy_inside(cam, mask), float(mask.mean())
+        inside, blob = (faithfulness.energy_inside(one, mask) for one in (cam, faithfulness.centred_blob((side, side))))
+        share = float(mask.mean())
     similarity = faithfulness.similarity(explain(blurred), cam)
-    return Evidence(index, probabilities(pixels), hidden, similarity, inside, share)
+    return Evidence(index, probabilities(pixels), hidden, similarity, inside, blob, share)
+
+
+def strongest(cam: np.ndarray, side: int) -> np.ndarray:
+    """Where HIDDEN_SHARE of a square's pixels is hidden: bool [side, side, 1]."""
+    return (faithfulness.pixel_ranks(cam, side) < HIDDEN_SHARE * side * side)[..., np.newaxis]
+
+
+def mean_colour(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
+    """The mean colour, uint8 [3], of pixels [S, S, 3] where bool [S, S] is True."""
+    return pixels[where].mean(axis=0).round().astype(np.uint8)
 
 
 def sentence(evidence: Evidence, labels: LabelSet) -> str:
@@ -111,27 +210,45 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
             "This map fails the sanity check: it stays the same when the picture is blurred beyond recognition, like "
             "the map of an untrained network."
         )
-    if evidence.log_odds_change < MIN_LOG_ODDS_CHANGE:
+    if evidence.log_odds_change < limits().log_odds_change:
         return (
             "This map fails the sanity check: whatever is hidden, even the lesion, the prediction hardly changes, like "
             "that of an untrained network."
         )
-    inside = f"{evidence.inside:.0%} of this map is on the lesion; hiding" if evidence.inside is not None else "Hiding"
     names = [label.name for label in labels.labels]
     whole, after = evidence.whole, evidence.hidden["strongest"]
     before, now = whole[evidence.index], after[evidence.index]
     numbers = f"from {percent(before)} to {percent(now)}"
-    where = f"the {HIDDEN_SHARE:.0%} of the square where it is strongest"
+    hiding = f"iding the {HIDDEN_SHARE:.0%} of the square where it is strongest"
     if whole.argmax() == evidence.index != after.argmax():
-        return f"{inside} {where} changes the prediction to “{names[int(after.argmax())]}” ({numbers} for this class)."
-    if abs(now - before) < NEGLIGIBLE:
-        return (
-            f"{inside} {where} hardly changes the probability of “{names[evidence.index]}” ({numbers}), so the map "
-            "explains little of it."
+        effect = f"{hiding} changes the prediction to “{names[int(after.argmax())]}” ({numbers} for this class)"
+    elif abs(now - before) < NEGLIGIBLE:
+        effect = (
+            f"{hiding} hardly changes the probability of “{names[evidence.index]}” ({numbers}), so the map explains "
+            "little of it"
         )
-    verb = "lowers" if now < before else "raises"
-    doubt = "" if now < before else ", so it does not show the evidence for this class"
-    return f"{inside} {where} {verb} the probability of “{names[evidence.index]}” {numbers}{doubt}."
+    else:
+        verb = "lowers" if now < before else "raises"
+        doubt = "" if now < before else ", so it does not show the evidence for this class"
+        effect = f"{hiding} {verb} the probability of “{names[evidence.index]}” {numbers}{doubt}"
+    if evidence.inside is None or evidence.blob is None or evidence.share is None:
+        return f"H{effect}. Without a segmentation, nothing shows whether the map is on the lesion."
+    on_lesion = f"{evidence.inside:.0%} of this map is on the lesion"
+    if evidence.verdict == Verdict.WEAK and evidence.matters:
+        return f"{on_lesion}; h{effect}. {_shortfall(evidence)}"
+    return f"{on_lesion}; h{effect}."
+
+
+def _shortfall(evidence: Evidence) -> str:
+    """Why a map that matters to the prediction is weak all the same."""
+    assert evidence.blob is not None
+    assert evidence.share is not None
+    if evidence.blob >= evidence.share:
+        return (
+            f"A blob in the middle of the square, drawn without looking, has {evidence.blob:.0%} on the lesion, so the "
+            "map says little more than that the lesion is in the middle."
+        )
+    return f"The lesion fills {evidence.share:.0%} of the square, so an even map would be on it about as much."
 
 
 def _log_odds(probability: float) -> float:

@@ -88,4 +88,9 @@ def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
 
 def warnings(quality: Quality, limits: Limits = LIMITS) -> list[str]:
     """Sentences for a person: what is wrong, and how to take the photo again."""
-    return [SENTENCES[name].format(side=quality.side) for name in problems(quality, limits)]
+    return [sentence(name, quality) for name in problems(quality, limits)]
+
+
+def sentence(name: str, quality: Quality) -> str:
+    """The sentence on one problem, a key of SENTENCES."""
+    return SENTENCES[name].format(side=quality.side)

@@ -214,13 +214,13 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
         recognised = modality.recognise(image)
         blocks.append(Heading(file.name))
         if recognised and recognised.kind == "neither":
-            blocks.append(f"This looks like {modality.KINDS['neither']} ({recognised.reason}), so there is no map.")
+            blocks.append(f"{modality.looks(recognised)} So there is no map.")
         elif not models:
             blocks.append("No model here can make a map.")
         else:
             route = modality.route(models, recognised)
             blocks += [
-                *([route.sentence] if route.sentence else []),
+                *([route.words] if route.words else []),
                 attention_map(analyse(image, route.model, modality=recognised)),
             ]
     return Section("Where the models looked", blocks)
@@ -246,8 +246,9 @@ def attention_map(analysis: Analysis) -> Picture:
 def limits() -> Section:
     """What applies to all models."""
     shares = [
-        f"{row['right']['value']:.0%} ({row['right']['low']:.0%} to {row['right']['high']:.0%}) of {row['images']:,} "
-        f"images: {row['name']}"
+        f"{row['right']['value']:.0%}"
+        + (f" ({row['right']['low']:.0%} to {row['right']['high']:.0%})" if row["right"]["low"] is not None else "")
+        + f" of {row['images']:,} images: {row['name']}"
         for row in modality.card()["tests"]
     ]
     return Section(

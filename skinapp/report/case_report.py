@@ -12,7 +12,7 @@ from skinapp.evaluation import observed_risk
 from skinapp.formatting import percent
 from skinapp.images import quality
 from skinapp.inference import analysis as analyses
-from skinapp.inference import conformal, modality, runtime
+from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
@@ -92,7 +92,7 @@ def _meaning(prediction: Prediction, coverage: float, prevalence: float | None) 
 def _image(analysis: Analysis) -> list[Block]:
     recognised = analysis.modality
     measured = analysis.quality
-    kind = f"It looks like {modality.KINDS[recognised.kind]} ({recognised.reason}). " if recognised else ""
+    kind = f"{modality.looks(recognised)} " if recognised else ""
     small = analysis.image.copy()
     small.thumbnail((LONGER_SIDE, LONGER_SIDE))
     hair = " Hairs were removed before the model saw it." if analysis.remove_hair else ""
@@ -101,6 +101,7 @@ def _image(analysis: Analysis) -> list[Block]:
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
         *(quality.warnings(measured) or ["No problem was found with sharpness, light or glare."]),
+        *warnings.cautions(analysis),
     ]
 
 

@@ -7,9 +7,10 @@ import streamlit as st
 
 from skinapp.errors import SkinappError
 from skinapp.images import quality
-from skinapp.inference import analysis
+from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.metadata import Metadata
+from skinapp.inference.modality import Route
 from skinapp.inference.registry import Model
 from skinapp.report import case_report
 from skinapp.ui import (
@@ -25,7 +26,6 @@ from skinapp.ui import (
     square,
 )
 from skinapp.ui import photo as photos
-from skinapp.ui.gate import Route
 from skinapp.ui.session_images import Photo
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def show(found: Route, photo: Photo) -> None:
             predictions.insert(0, _analyse(found, photo, found.models[0]).prediction)
         if len({prediction.most_likely_name(one) for one in predictions}) > 1:
             with _beside_the_photo(photo):
-                prediction.show_both(predictions, gate.ONE)
+                prediction.show_both(predictions, modality.ONE)
         else:
             _show_one(found, photo)
     except SkinappError as error:
@@ -87,6 +87,7 @@ def _show_one(found: Route, photo: Photo) -> None:
     observed = None if found.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
         prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
+        gate.show_cautions(made)
     with picture:
         attention_map.show_picture(photo, shown)
         photos.show_origin(photo, model)

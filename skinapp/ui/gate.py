@@ -1,37 +1,19 @@
 """What stands between an image and its answer: which kind of image it is, whether it is skin, whether it is sharp."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import streamlit as st
 
 from skinapp.errors import ModelError
 from skinapp.images import quality
-from skinapp.inference import modality
-from skinapp.inference.modality import Recognised
+from skinapp.inference import modality, warnings
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.modality import NAMES, ONE, Recognised, Route
 from skinapp.inference.registry import Model
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
-SURE = 0.9
-"""Below this probability of the recognised kind, the visitor says which kind it is."""
-
-ONE = {"smartphone": "a phone photo", "dermoscopy": "a dermoscopy image"}
-NAMES = {"smartphone": "Phone photo", "dermoscopy": "Dermoscopy"}
-
-
-@dataclass(frozen=True)
-class Route:
-    """The models that answer, the first one first: two while the kind of image is open. `sentence` says what the image
-    was recognised as; `doubt` why an answer means little, if it does; `asked` that the visitor can name the kind;
-    `unknown` that the image is of no kind that a model knows."""
-
-    models: tuple[Model, ...]
-    recognised: Recognised | None = None
-    sentence: str = ""
-    doubt: str = ""
-    asked: bool = False
-    unknown: bool = False
+UNCLEAR = "In tests, it was not clear that answers to such images are wrong more often."
 
 
 def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
@@ -43,30 +25,7 @@ def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
         recognised = photos.recognised(photo)
     except ModelError as error:
         return Route((chosen or models[0],), doubt=str(error))
-    if recognised is None:
-        return Route((chosen or models[0],))
-    if recognised.kind == "neither":
-        looks = f"This looks like {modality.KINDS['neither']} ({recognised.reason})."
-        doubt = f"{looks} The models know nothing else, so a prediction means nothing."
-        return Route((chosen or models[0],), recognised, "Not recognised as skin", doubt, unknown=True)
-    best = {kind: next((model for model in models if model.modality == kind), None) for kind in NAMES}
-    stated = kind_stated(photo)
-    kind = stated or recognised.kind
-    sentence = f"{NAMES[kind]}, as you said" if stated else f"{NAMES[kind]}, {recognised.reason}"
-    suited = best[kind]
-    unsure = recognised.probabilities[recognised.kind] < SURE and all(best.values()) and chosen is None
-    answering = chosen or suited or models[0]
-    doubt = ""
-    if answering.modality != kind:
-        missing = "" if suited else f" No model for {modality.IMAGES[kind]} is installed."
-        doubt = (
-            f"This looks like {ONE[kind]}.{missing} “{answering.title}” was trained on "
-            f"{modality.IMAGES[answering.modality]}, so its prediction is less reliable here."
-        )
-    if unsure and not stated:
-        other = next(model for key, model in best.items() if key != kind and model)
-        return Route((answering, other), recognised, sentence, doubt, asked=True)
-    return Route((answering,), recognised, sentence, doubt, asked=unsure)
+    return modality.route(models, recognised, chosen, kind_stated(photo))
 
 
 def kind_stated(photo: Photo) -> str | None:
@@ -103,8 +62,23 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
 
 
 def reasons(found: Route, measured: quality.Quality) -> list[str]:
-    """Why the answer to an image is not shown at once; empty for a usable image."""
-    return ([found.doubt] if found.unknown else []) + quality.warnings(measured)
+    """Why the answer to an image is not shown at once; empty for a usable image. A problem of quality counts if it
+    predicts errors of the model that answers."""
+    kind = found.model.modality
+    problems = [name for name in quality.problems(measured) if warnings.predicts_errors(name, kind)]
+    sentences = [f"{quality.sentence(name, measured)} {warnings.rates(name, kind)}".strip() for name in problems]
+    return ([found.doubt] if found.unknown else []) + sentences
+
+
+def show_cautions(analysis: Analysis) -> None:
+    """Why the answer may be wrong although it is shown; and how to take a better photo, where that makes no difference
+    to the errors of this model."""
+    for sentence in warnings.cautions(analysis):
+        st.warning(sentence, icon=":material/help:")
+    for name in quality.problems(analysis.quality):
+        if not warnings.predicts_errors(name, analysis.model.modality):
+            hint = quality.sentence(name, analysis.quality)
+            st.caption(f":material/photo_camera: {hint} {UNCLEAR}")
 
 
 def _kind_key(photo: Photo) -> str:

@@ -4,14 +4,21 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.attention import randomisation, sanity_check
+from skinapp.attention.sanity_check import Verdict
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.ui import photo as photos
 from skinapp.ui import segmentation
 from skinapp.ui.explained_map import ExplainedMap
 
+MARKS = {
+    Verdict.SUPPORTED: ":green-badge[:material/visibility: {}]",
+    Verdict.WEAK: ":orange-badge[:material/visibility: {}]",
+    Verdict.DO_NOT_USE: ":red-badge[:material/visibility_off: {}]",
+}
+
 
 def show_badge(shown: ExplainedMap) -> None:
-    """Whether the map passes the check: a badge, and why in one sentence."""
+    """Whether the map can be used: a badge, and why in one sentence."""
     mask, missing = None, ""
     try:
         lesion = segmentation.current(shown)
@@ -25,14 +32,13 @@ def show_badge(shown: ExplainedMap) -> None:
             shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask
         ),
     )
-    if not evidence.passed:
-        badge = f":red-badge[:material/visibility_off: {evidence.badge}]"
-    elif not evidence.explains:
-        badge = f":orange-badge[:material/visibility: {evidence.badge}]"
-    else:
-        badge = f":green-badge[:material/visibility: {evidence.badge}]"
     words = sanity_check.sentence(evidence, shown.model.labels)
-    st.markdown(f"{badge} :small[{words}]" + (f" :small[{missing}]" if missing else ""))
+    record = sanity_check.record(shown.model) if shown.method.id == "last-convolution" else ""
+    st.markdown(
+        f"{MARKS[evidence.verdict].format(evidence.badge)} :small[{words}]"
+        + (f" :small[{missing}]" if missing else ""),
+        help=record or None,
+    )
 
 
 def show_randomised(shown: ExplainedMap) -> None:

@@ -1,8 +1,11 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from skinapp.attention import sanity_check
-from skinapp.attention.sanity_check import Evidence
+from skinapp.attention.sanity_check import Evidence, Verdict
+from skinapp.inference import registry
 from skinapp.labels import sets
 
 SET = sets.MALIGNANCY
@@ -12,7 +15,15 @@ def evidence(before: float, after: float, similarity: float = 0.2, inside: float
     """Evidence for class 0: probability `before`, and `after` when the strongest part of the map is hidden."""
     whole, hidden = (np.array([share, 1 - share]) for share in (before, after))
     probabilities = {"strongest": hidden, "detail": np.array([0.05, 0.95])}
-    return Evidence(0, whole, probabilities, similarity, inside, None if inside is None else 0.2)
+    beside = (None, None) if inside is None else (0.5, 0.2)
+    return Evidence(0, whole, probabilities, similarity, inside, *beside)
+
+
+@pytest.fixture(autouse=True)
+def limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits that do not move when the command is run again."""
+    chosen = {"log_odds_change": 1.2, "lead": 0.1}
+    monkeypatch.setattr(sanity_check, "card", lambda: {"limits": chosen, "models": {}})
 
 
 def test_a_prediction_that_changes() -> None:
@@ -28,28 +39,62 @@ def test_a_probability_that_falls_hardly_moves_or_rises() -> None:
 
 
 def test_without_a_segmentation_the_sentence_does_not_mention_the_lesion() -> None:
-    words = sanity_check.sentence(evidence(0.9, 0.3, inside=None), SET)
+    result = evidence(0.9, 0.3, inside=None)
+    words = sanity_check.sentence(result, SET)
     assert words.startswith("Hiding the 30%")
+    assert "Without a segmentation" in words
+    assert result.verdict == Verdict.WEAK
+
+
+def test_a_map_is_supported_only_if_it_beats_the_lesions_share_and_a_centred_blob() -> None:
+    good = evidence(0.9, 0.3, inside=0.61)
+    assert good.verdict == Verdict.SUPPORTED
+    assert sanity_check.sentence(good, SET).endswith("for this class).")
+    like_a_blob = evidence(0.9, 0.3, inside=0.59)
+    assert like_a_blob.verdict == Verdict.WEAK
+    assert "A blob in the middle of the square, drawn without looking, has 50% on the lesion" in sanity_check.sentence(
+        like_a_blob, SET
+    )
+    like_an_even_map = dataclasses.replace(good, share=0.55)
+    assert like_an_even_map.verdict == Verdict.WEAK
+    assert "The lesion fills 55% of the square" in sanity_check.sentence(like_an_even_map, SET)
+
+
+def test_a_map_is_weak_if_hiding_it_hardly_matters() -> None:
+    assert evidence(0.9, 0.88).verdict == Verdict.WEAK
+
+
+def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = {"images": 40, "verdicts": {"Supported": 10, "Weak": 25, "Do not use": 5}}
+    shipped = counts | {"right": {"value": 0.9, "low": None, "high": None}}
+    entry = {"networks": sanity_check.networks(model), "shipped": shipped, "head": counts}
+    monkeypatch.setattr(sanity_check, "card", lambda: {"models": {model.id: entry}})
+    assert (
+        "Of 40 maps of this model on test lesions, 10 are supported, and 9 of these are right"
+        in sanity_check.record(model)
+    )
+    entry["networks"] = ["0" * 64]
+    assert sanity_check.record(model) == ""
 
 
 def test_a_map_that_stays_when_the_picture_is_blurred_fails() -> None:
     result = evidence(0.9, 0.3, similarity=0.95)
-    assert not result.passed
+    assert result.verdict == Verdict.DO_NOT_USE
     assert "fails the sanity check: it stays the same when the picture is blurred" in sanity_check.sentence(result, SET)
 
 
 def test_a_prediction_that_nothing_moves_fails() -> None:
-    result = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.2)
+    result = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.4, 0.2)
     # log(0.55 / 0.45)
     assert result.log_odds_change == pytest.approx(0.2007, abs=1e-4)
-    assert not result.passed
+    assert result.verdict == Verdict.DO_NOT_USE
     assert "whatever is hidden, even the lesion" in sanity_check.sentence(result, SET)
 
 
 def test_odds_of_a_certain_prediction_are_finite() -> None:
-    result = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.2)
+    result = Evidence(0, np.array([1.0, 0.0]), {"strongest": np.array([0.0, 1.0])}, 0.2, 0.5, 0.4, 0.2)
     assert np.isfinite(result.log_odds_change)
-    assert result.passed
+    assert result.log_odds_change > 20
 
 
 def test_what_is_hidden() -> None:
@@ -78,6 +123,8 @@ def test_what_is_hidden() -> None:
     assert result.share == pytest.approx(0.25)
     assert result.inside is not None
     assert result.inside > 0.7
+    assert result.blob is not None
+    assert result.share < result.blob < result.inside
     assert result.similarity == 0
     for square in shown:
         assert square.dtype == np.uint8

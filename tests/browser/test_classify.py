@@ -48,7 +48,7 @@ def test_a_photo_gets_its_answer_and_map_in_view_and_a_tap_saves_it(
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 400
     settle(page)
     # the answer first; then the picture with its map, and whether the map can be used
-    badge = page.get_by_text(re.compile("Map passes its check|Weak map|Do not use this map")).first
+    badge = page.get_by_text(re.compile("Supported map|Weak map|Do not use this map")).first
     heading = page.get_by_role("heading", name=re.compile("Most likely"))
     assert bottom(heading) < HEIGHT / 2
     assert max(bottom(picture), bottom(badge)) < (HEIGHT if width == 1280 else 1.5 * HEIGHT)

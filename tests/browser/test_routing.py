@@ -9,7 +9,6 @@ from playwright.sync_api import Page, expect
 
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
-from skinapp.ui import gate
 from tests.browser.visitor import as_upload, headline, keep, upload, wider_than_the_screen
 from train.data import datasets
 
@@ -32,7 +31,7 @@ def recognised_image(root: Path, name: str, kind: str) -> Path:
         table = table[table["split"] == "test"]
     for file in table["path"].head(20):
         recognised = modality.recognise(imaging.decode(imaging.read(file)))
-        if recognised and recognised.kind == kind and recognised.probabilities[kind] >= gate.SURE:
+        if recognised and recognised.kind == kind and recognised.probabilities[kind] >= modality.SURE:
             return Path(file)
     pytest.fail(f"none of the first 20 images of {name} is surely recognised as {kind}")
 
@@ -46,7 +45,7 @@ def test_an_upload_on_a_phone_gets_the_model_for_its_kind(
     upload(page, as_upload(file.read_bytes(), file.name, "image/webp"))
     answered, _ = headline(page).groups()
     suited = next(model for model in registry.ranked() if model.modality == kind)
-    expect(page.get_by_text(f"{gate.NAMES[kind]}, ")).to_contain_text(f"Answered by “{suited.short_name}”.")
+    expect(page.get_by_text(f"{modality.NAMES[kind]}, ")).to_contain_text(f"Answered by “{suited.short_name}”.")
     assert answered in [label.spoken for label in suited.labels.labels]
     assert not wider_than_the_screen(page)
     keep(page, f"routed-{kind}")

@@ -19,6 +19,7 @@ from train.data import datasets
 
 PHONE = Recognised("smartphone", {"dermoscopy": 0.01, "smartphone": 0.98, "neither": 0.01}, unlike=False)
 DERMOSCOPY = Recognised("dermoscopy", {"dermoscopy": 0.995, "smartphone": 0.004, "neither": 0.001}, unlike=False)
+UNSURE = Recognised("smartphone", {"dermoscopy": 0.35, "smartphone": 0.63, "neither": 0.02}, unlike=False)
 NEITHER = Recognised("neither", {"dermoscopy": 0.1, "smartphone": 0.0, "neither": 0.9}, unlike=False)
 
 
@@ -60,13 +61,18 @@ def test_drawn_lesions_are_not_turned_away() -> None:
         assert recognised(lesion(400, 300, seed)) == "dermoscopy"
 
 
-def test_distance_overrules_what_the_regression_says() -> None:
-    known = Recogniser(np.eye(2, 3), np.zeros(3), np.zeros(2), np.eye(2), np.array([[1.0, 0.0], [0.0, 1.0]]), 2.0)
+def test_an_image_is_neither_when_it_is_far_or_when_that_is_likelier_than_for_nearly_all_skin() -> None:
+    known = Recogniser(np.eye(2, 3), np.zeros(3), np.zeros(2), np.eye(2), np.array([[1.0, 0.0], [0.0, 1.0]]), 2.0, 0.3)
     near, far = known.recognise(np.array([3.0, 0.0])), known.recognise(np.array([3.1, 0.0]))
     assert (near.kind, near.unlike) == ("dermoscopy", False)
+    assert near.distance == pytest.approx(2)
     assert (far.kind, far.unlike) == ("neither", True)
     assert "sure" in near.reason
-    assert "differs from both more" in far.reason
+    assert "differs from nearly all images of either kind" in far.reason
+    # a third each: neither is not the likeliest, and more likely than the limit allows
+    open_kind = known.recognise(np.array([0.01, 0.0]))
+    assert (open_kind.kind, open_kind.unlike) == ("neither", False)
+    assert "differs from nearly all images of either kind" in open_kind.reason
 
 
 def test_a_recogniser_is_the_same_after_it_was_saved(tmp_path: Path) -> None:
@@ -91,32 +97,50 @@ def test_another_network_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartphone: registry.Model) -> None:
     models = [model, smartphone]
     phone, dermoscopy = modality.route(models, PHONE), modality.route(models, DERMOSCOPY)
-    assert (phone.model, phone.doubtful) == (smartphone, False)
-    assert phone.sentence.startswith(
-        f"This looks like a phone photo of skin (98% sure). The model used is “{smartphone.title}”"
-    )
-    assert (dermoscopy.model, dermoscopy.doubtful) == (model, False)
+    assert (phone.models, phone.doubt, phone.asked) == ((smartphone,), "", False)
+    assert phone.words == f"Phone photo, 98% sure. Answered by “{smartphone.title}”."
+    assert (dermoscopy.models, dermoscopy.doubt) == ((model,), "")
     assert "over 99% sure" in dermoscopy.sentence
 
 
-def test_the_visitor_may_overrule(model: registry.Model, smartphone: registry.Model) -> None:
+def test_below_90_percent_both_models_answer_and_a_person_is_asked(
+    model: registry.Model, smartphone: registry.Model
+) -> None:
+    models = [model, smartphone]
+    found = modality.route(models, UNSURE)
+    assert (found.models, found.asked, found.doubt) == ((smartphone, model), True, "")
+    assert f"If it is a dermoscopy image, choose “{model.title}” instead." in found.words
+    stated = modality.route(models, UNSURE, stated="dermoscopy")
+    # the question stays, to be answered otherwise
+    assert (stated.models, stated.asked, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
+    # nothing to ask: the model was chosen, or there is none for the other kind
+    assert modality.route(models, UNSURE, model).models == (model,)
+    assert not modality.route(models, UNSURE, model).asked
+    assert modality.route([smartphone], UNSURE).models == (smartphone,)
+
+
+def test_a_chosen_model_answers_for_the_other_kind_with_a_warning(
+    model: registry.Model, smartphone: registry.Model
+) -> None:
     route = modality.route([model, smartphone], PHONE, model)
-    assert (route.model, route.doubtful) == (model, True)
-    assert "was trained on dermoscopy images, so its prediction is less reliable here" in route.sentence
-    assert not modality.route([model, smartphone], PHONE, smartphone).doubtful
+    assert route.model == model
+    assert "was trained on dermoscopy images, so its prediction is less reliable here" in route.doubt
+    assert route.doubt in route.words
+    assert not modality.route([model, smartphone], PHONE, smartphone).doubt
 
 
 def test_without_a_model_for_phone_photos_the_other_one_answers_and_it_is_said(model: registry.Model) -> None:
     route = modality.route([model], PHONE)
-    assert (route.model, route.doubtful) == (model, True)
-    assert "No model for phone photos is installed" in route.sentence
+    assert route.model == model
+    assert "No model for phone photos is installed" in route.doubt
 
 
 def test_neither_and_unrecognised_pictures(model: registry.Model) -> None:
     neither = modality.route([model], NEITHER)
-    assert neither.doubtful
-    assert "means nothing" in neither.sentence
-    assert modality.route([model], None) == modality.Route(model, "", doubtful=False)
+    assert neither.unknown
+    assert neither.words == neither.doubt
+    assert "means nothing" in neither.doubt
+    assert modality.route([model], None) == modality.Route((model,))
 
 
 @pytest.mark.data

@@ -1,8 +1,10 @@
 """Pictures of anything but a skin lesion: photographs that come with installed packages, and drawings.
 
 The photographs are those of scikit-learn (CC BY) and scikit-image (public domain, CC0 or CC BY; its
-`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, and a
-classifier is only tested on photographs of which it has seen no part.
+`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, some of
+them in the colours of skin, and a classifier is only tested on photographs of which it has seen no part. Two of the
+drawings have the statistics of photographs: overlapping shapes of all sizes ("dead leaves") and noise whose spectrum
+falls with frequency (Baradad et al. 2021, arXiv:2106.05963).
 """
 
 import importlib.util
@@ -64,7 +66,16 @@ def viewed(photograph: Image.Image, generator: np.random.Generator, least: float
         # a colour cast, as from a lamp
         cast = Image.new("RGB", square.size, tuple(int(value) for value in generator.integers(0, 256, 3)))
         square = Image.blend(square, cast, generator.uniform(0.05, 0.25))
+    if generator.random() < 0.25:
+        square = Image.blend(square, in_skin_colours(square, generator), generator.uniform(0.4, 1))
     return square
+
+
+def in_skin_colours(image: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """The image with its light and shade in the colours of skin, so that colour alone does not tell what is skin."""
+    red = generator.integers(150, 240)
+    skin = (int(red), int(red * generator.uniform(0.62, 0.85)), int(red * generator.uniform(0.5, 0.8)))
+    return ImageOps.colorize(ImageOps.autocontrast(image.convert("L")), (50, 25, 20), (250, 235, 225), skin)
 
 
 def _colour(generator: np.random.Generator, low: int = 0, high: int = 256) -> tuple[int, ...]:
@@ -153,6 +164,63 @@ def _stripes(generator: np.random.Generator) -> Image.Image:
     return ImageOps.fit(pixels.rotate(generator.uniform(0, 90), Image.Resampling.BICUBIC), (SIDE, SIDE))
 
 
+def _leaves(generator: np.random.Generator) -> Image.Image:
+    """Shapes that hide one another, many small and few large ones, in the colours of a palette."""
+    page = Image.new("RGB", (SIDE, SIDE), _colour(generator))
+    pen = ImageDraw.Draw(page)
+    palette, spread = generator.integers(0, 256, (int(generator.integers(2, 9)), 3)), generator.uniform(0, 40)
+    for radius in sorted(SIDE / 3 / generator.pareto(1.2, 400).clip(0.5, 60), reverse=True):
+        x, y = generator.uniform(0, SIDE, 2)
+        colour = (palette[generator.integers(len(palette))] + generator.normal(0, spread, 3)).clip(0, 255)
+        fill = tuple(int(value) for value in colour)
+        if generator.random() < 0.5:
+            tall = radius * generator.uniform(0.3, 1)
+            pen.ellipse((x - radius, y - tall, x + radius, y + tall), fill=fill)
+        else:
+            pen.regular_polygon((x, y, radius), int(generator.integers(3, 6)), generator.uniform(0, 90), fill=fill)
+    return viewed(page, generator, least=0.5)
+
+
+def _clouds(generator: np.random.Generator) -> Image.Image:
+    """Noise whose amplitude falls with frequency, in colours that vary together."""
+    down, across = np.fft.fftfreq(SIDE)[:, np.newaxis], np.fft.fftfreq(SIDE)
+    frequency = np.maximum(np.hypot(down, across), 1 / SIDE) ** generator.uniform(0.7, 2)
+    noise = np.fft.fft2(generator.normal(size=(3, SIDE, SIDE))) / frequency
+    channels = np.moveaxis(np.fft.ifft2(noise).real, 0, 2) @ generator.normal(size=(3, 3))
+    channels = (channels - channels.mean()) / channels.std() * generator.uniform(20, 70) + _colour(generator, 60, 200)
+    return viewed(Image.fromarray(channels.clip(0, 255).astype(np.uint8)), generator, least=0.5)
+
+
+def _face(generator: np.random.Generator) -> Image.Image:
+    """A head with eyes, ears and a mouth: a person or an animal, as a child draws them."""
+    page = Image.new("RGB", (SIDE, SIDE), _colour(generator))
+    pen = ImageDraw.Draw(page)
+    x, y = generator.uniform(0.4, 0.6, 2) * SIDE
+    wide, tall = generator.uniform(0.2, 0.38, 2) * SIDE
+    coat = _colour(generator)
+    for side in (-1, 1):
+        ear = [
+            (x + side * wide, y - tall / 2),
+            (x + side * wide * 0.9, y - tall * 1.4),
+            (x + side * wide / 4, y - tall),
+        ]
+        pen.polygon(ear, fill=coat)
+    pen.ellipse((x - wide, y - tall, x + wide, y + tall), fill=coat)
+    for side in (-1, 1):
+        eye, high = x + side * wide * 0.4, y - tall * 0.2
+        size = wide * generator.uniform(0.1, 0.25)
+        pen.ellipse((eye - size, high - size, eye + size, high + size), fill=_colour(generator, 150))
+        pen.ellipse((eye - size / 2, high - size / 2, eye + size / 2, high + size / 2), fill="black")
+    pen.polygon(
+        [(x - wide / 8, y + tall / 6), (x + wide / 8, y + tall / 6), (x, y + tall / 3)], fill=_colour(generator)
+    )
+    pen.arc((x - wide / 2, y, x + wide / 2, y + tall * 0.7), 20, 160, fill="black", width=3)
+    for _ in range(int(generator.integers(0, 9))):
+        start, end = generator.uniform(-1, 1, 2)
+        pen.line((x, y + tall / 4, x + wide * 1.5 * start, y + tall * end), fill="black")
+    return viewed(page, generator, least=0.6)
+
+
 DRAWINGS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "document": _document,
     "chart": _chart,
@@ -162,4 +230,7 @@ DRAWINGS: dict[str, Callable[[np.random.Generator], Image.Image]] = {
     "plain": _plain,
     "shapes": _shapes,
     "stripes": _stripes,
+    "leaves": _leaves,
+    "clouds": _clouds,
+    "face": _face,
 }

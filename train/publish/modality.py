@@ -1,4 +1,8 @@
-"""python -m train modality: train and score the classifier of dermoscopy, phone photos of skin and other images."""
+"""python -m train modality: train and score the classifier of dermoscopy, phone photos of skin and other images.
+
+What "anything else" is learnt from says train/data/non_lesions.py. Photographs of your own, of any other things, are
+only tested on (--photographs).
+"""
 
 import argparse
 import hashlib
@@ -16,24 +20,45 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from skinapp.evaluation import bootstrap, metrics
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
 from skinapp.inference.modality import KINDS, Recogniser
 from skinapp.inference.runtime import classifier
 from train.data import datasets, non_lesions, splits
+from train.publish.retrieval_index import share
 
 PENALTY = 0.03
 """Inverse strength of the regression's L2 penalty, on standardised embeddings."""
 COMPONENTS = 64
 """The number of principal components of the embedding in which distances from skin images are measured."""
-DISTANCE_QUANTILE = 0.99
-"""The share of held-out skin images within the distance limit."""
+SKIN_QUANTILE = 0.99
+"""The share of held-out skin images within the limit of distance, and within that of the probability of neither."""
 FOLDS = 5
-LESIONS = 1500
-TEST_LESIONS = 700
-VIEWS = 25
+LESIONS = {"ham10000": 1000, "milk10k": 700, "milk10k-clinical": 900, "isic_more": 400, "malignant_benign": 300}
+"""Images to learn from, one per lesion; of PAD-UFES-20 all."""
+TEST_LESIONS = 500
+VIEWS = 30
+ALTERED = 300
+"""Skin images of each kind that are also learnt from as altered views."""
+MICROSCOPE = ("cell", "ihc", "retina")
+"""Of the photographs in packages, those through a microscope or into an eye: no ordinary photographs."""
+
+INTRODUCTION = """# Dermoscopy, phone photo or neither
+
+`python -m train modality` writes this page, the recogniser and its figures (`skinapp/inference/modality.json`). A
+logistic regression on an embedding decides, with two limits that {quantile:.0%} of held-out skin images are within:
+the probability of being neither, and the distance from both kinds of skin image. Below a probability of {sure:.0%},
+the page asks which kind it is and shows both answers if they differ.
+
+It learns from {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
+{smartphone:,} phone photos and close-ups (PAD-UFES-20, MILK10k), some of them as altered views, and {neither:,}
+pictures of anything else: crops of the photographs that come with scikit-learn and scikit-image, rotated, with other
+light and colours, some of them in the colours of skin; and drawings: {drawings}.
+
+No image is scored by a recogniser that learnt from it, from its lesion or patient, or from its photograph or kind of
+drawing. "Other photographs" are those of the folder given with `--photographs`, which the command never learns from.
+Intervals are 95%, over lesions, patients or photographs; with fewer than 20 of them there are none."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,43 +75,64 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder to write to (default: the folder in the package)",
     )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        default=Path("docs/modality.md"),
+        metavar="FILE.md",
+        help="where to write the table (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--photographs",
+        type=Path,
+        metavar="DIR",
+        help="a folder of photographs of anything but skin, which are only tested on",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     known = examples(datasets.data_root())
-    embedded = embeddings(model, known, {"dermoscopy": 300, "smartphone": 400})
+    embedded = embeddings(model, known, options.photographs)
     recogniser, card = learn(embedded, np.stack(embedded.pop("embedding").to_list()))
     card["embedding_model"] = model.id
     card["embedding_sha256"] = model.card["files"]["model.tflite"]["sha256"]
     save(recogniser, card, options.out)
-    print(json.dumps(card["tests"], indent=2))
+    with replacing(options.table) as partial:
+        partial.write_text(markdown(card))
+    print(markdown(card))
     return 0
 
 
 def examples(root: Path) -> pd.DataFrame:
-    """Skin images, one per lesion: kind, path, group (lesion or patient), and whether they are only for `test`."""
-    ham10000 = datasets.ham10000(root / "ham10000").drop_duplicates("group")
+    """Skin images, one per lesion: data set, kind, path, group (lesion or patient), and whether only for `test`."""
     # images of this set that are not in HAM10000, for other cameras
     other = datasets.malignant_benign(root / "malignant_benign")
-    other = other[splits.malignant_benign_groups(other["image"])["ham10000"] == ""].drop_duplicates("group")
-    parts = [
-        (ham10000[ham10000["split"] == "train"].sample(LESIONS, random_state=0), "dermoscopy", False),
-        (ham10000[ham10000["split"] == "test"].sample(TEST_LESIONS, random_state=0), "dermoscopy", True),
-        (other[other["split"] == "train"].head(300), "dermoscopy", False),
-        (other[other["split"] == "test"], "dermoscopy", True),
-        (datasets.pad_ufes_20(root / "pad_ufes_20"), "smartphone", False),
-    ]
-    return pd.concat(
-        [part[["dataset", "path", "group"]].assign(kind=kind, test=test) for part, kind, test in parts],
-        ignore_index=True,
-    )
+    other = other[splits.malignant_benign_groups(other["image"])["ham10000"] == ""]
+    tables = {
+        "ham10000": datasets.ham10000(root / "ham10000"),
+        "malignant_benign": other,
+        "milk10k": datasets.milk10k(root / "milk10k"),
+        "isic_more": datasets.isic_more(root / "isic_more"),
+        "milk10k-clinical": datasets.milk10k_clinical(root / "milk10k"),
+    }
+    parts = []
+    for name, table in tables.items():
+        kind = "smartphone" if name == "milk10k-clinical" else "dermoscopy"
+        for split, most in (("train", LESIONS[name]), ("test", TEST_LESIONS)):
+            one = table[table["split"] == split].drop_duplicates("group")
+            one = one.sample(min(most, len(one)), random_state=0)
+            parts.append(one[["path", "group"]].assign(dataset=name, kind=kind, test=split == "test"))
+    phone = datasets.pad_ufes_20(root / "pad_ufes_20")
+    parts.append(phone[["path", "group"]].assign(dataset="pad_ufes_20", kind="smartphone", test=False))
+    return pd.concat(parts, ignore_index=True)
 
 
-def embeddings(model: registry.Model, known: pd.DataFrame, views: dict[str, int]) -> pd.DataFrame:
-    """`known`, altered `views` of some images of each kind, and pictures of anything else, each with `embedding` [D].
+def embeddings(model: registry.Model, known: pd.DataFrame, photographs: Path | None = None) -> pd.DataFrame:
+    """`known`, altered views of some images of each kind, and pictures of anything else, each with `embedding` [D].
 
-    Views are made as for the other pictures, so that cropping and lighting do not reveal the kind.
+    Views are made as for the other pictures, so that cropping and lighting do not reveal the kind. Images in the folder
+    `photographs` are tested on, each as it is and in VIEWS views.
     """
     network = classifier(model)
     rows: list[dict[str, Any]] = []
@@ -96,29 +142,32 @@ def embeddings(model: registry.Model, known: pd.DataFrame, views: dict[str, int]
         rows.append({**facts, "embedding": network.predict(pixels).embedding})
 
     training = known[~known["test"]]
-    viewed = {
-        row
-        for kind, count in views.items()
-        for row in training[training["kind"] == kind].sample(count, random_state=1).index
-    }
-    for row, facts in tqdm(known.iterrows(), total=len(known), desc="skin", unit="image"):
+    altered = {row for _, part in training.groupby("kind") for row in part.sample(ALTERED, random_state=1).index}
+    for row, facts in tqdm(known.iterrows(), total=len(known), desc="skin", unit="image", mininterval=5):
         image = imaging.decode(imaging.read(facts["path"]))
         shared = {name: facts[name] for name in ("dataset", "group", "kind", "test")}
         add(image, **shared, view=False)
-        if row in viewed:
+        if row in altered:
             generator = np.random.default_rng([2, int(str(row))])
             add(non_lesions.viewed(image, generator, least=0.5), **shared, view=True)
-    for name, image in tqdm(non_lesions.pictures(VIEWS), desc="anything else", unit="image"):
-        dataset = "drawn" if name.startswith("drawn ") else "photographs"
+    for name, image in tqdm(non_lesions.pictures(VIEWS), desc="anything else", unit="image", mininterval=5):
+        dataset = "drawn" if name.startswith("drawn ") else "microscope" if name in MICROSCOPE else "photographs"
         add(image, dataset=dataset, group=name, kind="neither", test=False, view=True)
+    for number, file in enumerate(sorted(photographs.iterdir()) if photographs else []):
+        image = imaging.decode(imaging.read(file))
+        shared = {"dataset": "other photographs", "group": file.stem, "kind": "neither", "test": True}
+        add(image, **shared, view=False)
+        for view in range(VIEWS):
+            add(non_lesions.viewed(image, np.random.default_rng([3, number, view])), **shared, view=True)
     return pd.DataFrame(rows)
 
 
 def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[str, Any]]:
     """The recogniser trained on all rows that are not for test, and the card with its scores.
 
-    No image is scored by a recogniser that was trained on it. Test lesions in dermoscopy are scored with this one,
-    phone photos and everything else by cross-validation, in which no patient or photograph is on both sides.
+    No image is scored by a recogniser that was trained on it. Test lesions and the photographs that are only for test
+    are scored with this one, PAD-UFES-20 and everything else by cross-validation, in which no patient, photograph or
+    kind of drawing is on both sides. Cross-validation sets the limits too, so that test lesions set none.
     """
     kinds = table["kind"].map({kind: index for index, kind in enumerate(KINDS)}).to_numpy()
     groups = table["group"].astype(str).to_numpy()
@@ -135,49 +184,57 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
         final = fit(embedded[rows], kinds[rows])
     probabilities[test], distances[test] = final.probabilities(embedded[test]), final.distances(embedded[test])
     skin = ~test & (table["kind"] != "neither").to_numpy()
-    limit = float(np.quantile(distances[skin], DISTANCE_QUANTILE))
-    too_far = distances > limit
-    probabilities[too_far] = np.eye(len(KINDS))[-1]
-    parts = {
+    limit = float(np.quantile(distances[skin], SKIN_QUANTILE))
+    neither_limit = float(np.quantile(probabilities[skin, -1], SKIN_QUANTILE))
+    decided = modality.decide(probabilities, distances, limit, neither_limit)
+    plain = (~table["view"]).to_numpy()
+    named = (table["dataset"] == "other photographs").to_numpy()
+    parts: dict[str, Any] = {
         "dermoscopy, HAM10000, test lesions": test & (table["dataset"] == "ham10000"),
+        "dermoscopy, MILK10k, test lesions": test & (table["dataset"] == "milk10k"),
         "dermoscopy, ISIC archive, test lesions": test & (table["dataset"] == "malignant_benign"),
-        "phone photos, PAD-UFES-20, held-out patients": ~table["view"] & (table["dataset"] == "pad_ufes_20"),
-        "photographs of anything else, held out": table["dataset"] == "photographs",
-        "drawn documents, charts, screens, patterns, held out": table["dataset"] == "drawn",
+        "close-ups, MILK10k, test lesions": test & (table["dataset"] == "milk10k-clinical"),
+        "phone photos, PAD-UFES-20, held-out patients": plain & (table["dataset"] == "pad_ufes_20"),
+        "other photographs, as they are": named & plain,
+        "other photographs, altered views": named & ~plain,
+        "photographs learnt from, each held out once": table["dataset"] == "photographs",
+        "microscope and fundus images, each held out once": table["dataset"] == "microscope",
+        "drawings, each kind held out once": table["dataset"] == "drawn",
     }
     card = {
         "learnt_from": {kind: int((~test & (kinds == index)).sum()) for index, kind in enumerate(KINDS)},
         "tests": [
-            recognition(name, np.asarray(chosen), probabilities, too_far, kinds, groups)
+            recognition(name, np.asarray(chosen), probabilities, decided, kinds, groups)
             for name, chosen in parts.items()
+            if chosen.any()
         ],
     }
-    return Recogniser(**(vars(final) | {"limit": limit})), card
+    return Recogniser(**(vars(final) | {"limit": limit, "neither_limit": neither_limit})), card
 
 
 def recognition(
-    name: str, chosen: np.ndarray, probabilities: np.ndarray, too_far: np.ndarray, kinds: np.ndarray, groups: np.ndarray
+    name: str, chosen: np.ndarray, probabilities: np.ndarray, decided: np.ndarray, kinds: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """How a part is classified: images, groups, counts by kind, and the correct share with its interval."""
-    score = bootstrap.intervals(
-        {"right": metrics.accuracy}, kinds[chosen], probabilities[chosen], groups[chosen], resamples=2000
-    )["right"]
-    counts = np.bincount(probabilities[chosen].argmax(axis=1), minlength=len(KINDS))
+    """How a part is classified: images, groups, counts by kind, and with its interval the correct share, the share
+    taken for another kind of skin image, and that where the page does not ask which kind it is."""
+    wrong_skin = (decided != kinds) & (decided < len(KINDS) - 1)
+    certain = probabilities.max(axis=1) >= modality.SURE
+    counts = np.bincount(decided[chosen], minlength=len(KINDS))
+    shares = {"right": decided == kinds, "taken_for_other": wrong_skin, "without_asking": wrong_skin & certain}
     return {
         "name": name,
         "images": int(chosen.sum()),
         "groups": len(set(groups[chosen])),
-        "right": {key: round(value, 4) for key, value in vars(score).items()},
+        **{key: share(values[chosen].astype(float), groups[chosen]) for key, values in shares.items()},
         "recognised_as": dict(zip(KINDS, counts.tolist(), strict=True)),
-        "by_distance": int(too_far[chosen].sum()),
     }
 
 
 def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
-    """The recogniser fitted on embeddings [n, D] and their kinds [n], without a distance limit."""
+    """The recogniser fitted on embeddings [n, D] and their kinds [n], without limits."""
     embedded = embedded.astype(np.float64)
     scaler = StandardScaler().fit(embedded)
-    regression = LogisticRegression(C=PENALTY, max_iter=500, class_weight="balanced")
+    regression = LogisticRegression(C=PENALTY, max_iter=300, tol=1e-3, class_weight="balanced")
     regression.fit(scaler.transform(embedded), kinds)
     weights = (regression.coef_ / scaler.scale_).T
     bias = regression.intercept_ - scaler.mean_ @ weights
@@ -198,7 +255,40 @@ def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
         (components.components_ / scaler_of_skin.scale_).T @ whitening,
         (means + components.mean_ @ components.components_.T) @ whitening,
         np.inf,
+        1.0,
     )
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """docs/modality.md: what was learnt from, and how it does on what it was not learnt from."""
+    introduction = INTRODUCTION.format(
+        **card["learnt_from"],
+        sure=modality.SURE,
+        quantile=SKIN_QUANTILE,
+        drawings=", ".join(non_lesions.DRAWINGS),
+    )
+    lines = [
+        *introduction.splitlines(),
+        "",
+        "| images | right | wrongly taken for skin, or for the other kind | and answered without a question "
+        "| as dermoscopy | as a phone photo | as neither |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in card["tests"]:
+        of = f"{row['images']:,}" + (f" of {row['groups']:,}" if row["groups"] < row["images"] else "")
+        cells = [
+            f"{row['name']}: {of}",
+            *(in_words(row[key]) for key in ("right", "taken_for_other", "without_asking")),
+            *(str(row["recognised_as"][kind]) for kind in KINDS),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def in_words(rate: dict[str, float | None]) -> str:
+    """A share in percent with its interval, if it has one."""
+    interval = "" if rate["low"] is None else f" ({rate['low']:.1%} to {rate['high']:.1%})"
+    return f"{rate['value']:.1%}{interval}"
 
 
 def save(recogniser: Recogniser, card: dict[str, Any], folder: Path) -> None:

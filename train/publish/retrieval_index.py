@@ -140,13 +140,13 @@ def neighbour_scores(
     }
 
 
-def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float]:
-    """The mean of values [n] with its 95% interval from a bootstrap over groups."""
+def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
+    """The mean of values [n] with its 95% interval from a bootstrap over groups; None where there are too few."""
     weights = bootstrap.weights(groups, RESAMPLES, seed=0)
     counted = np.concatenate([np.ones((1, len(values))), weights])
     with np.errstate(invalid="ignore"):
         interval = bootstrap.interval(counted @ values / counted.sum(axis=1), bootstrap.count(groups), proportion=True)
-    return {key: round(value, 4) for key, value in vars(interval).items()}
+    return {key: None if np.isnan(value) else round(value, 4) for key, value in vars(interval).items()}
 
 
 def write(model: Model, index: Index, card: dict[str, Any]) -> None:

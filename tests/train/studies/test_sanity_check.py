@@ -1,63 +1,78 @@
-"""The sanity check on real images: a network that has not learnt fails, and the shipped one passes."""
+"""The verdicts on real maps, the choice of their limits, and the copies with a random last layer."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from skinapp.images import imaging
+from skinapp.attention.sanity_check import Limits, Verdict
+from skinapp.errors import DataError
 from skinapp.inference import registry
-from train.data import datasets, masks
-from train.studies import sanity_check
-from train.studies.randomised import PARTS
+from skinapp.inference.runtime import Classifier
+from tests.pictures import lesion
+from train.studies import randomised, sanity_check
 
-IMAGES = 8
-
-
-@pytest.fixture(scope="module")
-def squares(data_root: Path) -> list[tuple[Path, np.ndarray]]:
-    """Test images of different lesions and diagnoses with their masks."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SKINAPP_DATA", str(data_root))
-        known = masks.table(datasets.data_root() / "ham10000")
-    tested = known[known["split"] == "test"].drop_duplicates("group").sample(frac=1, random_state=5)
-    # in turn from each diagnosis
-    order = tested.groupby("label").cumcount().sort_values(kind="stable").index
-    chosen = tested.loc[order].head(IMAGES)
-    return [(path, masks.square_mask(mask, 120)) for path, mask in zip(chosen["path"], chosen["mask"], strict=True)]
+LIMITS = Limits(1.2, 0.1)
 
 
-@pytest.mark.data
-@pytest.mark.slow
-def test_untrained_networks_fail_and_the_shipped_one_passes(
-    squares: list[tuple[Path, np.ndarray]], untrained: Path
-) -> None:
-    model = registry.model(sanity_check.MODELS[0])
-    shares = {}
-    for copy in sanity_check.COPIES:
-        classifier = sanity_check.copied(model, copy, untrained)
-        results = [
-            sanity_check.evidence(classifier, imaging.load(path, model.input_size), mask) for path, mask in squares
-        ]
-        shares[copy] = np.mean([one.passed for one in results])
-    assert shares["shipped"] >= 0.75
-    # docs/segmentation.md has the rates on more images, and of other models
-    assert all(shares[part] <= 0.25 for part in PARTS), shares
+def row(copy: str, group: int, **changes: Any) -> dict[str, Any]:
+    supported = {"log_odds_change": 3.0, "similarity": 0.1, "matters": True, "lead": 0.3}
+    judged = {"published_lead": 0.2, "covered_matters": True}
+    return {"model": "one", "copy": copy, "group": group, **supported, **judged, **changes}
 
 
-def test_rates_count_what_passes() -> None:
-    table = pd.DataFrame(
-        {
-            "model": "one",
-            "copy": ["shipped"] * 4 + ["head"] * 4,
-            "split": "test",
-            "group": list("abcdefgh"),
-            "passed": [True, True, True, False, False, False, False, False],
-        }
-    )
-    results = sanity_check.rates(table)
-    assert list(results) == ["one, shipped, test", "one, head, test"]
-    assert results["one, shipped, test"]["images"] == 4
-    assert results["one, shipped, test"]["passed"]["value"] == 0.75
-    assert results["one, head, test"]["passed"]["value"] == 0
+def test_counts_of_verdicts_and_of_those_that_are_right() -> None:
+    rows = [row("shipped", number) for number in range(18)]
+    rows += [row("shipped", 18, published_lead=-0.1), row("shipped", 19, covered_matters=False)]
+    rows += [row("shipped", 20, lead=np.nan), row("shipped", 21, log_odds_change=1.0)]
+    rows += [row("head", number, similarity=0.9) for number in range(22)]
+    found = sanity_check.counts(pd.DataFrame(rows), LIMITS)
+    assert found["shipped"]["verdicts"] == {Verdict.SUPPORTED: 20, Verdict.WEAK: 1, Verdict.DO_NOT_USE: 1}
+    assert found["shipped"]["right"]["value"] == 0.9
+    assert found["shipped"]["right"]["low"] < 0.9 < found["shipped"]["right"]["high"]
+    assert found["head"]["supported"]["value"] == 0
+    assert found["head"]["right"] is None
+    card = {"limits": vars(LIMITS), "models": {"one": {"networks": ["x"], **found}}}
+    assert "| `one` | 22 | 20 | 1 | 1 | 18 of 20 (" in sanity_check.markdown(card)
+    assert "Not reached by `one`." in sanity_check.markdown(card)
+
+
+def test_limits_keep_wrong_maps_and_those_of_copies_out() -> None:
+    """Maps are right where the lead is large, and the predictions of copies depend less on the picture."""
+    rows = [row("shipped", number, lead=0.06, published_lead=-0.1) for number in range(10)]
+    rows += [row("shipped", number, lead=0.3) for number in range(10, 40)]
+    rows += [row("head", number, log_odds_change=2.9, lead=0.3) for number in range(40)]
+    table = pd.DataFrame(rows)
+    limits = sanity_check.choose(table)
+    assert limits.lead == 0.07
+    assert limits.log_odds_change > 2.9
+    supported = sanity_check.verdicts(table, limits) == Verdict.SUPPORTED
+    assert supported.sum() == 30
+    assert not supported[:10].any()
+
+
+def test_without_limits_that_keep_the_promise_the_strictest_are_taken() -> None:
+    rows = [row(copy, number, published_lead=-0.1) for copy in ("shipped", "head") for number in range(20)]
+    limits = sanity_check.choose(pd.DataFrame(rows))
+    assert limits.lead == 0.2
+
+
+def test_a_copy_has_another_last_layer_and_nothing_else(model: registry.Model, tmp_path: Path) -> None:
+    copy = randomised.with_random_head(model, tmp_path)
+    pixels = np.asarray(lesion().resize((model.input_size, model.input_size)))
+    ours, other = Classifier(model).predict(pixels), Classifier(copy).predict(pixels)
+    np.testing.assert_allclose(ours.embedding, other.embedding, atol=1e-6)
+    assert not np.allclose(ours.logits, other.logits, atol=0.1)
+    assert ours.class_maps is not None
+    assert other.class_maps is not None
+    # the maps are of the same random weights as the logits
+    spread = other.logits - other.class_maps.mean(axis=(0, 1)) - (ours.logits - ours.class_maps.mean(axis=(0, 1)))
+    np.testing.assert_allclose(spread, 0, atol=0.02)
+
+
+def test_a_network_without_such_a_layer_is_refused(model: registry.Model) -> None:
+    content = (model.folder / "model.tflite").read_bytes()
+    with pytest.raises(DataError, match="last layer of the model"):
+        randomised.random_head(registry.model("malignancy-efficientnetb1"), content, 0)

@@ -1,0 +1,118 @@
+"""Warnings beside an answer, and how often answers with and without each of them were wrong.
+
+`python -m train warnings` measures the error rates and decides, on validation lesions, which warnings predict errors:
+warnings.json beside this file has the figures, docs/warnings.md the table. A warning that does not predict errors for
+a kind of image is not shown for it.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from skinapp.formatting import percent
+from skinapp.images import imaging
+from skinapp.images.imaging import Crop
+from skinapp.inference import runtime
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.modality import Recognised
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Prediction
+
+CARD_FILE = Path(__file__).with_name("warnings.json")
+
+SHIFT = 0.05
+"""The share of its side by which the square becomes smaller when it moves into its corners."""
+
+
+FAR = "This image differs from the training images more than nearly all test images do."
+UNSTABLE = "The model names another class when the square moves a little."
+DIVIDED = "The networks of this model do not all name the same class."
+
+
+@functools.cache
+def card() -> dict[str, Any]:
+    """What the command wrote: by kind of image, the limit of distance, and the error rates by warning."""
+    return json.loads(CARD_FILE.read_text())
+
+
+def predicts_errors(name: str, modality: str) -> bool:
+    """Whether answers to such images with this warning were wrong more often; True for one that was not measured, so
+    that a new kind of model starts with every warning."""
+    known = card().get(modality, {}).get("warnings", {}).get(name)
+    return known is None or bool(known["predicts_errors"])
+
+
+def rates(name: str, modality: str) -> str:
+    """How often answers with and without the warning were wrong on test images, as a sentence; empty if not
+    measured."""
+    known = card().get(modality, {}).get("warnings", {}).get(name)
+    if known is None or known["test"]["with"] is None or known["test"]["without"] is None:
+        return ""
+    measured = known["test"]
+    return (
+        f"In tests, {_share(measured['with'])} of {measured['images_with']} answers with this warning were wrong, and "
+        f"{_share(measured['without'])} of {measured['images_without']} without it."
+    )
+
+
+def cautions(analysis: Analysis) -> list[str]:
+    """Why the answer to a usable image may be wrong all the same: a sentence for each warning that predicts errors for
+    this kind of model."""
+    kind, found = analysis.model.modality, []
+    if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
+        found.append(f"{FAR} {rates('distance', kind)}")
+    if predicts_errors("disagreement", kind) and disagrees(analysis):
+        found.append(f"{UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED} {rates('disagreement', kind)}")
+    return [sentence.strip() for sentence in found]
+
+
+def is_far(recognised: Recognised | None, modality: str) -> bool:
+    """Whether an image is farther from the training images than nearly all of those that the limit was set with."""
+    limit = card().get(modality, {}).get("distance_limit")
+    return recognised is not None and limit is not None and recognised.distance > limit
+
+
+def disagrees(analysis: Analysis) -> bool:
+    """Whether the networks of a committee name different classes, or a single network names another one for a square
+    that is moved a little. Goes by the image alone."""
+    return is_open(
+        analysis.image_prediction, analysis.model, analysis.image, analysis.crop, remove_hair=analysis.remove_hair
+    )
+
+
+def is_open(
+    prediction: Prediction, model: Model, image: Image.Image, crop: Crop = imaging.CENTRE, *, remove_hair: bool = False
+) -> bool:
+    """The same for the `prediction` of a square of an upright RGB image."""
+    agreed = runtime.agreement(prediction)
+    if agreed is not None and agreed.networks > 1:
+        return agreed.agreeing < agreed.networks
+    classifier, named = runtime.classifier(model), int(prediction.logits.argmax())
+
+    def again(square: Crop) -> int:
+        pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, square), remove_hair)
+        return int(classifier.predict_input(pixels).logits.argmax())
+
+    return any(again(square) != named for square in moved(image, crop))
+
+
+def moved(image: Image.Image, crop: Crop) -> list[Crop]:
+    """Slightly smaller squares in two opposite corners of a square of the image."""
+    left, top, right, bottom = crop.box(*image.size)
+    step = SHIFT * (right - left) / 2
+    x, y = (left + right) / 2, (top + bottom) / 2
+    width, height = image.size
+    return [
+        Crop((x + sign * step) / width, (y + sign * step) / height, (1 - SHIFT) * crop.side)
+        for sign in np.array([-1, 1])
+    ]
+
+
+def _share(rate: dict[str, float | None]) -> str:
+    low, high = rate["low"], rate["high"]
+    interval = f" ({percent(low)} to {percent(high)})" if low is not None and high is not None else ""
+    return f"{percent(float(rate['value'] or 0))}{interval}"

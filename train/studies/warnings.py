@@ -1,0 +1,324 @@
+"""python -m train warnings: how often answers with and without each warning are wrong.
+
+The model that answers by default for a kind of image classifies held-out images as they are, and spoilt copies of them:
+blurred, darkened, overexposed, with a reflection, downscaled. Validation lesions decide whether a warning predicts
+errors, and set the limit of distance; the figures are of test lesions. For phone photos, the lesions are those of
+MILK10k's close-ups.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from tqdm import tqdm
+
+from skinapp.attention.sanity_check import Verdict
+from skinapp.datasets import registry as data_sets
+from skinapp.errors import ModelError, SegmentationError
+from skinapp.evaluation import bootstrap
+from skinapp.files import replacing
+from skinapp.images import imaging, quality
+from skinapp.inference import modality, registry, runtime, warnings
+from skinapp.inference.analysis import SQUARE_SIDE
+from skinapp.inference.registry import Model
+from skinapp.lesion import segmentation
+from train.data import datasets
+from train.studies import sanity_check
+from train.studies.quality import SPOILT
+
+SIDE = 240
+"""Pixels of the side of each square, before it is spoilt."""
+AS_TAKEN = "as taken"
+SPOILS = {
+    AS_TAKEN: lambda image: image,
+    "blurred": SPOILT["blurred, 3 px"][1],
+    "dark": SPOILT["a quarter of the light"][1],
+    "overexposed": SPOILT["2.2 times the light"][1],
+    "reflection": SPOILT["a reflection"][1],
+    "downscaled": lambda image: image.resize((64, 64), Image.Resampling.BICUBIC),
+}
+OWN_KIND, OTHER_KIND = "own kind", "other kind"
+"""The conditions of the two images of a lesion of MILK10k: of the kind that the model was trained on, and the other."""
+EVERY = (*SPOILS,)
+POOLS: dict[str, tuple[str, ...]] = {
+    "sharpness": (AS_TAKEN, "blurred"),
+    "dark": (AS_TAKEN, "dark"),
+    "bright": (AS_TAKEN, "overexposed"),
+    "glare": (AS_TAKEN, "reflection"),
+    "small": (AS_TAKEN, "downscaled"),
+    "kind": (OWN_KIND, OTHER_KIND),
+    "unknown": EVERY,
+    "distance": EVERY,
+    "disagreement": EVERY,
+    "distance, as taken": (AS_TAKEN,),
+    "disagreement, as taken": (AS_TAKEN,),
+    "map": (AS_TAKEN,),
+    "weak map": (AS_TAKEN,),
+}
+"""Each warning, and the conditions over which answers with and without it are compared."""
+TITLES = {
+    "sharpness": "blurred",
+    "dark": "dark",
+    "bright": "very bright",
+    "glare": "reflection",
+    "small": "small",
+    "kind": "the other kind of image",
+    "unknown": "not recognised as skin",
+    "distance": "far from the training images",
+    "disagreement": "disagreement",
+    "distance, as taken": "far from the training images, images as taken alone",
+    "disagreement, as taken": "disagreement, images as taken alone",
+    "map": "map: do not use",
+    "weak map": "map: weak or do not use",
+}
+DISTANCE_QUANTILE = 0.95
+"""The share of validation images, as they are, within the limit of distance."""
+FEWEST = 10
+"""With fewer answers with a warning, or without it, nothing is decided against the warning."""
+
+
+INTRODUCTION = f"""# Which warnings predict wrong answers
+
+`python -m train warnings` writes this page and `skinapp/inference/warnings.json`, which the app reads. The model that
+answers by default classifies held-out lesions, one image each, as many of each class as there are: as taken, and spoilt
+(blurred by 3 of {SIDE} px, a quarter of the light, 2.2 times the light, a reflection, downscaled to 64 px). A warning
+about quality is compared over the images as taken and the copies spoilt in its way; the kind of image, over both images
+of lesions of MILK10k; the map, over images as taken; the others, over all copies. An answer is wrong if its most likely
+class is. Intervals are 95%, over lesions.
+
+A warning predicts errors if on validation lesions the difference is positive with all of its interval. If it does not,
+distance and disagreement are not shown for that kind of image, and a warning about quality becomes a hint below the
+answer, which it no longer holds back. The verdict on the map, the kind of image and "not recognised as skin" stay: they
+say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {FEWEST}
+answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which
+decided nothing. Phone photos are MILK10k's close-ups here."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=100,
+        metavar="N",
+        help="test lesions, and as many to decide (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=warnings.CARD_FILE,
+        metavar="FILE.json",
+        help="where to write the figures (default: the file in the package)",
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        default=Path("docs/warnings.md"),
+        metavar="FILE.md",
+        help="where to write the table (default: %(default)s)",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    models = registry.ranked()
+    card = {}
+    for kind in modality.NAMES:
+        model = next((one for one in models if one.modality == kind), None)
+        if model is None:
+            continue
+        rows = measure(model, options.images)
+        card[kind] = {"model": model.id, **summary(rows)}
+    with replacing(options.out) as partial:
+        partial.write_text(json.dumps(card, indent=2) + "\n")
+    warnings.card.cache_clear()
+    with replacing(options.table) as partial:
+        partial.write_text(markdown(card))
+    print(markdown(card))
+    return 0
+
+
+def measure(model: Model, images: int) -> pd.DataFrame:
+    """One row per image and condition: whether the answer is wrong, and which warnings it has."""
+    rows = []
+    taken = balanced(sanity_check.lesions(model.modality), images)
+    for record in tqdm(taken.to_dict("records"), desc=model.id, unit="image", mininterval=5):
+        square = Image.fromarray(imaging.load(record["path"], SIDE))
+        for condition, spoil in SPOILS.items():
+            known = {name: record[name] for name in ("group", "split")} | {"condition": condition}
+            rows.append(known | measured(model, spoil(square), record["label"], with_map=condition == AS_TAKEN))
+    for record in tqdm(both_kinds(model, images).to_dict("records"), desc="kinds", unit="image", mininterval=5):
+        square = Image.fromarray(imaging.load(record["path"], SIDE))
+        known = {name: record[name] for name in ("group", "split", "condition")}
+        rows.append(known | measured(model, square, record["label"], with_map=False, alone=True))
+    return pd.DataFrame(rows)
+
+
+def balanced(table: pd.DataFrame, images: int) -> pd.DataFrame:
+    """About `images` validation and as many test lesions, the same number of each class as far as there are as many.
+
+    So the share of wrong answers is that of classes, not that of the commonest one, which an image that shows nothing
+    is taken for.
+    """
+    parts = []
+    for split in ("validation", "test"):
+        part = table[table["split"] == split].sample(frac=1, random_state=0)
+        parts.append(part.groupby("label").head(max(images // part["label"].nunique(), 1)))
+    return pd.concat(parts)
+
+
+def both_kinds(model: Model, images: int) -> pd.DataFrame:
+    """Both images of lesions of MILK10k with a class of the model: path, group, label, condition, split.
+
+    `split` is "validation" for lesions of the training part: no shipped network is trained on both kinds of image, so
+    none has learnt from the images of the other kind.
+    """
+    root = datasets.data_root() / "milk10k"
+    kinds = {"dermoscopy": ("dermoscopy", datasets.milk10k), "smartphone": ("clinical", datasets.milk10k_clinical)}
+    own, read = kinds[model.modality]
+    labels = read(root).drop_duplicates("group").set_index("group")["label"]
+    table = data_sets.DATASETS["milk10k"].parse(root)
+    table = table[table["lesion"].isin(labels.index)].drop_duplicates(["lesion", "modality"])
+    table = table[table.groupby("lesion")["modality"].transform("nunique") == 2]
+    table = table.assign(split=table["split"].replace("train", "validation"))
+    table = table.assign(label=table["lesion"].map(labels))
+    table = table[table["lesion"].isin(balanced(table.drop_duplicates("lesion"), images)["lesion"])]
+    parts = []
+    for modality_name, part in table.groupby("modality"):
+        folder = root / str(modality_name)
+        files = datasets.image_files(folder, part["image"].str.removeprefix(f"{modality_name}/"))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "path": files,
+                    "group": part["lesion"].to_numpy(),
+                    "split": part["split"].to_numpy(),
+                    "label": part["label"].to_numpy(),
+                    "condition": OWN_KIND if modality_name == own else OTHER_KIND,
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, alone: bool = False) -> dict[str, Any]:
+    """Whether the answer to an image is wrong, and its warnings. `alone` leaves out all but its kind."""
+    classifier = runtime.classifier(model)
+    pixels = imaging.crop_resize(image, model.input_size)
+    prediction = classifier.predict(pixels)
+    recognised = modality.recognise(image)
+    if recognised is None:
+        raise ModelError(f"Recognising the kind of image needs the model '{modality.EMBEDDING_MODEL}'.")
+    found = quality.problems(quality.measure(image))
+    row: dict[str, Any] = {name: name in found for name in quality.SENTENCES}
+    row |= {
+        "wrong": prediction.predicted != label,
+        "unknown": recognised.kind == "neither",
+        "kind": recognised.kind not in ("neither", model.modality),
+        "far": recognised.distance,
+        "disagreement": np.nan if alone else warnings.is_open(prediction, model, image),
+    }
+    if with_map and prediction.class_maps is not None:
+        try:
+            mask = segmentation.segment(imaging.crop_resize(image, SQUARE_SIDE)).mask
+        except SegmentationError:
+            mask = None
+        verdict = sanity_check.evidence(classifier, pixels, mask)[0].verdict
+        row |= {"map": verdict == Verdict.DO_NOT_USE, "weak map": verdict != Verdict.SUPPORTED}
+    return row
+
+
+def summary(rows: pd.DataFrame) -> dict[str, Any]:
+    """The limit of distance; and for each warning whether it predicts errors on validation lesions, and the error rates
+    on both parts."""
+    known = rows[(rows["split"] == "validation") & (rows["condition"] == AS_TAKEN)]
+    limit = float(known["far"].quantile(DISTANCE_QUANTILE))
+    rows = rows.assign(distance=rows["far"] > limit)
+    result: dict[str, Any] = {}
+    for name, pool in POOLS.items():
+        column = name.removesuffix(", as taken")
+        if column not in rows:
+            continue
+        parts = {
+            split: error_rates(rows[rows["condition"].isin(pool) & (rows["split"] == split)], column)
+            for split in ("validation", "test")
+        }
+        result[name] = {"predicts_errors": decide(parts["validation"]), **parts}
+    return {"distance_limit": limit, "warnings": result}
+
+
+def decide(rates: dict[str, Any]) -> bool:
+    """Whether answers with the warning are wrong more often, by an interval that excludes 0; too few answers decide
+    nothing, and the warning stays."""
+    if min(rates["images_with"], rates["images_without"]) < FEWEST:
+        return True
+    return bool(rates["difference"]["low"] is not None and rates["difference"]["low"] > 0)
+
+
+def error_rates(rows: pd.DataFrame, name: str) -> dict[str, Any]:
+    """The error rates of the answers with and without a warning, and their difference, with 95% intervals over
+    lesions; None where there is no answer."""
+    flagged, wrong = rows[name].to_numpy(dtype=bool), rows["wrong"].to_numpy(dtype=float)
+    groups = rows["group"].to_numpy()
+    result: dict[str, Any] = {"images_with": int(flagged.sum()), "images_without": int((~flagged).sum())}
+    if rows.empty:
+        return result | {"with": None, "without": None, "difference": None}
+    weights = bootstrap.weights(groups)
+    draws = {}
+    for key, chosen in (("with", flagged), ("without", ~flagged)):
+        if not chosen.any():
+            result[key] = None
+            continue
+        counted = np.concatenate([np.ones((1, len(rows))), weights])[:, chosen]
+        with np.errstate(invalid="ignore"):
+            draws[key] = counted @ wrong[chosen] / counted.sum(axis=1)
+        result[key] = rounded(bootstrap.interval(draws[key], bootstrap.count(groups, chosen), proportion=True))
+    if len(draws) == 2:
+        result["difference"] = rounded(bootstrap.percentiles(draws["with"] - draws["without"]))
+    else:
+        result["difference"] = None
+    return result
+
+
+def rounded(interval: bootstrap.Interval) -> dict[str, float | None]:
+    return {key: None if np.isnan(value) else round(float(value), 4) for key, value in vars(interval).items()}
+
+
+def markdown(card: dict[str, Any]) -> str:
+    """docs/warnings.md."""
+    lines = [*INTRODUCTION.splitlines()]
+    for kind, entry in card.items():
+        lines += [
+            "",
+            f"## {modality.NAMES[kind]}: `{entry['model']}`",
+            "",
+            "| warning | answers with it | wrong | answers without it | wrong | difference | predicts errors "
+            "(validation) |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for name, known in entry["warnings"].items():
+            rates = known["test"]
+            few = min(known["validation"]["images_with"], known["validation"]["images_without"]) < FEWEST
+            cells = [
+                TITLES[name],
+                str(rates["images_with"]),
+                in_words(rates["with"]),
+                str(rates["images_without"]),
+                in_words(rates["without"]),
+                in_words(rates["difference"], signed=True),
+                "too few to tell" if few else "yes" if known["predicts_errors"] else "no",
+            ]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def in_words(rate: dict[str, float | None] | None, signed: bool = False) -> str:
+    """An error rate in percent, or a difference in points, with its interval: "34% (25% to 43%)"."""
+    if rate is None or rate["value"] is None:
+        return ""
+    form = "+.0%" if signed else ".0%"
+    if rate["low"] is None or rate["high"] is None:
+        return f"{rate['value']:{form}}"
+    return f"{rate['value']:{form}} ({rate['low']:{form}} to {rate['high']:{form}})"
