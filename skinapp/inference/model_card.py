@@ -81,10 +81,8 @@ def dice_sentences(card: Card) -> tuple[list[str], list[str]]:
     good, bad = [], []
     for code, part in card["diagnoses"].items():
         dice = part["dice"]
-        words = (
-            f"{HAM10000[code].name}: mean Dice {dice['value']:.3f} ({dice['low']:.3f} to {dice['high']:.3f}) on "
-            f"{part['images']:,} test images."
-        )
+        limits = "" if dice["low"] is None else f" ({dice['low']:.3f} to {dice['high']:.3f})"
+        words = f"{HAM10000[code].name}: mean Dice {dice['value']:.3f}{limits} on {part['images']:,} test images."
         if part["images"] >= FEW_IMAGES and dice["value"] >= GOOD_DICE:
             good.append(words)
         elif part["images"] >= FEW_IMAGES and dice["value"] < BAD_DICE:
@@ -657,7 +655,7 @@ def _conversion(card: Card) -> Iterator[str]:
 
 def _interval(score: Card, form: str = ".3f") -> tuple[str, str]:
     """Value and interval; NaN means that there are too few groups for an interval."""
-    if math.isnan(score["low"]):
+    if score["low"] is None or math.isnan(score["low"]):
         return f"{score['value']:{form}}", "too few groups"
     return f"{score['value']:{form}}", f"{score['low']:{form}} to {score['high']:{form}}"
 

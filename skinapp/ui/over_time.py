@@ -184,16 +184,16 @@ def _millimetres(photo: Photo) -> float | None:
 
 
 def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[Photo]) -> dict[str, Analysis]:
-    """Each photo by the model that suits the first; none, with a sentence, where the photos are of different kinds or
-    show no skin. ImageError where one cannot be read."""
+    """Each photo by the model that suits the first; none, with a sentence, where the photos are of different kinds, or
+    show no skin and the visitor has not asked for more. ImageError where one cannot be read."""
     routes = [gate.route(models, photo, chosen) for photo in selected]
     for photo, route in zip(selected, routes, strict=True):
-        if route.unknown:
-            st.warning(f"{plain(_names()[photo.key])}: {route.doubt}")
+        if route.unknown and not gate.ask_anyway(photo, [f"{plain(_names()[photo.key])}: {route.doubt}"]):
             return {}
     kinds = {
         gate.kind_stated(photo) or (route.recognised and route.recognised.kind)
         for photo, route in zip(selected, routes, strict=True)
+        if not route.unknown
     }
     if len(kinds - {None}) > 1:
         st.warning(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.scriptrunner import get_script_run_ctx
-from streamlit.runtime.uploaded_file_manager import UploadedFileRec
+from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFileRec
 
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
@@ -116,11 +116,15 @@ def add(photo: Photo, name: str = "") -> None:
     show(photo.key)
 
 
-def add_files(uploaded: Sequence["UploadedFile"]) -> None:
+def add_files(uploaded: Sequence["UploadedFile | DeletedFile"]) -> None:
     """Take uploaded files, at most MAX_FILES, and free the uploader's copies. A single one is shown at once; several
     are `pending` until each is answered and held."""
     added: list[AddedFile] = []
     photos: dict[str, Photo] = {}
+    # the browser may send once more what an uploader held that the page has just replaced
+    uploaded = [file for file in uploaded if not isinstance(file, DeletedFile)]
+    if not uploaded:
+        return
     for file in uploaded[:MAX_FILES]:
         data = file.getvalue()
         key = hashlib.sha256(data).hexdigest()[:16]

@@ -15,7 +15,7 @@ from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
 from tests.pictures import encode, lesion
-from train.studies import attention_audit, randomised, sanity_check
+from train.studies import attention_audit, randomised
 
 IMAGES = 6
 
@@ -155,7 +155,7 @@ def test_every_entry_can_be_chosen() -> None:
 def test_an_untrained_copy_is_complete_and_untrained(untrained: Path, photos: list[bytes]) -> None:
     from skinapp.inference import runtime
 
-    model = registry.model(sanity_check.MODELS[0])
+    model = registry.model("ham10000-efficientnetb1")
     inputs = [imaging.load(photos[0], model.input_size)]
     shipped = runtime.classifier(model)
     head, network = (randomised.untrained(model, part, untrained) for part in randomised.PARTS)
