@@ -69,7 +69,7 @@ def sentence(observed: ObservedRisk) -> str:
     if not observed.images:
         return "None of the test images got an answer like this."
     like_this = f"a probability of {observed.target} from {observed.low:.0%} to {observed.high:.0%}"
-    everywhere = f"Among all test images, {_of_hundred(observed.test_share)} of 100 were."
+    everywhere = f"Among all test images, {_share(observed.test_share)} of 100 were."
     if not observed.risk.exists:
         were = "was" if observed.positive == 1 else "were"
         return (
@@ -78,13 +78,18 @@ def sentence(observed: ObservedRisk) -> str:
         )
     interval = f"{100 * observed.risk.low:.0f} to {100 * observed.risk.high:.0f}"
     return (
-        f"Of 100 test images that got an answer like this, {_of_hundred(observed.risk.value)} were {observed.target} "
+        f"Of 100 test images that got an answer like this, {_of_hundred(observed.risk.value)} {observed.target} "
         f"(95% interval {interval}; counted on {observed.images:,} images with {like_this}). {everywhere}"
     )
 
 
-def _of_hundred(share: float) -> str:
+def _share(share: float) -> str:
     return percent(share).removesuffix("%") if share else "none"
+
+
+def _of_hundred(share: float) -> str:
+    number = _share(share)
+    return f"{number} was" if number == "1" else f"{number} were"
 
 
 def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:

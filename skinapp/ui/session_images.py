@@ -116,13 +116,13 @@ def add(photo: Photo, name: str = "") -> None:
     show(photo.key)
 
 
-def add_files(uploaded: Sequence["UploadedFile | DeletedFile"]) -> None:
+def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
     """Take uploaded files, at most MAX_FILES, and free the uploader's copies. A single one is shown at once; several
     are `pending` until each is answered and held."""
     added: list[AddedFile] = []
     photos: dict[str, Photo] = {}
     # the browser may send once more what an uploader held that the page has just replaced
-    uploaded = [file for file in uploaded if not isinstance(file, DeletedFile)]
+    uploaded = [file for file in sent if not isinstance(file, DeletedFile)]
     if not uploaded:
         return
     for file in uploaded[:MAX_FILES]:
