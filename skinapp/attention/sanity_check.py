@@ -240,7 +240,7 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
 
 
 def _shortfall(evidence: Evidence) -> str:
-    """Why a map that matters to the prediction is weak all the same."""
+    """Why a map is only weak although it matters to the prediction."""
     assert evidence.blob is not None
     assert evidence.share is not None
     if evidence.blob >= evidence.share:

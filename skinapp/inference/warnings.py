@@ -60,7 +60,7 @@ def rates(name: str, modality: str) -> str:
 
 
 def cautions(analysis: Analysis) -> list[str]:
-    """Why the answer to a usable image may be wrong all the same: a sentence for each warning that predicts errors for
+    """Why the answer may be wrong although the image is usable: a sentence for each warning that predicts errors for
     this kind of model."""
     kind, found = analysis.model.modality, []
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):

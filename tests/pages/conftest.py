@@ -8,6 +8,7 @@ import pytest
 from streamlit.components.v2.component_manager import BidiComponentManager
 
 from skinapp.inference import registry
+from skinapp.inference.modality import Recognised
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +39,11 @@ def without_components() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BidiComponentManager, "discover_and_register_components", lambda *_, **__: None)
         yield
+
+
+@pytest.fixture
+def clear_dermoscopy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image is recognised as dermoscopy, and none fails on quality."""
+    certain = Recognised("dermoscopy", {"dermoscopy": 0.98, "smartphone": 0.01, "neither": 0.01}, unlike=False)
+    monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: certain)
+    monkeypatch.setattr("skinapp.images.quality.problems", lambda *_: [])

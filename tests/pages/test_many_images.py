@@ -6,7 +6,6 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
-from skinapp.inference.modality import Recognised
 from skinapp.ui import layout, session_images
 from tests import dicom
 from tests.images.test_dicom import BAD as BAD_DICOM
@@ -16,12 +15,7 @@ from tests.pictures import encode, lesion
 PHOTOS = {f"photo-{seed}.jpg": encode(lesion(160, 120, seed=seed)) for seed in range(4)}
 
 
-@pytest.fixture(autouse=True)
-def recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every image is recognised as dermoscopy, and none fails on quality."""
-    certain = Recognised("dermoscopy", {"dermoscopy": 0.98, "smartphone": 0.01, "neither": 0.01}, unlike=False)
-    monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: certain)
-    monkeypatch.setattr("skinapp.images.quality.problems", lambda *_: [])
+pytestmark = pytest.mark.usefixtures("clear_dermoscopy")
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import pytest
 from PIL import ExifTags, Image
 from streamlit.testing.v1 import AppTest
 
-from skinapp.inference.modality import Recognised
 from skinapp.lesion import change
 from skinapp.ui import layout, session_images
 from tests.pages.test_classify import headline, upload, upload_several
@@ -23,12 +22,7 @@ def photo(seed: int, zoom: float = 1.0, taken: str = "") -> bytes:
 FIRST, LATER, OTHER = photo(11, taken="2025:03:01 10:00:00"), photo(11, 1.1, "2025:06:01 10:00:00"), photo(12)
 
 
-@pytest.fixture(autouse=True)
-def recognised(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every image is recognised as dermoscopy, and none fails on quality."""
-    certain = Recognised("dermoscopy", {"dermoscopy": 0.98, "smartphone": 0.01, "neither": 0.01}, unlike=False)
-    monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: certain)
-    monkeypatch.setattr("skinapp.images.quality.problems", lambda *_: [])
+pytestmark = pytest.mark.usefixtures("clear_dermoscopy")
 
 
 @pytest.fixture
