@@ -219,6 +219,7 @@ def classify_images(options: argparse.Namespace) -> int:
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
                         **({"set": list(codes)} if codes is not None else {}),
+                        "warnings": list(warnings_of(analysis)),
                         **more(prediction),
                         **(in_json(observed, options.prevalence) if observed else {}),
                     }
@@ -313,6 +314,8 @@ def print_analysis(
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
     if sentence := agreement(prediction):
         print(f"  {sentence}")
+    for sentence in warnings_of(analysis).values():
+        print(f"  Warning: {sentence}")
     if observed:
         print(f"  {observed_risk.sentence(observed)}")
         if prevalence is not None:
@@ -323,6 +326,13 @@ def print_analysis(
         by_class = dict(zip(prediction.model.labels.codes, prediction.probabilities, strict=True))
         for sentence in operating_point_views.published(prediction.model, by_class):
             print(f"  {sentence}")
+
+
+def warnings_of(analysis: "Analysis") -> dict[str, str]:
+    """Why this answer may be wrong: the name of each warning that predicts errors -> a sentence."""
+    from skinapp.inference import warnings
+
+    return warnings.of_quality(analysis.quality, analysis.model.modality) | warnings.cautions(analysis)
 
 
 def meaning(prediction: "Prediction", prevalence: float | None) -> "ObservedRisk | None":

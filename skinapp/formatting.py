@@ -8,3 +8,8 @@ def percent(share: float) -> str:
     if share > 0.99:
         return "over 99%"
     return f"{share:.0%}"
+
+
+def short_percent(share: float) -> str:
+    """The same where there is little room: "<1%", ">99%"."""
+    return percent(share).replace("under ", "<").replace("over ", ">")

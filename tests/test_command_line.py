@@ -14,7 +14,8 @@ from PIL import Image
 from skinapp.__main__ import main
 from skinapp.evaluation import predictions
 from skinapp.images import imaging
-from skinapp.inference import registry, runtime
+from skinapp.inference import registry, runtime, warnings
+from tests.pictures import lesion
 
 MODEL = "ham10000-efficientnetb1"
 
@@ -55,6 +56,18 @@ def test_classify_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         malignant = sum(answer["probabilities"][code] for code in ("akiec", "bcc", "mel"))
         assert answer["malignancy"] == pytest.approx(malignant)
         assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
+
+
+def test_classify_warns_of_what_predicts_errors(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a warning that was not measured is given
+    monkeypatch.setattr(warnings, "card", dict)
+    lesion(120, 90).save(tmp_path / "a.png")
+    assert main(["classify", str(tmp_path / "a.png"), "--model", MODEL, "--json"]) == 0
+    assert "small" in json.loads(capsys.readouterr().out)["warnings"]
+    assert main(["classify", str(tmp_path / "a.png"), "--model", MODEL]) == 0
+    assert "Warning: The image is small" in capsys.readouterr().out
 
 
 def test_classify_says_what_the_number_means(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.datasets.registry import DATASETS
-from skinapp.demographics.records import NOT_STATED, Table, shipped, tidy
+from skinapp.demographics.records import CONFIRMATIONS, NOT_STATED, Table, shipped, tidy
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from skinapp.evaluation.bootstrap import Interval
@@ -168,6 +168,8 @@ def values(facts: pd.DataFrame, name: str) -> pd.Series:
         return age_band(pd.to_numeric(column, errors="coerce"))
     if name == "fitzpatrick":
         column = pd.to_numeric(column, errors="coerce").map("{:.0f}".format, na_action="ignore")
+    if name == "confirmation":
+        column = column.replace(CONFIRMATIONS)
     return column.where(column.notna() & ~column.isin(["", "unknown"])).astype("category")
 
 

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 
 from skinapp.formatting import percent
-from skinapp.images import imaging
+from skinapp.images import imaging, quality
 from skinapp.images.imaging import Crop
+from skinapp.images.quality import Quality
 from skinapp.inference import runtime
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.modality import Recognised
@@ -59,15 +60,22 @@ def rates(name: str, modality: str) -> str:
     )
 
 
-def cautions(analysis: Analysis) -> list[str]:
-    """Why the answer may be wrong although the image is usable: a sentence for each warning that predicts errors for
-    this kind of model."""
-    kind, found = analysis.model.modality, []
+def of_quality(measured: Quality, modality: str) -> dict[str, str]:
+    """What is wrong with a square, for the defects that predict errors of models of this kind of image: key of
+    `quality.SENTENCES` -> a sentence."""
+    problems = [name for name in quality.problems(measured) if predicts_errors(name, modality)]
+    return {name: f"{quality.sentence(name, measured)} {rates(name, modality)}".strip() for name in problems}
+
+
+def cautions(analysis: Analysis) -> dict[str, str]:
+    """Why the answer may be wrong although the image is usable: "distance" or "disagreement" -> a sentence, where that
+    predicts errors of this kind of model."""
+    kind, found = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
-        found.append(f"{FAR} {rates('distance', kind)}")
+        found["distance"] = FAR
     if predicts_errors("disagreement", kind) and disagrees(analysis):
-        found.append(f"{UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED} {rates('disagreement', kind)}")
-    return [sentence.strip() for sentence in found]
+        found["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
+    return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in found.items()}
 
 
 def is_far(recognised: Recognised | None, modality: str) -> bool:

@@ -101,7 +101,7 @@ def _image(analysis: Analysis) -> list[Block]:
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
         *(quality.warnings(measured) or ["No problem was found with sharpness, light or glare."]),
-        *warnings.cautions(analysis),
+        *warnings.cautions(analysis).values(),
     ]
 
 

@@ -19,6 +19,7 @@ from skinapp.ui.prediction import group_name
 from skinapp.ui.session_images import AddedFile, Photo
 
 ANSWERED, OPEN, FAILS, NOT_READ = "Answered", "Unclear kind", "Fails a check", "Not read"
+IN_TOTALS = {ANSWERED: "answered", OPEN: "of unclear kind", FAILS: "not passing a check", NOT_READ: "not read"}
 SHORT = {"small": "Small", "sharpness": "Blurred", "dark": "Dark", "bright": "Very bright", "glare": "Glare"}
 ORDERS = {
     "added": "As added",
@@ -58,7 +59,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     files = [(file, rows.get(file.key) or Row((), problem=file.problem)) for file in session_images.files()]
     files = [(file, row) for file, row in files if row.thumbnail or row.problem]
     count = {state: sum(row.state == state for _, row in files) for state in (ANSWERED, OPEN, FAILS, NOT_READ)}
-    totals = ", ".join(f"{number} {state.lower()}" for state, number in count.items() if number)
+    totals = ", ".join(f"{number} {IN_TOTALS[state]}" for state, number in count.items() if number)
     st.markdown(f"**{len(files)} files**: {totals}")
     with st.grid(2, min_column_width=150, gap="small"):
         order = st.selectbox("Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key="batch_order")

@@ -64,16 +64,14 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
 def reasons(found: Route, measured: quality.Quality) -> list[str]:
     """Why the answer to an image is not shown at once; empty for a usable image. A problem of quality counts if it
     predicts errors of the model that answers."""
-    kind = found.model.modality
-    problems = [name for name in quality.problems(measured) if warnings.predicts_errors(name, kind)]
-    sentences = [f"{quality.sentence(name, measured)} {warnings.rates(name, kind)}".strip() for name in problems]
-    return ([found.doubt] if found.unknown else []) + sentences
+    problems = warnings.of_quality(measured, found.model.modality)
+    return ([found.doubt] if found.unknown else []) + list(problems.values())
 
 
 def show_cautions(analysis: Analysis) -> None:
     """Why the answer may be wrong although it is shown; and how to take a better photo, where that makes no difference
     to the errors of this model."""
-    for sentence in warnings.cautions(analysis):
+    for sentence in warnings.cautions(analysis).values():
         st.warning(sentence, icon=":material/help:")
     for name in quality.problems(analysis.quality):
         if not warnings.predicts_errors(name, analysis.model.modality):

@@ -8,7 +8,7 @@ from skinapp.charts import probabilities
 from skinapp.errors import DataError
 from skinapp.evaluation import observed_risk
 from skinapp.evaluation.observed_risk import ObservedRisk
-from skinapp.formatting import percent
+from skinapp.formatting import percent, short_percent
 from skinapp.inference import analysis as analyses
 from skinapp.inference import conformal
 from skinapp.inference.analysis import Analysis
@@ -101,7 +101,9 @@ def show_shares(prediction: Prediction) -> None:
     with st.grid(3, min_column_width=80, gap="small"):
         for name, share in analyses.shares(prediction).items():
             names = dict.fromkeys(one.name for code in groups[name] for one in contents[code])
-            st.metric(group_name(name), percent(share), help="The total probability of: " + "; ".join(names) + ".")
+            st.metric(
+                group_name(name), short_percent(share), help="The total probability of: " + "; ".join(names) + "."
+            )
 
 
 def group_name(name: str) -> str:

@@ -149,3 +149,9 @@ def test_the_largest_gap_is_named() -> None:
     assert lower
     assert (lower.best, lower.worst) == ("female", "male")
     assert subgroups.largest_gap(table.iloc[4:]) is None
+
+
+def test_how_a_diagnosis_was_confirmed_is_named_in_words() -> None:
+    facts = pd.DataFrame({"confirmation": ["histo", "follow_up", "unknown", None]})
+    assert subgroups.values(facts, "confirmation").tolist()[:2] == ["histology", "follow-up"]
+    assert subgroups.values(facts, "confirmation").isna().tolist() == [False, False, True, True]

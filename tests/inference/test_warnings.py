@@ -49,12 +49,12 @@ def test_an_image_far_from_the_training_images_is_said_to_be(
     monkeypatch.setattr(warnings, "disagrees", lambda _: False)
     use(monkeypatch, distance=True)
     near, far = (analysis.analyse(lesion(), model, modality=recognised(distance)) for distance in (4.9, 5.1))
-    assert warnings.cautions(near) == []
-    [sentence] = warnings.cautions(far)
+    assert warnings.cautions(near) == {}
+    [sentence] = warnings.cautions(far).values()
     assert sentence.startswith(warnings.FAR)
     assert "65%" in sentence
     use(monkeypatch, distance=False)
-    assert warnings.cautions(far) == []
+    assert warnings.cautions(far) == {}
     assert not warnings.is_far(None, "dermoscopy")
 
 
@@ -64,9 +64,9 @@ def test_disagreement_is_shown_only_where_it_predicts_errors(
     made = analysis.analyse(lesion(), model)
     monkeypatch.setattr(warnings, "disagrees", lambda _: True)
     use(monkeypatch, disagreement=True)
-    assert warnings.cautions(made)[0].startswith(warnings.UNSTABLE)
+    assert warnings.cautions(made)["disagreement"].startswith(warnings.UNSTABLE)
     use(monkeypatch, disagreement=False)
-    assert warnings.cautions(made) == []
+    assert warnings.cautions(made) == {}
 
 
 def test_networks_that_name_different_classes_disagree(model: registry.Model) -> None:

@@ -95,7 +95,7 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
     name = model.labels[prediction.predicted].spoken
     assert headline(page) == f"Most likely: {name}, {formatting.percent(prediction.probabilities.max())}"
     assert shares(page) == {
-        group_name(name): formatting.percent(share) for name, share in analysis.shares(prediction).items()
+        group_name(name): formatting.short_percent(share) for name, share in analysis.shares(prediction).items()
     }
     assert sum(analysis.shares(prediction).values()) == pytest.approx(1)
     assert page.get("plotly_chart")
@@ -201,7 +201,7 @@ def test_every_model_can_be_chosen(page: AppTest) -> None:
         assert not page.exception
         by_group = analysis.shares(expected(chosen, PHOTO))
         assert sum(by_group.values()) == pytest.approx(1)
-        assert shares(page) == {group_name(name): formatting.percent(share) for name, share in by_group.items()}
+        assert shares(page) == {group_name(name): formatting.short_percent(share) for name, share in by_group.items()}
         maps = [box for box in page.selectbox if box.label == "Map of the class"]
         assert bool(maps) == chosen.has_class_maps
         assert any("no map" in caption.value for caption in page.caption) != chosen.has_class_maps
