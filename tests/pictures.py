@@ -11,15 +11,28 @@ from PIL import Image, ImageFilter
 
 
 def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
-    """A brown spot off the centre of skin with grain: RGB, alike in no rotation or reflection."""
+    """A mottled brown spot off the centre of mottled skin, darker towards the corners, so that it is recognised as
+    dermoscopy: RGB, alike in no rotation or reflection."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     across, down = x / width - generator.uniform(0.3, 0.45), y / height - generator.uniform(0.3, 0.45)
-    spot = np.exp(-(((across / 0.16) ** 2 + (down / 0.22) ** 2) ** 2))[..., np.newaxis]
-    skin = np.array([214.0, 168.0, 142.0]) - 30 * (x / width)[..., np.newaxis] + 15 * (y / height)[..., np.newaxis]
-    grain = generator.normal(0, 3, (height, width, 1))
-    tone = np.array([96.0, 54.0, 38.0]) + generator.uniform(-12, 12, 3)
-    return Image.fromarray(np.clip(skin * (1 - spot) + tone * spot + grain, 0, 255).astype(np.uint8))
+    spot = np.exp(-(((across / 0.19) ** 2 + (down / 0.34) ** 2) ** 3.2))[..., np.newaxis]
+    skin = np.array([255.0, 221.0, 248.0]) + mottled(generator, width, height, 0.28) * [28, 33, 33]
+    tone = np.array([141.0, 87.0, 52.0]) + generator.uniform(-12, 12, 3)
+    tone = tone + mottled(generator, width, height, 0.54) * [54, 43, 36]
+    light = 1 - 0.54 * ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2)[..., np.newaxis]
+    pixels = (skin * (1 - spot) + tone * spot) * light + generator.normal(0, 0.8, (height, width, 1))
+    picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+    return picture.filter(ImageFilter.GaussianBlur(width / 360))
+
+
+def mottled(generator: np.random.Generator, width: int, height: int, slope: float) -> np.ndarray:
+    """Noise with a standard deviation of 1 whose amplitude falls with frequency to the power `slope`: [height, width,
+    1]."""
+    frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis] * height, np.fft.rfftfreq(width) * width)
+    phases = generator.normal(size=frequency.shape) + 1j * generator.normal(size=frequency.shape)
+    noise = np.fft.irfft2(phases / np.maximum(frequency, 1) ** slope, s=(height, width))
+    return (noise / noise.std())[..., np.newaxis]
 
 
 def skin(seed: int, size: int = 600) -> Image.Image:

@@ -21,12 +21,8 @@ MODEL = "ham10000-efficientnetb1"
 
 
 def photo(path: Path, seed: int = 0) -> Path:
-    """A brownish blotch on skin colour, saved in the format of the path's ending."""
-    generator = np.random.default_rng(seed)
-    y, x = np.mgrid[-1:1:300j, -1:1:400j]
-    blotch = np.exp(-3 * ((x - generator.normal(0, 0.2)) ** 2 + y**2))[..., np.newaxis]
-    pixels = (1 - blotch) * [225, 180, 160] + blotch * [90, 55, 40] + generator.normal(0, 4, (300, 400, 3))
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    """A drawn lesion, saved in the format of the path's ending."""
+    lesion(400, 300, seed).save(path)
     return path
 
 

@@ -1,29 +1,33 @@
-"""Dermoscopy, phone photo of skin, or neither: recognised from the embedding of the bundled dermoscopy network.
+"""Dermoscopy, phone photo of skin, or neither: recognised from how the first stages of a network see an image.
 
+The last stages of a network that tells lesions apart know little of the camera; the first ones know textures and
+colours of all kinds. The features are the mean and the standard deviation of each of their channels over the image.
 Logistic regression says which of the three an image is most like. Since no collection of images represents everything
 that is not skin, an image is neither as soon as that is likelier than for nearly all held-out skin images, even if it
-is not the likeliest; and so is one whose embedding is farther from both kinds of skin image than those of nearly all
-held-out ones (Mahalanobis distance, Lee et al. 2018, arXiv:1807.03888). `python -m train modality` makes the file and
-its figures.
+is not the likeliest; and so is one whose features are farther from both kinds of skin image than those of nearly all
+held-out ones (Mahalanobis distance, Lee et al. 2018, arXiv:1807.03888). `python -m train modality` makes the files and
+their figures.
 """
 
 import functools
 import hashlib
 import io
 import json
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
 from skinapp.errors import ModelError
 from skinapp.images import imaging
-from skinapp.inference import registry
 from skinapp.inference.registry import Model
-from skinapp.inference.runtime import classifier, softmax
+from skinapp.inference.runtime import softmax
 
 KINDS = {
     "dermoscopy": "a dermoscopy image",
@@ -45,7 +49,7 @@ NAMES = {"smartphone": "Phone photo", "dermoscopy": "Dermoscopy"}
 SURE = 0.9
 """Below this probability of the recognised kind, it takes a person to say which kind it is."""
 
-EMBEDDING_MODEL = "ham10000-efficientnetb1"
+NETWORK_FILE = Path(__file__).with_name("modality.tflite")
 WEIGHTS_FILE = Path(__file__).with_name("modality.npz")
 CARD_FILE = Path(__file__).with_name("modality.json")
 
@@ -102,7 +106,7 @@ class Route:
 @dataclass(frozen=True)
 class Recogniser:
     """`weights` [D, 3] and `bias` [3] of the regression; `centre` [D] and `projection` [D, d] to the whitened space
-    of the `means` [2, d] of the two kinds of skin image; beyond the distance `limit` an embedding is unlike both, and
+    of the `means` [2, d] of the two kinds of skin image; beyond the distance `limit` an image is unlike both, and
     beyond the probability `neither_limit` it is neither."""
 
     weights: np.ndarray
@@ -113,22 +117,22 @@ class Recogniser:
     limit: float
     neither_limit: float
 
-    def probabilities(self, embeddings: np.ndarray) -> np.ndarray:
-        """Embeddings [n, D] -> [n, 3], in the order of KINDS."""
-        return softmax(embeddings.astype(np.float64) @ self.weights + self.bias)
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """Features [n, D] -> [n, 3], in the order of KINDS."""
+        return softmax(features.astype(np.float64) @ self.weights + self.bias)
 
-    def distances(self, embeddings: np.ndarray) -> np.ndarray:
-        """Embeddings [n, D] -> distance to the nearer of the means, [n]."""
-        projected = (embeddings.astype(np.float64) - self.centre) @ self.projection
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Features [n, D] -> distance to the nearer of the means, [n]."""
+        projected = (features.astype(np.float64) - self.centre) @ self.projection
         return np.linalg.norm(projected[:, np.newaxis] - self.means, axis=2).min(axis=1)
 
-    def kinds(self, embeddings: np.ndarray) -> np.ndarray:
-        """Embeddings [n, D] -> the index of each one's kind, [n]."""
-        return decide(self.probabilities(embeddings), self.distances(embeddings), self.limit, self.neither_limit)
+    def kinds(self, features: np.ndarray) -> np.ndarray:
+        """Features [n, D] -> the index of each one's kind, [n]."""
+        return decide(self.probabilities(features), self.distances(features), self.limit, self.neither_limit)
 
-    def recognise(self, embedding: np.ndarray) -> Recognised:
-        """One embedding [D]."""
-        one = embedding[np.newaxis]
+    def recognise(self, features: np.ndarray) -> Recognised:
+        """The features of one image [D]."""
+        one = features[np.newaxis]
         return Recognised(
             list(KINDS)[int(self.kinds(one)[0])],
             dict(zip(KINDS, self.probabilities(one)[0].tolist(), strict=True)),
@@ -143,26 +147,35 @@ def decide(probabilities: np.ndarray, distances: np.ndarray, limit: float, neith
     return np.where((distances > limit) | (probabilities[:, -1] > neither_limit), len(KINDS) - 1, skin)
 
 
-def recognise(image: Image.Image) -> Recognised | None:
-    """What an upright RGB image is, going by its centre square; None where the network for it is not installed.
-
-    ModelError where the network, or the recogniser's own file, is not the one that was published.
-    """
-    model = registry.models().get(EMBEDDING_MODEL)
-    if model is None or not model.runnable:
-        return None
-    known = recogniser(model)
-    return known.recognise(classifier(model).predict(imaging.crop_resize(image, model.input_size)).embedding)
+def recognise(image: Image.Image) -> Recognised:
+    """What an upright RGB image is, going by its centre square. ModelError where a file was changed."""
+    return recogniser().recognise(features(image))
 
 
-def recogniser(model: Model) -> Recogniser:
-    """The recogniser that belongs to the network. ModelError where the two do not belong together."""
-    if model.card["files"]["model.tflite"]["sha256"] != card()["embedding_sha256"]:
-        raise ModelError(
-            f"Recognising the kind of image needs another version of '{model.id}'. Choose a model yourself, or run "
-            "python -m train modality."
-        )
-    return _loaded(card()["sha256"])
+def features(image: Image.Image) -> np.ndarray:
+    """What the recogniser sees of the centre square of an upright RGB image: float32 [D]."""
+    network = _network(card()["files"][NETWORK_FILE.name])
+    return network(imaging.crop_resize(image, network.size))
+
+
+def recogniser() -> Recogniser:
+    return _recogniser(card()["files"][WEIGHTS_FILE.name])
+
+
+class Network:
+    """A loaded LiteRT file with the output `features`; callers in several threads take turns."""
+
+    def __init__(self, content: bytes):
+        # the signature runner does not keep its interpreter alive
+        self._interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+        self._run = self._interpreter.get_signature_runner()
+        self._lock = threading.Lock()
+        self.size = int(self._run.get_input_details()["image"]["shape"][1])
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Uint8 RGB [size, size, 3] -> float32 [D]."""
+        with self._lock:
+            return self._run(image=pixels[np.newaxis].astype(np.float32))["features"][0].copy()
 
 
 def route(
@@ -220,8 +233,17 @@ def load(content: bytes) -> Recogniser:
 
 
 @functools.cache
-def _loaded(sha256: str) -> Recogniser:
-    content = WEIGHTS_FILE.read_bytes()
+def _recogniser(sha256: str) -> Recogniser:
+    return load(_verified(WEIGHTS_FILE, sha256))
+
+
+@functools.cache
+def _network(sha256: str) -> Network:
+    return Network(_verified(NETWORK_FILE, sha256))
+
+
+def _verified(file: Path, sha256: str) -> bytes:
+    content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ModelError(f"The file {WEIGHTS_FILE.name} was changed after it was published; fetch it again.")
-    return load(content)
+        raise ModelError(f"The file {file.name} was changed after it was published; fetch it again.")
+    return content

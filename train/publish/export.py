@@ -4,6 +4,7 @@ import json
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -160,17 +161,20 @@ def output_shapes(network: keras.Model) -> dict[str, list[int]]:
 
 
 def to_litert(network: keras.Model) -> bytes:
-    """The network with all its outputs as a LiteRT file: half-precision weights, float32 [1, size, size, 3] in."""
+    """The network with all its outputs as a LiteRT file."""
+    outputs = with_outputs(network)
+    return converted(outputs, lambda image: outputs(image, training=False))
+
+
+def converted(network: keras.Model, outputs: Callable[[Any], dict[str, Any]]) -> bytes:
+    """A network as a LiteRT file: half-precision weights, float32 [1, size, size, 3] as `image` in, and what `outputs`
+    makes of that out, by name."""
     import tensorflow as tf
 
-    outputs = with_outputs(network)
     archive = keras.export.ExportArchive()
-    archive.track(outputs)
-    archive.add_endpoint(
-        "serve",
-        lambda image: outputs(image, training=False),
-        input_signature=[tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="image")],
-    )
+    archive.track(network)
+    image = tf.TensorSpec((1, *network.input_shape[1:]), tf.float32, name="image")
+    archive.add_endpoint("serve", outputs, input_signature=[image])
     with tempfile.TemporaryDirectory() as folder:
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])

@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -20,18 +21,21 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from skinapp.errors import ModelError
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
-from skinapp.inference.modality import KINDS, Recogniser
-from skinapp.inference.runtime import classifier
+from skinapp.inference.modality import KINDS, Network, Recogniser
 from train.data import datasets, non_lesions, splits
+from train.publish.export import converted, require_tensorflow, round_kernels
 from train.publish.retrieval_index import share
 
 PENALTY = 0.03
-"""Inverse strength of the regression's L2 penalty, on standardised embeddings."""
+"""Inverse strength of the regression's L2 penalty, on standardised features."""
+STAGES = ("block2", "block3", "block4", "block5")
+"""Of an EfficientNet; later ones know more of lesions, and less of cameras."""
 COMPONENTS = 64
-"""The number of principal components of the embedding in which distances from skin images are measured."""
+"""The number of principal components of the features in which distances from skin images are measured."""
 SKIN_QUANTILE = 0.99
 """The share of held-out skin images within the limit of distance, and within that of the probability of neither."""
 FOLDS = 5
@@ -47,9 +51,10 @@ MICROSCOPE = ("cell", "ihc", "retina")
 INTRODUCTION = """# Dermoscopy, phone photo or neither
 
 `python -m train modality` writes this page, the recogniser and its figures (`skinapp/inference/modality.json`). A
-logistic regression on an embedding decides, with two limits that {quantile:.0%} of held-out skin images are within:
-the probability of being neither, and the distance from both kinds of skin image. Below a probability of {sure:.0%},
-the page asks which kind it is and shows both answers if they differ.
+logistic regression decides, on what the first stages of a network see ({network}): the mean and the standard deviation
+of each channel. Two limits, which {quantile:.0%} of held-out skin images are within, are of the probability of being
+neither, and of the distance from both kinds of skin image. Below a probability of {sure:.0%}, the page asks which kind
+it is and shows both answers if they differ.
 
 It learns from {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
 {smartphone:,} phone photos and close-ups (PAD-UFES-20, MILK10k), some of them as altered views, and {neither:,}
@@ -64,9 +69,9 @@ Intervals are 95%, over lesions, patients or photographs; with fewer than 20 of 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
-        default=modality.EMBEDDING_MODEL,
+        default="ham10000-efficientnetb1",
         metavar="ID",
-        help="the model whose embedding is used (default: %(default)s, which the app expects)",
+        help="the model whose first stages are used; its folder needs model.keras (default: %(default)s)",
     )
     parser.add_argument(
         "--out",
@@ -91,17 +96,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    require_tensorflow()
     model = registry.model(options.model)
+    content = first_stages(model)
     known = examples(datasets.data_root())
-    embedded = embeddings(model, known, options.photographs)
-    recogniser, card = learn(embedded, np.stack(embedded.pop("embedding").to_list()))
-    card["embedding_model"] = model.id
-    card["embedding_sha256"] = model.card["files"]["model.tflite"]["sha256"]
-    save(recogniser, card, options.out)
+    seen = features(Network(content), known, options.photographs)
+    recogniser, card = learn(seen, np.stack(seen.pop("features").to_list()))
+    card["network"] = f"{', '.join(STAGES)} of {model.id} {model.card['version']}"
+    save(recogniser, content, card, options.out)
     with replacing(options.table) as partial:
         partial.write_text(markdown(card))
     print(markdown(card))
     return 0
+
+
+def first_stages(model: registry.Model) -> bytes:
+    """The STAGES of a model's network as a LiteRT file: `features` float32 [1, D], the mean and the standard deviation
+    of each channel of each stage's last layer. ModelError where the model has no such network."""
+    registry.verified_bytes(model, "model.keras")
+    trained = keras.saving.load_model(model.folder / "model.keras", compile=False)
+    # stages with a single block end differently
+    last = {layer.name[: len("block1")]: layer for layer in trained.layers if layer.name.endswith("_add")}
+    if not set(STAGES) <= set(last):
+        raise ModelError(
+            f"The network of '{model.id}' has no stages named {', '.join(STAGES)}; choose an EfficientNet."
+        )
+    maps = [last[name].output for name in STAGES]
+    statistics = [statistic(one, axis=(1, 2)) for one in maps for statistic in (keras.ops.mean, keras.ops.std)]
+    network = keras.Model(trained.input, keras.ops.concatenate(statistics, axis=-1))
+    round_kernels(network)
+    return converted(network, lambda image: {"features": network(image, training=False)})
 
 
 def examples(root: Path) -> pd.DataFrame:
@@ -128,18 +152,16 @@ def examples(root: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def embeddings(model: registry.Model, known: pd.DataFrame, photographs: Path | None = None) -> pd.DataFrame:
-    """`known`, altered views of some images of each kind, and pictures of anything else, each with `embedding` [D].
+def features(network: Network, known: pd.DataFrame, photographs: Path | None = None) -> pd.DataFrame:
+    """`known`, altered views of some images of each kind, and pictures of anything else, each with `features` [D].
 
     Views are made as for the other pictures, so that cropping and lighting do not reveal the kind. Images in the folder
     `photographs` are tested on, each as it is and in VIEWS views.
     """
-    network = classifier(model)
     rows: list[dict[str, Any]] = []
 
     def add(image: Image.Image, **facts: object) -> None:
-        pixels = imaging.crop_resize(image, model.input_size)
-        rows.append({**facts, "embedding": network.predict(pixels).embedding})
+        rows.append({**facts, "features": network(imaging.crop_resize(image, network.size))})
 
     training = known[~known["test"]]
     altered = {row for _, part in training.groupby("kind") for row in part.sample(ALTERED, random_state=1).index}
@@ -162,7 +184,7 @@ def embeddings(model: registry.Model, known: pd.DataFrame, photographs: Path | N
     return pd.DataFrame(rows)
 
 
-def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[str, Any]]:
+def learn(table: pd.DataFrame, seen: np.ndarray) -> tuple[Recogniser, dict[str, Any]]:
     """The recogniser trained on all rows that are not for test, and the card with its scores.
 
     No image is scored by a recogniser that was trained on it. Test lesions and the photographs that are only for test
@@ -178,11 +200,11 @@ def learn(table: pd.DataFrame, embedded: np.ndarray) -> tuple[Recogniser, dict[s
     with threadpool_limits(1):
         folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
         for train, held in folds.split(rows, kinds[rows], groups[rows]):
-            part = fit(embedded[rows[train]], kinds[rows[train]])
-            probabilities[rows[held]] = part.probabilities(embedded[rows[held]])
-            distances[rows[held]] = part.distances(embedded[rows[held]])
-        final = fit(embedded[rows], kinds[rows])
-    probabilities[test], distances[test] = final.probabilities(embedded[test]), final.distances(embedded[test])
+            part = fit(seen[rows[train]], kinds[rows[train]])
+            probabilities[rows[held]] = part.probabilities(seen[rows[held]])
+            distances[rows[held]] = part.distances(seen[rows[held]])
+        final = fit(seen[rows], kinds[rows])
+    probabilities[test], distances[test] = final.probabilities(seen[test]), final.distances(seen[test])
     skin = ~test & (table["kind"] != "neither").to_numpy()
     limit = float(np.quantile(distances[skin], SKIN_QUANTILE))
     neither_limit = float(np.quantile(probabilities[skin, -1], SKIN_QUANTILE))
@@ -230,19 +252,19 @@ def recognition(
     }
 
 
-def fit(embedded: np.ndarray, kinds: np.ndarray) -> Recogniser:
-    """The recogniser fitted on embeddings [n, D] and their kinds [n], without limits."""
-    embedded = embedded.astype(np.float64)
-    scaler = StandardScaler().fit(embedded)
+def fit(seen: np.ndarray, kinds: np.ndarray) -> Recogniser:
+    """The recogniser fitted on features [n, D] and their kinds [n], without limits."""
+    seen = seen.astype(np.float64)
+    scaler = StandardScaler().fit(seen)
     regression = LogisticRegression(C=PENALTY, max_iter=300, tol=1e-3, class_weight="balanced")
-    regression.fit(scaler.transform(embedded), kinds)
+    regression.fit(scaler.transform(seen), kinds)
     weights = (regression.coef_ / scaler.scale_).T
     bias = regression.intercept_ - scaler.mean_ @ weights
 
     skin = kinds < len(KINDS) - 1
-    scaler_of_skin = StandardScaler().fit(embedded[skin])
-    components = PCA(COMPONENTS, random_state=0).fit(scaler_of_skin.transform(embedded[skin]))
-    projected = components.transform(scaler_of_skin.transform(embedded[skin]))
+    scaler_of_skin = StandardScaler().fit(seen[skin])
+    components = PCA(COMPONENTS, random_state=0).fit(scaler_of_skin.transform(seen[skin]))
+    projected = components.transform(scaler_of_skin.transform(seen[skin]))
     means = np.array([projected[kinds[skin] == kind].mean(axis=0) for kind in range(len(KINDS) - 1)])
     rest = projected - means[kinds[skin]]
     # each kind has the same weight, however many images it has
@@ -263,6 +285,7 @@ def markdown(card: dict[str, Any]) -> str:
     """docs/modality.md: what was learnt from, and how it does on what it was not learnt from."""
     introduction = INTRODUCTION.format(
         **card["learnt_from"],
+        network=card["network"],
         sure=modality.SURE,
         quantile=SKIN_QUANTILE,
         drawings=", ".join(non_lesions.DRAWINGS),
@@ -291,10 +314,11 @@ def in_words(rate: dict[str, float | None]) -> str:
     return f"{rate['value']:.1%}{interval}"
 
 
-def save(recogniser: Recogniser, card: dict[str, Any], folder: Path) -> None:
-    """Write the recogniser, and its card with the hash of the weights."""
-    weights = folder / modality.WEIGHTS_FILE.name
-    modality.save(recogniser, weights)
-    card = card | {"sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
+def save(recogniser: Recogniser, network: bytes, card: dict[str, Any], folder: Path) -> None:
+    """Write the network, the recogniser, and the card with their hashes."""
+    files = [folder / file.name for file in (modality.NETWORK_FILE, modality.WEIGHTS_FILE)]
+    files[0].write_bytes(network)
+    modality.save(recogniser, files[1])
+    card = card | {"files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}}
     with replacing(folder / modality.CARD_FILE.name) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")

@@ -8,7 +8,6 @@ best score on validation lesions.
 import argparse
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -227,25 +226,13 @@ def dice(predicted: np.ndarray, published: np.ndarray) -> np.ndarray:
 
 
 def to_litert(file: Path) -> bytes:
-    """A trained network as a LiteRT file: half-precision weights, float32 [1, SIZE, SIZE, 3] in,
-    `probabilities` out."""
+    """A trained network as a LiteRT file whose output is `probabilities`."""
     import keras
-    import tensorflow as tf
+
+    from train.publish.export import converted
 
     network = keras.saving.load_model(file, compile=False)
-    archive = keras.export.ExportArchive()
-    archive.track(network)
-    archive.add_endpoint(
-        "serve",
-        lambda image: {"probabilities": keras.ops.sigmoid(network(image, training=False))},
-        input_signature=[tf.TensorSpec((1, SIZE, SIZE, 3), tf.float32, name="image")],
-    )
-    with tempfile.TemporaryDirectory() as saved:
-        archive.write_out(saved, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(saved, signature_keys=["serve"])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+    return converted(network, lambda image: {"probabilities": keras.ops.sigmoid(network(image, training=False))})
 
 
 def evaluate(content: bytes, known: pd.DataFrame, folder: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from skinapp.attention.sanity_check import Verdict
 from skinapp.datasets import registry as data_sets
-from skinapp.errors import ModelError, SegmentationError
+from skinapp.errors import SegmentationError
 from skinapp.evaluation import bootstrap
 from skinapp.files import replacing
 from skinapp.images import imaging, quality
@@ -209,8 +209,6 @@ def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, al
     pixels = imaging.crop_resize(image, model.input_size)
     prediction = classifier.predict(pixels)
     recognised = modality.recognise(image)
-    if recognised is None:
-        raise ModelError(f"Recognising the kind of image needs the model '{modality.EMBEDDING_MODEL}'.")
     found = quality.problems(quality.measure(image))
     row: dict[str, Any] = {name: name in found for name in quality.SENTENCES}
     row |= {

@@ -43,7 +43,7 @@ def test_kinds_that_differ_are_told_apart_on_what_was_not_learnt_from() -> None:
     # one in a hundred held-out skin images is beyond each limit
     assert 0 < recogniser.neither_limit < 1
     assert np.isfinite(recogniser.limit)
-    page = modality.markdown(card)
+    page = modality.markdown(card | {"network": "block2 of a network"})
     assert "| dermoscopy, HAM10000, test lesions: 12 of 4 |" in page
     assert "108 dermoscopy images" in page
 
