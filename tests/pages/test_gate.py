@@ -7,6 +7,7 @@ from PIL import ImageFilter
 from streamlit.testing.v1 import AppTest
 
 from skinapp.inference import registry, warnings
+from skinapp.inference.modality import Recognised
 from skinapp.ui import gate, layout
 from tests.pages.test_classify import upload
 from tests.pictures import encode, lesion
@@ -31,6 +32,9 @@ def use(monkeypatch: pytest.MonkeyPatch, distance_limit: float = 1e9, **predicts
     known = {name: {"predicts_errors": value, "test": MEASURED} for name, value in predicts.items()}
     card: dict[str, Any] = {kind: {"distance_limit": distance_limit, "warnings": known} for kind in kinds_of_model()}
     monkeypatch.setattr(warnings, "card", lambda: card)
+    # a blurred drawing may pass for anything
+    certain = Recognised("dermoscopy", {"dermoscopy": 0.98, "smartphone": 0.01, "neither": 0.01}, unlike=False)
+    monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: certain)
 
 
 def kinds_of_model() -> set[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from skinapp.errors import DataError
 
@@ -54,8 +54,8 @@ def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
 
 
 def viewed(photograph: Image.Image, generator: np.random.Generator, least: float = 0.3) -> Image.Image:
-    """A square of a photograph, a share from `least` to 1 of its shorter side, rotated, and with other light and
-    colours."""
+    """A square of a photograph, a share from `least` to 1 of its shorter side, rotated, with other light and colours,
+    and some of them blurred, dark or overexposed."""
     side = generator.uniform(least, 1) * min(photograph.size)
     left, top = (generator.uniform(0, edge - side) for edge in photograph.size)
     square = photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
@@ -68,6 +68,10 @@ def viewed(photograph: Image.Image, generator: np.random.Generator, least: float
         square = Image.blend(square, cast, generator.uniform(0.05, 0.25))
     if generator.random() < 0.25:
         square = Image.blend(square, in_skin_colours(square, generator), generator.uniform(0.4, 1))
+    if generator.random() < 0.3:
+        square = square.filter(ImageFilter.GaussianBlur(generator.uniform(0.5, 4)))
+    if generator.random() < 0.3:
+        square = ImageEnhance.Brightness(square).enhance(np.exp(generator.uniform(np.log(0.25), np.log(2.2))))
     return square
 
 

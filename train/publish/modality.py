@@ -43,7 +43,7 @@ LESIONS = {"ham10000": 1000, "milk10k": 700, "milk10k-clinical": 900, "isic_more
 """Images to learn from, one per lesion; of PAD-UFES-20 all."""
 TEST_LESIONS = 500
 VIEWS = 30
-ALTERED = 300
+ALTERED = 900
 """Skin images of each kind that are also learnt from as altered views."""
 MICROSCOPE = ("cell", "ihc", "retina")
 """Of the photographs in packages, those through a microscope or into an eye: no ordinary photographs."""
@@ -59,7 +59,7 @@ it is and shows both answers if they differ.
 It learns from {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
 {smartphone:,} phone photos and close-ups (PAD-UFES-20, MILK10k), some of them as altered views, and {neither:,}
 pictures of anything else: crops of the photographs that come with scikit-learn and scikit-image, rotated, with other
-light and colours, some of them in the colours of skin; and drawings: {drawings}.
+light and colours, some of them blurred or in the colours of skin; and drawings: {drawings}.
 
 No image is scored by a recogniser that learnt from it, from its lesion or patient, or from its photograph or kind of
 drawing. "Other photographs" are those of the folder given with `--photographs`, which the command never learns from.
