@@ -26,11 +26,16 @@ def read(folder: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     publisher's), or lists an image twice."""
     return tables.read_file(
         folder / FILE,
-        text=[columns[name] for name in TEXT if name in columns],
+        text=text_columns(columns),
         required=tuple(columns.values()),
         unique=columns["image"],
         remedy=REMEDY,
     )
+
+
+def text_columns(columns: Mapping[str, str]) -> list[str]:
+    """The publisher's columns that are read as text."""
+    return [columns[name] for name in TEXT if name in columns]
 
 
 def renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:
