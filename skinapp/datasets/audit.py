@@ -15,14 +15,13 @@ import numpy as np
 import pandas as pd
 
 from skinapp.datasets import columns, duplicates, isic_columns
-from skinapp.datasets.metadata import FILE
+from skinapp.datasets.metadata import FILE, NOT_STATED_WORDS
 from skinapp.datasets.registry import files_below
 from skinapp.errors import DataError
 from skinapp.labels.sets import LABEL_SETS
 
 LEFT_OUT = ("excluded", "test_sibling")
 """Parts that are neither trained nor tested on, so they may share lesions with the others."""
-NOT_STATED = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", "not stated")
 OPTIMISTIC = "Scores on them are optimistic."
 EXAMPLES = 5
 MOST_PARTS = 100
@@ -107,7 +106,7 @@ def arranged(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> pd.DataFram
 def stated(column: pd.Series) -> pd.Series:
     """A column of text with None for cells that mean not stated."""
     codes, names = pd.factorize(column)
-    values = [None if str(name).strip().lower() in NOT_STATED else str(name).strip() for name in names]
+    values = [None if str(name).strip().lower() in NOT_STATED_WORDS else str(name).strip() for name in names]
     return pd.Series(np.array([*values, None], dtype=object)[codes], column.index, dtype=object)
 
 

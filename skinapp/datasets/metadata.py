@@ -18,6 +18,8 @@ FILE = "metadata.csv"
 SYMPTOMS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
 DIAMETERS = ("diameter_1", "diameter_2")
 TEXT = ("image", "lesion", "patient", "diagnosis", "sex", "site", "source", "copy_of")
+NOT_STATED = "not stated"
+NOT_STATED_WORDS = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", NOT_STATED)
 REMEDY = "set SKINAPP_DATA to the folder of the data sets"
 
 
