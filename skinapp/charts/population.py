@@ -224,7 +224,7 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, column: st
             width=0.94,
             orientation="h",
             marker={"color": colours},
-            text=[f"{count:,}<br>{share:.0%}" if count else "0" for *_, count, share in cells],
+            text=[f"{count:,}<br>{_rounded(share)}" if count else "0" for *_, count, share in cells],
             textposition="inside",
             insidetextanchor="middle",
             textangle=0,
@@ -394,9 +394,14 @@ def _below(figure: go.Figure, height: int) -> go.Figure:
     figure.update_layout(
         overwrite=True,
         legend={"orientation": "h", "yanchor": "top", "y": -LEGEND_BELOW / height, "x": 0, "traceorder": "normal"},
-        margin={"l": 0, "r": 24, "t": TOP, "b": 40},
+        margin={"l": 16, "r": 24, "t": TOP, "b": 40},
     )
     return figure
+
+
+def _rounded(share: float) -> str:
+    """The percentage of a share that is not 0."""
+    return f"{share:.0%}" if share >= 0.005 else "<1%"
 
 
 def _inside(count: int, share: float) -> str:

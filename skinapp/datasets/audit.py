@@ -293,8 +293,11 @@ def shared(table: pd.DataFrame, name: str) -> list[dict[str, Any]]:
 def several(table: pd.DataFrame, name: str, column: str) -> dict[str, list[str]]:
     """Ids with several values of a column -> the values."""
     rows = table.loc[table[name].notna() & table[column].notna(), [name, column]].drop_duplicates()
-    rows = rows[rows[name].duplicated(keep=False)]
-    return {str(key): sorted(map(str, values)) for key, values in rows.groupby(name, sort=True)[column]}
+    rows = rows[rows[name].duplicated(keep=False)].sort_values([name, column])
+    values: dict[str, list[str]] = {}
+    for key, value in zip(rows[name], rows[column], strict=True):
+        values.setdefault(str(key), []).append(str(value))
+    return values
 
 
 def part_pairs(table: pd.DataFrame) -> list[tuple[str, str]]:

@@ -24,7 +24,8 @@ AGAINST = {REST: "The rest of this data set", "selection": "Another selection"}
 
 
 FOLDED = """<style>@supports selector(:has(*)) {
-@media (max-width: 640px) { .stMain:not(:has(.st-key-show_filters input:checked)) .st-key-filter_box { display: none; } }
+@media (max-width: 640px) {
+.stMain:not(:has(.st-key-show_filters input:checked)) .st-key-filter_box { display: none; } }
 @media (min-width: 640.02px) { .st-key-show_filters { display: none; } } }</style>"""
 """On a phone the filters are folded away behind a switch, which wider screens do not need. The server does not know the
 width of the screen."""

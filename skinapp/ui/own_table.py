@@ -113,16 +113,16 @@ def _add() -> None:
         return
     try:
         with st.spinner("Reading the table"):
-            _read(uploads)
+            _read(uploads, folder=source == "folder")
     except SkinappError as error:
         st.error(plain(str(error)))
     else:
         st.rerun()
 
 
-def _read(uploads: "Sequence[UploadedFile]") -> None:
+def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
     """Hold the table among the uploaded files, and the images that it names. DataError where there is no table."""
-    tables = [one for one in uploads if len(uploads) == 1 or PurePosixPath(one.name).suffix.lower() == ".csv"]
+    tables = [one for one in uploads if not folder or PurePosixPath(one.name).suffix.lower() == ".csv"]
     table = next((one for one in tables if PurePosixPath(one.name).name == FILE), tables[0] if tables else None)
     files = [one for one in uploads if one not in tables]
     if table is None:
