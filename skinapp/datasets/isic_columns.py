@@ -4,7 +4,7 @@ diagnoses, and what is wrong with them by the archive's own rules, which the pac
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -70,7 +70,7 @@ def with_class(table: pd.DataFrame) -> pd.DataFrame:
     named = {key(str(column)): column for column in table.columns}
     if "diagnosis_1" in named:
         levels = [table[named[level]].str.strip() for level in LEVELS if level in named]
-        stated = levels[0].str.cat(levels[1:], sep=":").str.rstrip(":") if levels[1:] else levels[0]
+        stated = levels[0].str.cat(pd.concat(levels[1:], axis=1), sep=":").str.rstrip(":") if levels[1:] else levels[0]
     elif "diagnosis" in named:
         stated = table[named["diagnosis"]].str.strip()
     elif "benign_malignant" in named:
@@ -104,7 +104,7 @@ def problems(table: pd.DataFrame) -> list[str]:
     if len(counts.columns):
         names_of_cells = list(counts.columns)
         for cells, rows in counts.value_counts(sort=False).items():
-            row: dict[str, Any] = dict(zip(names_of_cells, cells, strict=True))
+            row: dict[str, Any] = dict(zip(names_of_cells, cast("tuple[str, ...]", cells), strict=True))
             try:
                 MetadataRow.model_validate(row)
             except ValidationError as error:
@@ -122,7 +122,7 @@ def problems(table: pd.DataFrame) -> list[str]:
 
 def _path(stated: str) -> str:
     """A diagnosis as the archive writes it, from its first level on; "" where it is not stated."""
-    from isic_metadata.fields import DiagnosisEnum
+    from isic_metadata.diagnosis_hierarchical import DiagnosisEnum
 
     if ":" in stated or not stated:
         return stated

@@ -102,7 +102,7 @@ def show_split(built: OwnTable) -> None:
     st.subheader("Split and labels", anchor=False)
     sizes = views.parts(built.audit)
     if len(sizes):
-        columns = {name: name.capitalize() for name in sizes}
+        columns = {str(name): str(name).capitalize() for name in sizes}
         panel.show_table(sizes, "parts", "Rows of each part", columns)
     for problem in built.audit.problems:
         st.warning(plain(problem))

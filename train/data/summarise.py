@@ -28,8 +28,8 @@ COLUMNS = (
     "split",
     "modality",
 )
-"""The columns of a shipped table besides `images`, the number of images that a row stands for, and `ids`, their ids with
-a blank between them."""
+"""The columns of a shipped table besides `images`, the number of images that a row stands for, and `ids`, their ids
+with a blank between them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
