@@ -182,11 +182,11 @@ with layout.page("Explore"):
             st.stop()
         tables[OWN] = own.table
     table, prefix = tables[data], "own_" if own else ""
-    answer = st.container()
+    sentence = st.container()
     chosen = filters.choose_folded(table, prefix, shared=own is None)
     frame = records.select(table, chosen)
-    with answer:
-        selection_panels.show_answer(table, frame, chosen)
+    with sentence:
+        selection_panels.show_selection(table, frame, chosen)
     selection_panels.show_totals(table, frame)
     if own is None:
         images, published = statistics.totals(table.frame).images, DATASETS[data].published_images

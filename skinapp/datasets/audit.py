@@ -47,14 +47,14 @@ def run(file: Path, folder: Path | None = None) -> Audit:
     """Audit a CSV of any kind and, if there is a folder of images, those that it names. DataError as in `read` and
     `with_files`."""
     table, broken = read(file)
-    found = [Audit(tuple(broken), (), {"broken_isic_rules": broken}), of_table(table)]
+    audits = [Audit(tuple(broken), (), {"broken_isic_rules": broken}), of_table(table)]
     if folder is not None:
         table, missing = with_files(table, folder)
-        found += [missing, of_images(table)]
+        audits += [missing, of_images(table)]
     return Audit(
-        tuple(problem for one in found for problem in one.problems),
-        tuple(note for one in found for note in one.notes),
-        {key: value for one in found for key, value in one.summary.items()},
+        tuple(problem for one in audits for problem in one.problems),
+        tuple(note for one in audits for note in one.notes),
+        {key: value for one in audits for key, value in one.summary.items()},
     )
 
 
@@ -99,8 +99,8 @@ def read(file: Path) -> tuple[pd.DataFrame, list[str]]:
 def arranged(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> pd.DataFrame:
     """A table of text, and the column of each of `columns.FIELDS` -> the table for the audit."""
     named = {"image": "image", "lesion": "lesion", "patient": "patient", "label": "diagnosis", "split": "split"}
-    found = {name: raw[column] for name, field in named.items() if (column := chosen.get(field)) is not None}
-    return pd.DataFrame({name: stated(column) for name, column in found.items()}, index=raw.index)
+    cells = {name: raw[column] for name, field in named.items() if (column := chosen.get(field)) is not None}
+    return pd.DataFrame({name: stated(column) for name, column in cells.items()}, index=raw.index)
 
 
 def stated(column: pd.Series) -> pd.Series:
@@ -128,15 +128,15 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
             known.setdefault(name, []).append(file)
     endings = {file.suffix.lower() for file in files}
     images = table["image"].map(lambda image: image and without_ending(image, endings))
-    found = images.map(lambda image: known.get(image, []) if image else [])
-    if not found.map(len).eq(1).any():
+    matches = images.map(lambda image: known.get(image, []) if image else [])
+    if not matches.map(len).eq(1).any():
         raise DataError(
             f"None of the images of the table is in {folder}, which has {len(files):,} image files. Check that they "
             f"are named as in the table, such as {next(iter(images.dropna()), 'ISIC_0024306')}.jpg."
         )
-    absent = images[found.map(len) == 0].dropna().unique()
-    ambiguous = images[found.map(len) > 1].unique()
-    unlisted = len(files) - len({file for one in found for file in one})
+    absent = images[matches.map(len) == 0].dropna().unique()
+    ambiguous = images[matches.map(len) > 1].unique()
+    unlisted = len(files) - len({file for one in matches for file in one})
     problems = []
     if len(absent):
         problems.append(f"{some(len(absent), 'image has', 'images have')} no file in {folder}: {_examples(absent)}.")
@@ -156,7 +156,7 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
         "partly_downloaded": partial,
         "files_without_a_row": unlisted,
     }
-    table = table.assign(path=found.map(lambda one: one[0] if len(one) == 1 else None))
+    table = table.assign(path=matches.map(lambda one: one[0] if len(one) == 1 else None))
     return table, Audit(tuple(problems), tuple(notes), summary)
 
 
@@ -175,8 +175,8 @@ def of_table(table: pd.DataFrame) -> Audit:
             for part, rows in table.groupby("split")
         }
         summary["shared"] = {name: shared(table, name) for name in ids}
-        for name, found in summary["shared"].items():
-            problems += [_sharing(name, one) for one in found if not set(one["parts"]) & set(LEFT_OUT)]
+        for name, overlaps in summary["shared"].items():
+            problems += [_sharing(name, one) for one in overlaps if not set(one["parts"]) & set(LEFT_OUT)]
     elif parts > MOST_PARTS:
         notes.append(f"The column of the parts has {parts:,} different values, so it names no split.")
     else:
@@ -316,8 +316,8 @@ def named(pairs: pd.DataFrame, first: pd.DataFrame, second: pd.DataFrame) -> pd.
 
 def counts(pairs: pd.DataFrame) -> dict[str, int]:
     """How many pairs there are of each kind."""
-    found = pairs["kind"].value_counts()
-    return {kind: int(found.get(kind, 0)) for kind in duplicates.KINDS}
+    by_kind = pairs["kind"].value_counts()
+    return {kind: int(by_kind.get(kind, 0)) for kind in duplicates.KINDS}
 
 
 def conflicts(pairs: pd.DataFrame, one_label_set: bool) -> list[str]:
@@ -359,8 +359,8 @@ def _examples(values: Sequence[Any] | np.ndarray, count: int | None = None) -> s
     return ", ".join(str(value)[:60] for value in values[:EXAMPLES]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _with_values(found: Mapping[str, Sequence[str]]) -> str:
-    return _examples([f"{key} ({', '.join(values[:4])})" for key, values in found.items()])
+def _with_values(values_of: Mapping[str, Sequence[str]]) -> str:
+    return _examples([f"{key} ({', '.join(values[:4])})" for key, values in values_of.items()])
 
 
 def _show(pairs: Sized) -> str:

@@ -234,8 +234,8 @@ def _near(
         correlation = np.einsum("nij,nij->n", turn(of_first(one), orientation), of_second(two))
         upright = np.where(distance <= CLOSE_HAMMING, min(CLOSE_CORRELATION, least), least)
         same = correlation >= (TURNED_CORRELATION if orientation else upright)
-        found = {"first": one, "second": two, "distance": distance, "correlation": correlation.astype(np.float64)}
-        parts.append(pd.DataFrame(found)[same])
+        rows = {"first": one, "second": two, "distance": distance, "correlation": correlation.astype(np.float64)}
+        parts.append(pd.DataFrame(rows)[same])
     empty = pd.DataFrame({"first": [], "second": [], "distance": [], "correlation": []}, dtype=np.int64)
     return pd.concat([empty.astype({"correlation": np.float64}), *parts]).assign(turned=orientation > 0)
 
@@ -264,7 +264,7 @@ def _neighbours(first: Fingerprints, second: Fingerprints, orientation: int, wit
     hashes = np.concatenate([first.hashes[orientation], second.hashes[0]])
     packed = np.ascontiguousarray(np.packbits(signs, axis=1)).view(np.uint64)
     generator = np.random.default_rng(0)
-    found = np.empty(0, dtype=np.int64)
+    pairs_of_rows = np.empty(0, dtype=np.int64)
     for _ in range(TABLES):
         chosen = generator.choice(signs.shape[1], KEY_BITS, replace=False)
         order = np.argsort(signs[:, chosen] @ (1 << np.arange(KEY_BITS)), kind="stable")
@@ -277,8 +277,8 @@ def _neighbours(first: Fingerprints, second: Fingerprints, orientation: int, wit
             near = np.bitwise_count(hashes[low] ^ hashes[high]) <= HAMMING
             low, high = low[near], high[near]
             alike = np.bitwise_count(packed[low] ^ packed[high]).sum(axis=1) <= DIFFERENT_SIGNS
-            found = np.union1d(found, low[alike] * others + high[alike] - rows)
-    one, two = np.divmod(found, others)
+            pairs_of_rows = np.union1d(pairs_of_rows, low[alike] * others + high[alike] - rows)
+    one, two = np.divmod(pairs_of_rows, others)
     yield one, two, np.bitwise_count(hashes[one] ^ hashes[two + rows]).astype(np.int64)
 
 
@@ -301,7 +301,7 @@ def _reader(prints: Fingerprints, few: bool) -> Reader:
         return lambda rows: details[rows]
 
     def of_rows(rows: np.ndarray) -> np.ndarray:
-        distinct, places = np.unique(rows, return_inverse=True)
-        return _details(prints.greys[distinct])[places]
+        distinct, inverse = np.unique(rows, return_inverse=True)
+        return _details(prints.greys[distinct])[inverse]
 
     return of_rows

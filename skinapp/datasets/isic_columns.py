@@ -100,7 +100,7 @@ def problems(table: pd.DataFrame) -> list[str]:
     if "diagnosis" in counts and not counts["diagnosis"].str.contains(":").any():
         # the former column has names that are no diagnoses of today
         counts = counts.drop(columns="diagnosis")
-    found: Counter[tuple[str, str]] = Counter()
+    broken: Counter[tuple[str, str]] = Counter()
     if len(counts.columns):
         names_of_cells = list(counts.columns)
         for cells, rows in counts.value_counts(sort=False).items():
@@ -109,14 +109,14 @@ def problems(table: pd.DataFrame) -> list[str]:
                 MetadataRow.model_validate(row)
             except ValidationError as error:
                 for one in convert_errors(error):
-                    found[str(one["loc"][0]) if one["loc"] else "", one["msg"].rstrip(".")] += int(rows)
+                    broken[str(one["loc"][0]) if one["loc"] else "", one["msg"].rstrip(".")] += int(rows)
     sentences = [
         f"{rows:,} {'row breaks' if rows == 1 else 'rows break'} a rule of the ISIC archive"
         f"{f' for {name}' if name else ''}: {message}."
-        for (name, message), rows in found.most_common(MOST)
+        for (name, message), rows in broken.most_common(MOST)
     ]
-    if len(found) > MOST:
-        sentences.append(f"{len(found) - MOST:,} more rules of the ISIC archive are broken.")
+    if len(broken) > MOST:
+        sentences.append(f"{len(broken) - MOST:,} more rules of the ISIC archive are broken.")
     return sentences
 
 

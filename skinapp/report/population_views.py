@@ -24,7 +24,7 @@ SKIN = {"skin_type": "Fitzpatrick skin type", "skin_tone": "Skin tone, from 0 (v
 """Columns on the colour of the skin, with their headings."""
 
 
-def answer(table: Table, frame: pd.DataFrame, filters: Filters) -> str:
+def selection(table: Table, frame: pd.DataFrame, filters: Filters) -> str:
     """The selection in a sentence: "56 images of 36 lesions: melanoma, women, back, 60 or older." """
     total = statistics.totals(frame)
     counted = f"{total.images:,} {'image' if total.images == 1 else 'images'}"
@@ -253,13 +253,13 @@ def tested_models(dataset: str) -> dict[str, Model]:
 def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:
     """How many of some images, by their ids, are test images of a model: (model, data set) -> count, without zeros."""
     wanted = set(images.astype(str).str.rpartition("/")[2])
-    found = {}
+    counts = {}
     for model in _ranked_first():
         for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
             tested = subgroups.predictions(model, dataset).frame["image"]
             if count := int(tested.str.rpartition("/")[2].isin(wanted).sum()):
-                found[model.id, dataset] = count
-    return found
+                counts[model.id, dataset] = count
+    return counts
 
 
 def listed(names: Iterable[object], numbers: Iterable[float]) -> str:

@@ -29,14 +29,14 @@ def last_choices(page: str) -> dict[str, list[str]]:
 
 
 @contextlib.contextmanager
-def kept(key: str, default: object) -> Iterator[None]:
+def private(key: str, default: object) -> Iterator[None]:
     """Keep the value of the widget of that key, created in the block, in the session and out of the address, also while
     the visitor is on another page."""
     state = st.session_state
     if key not in state:
-        state[key] = state.get(f"{key}_kept", default)
+        state[key] = state.get(f"{key}_private", default)
     yield
-    state[f"{key}_kept"] = state[key]
+    state[f"{key}_private"] = state[key]
 
 
 @contextlib.contextmanager
@@ -152,7 +152,7 @@ def clear(key: str, value: object) -> None:
     """In a callback: set the widget of that key, if it exists, and remove its parameter from the address."""
     if key in st.session_state:
         st.session_state[key] = value
-    st.session_state.pop(f"{key}_kept", None)
+    st.session_state.pop(f"{key}_private", None)
     if key in st.query_params:
         del st.query_params[key]
 

@@ -74,7 +74,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
     """Show the filters of a table and return what is chosen. With `shared`, they are in the page's address."""
 
     def bound(name: str, binding: AbstractContextManager[None]) -> AbstractContextManager[None]:
-        return binding if shared else address.kept(f"{prefix}{name}", NONE[name])
+        return binding if shared else address.private(f"{prefix}{name}", NONE[name])
 
     def several(name: str, label: Callable[[str], str] = str) -> tuple[str, ...]:
         every = records.values(table, name)

@@ -69,10 +69,10 @@ def show(table: Table, filters: Filters, own: Mapping[str, bytes] | None = None)
 def _list(table: Table, chosen: pd.DataFrame) -> None:
     """The ids of images, with links to those that are in the ISIC archive."""
     ids = chosen["image"].astype(str)
-    found = ids.map(lambda image: match[1] if (match := ISIC_ID.fullmatch(image)) else "")
+    archived = ids.map(lambda image: match[1] if (match := ISIC_ID.fullmatch(image)) else "")
     shown = pd.DataFrame({"image": ids})
-    if found.any():
-        shown["archive"] = found.map(lambda image: isic.page(image) if image else None)
+    if archived.any():
+        shown["archive"] = archived.map(lambda image: isic.page(image) if image else None)
     for name in LISTED:
         if chosen[name].notna().any():
             shown[name] = chosen[name].map(table.name) if name == "diagnosis" else chosen[name]
@@ -216,10 +216,10 @@ def small(file: str, changed: float) -> bytes:
 
 def _own_small(data: bytes) -> bytes:
     """A thumbnail of a visitor's image; kept in their session."""
-    kept = st.session_state.setdefault("own_thumbnails", {})
-    if id(data) not in kept:
-        kept[id(data)] = jpeg(imaging.crop_resize(imaging.decode(data), THUMBNAIL))
-    return kept[id(data)]
+    thumbnails = st.session_state.setdefault("own_thumbnails", {})
+    if id(data) not in thumbnails:
+        thumbnails[id(data)] = jpeg(imaging.crop_resize(imaging.decode(data), THUMBNAIL))
+    return thumbnails[id(data)]
 
 
 def side_by_side(thumbnails: dict[str, bytes]) -> bytes:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
 
 SOURCES = {"table": "A table", "folder": "A folder with its images"}
-KEPT = ("own_upload", "own_folder", "own_source")
+UPLOADERS = ("own_upload", "own_folder", "own_source")
 """The widgets that stay when the table is removed."""
 
 
 def forget() -> None:
     """Remove the table and the choices made for it."""
-    for key in [key for key in st.session_state if str(key).startswith("own_") and key not in KEPT]:
+    for key in [key for key in st.session_state if str(key).startswith("own_") and key not in UPLOADERS]:
         del st.session_state[key]
 
 
@@ -70,7 +70,7 @@ def choose() -> OwnTable | None:
 
 def _column(field: str, names: list[str], guess: str | None) -> str | None:
     key = f"own_column_{field}"
-    with address.kept(key, guess):
+    with address.private(key, guess):
         return st.selectbox(own_table.FIELD_NAMES[field], names, key=key, index=None, placeholder="None")
 
 

@@ -20,9 +20,9 @@ WIDEST = (0.1, 0.6, 0.3)
 """Minimum, maximum and default of the widest interval that is shown as a number."""
 
 
-def show_answer(table: Table, frame: pd.DataFrame, chosen: Filters) -> None:
+def show_selection(table: Table, frame: pd.DataFrame, chosen: Filters) -> None:
     """The selection in a sentence."""
-    st.markdown(f"#### {plain(views.answer(table, frame, chosen))}")
+    st.markdown(f"#### {plain(views.selection(table, frame, chosen))}")
 
 
 def show_totals(table: Table, frame: pd.DataFrame) -> None:
@@ -132,7 +132,7 @@ def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
         for (model, dataset), count in tested.items()
     }
     pairs = {f"{model}-{dataset}": (models[model], dataset) for model, dataset in tested}
-    with address.kept("own_tested", next(iter(titles))):
+    with address.private("own_tested", next(iter(titles))):
         if st.session_state["own_tested"] not in titles:
             st.session_state["own_tested"] = next(iter(titles))
         chosen = st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="own_tested")

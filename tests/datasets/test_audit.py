@@ -43,20 +43,20 @@ def audited(text: str) -> audit.Audit:
 
 
 def test_a_table_without_problems_has_none() -> None:
-    found = audited("image,lesion_id,dx,split\na,1,nv,train\nb,1,nv,train\nc,2,mel,test\n")
-    assert found.problems == ()
-    assert found.summary["parts"]["train"] == {"rows": 2, "images": 2, "lesions": 1}
+    result = audited("image,lesion_id,dx,split\na,1,nv,train\nb,1,nv,train\nc,2,mel,test\n")
+    assert result.problems == ()
+    assert result.summary["parts"]["train"] == {"rows": 2, "images": 2, "lesions": 1}
 
 
 def test_what_the_parts_share_and_which_labels_disagree() -> None:
-    found = audited(TABLE)
+    result = audited(TABLE)
     # the part that is left out may share lesions with the others
-    assert found.problems == (
+    assert result.problems == (
         "1 lesion is in both test and train, with 1 and 1 images: L1. Scores on them are optimistic.",
         "2 patients are in both test and train, with 2 and 2 images: P1, P2. Scores on them are optimistic.",
         "1 lesion has different labels: L4 (bcc, mel).",
     )
-    assert found.summary["shared"]["lesion"] == [
+    assert result.summary["shared"]["lesion"] == [
         {"parts": ["excluded", "test"], "count": 1, "images": [1, 1], "examples": ["L1"]},
         {"parts": ["excluded", "train"], "count": 1, "images": [1, 1], "examples": ["L1"]},
         {"parts": ["test", "train"], "count": 1, "images": [1, 1], "examples": ["L1"]},
@@ -64,19 +64,19 @@ def test_what_the_parts_share_and_which_labels_disagree() -> None:
 
 
 def test_an_image_in_two_parts_and_a_lesion_of_two_patients() -> None:
-    found = audited("image,lesion_id,patient_id,dx,split\na,1,x,nv,train\na,1,y,mel,test\n")
-    said = " ".join(found.problems)
+    result = audited("image,lesion_id,patient_id,dx,split\na,1,x,nv,train\na,1,y,mel,test\n")
+    said = " ".join(result.problems)
     assert "1 image is in both test and train: a." in said
     assert "1 image has different labels: a (mel, nv)." in said
     assert "1 lesion belongs to several patients: 1 (x, y)." in said
-    assert found.notes == ("1 row has the image of an earlier row: a.",)
+    assert result.notes == ("1 row has the image of an earlier row: a.",)
 
 
 def test_without_parts_the_notes_say_how_to_split() -> None:
-    found = audited("image,lesion_id\na,1\nb,1\nc,2\n")
-    assert found.problems == ()
-    assert "names no parts" in found.notes[0]
-    assert found.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."
+    result = audited("image,lesion_id\na,1\nb,1\nc,2\n")
+    assert result.problems == ()
+    assert "names no parts" in result.notes[0]
+    assert result.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."
 
 
 def test_a_lesion_number_that_counts_within_its_patient_is_no_shared_lesion() -> None:
@@ -84,9 +84,9 @@ def test_a_lesion_number_that_counts_within_its_patient_is_no_shared_lesion() ->
     names = "img_id,lesion_id,patient_id,diagnostic,biopsed,age,gender,region,fitspatrick"
     names += ",itch,grew,hurt,changed,bleed,elevation,diameter_1,diameter_2"
     rows = ["a.png,1,P1,NEV,False,,,,,,,,,,,,,train", "b.png,1,P2,BCC,True,,,,,,,,,,,,,test"]
-    found = audited("\n".join([f"{names},split", *rows]) + "\n")
-    assert found.problems == ()
-    assert found.summary["lesions"] == 2
+    result = audited("\n".join([f"{names},split", *rows]) + "\n")
+    assert result.problems == ()
+    assert result.summary["lesions"] == 2
 
 
 def test_half_a_million_rows() -> None:
@@ -95,18 +95,18 @@ def test_half_a_million_rows() -> None:
     parts = pd.Series(["train", "train", "train", "test"] * (rows // 4))
     labels = pd.Series(["nv"] * rows)
     frame = pd.DataFrame({"image": numbers, "lesion": (numbers.astype(int) // 2).astype(str)})
-    found = audit.of_table(frame.assign(split=parts, label=labels))
-    assert found.summary["shared"]["lesion"][0]["count"] == rows // 4
-    assert len(found.problems) == 1
+    result = audit.of_table(frame.assign(split=parts, label=labels))
+    assert result.summary["shared"]["lesion"][0]["count"] == rows // 4
+    assert len(result.problems) == 1
 
 
 def test_pictures_are_compared_across_parts_lesions_and_labels(folder: Path) -> None:
-    found = audit.run(folder / "table.csv", folder / "images")
-    said = " ".join(found.problems)
+    result = audit.run(folder / "table.csv", folder / "images")
+    said = " ".join(result.problems)
     assert "1 pair of images shows the same picture in different parts: c and c_copy (same pixels)." in said
     assert "1 pair of images shows the same picture under different labels: d is mel, d_small is bcc." in said
     assert "1 pair of images shows the same picture under different lesions: c and c_copy (same pixels)." in said
-    assert found.summary["pairs"] == {"same file": 0, "same pixels": 1, "near": 1}
+    assert result.summary["pairs"] == {"same file": 0, "same pixels": 1, "near": 1}
 
 
 def test_the_command_prints_words_or_json_and_says_by_its_code_what_it_found(
@@ -117,9 +117,9 @@ def test_the_command_prints_words_or_json_and_says_by_its_code_what_it_found(
     assert "8 rows, 8 images, 5 lesions, 4 patients" in text
     assert "- 1 lesion has different labels: L4 (bcc, mel)." in text
     assert main(["audit", str(folder / "table.csv"), "--images", str(folder / "images"), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert found["images_read"] == 8
-    assert len(found["problems"]) == 6
+    result = json.loads(capsys.readouterr().out)
+    assert result["images_read"] == 8
+    assert len(result["problems"]) == 6
     (folder / "good.csv").write_text("image,lesion,split\na,1,train\nb,2,test\n")
     assert main(["audit", str(folder / "good.csv")]) == 0
     assert "No problems were found." in capsys.readouterr().out

@@ -135,8 +135,8 @@ def test_of_very_many_equal_images_each_is_paired_with_the_first(
 ) -> None:
     monkeypatch.setattr(duplicates, "MANY_EQUAL", 4)
     image = encode(texture(0), "PNG")
-    found = pairs_in(tmp_path, dict.fromkeys("abcde", image))
-    assert found == {("a", name, SAME_FILE, False) for name in "bcde"}
+    duplicated = pairs_in(tmp_path, dict.fromkeys("abcde", image))
+    assert duplicated == {("a", name, SAME_FILE, False) for name in "bcde"}
 
 
 def test_clusters_follow_links_through_others() -> None:
