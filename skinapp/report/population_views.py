@@ -30,7 +30,8 @@ def selection(table: Table, frame: pd.DataFrame, filters: Filters) -> str:
     counted = f"{total.images:,} {'image' if total.images == 1 else 'images'}"
     if table.has_lesions:
         counted += f" of {total.lesions:,} {'lesion' if total.lesions == 1 else 'lesions'}"
-    return f"{counted}: {records.in_words(table, filters) or 'the whole data set'}."
+    whole = "the whole data set" if table.id in DATASETS else "the whole table"
+    return f"{counted}: {records.in_words(table, filters) or whole}."
 
 
 def diagnoses(table: Table, frame: pd.DataFrame) -> Chart:

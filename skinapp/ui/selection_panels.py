@@ -107,7 +107,7 @@ def show_split(built: OwnTable) -> None:
     for problem in built.audit.problems:
         st.warning(plain(problem))
     if not built.audit.problems:
-        st.success("The parts share nothing, and no labels contradict each other.")
+        st.success("No problem was found in what could be checked.")
     for note in built.audit.notes:
         st.markdown(f"- {plain(note)}")
     st.caption(

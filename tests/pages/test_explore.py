@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from skinapp.evaluation import subgroups
+from skinapp.inference import registry
 from skinapp.report import population_views
 from skinapp.ui import filters, layout
 from tests.pictures import encode, lesion, small_ham10000
@@ -373,6 +375,26 @@ def test_a_half_downloaded_folder_is_a_sentence() -> None:
     assert len(at.image) == 1
     del files["isic/metadata.csv"]
     assert "isic\\-cli writes it last" in own_folder(files).error[0].value
+
+
+def test_the_split_of_an_own_table_is_audited_and_what_cannot_be_checked_is_said() -> None:
+    at = own(b"image,lesion_id,split,dx\na,1,train,mel\nb,1,test,mel\n")
+    at.button_group(key="view").set_value("split").run()
+    assert "1 lesion is in both test and train" in at.warning[0].value
+    assert not at.success
+    at = own(b"image,dx\na,mel\nb,nv\n")
+    at.button_group(key="view").set_value("split").run()
+    assert at.success
+    assert "names no parts such as training and test" in words(at)
+
+
+def test_an_own_table_of_test_images_gets_the_scores_of_models() -> None:
+    tested = next(model for model in registry.ranked() if "ham10000" in subgroups.tested_on(model))
+    images = subgroups.predictions(tested, "ham10000").frame["image"].head(200)
+    at = own(b"image,dx\n" + "".join(f"{image}.jpg,nv\n" for image in images).encode())
+    at.button_group(key="view").set_value("models").run()
+    assert not at.exception
+    assert "All 200 test images in this selection" in words(at)
 
 
 def test_going_back_brings_the_former_selection() -> None:
