@@ -205,12 +205,13 @@ def of_table(table: pd.DataFrame) -> Audit:
             notes.append(
                 f"{some(len(again), 'row has', 'rows have')} the image of an earlier row: {_examples(again.unique())}."
             )
-    for name in (name for name in ("lesion", "patient") if name in table and not has_split):
-        images = table[name].value_counts()
+    group = next((name for name in ("patient", "lesion") if name in table), None)
+    if group and not has_split:
+        images = table[group].value_counts()
         if (images > 1).any():
             count, rows = int((images > 1).sum()), int(images[images > 1].sum())
             notes.append(
-                f"{some(count, f'{name} has', f'{name}s have')} several images, {rows:,} in all: split by {name}, not "
+                f"{some(count, f'{group} has', f'{group}s have')} several images, {rows:,} in all: split by {group}, not "
                 "by image."
             )
     if "lesion" not in table and "patient" not in table:
