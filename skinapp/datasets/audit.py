@@ -211,8 +211,8 @@ def of_table(table: pd.DataFrame) -> Audit:
         if (images > 1).any():
             count, rows = int((images > 1).sum()), int(images[images > 1].sum())
             notes.append(
-                f"{some(count, f'{group} has', f'{group}s have')} several images, {rows:,} in all: split by {group}, not "
-                "by image."
+                f"{some(count, f'{group} has', f'{group}s have')} several images, {rows:,} in all: split by {group}, "
+                "not by image."
             )
     if "lesion" not in table and "patient" not in table:
         notes.append("No column identifies the lesion or the patient, so only images can be compared.")
