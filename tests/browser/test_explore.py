@@ -47,7 +47,7 @@ def test_a_filter_changes_the_numbers_and_the_address(app: str, open_page: Calla
     assert images(shared) == melanomas
 
 
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
 def test_the_count_is_read_off_without_scrolling_and_filters_are_folded_on_a_phone(
     app: str, open_page: Callable[..., Page], width: int
 ) -> None:
@@ -79,6 +79,7 @@ OVERLAPS = """() => {
 """Charts whose legend covers a number or the title of an axis, or a number in a bar."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "view"), [(390, "people"), (1280, "confirmation")])
 def test_no_legend_covers_an_axis_and_the_last_tick_is_100_percent(
     app: str, open_page: Callable[..., Page], width: int, view: str
