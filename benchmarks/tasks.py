@@ -205,6 +205,7 @@ EXPLORED = ["dx", "sex", "localization", "dx_type"]
 
 def explore() -> Task:
     """The figures of the Explore page's first view after a filter has changed, for a CSV that is already loaded."""
+    from skinapp.datasets import columns
     from skinapp.demographics import own_table, records, statistics
 
     tables: dict[Path, records.Table] = {}
@@ -212,7 +213,7 @@ def explore() -> Task:
     def redraw(file: Path) -> object:
         if file not in tables:
             raw = own_table.read(file.read_bytes())
-            tables[file] = own_table.build(raw, own_table.guess(list(raw.columns)))[0]
+            tables[file] = own_table.build(raw, columns.guess(list(raw.columns))).table
             return None
         frame = records.select(tables[file], records.Filters(sex=("female", "male")))
         return (

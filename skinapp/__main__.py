@@ -1,4 +1,4 @@
-"""The command `skinapp`, or `python -m skinapp`: models, classify, score, compare, report."""
+"""The command `skinapp`, or `python -m skinapp`: models, classify, score, compare, audit, report."""
 
 import argparse
 import dataclasses
@@ -26,7 +26,8 @@ COVERAGE_HELP = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns 0; 2, with a sentence on standard error, if something cannot be done; 130 on Ctrl-C."""
+    """Run one command. Returns 0; 1 if an audit finds a problem; 2, with a sentence on standard error, if something
+    cannot be done; 130 on Ctrl-C."""
     options = parse(arguments)
     try:
         return options.run(options)
@@ -120,6 +121,24 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     compare.add_argument("--json", action="store_true", help="print every statistic as one JSON object")
     compare.set_defaults(run=compare_models)
+
+    audit = commands.add_parser(
+        "audit",
+        help="check a table of images, and its split, for what makes test scores too optimistic",
+        epilog="Exit code: 0 if no problem was found, 1 if any was, 2 if the table or the folder cannot be used.",
+    )
+    audit.add_argument(
+        "table",
+        type=Path,
+        metavar="TABLE.csv",
+        help="a CSV with one row per image: image, lesion, patient, diagnosis and part, as far as they are known; or a "
+        "folder that `isic image download` made",
+    )
+    audit.add_argument(
+        "--images", type=Path, metavar="DIR", help="also look for identical and nearly identical images in this folder"
+    )
+    audit.add_argument("--json", action="store_true", help="print the findings as one JSON object")
+    audit.set_defaults(run=audit_table)
 
     report = commands.add_parser("report", help="write a report on all models and their data as one HTML file")
     report.add_argument(
@@ -434,6 +453,21 @@ def compare_models(options: argparse.Namespace) -> int:
     else:
         print("\n".join([*summary.lines(compared), *(line for one in sets for line in conformal.lines(one))]))
     return 0
+
+
+def audit_table(options: argparse.Namespace) -> int:
+    from skinapp.datasets import audit
+
+    table, images = options.table, options.images
+    if table.is_dir():
+        table, images = audit.folder_table(table), images or table
+    result = audit.run(table, images)
+    if options.json:
+        findings = {"table": str(table), "problems": result.problems, "notes": result.notes}
+        print(json.dumps(findings | result.summary, indent=2))
+    else:
+        print(audit.describe(str(table), result))
+    return 1 if result.problems else 0
 
 
 def write_report(options: argparse.Namespace) -> int:

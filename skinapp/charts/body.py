@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-from skinapp.charts.population import SCALE, TOP
+from skinapp.charts.population import LINE, SCALE, TOP
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -47,6 +47,8 @@ SITES: dict[str, tuple[str, ...]] = {
     "lower extremity": ("thigh", "lower leg"),
     "anterior torso": ("chest", "abdomen"),
     "posterior torso": ("back",),
+    "palms/soles": ("hand", "foot"),
+    "head/neck": ("scalp", "face", "ear", "nose", "lip", "neck"),
     "head, neck or face": ("scalp", "face", "ear", "nose", "lip", "neck"),
 }
 """Published sites that cover several parts of the drawing; any other site is the part of the same name."""
@@ -92,7 +94,7 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
             mode="lines",
             fill="toself",
             fillcolor=fill,
-            line={"color": "rgba(90,110,108,0.65)", "width": 1, "shape": "spline", "smoothing": 0.7},
+            line={"color": LINE, "width": 1, "shape": "spline", "smoothing": 0.7},
             hoveron="fills",
             hoverinfo="text",
             text=f"{name}: {count:,} images" if count is not None else f"{part}: not in this selection",

@@ -1,11 +1,13 @@
 """Charts of a data set: frame -> Plotly figure, pure."""
 
+import re
+import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
 from skinapp.charts.style import INK, annotate, class_colour
@@ -26,10 +28,18 @@ CATEGORY_COLOURS = {
 """Colours of values that are not classes: Okabe and Ito's, for every kind of colour vision
 (https://jfly.uni-koeln.de/color/)."""
 OTHER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
-ACCENT = "#1D6B68"
+ACCENT = "#2E8B86"
+LINE = "#7F8C8A"
+"""Both at least 3 : 1 on a light page and on a dark one."""
 SCALE = [[0.0, "#EEF3F1"], [0.15, "#C6DEDA"], [0.4, "#7FB8B1"], [0.7, "#368A85"], [1.0, "#0E4A48"]]
 """Light to dark, so that it can be read without colour."""
 CLEAR = "rgba(0,0,0,0)"
+PERCENT = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "range": [0, 1], "fixedrange": True}
+"""An axis from 0 to 100%."""
+COUNT_SHARE, SHARE_ONLY = 0.22, 0.08
+"""From these shares on, a bar has room for its count and percentage, or for its percentage."""
+LEGEND_BELOW = 36
+"""Pixels from the axis to the legend, which leave room for the axis's labels."""
 TOP = 36
 """Pixels above a figure, where a phone shows the button that saves it."""
 MAX_ROWS = 25
@@ -38,11 +48,21 @@ MAX_ROWS = 25
 Namer = Callable[[str], str]
 
 
+def _cell(**filters: object) -> str:
+    """What a bar or cell stands for, as the last of its `customdata`: "diagnosis=mel&site=back"."""
+    return urllib.parse.urlencode(filters)
+
+
 def bars(
-    table: pd.DataFrame, names: Sequence[str], colours: Sequence[str], unit: str = "images", whole: int | None = None
+    table: pd.DataFrame,
+    names: Sequence[str],
+    colours: Sequence[str],
+    unit: str = "images",
+    whole: int | None = None,
+    column: str = "",
 ) -> go.Figure:
     """A `statistics.counts` -> one horizontal bar per row, the name and the count above it. The longest bar fills the
-    width, or its share of `whole`."""
+    width, or its share of `whole`. `column` is the filter that a bar stands for, its value the row's `value`."""
     table, names, colours = table.head(MAX_ROWS), list(names)[:MAX_ROWS], list(colours)[:MAX_ROWS]
     rows = list(range(len(table)))
     top = whole or (max(1, int(table[unit].max())) if len(table) else 1)
@@ -53,7 +73,10 @@ def bars(
             orientation="h",
             width=0.34,
             marker={"color": colours, "cornerradius": 3},
-            customdata=np.column_stack([names, table["share"]]) if len(table) else None,
+            customdata=[
+                (name, share, _cell(**{column: value}) if column else "")
+                for name, share, value in zip(names, table["share"], table.get("value", names), strict=True)
+            ],
             hovertemplate=f"%{{customdata[0]}}: %{{x:,}} {unit} (%{{customdata[1]:.1%}})<extra></extra>",
             showlegend=False,
         )
@@ -77,24 +100,27 @@ def bars(
 def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure:
     """A `statistics.age_bands` -> stacked columns, one colour per diagnosis."""
     figure = go.Figure()
-    for code in bands.columns:
+    for key in bands.columns:
         figure.add_bar(
             x=bands.index + width / 2,
-            y=bands[code],
+            y=bands[key],
             width=width * 0.92,
-            name=name(code),
-            marker={"color": class_colour(code)},
-            customdata=[f"{start} to {start + width - 1}" for start in bands.index],
-            hovertemplate=f"{name(code)}, age %{{customdata}}: %{{y:,}} images<extra></extra>",
+            name=name(key),
+            marker={"color": class_colour(key)},
+            customdata=[
+                (f"{start} to {start + width - 1}", _cell(diagnosis=key, age=f"{start}-{start + width - 1}"))
+                for start in bands.index
+            ],
+            hovertemplate=f"{name(key)}, age %{{customdata[0]}}: %{{y:,}} images<extra></extra>",
         )
     figure.update_layout(
         overwrite=True,
         barmode="stack",
-        height=380,
+        height=300 + TOP + 80,
         xaxis={"dtick": 10, "fixedrange": True},
         yaxis={"title": "Images", "fixedrange": True},
     )
-    return _below(_clear(figure))
+    return _below(_clear(figure), 300)
 
 
 def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
@@ -114,7 +140,9 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
             mean=[ages["mean"]],
             boxmean=True,
             width=0.36,
-            marker={"color": class_colour(code)},
+            line={"color": INK, "width": 1.5},
+            fillcolor=class_colour(code),
+            hoverinfo="x",
             showlegend=False,
         )
         names.append(f"{name(code)} · {ages['median']:.0f} · n = {ages['images']:,}")
@@ -129,65 +157,112 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
     return _clear(figure)
 
 
-def share_bars(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_name: Namer = str) -> go.Figure:
-    """`statistics.shares` of a `cross` -> one horizontal bar of 100% per row, the row's name and its count above."""
+def share_bars(
+    shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_name: Namer = str, column: str = ""
+) -> go.Figure:
+    """`statistics.shares` of a `cross` of diagnoses -> one horizontal bar of 100% per row, the row's name and its count
+    above. `column` is the filter that the segments stand for, together with the diagnosis."""
     figure = go.Figure()
     rows = list(range(len(shares)))
     spare = iter(OTHER_COLOURS * len(shares.columns))
-    used = [CATEGORY_COLOURS.get(str(column)) for column in shares.columns]
-    for column, colour in zip(shares.columns, used, strict=True):
+    used = [CATEGORY_COLOURS.get(str(value)) for value in shares.columns]
+    for value, colour in zip(shares.columns, used, strict=True):
         shade = colour or next(each for each in spare if each not in used or len(used) > len(OTHER_COLOURS))
+        images = counts[value].tolist()
         figure.add_bar(
-            x=shares[column],
+            x=shares[value],
             y=rows,
             orientation="h",
-            width=0.36,
-            name=value_name(str(column)),
+            width=0.44,
+            name=value_name(str(value)),
             marker={"color": shade},
-            customdata=np.column_stack([[name(row) for row in shares.index], counts[column]]),
-            hovertemplate=f"%{{customdata[0]}}, {value_name(str(column))}: %{{x:.1%}}, %{{customdata[1]:,}} images"
+            text=[_inside(count, share) for count, share in zip(images, shares[value], strict=True)],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            insidetextfont={"size": 12, "color": ink_on(shade)},
+            customdata=[
+                (name(row), count, _cell(diagnosis=row, **{column: value}) if column else "")
+                for row, count in zip(shares.index, images, strict=True)
+            ],
+            hovertemplate=f"%{{customdata[0]}}, {value_name(str(value))}: %{{x:.1%}}, %{{customdata[1]:,}} images"
             "<extra></extra>",
         )
     annotate(
         figure,
-        _row_names((f"{name(label)} · n = {int(counts.loc[label].sum()):,}" for label in shares.index), 18, 13),
+        _row_names((f"{name(label)} · n = {int(counts.loc[label].sum()):,}" for label in shares.index), 20, 13),
     )
+    height = 50 * len(rows) + 20
     figure.update_layout(
         overwrite=True,
         barmode="stack",
-        height=46 * len(rows) + 100 + TOP,
-        xaxis={"range": [0, 1], "tickformat": ".0%", "fixedrange": True},
+        height=height + TOP + 80,
+        xaxis=PERCENT,
         yaxis={"range": [len(rows) - 0.6, -0.8], "visible": False, "fixedrange": True},
+        uniformtext={"minsize": 10, "mode": "hide"},
     )
-    return _below(_clear(figure))
+    return _below(_clear(figure), height)
 
 
-def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer) -> go.Figure:
-    """Sites down, diagnoses across; colour is the share of a diagnosis's images, the number in a cell its count."""
-    shares, counts = shares.T, counts.T
+def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, column: str = "") -> go.Figure:
+    """Values down, diagnoses across; colour is the share of a diagnosis's images, and a cell has its count and share.
+    `column` is the filter that the cells stand for, together with the diagnosis.
+
+    The cells are bars, since Plotly selects no cells of a heat map.
+    """
+    rows, columns = list(shares.columns), list(shares.index)
+    cells = [
+        (row, place, counts.loc[key, row], shares.loc[key, row]) for place, key in enumerate(columns) for row in rows
+    ]
+    top = max((share for *_, share in cells), default=1) or 1
+    colours = sample_colorscale(SCALE, [share / top for *_, share in cells]) if cells else []
     figure = go.Figure(
-        go.Heatmap(
-            z=shares.to_numpy(),
-            x=[str(code) for code in shares.columns],
-            y=[str(site) for site in shares.index],
-            text=[[f"{count:,}" for count in row] for row in counts.to_numpy()],
-            texttemplate="%{text}",
-            textfont={"size": 11},
-            customdata=[[name(str(code)) for code in shares.columns]] * len(shares),
-            hovertemplate="%{customdata}, %{y}: %{text} images, %{z:.1%} of that diagnosis<extra></extra>",
-            colorscale=SCALE,
-            zmin=0,
-            xgap=1,
-            ygap=1,
-            showscale=False,
+        go.Bar(
+            y=[rows.index(row) for row, *_ in cells],
+            x=[0.97] * len(cells),
+            base=[place + 0.015 for _, place, *_ in cells],
+            width=0.94,
+            orientation="h",
+            marker={"color": colours},
+            text=[f"{count:,}<br>{_rounded(share)}" if count else "0" for *_, count, share in cells],
+            textposition="inside",
+            insidetextanchor="middle",
+            textangle=0,
+            insidetextfont={"size": 12, "color": [ink_on(colour) for colour in colours]},
+            customdata=[
+                (
+                    f"{name(str(columns[place]))}, {row}: {count:,} images, {share:.1%} of that diagnosis",
+                    _cell(diagnosis=columns[place], **{column: row}) if column else "",
+                )
+                for row, place, count, share in cells
+            ],
+            hovertemplate="%{customdata[0]}<extra></extra>",
+            showlegend=False,
         )
     )
     figure.update_layout(
         overwrite=True,
-        height=28 * len(shares) + TOP + 30,
+        height=40 * len(rows) + TOP + 30,
         margin={"l": 0, "r": 0, "t": TOP + 24, "b": 4},
-        xaxis={"side": "top", "fixedrange": True, "type": "category"},
-        yaxis={"autorange": "reversed", "fixedrange": True, "automargin": True, "type": "category"},
+        xaxis={
+            "side": "top",
+            "fixedrange": True,
+            "range": [0, len(columns)],
+            "tickvals": [place + 0.5 for place in range(len(columns))],
+            "ticktext": [str(key) for key in columns],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={
+            "range": [len(rows) - 0.5, -0.5],
+            "fixedrange": True,
+            "automargin": True,
+            "tickvals": list(range(len(rows))),
+            "ticktext": [str(row) for row in rows],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        uniformtext={"minsize": 8, "mode": "hide"},
     )
     return _clear(figure)
 
@@ -221,7 +296,7 @@ def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
     rows = list(range(len(table)))
     figure = go.Figure()
     figure.add_vrect(-0.1, 0.1, fillcolor="rgba(128,128,128,0.18)", line_width=0)
-    figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1})
+    figure.add_vline(0, line={"color": LINE, "width": 1})
     figure.add_scatter(
         x=table["difference"],
         y=rows,
@@ -262,7 +337,7 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
             y=rows,
             mode="markers",
             marker={
-                "color": [ACCENT if each else "#9A9A9A" for each in shown],
+                "color": [ACCENT if each else LINE for each in shown],
                 "size": 9,
                 "symbol": ["circle" if each else "circle-open" for each in shown],
             },
@@ -271,7 +346,7 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
                 "symmetric": False,
                 "array": high - value,
                 "arrayminus": value - low,
-                "color": "rgba(110,125,122,0.75)",
+                "color": LINE,
                 "width": 0,
             },
             customdata=[
@@ -284,9 +359,10 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
             col=number,
         )
         limits = [-0.02, 1.02] if column != "calibration" else [-0.6, 0.6]
-        figure.update_xaxes(range=limits, fixedrange=True, nticks=4, row=1, col=number)
+        ticks = [0, 0.5, 1] if column != "calibration" else [-0.5, 0, 0.5]
+        figure.update_xaxes(range=limits, fixedrange=True, tickvals=ticks, row=1, col=number)
         if column == "calibration":
-            figure.add_vline(0, line={"color": "rgba(128,128,128,0.7)", "width": 1}, row=1, col=number)
+            figure.add_vline(0, line={"color": LINE, "width": 1}, row=1, col=number)
     annotate(figure, _row_names(map(str, table["cell"]), 13, 12, xref="x domain"))
     figure.update_yaxes(range=[len(rows) - 0.5, -0.8], visible=False, fixedrange=True)
     figure.update_layout(
@@ -313,11 +389,33 @@ def _clear(figure: go.Figure) -> go.Figure:
     return figure
 
 
-def _below(figure: go.Figure) -> go.Figure:
-    """The legend below the figure, so that it needs no width on a phone."""
+def _below(figure: go.Figure, height: int) -> go.Figure:
+    """The legend below a figure whose axes are `height` pixels high, so that it needs no width on a phone."""
     figure.update_layout(
         overwrite=True,
-        legend={"orientation": "h", "yanchor": "top", "y": -0.12, "x": 0, "traceorder": "normal"},
-        margin={"l": 0, "r": 8, "t": TOP, "b": 40},
+        legend={"orientation": "h", "yanchor": "top", "y": -LEGEND_BELOW / height, "x": 0, "traceorder": "normal"},
+        margin={"l": 16, "r": 24, "t": TOP, "b": 40},
     )
     return figure
+
+
+def _rounded(share: float) -> str:
+    """The percentage of a share that is not 0."""
+    return f"{share:.0%}" if share >= 0.005 else "<1%"
+
+
+def _inside(count: int, share: float) -> str:
+    if share < SHARE_ONLY:
+        return ""
+    return f"{count:,} · {share:.0%}" if share >= COUNT_SHARE else f"{share:.0%}"
+
+
+def ink_on(colour: str) -> str:
+    """Black or white, whichever can be read on a colour: at least 4.5 : 1 (WCAG 2.2, 1.4.3)."""
+    channels = (
+        re.findall(r"\d+", colour) if colour.startswith("rgb") else [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+    )
+    parts = [float(channel) / 255 for channel in channels[:3]]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "#000000" if luminance > 0.179 else "#FFFFFF"

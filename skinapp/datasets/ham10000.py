@@ -22,6 +22,10 @@ images that share a lesion with a test image; they are `excluded`, neither train
 
 def parse(folder: Path) -> pd.DataFrame:
     """One row per image, see `skinapp.datasets.metadata`; with `split` if the table has it."""
-    table = metadata.read(folder, COLUMNS)
+    return arrange(metadata.read(folder, COLUMNS))
+
+
+def arrange(table: pd.DataFrame) -> pd.DataFrame:
+    """The published table -> the columns of `parse`."""
     frame = metadata.renamed(table, COLUMNS)
     return frame.assign(split=table[SPLIT].replace("test_sibling", "excluded")) if SPLIT in table else frame

@@ -23,7 +23,12 @@ def parse(folder: Path) -> pd.DataFrame:
     """One row per image, see `skinapp.datasets.metadata`, with the collection it is from, `source`; the image of the
     malignant/benign set that shows the same picture, `copy_of`. An image without a known patient has its lesion, or
     else its own id, in place of the patient."""
-    frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
+    return arrange(metadata.read(folder, COLUMNS))
+
+
+def arrange(table: pd.DataFrame) -> pd.DataFrame:
+    """The published table -> the columns of `parse`."""
+    frame = metadata.renamed(table, COLUMNS)
     return frame.assign(
         copy_of=frame["copy_of"].astype("string").str.rsplit(".", n=1).str[0],
         patient=frame["patient"].fillna(frame["lesion"]).fillna(frame["image"]),

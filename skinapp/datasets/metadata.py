@@ -18,6 +18,8 @@ FILE = "metadata.csv"
 SYMPTOMS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
 DIAMETERS = ("diameter_1", "diameter_2")
 TEXT = ("image", "lesion", "patient", "diagnosis", "sex", "site", "source", "copy_of")
+NOT_STATED = "not stated"
+NOT_STATED_WORDS = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", NOT_STATED)
 REMEDY = "set SKINAPP_DATA to the folder of the data sets"
 
 
@@ -26,11 +28,16 @@ def read(folder: Path, columns: Mapping[str, str]) -> pd.DataFrame:
     publisher's), or lists an image twice."""
     return tables.read_file(
         folder / FILE,
-        text=[columns[name] for name in TEXT if name in columns],
+        text=text_columns(columns),
         required=tuple(columns.values()),
         unique=columns["image"],
         remedy=REMEDY,
     )
+
+
+def text_columns(columns: Mapping[str, str]) -> list[str]:
+    """The publisher's columns that are read as text."""
+    return [columns[name] for name in TEXT if name in columns]
 
 
 def renamed(table: pd.DataFrame, columns: Mapping[str, str]) -> pd.DataFrame:

@@ -33,7 +33,12 @@ def parse(folder: Path) -> pd.DataFrame:
     - `copy_of`, the image of HAM10000's training part that shows the same picture
     - `skin_tone`, "0" (very dark) to "5" (very light), which is not Fitzpatrick's scale
     """
-    frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
+    return arrange(metadata.read(folder, COLUMNS))
+
+
+def arrange(table: pd.DataFrame) -> pd.DataFrame:
+    """The published table -> the columns of `parse`."""
+    frame = metadata.renamed(table, COLUMNS)
     site = frame["site"]
     return frame.assign(
         image=frame["modality"] + "/" + frame["image"],

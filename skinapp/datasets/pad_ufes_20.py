@@ -26,7 +26,12 @@ YES_NO = {True: "yes", False: "no", "True": "yes", "False": "no"}
 def parse(folder: Path) -> pd.DataFrame:
     """One row per image, see `skinapp.datasets.metadata`. `confirmation` is biopsy or clinical. All cancers but few
     other lesions were biopsied, so it is only for demographics, never an input of a model."""
-    frame = metadata.renamed(metadata.read(folder, COLUMNS), COLUMNS)
+    return arrange(metadata.read(folder, COLUMNS))
+
+
+def arrange(table: pd.DataFrame) -> pd.DataFrame:
+    """The published table -> the columns of `parse`."""
+    frame = metadata.renamed(table, COLUMNS)
     diameters = frame[list(DIAMETERS)]
     return frame.assign(
         # the table has file names, and a lesion's number is unique only within its patient

@@ -39,9 +39,10 @@ class DataSet:
     """A published data set.
 
     `title` is its short name on the screen, `name` the publisher's. `parse` turns a folder into a table with one row
-    per image, see `skinapp.datasets.metadata`; `columns` maps our names to the published ones, and is empty without a
-    published table. `group` is lesion or patient: images of one group are never divided between training and test.
-    `images` are the folders of the image files; if there are several, an image's id begins with its folder.
+    per image, see `skinapp.datasets.metadata`; `arrange` does so with the published table alone, and `columns` maps our
+    names to the published ones; without a published table there is neither. `group` is lesion or patient: images of one
+    group are never divided between training and test. `images` are the folders of the image files; if there are
+    several, an image's id begins with its folder.
     """
 
     id: str
@@ -59,6 +60,7 @@ class DataSet:
     protocol: str
     group: str
     parse: Callable[[Path], pd.DataFrame]
+    arrange: Callable[[pd.DataFrame], pd.DataFrame] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     images: tuple[str, ...] = ("images",)
 
@@ -108,6 +110,7 @@ DATASETS = {
             "ISIC_0025226, which shows the picture of the test image ISIC_0030074 under another lesion number.",
             group="lesion",
             parse=ham10000.parse,
+            arrange=ham10000.arrange,
             columns=ham10000.COLUMNS,
         ),
         DataSet(
@@ -136,6 +139,7 @@ DATASETS = {
             "trained on the other four parts and has seen no image of its patient.",
             group="patient",
             parse=pad_ufes_20.parse,
+            arrange=pad_ufes_20.arrange,
             columns=pad_ufes_20.COLUMNS,
         ),
         DataSet(
@@ -164,6 +168,7 @@ DATASETS = {
             "also in HAM10000's training part has the part and the fold that it has there.",
             group="lesion",
             parse=milk10k.parse,
+            arrange=milk10k.arrange,
             columns=milk10k.COLUMNS,
             images=("dermoscopy", "clinical"),
         ),
@@ -225,6 +230,7 @@ ISIC_MORE = DataSet(
     "anything but melanomas are left out.",
     group="patient",
     parse=isic_more.parse,
+    arrange=isic_more.arrange,
     columns=isic_more.COLUMNS,
 )
 """Images for training, chosen from several collections. It is not among DATASETS, since counts of such a selection say
@@ -269,6 +275,21 @@ def files_in(folder: Path, subfolders: tuple[str, ...]) -> dict[str, Path]:
     return {
         f"{name}/{file.stem}" if prefixed else file.stem: file for name in subfolders for file in _images(folder / name)
     }
+
+
+def files_below(folder: Path) -> tuple[list[Path], int]:
+    """The image files in and below a folder, in order, and how many files isic-cli has only partly downloaded there."""
+    files, partial = [], 0
+    for file in sorted(folder.rglob("*")):
+        if file.name.startswith("."):
+            partial += file.name.startswith(PARTIAL)
+        elif file.suffix.lower() in imaging.EXTENSIONS:
+            files.append(file)
+    return files, partial
+
+
+PARTIAL = ".isic-partial"
+"""How isic-cli begins the names of files that it is downloading."""
 
 
 def _images(folder: Path) -> list[Path]:

@@ -103,7 +103,7 @@ def disagreements(facts: Sequence[Fact]) -> str:
 def limits(table: Table) -> list[tuple[str, str]]:
     """What the data set cannot tell you: pairs of a heading and a text with numbers."""
     frame, total = table.frame, totals(table.frame)
-    general = [_confirmed(table), _skin_type(table), _several(table), _missing(table)]
+    general = [_confirmed(table), _skin_type(table), *([_several(table)] if table.has_lesions else []), _missing(table)]
     if table.id == "ham10000":
         newborn = int(frame.loc[frame["age"] == 0, "images"].sum())
         return [
@@ -189,6 +189,12 @@ def _confirmed(table: Table) -> tuple[str, str]:
         if images:
             parts.append(f"{biopsied:,} of {images:,} images of {word} classes ({biopsied / images:.0%})")
             mostly_biopsied = value == 0 and biopsied > images / 2
+    if not parts and known.any():
+        return (
+            "How diagnoses were confirmed",
+            "None of the diagnoses is a known class, so confirmed cancers and other confirmed lesions cannot be told "
+            "apart.",
+        )
     if not parts:
         return "How diagnoses were confirmed", "The table does not say how any diagnosis was confirmed."
     heading = "Cancers are confirmed by biopsy, most other lesions are not"
@@ -201,26 +207,28 @@ def _confirmed(table: Table) -> tuple[str, str]:
     )
 
 
+FEW_DARK = 0.05
+"""Below this share of dark skin, a data set has almost none."""
+
+
 def _skin_type(table: Table) -> tuple[str, str]:
     frame, total = table.frame, totals(table.frame)
-    if "skin_tone" in frame:
-        known = frame[frame["skin_tone"].notna()]
-        dark = int(known.loc[known["skin_tone"].isin(["0", "1"]), "images"].sum())
-        return (
-            "Almost no dark skin",
-            f"Skin tone, from 0 (very dark) to 5 (very light), is stated for {int(known['images'].sum()):,} of "
-            f"{total.images:,} images, and only {dark:,} of those are 0 or 1. How well a model works on dark skin "
-            "cannot be judged from them.",
-        )
-    if "skin_type" in frame:
-        known = frame[frame["skin_type"].notna()]
-        stated = int(known["images"].sum())
-        dark = int(known.loc[known["skin_type"].isin(["5", "6"]), "images"].sum())
-        return (
-            "Almost no dark skin",
-            f"Skin type is stated for {stated:,} of {total.images:,} images, and only {dark:,} of those are type 5 or "
-            "6. How well a model works on dark skin cannot be judged from them.",
-        )
+    for column, name, dark_values, words in (
+        ("skin_tone", "Skin tone, from 0 (very dark) to 5 (very light),", ("0", "1"), "0 or 1"),
+        ("skin_type", "Skin type", ("5", "6"), "type 5 or 6"),
+    ):
+        if column in frame and frame[column].notna().any():
+            known = frame[frame[column].notna()]
+            stated = int(known["images"].sum())
+            dark = int(known.loc[known[column].isin(dark_values), "images"].sum())
+            counted = f"{name} is stated for {stated:,} of {total.images:,} images"
+            if dark >= FEW_DARK * stated:
+                return "Skin types", f"{counted}, and {dark:,} of those are {words}."
+            return (
+                "Almost no dark skin",
+                f"{counted}, and only {dark:,} of those are {words}. How well a model works on dark skin cannot be "
+                "judged from them.",
+            )
     return (
         "Skin type is not recorded",
         f"None of the {total.images:,} images states a skin type, so how well a model works on dark skin cannot be "

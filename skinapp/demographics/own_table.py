@@ -2,52 +2,47 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from skinapp import tables
-from skinapp.demographics.records import CATEGORIES, EXTRAS, NAMES, NOT_STATED_WORDS, Table, tidy
+from skinapp.datasets import audit, columns, isic_columns
+from skinapp.datasets.audit import Audit, some
+from skinapp.demographics.records import CATEGORIES, EXTRAS, NAMES, Table, tidy
 from skinapp.errors import DataError
+from skinapp.images import imaging
 from skinapp.labels.sets import LABEL_SETS, LabelSet
 
-FIELDS = {
-    "diagnosis": ("diagnosis", "dx", "diagnostic", "label", "class", "target", "benign_malignant"),
-    "image": ("image", "image_id", "img_id", "isic_id", "image_name", "filename", "file"),
-    "lesion": ("lesion", "lesion_id", "group"),
-    "sex": ("sex", "gender"),
-    "age": ("age", "age_approx", "age_years"),
-    "site": ("site", "localization", "localisation", "region", "anatom_site_general_challenge", "anatom_site_general"),
-    "confirmation": ("confirmation", "dx_type", "diagnosis_confirm_type", "diagnostic_method"),
-    "skin_type": ("skin_type", "fitspatrick", "fitzpatrick", "fitzpatrick_skin_type"),
-    "split": ("split", "part", "fold", "subset"),
-}
-"""What a column can be, and its names in published tables."""
-
-FIELD_NAMES = NAMES | {"image": "Image", "lesion": "Lesion"}
+FIELD_NAMES = NAMES | {"image": "Image", "lesion": "Lesion", "patient": "Patient"}
 MAX_ROWS = 1_000_000
 MAX_AGE = 120
 MAX_VALUES = {"diagnosis": 30, "sex": 30, "skin_type": 30, "confirmation": 100, "site": 5000, "split": 100}
 """In columns with more values, the rarer ones are counted together, so that charts stay readable."""
+FILE_ENDING = re.compile(rf"\.({'|'.join(ending.removeprefix('.') for ending in imaging.EXTENSIONS)})$", re.IGNORECASE)
 OTHER_VALUES = "other values"
+
+
+@dataclass(frozen=True)
+class OwnTable:
+    """A visitor's table as in `records`, a sentence for every problem of its cells, and the audit of its split."""
+
+    table: Table
+    problems: tuple[str, ...]
+    audit: Audit
 
 
 def read(data: bytes) -> pd.DataFrame:
     """The bytes of a CSV, in any encoding and with any separator -> its cells as text; at most MAX_ROWS rows.
 
-    Without a header, columns are called "Column 1" and so on. DataError as in `skinapp.tables.read`.
+    Without a header, columns are called "Column 1" and so on. A publisher's columns get our names, and ISIC diagnoses
+    classes, see `skinapp.datasets.columns`. DataError as in `skinapp.tables.read`.
     """
-    return tables.read(data, most_rows=MAX_ROWS, has_header=_is_header)
+    return columns.read(data, most_rows=MAX_ROWS, has_header=_is_header)
 
 
-def guess(columns: list[str]) -> dict[str, str | None]:
-    """The most likely column for each of FIELDS, by name; None if no name fits."""
-    known = {re.sub(r"\W+", "_", column.strip().lower()): column for column in reversed(columns)}
-    return {field: next((known[name] for name in names if name in known), None) for field, names in FIELDS.items()}
-
-
-def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, list[str]]:
-    """The cells, and the column of each of FIELDS -> a table as in `records`, and a sentence for every problem.
+def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> OwnTable:
+    """The cells, and the column of each of `columns.FIELDS` -> the table and its problems.
 
     DataError if no column was chosen, or one was chosen twice.
     """
@@ -58,22 +53,34 @@ def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> tuple[Table, l
     if twice:
         raise DataError(f"The column '{twice[0]}' is chosen twice; choose it once.")
     frame = raw[list(mapping.values())].set_axis(list(mapping), axis=1)
+    audited = audit.arranged(raw, chosen)
     problems: list[str] = []
     labels = None
     if "diagnosis" in frame:
         frame["diagnosis"], labels = _diagnoses(frame["diagnosis"], problems)
+        audited["label"] = frame["diagnosis"]
     if "age" in frame:
         frame["age"] = _ages(frame["age"], problems)
-    _repeated(raw, frame, problems)
+    if "image" in frame:
+        frame["image"] = frame["image"].str.replace(FILE_ENDING, "", regex=True)
+    same = int(raw.duplicated().sum())
+    if same:
+        problems.append(
+            f"{some(same, 'row is identical to an earlier row', 'rows are identical to earlier rows')}. All rows are "
+            "counted."
+        )
     if "lesion" in frame:
         frame["lesion"] = _lesions(frame["lesion"], problems)
-        _shared(frame, problems)
     else:
         problems.append("No column identifies the lesion, so every image counts as a separate lesion.")
+    names = [str(column) for column in raw.columns]
+    if isic_columns.official(names):
+        problems += isic_columns.problems(raw)
     for name in (*CATEGORIES, *EXTRAS):
         if name in frame and name in MAX_VALUES:
             frame[name] = _fewer(name, frame[name], problems)
-    return Table("own", "Your own table", tidy(frame, labels), labels, "lesion" in frame), problems
+    table = Table("own", "Your own table", tidy(frame, labels), labels, "lesion" in frame)
+    return OwnTable(table, tuple(problems), audit.of_table(audited))
 
 
 def _is_header(cells: list[str]) -> bool:
@@ -88,7 +95,8 @@ def _number(cell: str) -> bool:
 
 def _diagnoses(column: pd.Series, problems: list[str]) -> tuple[pd.Series, LabelSet | None]:
     """The column as codes of the label set that covers most rows, matched by code or name; other values stay."""
-    counts = _stated(column).value_counts()
+    column = audit.stated(column)
+    counts = column.value_counts()
     matches = {}
     for labels in LABEL_SETS.values():
         known = {label.name.lower(): label.code for label in labels.labels}
@@ -111,42 +119,29 @@ def _diagnoses(column: pd.Series, problems: list[str]) -> tuple[pd.Series, Label
             f"{_rows(int(unknown.sum()))} with unknown labels: {_examples(unknown)}. They are shown, but count as "
             "neither malignant nor benign."
         )
-    return column.map(lambda value: codes.get(value, value)), LABEL_SETS[best]
+    return column.map(codes).fillna(column), LABEL_SETS[best]
 
 
 def _ages(column: pd.Series, problems: list[str]) -> pd.Series:
-    stated = _stated(column)
+    stated = audit.stated(column)
     ages = pd.to_numeric(stated.astype(object).str.replace(",", "."), errors="coerce")
     words = stated[ages.isna() & stated.notna()]
     if len(words):
         problems.append(
-            f"{_some(len(words), 'age is not a number', 'ages are not numbers')}: {_examples(words.value_counts())}. "
+            f"{some(len(words), 'age is not a number', 'ages are not numbers')}: {_examples(words.value_counts())}. "
             "They count as not stated."
         )
     impossible = ages[(ages < 0) | (ages > MAX_AGE)]
     if len(impossible):
         problems.append(
-            f"{_some(len(impossible), 'age is', 'ages are')} below 0 or over {MAX_AGE}: "
+            f"{some(len(impossible), 'age is', 'ages are')} below 0 or over {MAX_AGE}: "
             f"{_examples(stated[impossible.index].value_counts())}. They count as not stated."
         )
     return ages.where(ages.between(0, MAX_AGE)).astype("float64")
 
 
-def _repeated(raw: pd.DataFrame, frame: pd.DataFrame, problems: list[str]) -> None:
-    if "image" in frame:
-        again = frame["image"].duplicated() & _stated(frame["image"]).notna()
-        if again.any():
-            problems.append(
-                f"{_rows(int(again.sum()))} with the image of an earlier row: "
-                f"{_examples(frame.loc[again, 'image'].value_counts())}. All rows are counted."
-            )
-    same = raw.duplicated()
-    if same.any():
-        problems.append(f"{_rows(int(same.sum()))} identical to an earlier row. All rows are counted.")
-
-
 def _lesions(column: pd.Series, problems: list[str]) -> pd.Series:
-    stated = _stated(column)
+    stated = audit.stated(column)
     absent = int(stated.isna().sum())
     if absent:
         problems.append(f"{_rows(absent)} without a lesion; each counts as a separate lesion.")
@@ -156,31 +151,8 @@ def _lesions(column: pd.Series, problems: list[str]) -> pd.Series:
     return pd.Series(codes, column.index)
 
 
-def _shared(frame: pd.DataFrame, problems: list[str]) -> None:
-    for name, subject, text in (
-        ("diagnosis", ("lesion has", "lesions have"), "images with different diagnoses."),
-        (
-            "split",
-            ("lesion is", "lesions are"),
-            "in several parts of the split, so test results on them are optimistic.",
-        ),
-    ):
-        if name in frame:
-            stated = frame[["lesion", name]][_stated(frame[name]).notna()].drop_duplicates()
-            shared = int((stated["lesion"].value_counts() > 1).sum())
-            if shared:
-                problems.append(f"{_some(shared, *subject)} {text}")
-    per_lesion = frame["lesion"].value_counts()
-    several = per_lesion[per_lesion > 1]
-    if len(several):
-        problems.append(
-            f"{_some(len(several), 'lesion has', 'lesions have')} several images, {int(several.sum()):,} in all: split "
-            "by lesion, not by image."
-        )
-
-
 def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
-    counts = _stated(column).value_counts()
+    counts = audit.stated(column).value_counts()
     most = MAX_VALUES[name]
     if len(counts) <= most:
         return column
@@ -188,14 +160,7 @@ def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
         f"The column for {FIELD_NAMES[name].lower()} has {len(counts):,} different values. The {most:,} most common "
         f"are shown, the others are counted as '{OTHER_VALUES}'. Is it the right column?"
     )
-    return column.where(column.isin(counts.index[:most]) | _stated(column).isna(), OTHER_VALUES)
-
-
-def _stated(column: pd.Series) -> pd.Series:
-    """The column with None for cells that mean not stated."""
-    codes, names = pd.factorize(column)
-    unknown = np.array([str(name).strip().lower() in NOT_STATED_WORDS for name in names] + [True])
-    return column.astype(object).mask(unknown[codes], None)
+    return column.where(column.isin(counts.index[:most]) | audit.stated(column).isna(), OTHER_VALUES)
 
 
 def _examples(counts: pd.Series) -> str:
@@ -204,10 +169,5 @@ def _examples(counts: pd.Series) -> str:
     return ", ".join(shown) + (f" and {more:,} others" if more else "")
 
 
-def _some(count: int, one: str, several: str) -> str:
-    """1 age is, 2 ages are"""
-    return f"{count:,} {one if count == 1 else several}"
-
-
 def _rows(count: int) -> str:
-    return _some(count, "row", "rows")
+    return some(count, "row", "rows")

@@ -6,6 +6,7 @@ and `lesion`, a number for each lesion. Not stated is NaN.
 """
 
 import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -13,14 +14,12 @@ import numpy as np
 import pandas as pd
 
 from skinapp.datasets import registry
-from skinapp.datasets.metadata import SYMPTOMS
+from skinapp.datasets.metadata import NOT_STATED as NOT_STATED
+from skinapp.datasets.metadata import NOT_STATED_WORDS, SYMPTOMS
 from skinapp.labels.sets import LabelSet
 
 TABLES = Path(__file__).parents[1] / "datasets" / "tables"
 """One compressed table per data set, made by `train summarise`."""
-
-NOT_STATED = "not stated"
-NOT_STATED_WORDS = ("", "unknown", "unk", "n/a", "na", "nan", "none", "null", "?", "-", NOT_STATED)
 
 CATEGORIES = ("diagnosis", "sex", "site", "confirmation")
 PROVENANCE = ("split", "origin", "modality")
@@ -37,7 +36,11 @@ CONFIRMATIONS = {
     "clinical": "clinical only",
     "histopathology": "histology",
     "single contributor clinical assessment": "clinical only",
+    "serial imaging showing no change": "follow-up",
+    "single image expert consensus": "expert consensus",
+    "confocal microscopy with consensus dermoscopy": "confocal microscopy",
 }
+SKIN_TYPES = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 """How a diagnosis was confirmed: the publishers' words -> one word for all data sets."""
 
 NAMES = {
@@ -77,6 +80,9 @@ class Table:
         return self.labels[code].name if self.labels and code in self.labels.codes else str(code)
 
 
+SEXES = {"female": "women", "male": "men"}
+
+
 @dataclass(frozen=True)
 class Filters:
     """What to select; an empty tuple or None selects everything. `NOT_STATED` in a tuple selects missing values.
@@ -108,6 +114,12 @@ def shipped(dataset: str) -> Table:
         TABLES / f"{dataset}.csv.gz", dtype={"skin_type": "string", "skin_tone": "string"}, keep_default_na=True
     )
     return Table(dataset, known.title, tidy(raw, known.labels), known.labels)
+
+
+def by_image(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of a shipped table with one row per image: `image`, its id, in place of `ids`."""
+    alone = frame.assign(image=frame["ids"].str.split(), images=1).drop(columns="ids")
+    return alone.explode("image", ignore_index=True)
 
 
 def tidy(raw: pd.DataFrame, labels: LabelSet | None) -> pd.DataFrame:
@@ -154,6 +166,8 @@ def _word(name: str, value: object) -> str | None:
         return {"m": "male", "f": "female", "man": "male", "woman": "female"}.get(text.lower(), text.lower())
     if name == "confirmation":
         return CONFIRMATIONS.get(text.lower(), text.lower())
+    if name == "skin_type":
+        return SKIN_TYPES.get(text.lower(), text.lower())
     return text if name in ("diagnosis", "origin") else text.lower()
 
 
@@ -184,6 +198,43 @@ def values(table: Table, column: str) -> list[str]:
     """The choices of a filter on a column: its categories, and NOT_STATED if any row lacks a value."""
     data = table.frame[column].cat
     return [*data.categories, *([NOT_STATED] if (data.codes < 0).any() else [])]
+
+
+def in_words(table: Table, filters: Filters) -> str:
+    """The filters as a person says them: "melanoma, women, back, 60 or older; ages are recorded in fives". "" without
+    any."""
+    parts = [_either(map(_spoken(table), filters.diagnosis), "diagnosis")]
+    parts.append({None: "", True: "malignant", False: "not malignant"}[filters.malignant])
+    parts.append(_either((SEXES.get(sex, sex) for sex in filters.sex), "sex"))
+    parts.append(_either(filters.site, "site"))
+    parts.append(_ages(filters.age))
+    confirmed = _either((word for word in filters.confirmation), "confirmation")
+    parts.append(confirmed if NOT_STATED in filters.confirmation else f"confirmed by {confirmed}" * bool(confirmed))
+    words = ", ".join(part for part in parts if part)
+    known = table.frame["age"].dropna()
+    return words + "; ages are recorded in fives" * bool(filters.age and len(known) and (known % 5 == 0).all())
+
+
+def _spoken(table: Table) -> Callable[[str], str]:
+    labels = table.labels
+    return lambda code: labels[code].spoken if labels and code in labels.codes else str(code)
+
+
+def _either(words: Iterable[str], column: str) -> str:
+    """melanoma or mole; site not stated"""
+    *first, last = [f"{column} {NOT_STATED}" if word == NOT_STATED else word for word in words] or [""]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _ages(ages: tuple[float, float] | None) -> str:
+    if ages is None:
+        return ""
+    low, high = ages
+    if low == high:
+        return f"{low:.0f} years old"
+    if np.isinf(high):
+        return f"{low:.0f} or older"
+    return f"{high:.0f} or younger" if low == 0 else f"{low:.0f} to {high:.0f} years old"
 
 
 FILTERS = tuple(field.name for field in fields(Filters))

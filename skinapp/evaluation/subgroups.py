@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.datasets.registry import DATASETS
-from skinapp.demographics.records import CONFIRMATIONS, NOT_STATED, Table, shipped, tidy
+from skinapp.demographics.records import CONFIRMATIONS, NOT_STATED, Table, by_image, shipped, tidy
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from skinapp.evaluation.bootstrap import Interval
@@ -56,7 +56,9 @@ def predictions(model: Model, dataset: str) -> Table:
     probabilities = raw[everything.columns].to_numpy(dtype=float)
     raw = raw.rename(columns={"group": "lesion", "label": "diagnosis"}).drop(columns="dataset", errors="ignore")
     if dataset == "malignant_benign":
-        known = shipped(dataset).frame[["image", "sex", "age", "site", "confirmation"]].astype({"image": object})
+        known = by_image(shipped(dataset).frame)[["image", "sex", "age", "site", "confirmation"]].astype(
+            {"image": object}
+        )
         raw = raw.drop(columns=["sex", "age", "site", "confirmation"]).merge(known, on="image", how="left")
     chosen = np.array([label.malignant for label in model.labels.labels])
     known_malignant = {label.code: label.malignant for labels in LABEL_SETS.values() for label in labels.labels}

@@ -7,9 +7,10 @@ import pandas as pd
 
 from skinapp.charts import body, population
 from skinapp.charts.style import class_colour
+from skinapp.datasets.audit import Audit
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records, statistics
-from skinapp.demographics.records import NAMES, Table
+from skinapp.demographics.records import FILTERS, NAMES, Filters, Table
 from skinapp.evaluation import subgroups
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
@@ -23,12 +24,22 @@ SKIN = {"skin_type": "Fitzpatrick skin type", "skin_tone": "Skin tone, from 0 (v
 """Columns on the colour of the skin, with their headings."""
 
 
+def selection(table: Table, frame: pd.DataFrame, filters: Filters) -> str:
+    """The selection in a sentence: "56 images of 36 lesions: melanoma, women, back, 60 or older." """
+    total = statistics.totals(frame)
+    counted = f"{total.images:,} {'image' if total.images == 1 else 'images'}"
+    if table.has_lesions:
+        counted += f" of {total.lesions:,} {'lesion' if total.lesions == 1 else 'lesions'}"
+    whole = "the whole data set" if table.id in DATASETS else "the whole table"
+    return f"{counted}: {records.in_words(table, filters) or whole}."
+
+
 def diagnoses(table: Table, frame: pd.DataFrame) -> Chart:
     """How many images each diagnosis has, the most common first."""
     counts = _most_common_first(statistics.counts(frame, "diagnosis"))
     names = [table.name(code) for code in counts["value"]]
     return Chart(
-        population.bars(counts, names, [class_colour(code) for code in counts["value"]]),
+        population.bars(counts, names, [class_colour(code) for code in counts["value"]], column="diagnosis"),
         counts.assign(diagnosis=names)[["diagnosis", "images", "lesions", "share"]],
         "Images by diagnosis: " + listed(names, counts["images"]),
     )
@@ -91,7 +102,7 @@ def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> 
     images = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", column), 8)
     shares = statistics.shares(images)
     return Chart(
-        population.share_bars(shares, images, table.name, str.capitalize),
+        population.share_bars(shares, images, table.name, str.capitalize, column if column in FILTERS else ""),
         _with_names(images, table),
         f"{title} by diagnosis. All images: " + listed(images.columns, images.sum()),
     )
@@ -109,7 +120,7 @@ def sites(frame: pd.DataFrame) -> Chart:
     counts = _most_common_first(statistics.counts(frame, "site"))
     names = [value.capitalize() for value in counts["value"]]
     return Chart(
-        population.bars(counts, names, [population.ACCENT] * len(counts)),
+        population.bars(counts, names, [population.ACCENT] * len(counts), column="site"),
         counts,
         "Images by site: " + listed(counts["value"].head(15), counts["images"]),
     )
@@ -119,7 +130,7 @@ def sites_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
     """Images of each diagnosis at each of the most common sites."""
     images = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", "site"), 20)
     return Chart(
-        population.heat_map(statistics.shares(images), images, table.name),
+        population.heat_map(statistics.shares(images), images, table.name, "site"),
         _with_names(images, table),
         "Images of each diagnosis at each site; the table has the numbers",
     )
@@ -191,6 +202,12 @@ def performance(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> C
     )
 
 
+def parts(audited: Audit) -> pd.DataFrame:
+    """The size of each part of a split: its rows, and its images, lesions and patients where they are known."""
+    sizes = pd.DataFrame(audited.summary.get("parts", {})).T
+    return sizes.rename_axis("part").reset_index()
+
+
 def headline(table: Table) -> tuple[pd.DataFrame, str]:
     """The headline figures of a data set, without the column of published ones if there are none, and a sentence on
     those that disagree."""
@@ -232,6 +249,18 @@ def sensitivities(entry: Entry) -> pd.DataFrame:
 def tested_models(dataset: str) -> dict[str, Model]:
     """The models that were tested on a data set, by id, the best first."""
     return {model.id: model for model in _ranked_first() if dataset in subgroups.tested_on(model)}
+
+
+def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:
+    """How many of some images, by their ids, are test images of a model: (model, data set) -> count, without zeros."""
+    wanted = set(images.astype(str).str.rpartition("/")[2])
+    counts = {}
+    for model in _ranked_first():
+        for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
+            tested = subgroups.predictions(model, dataset).frame["image"]
+            if count := int(tested.str.rpartition("/")[2].isin(wanted).sum()):
+                counts[model.id, dataset] = count
+    return counts
 
 
 def listed(names: Iterable[object], numbers: Iterable[float]) -> str:

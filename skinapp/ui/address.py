@@ -14,11 +14,29 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 
-def start_run() -> None:
-    """Before the first widget of a page: note whether the visitor has changed one since the last run."""
+def start_run(page: str) -> None:
+    """Before the first widget of a page: note which page it is, and whether the visitor has changed a widget since the
+    last run."""
     state = st.session_state
+    state["page_shown"] = page
     shown = state.get("values_in_address", {})
     state["widget_changed"] = any(key in state and state[key] != value for key, value in shown.items())
+
+
+def last_choices(page: str) -> dict[str, list[str]]:
+    """The query parameters that a page had when the visitor was last there, for links that lead back to it."""
+    return {key: texts for key, texts in st.session_state.get("choices", {}).get(page, {}).items() if texts}
+
+
+@contextlib.contextmanager
+def private(key: str, default: object) -> Iterator[None]:
+    """Keep the value of the widget of that key, created in the block, in the session and out of the address, also while
+    the visitor is on another page."""
+    state = st.session_state
+    if key not in state:
+        state[key] = state.get(f"{key}_private", default)
+    yield
+    state[f"{key}_private"] = state[key]
 
 
 @contextlib.contextmanager
@@ -134,6 +152,7 @@ def clear(key: str, value: object) -> None:
     """In a callback: set the widget of that key, if it exists, and remove its parameter from the address."""
     if key in st.session_state:
         st.session_state[key] = value
+    st.session_state.pop(f"{key}_private", None)
     if key in st.query_params:
         del st.query_params[key]
 
@@ -159,6 +178,7 @@ def _bound(
     elif not now and key in st.query_params:
         del st.query_params[key]
     state[f"{key}_in_address"] = now
+    state.setdefault("choices", {}).setdefault(state.get("page_shown"), {})[key] = now
     state.setdefault("values_in_address", {})[key] = state[key]
 
 

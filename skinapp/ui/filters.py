@@ -1,7 +1,8 @@
 """The filters of a data set's table, and the choice of a second selection to compare with."""
 
+import urllib.parse
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import cast
 
 import numpy as np
@@ -22,22 +23,66 @@ REST = "rest"
 AGAINST = {REST: "The rest of this data set", "selection": "Another selection"}
 
 
+FOLDED = """<style>@supports selector(:has(*)) {
+@media (max-width: 640px) {
+.stMain:not(:has(.st-key-show_filters input:checked)) .st-key-filter_box { display: none; } }
+@media (min-width: 640.02px) { .st-key-show_filters { display: none; } } }</style>"""
+"""On a phone the filters are folded away behind a switch, which wider screens do not need. The server does not know the
+width of the screen."""
+NONE: dict[str, object] = {name: [] for name in records.FILTERS} | {"malignant": None, "age": AGES}
+"""The value of each filter that selects everything."""
+
+
 def clear(prefix: str) -> None:
     """Clear every filter."""
-    for name in records.FILTERS:
-        address.clear(f"{prefix}{name}", AGES if name == "age" else None if name == "malignant" else [])
+    for name, value in NONE.items():
+        address.clear(f"{prefix}{name}", value)
+
+
+def apply(prefix: str, clicked: str) -> None:
+    """In a callback: filter by what a clicked bar or cell stands for, such as "diagnosis=mel&age=60-64". A bar that is
+    already all of the selection clears its filter."""
+    state = st.session_state
+    chosen: dict[str, object] = {}
+    for name, text in urllib.parse.parse_qsl(clicked):
+        if name == "age":
+            low, high = map(int, text.split("-"))
+            chosen[name] = (low, min(high, AGES[1]))
+        elif name in records.FILTERS:
+            chosen[name] = [text]
+    if len(chosen) == 1 and all(state.get(f"{prefix}{name}") == value for name, value in chosen.items()):
+        chosen = {name: NONE[name] for name in chosen}
+    for name, value in chosen.items():
+        state[f"{prefix}{name}"] = value
+
+
+def choose_folded(table: Table, prefix: str, *, shared: bool) -> Filters:
+    """As `choose`, in a box that is folded away on phones, with a button that clears the filters."""
+    st.html(FOLDED)
+    switches = st.container(horizontal=True, vertical_alignment="center", gap="medium", key="filter_switches")
+    with switches:
+        st.toggle("Show filters", key="show_filters")
+    with st.container(border=True, key="filter_box"):
+        chosen = choose(table, prefix, shared=shared)
+    if chosen.active:
+        icon = ":material/filter_alt_off:"
+        switches.button("Clear all filters", icon=icon, key="clear", on_click=clear, args=(prefix,))
+    return chosen
 
 
 def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
     """Show the filters of a table and return what is chosen. With `shared`, they are in the page's address."""
 
-    def bound(binding: AbstractContextManager[None]) -> AbstractContextManager[None]:
-        return binding if shared else nullcontext()
+    def bound(name: str, binding: AbstractContextManager[None]) -> AbstractContextManager[None]:
+        return binding if shared else address.private(f"{prefix}{name}", NONE[name])
 
     def several(name: str, label: Callable[[str], str] = str) -> tuple[str, ...]:
         every = records.values(table, name)
         labels = {code: label(code) for code in every[:MAX_OPTIONS]}
-        with bound(address.several(f"{prefix}{name}", labels)):
+        if chosen := st.session_state.get(f"{prefix}{name}"):
+            # a clicked bar may stand for a value that is not offered
+            st.session_state[f"{prefix}{name}"] = [code for code in chosen if code in labels]
+        with bound(name, address.several(f"{prefix}{name}", labels)):
             return tuple(
                 st.multiselect(
                     NAMES[name],
@@ -51,37 +96,29 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
                 )
             )
 
-    if not shared:
-        st.session_state.setdefault(f"{prefix}age", AGES)
     with st.grid(3, min_column_width=240, gap=("small", "medium")):
         diagnosis = several("diagnosis", table.name)
         sex = several("sex", str.capitalize)
         site = several("site", str.capitalize)
         confirmation = several("confirmation", str.capitalize)
-        with bound(address.interval(f"{prefix}age", AGES)):
+        with bound("age", address.interval(f"{prefix}age", AGES)):
             # the slider's two ends come from the session
             low, high = cast(
                 "tuple[int, int]",
                 st.slider(
                     "Age in years",
                     *AGES,
-                    step=5,
                     key=f"{prefix}age",
-                    help="Both ends are included. Once you move the slider, images without a stated age are left out."
-                    + (
-                        " Ages are published in steps of five, so over 60 means 65 and up."
-                        if table.id == "ham10000"
-                        else ""
-                    ),
+                    help="Both ends are included. Once you move the slider, images without a stated age are left out.",
                 ),
             )
-        with bound(address.option(f"{prefix}malignant", MALIGNANT)):
+        with bound("malignant", address.option(f"{prefix}malignant", MALIGNANT)):
             malignant = st.segmented_control(
                 "Malignant or not",
                 list(MALIGNANT),
                 format_func=MALIGNANT.__getitem__,
                 key=f"{prefix}malignant",
-                help="As the data set groups its diagnoses. Select neither to see both.",
+                help="As the data set groups its diagnoses. Choose neither to see both.",
                 disabled=table.labels is None,
             )
     return Filters(

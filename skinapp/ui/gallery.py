@@ -1,9 +1,12 @@
-"""Thumbnails of a selection's images, where the data set is on disk; each opens with its record.
+"""The images of a selection: thumbnails that open with their record where the files are there, and otherwise their ids,
+with links to the ISIC archive.
 
 Where a data set has several kinds of image, those of a lesion are side by side.
 """
 
 import io
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +15,84 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from skinapp.datasets import registry
+from skinapp.datasets import isic, registry
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import records
 from skinapp.demographics.records import NAMES, NOT_STATED, Filters, Table
 from skinapp.errors import ImageError, SkinappError
 from skinapp.images import imaging
-from skinapp.ui import add_image, layout
+from skinapp.ui import add_image, address, layout, panel, session_images
 
 PAGE_SIZE = 24
 THUMBNAIL = 200
 """Pixels of a thumbnail's side."""
 KINDS = {"dermoscopy": "Dermoscopy image", "clinical": "Close-up"}
 """Kinds of image, in the order in which they are shown."""
+ISIC_ID = re.compile(r"(?:.*/)?(ISIC_\d{7})(?:\.\w+)?", re.IGNORECASE)
+LISTED = ("diagnosis", "sex", "age", "site", "confirmation")
+"""The columns that are listed with an image's id."""
 
-Picture = tuple[dict[Any, Any], Path]
+File = Path | bytes
+"""A file on disk, or the bytes of one that the visitor added."""
+Picture = tuple[dict[Any, Any], File]
 """The record of an image, and its file."""
 
 
-def show(table: Table, filters: Filters) -> None:
-    """One page of thumbnails of the images that match the filters."""
+def show(table: Table, filters: Filters, own: Mapping[str, bytes] | None = None) -> None:
+    """The images that match the filters; `own` are the bytes of a visitor's images, by id."""
     st.subheader("Images", anchor=False)
     root = registry.data_root()
-    files = registry.image_files(table.id, root)
-    if not files:
-        st.info(
-            "The images of this data set are not on this machine. Everything else on this page works without them; "
-            f"`{DATASETS[table.id].command}` downloads them."
-        )
+    files: Mapping[str, File] = registry.image_files(table.id, root) if own is None else own
+    if own is None and files:
+        table = _images(table, root)
+    chosen = records.select(table, filters)
+    if "ids" in chosen:
+        chosen = records.by_image(chosen)
+    if "image" not in chosen:
+        st.info("No column of the table names the images. Assign one above.")
         return
-    images = _images(table, root)
-    chosen = records.select(images, filters)
+    here = chosen[chosen["image"].isin(files.keys())].drop_duplicates("image")
+    if here.empty:
+        if own is None and not files:
+            st.info(
+                f"The images of this data set are not on this machine. `{DATASETS[table.id].command}` downloads them."
+            )
+        elif own is None:
+            st.info("None of the images that match the filters is on this machine.")
+        _list(table, chosen)
+        return
+    if absent := chosen["image"].nunique() - len(here):
+        st.caption(f"{absent:,} more images of the selection have no file here.")
+    _thumbnails(table, here, files)
+
+
+def _list(table: Table, chosen: pd.DataFrame) -> None:
+    """The ids of images, with links to those that are in the ISIC archive."""
+    ids = chosen["image"].astype(str)
+    archived = ids.map(lambda image: match[1] if (match := ISIC_ID.fullmatch(image)) else "")
+    shown = pd.DataFrame({"image": ids})
+    if archived.any():
+        shown["archive"] = archived.map(lambda image: isic.page(image) if image else None)
+    for name in LISTED:
+        if chosen[name].notna().any():
+            shown[name] = chosen[name].map(table.name) if name == "diagnosis" else chosen[name]
+    columns: dict[str, Any] = {"image": "Image", "archive": st.column_config.LinkColumn("In the ISIC archive")}
+    columns |= {name: NAMES[name] for name in LISTED}
+    panel.show_table(shown, "images", f"The {len(shown):,} images of the selection", columns)
+
+
+def _thumbnails(table: Table, chosen: pd.DataFrame, files: Mapping[str, File]) -> None:
+    """One page of thumbnails, each with a button that opens it."""
     # shuffled, so that the diagnoses are mixed, in the same order on every run
-    chosen = chosen[chosen["image"].isin(files.keys())].sample(frac=1, random_state=0)
-    if chosen.empty:
-        st.info("None of the images that match the filters is on this machine.")
-        return
-    tiles = _tiles(chosen.to_dict("records"), files)
+    tiles = _tiles(chosen.sample(frac=1, random_state=0).to_dict("records"), files)
     what = "Lesions" if "modality" in chosen else "Images"
     pages = -(-len(tiles) // PAGE_SIZE)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         number = 1
         if pages > 1:
-            number = int(st.number_input(f"Page (of {pages:,})", 1, pages, key=f"gallery_page_{pages}", width=160))
+            numbers = {str(page): str(page) for page in range(1, pages + 1)}
+            with address.option("gallery_page", numbers, "1"):
+                number = int(st.selectbox(f"Page (of {pages:,})", list(numbers), key="gallery_page", width=160) or 1)
         start = (number - 1) * PAGE_SIZE
         st.caption(
             f"{what} {start + 1:,} to {min(start + PAGE_SIZE, len(tiles)):,} of {len(tiles):,}. Click the "
@@ -67,7 +105,7 @@ def show(table: Table, filters: Filters) -> None:
                 _thumbnail(table, pictures)
 
 
-def _tiles(records: list[dict[Any, Any]], files: dict[str, Path]) -> list[list[Picture]]:
+def _tiles(records: list[dict[Any, Any]], files: Mapping[str, File]) -> list[list[Picture]]:
     """The pictures that are shown together: all of a lesion if there are several kinds of image, otherwise single
     ones."""
     tiles: dict[Any, list[Picture]] = {}
@@ -85,7 +123,7 @@ def _thumbnail(table: Table, pictures: list[Picture]) -> None:
     images = []
     for each, file in pictures:
         try:
-            images.append(small(str(file), file.stat().st_mtime))
+            images.append(small(str(file), file.stat().st_mtime) if isinstance(file, Path) else _own_small(file))
         except (OSError, ImageError):
             st.caption(f"{each['image']} can no longer be read.")
             return
@@ -106,7 +144,7 @@ def _open(table: Table, pictures: list[Picture]) -> None:
         with columns[0]:
             data = _picture(table, *pictures[0])
         with columns[1]:
-            st.markdown(f"**{record['image']}**")
+            st.markdown(f"**{layout.plain(str(record['image']))}**")
             _record(table, record)
             if data is not None:
                 _buttons(table, record, data)
@@ -114,16 +152,16 @@ def _open(table: Table, pictures: list[Picture]) -> None:
     for column, (each, file) in zip(columns, pictures, strict=False):
         with column:
             data = _picture(table, each, file)
-            st.markdown(f"**{KINDS[each['modality']]}**, {file.stem}")
+            st.markdown(f"**{KINDS[each['modality']]}**, {str(each['image']).rpartition('/')[2]}")
             if data is not None:
                 _buttons(table, each, data)
     _record(table, record)
 
 
-def _picture(table: Table, record: dict[Any, Any], file: Path) -> bytes | None:
+def _picture(table: Table, record: dict[Any, Any], file: File) -> bytes | None:
     """Show an image; return its file's bytes, or None, with a sentence, if it cannot be read."""
     try:
-        data = imaging.read(file)
+        data = imaging.read(file) if isinstance(file, Path) else file
         image = imaging.decode(data)
     except SkinappError as error:
         st.error(str(error))
@@ -135,17 +173,20 @@ def _picture(table: Table, record: dict[Any, Any], file: Path) -> bytes | None:
 def _record(table: Table, record: dict[Any, Any]) -> None:
     known = {"diagnosis": table.name(str(record["diagnosis"]))}
     known |= {name: record[name] for name in NAMES if name in record and name not in ("diagnosis", "modality")}
-    st.markdown("  \n".join(f"{NAMES[name]}: {_text(value)}" for name, value in known.items()))
-    layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
+    st.markdown("  \n".join(f"{NAMES[name]}: {layout.plain(_text(value))}" for name, value in known.items()))
+    if table.labels and record["diagnosis"] in table.labels.codes:
+        layout.guide_link(str(record["diagnosis"]), f"About {table.name(str(record['diagnosis']))}")
 
 
 def _buttons(table: Table, record: dict[Any, Any], data: bytes) -> None:
     diagnosis = table.name(str(record["diagnosis"]))
-    name, caption = str(record["image"]), f"{record['image']} of {table.title}. {DATASETS[table.id].credit}."
+    name, caption, dataset = str(record["image"]), session_images.OWN, ""
+    if table.id in DATASETS:
+        caption, dataset = f"{record['image']} of {table.title}. {DATASETS[table.id].credit}.", table.id
     if st.button("Classify this image", icon=":material/image_search:", key=f"send_{name}", type="primary"):
-        add_image.send(data, name, caption, dataset=table.id, diagnosis=diagnosis)
+        add_image.send(data, name, caption, dataset=dataset, diagnosis=diagnosis)
     if st.button("See where models look", icon=":material/visibility:", key=f"send_attention_{name}"):
-        add_image.send(data, name, caption, "attention", table.id, diagnosis)
+        add_image.send(data, name, caption, "attention", dataset, diagnosis)
 
 
 def _text(value: Any) -> str:
@@ -160,8 +201,9 @@ def _published(dataset: str, root: str) -> pd.DataFrame:
 
 
 def _images(table: Table, root: Path) -> Table:
-    """The data set with one row per image, which most shipped tables do not have."""
-    if "image" in table.frame:
+    """The data set with one row per image, as published."""
+    if table.id == "malignant_benign":
+        # it has no table
         return table
     return Table(table.id, table.title, _published(table.id, str(root)), table.labels)
 
@@ -170,6 +212,14 @@ def _images(table: Table, root: Path) -> Table:
 def small(file: str, changed: float) -> bytes:
     """A JPEG of the middle of an image of a published data set."""
     return jpeg(imaging.crop_resize(imaging.decode(imaging.read(file)), THUMBNAIL))
+
+
+def _own_small(data: bytes) -> bytes:
+    """A thumbnail of a visitor's image; kept in their session."""
+    thumbnails = st.session_state.setdefault("own_thumbnails", {})
+    if id(data) not in thumbnails:
+        thumbnails[id(data)] = jpeg(imaging.crop_resize(imaging.decode(data), THUMBNAIL))
+    return thumbnails[id(data)]
 
 
 def side_by_side(thumbnails: dict[str, bytes]) -> bytes:

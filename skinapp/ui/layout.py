@@ -73,7 +73,8 @@ def show_menu() -> None:
     """Every page by name, in one row that scrolls sideways on a phone."""
     with st.container(horizontal=True, wrap=False, gap="small", key="menu"):
         for name, (title, _, words) in MENU.items():
-            st.page_link(path(name), label=title, help=words, width="content")
+            choices = address.last_choices(title)
+            st.page_link(path(name), label=title, help=words, width="content", query_params=choices or None)
 
 
 def show_image_chip() -> None:
@@ -123,7 +124,7 @@ def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
         navigation()
         st.rerun()
     st.html(STYLE)
-    address.start_run()
+    address.start_run(title)
     st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
     column = st.container(horizontal_alignment="center").container(width=WIDTH)
     with column:

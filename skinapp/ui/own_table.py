@@ -1,82 +1,180 @@
-"""A visitor's own table: added, its columns assigned, its problems shown. It stays in their session's memory."""
+"""A visitor's own table, or a folder with a table and its images: added, its columns assigned, its problems shown. It
+stays in their session's memory."""
+
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
+from skinapp.datasets import columns
+from skinapp.datasets.metadata import FILE
 from skinapp.demographics import own_table, statistics
-from skinapp.demographics.records import Table
-from skinapp.errors import SkinappError
+from skinapp.demographics.own_table import OwnTable
+from skinapp.errors import DataError, SkinappError
+from skinapp.images import imaging
+from skinapp.ui import address, session_images
 from skinapp.ui.layout import plain
+
+if TYPE_CHECKING:
+    from streamlit.typing import UploadedFile
+
+SOURCES = {"table": "A table", "folder": "A folder with its images"}
+UPLOADERS = ("own_upload", "own_folder", "own_source")
+"""The widgets that stay when the table is removed."""
 
 
 def forget() -> None:
     """Remove the table and the choices made for it."""
-    for key in [key for key in st.session_state if str(key).startswith("own_") and key != "own_upload"]:
+    for key in [key for key in st.session_state if str(key).startswith("own_") and key not in UPLOADERS]:
         del st.session_state[key]
 
 
-def choose() -> Table | None:
+def images() -> dict[str, bytes]:
+    """The bytes of the visitor's images, by their ids in the table."""
+    return st.session_state.get("own_images", {})
+
+
+def choose() -> OwnTable | None:
     """Show how to add a table and assign its columns; return it, or None while there is none."""
-    st.markdown(
-        "Add a CSV with one row per image. It stays in this session's memory, is never stored, and is gone when you "
-        "close the page."
-    )
-    file = st.file_uploader("Your table, as CSV", key="own_upload", on_change=forget)
+    if st.session_state.get("own_raw") is None:
+        _add()
+    else:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{plain(st.session_state['own_name'])}**, in this session's memory only")
+            st.button("Remove", icon=":material/close:", key="own_remove", on_click=forget)
+    if (raw := st.session_state.get("own_raw")) is None:
+        return None
+    names = [str(column) for column in raw.columns]
+    guessed = columns.guess(names)
     try:
-        if file is not None and st.session_state.get("own_file") != file.file_id:
-            with st.spinner("Reading the table"):
-                st.session_state["own_raw"] = own_table.read(file.getvalue())
-                st.session_state["own_file"] = file.file_id
-        raw = st.session_state.get("own_raw")
-        if raw is None:
-            st.caption(
-                "Useful columns: diagnosis, lesion, image, sex, age, site, how the diagnosis was confirmed, skin type, "
-                "and training or test. If a name is not recognised, you can assign the column yourself."
-            )
-            return None
-        columns = [str(column) for column in raw.columns]
-        guessed = own_table.guess(columns)
         with st.expander(
             "Assign the columns",
             icon=":material/view_column:",
             expanded=guessed["diagnosis"] is None,
             key="own_columns",
         ):
-            if all(column.startswith("Column ") for column in columns):
+            if all(column.startswith("Column ") for column in names):
                 st.caption("The first row holds data, not names, so the columns are numbered.")
             with st.grid(3, min_column_width=200, gap="small"):
-                chosen = {
-                    field: st.selectbox(
-                        own_table.FIELD_NAMES[field],
-                        columns,
-                        index=columns.index(guess) if guess is not None else None,
-                        key=f"own_column_{field}",
-                        placeholder="None",
-                    )
-                    for field, guess in guessed.items()
-                }
+                chosen = {field: _column(field, names, guess) for field, guess in guessed.items()}
             st.dataframe(raw.head(5), hide_index=True, alt="The first rows of the table")
-        table, problems = _built(tuple(chosen.items()))
+        built = _built(tuple(chosen.items()))
     except SkinappError as error:
         st.error(plain(str(error)))
         return None
-    _show_problems(table, problems)
-    return table
+    _show_problems(built)
+    return built
 
 
-def _built(chosen: tuple[tuple[str, str | None], ...]) -> tuple[Table, list[str]]:
+def _column(field: str, names: list[str], guess: str | None) -> str | None:
+    key = f"own_column_{field}"
+    with address.private(key, guess):
+        return st.selectbox(own_table.FIELD_NAMES[field], names, key=key, index=None, placeholder="None")
+
+
+def _add() -> None:
+    """The uploaders, and what they were given, read."""
+    st.markdown(
+        "Add a CSV with one row per image, or a folder that holds one and the images, such as `isic image download` "
+        "makes. It stays in this session's memory, is never stored, and is gone when you close the page."
+    )
+    source = st.segmented_control(
+        "What to add",
+        list(SOURCES),
+        format_func=SOURCES.__getitem__,
+        default="table",
+        required=True,
+        key="own_source",
+        label_visibility="collapsed",
+    )
+    uploads: list[UploadedFile] = []
+    if source == "folder":
+        endings = ["csv", *(ending.removeprefix(".") for ending in imaging.EXTENSIONS)]
+        uploads = (
+            st.file_uploader(
+                f"A folder with {FILE} and its images, at most {session_images.MEGABYTES}",
+                endings,
+                accept_multiple_files="directory",
+                key="own_folder",
+                on_change=forget,
+            )
+            or []
+        )
+    elif file := st.file_uploader("Your table, as CSV", key="own_upload", on_change=forget):
+        uploads = [file]
+    st.caption(
+        "Useful columns: diagnosis, lesion, patient, image, sex, age, site, how the diagnosis was confirmed, skin "
+        "type, and training or test. If a name is not recognised, you can assign the column yourself."
+    )
+    uploads = [one for one in uploads if not isinstance(one, DeletedFile)]
+    if not uploads:
+        return
+    try:
+        with st.spinner("Reading the table"):
+            _read(uploads, folder=source == "folder")
+    except SkinappError as error:
+        st.error(plain(str(error)))
+    else:
+        st.rerun()
+
+
+def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
+    """Hold the table among the uploaded files, and the images that it names. DataError where there is no table."""
+    tables = [one for one in uploads if not folder or PurePosixPath(one.name).suffix.lower() == ".csv"]
+    table = next((one for one in tables if PurePosixPath(one.name).name == FILE), tables[0] if tables else None)
+    files = [one for one in uploads if one not in tables]
+    if table is None:
+        raise DataError(
+            f"The folder has {len(files):,} images but no {FILE}. isic-cli writes it last, so the download did not "
+            "finish: run the same `isic image download` again."
+        )
+    raw = own_table.read(table.getvalue())
+    st.session_state["own_raw"] = raw
+    st.session_state["own_name"] = PurePosixPath(table.name).name
+    stored = [one for one in files if one.type != session_images.NOT_STORED]
+    st.session_state["own_dropped"] = len(files) - len(stored)
+    held: dict[str, bytes] = {}
+    for one in stored:
+        path, data = PurePosixPath(one.name), one.getvalue()
+        held |= {path.stem: data, f"{path.parent.name}/{path.stem}": data}
+    st.session_state["own_images"] = held
+
+
+def _built(chosen: tuple[tuple[str, str | None], ...]) -> OwnTable:
     """The table with its columns as assigned; built again only when that changes."""
     if st.session_state.get("own_chosen") != chosen:
         with st.spinner("Counting"):
             st.session_state["own_built"] = own_table.build(st.session_state["own_raw"], dict(chosen))
             st.session_state["own_chosen"] = chosen
-    table, problems = st.session_state["own_built"]
-    return table, problems
+    return st.session_state["own_built"]
 
 
-def _show_problems(table: Table, problems: list[str]) -> None:
-    images = statistics.totals(table.frame).images
+def _show_problems(built: OwnTable) -> None:
+    rows = statistics.totals(built.table.frame).images
+    problems = [*built.problems, *built.audit.problems, *_of_images(built)]
     if not problems:
-        st.success(f"{images:,} rows, no problems.")
+        st.caption(f":material/check: {rows:,} rows, no problems.")
         return
-    words = "\n".join(f"- {plain(problem)}" for problem in problems)
-    st.warning(f"{images:,} rows. Problems and remarks:\n\n{words}")
+    count = f"{len(problems)} {'remark' if len(problems) == 1 else 'remarks'} on the {rows:,} rows"
+    with st.expander(count, icon=":material/warning:", expanded=len(problems) < 4, key="own_problems"):
+        st.markdown("\n".join(f"- {plain(problem)}" for problem in problems))
+
+
+def _of_images(built: OwnTable) -> list[str]:
+    """Sentences on images of the table that were not added, and on files that were dropped."""
+    held, problems = images(), []
+    if held and "image" in built.table.frame:
+        named = built.table.frame["image"]
+        if absent := int((~named.isin(held.keys())).sum()):
+            problems.append(
+                f"{absent:,} of {len(named):,} images of the table are not in the folder. If isic-cli was stopped, run "
+                "the same `isic image download` again."
+            )
+    if dropped := st.session_state.get("own_dropped", 0):
+        problems.append(
+            f"{dropped:,} images were left out: a session holds {session_images.MEGABYTES}. Everything but the images "
+            "works without them."
+        )
+    return problems

@@ -1,6 +1,6 @@
 """A chart with its table, a CSV, a PNG, and a description for screen readers."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -10,9 +10,11 @@ import streamlit as st
 from skinapp.report.document import Chart
 
 
-def show_chart(chart: Chart, key: str, columns: dict[str, Any] | None = None) -> None:
+def show_chart(
+    chart: Chart, key: str, columns: dict[str, Any] | None = None, clicked: Callable[[str], None] | None = None
+) -> None:
     """A chart of the report, see `show`."""
-    show(chart.figure, chart.table, key, chart.words, columns)
+    show(chart.figure, chart.table, key, chart.words, columns, clicked=clicked)
 
 
 def show(
@@ -22,14 +24,26 @@ def show(
     alt: str,
     columns: dict[str, Any] | None = None,
     order: Sequence[str] | None = None,
+    clicked: Callable[[str], None] | None = None,
 ) -> None:
     """The figure, if there is one, and below it its table and downloads. `key` names the widgets and the files;
     `alt` says what is shown; `columns` is the table's `column_config`, `order` the columns that are shown, all of them
-    by default."""
+    by default. `clicked` is a callback for a click on a bar or cell; it gets the last of its `customdata`."""
     if figure is not None:
+        # a chart with a new key has forgotten the click
+        click_key = f"{key}_{st.session_state.get(f'{key}_clicks', 0)}"
+
+        def select() -> None:
+            points = st.session_state[click_key].selection.points
+            if clicked and points and (data := points[0].get("customdata")):
+                st.session_state[f"{key}_clicks"] = st.session_state.get(f"{key}_clicks", 0) + 1
+                clicked(str(data[-1]))
+
         st.plotly_chart(
             figure,
-            key=key,
+            key=key if clicked is None else click_key,
+            on_select=select if clicked else "ignore",
+            selection_mode="points",
             alt=alt,
             config={
                 "displaylogo": False,

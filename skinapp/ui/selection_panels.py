@@ -5,15 +5,24 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records, statistics
+from skinapp.demographics.own_table import OwnTable
 from skinapp.demographics.records import NAMES, Filters, Table
 from skinapp.evaluation import subgroups
+from skinapp.inference import registry
 from skinapp.report import population_views as views
 from skinapp.ui import address, filters, panel
+from skinapp.ui.layout import plain
 
 CELLS = {name: NAMES[name] for name in ("age", "sex", "site", "confirmation", "diagnosis")}
 WIDEST = (0.1, 0.6, 0.3)
 """Minimum, maximum and default of the widest interval that is shown as a number."""
+
+
+def show_selection(table: Table, frame: pd.DataFrame, chosen: Filters) -> None:
+    """The selection in a sentence."""
+    st.markdown(f"#### {plain(views.selection(table, frame, chosen))}")
 
 
 def show_totals(table: Table, frame: pd.DataFrame) -> None:
@@ -22,7 +31,7 @@ def show_totals(table: Table, frame: pd.DataFrame) -> None:
     sex = statistics.counts(frame, "sex").set_index("value")["share"].to_dict()
     age = f"{total.mean_age:.2f}" if total.aged else "not stated"
     spread = f"SD {total.sd_age:.2f}, " if total.aged > 1 else ""
-    with st.grid(4, min_column_width=150, gap="small"):
+    with st.grid(4, min_column_width=130, gap="small"):
         for name, value, words in (
             ("Images", f"{total.images:,}", f"of {everyone.images:,}"),
             ("Lesions", f"{total.lesions:,}", f"of {everyone.lesions:,}"),
@@ -88,6 +97,52 @@ def show_comparison(table: Table, frame: pd.DataFrame, chosen: Filters, tables: 
     )
 
 
+def show_split(built: OwnTable) -> None:
+    """What the parts of a visitor's table share, and labels that contradict each other."""
+    st.subheader("Split and labels", anchor=False)
+    sizes = views.parts(built.audit)
+    if len(sizes):
+        columns = {str(name): str(name).capitalize() for name in sizes}
+        panel.show_table(sizes, "parts", "Rows of each part", columns)
+    for problem in built.audit.problems:
+        st.warning(plain(problem))
+    if not built.audit.problems:
+        st.success("No problem was found in what could be checked.")
+    for note in built.audit.notes:
+        st.markdown(f"- {plain(note)}")
+    st.caption(
+        "This compares the table's cells. `python -m skinapp audit TABLE.csv --images DIR` also looks for identical "
+        "and nearly identical images."
+    )
+
+
+def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
+    """The scores of a model that was tested on images of a visitor's table."""
+    st.subheader("How well a model does on this selection", anchor=False)
+    tested = views.tested_images(frame["image"]) if "image" in frame else {}
+    if not tested:
+        st.info(
+            "By their names, none of these images is a test image of a model here. `python -m train evaluate` scores a "
+            "model on any folder of labelled images."
+        )
+        return
+    models = registry.models()
+    titles = {
+        f"{model}-{dataset}": f"{models[model].title}: {count:,} test images of {DATASETS[dataset].title}"
+        for (model, dataset), count in tested.items()
+    }
+    pairs = {f"{model}-{dataset}": (models[model], dataset) for model, dataset in tested}
+    with address.private("own_tested", next(iter(titles))):
+        if st.session_state["own_tested"] not in titles:
+            st.session_state["own_tested"] = next(iter(titles))
+        chosen = st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="own_tested")
+    predicted = subgroups.predictions(*pairs[chosen])
+    wanted = set(frame["image"].astype(str).str.rpartition("/")[2])
+    rows = predicted.frame[predicted.frame["image"].str.rpartition("/")[2].isin(wanted)]
+    by, widest = _cells()
+    _show_cells(predicted, rows, by, widest)
+
+
 def show_performance(table: Table, chosen: Filters) -> None:
     """A model's scores on the test images that match the filters, in subgroups."""
     st.subheader("How well a model does on this selection", anchor=False)
@@ -96,15 +151,9 @@ def show_performance(table: Table, chosen: Filters) -> None:
         st.info("No model here was tested on this data set.")
         return
     titles = {key: model.title for key, model in models.items()}
-    with st.grid(3, min_column_width=220, gap=("small", "medium")):
-        with address.option("tested_model", titles, next(iter(titles))):
-            model = models[st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="tested_model")]
-        with address.option("cells", CELLS, "age"):
-            by = st.selectbox("Subgroups by", list(CELLS), format_func=CELLS.__getitem__, key="cells")
-        low, high, default = WIDEST
-        with address.number("widest", default, low, high):
-            words = "A result with a wider 95% interval is shown as an empty grey ring, without a number."
-            widest = st.slider("Hide results less certain than", low, high, step=0.05, key="widest", help=words)
+    with address.option("tested_model", titles, next(iter(titles))):
+        model = models[st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="tested_model")]
+    by, widest = _cells()
     tested = subgroups.predictions(model, table.id)
     if tested.labels is not table.labels:
         if chosen.diagnosis:
@@ -114,6 +163,22 @@ def show_performance(table: Table, chosen: Filters) -> None:
     if frame.empty:
         st.warning("No test image of this model matches the filters. Remove one.")
         return
+    _show_cells(tested, frame, by, widest)
+
+
+def _cells() -> tuple[str, float]:
+    """By what the test images are divided, and the widest interval of a result that is shown."""
+    with st.grid(2, min_column_width=220, gap=("small", "medium")):
+        with address.option("cells", CELLS, "age"):
+            by = st.selectbox("Subgroups by", list(CELLS), format_func=CELLS.__getitem__, key="cells")
+        low, high, default = WIDEST
+        with address.number("widest", default, low, high):
+            words = "A result with a wider 95% interval is shown as an empty grey ring, without a number."
+            widest = st.slider("Hide results less certain than", low, high, step=0.05, key="widest", help=words)
+    return by, widest
+
+
+def _show_cells(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> None:
     chart = views.performance(tested, frame, by, widest)
     panel.show_chart(chart, "performance", {"cell": NAMES[by]} | subgroups.MEASURES)
     all_ = chart.table.iloc[0]

@@ -33,6 +33,7 @@ def test_a_filter_changes_the_numbers_and_the_address(app: str, open_page: Calla
     expect(page.get_by_role("heading", name="Who is in the data")).to_be_visible()
     settle(page)
     women = images(page)
+    page.get_by_text("Show filters").click()
     pick(page, "Diagnosis", "Melanoma")
     expect(page).to_have_url(re.compile("diagnosis=mel"))
     settle(page)
@@ -46,6 +47,81 @@ def test_a_filter_changes_the_numbers_and_the_address(app: str, open_page: Calla
     assert images(shared) == melanomas
 
 
+@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
+def test_the_count_is_read_off_without_scrolling_and_filters_are_folded_on_a_phone(
+    app: str, open_page: Callable[..., Page], width: int
+) -> None:
+    page = open_page(f"{app}/explore?diagnosis=mel&sex=female&site=back&age=60&age=100", width)
+    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in fives."
+    expect(page.get_by_text(answer)).to_be_in_viewport()
+    filters = page.get_by_role("combobox", name=re.compile("Diagnosis"))
+    if width < 640:
+        expect(filters).to_be_hidden()
+        page.get_by_text("Show filters").click()
+    expect(filters).to_be_visible()
+    settle(page)
+    assert not wider_than_the_screen(page)
+
+
+OVERLAPS = """() => {
+  const found = [];
+  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
+    const boxes = selector => [...plot.querySelectorAll(selector)].map(each => each.getBoundingClientRect());
+    for (const legend of boxes('.legend')) {
+      for (const other of boxes('.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .bartext')) {
+        if (legend.left < other.right - 1 && other.left < legend.right - 1
+            && legend.top < other.bottom - 1 && other.top < legend.bottom - 1) found.push(plot.innerText);
+      }
+    }
+  }
+  return found;
+}"""
+"""Charts whose legend covers a number or the title of an axis, or a number in a bar."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "view"), [(390, "people"), (1280, "confirmation")])
+def test_no_legend_covers_an_axis_and_the_last_tick_is_100_percent(
+    app: str, open_page: Callable[..., Page], width: int, view: str
+) -> None:
+    page = open_page(f"{app}/explore?view={view}", width, dark=True)
+    expect(page.locator(".js-plotly-plot .legend").first).to_be_visible()
+    settle(page)
+    assert page.evaluate(OVERLAPS) == []
+    expect(page.locator(".js-plotly-plot .xtick text").filter(has_text="100%").first).to_be_visible()
+
+
+def click_in_chart(page: Page, key: str, text: str) -> None:
+    """Click the bar or cell of a chart that shows this number."""
+    mark = page.locator(f".st-key-{key} .bartext").filter(has_text=text).first
+    mark.scroll_into_view_if_needed()
+    settle(page)
+    box = mark.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+
+
+def test_a_cell_opens_its_images_and_the_menu_and_back_keep_the_choices(
+    app: str, open_page: Callable[..., Page]
+) -> None:
+    page = open_page(f"{app}/explore?view=sites")
+    expect(page.get_by_role("heading", name="Site by diagnosis")).to_be_visible()
+    settle(page)
+    click_in_chart(page, "site_by_diagnosis_0", "324")
+    answer = page.get_by_text("324 images of 185 lesions: melanoma, back.")
+    expect(answer).to_be_visible()
+    expect(page.get_by_role("heading", name="Images", exact=True)).to_be_visible()
+    expect(page).to_have_url(re.compile("diagnosis=mel"))
+    expect(page).to_have_url(re.compile("view=images"))
+    page.get_by_role("link", name="Guide", exact=True).click()
+    expect(answer).to_be_hidden()
+    page.get_by_role("link", name="Explore", exact=True).click()
+    expect(answer).to_be_visible()
+    page.get_by_role("link", name="Guide", exact=True).click()
+    expect(answer).to_be_hidden()
+    page.go_back()
+    expect(answer).to_be_visible()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
 def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
@@ -55,12 +131,14 @@ def test_melanomas_in_women_over_60_on_the_back_confirmed_by_histology(
     expect(page.get_by_role("heading", name="Who is in the data")).to_be_visible()
     settle(page)
     assert images(page) == "10,015"
+    if width < 640:
+        page.get_by_text("Show filters").click()
     pick(page, "Diagnosis", "Melanoma")
     pick(page, "Sex", "Female")
     pick(page, "Site", "Back")
     pick(page, "Confirmation", "Histology")
     youngest = page.get_by_role("slider").first
-    for _ in range(13):
+    for _ in range(65):
         youngest.press("ArrowRight")
     settle(page)
     expect(youngest).to_have_value("65")

@@ -1,11 +1,15 @@
 """Figures of the explorer, and the drawn body."""
 
+import re
+import urllib.parse
+
 import pandas as pd
 import pytest
 
 from skinapp.charts import body, population, style
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import records, statistics
+from tests.ui.test_contrast import contrast, rgb
 
 
 @pytest.fixture
@@ -16,10 +20,9 @@ def frame() -> pd.DataFrame:
 def test_a_class_has_its_own_colour_in_every_figure(frame: pd.DataFrame) -> None:
     histogram = population.age_histogram(statistics.age_bands(frame), str)
     boxes = population.age_boxes(statistics.age_summary(frame), str)
-    for figure in (histogram, boxes):
-        assert [trace.marker.color for trace in figure.data] == [
-            style.class_colour(code) for code in frame["diagnosis"].cat.categories
-        ]
+    colours = [style.class_colour(code) for code in frame["diagnosis"].cat.categories]
+    assert [trace.marker.color for trace in histogram.data] == colours
+    assert [trace.fillcolor for trace in boxes.data] == colours
 
 
 def test_bars_stop_where_nobody_reads_on() -> None:
@@ -53,3 +56,30 @@ def test_the_body_is_darker_where_there_are_more_images() -> None:
     assert len({fills["back: 100 images"], fills["hand: 4 images"]}) == 2
     assert sum(trace.text == "hand: 4 images" for trace in figure.data) == 4
     assert any("not in this selection" in trace.text for trace in figure.data)
+
+
+def test_a_cell_and_a_bar_say_what_they_stand_for(frame: pd.DataFrame) -> None:
+    sites = statistics.cross(frame, "diagnosis", "site")
+    cells = population.heat_map(statistics.shares(sites), sites, str, "site").data[0]
+    stands_for = {data[-1]: text for data, text in zip(cells.customdata, cells.text, strict=True)}
+    assert stands_for["diagnosis=mel&site=back"] == "324<br>29%"
+    assert stands_for["diagnosis=df&site=trunk"] == "0"
+    bars = population.bars(statistics.counts(frame, "site"), ["x"] * 15, ["#000000"] * 15, column="site").data[0]
+    assert bars.customdata[0][-1] == f"site={urllib.parse.quote_plus(frame['site'].cat.categories[0])}"
+    ages = population.age_histogram(statistics.age_bands(frame), str).data[4]
+    assert (ages.name, ages.customdata[12][-1]) == ("mel", "diagnosis=mel&age=60-64")
+
+
+def test_bars_of_100_percent_have_their_last_tick_and_their_numbers_inside(frame: pd.DataFrame) -> None:
+    found = statistics.cross(frame, "diagnosis", "sex")
+    figure = population.share_bars(statistics.shares(found), found, str)
+    assert figure.layout.xaxis.tickvals[-1] == figure.layout.xaxis.range[1] == 1
+    male = next(trace for trace in figure.data if trace.name == "male")
+    assert male.text[4] == "689 · 62%"
+    assert population.share_bars(statistics.shares(found), found, str).data[-1].text[5] == ""
+
+
+@pytest.mark.parametrize("colour", [*population.CATEGORY_COLOURS.values(), "rgb(54, 138, 133)", "#777777"])
+def test_numbers_inside_bars_can_be_read(colour: str) -> None:
+    channels = [int(part) for part in re.findall(r"\d+", colour)] if colour.startswith("rgb") else rgb(colour)
+    assert contrast(rgb(population.ink_on(colour)), tuple(channels)) >= 4.5

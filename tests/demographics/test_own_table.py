@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinapp.datasets import columns
 from skinapp.demographics import own_table, records, statistics
 from skinapp.demographics.records import Filters
 from skinapp.errors import DataError
+from skinapp.labels.sets import MALIGNANCY, MILK10K
 
 PLAIN = """\
 image_id,lesion_id,dx,age,sex,localization
@@ -18,9 +20,15 @@ c,2,nv,30,female,face
 """
 
 
-def build(text: str | bytes, **chosen: str) -> tuple[records.Table, list[str]]:
+def built(text: str | bytes, **chosen: str) -> own_table.OwnTable:
     raw = own_table.read(text if isinstance(text, bytes) else text.encode())
-    return own_table.build(raw, own_table.guess(list(raw.columns)) | chosen)
+    return own_table.build(raw, columns.guess(list(raw.columns)) | chosen)
+
+
+def build(text: str | bytes, **chosen: str) -> tuple[records.Table, list[str]]:
+    """The table, and all sentences on its cells and its split."""
+    own = built(text, **chosen)
+    return own.table, [*own.problems, *own.audit.problems, *own.audit.notes]
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -37,8 +45,8 @@ def test_a_table_without_header_gets_numbered_columns() -> None:
     raw = own_table.read(b"mel,60,male\nnv,30,female\n")
     assert list(raw.columns) == ["Column 1", "Column 2", "Column 3"]
     assert len(raw) == 2
-    table, _ = own_table.build(raw, {"diagnosis": "Column 1", "age": "Column 2", "sex": "Column 3"})
-    assert statistics.totals(table.frame).mean_age == 45
+    own = own_table.build(raw, {"diagnosis": "Column 1", "age": "Column 2", "sex": "Column 3"})
+    assert statistics.totals(own.table.frame).mean_age == 45
 
 
 @pytest.mark.parametrize(
@@ -58,7 +66,7 @@ def test_files_that_are_not_tables_are_rejected(data: bytes, sentence: str) -> N
 
 
 def test_columns_are_known_by_their_published_names() -> None:
-    guess = own_table.guess(["Image ID", "lesion_id", "DX", "Gender", "localization", "note"])
+    guess = columns.guess(["Image ID", "lesion_id", "DX", "Gender", "localization", "note"])
     assert guess["image"] == "Image ID"
     assert (guess["diagnosis"], guess["sex"], guess["site"], guess["age"]) == ("DX", "Gender", "localization", None)
 
@@ -72,8 +80,9 @@ def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
 
 
 def test_a_clean_table_has_no_unneeded_problems() -> None:
-    _, problems = build(PLAIN)
-    assert problems == ["1 lesion has several images, 2 in all: split by lesion, not by image."]
+    own = built(PLAIN)
+    assert own.problems == own.audit.problems == ()
+    assert own.audit.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."
 
 
 def test_every_problem_is_named() -> None:
@@ -91,11 +100,11 @@ def test_every_problem_is_named() -> None:
     assert "3 ages are below 0 or over 120" in said
     assert "'170' (1)" in said
     assert "1 age is not a number: 'old'" in said
-    assert "2 rows with the image of an earlier row" in said
-    assert "1 row identical to an earlier row" in said
+    assert "2 rows have the image of an earlier row: a, b." in said
+    assert "1 row is identical to an earlier row" in said
     assert "1 row without a lesion" in said
-    assert "1 lesion has images with different diagnoses" in said
-    assert "1 lesion is in several parts" in said
+    assert "1 lesion has different labels: 1 (mel, nv)." in said
+    assert "1 lesion is in both test and train" in said
     assert statistics.totals(table.frame).aged == 1
     assert statistics.totals(table.frame).lesions == 3
     assert len(records.select(table, Filters(malignant=True))) == 2
@@ -151,3 +160,45 @@ def test_headers_that_differ_by_a_blank_are_two_columns() -> None:
 def test_ages_may_have_a_decimal_comma() -> None:
     table, _ = build("dx;age\nmel;60,5\nnv;30,5\n")
     assert statistics.totals(table.frame).mean_age == 45.5
+
+
+def test_a_table_of_the_isic_archive_has_classes_and_its_rules_are_checked() -> None:
+    text = (
+        "isic_id,age_approx,sex,anatom_site_general,diagnosis_1,diagnosis_2,diagnosis_3,diagnosis_confirm_type,"
+        "fitzpatrick_skin_type\n"
+        "ISIC_0000001,60,male,head/neck,Malignant,Malignant melanocytic proliferations (Melanoma),Melanoma Invasive,"
+        "histopathology,II\n"
+        "ISIC_0000002,30,female,nose,Benign,Benign melanocytic proliferations,Nevus,"
+        "serial imaging showing no change,VI\n"
+        "ISIC_0000003,30,female,palms/soles,Benign,Benign cysts,,histopathology,\n"
+        "ISIC_0000004,30,female,palms/soles,Malignant,,,histopathology,\n"
+    )
+    own = built(text)
+    assert own.table.labels is MILK10K
+    assert own.table.frame["diagnosis"].tolist() == ["MEL", "NV", "BEN_OTH", "Malignant"]
+    assert own.table.frame["confirmation"].tolist()[:2] == ["histology", "follow-up"]
+    assert own.table.frame["skin_type"].tolist()[:2] == ["2", "6"]
+    said = " ".join(own.problems)
+    assert "1 row with unknown labels: 'Malignant' (1)" in said
+    assert "1 row breaks a rule of the ISIC archive for anatom_site_general: Unsupported value" in said
+    assert "for diagnosis: Unsupported value for diagnosis: 'Benign:Benign cysts'." in said
+
+
+def test_isic_diagnoses_that_say_no_more_than_malignant_or_not() -> None:
+    rows = "".join(
+        f"ISIC_000000{number},{age},{kind}\n" for number, age, kind in ((1, 50, "Benign"), (2, 60, "Malignant"))
+    )
+    own = built("isic_id,age_approx,diagnosis_1\n" + rows)
+    assert own.table.labels is MALIGNANCY
+    assert own.table.frame["diagnosis"].tolist() == ["benign", "malignant"]
+
+
+def test_the_former_names_of_isic_diagnoses_are_known() -> None:
+    own = built("isic_id,age_approx,diagnosis\na,50,melanoma\nb,60,nevus\nc,70,seborrheic keratosis\n")
+    assert own.table.frame["diagnosis"].tolist() == ["mel", "nv", "bkl"]
+    assert not any("ISIC archive" in problem for problem in own.problems)
+
+
+def test_image_names_lose_their_ending_and_keep_their_points() -> None:
+    table, _ = build("image,dx\na.b.JPG,mel\nc.webp,nv\nd.e,nv\n")
+    assert table.frame["image"].tolist() == ["a.b", "c", "d.e"]

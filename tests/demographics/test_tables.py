@@ -280,3 +280,36 @@ def test_symptoms_are_counted_over_images_that_state_them() -> None:
     assert result.loc["mel", ["yes", "images", "share"]].tolist() == [1, 2, 0.5]
     assert result.loc["nv", ["yes", "images", "share"]].tolist() == [0, 1, 0]
     assert result.loc["mel", ["low", "high"]].tolist() == pytest.approx(statistics.wilson(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        (Filters(), ""),
+        (
+            Filters(diagnosis=("mel",), sex=("female",), age=(60, np.inf), site=("back",)),
+            "melanoma, women, back, 60 or older; ages are recorded in fives",
+        ),
+        (
+            Filters(diagnosis=("mel", "nv"), malignant=True, sex=("female", "male", NOT_STATED)),
+            "melanoma or mole (melanocytic nevus), malignant, women, men or sex not stated",
+        ),
+        (Filters(age=(0, 30), confirmation=("histology", "follow-up")), "30 or younger, confirmed by histology or "),
+        (Filters(age=(40, 40), confirmation=(NOT_STATED,)), "40 years old, confirmation not stated; ages"),
+        (Filters(age=(40, 44), malignant=False), "not malignant, 40 to 44 years old; ages"),
+    ],
+)
+def test_filters_in_words(filters: Filters, words: str) -> None:
+    said = records.in_words(records.shipped("ham10000"), filters)
+    assert said.startswith(words)
+    assert bool(said) == bool(words)
+
+
+def test_ages_that_are_not_in_fives_are_not_said_to_be() -> None:
+    assert records.in_words(records.shipped("pad_ufes_20"), Filters(age=(60, np.inf))) == "60 or older"
+
+
+def test_a_shipped_table_by_image_has_every_id_once() -> None:
+    images = records.by_image(records.shipped("ham10000").frame)
+    assert len(images) == images["image"].nunique() == 10_015
+    assert images["image"].str.fullmatch(r"ISIC_\d{7}").all()

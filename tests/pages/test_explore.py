@@ -1,15 +1,19 @@
 """The explore page: filters act on everything and can be undone; bad tables get sentences."""
 
+import re
 import shutil
+import urllib.parse
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from skinapp.evaluation import subgroups
+from skinapp.inference import registry
 from skinapp.report import population_views
-from skinapp.ui import layout
-from tests.pictures import small_ham10000
+from skinapp.ui import filters, layout
+from tests.pictures import encode, lesion, small_ham10000
 from tests.sources import write_milk10k
 
 ROOT = Path(__file__).parents[2]
@@ -146,8 +150,19 @@ def test_both_images_of_a_lesion_are_side_by_side(tmp_path: Path) -> None:
     assert [button.label for button in at.button].count("Classify this image") == 2
 
 
-def test_without_images_the_page_says_how_to_get_them() -> None:
-    assert "train download ham10000" in words(opened(view="images"))
+def test_without_images_the_page_says_how_to_get_them_and_lists_them_with_links() -> None:
+    at = opened(view="images", diagnosis="mel", sex="female", site="back", age=["60", "100"])
+    assert "train download ham10000" in words(at)
+    listed = at.dataframe[0].value
+    assert len(listed) == 56
+    assert (listed["archive"] == "https://api.isic-archive.com/images/" + listed["image"] + "/").all()
+
+
+def test_the_answer_comes_in_words() -> None:
+    at = opened(diagnosis="mel", sex="female", site="back", age=["60", "100"])
+    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in fives"
+    assert answer in re.sub(r"\\(.)", r"\1", words(at))
+    assert "10,015 images of 7,470 lesions: the whole data set" in re.sub(r"\\(.)", r"\1", words(opened()))
 
 
 @pytest.fixture
@@ -160,7 +175,7 @@ def test_the_gallery_shows_the_selection_and_opens_an_image_with_its_record() ->
     at = opened(view="images", diagnosis="mel")
     assert len(at.image) == 1
     at.button(key="open_ISIC_0").click().run()
-    assert "ISIC_0" in words(at)
+    assert "ISIC\\_0" in words(at)
     assert "Age: 50" in words(at)
 
 
@@ -192,11 +207,11 @@ def own(data: bytes) -> AppTest:
 def test_an_own_table_gets_the_same_panels_and_its_problems_named() -> None:
     at = own(b"dx;age;gender;localization\nmel;50;m;back\nnv;300;f;face\nwart;20;f;face\n")
     assert metrics(at)["Images"] == "3"
-    assert "1 row with unknown labels" in at.warning[0].value
-    assert "1 age is below 0 or over 120" in at.warning[0].value
+    assert "1 row with unknown labels" in words(at)
+    assert "1 age is below 0 or over 120" in words(at)
     at.multiselect(key="own_site").set_value(["face"]).run()
     assert metrics(at)["Images"] == "2"
-    for view in ("people", "sites", "confirmation", "associations", "compare"):
+    for view in ("people", "sites", "confirmation", "associations", "compare", "models", "images", "split", "limits"):
         at.button_group(key="view").set_value(view).run()
         assert not at.exception
         assert not at.error
@@ -224,7 +239,7 @@ def test_a_table_that_is_none_is_a_sentence_and_the_next_one_is_read(data: bytes
 
 def test_nothing_of_an_own_table_is_in_a_shared_cache() -> None:
     at = own(b"dx,age\nmel,50\nmel,50\nnv,30\n")
-    assert at.session_state["own_built"][0].frame["images"].sum() == 3
+    assert at.session_state["own_built"].table.frame["images"].sum() == 3
     other = opened(data="own")
     assert not other.metric
 
@@ -274,6 +289,112 @@ def test_what_is_chosen_stands_in_the_address_as_codes() -> None:
     assert at.query_params == {"sex": "female", "view": "models", "cells": "sex"}
     at.button(key="clear").click().run()
     assert at.query_params == {"view": "models", "cells": "sex"}
+
+
+def test_the_menu_leads_back_to_the_choices_of_a_page() -> None:
+    at = opened(sex="female", view="people")
+    at.multiselect(key="site").set_value(["back"]).run()
+    at.switch_page("pages/guide.py").run()
+    assert not at.exception
+    links = {link.proto.label: link.proto.query_string for link in at.get("page_link")}
+    assert urllib.parse.parse_qs(links["Explore"]) == {"sex": ["female"], "site": ["back"], "view": ["people"]}
+    assert links["Compare"] == ""
+
+
+def test_an_own_table_and_its_filters_are_there_after_another_page() -> None:
+    at = own(b"dx,age,sex\nmel,50,m\nnv,30,f\n")
+    at.multiselect(key="own_sex").set_value(["female"]).run()
+    at.switch_page("pages/guide.py").run()
+    at.switch_page("pages/explore.py")
+    at.query_params["data"] = "own"
+    at.run()
+    assert not at.exception
+    assert metrics(at)["Images"] == "1"
+    assert "sex" not in at.query_params
+    at.button(key="own_remove").click().run()
+    assert not at.metric
+
+
+def test_a_clicked_bar_filters_and_the_same_bar_again_clears(monkeypatch: pytest.MonkeyPatch) -> None:
+    state: dict[str, object] = {}
+    monkeypatch.setattr(filters.st, "session_state", state)
+    filters.apply("", "diagnosis=mel&site=back")
+    assert state == {"diagnosis": ["mel"], "site": ["back"]}
+    filters.apply("", "diagnosis=nv&age=85-89")
+    assert (state["diagnosis"], state["age"]) == (["nv"], (85, 89))
+    filters.apply("own_", "sex=female")
+    assert state["own_sex"] == ["female"]
+    filters.apply("own_", "sex=female")
+    assert state["own_sex"] == []
+
+
+@pytest.mark.slow
+def test_a_table_of_half_a_million_rows_is_counted() -> None:
+    rows = b"".join(
+        b"%d,%s,%d,l%d,x%d\n" % (n, (b"mel", b"nv")[n % 2], n % 90, n // 2, n % 2000) for n in range(500_000)
+    )
+    at = own(b"image,dx,age,lesion,site\n" + rows)
+    assert metrics(at)["Images"] == "500,000"
+    assert "250,000" in metrics(at)["Lesions"]
+
+
+def own_folder(files: dict[str, bytes]) -> AppTest:
+    at = opened(data="own")
+    at.segmented_control(key="own_source").set_value("folder").run()
+    for name, data in files.items():
+        at.file_uploader(key="own_folder").upload(name, data)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def isic_files() -> dict[str, bytes]:
+    table = b"isic_id,age_approx,sex,diagnosis_1\nISIC_0000001,50,male,Benign\nISIC_0000002,60,female,Malignant\n"
+    files = {f"isic/ISIC_000000{number}.jpg": encode(lesion(seed=number)) for number in (1, 2)}
+    return {"isic/metadata.csv": table} | files
+
+
+def test_a_folder_of_isic_cli_gets_its_thumbnails() -> None:
+    at = own_folder(isic_files())
+    assert metrics(at)["Images"] == "2"
+    at.button_group(key="view").set_value("images").run()
+    assert len(at.image) == 2
+    at.multiselect(key="own_diagnosis").set_value(["malignant"]).run()
+    assert len(at.image) == 1
+    at.button(key="open_ISIC_0000002").click().run()
+    assert not at.exception
+    assert "ISIC\\_0000002" in words(at)
+
+
+def test_a_half_downloaded_folder_is_a_sentence() -> None:
+    files = isic_files()
+    del files["isic/ISIC_0000002.jpg"]
+    at = own_folder(files)
+    assert "1 of 2 images of the table are not in the folder" in words(at)
+    at.button_group(key="view").set_value("images").run()
+    assert len(at.image) == 1
+    del files["isic/metadata.csv"]
+    assert "isic\\-cli writes it last" in own_folder(files).error[0].value
+
+
+def test_the_split_of_an_own_table_is_audited_and_what_cannot_be_checked_is_said() -> None:
+    at = own(b"image,lesion_id,split,dx\na,1,train,mel\nb,1,test,mel\n")
+    at.button_group(key="view").set_value("split").run()
+    assert "1 lesion is in both test and train" in at.warning[0].value
+    assert not at.success
+    at = own(b"image,dx\na,mel\nb,nv\n")
+    at.button_group(key="view").set_value("split").run()
+    assert at.success
+    assert "names no parts such as training and test" in words(at)
+
+
+def test_an_own_table_of_test_images_gets_the_scores_of_models() -> None:
+    tested = next(model for model in registry.ranked() if "ham10000" in subgroups.tested_on(model))
+    images = subgroups.predictions(tested, "ham10000").frame["image"].head(200)
+    at = own(b"image,dx\n" + "".join(f"{image}.jpg,nv\n" for image in images).encode())
+    at.button_group(key="view").set_value("models").run()
+    assert not at.exception
+    assert "All 200 test images in this selection" in words(at)
 
 
 def test_going_back_brings_the_former_selection() -> None:

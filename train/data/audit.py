@@ -4,7 +4,6 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,16 @@ from scipy.stats import chi2_contingency
 from scipy.stats.contingency import association
 
 from skinapp import tables
+from skinapp.datasets import audit, duplicates
 from skinapp.datasets.metadata import FILE
 from skinapp.errors import DataError
 from skinapp.images import imaging
-from skinapp.labels.sets import LABEL_SETS
-from train.data import datasets, duplicates
+from train.data import datasets
 from train.data.datasets import TRAINABLE, data_root
 
-LEFT_OUT = "excluded"
-"""The part that is neither trained nor tested on, so it may share lesions with the others."""
 RESAMPLE = "resample-before-split"
+NOTHING: dict[str, Any] = {"groups": 0, "images": [0, 0]}
+"""What two parts share that share no group."""
 CATEGORIES = ("label", "sex", "site", "confirmation")
 CELL, CAPTION, PAIRS_PER_ROW = (200, 150), 44, 3
 
@@ -117,10 +116,10 @@ def read(name: str, split_column: str | None) -> pd.DataFrame:
 
 def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
     """Audit one data set: shared groups, duplicates, label conflicts, and drift between its parts."""
-    pairs = _named(duplicates.pairs(prints), table, table)
+    pairs = audit.named(duplicates.pairs(prints), table, table)
     pairs["same_group"] = pairs["group_1"] == pairs["group_2"]
     clusters = duplicates.clusters(len(table), [(pairs["first"], pairs["second"])])
-    labels_of_group = table.groupby("group")["label"].nunique()
+    sharing = {tuple(one["parts"]): one for one in audit.shared(table, "group")}
     summary = {
         "images": len(table),
         "groups": int(table["group"].nunique()),
@@ -130,16 +129,20 @@ def within(table: pd.DataFrame, prints: duplicates.Fingerprints) -> Audit:
         },
         "unreadable": _unreadable(table, prints),
         "files_without_a_row": _unlisted_files(table),
-        "groups_with_several_labels": sorted(map(str, labels_of_group.index[labels_of_group > 1])),
-        "shared_groups": [_sharing(table, one, two) for one, two in _part_pairs(table)],
-        "pairs": _counts(pairs),
-        "pairs_of_different_groups": _counts(pairs[~pairs["same_group"]]),
+        "groups_with_several_labels": list(audit.several(table, "group", "label")),
+        "shared_groups": [
+            {"parts": " | ".join(parts)}
+            | ({"groups": one["count"], "images": one["images"]} if (one := sharing.get(parts)) else NOTHING)
+            for parts in audit.part_pairs(table)
+        ],
+        "pairs": audit.counts(pairs),
+        "pairs_of_different_groups": audit.counts(pairs[~pairs["same_group"]]),
         "images_with_a_duplicate": int(pd.concat([pairs["first"], pairs["second"]]).nunique()),
         "between_parts": _between_parts(pairs),
-        "label_conflicts": _conflicts(pairs),
+        "label_conflicts": audit.conflicts(pairs, one_label_set=True),
     }
     drift = pd.DataFrame(
-        [row for one, two in _part_pairs(table) for row in drifts(table, one, two)],
+        [row for one, two in audit.part_pairs(table) for row in drifts(table, one, two)],
         columns=["parts", "variable", "measure", "value", "chi_square", "degrees", "p", "detail"],
     )
     numbered = table[["image", "group", "label", "split"]].assign(cluster=clusters)
@@ -150,7 +153,7 @@ def between(
     first: pd.DataFrame, prints: duplicates.Fingerprints, second: pd.DataFrame, other: duplicates.Fingerprints
 ) -> Audit:
     """Audit two data sets against each other: shared images, their parts, and labels that disagree."""
-    pairs = _named(duplicates.pairs(prints, other), first, second).assign(same_group=False)
+    pairs = audit.named(duplicates.pairs(prints, other), first, second).assign(same_group=False)
     links = [(pairs["first"], pairs["second"] + len(first))]
     both = pd.concat([first.assign(dataset="first"), second.assign(dataset="second")], ignore_index=True)
     clusters = both[["dataset", "image", "group", "label", "split"]].assign(
@@ -160,11 +163,11 @@ def between(
     summary = {
         "images": [len(first), len(second)],
         "unreadable": _unreadable(first, prints) | _unreadable(second, other),
-        "pairs": _counts(pairs),
+        "pairs": audit.counts(pairs),
         "images_in_both": [int(pairs["first"].nunique()), int(pairs["second"].nunique())],
         "by_part": _by_part(best.drop_duplicates("second"), "part_1", "part_2", "label_2"),
         "between_parts": _between_parts(pairs),
-        "label_conflicts": _conflicts(pairs),
+        "label_conflicts": audit.conflicts(pairs, one_label_set=False),
     }
     return Audit(summary, pairs, clusters, pd.DataFrame())
 
@@ -284,7 +287,8 @@ def describe(name: str, result: Audit) -> str:
             "Groups in two parts at once:",
             *(
                 f"  {shared['parts']}: {shared['groups']:,} groups, {shared['images'][0]:,} and "
-                f"{shared['images'][1]:,} images" + (" (excluded on purpose)" if LEFT_OUT in shared["parts"] else "")
+                f"{shared['images'][1]:,} images"
+                + (" (excluded on purpose)" if audit.LEFT_OUT[0] in shared["parts"] else "")
                 for shared in summary["shared_groups"]
             ),
             *([] if summary["shared_groups"] else ["  there is only one part"]),
@@ -365,14 +369,6 @@ def contact_sheet(pairs: pd.DataFrame, first: pd.Series, second: pd.Series, coun
     return sheet
 
 
-def _named(pairs: pd.DataFrame, first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
-    columns = {"image": "image", "label": "label", "split": "part", "group": "group"}
-    for number, (rows, table) in enumerate(((pairs["first"], first), (pairs["second"], second)), start=1):
-        for column, name in columns.items():
-            pairs[f"{name}_{number}"] = table[column].to_numpy()[rows]
-    return pairs
-
-
 def _column(file: Path, name: str, table: pd.DataFrame) -> np.ndarray:
     """A column of the published table, matched to the rows of `table` by image id."""
     published = tables.read_file(file, text=(), required=(name,), remedy="--split-column needs it")
@@ -383,17 +379,6 @@ def _column(file: Path, name: str, table: pd.DataFrame) -> np.ndarray:
             values = published[name].astype("string").fillna("unknown").set_axis(stems)
             return values.loc[[Path(str(image)).stem for image in table["image"]]].to_numpy()
     raise DataError(f"No column of {file} names every image, so '{name}' cannot be matched to them.")
-
-
-def _part_pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
-    return list(combinations(sorted(table["split"].unique()), 2))
-
-
-def _sharing(table: pd.DataFrame, one: str, two: str) -> dict[str, Any]:
-    first, second = (table.loc[table["split"] == part, "group"] for part in (one, two))
-    shared = set(first) & set(second)
-    images = [int(groups.isin(shared).sum()) for groups in (first, second)]
-    return {"parts": f"{one} | {two}", "groups": len(shared), "images": images}
 
 
 def _unreadable(table: pd.DataFrame, prints: duplicates.Fingerprints) -> dict[str, str]:
@@ -409,11 +394,6 @@ def _unlisted_files(table: pd.DataFrame) -> list[str]:
         for file in folder.iterdir()
         if file.suffix.lower() in imaging.EXTENSIONS and file not in known
     )
-
-
-def _counts(pairs: pd.DataFrame) -> dict[str, int]:
-    counts = pairs["kind"].value_counts()
-    return {kind: int(counts.get(kind, 0)) for kind in duplicates.KINDS}
 
 
 def _listed(counts: dict[str, int]) -> str:
@@ -434,20 +414,3 @@ def _between_parts(pairs: pd.DataFrame) -> dict[str, int]:
 def _by_part(pairs: pd.DataFrame, *columns: str) -> dict[str, int]:
     counts = pairs.groupby(list(columns)).size()
     return {" | ".join(map(str, key)): int(count) for key, count in zip(counts.index, counts, strict=True)}
-
-
-def _conflicts(pairs: pd.DataFrame) -> list[str]:
-    """Pairs whose labels differ or, if the two sets share no label, whose malignancy differs."""
-    first, second = pairs["label_1"].astype(object), pairs["label_2"].astype(object)
-    if not set(first) & set(second):
-        known = {"malignant": True, "benign": False} | {
-            label.code: label.malignant for labels in LABEL_SETS.values() for label in labels.labels
-        }
-        first_known, second_known = first.map(known), second.map(known)
-        differ = (first_known != second_known) & first_known.notna() & second_known.notna()
-    else:
-        differ = first != second
-    return [
-        f"{pair['image_1']} is {pair['label_1']}, {pair['image_2']} is {pair['label_2']}"
-        for pair in pairs[differ].to_dict("records")
-    ]

@@ -15,7 +15,6 @@ from skinapp.files import replacing
 from train.data import splits
 
 COLUMNS = (
-    "image",
     "lesion",
     "diagnosis",
     "confirmation",
@@ -29,13 +28,14 @@ COLUMNS = (
     "split",
     "modality",
 )
-"""The columns of a shipped table besides `images`, the number of images that a row stands for."""
+"""The columns of a shipped table besides `images`, the number of images that a row stands for, and `ids`, their ids
+with a blank between them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Count the images of each data set by diagnosis, confirmation, sex, age, site and lesion, for the Explore "
-        "page. Lesions get new numbers, and images are only named if the publisher has no table."
+        "page. Lesions get new numbers; images keep their ids."
     )
     parser.add_argument(
         "datasets", nargs="*", metavar="DATASET", help=f"data sets to count (default: {', '.join(DATASETS)})"
@@ -70,10 +70,11 @@ def summarise(dataset: str, root: Path) -> pd.DataFrame:
         if dataset == "ham10000":
             split = splits.ham10000_split(frame["image"], frame["lesion"])
             frame["split"] = split.replace("test_sibling", "excluded")
-        frame = frame.drop(columns="image")
+    frame = frame.rename(columns={"image": "ids"})
     frame["lesion"] = pd.factorize(frame["lesion"])[0]
     columns = [name for name in COLUMNS if name in frame]
-    return frame.groupby(columns, dropna=False, sort=False).size().rename("images").reset_index()
+    rows = frame.groupby(columns, dropna=False, sort=False)["ids"].agg(images="size", ids=" ".join)
+    return rows.reset_index()
 
 
 def malignant_benign(root: Path) -> pd.DataFrame:

@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from skinapp.datasets import duplicates
 from skinapp.errors import DataError
 from skinapp.labels.sets import HAM10000
 from tests.pictures import encode
 from tests.train.textures import texture
-from train.data import audit, duplicates
+from train.data import audit
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from skinapp.datasets import duplicates
 from skinapp.errors import DataError
 from tests.pictures import encode
 from tests.train.textures import texture
-from train.data import duplicates, splits
+from train.data import splits
 from train.data.splits.__main__ import grouped
 
 

@@ -21,7 +21,7 @@ def published(root: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "metadata.csv", index=False)
 
 
-def test_images_of_a_lesion_that_are_alike_become_one_row_without_their_names(
+def test_images_of_a_lesion_that_are_alike_become_one_row_with_their_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published(tmp_path)
@@ -29,7 +29,10 @@ def test_images_of_a_lesion_that_are_alike_become_one_row_without_their_names(
     assert command.main(["summarise", "ham10000", "--out", str(tmp_path / "out")]) == 0
     file = tmp_path / "out" / "ham10000.csv.gz"
     table = pd.read_csv(file)
-    assert list(table.columns) == ["lesion", "diagnosis", "confirmation", "sex", "age", "site", "split", "images"]
+    assert list(table.columns) == [
+        *("lesion", "diagnosis", "confirmation", "sex", "age", "site", "split", "images", "ids")
+    ]
+    assert table["ids"].str.split().map(len).tolist() == table["images"].tolist()
     assert table["images"].sum() == 1503
     assert table["images"].max() == 2
     assert table["lesion"].is_unique

@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pandas as pd
 
+from skinapp.datasets import duplicates
 from skinapp.errors import SkinappError
-from train.data import duplicates
 from train.data.datasets import read
 from train.data.splits import MALIGNANT_BENIGN, ham10000_split, part
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps
 
+from skinapp.datasets import duplicates
+from skinapp.datasets.duplicates import NEAR, SAME_FILE, SAME_PIXELS
 from tests.pictures import encode
 from tests.train.textures import texture
-from train.data import duplicates
-from train.data.duplicates import NEAR, SAME_FILE, SAME_PIXELS
 
 
 def pairs_in(folder: Path, files: dict[str, bytes]) -> set[tuple[str, str, str, bool]]:
@@ -111,6 +111,32 @@ def test_many_images_are_searched_in_blocks(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(duplicates, "BLOCK", 2)
     pd.testing.assert_frame_equal(duplicates.pairs(prints), whole)
     assert list(zip(whole["first"], whole["second"], strict=True)) == [(0, 5), (1, 6)]
+
+
+def test_beyond_the_limit_sorted_neighbours_are_compared_and_copies_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = []
+    for number in range(40):
+        (tmp_path / f"{number}.png").write_bytes(encode(texture(number), "PNG"))
+        paths.append(tmp_path / f"{number}.png")
+    for number, altered in enumerate((texture(7).resize((200, 150)), texture(9).transpose(Image.Transpose.ROTATE_90))):
+        (tmp_path / f"copy{number}.jpg").write_bytes(encode(altered, quality=70))
+        paths.append(tmp_path / f"copy{number}.jpg")
+    prints = duplicates.fingerprints(paths)
+    whole = duplicates.pairs(prints)
+    assert list(zip(whole["first"], whole["second"], whole["turned"], strict=True)) == [(7, 40, False), (9, 41, True)]
+    monkeypatch.setattr(duplicates, "EXHAUSTIVE", 10)
+    pd.testing.assert_frame_equal(duplicates.pairs(prints), whole)
+
+
+def test_of_very_many_equal_images_each_is_paired_with_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(duplicates, "MANY_EQUAL", 4)
+    image = encode(texture(0), "PNG")
+    duplicated = pairs_in(tmp_path, dict.fromkeys("abcde", image))
+    assert duplicated == {("a", name, SAME_FILE, False) for name in "bcde"}
 
 
 def test_clusters_follow_links_through_others() -> None:
