@@ -2,16 +2,19 @@
 
 import streamlit as st
 
-from skinapp.ui import faithfulness, retrieval, sanity_check, segmentation
+from skinapp.ui import attribution, faithfulness, retrieval, sanity_check, segmentation
 from skinapp.ui.explained_map import ExplainedMap
 
 
 def show(shown: ExplainedMap) -> None:
     """The sanity check of a map, and everything else in tabs, panels that load TensorFlow or PyTorch included."""
     sanity_check.show_badge(shown)
-    lesion, measures, cases = st.tabs(["Segmentation", "Faithfulness of the map", "Similar cases"])
+    names = ["Segmentation", "Border, colour, texture", "Faithfulness of the map", "Similar cases"]
+    lesion, features, measures, cases = st.tabs(names)
     with lesion:
         segmentation.show(shown)
+    with features:
+        attribution.show(shown)
     with measures:
         faithfulness.show(shown)
         faithfulness.show_road(shown)

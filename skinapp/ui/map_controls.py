@@ -42,6 +42,12 @@ class MapRequest:
         return "-".join(part for part in parts if part)
 
     @property
+    def key(self) -> tuple:
+        """Distinguishes the maps of one image."""
+        settings = tuple(self.settings.items())
+        return self.model.id, self.method.id, self.layer, self.target, settings, self.model.folder
+
+    @property
     def probability(self) -> str:
         """The probability of the class; for two classes, of the first against the second. Empty if unknown."""
         try:
@@ -107,30 +113,59 @@ def _choose_targets(analyses: list[Analysis]) -> list[Target]:
 
 
 def _choose_methods(models: list[Model]) -> list[Method]:
-    """The methods that one of the models allows; a sentence says which models do not allow all of them."""
-    offered = [
-        key for key, method in catalogue.METHODS.items() if any(catalogue.available(method, model) for model in models)
-    ]
+    """The methods that one of the models allows. Those that no model allows, or that are not installed, are greyed out,
+    and a sentence says why."""
     without = [model for model in models if "model.keras" not in model.card["files"]]
-    for model in without:
-        names = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
-        st.caption(
-            f"“{model.title}” comes without the network that gradients need, so its maps are made by "
-            f"{', '.join(names[:-1])} or {names[-1]} only."
-        )
-    chosen = st.multiselect(
+    names = {key: method.title for key, method in catalogue.METHODS.items()}
+    possible, impossible, missing = [], [], {}
+    for key, method in catalogue.METHODS.items():
+        if not any(catalogue.available(method, model) for model in models):
+            impossible.append(key)
+        elif reason := catalogue.missing(method.needs):
+            missing.setdefault(reason, []).append(key)
+        else:
+            possible.append(key)
+    key = "attention_methods" if not without else "attention_methods_" + "_".join(model.id for model in models)
+    chosen = st.pills(
         "Methods",
-        offered,
-        ["last-convolution"],
-        format_func=lambda key: catalogue.METHODS[key].title,
-        key="attention_methods" if not without else "attention_methods_" + "_".join(model.id for model in models),
+        possible,
+        selection_mode="multi",
+        default=["last-convolution"],
+        format_func=names.__getitem__,
+        key=key,
         help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "
         "seconds; occlusion and RISE run the model hundreds of times.",
     )
-    methods = [catalogue.METHODS[key] for key in chosen]
+    methods = [catalogue.METHODS[key] for key in possible if key in chosen]
     for method in methods:
         st.caption(f"**{method.title}**: {method.description} {layout.plain(method.source)}.")
+    for reason, keys in missing.items():
+        _show_greyed(keys, names, reason)
+    no_network = " and ".join(f"“{layout.plain(model.title)}”" for model in without)
+    no_network += " comes" if len(without) == 1 else " come"
+    if impossible:
+        _show_greyed(impossible, names, f"{no_network} without the network that gradients need.")
+    elif without:
+        offered = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, without[0])]
+        st.caption(
+            f"{no_network} without the network that gradients need, so its maps are made by "
+            f"{', '.join(offered[:-1])} or {offered[-1]} only."
+        )
     return methods
+
+
+def _show_greyed(keys: list[str], names: dict[str, str], reason: str) -> None:
+    """Methods that cannot be chosen, and why."""
+    with st.container(gap="xsmall"):
+        st.caption(reason)
+        st.pills(
+            reason,
+            keys,
+            format_func=names.__getitem__,
+            disabled=True,
+            key=f"attention_greyed_{keys[0]}",
+            label_visibility="collapsed",
+        )
 
 
 def _choose_layer(model: Model, methods: list[Method]) -> str | None:

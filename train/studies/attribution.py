@@ -205,7 +205,9 @@ made to an area of the same size and shape, moved beside the lesion. The **diffe
 lesion's own border, colour or texture is worth. Numbers are means, in percentage points of the probability of the class
 that is most likely for the unchanged image; below 0, the probability rises. Intervals are 95%, from
 {bootstrap.RESAMPLES:,} bootstrap resamples of lesions or patients. An image is left out where the lesion leaves too
-little skin for the comparison, so all of this is about lesions that cover less than about a third of the square.
+little skin for the comparison, so all of this is about lesions that cover less than about 40% of the square. Beside a
+large lesion, the ring of the moved area reaches the lesion's own, which makes the difference for the border too small
+rather than too large.
 """
 
 

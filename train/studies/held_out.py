@@ -44,7 +44,7 @@ def choose(modality: str, count: int | None = None, seed: int = 0) -> pd.DataFra
     """A seeded sample of test images, as `table` has them; by default all of them, in random order."""
     known = table(modality)
     # shuffle all rows, so that a smaller sample is the start of a larger one
-    return known[known["split"] == "test"].sample(frac=1, random_state=seed).head(len(known) if count is None else count)
+    return known[known["split"] == "test"].sample(frac=1, random_state=seed).iloc[:count]
 
 
 def outline(record: dict[Any, Any], side: int) -> np.ndarray | None:

@@ -45,7 +45,8 @@ def close_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         image = f"m10k_{number}x"
         (root / "clinical" / f"{image}.jpg").write_bytes(encode(lesion(160, 120, seed=number)))
         split = "test" if number < IMAGES else "train"
-        rows.append((image, f"IL_{number}", "clinical", "MEL", "Melanoma", "mel", code, 50, "male", "head", 3, "", "", split))
+        known = ("mel", code, 50, "male", "head", 3, "", "", split)
+        rows.append((image, f"IL_{number}", "clinical", "MEL", "Melanoma", *known))
     columns = "image_id,lesion_id,modality,dx,diagnosis,dx7,dx6,age,sex,site,skin_tone_class,confirmation"
     columns += ",near_duplicate_of_ham10000_train,split"
     pd.DataFrame(rows, columns=columns.split(",")).to_csv(root / "metadata.csv", index=False)

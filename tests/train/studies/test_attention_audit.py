@@ -17,7 +17,6 @@ from tests.train.studies.conftest import IMAGES
 from train.studies import attention_audit, held_out, randomised
 
 
-
 def run(*arguments: object) -> int:
     parser = argparse.ArgumentParser()
     attention_audit.add_arguments(parser)
