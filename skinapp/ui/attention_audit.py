@@ -5,6 +5,7 @@ import io
 import pandas as pd
 import streamlit as st
 
+from skinapp.attention.sanity_check import networks
 from skinapp.errors import ModelError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
@@ -12,7 +13,7 @@ from skinapp.ui import panel
 
 FILE = "attention-audit.csv"
 MEASURES = {
-    "energy": ("On the lesion", "Share of the map's sum inside the lesion mask. Higher is better."),
+    "energy": ("On the lesion", "Share of the map's sum inside the outline of the lesion. Higher is better."),
     "insertion": ("Insertion", "Area under the probability as the strongest pixels are inserted. Higher is better."),
     "deletion": ("Deletion", "Area under the probability as the strongest pixels are deleted. Lower is better."),
     "head": ("Like untrained head", "Rank correlation with the map of a copy of the network with a random last layer."),
@@ -24,18 +25,35 @@ TIMES = {
 }
 
 
+def with_audit(model: Model) -> Model | None:
+    """The model whose table holds for this one: itself, or another with the same networks, and so the same maps; None
+    where there is none."""
+    others = [
+        other for other in registry.models(model.folder.parent).values() if other.id != model.id and other.runnable
+    ]
+    same = (other for other in others if networks(other) == networks(model) and other.views == model.views)
+    return next((one for one in (model, *same) if FILE in one.card["files"]), None)
+
+
 def show(model: Model) -> None:
-    if FILE not in model.card["files"]:
+    """The table of a model; nothing where its methods were not measured."""
+    source = with_audit(model)
+    if source is None:
         return
     st.space("small")
     st.subheader(f"Comparison of methods: {model.title}", anchor=False)
     try:
-        table = pd.read_csv(io.BytesIO(registry.verified_bytes(model, FILE)))
+        table = pd.read_csv(io.BytesIO(registry.verified_bytes(source, FILE)))
     except ModelError as error:
         st.error(str(error))
         return
+    # older tables, all of HAM10000, do not say what they were measured on
+    images_of, outlines = (
+        table[name].iloc[0] if name in table else older
+        for name, older in (("images_of", "HAM10000"), ("outlines", "the published lesion masks"))
+    )
     st.caption(
-        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the predicted "
+        f"Measured on up to {table['images'].max():,} test images of {images_of}, with {outlines}, for the predicted "
         "class; 95% intervals over lesions in brackets. A method is worth its time if it beats the random map and the "
         "centred blob, and if an untrained network gives a different map."
     )

@@ -23,7 +23,9 @@ def show(shown: ExplainedMap) -> None:
         lesion = segmentation.current(shown)
         changed, found = photos.cached(
             "attribution",
-            hash((shown.square_key, shown.analysis.pixels.tobytes(), shown.model.id, shown.code, lesion.mask.tobytes())),
+            hash(
+                (shown.square_key, shown.analysis.pixels.tobytes(), shown.model.id, shown.code, lesion.mask.tobytes())
+            ),
             lambda: _measure(shown, lesion.mask),
         )
     except SkinappError as error:
@@ -67,9 +69,9 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attrib
                     alt=f"The square, {REMOVED[feature].lower()} beside the lesion",
                 )
     st.caption(
-        f"Probabilities of “{layout.plain(shown.name)}”. Any change to a picture moves an answer, so the same change is "
-        "made to an area of the same size and shape beside the lesion. Changed squares look unlike the images that the "
-        "model was trained on. The outline is the one of the tab Segmentation, where it can be corrected."
+        f"Probabilities of “{layout.plain(shown.name)}”. Any change to a picture moves an answer, so the same change "
+        "is made to an area of the same size and shape beside the lesion. Changed squares look unlike the images that "
+        "the model was trained on. The outline is the one of the tab Segmentation, where it can be corrected."
     )
 
 

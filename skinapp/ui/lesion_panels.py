@@ -10,11 +10,13 @@ def show(shown: ExplainedMap) -> None:
     """The sanity check of a map, and everything else in tabs, panels that load TensorFlow or PyTorch included."""
     sanity_check.show_badge(shown)
     names = ["Segmentation", "Border, colour, texture", "Faithfulness of the map", "Similar cases"]
-    lesion, features, measures, cases = st.tabs(names)
+    lesion, features, measures, cases = st.tabs(names, key="lesion_panels", on_change="rerun")
     with lesion:
         segmentation.show(shown)
     with features:
-        attribution.show(shown)
+        # a committee takes seconds for this
+        if features.open:
+            attribution.show(shown)
     with measures:
         faithfulness.show(shown)
         faithfulness.show_road(shown)

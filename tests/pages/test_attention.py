@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from streamlit.testing.v1 import AppTest
 
+from skinapp.attention import attribution
 from skinapp.attention import catalogue as methods
-from skinapp.attention.sanity_check import MAX_SIMILARITY
+from skinapp.attention.sanity_check import MAX_SIMILARITY, networks
+from skinapp.formatting import percent
 from skinapp.images import imaging
-from skinapp.inference import registry
+from skinapp.inference import registry, retrieval, runtime
 from skinapp.ui import attention_audit, layout
 from tests import tiny_network
 from tests.pages.test_classify import upload_several
 from tests.pictures import encode, lesion
+from train.publish import retrieval_index
 
 PHOTO = encode(lesion(400, 300, seed=1))
 
@@ -288,6 +292,75 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
     file.write_bytes(content.replace(b"0.5", b"0.9"))
     at.run()
     assert any("was changed after it was published" in error.value for error in at.error)
+
+
+def test_what_goes_without_the_border_the_colour_and_the_texture(page: AppTest, model: registry.Model) -> None:
+    page.session_state["lesion_panels"] = "Border, colour, texture"
+    upload(page, PHOTO)
+    changed, found = page.session_state["cached_attribution"][1]
+    pixels = imaging.load(PHOTO, model.input_size)
+    classifier = runtime.classifier(model)
+    before = classifier.predict(pixels)
+    assert found.whole == pytest.approx(before.probabilities.max())
+    text = " ".join(element.value for element in page.markdown)
+    for feature, change in changed.items():
+        after = classifier.predict(change.lesion).probabilities[before.probabilities.argmax()]
+        assert found.effects[feature].lesion == pytest.approx(after)
+        assert f"**{percent(after)}**, beside the lesion {percent(found.effects[feature].skin)}" in text
+
+
+def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_measured_for(
+    page: AppTest, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = {"value": 0.1234, "low": 0.1, "high": 0.15}
+    feature = dict.fromkeys(("lesion", "skin", "difference", "lesion_changes", "skin_changes"), share)
+    figures = {"images": 300, "lesions": 290, "whole": share, "features": dict.fromkeys(attribution.FEATURES, feature)}
+    entry = {"networks": networks(model), "images_of": "HAM10000", "outlines": "masks", "all": figures}
+    entry |= {"classes": {"mel": {"name": "Melanoma", **figures, "images": 40}}}
+    monkeypatch.setattr(attribution, "card", lambda: {"models": {model.id: entry}})
+    page.session_state["lesion_panels"] = "Border, colour, texture"
+    upload(page, PHOTO)
+    assert any("300 test images of 290 lesions of HAM10000" in caption.value for caption in page.caption)
+    page.selectbox(key=f"attribution_class_{model.id}").set_value("mel").run()
+    assert any("40 test images" in caption.value for caption in page.caption)
+    table = next(table.value for table in page.dataframe if "feature" in table.value)
+    assert list(table["lesion"]) == [12.34] * 3
+    entry["networks"] = ["0" * 64]
+    page.run()
+    assert not any("feature" in table.value for table in page.dataframe)
+
+
+def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of PAD-UFES-20 names its patients, and has no links to the ISIC archive."""
+    phone = registry.model("smartphone-efficientnetb1-6class")
+    folder = tmp_path / phone.id
+    shutil.copytree(phone.folder, folder)
+    generator = np.random.default_rng(0)
+    size = phone.card["outputs"]["embedding"][0]
+    count = 8
+    index = retrieval.Index(
+        np.zeros(size, np.float32),
+        np.eye(size, 4, dtype=np.float32),
+        generator.integers(-127, 128, (count, 4)).astype(np.int8),
+        np.array([f"PAT_{number}_1_1" for number in range(count)]),
+        np.array([f"PAT_{number}" for number in range(count)]),
+        np.array(["MEL", "NEV"] * 4),
+    )
+    share = {"value": 0.5, "low": None, "high": None}
+    test = {"images": 9, "lesions": 9, "same": share, "right": share, "sure": {"all": {"images": 9, "right": share}}}
+    card = {"dataset": "pad_ufes_20", "looked_up": "MILK10k, close-ups", "images": 8, "lesions": 8, "test": test}
+    retrieval_index.write(registry.read_model(folder), index, card)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/attention.py").run()
+    upload(at, PHOTO)
+    text = " ".join(element.value for element in at.markdown)
+    assert "The most similar of 8 images of PAD-UFES-20, as the model sees them, one per patient" in text
+    assert "isic-archive" not in text
+    assert any(
+        "9 test images of MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
+        in caption.value
+        for caption in at.caption
+    )
 
 
 @pytest.mark.parametrize("randomised_head", [True, False])

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import encode, lesion
+from tests.train import phone_photos
 
 IMAGES = 6
 """Test images of the small data sets."""
@@ -38,17 +39,6 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def close_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """MILK10k in small: a close-up of each of 60 lesions, without masks; IMAGES of them are for testing."""
-    root = tmp_path / "data" / "milk10k"
-    (root / "clinical").mkdir(parents=True)
-    rows = []
-    for number, code in enumerate(["ACK", "BCC", "MEL", "NEV", "SCC", "SEK"] * 10):
-        image = f"m10k_{number}x"
-        (root / "clinical" / f"{image}.jpg").write_bytes(encode(lesion(160, 120, seed=number)))
-        split = "test" if number < IMAGES else "train"
-        known = ("mel", code, 50, "male", "head", 3, "", "", split)
-        rows.append((image, f"IL_{number}", "clinical", "MEL", "Melanoma", *known))
-    columns = "image_id,lesion_id,modality,dx,diagnosis,dx7,dx6,age,sex,site,skin_tone_class,confirmation"
-    columns += ",near_duplicate_of_ham10000_train,split"
-    pd.DataFrame(rows, columns=columns.split(",")).to_csv(root / "metadata.csv", index=False)
+    phone_photos.milk10k(tmp_path / "data", IMAGES)
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "data"))
     return tmp_path

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 
 from skinapp.attention import catalogue as methods
 from skinapp.attention.gradients import keras_network
-from skinapp.errors import DataError
+from skinapp.errors import DataError, SegmentationError
 from skinapp.images import imaging
 from skinapp.inference import registry
 from tests.train.studies.conftest import IMAGES
@@ -60,6 +61,46 @@ def test_the_table_is_written_resumes_and_is_part_of_the_model(
     assert attention_audit.FILE in known.card["files"]
     registry.verify(known)
     assert not (own_models / model.id / f"partial-{attention_audit.FILE}").exists()
+
+
+def test_a_model_for_phone_photos_is_measured_by_the_outlines_of_the_network(
+    close_ups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = registry.model("smartphone-efficientnetb1-6class")
+    shutil.copytree(phone.folder, tmp_path / "models" / phone.id)
+    segmentation = registry.segmentation()
+    shutil.copytree(segmentation.folder, tmp_path / "models" / segmentation.id)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    common = ("--model", phone.id, "--untrained", 0, "--runs", close_ups / "runs", "--images", 2)
+    assert run(*common, "--methods", "centre", "last-convolution") == 0
+    table = pd.read_csv(tmp_path / "models" / phone.id / attention_audit.FILE).set_index("name")
+    assert (table["images_of"] == "MILK10k, close-ups").all()
+    assert table["outlines"].str.contains("segmentation network").all()
+    # the drawn spot is near the middle, and the network finds it
+    assert table.loc["centre", "energy"] > 0.2
+
+
+def test_an_image_without_an_outline_has_no_share_on_the_lesion(
+    close_ups: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(square: np.ndarray) -> object:
+        raise SegmentationError("nothing")
+
+    monkeypatch.setattr(held_out.segmentation, "segment", nothing)
+    [record] = held_out.choose("smartphone", 1).to_dict("records")
+    row = attention_audit.measured(attention_audit.Entry("centre", "Centred blob"), model, record, {}, warm=False)
+    assert row["energy"] == ""
+    assert row["insertion"] != ""
+
+
+def test_without_a_keras_network_only_the_head_is_randomised(tmp_path: Path) -> None:
+    """A committee has none either."""
+    model = registry.model("ham10000-efficientnetb1-clinical")
+    copies = attention_audit.copies(model, tmp_path)
+    assert list(copies) == ["head"]
+    assert copies["head"].card["files"]["model.tflite"] != model.card["files"]["model.tflite"]
+    names = ["random", "centre", "last-convolution", "occlusion", "rise"]
+    assert [entry.name for entry in attention_audit.entries(model)] == names
 
 
 def test_the_energy_is_that_of_the_masks(data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
