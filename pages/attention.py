@@ -57,7 +57,7 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
     st.subheader("Sanity check and faithfulness", anchor=False)
     names = {
         key: f"{targets.name(made.request.model, made.request.target)}, {made.request.method.title}, "
-        f"{made.request.model.title}"
+        f"{made.request.model.short_name}"
         for key, made in checkable.items()
     }
     made = checkable[
@@ -140,8 +140,7 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
         maps = map_grid.make(requests[:MAX_MAPS], photo)
     show_maps(maps, photo, list(usable.values()))
     show_checks(maps, photo)
-    for model in models:
-        attention_audit.show(model)
+    attention_audit.show(models)
 
 
 def show_limits() -> None:

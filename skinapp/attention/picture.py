@@ -7,7 +7,7 @@ from scipy import ndimage
 from skinapp.attention import heatmap
 from skinapp.images.imaging import Crop
 
-SMOOTHING = 0.04
+SMOOTHING = 0.05
 """The standard deviation of the Gaussian that smooths a map before its contour is drawn, as a share of the side. It is
 left out for maps whose cells are larger than that: they have no specks."""
 LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)

@@ -23,7 +23,7 @@ def effects(figures: dict[str, Any]) -> Chart:
     frame = pd.DataFrame(rows)
     listed = "; ".join(f"{row['row']}, {row['series'].lower()}: {row['note']}" for row in rows)
     return Chart(
-        performance.forest(frame, "Probability lost, percentage points", list(CHANGES.values()), reference=0),
+        performance.forest(frame, "Probability lost, percentage points", list(CHANGES.values())),
         table(figures),
         f"Probability of the most likely class that is lost, in percentage points. {listed}",
     )

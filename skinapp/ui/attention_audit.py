@@ -1,6 +1,7 @@
 """The scores of each attention method, from `python -m train attention-audit`, if they are in a model's folder."""
 
 import io
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
@@ -28,22 +29,26 @@ TIMES = {
 def with_audit(model: Model) -> Model | None:
     """The model whose table holds for this one: itself, or another with the same networks, and so the same maps; None
     where there is none."""
-    others = [
-        other for other in registry.models(model.folder.parent).values() if other.id != model.id and other.runnable
-    ]
+    others = (one for one in registry.models(model.folder.parent).values() if one.id != model.id and one.runnable)
     same = (other for other in others if networks(other) == networks(model) and other.views == model.views)
     return next((one for one in (model, *same) if FILE in one.card["files"]), None)
 
 
-def show(model: Model) -> None:
-    """The table of a model; nothing where its methods were not measured."""
-    source = with_audit(model)
-    if source is None:
-        return
+def show(models: Sequence[Model]) -> None:
+    """The tables of the models, one for those with the same networks; nothing where methods were not measured."""
+    tables: dict[str, tuple[Model, list[Model]]] = {}
+    for model in models:
+        if source := with_audit(model):
+            tables.setdefault(source.id, (source, []))[1].append(model)
+    for source, known in tables.values():
+        _show(source, " and ".join(model.short_name for model in known))
+
+
+def _show(model: Model, names: str) -> None:
     st.space("small")
-    st.subheader(f"Comparison of methods: {model.title}", anchor=False)
+    st.subheader(f"Comparison of methods: {names}", anchor=False)
     try:
-        table = pd.read_csv(io.BytesIO(registry.verified_bytes(source, FILE)))
+        table = pd.read_csv(io.BytesIO(registry.verified_bytes(model, FILE)))
     except ModelError as error:
         st.error(str(error))
         return

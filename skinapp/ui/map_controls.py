@@ -62,7 +62,7 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
     chosen = st.multiselect(
         "Models",
         list(usable),
-        format_func=lambda key: usable[key].title,
+        format_func=lambda key: usable[key].short_name,
         max_selections=2,
         key="attention_models",
         help="One, or two side by side.",
@@ -125,12 +125,13 @@ def _choose_methods(models: list[Model]) -> list[Method]:
             missing.setdefault(reason, []).append(key)
         else:
             possible.append(key)
-    key = "attention_methods" if not without else "attention_methods_" + "_".join(model.id for model in models)
+    key = "attention_methods" if not impossible else f"attention_methods_{'_'.join(possible)}"
     chosen = st.pills(
         "Methods",
         possible,
         selection_mode="multi",
-        default=["last-convolution"],
+        wrap=True,
+        default=possible[:1],
         format_func=names.__getitem__,
         key=key,
         help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "
@@ -141,26 +142,25 @@ def _choose_methods(models: list[Model]) -> list[Method]:
         st.caption(f"**{method.title}**: {method.description} {layout.plain(method.source)}.")
     for reason, keys in missing.items():
         _show_greyed(keys, names, reason)
-    no_network = " and ".join(f"“{layout.plain(model.title)}”" for model in without)
-    no_network += " comes" if len(without) == 1 else " come"
-    if impossible:
-        _show_greyed(impossible, names, f"{no_network} without the network that gradients need.")
-    elif without:
-        offered = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, without[0])]
+    for model in without:
+        offered = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
         st.caption(
-            f"{no_network} without the network that gradients need, so its maps are made by "
-            f"{', '.join(offered[:-1])} or {offered[-1]} only."
+            f"“{layout.plain(model.short_name)}” comes without the network that gradients need, so its maps are made "
+            f"by {', '.join(offered[:-1])} or {offered[-1]} only."
         )
+    if impossible:
+        _show_greyed(impossible, names, "Not possible here:")
     return methods
 
 
 def _show_greyed(keys: list[str], names: dict[str, str], reason: str) -> None:
     """Methods that cannot be chosen, and why."""
     with st.container(gap="xsmall"):
-        st.caption(reason)
+        st.markdown(f":small[{reason}]")
         st.pills(
             reason,
             keys,
+            wrap=True,
             format_func=names.__getitem__,
             disabled=True,
             key=f"attention_greyed_{keys[0]}",
@@ -174,7 +174,7 @@ def _choose_layer(model: Model, methods: list[Method]) -> str | None:
     if not blocks or not any(method.layered for method in methods):
         return None
     return st.selectbox(
-        f"Block of {model.title}",
+        f"Block of {model.short_name}",
         list(reversed(blocks)),
         format_func=lambda name: blocks[name].title,
         key=f"attention_layer_{model.id}",

@@ -155,7 +155,7 @@ def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -
     probability = f", {request.probability}" if request.probability else ""
     words = f"**{layout.plain(name)}**{probability}  \n{request.method.title}{at}"
     if with_model:
-        words += f"  \n{layout.plain(request.model.title)}"
+        words += f"  \n{layout.plain(request.model.short_name)}"
     if made.raw is None:
         st.markdown(words)
         st.warning(made.problem)
@@ -166,7 +166,7 @@ def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -
     st.image(
         shown,
         width="stretch",
-        alt=f"Attention map of {name} by {request.method.title}, {request.model.title}",
+        alt=f"Attention map of {name} by {request.method.title}, {request.model.short_name}",
     )
     st.markdown(words)
     if not cam.any():

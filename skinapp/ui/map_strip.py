@@ -10,7 +10,7 @@ from PIL import Image
 from skinapp.attention import catalogue, targets
 from skinapp.errors import SkinappError
 from skinapp.images import imaging, quality
-from skinapp.inference import analysis
+from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.ui import gate, map_grid, session_images, square
@@ -126,7 +126,10 @@ def _tile(request: MapRequest, photo: Photo, models: Sequence[Model], analyses: 
         raw = catalogue.raw(
             made.method.id, model, made.analysis.pixels, made.target, made.layer, None, **dict(made.settings)
         )
-        return Tile(seen, raw, made.probability, found.doubt)
+        doubt = ""
+        if found.doubt and found.recognised and found.recognised.kind in modality.ONE:
+            doubt = f"Looks like {modality.ONE[found.recognised.kind]}, which this model was not trained for."
+        return Tile(seen, raw, made.probability, doubt)
     except SkinappError as error:
         return Tile(seen, problem=str(error))
 
@@ -141,7 +144,7 @@ def _show_row(made: MadeMap, photo: Photo, tiles: dict[str, Tile], view: View) -
     peaks = [float(tile.raw.max()) for tile in everything.values() if tile.raw is not None]
     names = {file.key: file.name for file in session_images.files()}
     known = {one.key: one for one in (photo, *images())}
-    with st.grid(MAX_IMAGES, min_column_width=116, gap="small"):
+    with st.grid(len(everything), min_column_width=116, gap="small"):
         for key, tile in everything.items():
             with st.container(gap="xsmall"):
                 _show_tile(tile, name, names.get(key, known[key].name), view, max(peaks) if view.linked else None)

@@ -131,9 +131,9 @@ def test_methods_that_are_not_installed_are_greyed_out_with_the_command_that_add
     assert {title for pills in greyed for title in pills.options} == {
         method.title for method in methods.METHODS.values() if method.needs != methods.LITERT
     }
-    captions = [caption.value for caption in page.caption]
-    assert any("torch" in caption and "`make research` adds" in caption for caption in captions)
-    assert any("TensorFlow" in caption and "requirements.txt` adds" in caption for caption in captions)
+    said = [element.value for element in page.markdown]
+    assert any("torch" in caption and "`make research` adds" in caption for caption in said)
+    assert any("TensorFlow" in caption and "requirements.txt` adds" in caption for caption in said)
     assert sum(raw is not None for raw, _ in made_maps(page).values()) == 1
 
 

@@ -78,6 +78,8 @@ def images(model: Model) -> pd.DataFrame:
     model's classes as labels. DataError where the model takes other images or predicts something else."""
     if model.modality not in INDEXED:
         raise DataError(f"'{model.id}' takes more than one image; similar cases are found for one.")
+    if "adopted" in model.card:
+        raise DataError(f"'{model.id}' was trained elsewhere, so its training images are not known.")
     known = datasets.read(INDEXED[model.modality])
     if model.modality == "smartphone":
         others = held_out.table(model.modality)

@@ -125,7 +125,10 @@ def run(options: argparse.Namespace) -> int:
 
 def copies(model: Model, folder: Path) -> dict[str, Model]:
     """Copies of the model with random weights below `folder`, by the part that is random: the head alone for a model
-    without a Keras network, such as a committee."""
+    without a Keras network, such as a committee. None for a network that was not trained here, which cannot be rebuilt.
+    """
+    if "adopted" in model.card:
+        return {}
     if "model.keras" in model.card["files"]:
         return {part: untrained(model, part, folder) for part in PARTS}
     return {"head": with_random_head(model, folder)} if model.has_class_maps else {}
