@@ -117,7 +117,9 @@ def _choose_methods(models: list[Model]) -> list[Method]:
     and a sentence says why."""
     without = [model for model in models if "model.keras" not in model.card["files"]]
     names = {key: method.title for key, method in catalogue.METHODS.items()}
-    possible, impossible, missing = [], [], {}
+    possible: list[str] = []
+    impossible: list[str] = []
+    missing: dict[str, list[str]] = {}
     for key, method in catalogue.METHODS.items():
         if not any(catalogue.available(method, model) for model in models):
             impossible.append(key)

@@ -75,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     file = options.runs / "attribution" / f"{model.id}-{stamp}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = measure(model, options.images, file)
-    card = json.loads(options.out.read_text()) if options.out.exists() else {"models": {}}
+    card = {"models": current(json.loads(options.out.read_text())["models"]) if options.out.exists() else {}}
     card["models"][model.id] = summary(model, rows)
     with replacing(options.out) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
@@ -84,6 +84,16 @@ def run(options: argparse.Namespace) -> int:
         partial.write_text(markdown(card))
     print(markdown(card))
     return 0
+
+
+def current(entries: dict[str, Any]) -> dict[str, Any]:
+    """The figures of models that still have the networks that were measured, by model id."""
+    known = registry.models()
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if name in known and entry["networks"] == sanity_check.networks(known[name])
+    }
 
 
 def measure(model: Model, images: int, file: Path) -> pd.DataFrame:
