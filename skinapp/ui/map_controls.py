@@ -1,6 +1,7 @@
 """The controls of the attention page: models, classes, methods, blocks and settings, as a list of maps to make."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,10 +60,17 @@ class MapRequest:
 
 
 def choose_models(usable: dict[str, Model]) -> list[Model]:
+    shared = Counter(model.short_name for model in usable.values())
+
+    def name(key: str) -> str:
+        # the browser sends names back, so each has to be unique
+        short = usable[key].short_name
+        return short if shared[short] == 1 else f"{short}, {key}"
+
     chosen = st.multiselect(
         "Models",
         list(usable),
-        format_func=lambda key: usable[key].short_name,
+        format_func=name,
         max_selections=2,
         key="attention_models",
         help="One, or two side by side.",

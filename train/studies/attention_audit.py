@@ -215,7 +215,7 @@ def summarised(entry: Entry, table: pd.DataFrame) -> dict[str, object]:
         "settings": " ".join(f"{key}={value}" for key, value in entry.settings.items()),
         "images": len(table),
         "lesions": table["group"].nunique(),
-        "images_untrained": int(table["network"].count()),
+        "images_untrained": int(table["head"].count()),
     }
     for measure in ("energy", "insertion", "deletion", "head", "network"):
         known = table.dropna(subset=measure)
