@@ -20,6 +20,7 @@ from skinapp.ui import (
     lesion_panels,
     map_controls,
     map_grid,
+    map_strip,
     session_images,
     square,
 )
@@ -56,7 +57,7 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
     st.subheader("Sanity check and faithfulness", anchor=False)
     names = {
         key: f"{targets.name(made.request.model, made.request.target)}, {made.request.method.title}, "
-        f"{made.request.model.title}"
+        f"{made.request.model.short_name}"
         for key, made in checkable.items()
     }
     made = checkable[
@@ -85,8 +86,7 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
 
 def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
     """Whether the maps are shown: asks what the classify page asks, and keeps what was said there."""
-    models = list(usable.values())
-    found = gate.route(models, photo, None)
+    found = gate.route(list(usable.values()), photo, usable.get(st.session_state.get("model", "")))
     if found.asked and found.recognised:
         gate.ask_kind(photo, found.recognised)
     if found.doubt and not found.unknown:
@@ -95,16 +95,23 @@ def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
     if reasons and not gate.ask_anyway(photo, reasons):
         photos.show_uncropped(photo)
         return False
-    # the model that answered comes first, and again when another one answers; a map shows the image alone, so that
-    # without an answer it is the best model that needs nothing else
-    suited = found.models[0]
-    image_alone = [model for model in models if model.modality == suited.modality and not model.clinical]
-    answered = usable.get(st.session_state.get(answer.ANSWERED_BY, ""))
-    first = (answered or next(iter(image_alone), suited)).id
+    # the model that answered comes first, and again when another one answers; without an answer it is the best one
+    # that needs nothing else, since a map shows the image alone
+    answered = {model.id for model in found.models} & {st.session_state.get(answer.ANSWERED_BY)}
+    alone = [one.id for one in usable.values() if one.modality == found.model.modality and not one.clinical]
+    first = next(iter((*answered, *alone)), found.model.id)
     if st.session_state.get("attention_first") != (photo.key, first):
         st.session_state["attention_first"] = photo.key, first
         st.session_state["attention_models"] = [first]
     return True
+
+
+@st.fragment
+def show_maps(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model]) -> None:
+    """The maps of the image, and the same of the others. A fragment, so that moving a slider only redraws them."""
+    view = map_grid.choose_view()
+    map_grid.show(maps, view)
+    map_strip.show(maps, photo, models, view, MAX_MAPS)
 
 
 def show_lab(usable: dict[str, Model], photo: Photo) -> None:
@@ -131,10 +138,9 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
         if len(requests) > MAX_MAPS:
             st.info(f"You chose {len(requests)} maps; only the first {MAX_MAPS} are shown.")
         maps = map_grid.make(requests[:MAX_MAPS], photo)
-    map_grid.show(maps)
+    show_maps(maps, photo, list(usable.values()))
     show_checks(maps, photo)
-    for model in models:
-        attention_audit.show(model)
+    attention_audit.show(models)
 
 
 def show_limits() -> None:
@@ -165,11 +171,11 @@ with layout.page("Attention", chip=False):
     if not usable:
         st.error(layout.NO_MODELS)
         st.stop()
-    photo = session_images.current()
+    photo = session_images.current() or map_strip.first_readable()
     if photo is None:
         add_image.choose()
-        if session_images.files():
-            st.info("Open one of your images on the Classify page, or add another one here.")
+        for file in session_images.files():
+            st.warning(f"{layout.plain(file.name)}: {file.problem or 'this file cannot be read.'}")
     else:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False):
             layout.show_image_chip()

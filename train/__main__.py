@@ -37,7 +37,11 @@ TOOLS = {
     ),
     "attention-audit": (
         "train.studies.attention_audit",
-        "measure the attention methods on test images with lesion masks",
+        "measure the attention methods on test images",
+    ),
+    "attribution": (
+        "train.studies.attribution",
+        "measure how far answers depend on a lesion's border, colour and texture",
     ),
     "quality": (
         "train.studies.quality",

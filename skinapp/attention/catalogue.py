@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from skinapp.attention import targets
+from skinapp.attention import pytorch_grad_cam, targets
 from skinapp.attention.methods import (
     Progress,
     family,
@@ -212,7 +212,9 @@ def method(method_id: str) -> Method:
 
 
 def available(method: Method, model: Model) -> bool:
-    """Whether the folder of the model has the network that the method needs."""
+    """Whether the folder of the model has the network that the method needs, or its network the class maps."""
+    if method.id == "last-convolution":
+        return model.has_class_maps
     return method.needs == LITERT or "model.keras" in model.card["files"]
 
 
@@ -270,18 +272,12 @@ def scaled(values: np.ndarray, peak: float | None = None) -> np.ndarray:
 
 
 def missing(needs: frozenset[str]) -> str:
-    """A sentence on what to install first, or "" if nothing is missing. Imports nothing."""
+    """A sentence on what to install first, and with which command, or "" if nothing is missing. Imports nothing."""
     if "torch" in needs:
         parts = [name for name in ("torch", "torchvision", "pytorch_grad_cam") if not importlib.util.find_spec(name)]
         if parts:
             names = ", ".join(part.replace("pytorch_grad_cam", "grad-cam") for part in parts)
-            return (
-                f"This method needs the research packages, of which {names} {'is' if len(parts) == 1 else 'are'} not "
-                "installed. Add them with `.venv/bin/python -m pip install -r requirements-research.txt`."
-            )
+            return f"Not installed: {names}. {pytorch_grad_cam.INSTALL} adds what is missing; PyTorch takes several GB."
     if "tensorflow" in needs and not importlib.util.find_spec("tensorflow"):
-        return (
-            "This method needs TensorFlow, which is not installed. Grad-CAM at the last convolution, occlusion and "
-            "RISE work without it; `.venv/bin/python -m pip install -r requirements.txt` adds it."
-        )
+        return "Not installed: TensorFlow. `.venv/bin/python -m pip install -r requirements.txt` adds it."
     return ""

@@ -2,10 +2,14 @@
 
 import numpy as np
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
 from skinapp.attention import heatmap
 from skinapp.images.imaging import Crop
 
+SMOOTHING = 0.05
+"""The standard deviation of the Gaussian that smooths a map before its contour is drawn, as a share of the side. It is
+left out for maps whose cells are larger than that: they have no specks."""
 LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)
 
 
@@ -16,8 +20,11 @@ def alone(cam: np.ndarray, side: int) -> np.ndarray:
 
 
 def strongest(cam: np.ndarray, share: float, side: int) -> np.ndarray:
-    """The fewest pixels that hold this share of the map's sum, bool [side, side]; none if the map is all zeros."""
-    large = np.asarray(Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.BILINEAR))
+    """The fewest pixels that hold this share of the sum of the map, smoothed if it is fine, bool [side, side]; none if
+    the map is all zeros."""
+    width = SMOOTHING * min(cam.shape)
+    smooth = ndimage.gaussian_filter(cam.astype(np.float32), width) if width > 1 else cam.astype(np.float32)
+    large = np.asarray(Image.fromarray(smooth).resize((side, side), Image.Resampling.BILINEAR))
     values = np.sort(large.clip(0, None).ravel().astype(np.float64))[::-1]
     if not values.any():
         return np.zeros((side, side), bool)

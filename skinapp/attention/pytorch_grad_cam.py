@@ -22,7 +22,7 @@ from skinapp.inference import runtime
 from skinapp.inference.architecture import Block, block
 from skinapp.inference.registry import Model
 
-INSTALL = "`.venv/bin/python -m pip install -r requirements-research.txt`"
+INSTALL = "`make research`"
 
 
 def load() -> tuple[Any, Any]:

@@ -1,10 +1,12 @@
 """The scores of each attention method, from `python -m train attention-audit`, if they are in a model's folder."""
 
 import io
+from collections.abc import Sequence
 
 import pandas as pd
 import streamlit as st
 
+from skinapp.attention.sanity_check import networks
 from skinapp.errors import ModelError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
@@ -12,7 +14,7 @@ from skinapp.ui import panel
 
 FILE = "attention-audit.csv"
 MEASURES = {
-    "energy": ("On the lesion", "Share of the map's sum inside the lesion mask. Higher is better."),
+    "energy": ("On the lesion", "Share of the map's sum inside the outline of the lesion. Higher is better."),
     "insertion": ("Insertion", "Area under the probability as the strongest pixels are inserted. Higher is better."),
     "deletion": ("Deletion", "Area under the probability as the strongest pixels are deleted. Lower is better."),
     "head": ("Like untrained head", "Rank correlation with the map of a copy of the network with a random last layer."),
@@ -24,18 +26,39 @@ TIMES = {
 }
 
 
-def show(model: Model) -> None:
-    if FILE not in model.card["files"]:
-        return
+def with_audit(model: Model) -> Model | None:
+    """The model whose table holds for this one: itself, or another with the same networks, and so the same maps; None
+    where there is none."""
+    others = (one for one in registry.models(model.folder.parent).values() if one.id != model.id and one.runnable)
+    same = (other for other in others if networks(other) == networks(model) and other.views == model.views)
+    return next((one for one in (model, *same) if FILE in one.card["files"]), None)
+
+
+def show(models: Sequence[Model]) -> None:
+    """The tables of the models, one for those with the same networks; nothing where methods were not measured."""
+    tables: dict[str, tuple[Model, list[Model]]] = {}
+    for model in models:
+        if source := with_audit(model):
+            tables.setdefault(source.id, (source, []))[1].append(model)
+    for source, known in tables.values():
+        _show(source, " and ".join(model.short_name for model in known))
+
+
+def _show(model: Model, names: str) -> None:
     st.space("small")
-    st.subheader(f"Comparison of methods: {model.title}", anchor=False)
+    st.subheader(f"Comparison of methods: {names}", anchor=False)
     try:
         table = pd.read_csv(io.BytesIO(registry.verified_bytes(model, FILE)))
     except ModelError as error:
         st.error(str(error))
         return
+    # older tables, all of HAM10000, do not say what they were measured on
+    images_of, outlines = (
+        table[name].iloc[0] if name in table else older
+        for name, older in (("images_of", "HAM10000"), ("outlines", "the published lesion masks"))
+    )
     st.caption(
-        f"Measured on up to {table['images'].max():,} test images of HAM10000 with lesion masks, for the predicted "
+        f"Measured on up to {table['images'].max():,} test images of {images_of}, with {outlines}, for the predicted "
         "class; 95% intervals over lesions in brackets. A method is worth its time if it beats the random map and the "
         "centred blob, and if an untrained network gives a different map."
     )

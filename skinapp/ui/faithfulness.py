@@ -86,15 +86,19 @@ def _show_curves(title: str, curves: dict[str, np.ndarray]) -> None:
     shares = np.linspace(0, 1, STEPS + 1)
     areas = ", ".join(f"{name} {faithfulness.area(curve):.2f}" for name, curve in curves.items())
     st.caption(f"**{title}**, area under the curve: {areas}.")
+    figure = lines(
+        {name: pd.DataFrame({"x": shares, "y": curve, "low": curve, "high": curve}) for name, curve in curves.items()},
+        "Share of the square",
+        "Probability",
+    )
+    # room for the label of the last tick, and for a legend of two rows below the axis title
+    figure.update_layout(
+        xaxis={"tickvals": [0, 0.25, 0.5, 0.75, 1]},
+        margin={"r": 24, "b": 104},
+        legend={"yref": "container", "y": 0, "yanchor": "bottom"},
+    )
     panel.show(
-        lines(
-            {
-                name: pd.DataFrame({"x": shares, "y": curve, "low": curve, "high": curve})
-                for name, curve in curves.items()
-            },
-            "Share of the square",
-            "Probability",
-        ),
+        figure,
         pd.DataFrame({"share": shares} | curves).round(4),
         title.lower(),
         f"{title}: the probability over the share of the square. {areas}",

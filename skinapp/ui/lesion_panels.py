@@ -2,16 +2,21 @@
 
 import streamlit as st
 
-from skinapp.ui import faithfulness, retrieval, sanity_check, segmentation
+from skinapp.ui import attribution, faithfulness, retrieval, sanity_check, segmentation
 from skinapp.ui.explained_map import ExplainedMap
 
 
 def show(shown: ExplainedMap) -> None:
     """The sanity check of a map, and everything else in tabs, panels that load TensorFlow or PyTorch included."""
     sanity_check.show_badge(shown)
-    lesion, measures, cases = st.tabs(["Segmentation", "Faithfulness of the map", "Similar cases"])
+    names = ["Segmentation", "Border, colour, texture", "Faithfulness of the map", "Similar cases"]
+    lesion, features, measures, cases = st.tabs(names, key="lesion_panels", on_change="rerun")
     with lesion:
         segmentation.show(shown)
+    with features:
+        # a committee takes seconds for this
+        if features.open:
+            attribution.show(shown)
     with measures:
         faithfulness.show(shown)
         faithfulness.show_road(shown)

@@ -1,6 +1,7 @@
 """The controls of the attention page: models, classes, methods, blocks and settings, as a list of maps to make."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,6 +43,12 @@ class MapRequest:
         return "-".join(part for part in parts if part)
 
     @property
+    def key(self) -> tuple:
+        """Distinguishes the maps of one image."""
+        settings = tuple(self.settings.items())
+        return self.model.id, self.method.id, self.layer, self.target, settings, self.model.folder
+
+    @property
     def probability(self) -> str:
         """The probability of the class; for two classes, of the first against the second. Empty if unknown."""
         try:
@@ -53,10 +60,17 @@ class MapRequest:
 
 
 def choose_models(usable: dict[str, Model]) -> list[Model]:
+    shared = Counter(model.short_name for model in usable.values())
+
+    def name(key: str) -> str:
+        # the browser sends names back, so each has to be unique
+        short = usable[key].short_name
+        return short if shared[short] == 1 else f"{short}, {key}"
+
     chosen = st.multiselect(
         "Models",
         list(usable),
-        format_func=lambda key: usable[key].title,
+        format_func=name,
         max_selections=2,
         key="attention_models",
         help="One, or two side by side.",
@@ -107,30 +121,61 @@ def _choose_targets(analyses: list[Analysis]) -> list[Target]:
 
 
 def _choose_methods(models: list[Model]) -> list[Method]:
-    """The methods that one of the models allows; a sentence says which models do not allow all of them."""
-    offered = [
-        key for key, method in catalogue.METHODS.items() if any(catalogue.available(method, model) for model in models)
-    ]
+    """The methods that one of the models allows. Those that no model allows, or that are not installed, are greyed out,
+    and a sentence says why."""
     without = [model for model in models if "model.keras" not in model.card["files"]]
-    for model in without:
-        names = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
-        st.caption(
-            f"“{model.title}” comes without the network that gradients need, so its maps are made by "
-            f"{', '.join(names[:-1])} or {names[-1]} only."
-        )
-    chosen = st.multiselect(
+    names = {key: method.title for key, method in catalogue.METHODS.items()}
+    possible: list[str] = []
+    impossible: list[str] = []
+    missing: dict[str, list[str]] = {}
+    for key, method in catalogue.METHODS.items():
+        if not any(catalogue.available(method, model) for model in models):
+            impossible.append(key)
+        elif reason := catalogue.missing(method.needs):
+            missing.setdefault(reason, []).append(key)
+        else:
+            possible.append(key)
+    key = "attention_methods" if not impossible else f"attention_methods_{'_'.join(possible)}"
+    chosen = st.pills(
         "Methods",
-        offered,
-        ["last-convolution"],
-        format_func=lambda key: catalogue.METHODS[key].title,
-        key="attention_methods" if not without else "attention_methods_" + "_".join(model.id for model in models),
+        possible,
+        selection_mode="multi",
+        wrap=True,
+        default=possible[:1],
+        format_func=names.__getitem__,
+        key=key,
         help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "
         "seconds; occlusion and RISE run the model hundreds of times.",
     )
-    methods = [catalogue.METHODS[key] for key in chosen]
+    methods = [catalogue.METHODS[key] for key in possible if key in chosen]
     for method in methods:
         st.caption(f"**{method.title}**: {method.description} {layout.plain(method.source)}.")
+    for reason, keys in missing.items():
+        _show_greyed(keys, names, reason)
+    for model in without:
+        offered = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
+        st.caption(
+            f"“{layout.plain(model.short_name)}” comes without the network that gradients need, so its maps are made "
+            f"by {', '.join(offered[:-1])} or {offered[-1]} only."
+        )
+    if impossible:
+        _show_greyed(impossible, names, "Not possible here:")
     return methods
+
+
+def _show_greyed(keys: list[str], names: dict[str, str], reason: str) -> None:
+    """Methods that cannot be chosen, and why."""
+    with st.container(gap="xsmall"):
+        st.markdown(f":small[{reason}]")
+        st.pills(
+            reason,
+            keys,
+            wrap=True,
+            format_func=names.__getitem__,
+            disabled=True,
+            key=f"attention_greyed_{keys[0]}",
+            label_visibility="collapsed",
+        )
 
 
 def _choose_layer(model: Model, methods: list[Method]) -> str | None:
@@ -139,7 +184,7 @@ def _choose_layer(model: Model, methods: list[Method]) -> str | None:
     if not blocks or not any(method.layered for method in methods):
         return None
     return st.selectbox(
-        f"Block of {model.title}",
+        f"Block of {model.short_name}",
         list(reversed(blocks)),
         format_func=lambda name: blocks[name].title,
         key=f"attention_layer_{model.id}",

@@ -9,7 +9,6 @@ import streamlit as st
 from skinapp.attention import catalogue, heatmap, picture, record, targets
 from skinapp.errors import SkinappError
 from skinapp.inference import architecture
-from skinapp.inference.analysis import SQUARE_SIDE
 from skinapp.ui import layout
 from skinapp.ui import photo as photos
 from skinapp.ui.map_controls import MapRequest
@@ -48,10 +47,7 @@ def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
     cache: dict[tuple, tuple[np.ndarray | None, str]] = photos.cached(
         "attention_maps", (photo.key, crop, remove_hair), dict
     )
-    keys = [
-        (one.model.id, one.method.id, one.layer, one.target, tuple(one.settings.items()), one.model.folder)
-        for one in requests
-    ]
+    keys = [one.key for one in requests]
     new = {key: one for key, one in zip(keys, requests, strict=True) if key not in cache}
     slow = sum(one.method.id != "last-convolution" for one in new.values())
     if slow:
@@ -64,11 +60,8 @@ def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
     return [MadeMap(one, *cache[key]) for key, one in zip(keys, requests, strict=True)]
 
 
-@st.fragment
-def show(maps: Sequence[MadeMap]) -> None:
-    """The maps side by side. A fragment, so that moving a slider only redraws them."""
-    st.space("small")
-    view = _choose_view()
+def show(maps: Sequence[MadeMap], view: View) -> None:
+    """The maps side by side."""
     peaks: dict[tuple, float] = {}
     for made in maps:
         if made.raw is not None:
@@ -86,7 +79,9 @@ def show(maps: Sequence[MadeMap]) -> None:
                 _show_map(made, view, peaks.get(made.scale_group) if view.linked else None, several)
 
 
-def _choose_view() -> View:
+def choose_view() -> View:
+    """The controls above the maps."""
+    st.space("small")
     with st.grid(4, min_column_width=200, gap="medium"):
         way = st.segmented_control("View", [OVERLAY, ALONE], default=OVERLAY, required=True, key="attention_view")
         opacity = st.slider("Opacity", 0, 100, 60, 5, format="%d%%", key="attention_opacity") / 100
@@ -98,7 +93,10 @@ def _choose_view() -> View:
             5,
             format="%d%%",
             key="attention_share",
-            help="The line encloses the fewest pixels that hold this share of the map's sum. At 0% there is no line.",
+            help="The line encloses the fewest pixels that hold this share of the map's sum. At 0% there is no line. "
+            f"A map as fine as the pixels, such as integrated gradients, is first smoothed with a Gaussian "
+            f"({picture.SMOOTHING:.0%} of the square's side), so that the line does not follow single specks; the "
+            "colours are not smoothed.",
         )
         linked = st.toggle(
             "Shared colour scale",
@@ -109,10 +107,17 @@ def _choose_view() -> View:
     return View(way == OVERLAY, opacity, share / 100, linked)
 
 
+def drawn(square: np.ndarray, cam: np.ndarray, view: View) -> np.ndarray:
+    """A map [h, w] in 0-1 as the visitor wants to see it, over a square or alone: uint8 [S, S, 3]."""
+    side = square.shape[0]
+    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, side)
+    if view.share and cam.any():
+        shown = picture.with_contour(shown, picture.strongest(cam, view.share, side))
+    return shown
+
+
 def _make(request: MapRequest) -> tuple[np.ndarray | None, str]:
     """The raw map, or why there is none."""
-    if sentence := catalogue.missing(request.method.needs):
-        return None, sentence
     words = f"{request.method.title}: {targets.code(request.target)}"
     if "tensorflow" in request.method.needs:
         words += " (loads TensorFlow and the network the first time)"
@@ -150,20 +155,18 @@ def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -
     probability = f", {request.probability}" if request.probability else ""
     words = f"**{layout.plain(name)}**{probability}  \n{request.method.title}{at}"
     if with_model:
-        words += f"  \n{layout.plain(request.model.title)}"
+        words += f"  \n{layout.plain(request.model.short_name)}"
     if made.raw is None:
         st.markdown(words)
         st.warning(made.problem)
         return
     cam = catalogue.scaled(made.raw, peak)
     square = request.analysis.square
-    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, SQUARE_SIDE)
-    if view.share and cam.any():
-        shown = picture.with_contour(shown, picture.strongest(cam, view.share, SQUARE_SIDE))
+    shown = drawn(square, cam, view)
     st.image(
         shown,
         width="stretch",
-        alt=f"Attention map of {name} by {request.method.title}, {request.model.title}",
+        alt=f"Attention map of {name} by {request.method.title}, {request.model.short_name}",
     )
     st.markdown(words)
     if not cam.any():

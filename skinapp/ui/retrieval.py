@@ -3,6 +3,7 @@
 import streamlit as st
 
 from skinapp.datasets import isic, registry
+from skinapp.datasets.registry import DATASETS, DataSet
 from skinapp.errors import ModelError, SkinappError
 from skinapp.images import imaging
 from skinapp.inference import retrieval
@@ -22,35 +23,48 @@ def show(analysis: Analysis) -> None:
     except ModelError as error:
         st.warning(str(error))
         return
+    # cards of older indices, all of HAM10000, do not name it
+    dataset = DATASETS[card.get("dataset", "ham10000")]
+    looked_up = card.get("looked_up", dataset.title)
     labels, predicted = analysis.model.labels, analysis.prediction.predicted
     agreeing = sum(case.label == predicted for case in cases)
+    name = layout.plain(labels[predicted].name)
     st.markdown(
-        f"The most similar of the {card['images']:,} training images, as the model sees them, one per lesion. "
-        f"{agreeing} of {len(cases)} have the predicted diagnosis, “{layout.plain(labels[predicted].name)}”."
+        f"The most similar of {card['images']:,} images of {dataset.title}, as the model sees them, one per "
+        f"{dataset.group}. {agreeing} of {len(cases)} have the predicted class, “{name}”."
     )
     with st.grid(len(cases), min_column_width=140, gap="small"):
         for case in cases:
             with st.container(gap="xsmall"):
                 name = labels[case.label].name
-                _thumbnail(case.image, f"{case.image}, {name}")
+                _thumbnail(dataset, case.image, f"{case.image}, {name}")
                 mark = ":material/check:" if case.label == predicted else ":material/close:"
-                st.markdown(f"{mark} **{name}**  \n[{case.image}]({isic.page(case.image)}), {case.similarity:.2f}")
+                image = layout.plain(case.image)
+                if dataset.id == "ham10000":
+                    image = f"[{image}]({isic.page(case.image)})"
+                st.markdown(f"{mark} **{name}**  \n:small[{image}], {case.similarity:.2f}")
     test = card["test"]
-    agreement = {"all": f"all {test['asked']}", "most": "more than half", "fewer": "fewer than half"}
+    agreement = {"all": f"all {retrieval.NEIGHBOURS}", "most": "more than half", "fewer": "fewer than half"}
     accuracies = "; ".join(
-        f"{part['right']['value']:.0%} where {agreement[band]} agreed (95% interval {part['right']['low']:.0%} to "
-        f"{part['right']['high']:.0%}, {part['images']:,} images)"
+        f"{part['right']['value']:.0%} where {agreement[band]} agreed ({_interval(part['right'])}{part['images']:,} "
+        "images)"
         for band, part in test["sure"].items()
     )
     st.caption(
-        f"Numbers are cosine similarities of the embeddings. On {test['images']:,} test images, the prediction was "
-        f"correct for {accuracies}. Cases that look alike to the model may not look alike to a doctor."
+        f"Numbers are cosine similarities of the embeddings. On {test['images']:,} test images of {looked_up}, the "
+        f"prediction was correct for {accuracies}. Cases that look alike to the model may not look alike to a doctor."
     )
 
 
-def _thumbnail(image: str, alt: str) -> None:
-    """An image of HAM10000, where the data set is on this machine."""
-    folder = registry.data_root() / registry.DATASETS["ham10000"].folder / "images"
+def _interval(share: dict[str, float | None]) -> str:
+    """The interval of a share, empty where it was computed from too few lesions."""
+    low, high = share["low"], share["high"]
+    return "" if low is None or high is None else f"95% interval {low:.0%} to {high:.0%}, "
+
+
+def _thumbnail(dataset: DataSet, image: str, alt: str) -> None:
+    """An image of a data set, where that is on this machine."""
+    folder = registry.data_root() / dataset.folder / dataset.images[0]
     file = next((file for ending in imaging.EXTENSIONS if (file := folder / f"{image}{ending}").is_file()), None)
     if file is None:
         return

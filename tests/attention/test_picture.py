@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from skinapp.attention import catalogue as methods
 from skinapp.attention import heatmap, picture, record
@@ -22,6 +23,30 @@ def test_the_contour_encloses_the_fewest_pixels_with_a_share_of_the_sum() -> Non
     assert picture.strongest(cam, 0.1, 8)[0, 0]
     assert picture.strongest(cam, 0.99, 8).sum() == 17
     assert not picture.strongest(np.zeros((3, 3)), 0.5, 24).any()
+
+
+def test_the_contour_of_a_speckled_map_is_in_few_pieces() -> None:
+    # two hills under specks, as gradients have them: nine in ten pixels are nearly nothing
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[0:224, 0:224]
+    hills = sum(np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 25**2)) for row, column in ((70, 70), (150, 160)))
+    cam = (hills * generator.exponential(1, (224, 224)) * (generator.random((224, 224)) < 0.1)).astype(np.float32)
+    cam /= cam.max()
+    specks = ndimage.label(cam >= np.sort(cam.ravel())[-2000])[1]
+    region = picture.strongest(cam, 0.5, 512)
+    assert specks > 500
+    assert ndimage.label(region)[1] <= 4
+    # and it is around the hills
+    scale = 512 / 224
+    assert region[round(70 * scale), round(70 * scale)]
+    assert region[round(150 * scale), round(160 * scale)]
+    assert not region[:40, -40:].any()
+
+
+def test_the_contour_of_a_coarse_map_follows_its_cells() -> None:
+    cam = np.zeros((14, 14), np.float32)
+    cam[3, 3] = 1
+    assert picture.strongest(cam, 0.9, 14).sum() == 1
 
 
 @pytest.mark.parametrize("size", [(720, 540), (540, 720), (720, 360), (720, 576)])

@@ -154,7 +154,7 @@ def test_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     without(monkeypatch, "torch", ModuleNotFoundError("No module named 'torch'"))
     with pytest.raises(ModelError, match="needs PyTorch, which is not installed") as caught:
         pytorch_grad_cam.load()
-    assert "pip install -r requirements-research.txt" in str(caught.value)
+    assert "make research" in str(caught.value)
 
 
 def test_torch_without_torchvision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from skinapp.attention import attribution
 from skinapp.attention import catalogue as methods
 from skinapp.images import imaging
 from skinapp.inference import registry
 from tests.browser.visitor import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
+
+OVERLAPS = """() => {
+  const shown = element => element.getClientRects().length && element.textContent.trim();
+  const found = [];
+  document.querySelectorAll('.js-plotly-plot').forEach(plot => {
+    if (!plot.getClientRects().length) return;
+    const texts = ['.xtitle', '.ytitle', '.xtick text', '.ytick text', '.legendtext', '.annotation-text']
+      .flatMap(name => [...plot.querySelectorAll(name)])
+      .filter(shown).map(element => [element.textContent, element.getBoundingClientRect()]);
+    texts.forEach(([first, a], i) => texts.slice(i + 1).forEach(([second, b]) => {
+      if (a.left < b.right - 1 && b.left < a.right - 1 && a.top < b.bottom - 1 && b.top < a.bottom - 1)
+        found.push(`${first} | ${second}`);
+    }));
+  });
+  return found;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +74,14 @@ def test_a_photo_gets_a_map_that_can_be_saved(app: str, open_page: Callable[...,
     with np.load(io.BytesIO(content)) as arrays:
         assert arrays["raw"] == pytest.approx(expected, abs=1e-4)
 
+    page.get_by_role("tab", name="Faithfulness of the map").click()
+    page.get_by_text("Measure this map").click()
+    expect(charts(page)).to_have_count(2, timeout=60_000)
+    assert overlaps(page) == []
+    for axis in ("xtick", "ytick"):
+        expect(charts(page).first.locator(f".{axis} text").filter(has_text="100%")).to_be_visible()
+    assert not wider_than_the_screen(page)
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 390])
@@ -72,7 +97,8 @@ def test_upload_two_methods_two_classes_download(
     first = maps.first.get_attribute("alt") or ""
     other = next(label for label in model.labels.labels if not first.startswith(f"Attention map of {label.name} by"))
     choose(page, "Classes", other.name)
-    choose(page, "Methods", methods.METHODS["occlusion"].title)
+    page.get_by_role("button", name=methods.METHODS["occlusion"].title, exact=True).click()
+    settle(page)
     expect(maps).to_have_count(4, timeout=120_000)
     settle(page)
     assert not wider_than_the_screen(page)
@@ -98,3 +124,34 @@ def test_upload_two_methods_two_classes_download(
     before = maps.first.get_attribute("src")
     page.get_by_role("slider", name="Opacity").press("PageDown")
     expect(maps.first).not_to_have_attribute("src", before or "")
+
+
+@pytest.mark.slow
+def test_the_chart_of_test_images_has_no_texts_that_cover_each_other(app: str, open_page: Callable[..., Page]) -> None:
+    measured = next((one for one in registry.ranked() if attribution.measured(one)), None)
+    if measured is None:
+        pytest.skip("no shipped network was measured: run python -m train attribution")
+    page = open_page(f"{app}/attention")
+    page.set_default_timeout(120_000)
+    upload(page, as_upload(PHOTO))
+    expect(page.get_by_alt_text(re.compile("^Attention map of"))).to_have_count(1, timeout=120_000)
+    page.get_by_role("button", name="Clear all").first.click()
+    expect(page.get_by_text("Choose a model.")).to_be_visible()
+    choose(page, "Models", measured.short_name)
+    page.get_by_role("tab", name="Border, colour, texture").click()
+    expect(charts(page)).to_have_count(1, timeout=60_000)
+    assert overlaps(page) == []
+
+
+def charts(page: Page) -> Locator:
+    return page.locator(".js-plotly-plot:visible")
+
+
+def overlaps(page: Page) -> list[str]:
+    """The pairs of texts of a chart that cover each other, on a desktop and on a phone."""
+    found = []
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        settle(page)
+        found += page.evaluate(OVERLAPS)
+    return found

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,17 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from streamlit.testing.v1 import AppTest
 
+from skinapp.attention import attribution
 from skinapp.attention import catalogue as methods
-from skinapp.attention.sanity_check import MAX_SIMILARITY
+from skinapp.attention.sanity_check import MAX_SIMILARITY, networks
+from skinapp.formatting import percent
 from skinapp.images import imaging
-from skinapp.inference import registry
+from skinapp.inference import registry, retrieval, runtime
 from skinapp.ui import attention_audit, layout
 from tests import tiny_network
+from tests.pages.test_classify import upload_several
 from tests.pictures import encode, lesion
+from train.publish import retrieval_index
 
 PHOTO = encode(lesion(400, 300, seed=1))
 
@@ -69,7 +74,7 @@ def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, mo
     page.session_state["attention_occlusion_cells"] = 3
     page.session_state["attention_occlusion_patch"] = 1
     upload(page, PHOTO)
-    page.multiselect(key="attention_methods").set_value(["last-convolution", "occlusion"])
+    page.pills(key="attention_methods").set_value(["last-convolution", "occlusion"])
     page.multiselect(key=classes(model)).set_value(["mel", "nv"]).run()
     assert page.number_input(key="attention_occlusion_cells").value == 3
     assert not page.exception
@@ -112,15 +117,23 @@ def test_an_image_all_black(page: AppTest) -> None:
     assert any("The image is all black" in warning.value for warning in page.warning)
 
 
-def test_without_tensorflow_the_exported_map_is_still_there(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_methods_that_are_not_installed_are_greyed_out_with_the_command_that_adds_them(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def find_spec(name: str) -> object:
-        return None if name == "tensorflow" else object()
+        return None if name in ("tensorflow", "torch") else object()
 
     monkeypatch.setattr(methods.importlib.util, "find_spec", find_spec)
     upload(page, PHOTO)
-    page.multiselect(key="attention_methods").set_value(["last-convolution", "grad-cam"]).run()
-    assert not page.exception
-    assert "needs TensorFlow" in page.warning[0].value
+    choosable = page.pills(key="attention_methods")
+    assert choosable.options == ["Grad-CAM, last convolution", "Occlusion", "RISE"]
+    greyed = [pills for pills in page.pills if pills.disabled]
+    assert {title for pills in greyed for title in pills.options} == {
+        method.title for method in methods.METHODS.values() if method.needs != methods.LITERT
+    }
+    said = [element.value for element in page.markdown]
+    assert any("torch" in caption and "`make research` adds" in caption for caption in said)
+    assert any("TensorFlow" in caption and "requirements.txt` adds" in caption for caption in said)
     assert sum(raw is not None for raw, _ in made_maps(page).values()) == 1
 
 
@@ -130,7 +143,7 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
         patch.setattr(methods.importlib.util, "find_spec", lambda name: None)
         page.toggle(key="road_map").set_value(True).run()
         assert not page.exception
-        assert any("pip install -r requirements-research.txt" in warning.value for warning in page.warning)
+        assert any("`make research` adds" in warning.value for warning in page.warning)
     if missing := methods.missing(methods.TORCH):
         pytest.skip(missing)
     page.run()
@@ -147,6 +160,9 @@ def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
     assert page.session_state["cached_attention_maps"][0] != before
     assert len(made_maps(page)) == 1
     page.button(key="remove_image").click().run()
+    # the first one is still there
+    assert page.session_state["cached_attention_maps"][0] == before
+    page.button(key="remove_all_images").click().run()
     assert "cached_attention_maps" not in page.session_state
 
 
@@ -177,6 +193,62 @@ def test_the_image_its_square_and_the_model_that_answered_are_on_every_page() ->
     at.button(key="remove_image").click().run()
     assert not at.exception
     assert not open_page(at, "classify").metric
+
+
+def test_a_new_image_of_another_kind_gets_the_model_for_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that answered comes first only for the image that it answers."""
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
+    upload(at, PHOTO)
+    at.session_state["answered_by"] = "smartphone-efficientnetb1-6class"
+    open_page(at, "attention")
+    [chosen] = at.multiselect(key="attention_models").value
+    kind = at.session_state["cached_recognised"][1].kind
+    assert kind == "dermoscopy"
+    assert registry.model(chosen).modality == kind
+
+
+def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registry.Model) -> None:
+    photos = {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)}
+    china = encode(Image.fromarray(load_sample_image("china.jpg")))
+    upload_several(page, photos | {"china.jpg": china})
+    assert any(header.value == "The same on your other images" for header in page.subheader)
+    tiles = page.session_state["cached_attention_strip"][1]
+    [code] = page.multiselect(key=classes(model)).value
+    made = [tile.raw for tile in tiles.values() if tile.raw is not None]
+    for raw, name in zip(made, ("spot-2.jpg", "spot-3.jpg"), strict=True):
+        expected = methods.raw("last-convolution", model, imaging.load(photos[name], model.input_size), code)
+        assert raw == pytest.approx(expected, abs=1e-4)
+    # each has to pass the checks that the first passed
+    [failed] = [tile for tile in tiles.values() if tile.raw is None]
+    assert "Fails a check" in failed.problem
+    before = {key: id(tile) for key, tile in tiles.items()}
+    page.slider(key="attention_opacity").set_value(20).run()
+    assert {key: id(tile) for key, tile in page.session_state["cached_attention_strip"][1].items()} == before
+    next(button for button in page.button if button.label == "Open").click().run()
+    assert not page.exception
+    assert made_maps(page)
+    assert len(page.session_state["cached_attention_strip"][1]) == 3
+
+
+def test_a_slow_method_waits_before_it_is_run_for_every_image(page: AppTest, model: registry.Model) -> None:
+    page.session_state["attention_occlusion_cells"] = 2
+    page.session_state["attention_occlusion_patch"] = 1
+    upload_several(page, {"one.jpg": PHOTO, "two.jpg": encode(lesion(400, 300, seed=2))})
+    page.pills(key="attention_methods").set_value(["last-convolution", "occlusion"]).run()
+    toggle = page.toggle(key="attention_strip")
+    assert toggle.label == "Make 1 more map"
+    toggle.set_value(True).run()
+    assert not page.exception
+    assert [key[-1][1] for key in page.session_state["cached_attention_strip"][1]] == ["last-convolution", "occlusion"]
+
+
+def test_no_more_maps_than_the_page_allows(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    upload_several(page, {f"{seed}.jpg": encode(lesion(300, 225, seed=seed)) for seed in range(9)})
+    page.multiselect(key=page.multiselect[1].key).set_value(["mel", "nv"]).run()
+    assert not page.exception
+    # eight images, and twelve maps at most: one row
+    assert len(page.session_state["cached_attention_strip"][1]) == 7
+    assert any("for 8 images, the first map" in caption.value for caption in page.caption)
 
 
 def test_what_is_no_picture_of_skin_gets_no_map_unless_asked_for(page: AppTest) -> None:
@@ -222,6 +294,75 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
     assert any("was changed after it was published" in error.value for error in at.error)
 
 
+def test_what_goes_without_the_border_the_colour_and_the_texture(page: AppTest, model: registry.Model) -> None:
+    page.session_state["lesion_panels"] = "Border, colour, texture"
+    upload(page, PHOTO)
+    changed, found = page.session_state["cached_attribution"][1]
+    pixels = imaging.load(PHOTO, model.input_size)
+    classifier = runtime.classifier(model)
+    before = classifier.predict(pixels)
+    assert found.whole == pytest.approx(before.probabilities.max())
+    text = " ".join(element.value for element in page.markdown)
+    for feature, change in changed.items():
+        after = classifier.predict(change.lesion).probabilities[before.probabilities.argmax()]
+        assert found.effects[feature].lesion == pytest.approx(after)
+        assert f"**{percent(after)}**, beside the lesion {percent(found.effects[feature].skin)}" in text
+
+
+def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_measured_for(
+    page: AppTest, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = {"value": 0.1234, "low": 0.1, "high": 0.15}
+    feature = dict.fromkeys(("lesion", "skin", "difference", "lesion_changes", "skin_changes"), share)
+    figures = {"images": 300, "lesions": 290, "whole": share, "features": dict.fromkeys(attribution.FEATURES, feature)}
+    entry = {"networks": networks(model), "images_of": "HAM10000", "outlines": "masks", "all": figures}
+    entry |= {"classes": {"mel": {"name": "Melanoma", **figures, "images": 40}}}
+    monkeypatch.setattr(attribution, "card", lambda: {"models": {model.id: entry}})
+    page.session_state["lesion_panels"] = "Border, colour, texture"
+    upload(page, PHOTO)
+    assert any("300 test images of 290 lesions of HAM10000" in caption.value for caption in page.caption)
+    page.selectbox(key=f"attribution_class_{model.id}").set_value("mel").run()
+    assert any("40 test images" in caption.value for caption in page.caption)
+    table = next(table.value for table in page.dataframe if "feature" in table.value)
+    assert list(table["lesion"]) == [12.34] * 3
+    entry["networks"] = ["0" * 64]
+    page.run()
+    assert not any("feature" in table.value for table in page.dataframe)
+
+
+def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index of PAD-UFES-20 names its patients, and has no links to the ISIC archive."""
+    phone = registry.model("smartphone-efficientnetb1-6class")
+    folder = tmp_path / phone.id
+    shutil.copytree(phone.folder, folder)
+    generator = np.random.default_rng(0)
+    size = phone.card["outputs"]["embedding"][0]
+    count = 8
+    index = retrieval.Index(
+        np.zeros(size, np.float32),
+        np.eye(size, 4, dtype=np.float32),
+        generator.integers(-127, 128, (count, 4)).astype(np.int8),
+        np.array([f"PAT_{number}_1_1" for number in range(count)]),
+        np.array([f"PAT_{number}" for number in range(count)]),
+        np.array(["MEL", "NEV"] * 4),
+    )
+    share = {"value": 0.5, "low": None, "high": None}
+    test = {"images": 9, "lesions": 9, "same": share, "right": share, "sure": {"all": {"images": 9, "right": share}}}
+    card = {"dataset": "pad_ufes_20", "looked_up": "MILK10k, close-ups", "images": 8, "lesions": 8, "test": test}
+    retrieval_index.write(registry.read_model(folder), index, card)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/attention.py").run()
+    upload(at, PHOTO)
+    text = " ".join(element.value for element in at.markdown)
+    assert "The most similar of 8 images of PAD-UFES-20, as the model sees them, one per patient" in text
+    assert "isic-archive" not in text
+    assert any(
+        "9 test images of MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
+        in caption.value
+        for caption in at.caption
+    )
+
+
 @pytest.mark.parametrize("randomised_head", [True, False])
 def test_rise_of_a_network_whose_head_is_randomised_fails_the_comparison_with_copies(
     model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, randomised_head: bool
@@ -231,7 +372,7 @@ def test_rise_of_a_network_whose_head_is_randomised_fails_the_comparison_with_co
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/attention.py").run()
     at.session_state["attention_rise_masks"] = 60
     upload(at, PHOTO)
-    at.multiselect(key="attention_methods").set_value(["rise"]).run()
+    at.pills(key="attention_methods").set_value(["rise"]).run()
     assert at.number_input(key="attention_rise_masks").value == 60
     next(toggle for toggle in at.toggle if toggle.label == "Check this map").set_value(True).run()
     at.toggle(key="randomised_map").set_value(True).run()
@@ -258,7 +399,7 @@ def test_a_method_that_cannot_run_on_copies_is_not_compared_with_them(
     # the record of how a map was made names the versions of packages that need not be here
     monkeypatch.setattr("skinapp.ui.map_grid._offer_downloads", lambda *_: None)
     upload(page, PHOTO)
-    page.multiselect(key="attention_methods").set_value(["package-eigencam"]).run()
+    page.pills(key="attention_methods").set_value(["package-eigencam"]).run()
     next(toggle for toggle in page.toggle if toggle.label == "Check this map").set_value(True).run()
     assert not page.exception
     assert "randomised_map" not in [toggle.key for toggle in page.toggle]

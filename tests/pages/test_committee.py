@@ -71,7 +71,8 @@ def test_a_spoiled_member_leaves_the_other_models(root: Path) -> None:
 
 def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path) -> None:
     at = uploaded("attention")
-    [chosen] = [one for one in at.multiselect if one.label == "Methods"]
+    [chosen] = [one for one in at.pills if one.label == "Methods"]
+    assert [one for pills in at.pills if pills.disabled for one in pills.options]
     assert chosen.options == ["Grad-CAM, last convolution", "Occlusion", "RISE"]
     assert any("comes without the network that gradients need" in caption.value for caption in at.caption)
     [(raw, problem)] = at.session_state["cached_attention_maps"][1].values()
@@ -82,7 +83,7 @@ def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path
 
     # beside a network that allows them, all are offered, and those of the committee are left out
     at.multiselect(key="attention_models").set_value(["committee", "ham10000-efficientnetv2b0"]).run()
-    [chosen] = [one for one in at.multiselect if one.label == "Methods"]
+    [chosen] = [one for one in at.pills if one.label == "Methods"]
     assert "Grad-CAM, any block" in chosen.options
     assert not at.exception
 

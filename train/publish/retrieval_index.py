@@ -1,4 +1,9 @@
-"""python -m train retrieval-index: index a model's training images, and measure how often the nearest ones agree."""
+"""python -m train retrieval-index: index training images, and measure how often the nearest ones agree.
+
+For dermoscopy, the training images of HAM10000 are indexed, and its validation and test lesions are looked up. For
+phone photos, PAD-UFES-20 is indexed. The networks learnt from all of it, so other people's lesions are looked up: those
+of MILK10k's close-ups. A model's classes may be diagnoses, or malignant and benign.
+"""
 
 import argparse
 import hashlib
@@ -18,19 +23,22 @@ from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry, retrieval
 from skinapp.inference.registry import Model
-from skinapp.inference.retrieval import NEIGHBOURS, Index
+from skinapp.inference.retrieval import Index
 from skinapp.inference.runtime import Classifier
 from train.data import datasets
+from train.studies import held_out
 
 COMPONENTS = (32, 64, 128, 256)
 """The numbers of principal components of the embedding to try; validation images choose."""
 RESAMPLES = 2000
 CHUNK = 250
 PARTS = ("train", "validation", "test")
+INDEXED = {"dermoscopy": "ham10000", "smartphone": "pad_ufes_20"}
+"""By modality, the data set whose training images are indexed."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", required=True, metavar="ID", help="a model trained on HAM10000")
+    parser.add_argument("--model", required=True, metavar="ID", help="a model for dermoscopy images or phone photos")
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
     )
@@ -38,10 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
-    if model.labels.id != "ham10000":
-        raise DataError(f"'{model.id}' does not predict the diagnoses of HAM10000, whose images the index holds.")
-    known = datasets.with_validation(datasets.read("ham10000"), folds=8, fold=0, seed=0)
-    known = known[known["split"].isin(PARTS)].reset_index(drop=True)
+    known = images(model)
     embeddings, predicted = embedded(model, known, options.runs)
     parts = {split: np.flatnonzero(known["split"] == split) for split in PARTS}
     with threadpool_limits(1):
@@ -50,19 +55,39 @@ def run(options: argparse.Namespace) -> int:
                 fit(known, embeddings, parts["train"], count), known, embeddings, predicted, parts["validation"]
             )
             for count in COMPONENTS
+            if count <= min(len(parts["train"]), embeddings.shape[1])
         }
         chosen = max(tried, key=lambda count: tried[count]["right"]["value"])
         index = fit(known, embeddings, parts["train"], chosen)
         card = {
+            "dataset": INDEXED[model.modality],
+            "looked_up": held_out.IMAGES[model.modality],
             "images": len(index.images),
             "lesions": len(set(index.lesions)),
-            "directions": chosen,
+            "components": chosen,
             "validation": {str(count): scores["right"] for count, scores in tried.items()},
             "test": neighbour_scores(index, known, embeddings, predicted, parts["test"]),
         }
     write(model, index, card)
     print(json.dumps(card, indent=2))
     return 0
+
+
+def images(model: Model) -> pd.DataFrame:
+    """The images to index, `train`, and to look up, `validation` and `test`, in the common form, with the codes of the
+    model's classes as labels. DataError where the model takes other images or predicts something else."""
+    if model.modality not in INDEXED:
+        raise DataError(f"'{model.id}' takes more than one image; similar cases are found for one.")
+    if "adopted" in model.card:
+        raise DataError(f"'{model.id}' was trained elsewhere, so its training images are not known.")
+    known = datasets.read(INDEXED[model.modality])
+    if model.modality == "smartphone":
+        others = held_out.table(model.modality)
+        known = pd.concat([known, others[others["split"] != "train"]], ignore_index=True)
+    else:
+        known = datasets.with_validation(known, folds=8, fold=0, seed=0)
+    known = known[known["split"].isin(PARTS)].reset_index(drop=True)
+    return known.assign(label=np.array(model.labels.codes)[datasets.encode(known["label"], model.labels)])
 
 
 def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -129,7 +154,6 @@ def neighbour_scores(
     return {
         "images": len(rows),
         "lesions": len(set(groups)),
-        "asked": NEIGHBOURS,
         "same": share(votes, groups),
         "right": share((labels == truth[:, np.newaxis]).mean(axis=1), groups),
         "sure": {

@@ -1,12 +1,14 @@
-"""python -m train attention-audit: compare the attention methods on test images of HAM10000 with lesion masks.
+"""python -m train attention-audit: compare the attention methods on test images.
 
-Each method's map of the predicted class is measured on the same sample of test images. Every result is saved at once,
-so the same command resumes where it stopped. The table that the app shows is written after each method.
+Each method's map of the predicted class is measured on the same sample of images, see `train.studies.held_out`. Every
+result is saved at once, so the same command resumes where it stopped. The table that the app shows is written after
+each method.
 """
 
 import argparse
 import csv
 import time
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,8 +25,8 @@ from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import architecture, registry, runtime
 from skinapp.inference.registry import Model
-from train.data import datasets, masks
-from train.studies.randomised import PARTS, untrained, write_card
+from train.studies import held_out
+from train.studies.randomised import PARTS, untrained, with_random_head, write_card
 
 FILE = "attention-audit.csv"
 MASK_SIDE = 112
@@ -52,8 +54,9 @@ def entries(model: Model) -> list[Entry]:
     rows = [
         Entry("random", "Random map"),
         Entry("centre", "Centred blob"),
-        Entry("last-convolution", "Grad-CAM, last convolution", "last-convolution"),
     ]
+    if model.has_class_maps:
+        rows.append(Entry("last-convolution", "Grad-CAM, last convolution", "last-convolution"))
     blocks = architecture.blocks(model)
     if blocks:
         middle = [block for block in blocks if block.side == 2 * blocks[-1].side][-1]
@@ -106,14 +109,10 @@ def run(options: argparse.Namespace) -> int:
         raise DataError(f"There is no row {', '.join(sorted(unknown))}; choose from {', '.join(known)}.")
     if options.images < 1 or options.untrained < 0:
         raise DataError("--images must be at least 1 and --untrained at least 0.")
-    chosen = choose(options.images)
+    chosen = held_out.choose(model.modality, options.images)
     folder = options.runs / FILE.removesuffix(".csv") / model.id
     folder.mkdir(parents=True, exist_ok=True)
-    others = (
-        {part: untrained(model, part, folder) for part in PARTS}
-        if "model.keras" in model.card["files"] and options.untrained
-        else {}
-    )
+    others = copies(model, folder) if options.untrained else {}
     for name in options.methods or known:
         measure(known[name], model, chosen, others, options.untrained, folder / f"{name}.csv")
         table = summary(model, folder)
@@ -124,11 +123,15 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def choose(count: int, seed: int = 0) -> pd.DataFrame:
-    """A seeded sample of test images that have a mask, in the common form, with its file in the column `mask`."""
-    table = masks.table(datasets.data_root() / "ham10000")
-    # shuffle all rows, so that a smaller sample is the start of a larger one
-    return table[table["split"] == "test"].sample(frac=1, random_state=seed).head(count)
+def copies(model: Model, folder: Path) -> dict[str, Model]:
+    """Copies of the model with random weights below `folder`, by the part that is random: the head alone for a model
+    without a Keras network, such as a committee. None for a network that was not trained here, which cannot be rebuilt.
+    """
+    if "adopted" in model.card:
+        return {}
+    if "model.keras" in model.card["files"]:
+        return {part: untrained(model, part, folder) for part in PARTS}
+    return {"head": with_random_head(model, folder)} if model.has_class_maps else {}
 
 
 def measure(
@@ -156,7 +159,7 @@ def measured(
 ) -> dict[str, object]:
     """The row of one image. `warm` makes the map twice, so that the time does not include loading."""
     classifier = runtime.classifier(model)
-    pixels, mask = imaging.load(record["path"], model.input_size), masks.square_mask(record["mask"], MASK_SIDE)
+    pixels, mask = imaging.load(record["path"], model.input_size), held_out.outline(record, MASK_SIDE)
     start = time.perf_counter()
     target = classifier.predict(pixels).predicted
     classified = time.perf_counter()
@@ -170,8 +173,8 @@ def measured(
         for part, other in others.items():
             row[part] = round(faithfulness.similarity(cam, map_of(entry, other, pixels, target)), 4)
     else:
-        number = int(record["image"].rpartition("_")[2])
-        cam = faithfulness.random_map((7, 7), number) if entry.name == "random" else faithfulness.centred_blob((28, 28))
+        seed = zlib.crc32(record["image"].encode())
+        cam = faithfulness.random_map((7, 7), seed) if entry.name == "random" else faithfulness.centred_blob((28, 28))
     index = model.labels.codes.index(target)
 
     def probability(images: np.ndarray) -> np.ndarray:
@@ -179,7 +182,7 @@ def measured(
 
     inserted, deleted = faithfulness.insertion_deletion(probability, pixels, cam, STEPS)
     return row | {
-        "energy": round(faithfulness.energy_inside(cam, mask), 4),
+        "energy": "" if mask is None else round(faithfulness.energy_inside(cam, mask), 4),
         "insertion": round(inserted, 4),
         "deletion": round(deleted, 4),
     }
@@ -190,13 +193,15 @@ def map_of(entry: Entry, model: Model, pixels: np.ndarray, target: str) -> np.nd
 
 
 def summary(model: Model, folder: Path) -> pd.DataFrame:
-    """One row for each entry that was measured: means with 95% intervals over lesions, counts, and times."""
+    """One row for each entry that was measured: means with 95% intervals over lesions, counts, and times; and what they
+    were measured on."""
     rows = []
     for entry in entries(model):
         file = folder / f"{entry.name}.csv"
         if file.exists() and file.stat().st_size and len(table := pd.read_csv(file)):
             rows.append(summarised(entry, table))
-    return pd.DataFrame(rows)
+    measured_on = {"images_of": held_out.IMAGES[model.modality], "outlines": held_out.OUTLINES[model.modality]}
+    return pd.DataFrame(rows).assign(**measured_on)
 
 
 def summarised(entry: Entry, table: pd.DataFrame) -> dict[str, object]:
@@ -210,7 +215,7 @@ def summarised(entry: Entry, table: pd.DataFrame) -> dict[str, object]:
         "settings": " ".join(f"{key}={value}" for key, value in entry.settings.items()),
         "images": len(table),
         "lesions": table["group"].nunique(),
-        "images_untrained": int(table["network"].count()),
+        "images_untrained": int(table["head"].count()),
     }
     for measure in ("energy", "insertion", "deletion", "head", "network"):
         known = table.dropna(subset=measure)

@@ -30,8 +30,9 @@ from skinapp.inference.analysis import SQUARE_SIDE
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier
 from skinapp.lesion import segmentation
-from train.data import datasets, masks
+from train.data import masks
 from train.publish.retrieval_index import share
+from train.studies import held_out
 from train.studies.randomised import with_random_head
 
 COPIES = ("shipped", "head")
@@ -120,16 +121,8 @@ def with_maps() -> list[Model]:
 
 
 def lesions(modality: str) -> pd.DataFrame:
-    """One image of each lesion, in the common form, with the `mask` file where one is published.
-
-    Dermoscopy: HAM10000. Phone photos: the close-ups of MILK10k, since the networks learnt from all of PAD-UFES-20.
-    """
-    if modality == "dermoscopy":
-        table = masks.table(datasets.data_root() / "ham10000")
-    else:
-        table = datasets.milk10k_clinical(datasets.data_root() / "milk10k")
-        table = datasets.with_validation(table, folds=8, fold=0, seed=0).assign(mask=None)
-    return table.drop_duplicates("group")
+    """One image of each lesion, as `held_out.table` has them."""
+    return held_out.table(modality).drop_duplicates("group")
 
 
 def sample(table: pd.DataFrame, images: int) -> pd.DataFrame:

@@ -1,7 +1,16 @@
+import argparse
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from skinapp.errors import DataError
+from skinapp.inference import registry, retrieval
+from tests.train import phone_photos
 from train.publish import retrieval_index
 
 
@@ -38,3 +47,49 @@ def test_a_share_and_its_interval() -> None:
     result = retrieval_index.share(np.tile([1.0, 0.0, 1.0, 1.0], 5), np.arange(20))
     assert result["value"] == 0.75
     assert result["low"] < 0.75 < result["high"]
+
+
+@pytest.fixture(scope="module")
+def photos_of_phones(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("data")
+    phone_photos.pad_ufes_20(root)
+    phone_photos.milk10k(root, tested=6)
+    return root
+
+
+def models_with(tmp_path: Path, model_id: str, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a copy of a shipped model without an index, in a models folder of its own."""
+    folder = tmp_path / "models" / model_id
+    shutil.copytree(registry.model(model_id).folder, folder, ignore=shutil.ignore_patterns("similar.*"))
+    card = json.loads((folder / "model.json").read_text())
+    card["files"] = {name: entry for name, entry in card["files"].items() if not name.startswith("similar")}
+    (folder / "model.json").write_text(json.dumps(card))
+    monkeypatch.setenv("SKINAPP_MODELS", str(folder.parent))
+    return folder
+
+
+@pytest.mark.parametrize("model_id", ["smartphone-efficientnetb1-6class", "smartphone-efficientnetb1-malignancy"])
+def test_phone_photos_are_indexed_and_other_peoples_looked_up(
+    model_id: str, photos_of_phones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(photos_of_phones))
+    folder = models_with(tmp_path, model_id, monkeypatch)
+    monkeypatch.setattr(retrieval_index, "COMPONENTS", (2, 4, 4096))
+    options = argparse.Namespace(model=model_id, runs=tmp_path / "runs")
+    assert retrieval_index.run(options) == 0
+    made = registry.model(model_id)
+    registry.verify(made)
+    card = retrieval.card(made)
+    assert card["dataset"] == "pad_ufes_20"
+    assert card["looked_up"] == "MILK10k, close-ups"
+    index = retrieval.index(made)
+    assert set(index.labels) <= set(made.labels.codes)
+    assert all(image.startswith("PAT_") for image in index.images)
+    assert card["test"]["images"] == card["test"]["lesions"] == 6
+    assert folder.joinpath(retrieval.INDEX_FILE).exists()
+
+
+def test_images_of_a_model_for_two_images_are_refused() -> None:
+    two = dataclasses.replace(registry.model("ham10000-efficientnetb1"), modality="dermoscopy and close-up")
+    with pytest.raises(DataError, match="more than one image"):
+        retrieval_index.images(two)

@@ -2,44 +2,20 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from skinapp.attention import catalogue as methods
 from skinapp.attention.gradients import keras_network
-from skinapp.errors import DataError
+from skinapp.errors import DataError, SegmentationError
 from skinapp.images import imaging
 from skinapp.inference import registry
-from tests.pictures import encode, lesion
-from train.studies import attention_audit, randomised
-
-IMAGES = 6
-
-
-@pytest.fixture
-def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """HAM10000 in small: two images of each class, one of them for testing, all with a round mask."""
-    root = tmp_path / "data" / "ham10000"
-    (root / "images").mkdir(parents=True)
-    (root / "masks").mkdir()
-    rows = []
-    for number, code in enumerate(["akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"] * 10):
-        image = f"ISIC_{number:07}"
-        (root / "images" / f"{image}.jpg").write_bytes(encode(lesion(160, 120, seed=number)))
-        y, x = np.mgrid[0:120, 0:160]
-        round_mask = ((x - 80) ** 2 + (y - 60) ** 2 < 30**2).astype(np.uint8) * 255
-        Image.fromarray(round_mask).save(root / "masks" / f"{image}.png")
-        split = "test" if number < IMAGES else "train"
-        rows.append((image, f"HAM_{number}", code, "histo", 50, "male", "back", split))
-    columns = ["image_id", "lesion_id", "dx", "dx_type", "age", "sex", "localization", "split"]
-    # the lesion number is the patient's; two images of one lesion are tested
-    pd.DataFrame(rows, columns=columns).replace("HAM_1", "HAM_0").to_csv(root / "metadata.csv", index=False)
-    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "data"))
-    return tmp_path
+from tests.train.studies.conftest import IMAGES
+from train.studies import attention_audit, held_out, randomised
 
 
 def run(*arguments: object) -> int:
@@ -87,13 +63,53 @@ def test_the_table_is_written_resumes_and_is_part_of_the_model(
     assert not (own_models / model.id / f"partial-{attention_audit.FILE}").exists()
 
 
+def test_a_model_for_phone_photos_is_measured_by_the_outlines_of_the_network(
+    close_ups: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = registry.model("smartphone-efficientnetb1-6class")
+    shutil.copytree(phone.folder, tmp_path / "models" / phone.id)
+    segmentation = registry.segmentation()
+    shutil.copytree(segmentation.folder, tmp_path / "models" / segmentation.id)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "models"))
+    common = ("--model", phone.id, "--untrained", 0, "--runs", close_ups / "runs", "--images", 2)
+    assert run(*common, "--methods", "centre", "last-convolution") == 0
+    table = pd.read_csv(tmp_path / "models" / phone.id / attention_audit.FILE).set_index("name")
+    assert (table["images_of"] == "MILK10k, close-ups").all()
+    assert table["outlines"].str.contains("segmentation network").all()
+    # the drawn spot is near the middle, and the network finds it
+    assert table.loc["centre", "energy"] > 0.2
+
+
+def test_an_image_without_an_outline_has_no_share_on_the_lesion(
+    close_ups: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nothing(square: np.ndarray) -> object:
+        raise SegmentationError("nothing")
+
+    monkeypatch.setattr(held_out.segmentation, "segment", nothing)
+    [record] = held_out.choose("smartphone", 1).to_dict("records")
+    row = attention_audit.measured(attention_audit.Entry("centre", "Centred blob"), model, record, {}, warm=False)
+    assert row["energy"] == ""
+    assert row["insertion"] != ""
+
+
+def test_without_a_keras_network_only_the_head_is_randomised(tmp_path: Path) -> None:
+    """A committee has none either."""
+    model = registry.model("ham10000-efficientnetb1-clinical")
+    copies = attention_audit.copies(model, tmp_path)
+    assert list(copies) == ["head"]
+    assert copies["head"].card["files"]["model.tflite"] != model.card["files"]["model.tflite"]
+    names = ["random", "centre", "last-convolution", "occlusion", "rise"]
+    assert [entry.name for entry in attention_audit.entries(model)] == names
+
+
 def test_the_energy_is_that_of_the_masks(data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     def inside(*_: object, **__: object) -> np.ndarray:
         y, x = np.mgrid[0:112, 0:112]
         return ((x - 56) ** 2 + (y - 56) ** 2 < 20**2).astype(np.float32)
 
     monkeypatch.setattr(methods, "explain", inside)
-    [record] = attention_audit.choose(1).to_dict("records")
+    [record] = held_out.choose(model.modality, 1).to_dict("records")
     entry = attention_audit.Entry("rise", "RISE", "rise")
     row = attention_audit.measured(entry, model, record, {"head": model, "network": model}, warm=False)
     assert row["energy"] == 1
@@ -102,8 +118,8 @@ def test_the_energy_is_that_of_the_masks(data: Path, model: registry.Model, monk
 
 
 def test_a_choice_of_fewer_is_the_beginning_of_one_of_more(data: Path) -> None:
-    more = list(attention_audit.choose(IMAGES)["image"])
-    assert list(attention_audit.choose(3)["image"]) == more[:3]
+    more = list(held_out.choose("dermoscopy")["image"])
+    assert list(held_out.choose("dermoscopy", 3)["image"]) == more[:3]
     assert sorted(more) == [f"ISIC_{number:07}" for number in range(IMAGES)]
 
 
@@ -138,7 +154,7 @@ def test_without_masks(data: Path) -> None:
     for file in (data / "data" / "ham10000" / "masks").iterdir():
         file.unlink()
     with pytest.raises(DataError):
-        attention_audit.choose(3)
+        held_out.choose("dermoscopy", 3)
 
 
 def test_every_entry_can_be_chosen() -> None:

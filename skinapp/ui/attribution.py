@@ -1,0 +1,99 @@
+"""What an answer depends on: the lesion's border, its colour or its texture, for the image shown and on test images."""
+
+import numpy as np
+import streamlit as st
+
+from skinapp.attention import attribution
+from skinapp.attention.attribution import FEATURES, Attribution, Change
+from skinapp.errors import SkinappError
+from skinapp.formatting import percent
+from skinapp.inference.registry import Model
+from skinapp.report import attribution_views
+from skinapp.ui import layout, panel, segmentation
+from skinapp.ui import photo as photos
+from skinapp.ui.explained_map import ExplainedMap
+
+REMOVED = {"border": "Border blurred", "colour": "One colour", "texture": "Texture blurred"}
+
+
+def show(shown: ExplainedMap) -> None:
+    """Each feature removed from the lesion, and the same change beside it, with the probability of the class; then the
+    same on test images."""
+    try:
+        lesion = segmentation.current(shown)
+        changed, found = photos.cached(
+            "attribution",
+            hash(
+                (shown.square_key, shown.analysis.pixels.tobytes(), shown.model.id, shown.code, lesion.mask.tobytes())
+            ),
+            lambda: _measure(shown, lesion.mask),
+        )
+    except SkinappError as error:
+        st.info(str(error))
+    except ValueError:
+        st.info("There is no skin around the lesion to compare with.")
+    else:
+        st.markdown(layout.plain(attribution.sentence(found, shown.name)))
+        _show_squares(shown, changed, found)
+    _show_measured(shown.model)
+
+
+def _measure(shown: ExplainedMap, mask: np.ndarray) -> tuple[dict[str, Change], Attribution]:
+    pixels = shown.analysis.pixels
+    with st.spinner("Classifying changed squares"):
+        changed = attribution.changes(pixels, mask)
+        return changed, attribution.measure(shown.all_probabilities, changed, pixels, shown.index)
+
+
+def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attribution) -> None:
+    with st.grid(4, min_column_width=150, gap="small"):
+        with st.container(gap="xsmall"):
+            st.image(shown.analysis.pixels, width="stretch", alt="The unchanged square")
+            st.markdown(f"Unchanged  \n**{percent(found.whole)}**")
+        for feature, change in changed.items():
+            effect = found.effects[feature]
+            with st.container(gap="xsmall"):
+                st.image(change.lesion, width="stretch", alt=f"The square, {REMOVED[feature].lower()}")
+                words = f"{REMOVED[feature]}  \n**{percent(effect.lesion)}**"
+                st.markdown(words if effect.skin is None else f"{words}, beside the lesion {percent(effect.skin)}")
+    if all(change.skin is not None for change in changed.values()):
+        with (
+            st.expander("The same changes beside the lesion", icon=":material/compare:", key="attribution_skin"),
+            st.grid(4, min_column_width=150, gap="small"),
+        ):
+            for feature, change in changed.items():
+                st.image(
+                    change.skin,  # type: ignore[arg-type]
+                    f"{FEATURES[feature]}: {percent(found.effects[feature].skin or 0.0)}",
+                    width="stretch",
+                    alt=f"The square, {REMOVED[feature].lower()} beside the lesion",
+                )
+    st.caption(
+        f"Probabilities of “{layout.plain(shown.name)}”. Any change to a picture moves an answer, so the same change "
+        "is made to an area of the same size and shape beside the lesion. Changed squares look unlike the images that "
+        "the model was trained on. The outline is the one of the tab Segmentation, where it can be corrected."
+    )
+
+
+def _show_measured(model: Model) -> None:
+    """The figures of the model on test images, where they were measured."""
+    entry = attribution.measured(model)
+    if entry is None:
+        return
+    classes = {"": "All answers"} | {code: one["name"] for code, one in entry["classes"].items()}
+    st.markdown("**On test images**")
+    code = ""
+    if len(classes) > 1:
+        code = st.selectbox(
+            "Answers",
+            list(classes),
+            format_func=classes.__getitem__,
+            key=f"attribution_class_{model.id}",
+            label_visibility="collapsed",
+        )
+    figures = entry["classes"].get(code, entry["all"])
+    st.caption(
+        f"{figures['images']:,} test images of {figures['lesions']:,} lesions of {entry['images_of']}, with "
+        f"{entry['outlines']}. Left out: lesions that leave too little skin beside them. 95% intervals over lesions."
+    )
+    panel.show_chart(attribution_views.effects(figures), f"attribution-{model.id}")

@@ -1,0 +1,58 @@
+"""Images that no network was trained on, and the outline of the lesion in each, for studies of attention.
+
+Dermoscopy: test images of HAM10000 and their published lesion masks. Phone photos: test close-ups of MILK10k, since the
+networks learnt from all of PAD-UFES-20. Neither of these two sets has masks, so the outline is the one that the app's
+segmentation network draws.
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from skinapp.datasets.registry import DATASETS
+from skinapp.errors import DataError, SegmentationError
+from skinapp.images import imaging
+from skinapp.inference.analysis import SQUARE_SIDE
+from skinapp.lesion import segmentation
+from train.data import datasets, masks
+
+IMAGES = {
+    "dermoscopy": DATASETS["ham10000"].title,
+    "smartphone": datasets.MILK10K_CLINICAL.name,
+}
+"""By modality, where the images are from."""
+OUTLINES = {
+    "dermoscopy": "the published lesion masks",
+    "smartphone": "outlines by the app's segmentation network, as no masks are published",
+}
+"""By modality, what says where the lesion is."""
+
+
+def table(modality: str) -> pd.DataFrame:
+    """Validation and test images in the common form, with the `mask` file where one is published, or None."""
+    if modality == "dermoscopy":
+        return masks.table(datasets.data_root() / "ham10000")
+    if modality == "smartphone":
+        known = datasets.milk10k_clinical(datasets.data_root() / "milk10k")
+        return datasets.with_validation(known, folds=8, fold=0, seed=0).assign(mask=None)
+    raise DataError(f"A model for {modality} images takes more than one image; choose a model for one.")
+
+
+def choose(modality: str, count: int | None = None, seed: int = 0) -> pd.DataFrame:
+    """A seeded sample of test images, as `table` has them; by default all of them, in random order."""
+    known = table(modality)
+    # shuffle all rows, so that a smaller sample is the start of a larger one
+    return known[known["split"] == "test"].sample(frac=1, random_state=seed).iloc[:count]
+
+
+def outline(record: dict[Any, Any], side: int) -> np.ndarray | None:
+    """The lesion in the centre square of a record's image, bool [side, side]; None where the network finds none."""
+    if record["mask"] is not None:
+        return masks.square_mask(record["mask"], side)
+    try:
+        found = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
+    except SegmentationError:
+        return None
+    return np.asarray(Image.fromarray(found).resize((side, side), Image.Resampling.NEAREST))
