@@ -52,6 +52,10 @@ PUBLISHED = {
 """The figures usually quoted for HAM10000. Two differ from a count of the published table in the last digit."""
 
 
+DARK = {"skin_tone": ("0", "1"), "skin_type": ("5", "6")}
+"""The values of each column on skin colour that count as dark."""
+
+
 def headline(table: Table) -> list[Fact]:
     """The headline figures of a whole data set."""
     frame = table.frame
@@ -201,21 +205,27 @@ def _confirmed(table: Table) -> tuple[str, str]:
     )
 
 
+def dark_skin(frame: pd.DataFrame) -> tuple[int, int]:
+    """How many images show dark skin, and how many state its colour."""
+    column = next((name for name in DARK if name in frame), None)
+    if column is None:
+        return 0, 0
+    images = frame["images"]
+    return int(images[frame[column].isin(DARK[column])].sum()), int(images[frame[column].notna()].sum())
+
+
 def _skin_type(table: Table) -> tuple[str, str]:
     frame, total = table.frame, totals(table.frame)
     if "skin_tone" in frame:
-        known = frame[frame["skin_tone"].notna()]
-        dark = int(known.loc[known["skin_tone"].isin(["0", "1"]), "images"].sum())
+        dark, stated = dark_skin(frame)
         return (
             "Almost no dark skin",
-            f"Skin tone, from 0 (very dark) to 5 (very light), is stated for {int(known['images'].sum()):,} of "
+            f"Skin tone, from 0 (very dark) to 5 (very light), is stated for {stated:,} of "
             f"{total.images:,} images, and only {dark:,} of those are 0 or 1. How well a model works on dark skin "
             "cannot be judged from them.",
         )
     if "skin_type" in frame:
-        known = frame[frame["skin_type"].notna()]
-        stated = int(known["images"].sum())
-        dark = int(known.loc[known["skin_type"].isin(["5", "6"]), "images"].sum())
+        dark, stated = dark_skin(frame)
         return (
             "Almost no dark skin",
             f"Skin type is stated for {stated:,} of {total.images:,} images, and only {dark:,} of those are type 5 or "

@@ -1,7 +1,7 @@
 """The reporting checklists CLAIM 2024 and TRIPOD+AI, filled in from the models' cards.
 
-CLAIM 2024: Tejani et al., doi:10.1148/ryai.240300. TRIPOD+AI: Collins et al., doi:10.1136/bmj-2023-078378. The items are
-in our own words; their numbers are those of the checklists. What no card states is listed as not answered.
+CLAIM 2024: Tejani et al., doi:10.1148/ryai.240300. TRIPOD+AI: Collins et al., doi:10.1136/bmj-2023-078378. The items
+are in our own words; their numbers are those of the checklists. What no card states is listed as not answered.
 """
 
 from collections.abc import Callable, Mapping, Sequence
