@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from skinapp.errors import SkinappError
@@ -17,27 +18,22 @@ COUNTS = {
     "Share": st.column_config.NumberColumn(format="percent"),
 }
 SENSITIVITIES: dict[str, Any] = {
-    "sensitivity": st.column_config.TextColumn("Sensitivity", width=80),
-    "interval": st.column_config.TextColumn("95% interval", width=100),
-    "images": st.column_config.NumberColumn("Images", format="localized", width=60),
-    "model": "Model",
+    "sensitivity": st.column_config.TextColumn("Sensitivity"),
+    "interval": st.column_config.TextColumn("95% interval"),
+    "images": st.column_config.NumberColumn("Images", format="localized"),
+    "model": st.column_config.TextColumn("Model", width="large"),
     "dataset": "Tested on",
 }
 
 
-def show_numbers(entry: Entry) -> None:
+def show_counts(entry: Entry) -> None:
     st.subheader("In the data", anchor=False)
     counts = population_views.counts_of(entry)
     st.dataframe(counts, hide_index=True, height="content", column_config=COUNTS, alt=f"Images of {entry.name}")
-    st.subheader("How often models recognise it", anchor=False)
-    try:
-        models = population_views.sensitivities(entry)
-    except SkinappError as error:
-        st.error(str(error))
-        return
-    if models.empty:
-        st.caption("No model was tested on images of this class.")
-        return
+
+
+def show_first(models: pd.DataFrame) -> None:
+    """How often the model that answers by default recognises the diagnosis, or the first that has it."""
     first = models.iloc[0]
     st.metric(
         first["model"],
@@ -47,6 +43,10 @@ def show_numbers(entry: Entry) -> None:
         delta_arrow="off",
         delta_description="95% interval",
     )
+
+
+def show_sensitivities(entry: Entry, models: pd.DataFrame) -> None:
+    st.subheader("How often models recognise it", anchor=False)
     alt = f"How often each model recognises {entry.name}"
     st.dataframe(models, hide_index=True, height="content", column_config=SENSITIVITIES, alt=alt)
     st.caption(
@@ -82,10 +82,22 @@ def show_diagnoses() -> None:
         st.header(entry.name, anchor=False)
         for field, heading in guide.SECTIONS.items():
             st.markdown(f"**{heading}**  \n{getattr(entry, field)}")
-        st.caption(f"Read more: {guide.links(entry.sources)}.")
+        st.markdown(f"Read more: {guide.links(entry.sources)}.")
     pictures = st.container()
     with numbers:
-        show_numbers(entry)
+        show_counts(entry)
+    try:
+        models = population_views.sensitivities(entry)
+    except SkinappError as error:
+        numbers.error(str(error))
+    else:
+        if models.empty:
+            numbers.caption("No model was tested on images of this class.")
+        else:
+            with numbers:
+                st.markdown("**Recognised by**")
+                show_first(models)
+            show_sensitivities(entry, models)
     if entry.pictures:
         # last, so that the text does not wait for the archive
         with pictures:
@@ -98,7 +110,7 @@ def show_skin_cancer() -> None:
     for topic in skin_cancer.TOPICS:
         st.subheader(topic.title, anchor=False)
         st.markdown("\n".join(f"- {point}" for point in topic.points))
-        st.caption(f"Read more: {'; '.join(topic.sources)}.")
+        st.markdown(f"Read more: {'; '.join(topic.sources)}.")
 
 
 def show_self_check() -> None:
@@ -114,7 +126,7 @@ def show_self_check() -> None:
     for (heading, sentences), column in zip(shown.items(), st.columns(len(shown), gap="large"), strict=True):
         points = "\n".join(f"- {sentence}" for sentence in sentences)
         column.markdown(f"**{heading}**\n{points}")
-    st.caption(f"{self_check.EVIDENCE} Read more: {'; '.join(self_check.SOURCES)}.")
+    st.markdown(f"{self_check.EVIDENCE} Read more: {'; '.join(self_check.SOURCES)}.")
     st.page_link(layout.path("classify"), label="Add photos", icon=":material/image_search:")
 
 

@@ -21,7 +21,7 @@ def test_an_address_opens_its_entry(entry: guide.Entry, form: str) -> None:
     assert not at.exception
     assert not at.error
     assert at.header[0].value == entry.name
-    assert "Read more:" in " ".join(caption.value for caption in at.caption)
+    assert "Read more:" in " ".join(one.value for one in at.markdown)
     assert len(at.dataframe[0].value)
 
 
@@ -74,7 +74,7 @@ def test_the_general_chapter_names_rare_cancers_and_its_sources() -> None:
 
 def test_pictures_are_links_where_the_archive_is_not_reached() -> None:
     at = open_chapter("diagnoses")
-    first, second = guide.ENTRIES[0].pictures[0]
+    first, _ = guide.ENTRIES[0].pictures[0]
     assert f"https://api.isic-archive.com/images/{first}/" in at.caption[-1].value + at.caption[-2].value
     assert not at.get("imgs")
 
