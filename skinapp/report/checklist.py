@@ -47,7 +47,7 @@ def section(models: Sequence[Model]) -> Section:
             answered.append((*_numbers(item), item.question, "\n".join(lines)))
         if silent:
             missing.append(f"{_label(item)}: {item.question}{_of(silent, models)}")
-    table = pd.DataFrame(answered, columns=["CLAIM 2024", "TRIPOD+AI", "Asked", "Answer"])
+    table = pd.DataFrame(answered, columns=["CLAIM 2024", "TRIPOD+AI", "Item", "Answer"])
     blocks: list[Block] = [
         "CLAIM 2024 (Tejani et al. 2024, doi:10.1148/ryai.240300) and TRIPOD+AI (Collins et al. 2024, "
         "doi:10.1136/bmj-2023-078378) list what a study of a model like these should report. The answers come from the "

@@ -34,13 +34,13 @@ def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
     not reached."""
     kinds = {isic_id: kind for pair in lesions for isic_id, kind in zip(pair, ("Dermoscopy", "Close-up"), strict=True)}
     with st.spinner("Looking for pictures"):
-        found = examples(isic.address(), tuple(kinds), isic.SHOWN_LICENCES)
-    if not found:
+        pictures = examples(isic.address(), tuple(kinds), isic.SHOWN_LICENCES)
+    if not pictures:
         links = ", ".join(f"[{isic_id}]({isic.page(isic_id)})" for isic_id in kinds)
         st.caption(f"The pictures are in the ISIC archive, which this app cannot reach at the moment: {links}.")
         return
-    with st.grid(len(found), min_column_width=130, gap="small"):
-        for example in found:
+    with st.grid(len(pictures), min_column_width=130, gap="small"):
+        for example in pictures:
             with st.container(gap="xsmall"):
                 kind = kinds[example.isic_id]
                 st.image(imaging.load(example.data, THUMBNAIL), kind, width="stretch", alt=f"{kind} of {name}")

@@ -14,7 +14,7 @@ LETTERS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "
 TRIPOD = [f"{number}{letter}" for number in range(1, 28) for letter in LETTERS.get(number, ("",))]
 
 
-def answers(*models: Model) -> tuple[dict[str, str], list[str]]:
+def filled(*models: Model) -> tuple[dict[str, str], list[str]]:
     """The answer to each item of CLAIM, and what is not answered."""
     blocks = checklist.section(models).blocks
     table = next(block for block in blocks if isinstance(block, pd.DataFrame))
@@ -43,7 +43,7 @@ def test_every_item_of_both_checklists_is_there_once() -> None:
 
 def test_every_item_is_answered_or_listed_for_every_model() -> None:
     models = list(registry.models().values())
-    by_item, missing = answers(*models)
+    by_item, missing = filled(*models)
     listed = " ".join(missing)
     for item in checklist.ITEMS:
         assert item.claim == () or item.claim[0] in by_item or f"CLAIM {', '.join(item.claim)}" in listed
@@ -51,7 +51,7 @@ def test_every_item_is_answered_or_listed_for_every_model() -> None:
 
 
 def test_answers_are_what_the_card_says() -> None:
-    by_item, missing = answers(MODEL)
+    by_item, missing = filled(MODEL)
     score = MODEL.card["scores"]["balanced_accuracy"]
     assert f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})" in by_item["37"]
     assert by_item["19"] == MODEL.card["training"]["protocol"]
@@ -63,15 +63,15 @@ def test_answers_are_what_the_card_says() -> None:
 
 def test_what_a_card_no_longer_states_is_not_answered() -> None:
     for item, path in {"23": ("versions",), "25": ("training", "settings"), "31": ("outputs", "class_maps")}.items():
-        assert item in answers(MODEL)[0]
-        by_item, missing = answers(without(*path))
+        assert item in filled(MODEL)[0]
+        by_item, missing = filled(without(*path))
         assert item not in by_item
         assert any(line.startswith(f"CLAIM {item}: ") for line in missing)
 
 
 def test_models_that_answer_differently_are_named() -> None:
     silent = dataclasses.replace(without("versions"), short_name="Silent")
-    by_item, missing = answers(MODEL, silent)
+    by_item, missing = filled(MODEL, silent)
     assert by_item["23"].startswith(f"{MODEL.short_name}: keras")
     assert by_item["20"] == "A lesion."
     assert next(line for line in missing if line.startswith("CLAIM 23")).endswith("(not for Silent)")
