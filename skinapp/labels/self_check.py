@@ -28,7 +28,7 @@ SECTIONS = {
         "Look over all of your skin once a month, with a mirror or with somebody's help for back, scalp and soles.",
         "Photograph a spot that you want to watch after one month and again after three. Melanomas that doctors "
         "watched had mostly changed within three months; most moles had not.",
-        "A photo cannot replace a visit. Do not wait for the next photo if any of the points below is true.",
+        "A photo cannot replace a visit. Do not wait for the next photo if a sign above is there.",
     ),
     DOCTOR: (
         "The spot is new and unlike your others, or it has changed in size, shape or colour within weeks or months.",

@@ -13,7 +13,7 @@ import pandas as pd
 from skinapp.datasets.registry import DATASETS
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.measures import MEASURES
-from skinapp.inference import metadata, modality, model_card
+from skinapp.inference import metadata, modality, model_card, registry
 from skinapp.inference.registry import Model
 from skinapp.report.document import Block, Heading, List, Section
 
@@ -166,6 +166,11 @@ def _training(card: Card) -> str:
     )
 
 
+def _chosen(card: Card) -> str:
+    score = registry.held_out_score(card)
+    return "" if score is None else f"On images held out from training, where its balanced accuracy is {score:.3f}."
+
+
 def _imbalance(card: Card) -> str:
     settings, adjustment = card["training"].get("settings"), card.get("logit_adjustment")
     if not settings or not adjustment:
@@ -282,7 +287,7 @@ ITEMS = (
     Item(("23",), (), "Software and versions", _libraries),
     Item(("24",), (), "Initial weights", lambda card: str(card["initial_weights"])),
     Item(("25",), (), "Training", _training),
-    Item(("26",), (), "How the final model was chosen", lambda card: str(card["training"]["protocol"])),
+    Item(("26",), (), "How the final model was chosen", _chosen),
     Item(("27",), (), "Networks and views that answer together", _voters),
     Item(("28",), ("12e",), "Measures of performance", _measures),
     Item(("29",), (), "Uncertainty", _uncertainty),
@@ -308,7 +313,7 @@ ITEMS = (
         _score("sensitivity_malignancy", "specificity_malignancy"),
     ),
     Item(("39",), (), "What the model gets wrong", _errors),
-    Item(("40",), ("26",), "Limits", lambda card: " ".join(card["limits"])),
+    Item(("40",), ("26",), "Limits", lambda card: "Stated under Limits for each model." if card["limits"] else ""),
     Item((), ("25",), "Interpretation, and what other studies found", _unanswered),
     Item(("42",), (), "Technical details", _again),
     Item((), ("18c",), "A protocol written before the study", _unanswered),

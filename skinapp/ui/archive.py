@@ -44,4 +44,5 @@ def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
             with st.container(gap="xsmall"):
                 kind = kinds[example.isic_id]
                 st.image(imaging.load(example.data, THUMBNAIL), kind, width="stretch", alt=f"{kind} of {name}")
-                st.caption(credit(example))
+                # no caption: its links are too pale to be read
+                st.markdown(credit(example))

@@ -89,7 +89,7 @@ def test_pictures_have_attribution_and_licence_where_the_archive_is_reached(monk
     at = open_chapter("diagnoses")
     assert not any("cannot reach" in one.value for one in at.caption)
     shown = guide.ENTRIES[0].pictures[0][1]
-    assert any(shown in one.value and r"MILK study team, CC\-BY\-NC" in one.value for one in at.caption)
+    assert any(shown in one.value and r"MILK study team, CC\-BY\-NC" in one.value for one in at.markdown)
 
 
 def test_a_link_to_an_unknown_class_opens_the_first() -> None:
