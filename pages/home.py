@@ -99,9 +99,8 @@ with layout.page("Home"):
     show_doors(ranking[0] if ranking else None)
     if ranking:
         st.caption(
-            f"The best model is {layout.plain(ranking[0].short_name)}: of the models for dermoscopy images, it has the "
-            "highest balanced accuracy on images that were held out from training. Its figures are of test images, "
-            "which chose nothing."
+            f"The best model is {layout.plain(ranking[0].short_name)}: the one that does best on images that were held "
+            "out from training. Its figures here are of test images, which chose nothing."
         )
     st.markdown(
         ":material/block: **What it is not**: a medical device. It gives no diagnosis; if a spot worries you, see a "

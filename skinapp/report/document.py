@@ -95,15 +95,14 @@ def _templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    kinds = {"a_text": str, "a_heading": Heading, "a_table": pd.DataFrame, "a_list": List, "a_picture": Picture}
-    templates.tests |= {name: functools.partial(_is, kind=kind) for name, kind in kinds.items()}
-    templates.tests["a_number"] = _is_number
-    templates.filters |= {"base64": _base64, "cell": _cell, "plot": _plot}
+    templates.tests["number_cell"] = _is_number
+    templates.filters |= {"base64": _base64, "cell": _cell, "kind": _kind, "plot": _plot}
     return templates
 
 
-def _is(block: Block, kind: type) -> bool:
-    return isinstance(block, kind)
+def _kind(block: Block) -> str:
+    kinds = {str: "text", Heading: "heading", pd.DataFrame: "table", List: "list", Picture: "picture", Chart: "chart"}
+    return next(name for kind, name in kinds.items() if isinstance(block, kind))
 
 
 def _is_number(value: object) -> bool:
