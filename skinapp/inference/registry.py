@@ -155,7 +155,7 @@ def held_out_score(card: Mapping[str, Any]) -> float | None:
     by cross-validation, never on test images. None if the card states none."""
     if "validation" in card:
         return float(card["validation"]["balanced_accuracy"]["value"])
-    if model_card.cross_validated(card):
+    if "fusion" in card and model_card.cross_validated(card):
         return float(card["scores"]["balanced_accuracy"]["value"])
     adjustment = card.get("logit_adjustment", {"tried": ()})
     tried = (row for row in adjustment["tried"] if row["logit_adjustment"] == adjustment["applied"])
