@@ -23,8 +23,8 @@ class Headline:
 
 
 def recognised(model: Model) -> Headline:
-    """The share of melanomas that the model recognises, or of all cancers where it has no class for melanoma.
-    DataError where its predictions cannot be read."""
+    """The share of melanomas that the model recognises, of all cancers where it has no class for melanoma, or its
+    balanced accuracy where it knows no cancer. DataError where its predictions cannot be read."""
     dataset = predictions.of_model(model).datasets[0]
     for code in guide.entry(MELANOMA).codes:
         if code in model.labels.codes and dataset in DATASETS:
@@ -32,6 +32,8 @@ def recognised(model: Model) -> Headline:
             if recall is not None:
                 words = f"of {recall.images:,} test images; 95% interval {_percent(recall.share)}"
                 return Headline("Melanomas that the best model recognises", f"{recall.share.value:.0%}", words)
+    if "sensitivity_malignancy" not in model.card["scores"]:
+        return balanced_accuracy(model)
     share = Interval(**model.card["scores"]["sensitivity_malignancy"])
     return Headline("Cancers that the best model recognises", f"{share.value:.0%}", f"95% interval {_percent(share)}")
 

@@ -23,6 +23,13 @@ def test_a_model_without_a_class_for_melanoma_has_its_share_of_cancers() -> None
     assert headline.value == f"{score['value']:.0%}"
 
 
+def test_a_model_that_knows_no_cancer_has_its_balanced_accuracy() -> None:
+    model = registry.model("malignancy-cnn64")
+    scores = {"balanced_accuracy": model.card["scores"]["balanced_accuracy"]}
+    alone = dataclasses.replace(model, card=model.card | {"scores": scores})
+    assert headlines.recognised(alone) == headlines.balanced_accuracy(alone)
+
+
 def test_dark_skin_is_counted_among_the_images_that_state_its_colour() -> None:
     frame = records.shipped("milk10k").frame
     dark = frame.loc[frame["skin_tone"].isin(["0", "1"]), "images"].sum()
