@@ -19,7 +19,7 @@ def choose_model(models: Mapping[str, Model]) -> Model | None:
     key = st.selectbox(
         "Model",
         [AUTOMATIC, *models],
-        format_func=lambda key: models[key].title if key else "The best one for the kind of image",
+        format_func=lambda key: models[key].short_name if key else "The best one for the kind of image",
         key="model",
         persist_state="session",
         help="Some models were trained on dermoscopy images, others on phone photos. By default, the app chooses "

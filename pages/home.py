@@ -1,45 +1,18 @@
-"""What this bench is and is not, who it is for, where to start, and its models."""
+"""What this bench is and is not, and three doors: for an image, for the data, for the models."""
 
-import pandas as pd
+from collections.abc import Callable
+
 import streamlit as st
 from PIL import Image
 
+from skinapp.datasets.registry import DATASETS
+from skinapp.errors import SkinappError
 from skinapp.images import synthetic
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
+from skinapp.report import headlines
+from skinapp.report.headlines import Headline
 from skinapp.ui import layout
-
-# score in the card -> its name and its meaning, in the order shown
-SCORES = {
-    "balanced_accuracy": (
-        "Balanced accuracy",
-        "The share of images classified correctly in each class, averaged over the classes.",
-    ),
-    "accuracy": ("Accuracy", "The share of all images whose most likely class is the correct one."),
-    "roc_auc_malignancy": (
-        "ROC AUC, malignant or not",
-        "How well the malignant probability ranks malignant images above others: 0.5 is chance, 1 is perfect.",
-    ),
-}
-
-# heading, what to do, and the pages to do it on
-AUDIENCES = (
-    (
-        ":material/person: If you have an image",
-        "See what a model predicts, how far to trust it, and what the diagnoses mean.",
-        (("classify", "Classify an image"), ("guide", "Read about a diagnosis")),
-    ),
-    (
-        ":material/groups: If you want to know who is in the data",
-        "Age, sex, site, diagnosis and how it was confirmed, in three public data sets, and what they cannot tell you.",
-        (("explore", "Explore the data sets"),),
-    ),
-    (
-        ":material/science: If you study models",
-        "Compare them with intervals and paired tests, move the operating point, and read how each was trained.",
-        (("compare", "Compare models"), ("models", "Read the model cards")),
-    ),
-)
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
@@ -47,43 +20,58 @@ def cover() -> Image.Image:
     return synthetic.draw(7)
 
 
-def row(model: Model) -> dict[str, object]:
-    """A model's row in the table."""
-    scores = model.card["scores"]
-    texts = {
-        key: f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
-        for key in SCORES
-        if (score := scores.get(key))
-    }
-    return {
-        "title": model.title,
-        "modality": model.modality,
-        "classes": len(model.labels.codes),
-        "images": model.card["test"]["images"],
-    } | texts
+@st.cache_data(max_entries=4, show_spinner=False)
+def recognised(_model: Model, key: tuple[str, str]) -> Headline:
+    """Cached by id and version."""
+    return headlines.recognised(_model)
 
 
-def show_models(models: list[Model]) -> None:
-    st.dataframe(
-        pd.DataFrame([row(model) for model in models]),
-        hide_index=True,
-        key="models",
-        column_order=["title", "modality", "classes", *SCORES, "images"],
-        column_config={
-            "title": st.column_config.TextColumn("Model"),
-            "modality": st.column_config.TextColumn(
-                "Kind of image", help="The kind of image the model was trained on."
-            ),
-            "classes": st.column_config.NumberColumn("Classes"),
-            **{key: st.column_config.TextColumn(name, help=meaning) for key, (name, meaning) in SCORES.items()},
-            "images": st.column_config.NumberColumn("Test images", format="localized"),
-        },
-        alt="Every model with its scores and their 95% intervals",
-    )
-    st.caption(
-        "Scores with 95% intervals, on lesions or patients that the model was not trained on. Models with different "
-        "classes or kinds of image were tested on different images; the Compare page tests models on the same images."
-    )
+@st.cache_data(max_entries=1, show_spinner=False)
+def dark_skin() -> Headline:
+    return headlines.dark_skin()
+
+
+def show_door(heading: str, text: str, figure: Callable[[], Headline] | None, links: dict[str, str]) -> None:
+    """A card: whom it is for, the figure that matters to them, and the pages to go on to."""
+    with st.container(border=True, height="stretch"):
+        st.markdown(f"**{heading}**")
+        if figure is not None:
+            try:
+                shown = figure()
+            except SkinappError as error:
+                st.error(str(error))
+            else:
+                with st.container(gap=None):
+                    st.metric(shown.name, shown.value)
+                    st.caption(shown.words)
+        st.markdown(text)
+        for page, label in links.items():
+            st.page_link(layout.path(page), label=label, icon=":material/arrow_forward:")
+
+
+def show_doors(best: Model | None) -> None:
+    with st.grid(3, min_column_width=260, gap="medium"):
+        show_door(
+            ":material/person: If you have an image",
+            "See what a model predicts, how far to trust it, and what the diagnoses mean. It misses cancers, so no "
+            "answer here replaces a doctor.",
+            (lambda: recognised(best, (best.id, best.card["version"]))) if best else None,
+            {"classify": "Classify an image", "guide": "Read about a diagnosis"},
+        )
+        show_door(
+            ":material/groups: If you want to know who is in the data",
+            f"Age, sex, site, diagnosis and how it was confirmed, in {len(DATASETS)} public data sets, and what they "
+            "cannot tell you. How well a model works on dark skin is one of these things.",
+            dark_skin,
+            {"explore": "Explore the data sets"},
+        )
+        show_door(
+            ":material/science: If you study models",
+            "Compare models on the same images, with intervals and paired tests; move the operating point; read how "
+            "each was trained.",
+            (lambda: headlines.balanced_accuracy(best)) if best else None,
+            {"compare": "Compare models", "models": "Read the model cards"},
+        )
 
 
 with layout.page("Home"):
@@ -103,25 +91,18 @@ with layout.page("Home"):
     drawing.image(
         cover(), "A computer-generated drawing", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
     )
-
-    with st.grid(len(AUDIENCES), min_column_width=260, gap="medium"):
-        for heading, text, links in AUDIENCES:
-            with st.container(border=True, height="stretch"):
-                st.markdown(f"**{heading}**")
-                st.markdown(text)
-                for page, label in links:
-                    st.page_link(layout.path(page), label=label, icon=":material/arrow_forward:")
+    for reason in registry.problems().values():
+        st.warning(reason)
+    ranking = registry.ranked()
+    if not registry.models():
+        st.error(layout.NO_MODELS)
+    show_doors(ranking[0] if ranking else None)
+    if ranking:
+        st.caption(
+            f"The best model is {layout.plain(ranking[0].short_name)}: the one that does best on images that were held "
+            "out from training. Its figures here are of test images, which chose nothing."
+        )
     st.markdown(
         ":material/block: **What it is not**: a medical device. It gives no diagnosis; if a spot worries you, see a "
         "doctor."
     )
-
-    st.subheader("Models on this bench", anchor=False)
-    for reason in registry.problems().values():
-        st.warning(reason)
-    models = registry.models()
-    if models:
-        runnable = registry.ranked()
-        show_models([*runnable, *(model for model in models.values() if model not in runnable)])
-    else:
-        st.error(layout.NO_MODELS)

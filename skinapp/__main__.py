@@ -1,4 +1,4 @@
-"""The command `skinapp`, or `python -m skinapp`: models, classify, score, compare, audit, report."""
+"""The command `skinapp`, or `python -m skinapp`: models, datasets, classify, score, compare, audit, report."""
 
 import argparse
 import dataclasses
@@ -48,6 +48,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     models = commands.add_parser("models", help="list the models")
     models.add_argument("--json", action="store_true", help="print every model.json as one JSON list")
     models.set_defaults(run=list_models)
+
+    datasets = commands.add_parser("datasets", help="list the data sets")
+    datasets.add_argument(
+        "--croissant",
+        type=Path,
+        metavar="DIR",
+        help="write each data set's description to DIR in Croissant 1.0 (JSON-LD), with its table",
+    )
+    datasets.set_defaults(run=list_datasets)
 
     classify = commands.add_parser("classify", help="classify images, with the probability of every class")
     classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
@@ -164,6 +173,19 @@ def list_models(options: argparse.Namespace) -> int:
         raise registry.no_models()
     for problem in registry.problems().values():
         print(problem, file=sys.stderr)
+    return 0
+
+
+def list_datasets(options: argparse.Namespace) -> int:
+    from skinapp.datasets.registry import DATASETS
+
+    if options.croissant:
+        from skinapp.demographics import croissant
+
+        print(*croissant.write(options.croissant), sep="\n")
+    else:
+        for dataset in DATASETS.values():
+            print(f"{dataset.id}  {dataset.name}; {dataset.published_images:,} images published; {dataset.credit}")
     return 0
 
 

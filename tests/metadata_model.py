@@ -45,7 +45,8 @@ def make(
     card = json.loads((folder / "model.json").read_text())
     card |= {"id": model_id, "title": f"A clinical model, {model_id}", "modality": modality}
     card["inputs"] = {"clinical": metadata.described(FIELDS)}
-    card["scores"]["balanced_accuracy"]["value"] = rank
+    for scores in (card["scores"], card["validation"]):
+        scores["balanced_accuracy"]["value"] = rank
     content = (folder / metadata.WEIGHTS_FILE).read_bytes()
     card["files"][metadata.WEIGHTS_FILE] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
     (folder / "model.json").write_text(json.dumps(card))

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ EXAMPLES = ("ISIC_0010656", "ISIC_5254934", "ISIC_6203412", "ISIC_6788018")
 isic_more."""
 OPEN_LICENCES = ("CC-0", "CC-BY")
 """As the archive writes them."""
+SHOWN_LICENCES = (*OPEN_LICENCES, "CC-BY-NC")
+"""Those under which an image may be shown with its attribution where nothing is sold."""
 HAM10000 = range(24306, 34321)
 """The numbers of HAM10000's images in the archive."""
 
@@ -75,12 +78,12 @@ def address() -> str:
     return os.environ.get("SKINAPP_ISIC_URL", ARCHIVE).rstrip("/")
 
 
-def examples() -> list[Example]:
-    """EXAMPLES, from the user's cache folder or else from the archive; without those that cannot be fetched, or whose
-    licence is not open. The environment variable XDG_CACHE_HOME replaces ~/.cache."""
-    with ThreadPoolExecutor(len(EXAMPLES)) as pool:
-        fetched = pool.map(_example, EXAMPLES)
-        return [example for example in fetched if example and example.licence in OPEN_LICENCES]
+def examples(ids: Sequence[str] = EXAMPLES, licences: Sequence[str] = OPEN_LICENCES) -> list[Example]:
+    """Images by their ids, from the user's cache folder or else from the archive; without those that cannot be fetched,
+    or whose licence is another. The environment variable XDG_CACHE_HOME replaces ~/.cache."""
+    with ThreadPoolExecutor(len(ids)) as pool:
+        fetched = pool.map(_example, ids)
+        return [example for example in fetched if example and example.licence in licences]
 
 
 def dataset_of(isic_id: str) -> str:

@@ -52,6 +52,10 @@ PUBLISHED = {
 """The figures usually quoted for HAM10000. Two differ from a count of the published table in the last digit."""
 
 
+DARK = {"skin_tone": ("0", "1"), "skin_type": ("5", "6")}
+"""The values of each column on skin colour that count as dark."""
+
+
 def headline(table: Table) -> list[Fact]:
     """The headline figures of a whole data set."""
     frame = table.frame
@@ -211,16 +215,23 @@ FEW_DARK = 0.05
 """Below this share of dark skin, a data set has almost none."""
 
 
+def dark_skin(frame: pd.DataFrame) -> tuple[int, int]:
+    """How many images show dark skin, and how many state its colour."""
+    column = next((name for name in DARK if name in frame and frame[name].notna().any()), None)
+    if column is None:
+        return 0, 0
+    images = frame["images"]
+    return int(images[frame[column].isin(DARK[column])].sum()), int(images[frame[column].notna()].sum())
+
+
 def _skin_type(table: Table) -> tuple[str, str]:
     frame, total = table.frame, totals(table.frame)
-    for column, name, dark_values, words in (
-        ("skin_tone", "Skin tone, from 0 (very dark) to 5 (very light),", ("0", "1"), "0 or 1"),
-        ("skin_type", "Skin type", ("5", "6"), "type 5 or 6"),
+    for column, name, words in (
+        ("skin_tone", "Skin tone, from 0 (very dark) to 5 (very light),", "0 or 1"),
+        ("skin_type", "Skin type", "type 5 or 6"),
     ):
         if column in frame and frame[column].notna().any():
-            known = frame[frame[column].notna()]
-            stated = int(known["images"].sum())
-            dark = int(known.loc[known[column].isin(dark_values), "images"].sum())
+            dark, stated = dark_skin(frame)
             counted = f"{name} is stated for {stated:,} of {total.images:,} images"
             if dark >= FEW_DARK * stated:
                 return "Skin types", f"{counted}, and {dark:,} of those are {words}."

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from skinapp.inference import metadata
+from skinapp.inference import metadata, model_index
+from skinapp.inference.model_index import score_name
 from skinapp.labels.sets import HAM10000, label_set, target
 
 Card = Mapping[str, Any]
@@ -39,8 +40,11 @@ class Section:
 
 
 def markdown(card: Card) -> str:
-    """The whole README.md."""
-    parts = [f"# {card['title']}"]
+    """The whole README.md, which begins with what other programs read of it."""
+    import yaml  # of requirements-train.txt, as only publishing writes a README.md
+
+    index = yaml.safe_dump(model_index.metadata(card), sort_keys=False, allow_unicode=True, width=120)
+    parts = [f"---\n{index}---", f"# {card['title']}"]
     for section in sections(card):
         parts += [f"## {section.title}"] if section.title else []
         parts += [_markdown_table(block) if isinstance(block, Table) else block for block in section.blocks]
@@ -208,6 +212,8 @@ def _validation(card: Card) -> Section:
         )
         return Section("Scores of single networks, out of fold", (words, _scores(card["validation"])))
     words = "Used for model selection, so optimistic."
+    if "fusion" in card:
+        words += " Each image's probabilities come from a fit that had not seen its lesion."
     return Section("Scores on the validation images", (words, _scores(card["validation"])))
 
 
@@ -221,7 +227,7 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
             Table(
                 ("score", *(f"{test['name']}, {test['images']:,} images" for test in tests)),
                 tuple(
-                    (_score_name(name), *(_score_text(test["scores"][name]) for test in tests))
+                    (score_name(name), *(_score_text(test["scores"][name]) for test in tests))
                     for name in card["scores"]
                 ),
             ),
@@ -389,7 +395,7 @@ def _published(card: Card) -> Section:
                 tuple(
                     (
                         row["model"],
-                        _score_name(row["score"]),
+                        score_name(row["score"]),
                         f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
                         f"{row['difference']:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})",
                         "-" if row["p"] is None else "under 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
@@ -449,6 +455,8 @@ def _fusion(card: Card) -> Iterator[Section]:
             _scores(card["scores"]),
         ),
     )
+    if "validation" in card:
+        yield _validation(card)
     if "conformal" in card:
         yield _conformal(card)
     yield Section(
@@ -458,7 +466,7 @@ def _fusion(card: Card) -> Iterator[Section]:
             f"p = {fusion['mcnemar_p']:.2g}.",
             Table(
                 ("score", "difference", "95% interval"),
-                tuple((_score_name(name), *_interval(score, "+.3f")) for name, score in fusion["differences"].items()),
+                tuple((score_name(name), *_interval(score, "+.3f")) for name, score in fusion["differences"].items()),
             ),
             f"To make it again: `python -m train fuse --config train/configs/{base}.yaml --title "
             f"{shlex.quote(card['title'])} --adjustment {fusion['adjustment']:g}"
@@ -527,7 +535,7 @@ def _pair(card: Card) -> Iterator[Section]:
                 ("score", "both images", *(f"{name} alone" for name in pictures)),
                 tuple(
                     (
-                        _score_name(name),
+                        score_name(name),
                         _score_text(score),
                         *(_score_text(picture["scores"][name]) for picture in pictures.values()),
                     )
@@ -539,7 +547,7 @@ def _pair(card: Card) -> Iterator[Section]:
                 ("score", *(f"minus {name} alone" for name in pictures)),
                 tuple(
                     (
-                        _score_name(name),
+                        score_name(name),
                         *(_score_text(picture["differences"][name], "+.3f") for picture in pictures.values()),
                     )
                     for name in card["scores"]
@@ -663,15 +671,8 @@ def _interval(score: Card, form: str = ".3f") -> tuple[str, str]:
 def _scores(scores: Mapping[str, Card]) -> Table:
     return Table(
         ("score", "value", "95% interval"),
-        tuple((_score_name(name), *_interval(score)) for name, score in scores.items()),
+        tuple((score_name(name), *_interval(score)) for name, score in scores.items()),
     )
-
-
-def _score_name(name: str) -> str:
-    words = name.replace("_", " ")
-    for acronym in ("roc auc", "f1"):
-        words = words.replace(acronym, acronym.upper())
-    return words
 
 
 def _list(*items: str) -> str:

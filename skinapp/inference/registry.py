@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import jsonschema
 
 from skinapp.errors import DataError, ModelError
-from skinapp.inference import metadata, views
+from skinapp.inference import metadata, model_card, views
 from skinapp.inference.metadata import Field
 from skinapp.labels.sets import LabelSet, label_set
 
@@ -125,22 +126,40 @@ def no_models(root: Path | None = None) -> ModelError:
 
 
 def ranked(root: Path | None = None) -> list[Model]:
-    """The models that can run on one image: diagnosis before malignancy, dermoscopy before smartphone, then by balanced
-    accuracy.
+    """The models that can run on one image, the default first: diagnosis before malignancy, dermoscopy before
+    smartphone, committees before single networks, then by `held_out_score`; models without one come last.
 
-    Balanced accuracy is that on each model's test images, so it compares nothing across modalities.
+    Committees come first because their held-out scores are those of single networks, which their mean surpasses.
     """
 
-    def rank(model: Model) -> tuple[bool, bool, float]:
-        return model.task != "diagnosis", model.modality != "dermoscopy", -_balanced_accuracy(model)
+    def rank(model: Model) -> tuple[bool, bool, bool, float]:
+        return model.task != "diagnosis", model.modality != "dermoscopy", model.kind != "committee", _worst_last(model)
 
     return sorted((model for model in models(root).values() if model.runnable and model.kind != "pair"), key=rank)
 
 
 def pairs(root: Path | None = None) -> list[Model]:
-    """The models that can run on two images of a lesion, dermoscopy and close-up, by balanced accuracy."""
+    """The models that can run on two images of a lesion, dermoscopy and close-up, by `held_out_score`."""
     runnable = (model for model in models(root).values() if model.runnable and model.kind == "pair")
-    return sorted(runnable, key=lambda model: -_balanced_accuracy(model))
+    return sorted(runnable, key=_worst_last)
+
+
+def listed(root: Path | None = None) -> list[Model]:
+    """Every usable model: the runnable ones as `ranked`, then the others by id."""
+    first = ranked(root)
+    return [*first, *(model for model in models(root).values() if model not in first)]
+
+
+def held_out_score(card: Mapping[str, Any]) -> float | None:
+    """The balanced accuracy that a classifier may be chosen by, from its card: on validation images, out of fold, or
+    by cross-validation, never on test images. None if the card states none."""
+    if "validation" in card:
+        return float(card["validation"]["balanced_accuracy"]["value"])
+    if "fusion" in card and model_card.cross_validated(card):
+        return float(card["scores"]["balanced_accuracy"]["value"])
+    adjustment = card.get("logit_adjustment", {"tried": ()})
+    tried = (row for row in adjustment["tried"] if row["logit_adjustment"] == adjustment["applied"])
+    return next((float(row["balanced_accuracy"]) for row in tried), None)
 
 
 def pictures(model: Model) -> tuple[Model, ...]:
@@ -332,9 +351,10 @@ def _check_pair(card: dict[str, Any]) -> None:
         )
 
 
-def _balanced_accuracy(model: Model) -> float:
-    """On the model's own test images."""
-    return float(model.card["scores"]["balanced_accuracy"]["value"])
+def _worst_last(model: Model) -> float:
+    """A key to sort models by, the best first and those without a held-out score last."""
+    score = held_out_score(model.card)
+    return 0.0 if score is None else -score
 
 
 def _check_conformal(card: dict[str, Any]) -> None:

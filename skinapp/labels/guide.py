@@ -1,5 +1,6 @@
 """Every diagnosis of every label set in plain words, with sources."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skinapp.errors import DataError
@@ -7,7 +8,9 @@ from skinapp.errors import DataError
 
 @dataclass(frozen=True)
 class Entry:
-    """A diagnosis. `codes` are its classes in the label sets; the other fields are sentences for anyone to read."""
+    """A diagnosis. `codes` are its classes in the label sets; `sources` are names in ADDRESSES; `pictures` are lesions
+    in the ISIC archive, each as the ids of a dermoscopy image and a close-up; the other fields are sentences for anyone
+    to read."""
 
     name: str
     codes: tuple[str, ...]
@@ -19,18 +22,52 @@ class Entry:
     advice: str
     doctor: str
     sources: tuple[str, ...]
+    pictures: tuple[tuple[str, str], ...] = ()
 
 
 SECTIONS = {
+    "doctor": "When to see a doctor",
     "what": "What it is",
     "signs": "What people notice",
     "dermatoscope": "Through a dermatoscope",
     "photo": "In a phone photo",
     "causes": "Where it comes from",
     "advice": "What is usually advised",
-    "doctor": "When to see a doctor",
 }
 """The fields of an entry in reading order, with their headings."""
+
+ADDRESSES = {
+    "American Academy of Dermatology: Moles": "https://www.aad.org/public/diseases/a-z/moles-overview",
+    "American Academy of Dermatology: Seborrheic keratoses": (
+        "https://www.aad.org/public/diseases/a-z/seborrheic-keratoses-overview"
+    ),
+    "Cancer Research UK: Melanoma skin cancer": "https://www.cancerresearchuk.org/about-cancer/melanoma",
+    "Cancer Research UK: Skin cancer": "https://www.cancerresearchuk.org/about-cancer/skin-cancer",
+    "DermNet: Actinic keratosis": "https://dermnetnz.org/topics/actinic-keratosis",
+    "DermNet: Angiokeratoma": "https://dermnetnz.org/topics/angiokeratoma",
+    "DermNet: Basal cell carcinoma": "https://dermnetnz.org/topics/basal-cell-carcinoma",
+    "DermNet: Benign skin lesions": "https://dermnetnz.org/topics/benign-skin-lesions",
+    "DermNet: Cherry angioma": "https://dermnetnz.org/topics/cherry-angioma",
+    "DermNet: Cutaneous squamous cell carcinoma": "https://dermnetnz.org/topics/cutaneous-squamous-cell-carcinoma",
+    "DermNet: Dermatitis": "https://dermnetnz.org/topics/dermatitis",
+    "DermNet: Dermatofibroma": "https://dermnetnz.org/topics/dermatofibroma",
+    "DermNet: Intraepidermal squamous cell carcinoma": "https://dermnetnz.org/topics/intraepidermal-squamous-cell-carcinoma",
+    "DermNet: Juvenile xanthogranuloma": "https://dermnetnz.org/topics/juvenile-xanthogranuloma",
+    "DermNet: Lichen planus-like keratosis": "https://dermnetnz.org/topics/lichen-planus-like-keratosis",
+    "DermNet: Melanocytic naevus": "https://dermnetnz.org/topics/melanocytic-naevus",
+    "DermNet: Melanoma": "https://dermnetnz.org/topics/melanoma",
+    "DermNet: Molluscum contagiosum": "https://dermnetnz.org/topics/molluscum-contagiosum",
+    "DermNet: Pyogenic granuloma": "https://dermnetnz.org/topics/pyogenic-granuloma",
+    "DermNet: Seborrhoeic keratosis": "https://dermnetnz.org/topics/seborrhoeic-keratosis",
+    "DermNet: Skin cancer": "https://dermnetnz.org/topics/skin-cancer",
+    "DermNet: Solar lentigo": "https://dermnetnz.org/topics/solar-lentigo",
+    "NHS: Actinic keratoses": "https://www.nhs.uk/conditions/actinic-keratoses/",
+    "NHS: Melanoma skin cancer": "https://www.nhs.uk/conditions/melanoma-skin-cancer/",
+    "NHS: Moles": "https://www.nhs.uk/conditions/moles/",
+    "NHS: Non-melanoma skin cancer": "https://www.nhs.uk/conditions/non-melanoma-skin-cancer/",
+    "NHS: Psoriasis": "https://www.nhs.uk/conditions/psoriasis/",
+}
+"""Where each source is."""
 
 ENTRIES = (
     Entry(
@@ -70,6 +107,7 @@ ENTRIES = (
             "doctor minds a false alarm."
         ),
         sources=("DermNet: Melanoma", "NHS: Melanoma skin cancer", "Cancer Research UK: Melanoma skin cancer"),
+        pictures=(("ISIC_8437510", "ISIC_9865547"), ("ISIC_1923354", "ISIC_4597624")),
     ),
     Entry(
         name="Melanocytic nevus",
@@ -100,6 +138,7 @@ ENTRIES = (
             "forty."
         ),
         sources=("DermNet: Melanocytic naevus", "NHS: Moles", "American Academy of Dermatology: Moles"),
+        pictures=(("ISIC_0390452", "ISIC_2359396"), ("ISIC_8344146", "ISIC_8556689")),
     ),
     Entry(
         name="Basal cell carcinoma",
@@ -129,8 +168,8 @@ ENTRIES = (
         sources=(
             "DermNet: Basal cell carcinoma",
             "NHS: Non-melanoma skin cancer",
-            "British Association of Dermatologists: BCC",
         ),
+        pictures=(("ISIC_9896110", "ISIC_2772400"), ("ISIC_1810342", "ISIC_4194365")),
     ),
     Entry(
         name="Actinic keratosis or Bowen's disease",
@@ -166,6 +205,7 @@ ENTRIES = (
             "DermNet: Intraepidermal squamous cell carcinoma",
             "NHS: Actinic keratoses",
         ),
+        pictures=(("ISIC_7118545", "ISIC_7221017"), ("ISIC_1999632", "ISIC_8124386")),
     ),
     Entry(
         name="Actinic keratosis",
@@ -195,8 +235,8 @@ ENTRIES = (
         sources=(
             "DermNet: Actinic keratosis",
             "NHS: Actinic keratoses",
-            "British Association of Dermatologists: Actinic keratoses",
         ),
+        pictures=(("ISIC_7118545", "ISIC_7221017"), ("ISIC_2987179", "ISIC_1622952")),
     ),
     Entry(
         name="Squamous cell carcinoma",
@@ -233,6 +273,7 @@ ENTRIES = (
             "NHS: Non-melanoma skin cancer",
             "Cancer Research UK: Skin cancer",
         ),
+        pictures=(("ISIC_8238316", "ISIC_2827872"), ("ISIC_9075808", "ISIC_9222858")),
     ),
     Entry(
         name="Benign keratosis",
@@ -258,6 +299,7 @@ ENTRIES = (
             "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
         ),
         sources=("DermNet: Seborrhoeic keratosis", "DermNet: Solar lentigo", "DermNet: Lichen planus-like keratosis"),
+        pictures=(("ISIC_2716264", "ISIC_5443014"), ("ISIC_4985739", "ISIC_1749634")),
     ),
     Entry(
         name="Seborrhoeic keratosis",
@@ -277,7 +319,8 @@ ENTRIES = (
         doctor=(
             "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
         ),
-        sources=("DermNet: Seborrhoeic keratosis", "British Association of Dermatologists: Seborrhoeic keratoses"),
+        sources=("DermNet: Seborrhoeic keratosis", "American Academy of Dermatology: Seborrheic keratoses"),
+        pictures=(("ISIC_2716264", "ISIC_5443014"), ("ISIC_8403829", "ISIC_1118925")),
     ),
     Entry(
         name="Dermatofibroma",
@@ -294,7 +337,8 @@ ENTRIES = (
         ),
         advice="Nothing. Cutting it out leaves a scar that may bother you more than the lump.",
         doctor="If it grows, is larger than about two centimetres, bleeds or changes colour.",
-        sources=("DermNet: Dermatofibroma", "British Association of Dermatologists: Dermatofibroma"),
+        sources=("DermNet: Dermatofibroma",),
+        pictures=(("ISIC_6043617", "ISIC_0428450"), ("ISIC_0411397", "ISIC_2463268")),
     ),
     Entry(
         name="Vascular lesion",
@@ -322,6 +366,7 @@ ENTRIES = (
         ),
         doctor="If it bleeds again and again, grows within weeks, or is dark and does not fade within a month or two.",
         sources=("DermNet: Cherry angioma", "DermNet: Angiokeratoma", "DermNet: Pyogenic granuloma"),
+        pictures=(("ISIC_5409072", "ISIC_6550385"), ("ISIC_5099169", "ISIC_2454008")),
     ),
     Entry(
         name="Inflammation or infection",
@@ -340,6 +385,7 @@ ENTRIES = (
         advice="It depends on the cause: creams, time, or treatment of the infection.",
         doctor="If a single patch does not heal within a month, with or without treatment, or grows, hurts or bleeds.",
         sources=("DermNet: Dermatitis", "DermNet: Molluscum contagiosum", "NHS: Psoriasis"),
+        pictures=(("ISIC_6365088", "ISIC_2281577"), ("ISIC_9641859", "ISIC_3668509")),
     ),
     Entry(
         name="Other benign growth",
@@ -354,7 +400,8 @@ ENTRIES = (
         signs="Usually nothing: it stays the same, or grows very slowly.",
         advice="Nothing, once the diagnosis is certain; that often takes a biopsy.",
         doctor="If it is new, grows, changes, bleeds or hurts.",
-        sources=("DermNet: Benign skin lesions", "DermNet: Trichoblastoma", "DermNet: Juvenile xanthogranuloma"),
+        sources=("DermNet: Benign skin lesions", "DermNet: Juvenile xanthogranuloma"),
+        pictures=(("ISIC_0644224", "ISIC_6404972"), ("ISIC_2515838", "ISIC_7319315")),
     ),
     Entry(
         name="Other cancer",
@@ -382,6 +429,7 @@ ENTRIES = (
         advice="Nothing, as long as the diagnosis is certain.",
         doctor="If it changes, stands out, bleeds or worries you, whatever a model calls it.",
         sources=("NHS: Moles", "DermNet: Benign skin lesions"),
+        pictures=(("ISIC_0390452", "ISIC_2359396"), ("ISIC_2716264", "ISIC_5443014")),
     ),
     Entry(
         name="Malignant",
@@ -403,6 +451,7 @@ ENTRIES = (
         ),
         doctor="Soon, within days to two weeks.",
         sources=("NHS: Melanoma skin cancer", "NHS: Non-melanoma skin cancer", "Cancer Research UK: Skin cancer"),
+        pictures=(("ISIC_8437510", "ISIC_9865547"), ("ISIC_9896110", "ISIC_2772400")),
     ),
 )
 
@@ -413,3 +462,8 @@ def entry(code: str) -> Entry:
         if code in each.codes:
             return each
     raise DataError(f"The guide has no entry for the class '{code}'.")
+
+
+def links(sources: Sequence[str]) -> str:
+    """The sources as links in Markdown, each named by its publisher and title."""
+    return "; ".join(f"[{source}]({ADDRESSES[source]})" for source in sources)

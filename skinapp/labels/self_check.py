@@ -2,6 +2,18 @@
 
 TITLE = "Check a spot over time"
 
+SIGNS = {
+    "Asymmetry": "One half does not match the other.",
+    "Border": "The edge is ragged, notched or blurred.",
+    "Colour": "There are several colours: shades of brown and black, or red, white or blue.",
+    "Diameter": "It is wider than 6 mm, about the end of a pencil. Some melanomas are smaller.",
+    "Evolving": "It changes in size, shape, colour or height, or begins to itch or bleed. This sign matters most.",
+}
+"""The ABCDE signs of melanoma. Not all melanomas have them; see DOCTOR too."""
+
+DOCTOR = "When to see a doctor now"
+"""The most important of SECTIONS, which the guide shows first."""
+
 SECTIONS = {
     "How to take the photos": (
         "Use the same camera each time, in daylight by a window, without flash and without a filter.",
@@ -16,9 +28,9 @@ SECTIONS = {
         "Look over all of your skin once a month, with a mirror or with somebody's help for back, scalp and soles.",
         "Photograph a spot that you want to watch after one month and again after three. Melanomas that doctors "
         "watched had mostly changed within three months; most moles had not.",
-        "A photo cannot replace a visit. Do not wait for the next photo if any of the points below is true.",
+        "A photo cannot replace a visit. Do not wait for the next photo if a sign above is there.",
     ),
-    "When to see a doctor now": (
+    DOCTOR: (
         "The spot is new and unlike your others, or it has changed in size, shape or colour within weeks or months.",
         "It itches, hurts, bleeds, oozes or crusts, or does not heal within four weeks.",
         "It has two halves that do not match, a ragged edge, several colours, or is wider than 6 mm.",

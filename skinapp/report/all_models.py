@@ -28,6 +28,7 @@ from skinapp.inference.analysis import Analysis, analyse
 from skinapp.inference.registry import Model
 from skinapp.report import (
     calibration_views,
+    checklist,
     comparison_report,
     error_views,
     operating_point_views,
@@ -71,7 +72,7 @@ def sections(
     progress(len(known), len(known))
     if images:
         parts.append(attention_maps(images))
-    return [*parts, limits()]
+    return [*parts, checklist.section([model for model in models if model]), limits()]
 
 
 def overview(models: Sequence[Model]) -> Section:
@@ -88,7 +89,7 @@ def overview(models: Sequence[Model]) -> Section:
         for model in models
     )
     return Section(
-        "All models",
+        checklist.OVERVIEW,
         [
             f"{len(models)} models, scored on images of lesions or patients that they were not trained on, with 95% "
             "intervals from a bootstrap over whole lesions or patients.",

@@ -235,20 +235,22 @@ def sensitivities(entry: Entry) -> pd.DataFrame:
     DataError where a model's predictions cannot be read.
     """
     rows = []
-    for model in _ranked_first():
+    for model in registry.listed():
         for code in set(entry.codes) & set(model.labels.codes):
             for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
                 recall = subgroups.recall(subgroups.predictions(model, dataset).frame, code)
                 if recall is not None:
                     share = recall.share
                     interval = f"{share.low:.0%} to {share.high:.0%}" if share.exists else "none"
-                    rows.append((f"{share.value:.0%}", interval, recall.images, model.title, DATASETS[dataset].title))
+                    rows.append(
+                        (f"{share.value:.0%}", interval, recall.images, model.short_name, DATASETS[dataset].title)
+                    )
     return pd.DataFrame(rows, columns=["sensitivity", "interval", "images", "model", "dataset"])
 
 
 def tested_models(dataset: str) -> dict[str, Model]:
     """The models that were tested on a data set, by id, the best first."""
-    return {model.id: model for model in _ranked_first() if dataset in subgroups.tested_on(model)}
+    return {model.id: model for model in registry.listed() if dataset in subgroups.tested_on(model)}
 
 
 def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:
@@ -266,12 +268,6 @@ def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:
 def listed(names: Iterable[object], numbers: Iterable[float]) -> str:
     """melanoma 1,113, nevus 6,705"""
     return ", ".join(f"{name} {number:,.0f}" for name, number in zip(names, numbers, strict=False))
-
-
-def _ranked_first() -> list[Model]:
-    models = registry.models()
-    ranking = [model.id for model in registry.ranked() if model.id in models]
-    return [models[key] for key in (*ranking, *(key for key in models if key not in ranking))]
 
 
 def _most_common_first(counts: pd.DataFrame) -> pd.DataFrame:

@@ -9,8 +9,8 @@ from skinapp.datasets import isic
 from skinapp.datasets.isic import Example
 from skinapp.errors import SkinappError
 from skinapp.images import imaging, synthetic
+from skinapp.ui import archive, session_images
 from skinapp.ui import photo as photos
-from skinapp.ui import session_images
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
 
@@ -24,8 +24,6 @@ SUGGESTED_ISIC_ID = "ISIC_0030623"
 THUMBNAIL = 160
 """Pixels."""
 DRAWING_WANTED = "drawing_wanted"
-RETRY_SECONDS = 600
-"""How long the archive is not asked again for the examples."""
 
 
 def choose() -> None:
@@ -114,7 +112,7 @@ def _draw() -> None:
 
 def _offer_samples() -> None:
     with st.spinner("Looking for examples"):
-        examples = _examples(isic.address())
+        examples = archive.examples(isic.address())
     if examples:
         _offer_examples(examples)
     else:
@@ -143,8 +141,7 @@ def _offer_examples(examples: list[Example]) -> None:
                     args=(_from_archive(example),),
                     width="stretch",
                 )
-                credit = f"{example.attribution or 'No attribution stated'}, {example.licence}"
-                st.caption(f"[{example.isic_id}]({isic.page(example.isic_id)}), {plain(credit)}")
+                st.caption(archive.credit(example))
 
 
 def _offer_archive() -> None:
@@ -166,12 +163,6 @@ def _offer_archive() -> None:
             st.error(str(error))
         else:
             st.rerun()
-
-
-@st.cache_data(ttl=RETRY_SECONDS, max_entries=2, show_spinner=False)
-def _examples(address: str) -> list[Example]:
-    """The examples that the archive at this address has; none where it is not reached."""
-    return isic.examples()
 
 
 def _drawing(seed: int) -> Photo:

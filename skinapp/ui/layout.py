@@ -35,13 +35,17 @@ STYLE = """<style>
 text on a dark page; and it draws focus rings in a half transparent accent, too pale to be seen."""
 
 MENU = {
-    "home": ("Home", "home", "What this bench is, who it is for, and its models."),
+    "home": ("Home", "home", "What this bench is, and who it is for."),
     "classify": ("Classify", "image_search", "Add an image to see the probability of every class."),
     "attention": ("Attention", "visibility", "Where a model looked: any class, by many methods, with sanity checks."),
     "explore": ("Explore", "groups", "Who is in the data sets: age, sex, site, diagnosis, and what is missing."),
     "compare": ("Compare", "balance", "Which model is better, how sure we are, and what an operating point costs."),
-    "guide": ("Guide", "menu_book", "Every diagnosis in plain words, and how often models recognise it."),
-    "models": ("Models", "deployed_code", "The card of every model: input, data, scores, licence, limits, layers."),
+    "guide": ("Guide", "menu_book", "When to see a doctor, every diagnosis in plain words, and the sun."),
+    "models": (
+        "Models",
+        "deployed_code",
+        "What each model is good and bad at, and its card: data, scores, limits, layers.",
+    ),
 }
 """The pages by file name: title, icon, and what they are for."""
 

@@ -49,7 +49,12 @@ def offer() -> None:
     key = f"over_time_upload_{session_images.additions()}"
     st.file_uploader("Another photo of the same spot", key=key, on_change=_add, args=(key,))
     offer_comparison("over_time_tab")
-    st.page_link(path("guide"), label="How to take photos that can be compared", icon=":material/menu_book:")
+    st.page_link(
+        path("guide"),
+        label="How to take photos that can be compared",
+        icon=":material/menu_book:",
+        query_params={"chapter": "check"},
+    )
 
 
 def offer_comparison(key: str) -> None:

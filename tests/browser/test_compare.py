@@ -43,7 +43,7 @@ def test_the_operating_point_moves_the_numbers(
 @pytest.mark.slow
 def test_a_card_with_its_layers(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/models", 390)
-    expect(page.get_by_role("heading", name="Layers")).to_be_visible()
+    page.get_by_text("Layers of the network").click()
     expect(page.locator(".annotation-text", has_text="Global average pooling")).to_be_visible()
     assert not wider_than_the_screen(page)
     keep(page, "models")

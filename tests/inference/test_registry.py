@@ -13,6 +13,7 @@ from skinapp.errors import ModelError
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import registry
 from tests import model_folder
+from tests.committee import make as make_committee
 from tests.metadata_model import make
 
 FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
@@ -184,6 +185,53 @@ def test_models_for_dermoscopy_come_before_better_ones_for_phone_photos(
     for model_id, modality, rank in (("phone", "smartphone", 0.99), ("worse", "dermoscopy", 0.1)):
         make(model, own_models, model_id, modality, rank)
     assert [one.id for one in registry.ranked(own_models)] == [model.id, "worse", "phone"]
+
+
+def test_the_default_is_chosen_on_held_out_images_and_never_on_test(own_models: Path, model: registry.Model) -> None:
+    for model_id, held_out, tested in (("better", 0.9, 0.2), ("worse", 0.1, 0.99), ("unknown", None, 1.0)):
+        make(model, own_models, model_id, "dermoscopy")
+
+        def change(card: dict[str, Any], held_out: float | None = held_out, tested: float = tested) -> None:
+            card["scores"]["balanced_accuracy"]["value"] = tested
+            card["validation"]["balanced_accuracy"]["value"] = held_out
+            if held_out is None:
+                del card["validation"]
+                card["logit_adjustment"]["tried"] = []
+
+        edit(own_models / model_id, change)
+    assert [one.id for one in registry.ranked(own_models)] == ["better", model.id, "worse", "unknown"]
+
+
+def test_held_out_scores_are_of_validation_cross_validation_or_the_chosen_adjustment() -> None:
+    score = {"balanced_accuracy": {"value": 0.5}}
+    validated = {
+        "kind": "classifier",
+        "training": {"images": {"train": 8, "validation": 1, "test": 1}},
+        "scores": score,
+    }
+    assert registry.held_out_score(validated) is None
+    assert registry.held_out_score(validated | {"validation": {"balanced_accuracy": {"value": 0.4}}}) == 0.4
+    tried = [
+        {"logit_adjustment": 0.0, "balanced_accuracy": 0.9, "accuracy": 1},
+        {"logit_adjustment": 0.5, "balanced_accuracy": 0.3, "accuracy": 1},
+    ]
+    assert registry.held_out_score(validated | {"logit_adjustment": {"applied": 0.5, "tried": tried}}) == 0.3
+    crossed = {"kind": "classifier", "training": {"images": {"train": 8, "test": 1}}, "scores": score}
+    assert registry.held_out_score(crossed | {"fusion": {}}) == 0.5
+    # scores on images that may have been tested only
+    assert registry.held_out_score(crossed) is None
+
+
+def test_a_committee_comes_before_single_networks_of_its_kind(own_models: Path, model: registry.Model) -> None:
+    # its held-out scores are those of its single networks
+    make_committee(model, own_models)
+    make(model, own_models, "single", "dermoscopy", 0.99)
+    edit(own_models / "committee", lambda card: card["validation"]["balanced_accuracy"].update(value=0.6))
+    assert [one.id for one in registry.ranked(own_models)] == ["committee", "single", model.id]
+
+
+def test_every_bundled_model_has_a_held_out_score(bundled: registry.Model) -> None:
+    assert registry.held_out_score(bundled.card) is not None
 
 
 def test_the_segmentation_network_is_no_classifier(own_models: Path, model: registry.Model) -> None:

@@ -50,14 +50,20 @@ def test_a_page_names_a_model_folder_that_is_left_out(
     assert "lacks its file history.csv" in at.warning[0].value.replace("\\", "")
 
 
-def test_home_shows_each_model_with_intervals_and_leads_to_classify(model: registry.Model) -> None:
+def test_home_has_a_figure_for_each_reader_and_leads_to_classify(model: registry.Model) -> None:
     at = open_page("home", directly=False)
-    shown = at.dataframe[0].value.set_index("title")
-    assert len(shown) == len(registry.models())
-    accuracy = model.card["scores"]["accuracy"]
-    expected = f"{accuracy['value']:.2f} ({accuracy['low']:.2f} to {accuracy['high']:.2f})"
-    assert shown.loc[model.title, "accuracy"] == expected
-    assert shown.loc[model.title, "images"] == model.card["test"]["images"]
+    melanomas, skin, accuracy = at.metric
+    recognised = model.card["test"]["recalls"]["mel"]
+    assert melanomas.value == f"{recognised['correct'] / recognised['images']:.0%}"
+    assert skin.value == "2%"
+    score = model.card["scores"]["balanced_accuracy"]
+    assert accuracy.value == f"{score['value']:.0%}"
+    words = " ".join(caption.value for caption in at.caption)
+    assert f"of {recognised['images']:,} test images; 95% interval" in words
+    assert f"95% interval {score['low']:.0%} to {score['high']:.0%}" in words
+    assert layout.plain(model.short_name) in words
+    # scores on different test images are never side by side
+    assert not at.dataframe
     at.button(key="start").click().run()
     assert not at.exception
     assert at.title[0].value == "Classify an image"
@@ -91,6 +97,30 @@ def test_a_model_card_shows_every_section_and_figure(chosen: registry.Model) -> 
     tables = [block for section in sections for block in section.blocks if isinstance(block, model_card.Table)]
     shown = [[tuple(row) for row in table.value.to_numpy().tolist()] for table in at.dataframe]
     assert all(list(table.rows) in shown for table in tables)
+
+
+def test_a_model_is_shown_with_its_strengths_and_used_on_the_classify_page() -> None:
+    chosen = registry.ranked()[1]
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=30).switch_page("pages/models.py")
+    at.query_params["card"] = chosen.id
+    at.run()
+    assert chosen.short_name in at.selectbox(key="card").options
+    text = " ".join(element.value for element in at.markdown)
+    for sentence in (*chosen.card["good_at"], *chosen.card["bad_at"], *chosen.card["limits"]):
+        assert layout.plain(sentence) in text
+    next(button for button in at.button if button.label == "Use this model").click().run()
+    assert not at.exception
+    at.switch_page("pages/classify.py").run()
+    assert at.selectbox(key="model").value == chosen.id
+    assert chosen.short_name in at.selectbox(key="model").options
+
+
+def test_a_model_without_weights_cannot_be_used() -> None:
+    at = AppTest.from_file(layout.path("models"), default_timeout=30)
+    at.query_params["card"] = next(one.id for one in registry.models().values() if not one.runnable)
+    at.run()
+    assert not any(button.label == "Use this model" for button in at.button)
+    assert "not its weights" in at.info[0].value
 
 
 @pytest.mark.parametrize("linked", ["{0.id}", "{0.title} ({0.id})", "Seven kinds, before it was renamed ({0.id})"])

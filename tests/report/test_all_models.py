@@ -1,7 +1,6 @@
 """The results document: every model is in it, with the figures of its folder, and refusals are sentences."""
 
 import datetime
-import html
 import io
 import json
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
 from skinapp.__main__ import main
@@ -137,7 +137,7 @@ def test_the_whole_document_on_the_command_line(
     text = re.sub(r"<script.*?</script>", "", out.read_text(), flags=re.DOTALL)
     assert f"<h2>{model.title}</h2>" in text
     assert "Data: PAD-UFES-20" in text
-    assert html.escape(model.card["training"]["protocol"]) in text
+    assert escape(model.card["training"]["protocol"]) in text
     assert f"{model.card['scores']['balanced_accuracy']['value']:.4g}" in text
     assert not re.search(r"(src|href)=\"(https?:)?//", text)
     assert [file.name for file in tmp_path.iterdir() if file.is_file()] == ["report.html"]
@@ -193,4 +193,13 @@ def test_the_document_renders_what_a_section_holds() -> None:
     text = document.render("T", [all_models.limits()], comparison_report.CAUTION, MADE)
     card = json.loads((Path(all_models.modality.CARD_FILE)).read_text())
     for row in card["tests"]:
-        assert html.escape(row["name"]) in text
+        assert escape(row["name"]) in text
+
+
+def test_markup_in_a_files_name_is_shown_as_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    neither = Recognised("neither", {"dermoscopy": 0.0, "smartphone": 0.0, "neither": 1.0}, unlike=False)
+    monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: neither)
+    section = all_models.attention_maps({Path("<script>alert(1)<script>.jpg"): lesion()})
+    text = document.render("All models", [section], "Care", MADE)
+    assert "&lt;script&gt;alert(1)&lt;script&gt;.jpg" in text
+    assert "<script" not in text

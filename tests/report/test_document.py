@@ -13,7 +13,7 @@ from skinapp.evaluation import comparison, measures, predictions
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.inference import registry
 from skinapp.report import comparison_report, document
-from skinapp.report.document import Chart, Picture, Section
+from skinapp.report.document import Chart, Heading, List, Picture, Section
 
 MADE = datetime.datetime(2026, 1, 2, 3, 4, tzinfo=datetime.UTC)
 
@@ -33,6 +33,15 @@ def test_every_kind_of_block_is_in_it_and_text_is_escaped() -> None:
     assert "2026-01-02 03:04 UTC" in text
     assert 'src="data:image/png;base64,cG5n"' in text
     assert "nan" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
+def test_markup_is_shown_as_text_wherever_it_comes_from() -> None:
+    evil = "<img src=x onerror=alert(1)>'\"</script>"
+    chart = Chart(go.Figure(go.Scatter(x=[1], y=[2], name=evil)), pd.DataFrame({evil: [evil]}), evil)
+    blocks = [evil, Heading(evil), List((evil,)), pd.DataFrame({evil: [evil]}), Picture(b"png", evil), chart]
+    text = document.render(evil, [Section(evil, blocks)], evil, MADE)
+    assert "<img src=x" not in text
+    assert text.count("&lt;img src=x onerror=alert(1)&gt;&#39;&#34;&lt;/script&gt;") >= 14
 
 
 def test_without_a_figure_the_script_is_left_out() -> None:

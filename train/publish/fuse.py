@@ -98,15 +98,18 @@ def fuse(
         fused = trained(config, table, adjustment, runs, fitted_on, tested)
     else:
         fused = fitted(config, table, adjustment, fitted_on, tested)
-    sets = conformal.calibrate(
-        label_set(config.labels),
-        fitted_on.labels,
-        fused.held_out,
-        fitted_on.table["group"].to_numpy(),
-        f"{sources(config.dataset)[0].name}, out of fold" if config.fold is None else "Validation images",
-    )
+    labels = label_set(config.labels)
+    groups = fitted_on.table["group"].to_numpy()
+    held_out_name = f"{sources(config.dataset)[0].name}, out of fold" if config.fold is None else "Validation images"
+    measured: dict[str, Any] = {
+        "conformal": conformal.calibrate(labels, fitted_on.labels, fused.held_out, groups, held_out_name)
+    }
+    # after a cross-validation, the scores themselves are of images that were held out
+    if tested is not fitted_on:
+        validation = bootstrap.intervals(kinds(labels), fitted_on.labels, fused.held_out, groups, RESAMPLES)
+        measured["validation"] = card_content.rounded(validation)
     base = registry.model(config.id, models)
-    return write(config, base, title, adjustment, tested, fused, sets, models, changes)
+    return write(config, base, title, adjustment, tested, fused, measured, models, changes)
 
 
 def fitted(config: Config, table: pd.DataFrame, adjustment: float, fitted_on: HeldOut, tested: HeldOut) -> Fused:
@@ -213,11 +216,12 @@ def write(
     adjustment: float,
     tested: HeldOut,
     fused: Fused,
-    sets: dict[str, Any],
+    measured: dict[str, Any],
     models: Path,
     changes: str,
 ) -> Path:
-    """Write the model folder: the network of `base`, the fusion, the scores, and the card."""
+    """Write the model folder: the network of `base`, the fusion, the scores, and the card, with what was `measured` on
+    held-out images."""
     probabilities = fused.probabilities
     labels = base.labels
     scores = kinds(labels)
@@ -251,7 +255,7 @@ def write(
             "mcnemar_p": float(f"{p_value:.3g}"),
             "differences": card_content.rounded(differences),
         },
-        "conformal": sets,
+        **measured,
         "limits": [*card_content.limits(base.card), card_content.FUSION_LIMIT],
     }
     good, bad = model_card.sensitivity_sentences(described)

@@ -42,6 +42,9 @@ def test_after_a_cross_validation_every_image_is_scored(crossed: Published, tmp_
     predictions = pd.read_csv(folder / "predictions.csv")
     assert len(predictions) == len(pd.read_csv(crossed.runs / "crossed" / "predictions.csv"))
     assert predictions.filter(like="p_").sum(axis=1).to_numpy() == pytest.approx(np.ones(len(predictions)), abs=1e-5)
+    card = registry.model("crossed-clinical", folder.parent).card
+    assert "validation" not in card
+    assert registry.held_out_score(card) == card["scores"]["balanced_accuracy"]["value"]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -50,9 +53,11 @@ def test_a_fusion_fitted_on_validation_is_scored_on_test(published: Published, t
     model = registry.model("tiny-clinical", folder.parent)
     assert [field.name for field in model.clinical] == ["age", "sex", "site"]
     assert not (folder / "model.keras").exists()
+    assert registry.held_out_score(model.card) == model.card["validation"]["balanced_accuracy"]["value"]
     card = (folder / "README.md").read_text()
     assert "biopsy" in card
     assert "--adjustment 0.5" in card
+    assert "from a fit that had not seen its lesion" in card
 
     predictions = pd.read_csv(folder / "predictions.csv").set_index("image")
     table = datasets.read("ham10000").set_index("image")

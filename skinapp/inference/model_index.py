@@ -1,0 +1,64 @@
+"""A model's scores for other programs: the metadata at the top of its README.md, as the Hugging Face Hub reads it.
+
+https://huggingface.co/docs/hub/model-cards#model-card-metadata describes the fields.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from skinapp.datasets.registry import DATASETS
+
+Card = Mapping[str, Any]
+LICENCES = {"CC BY-NC 4.0": "cc-by-nc-4.0", "CC BY 4.0": "cc-by-4.0", "CC0 1.0": "cc0-1.0", "Apache-2.0": "apache-2.0"}
+"""The names of licences on the Hub."""
+PIPELINES = {"segmentation": "image-segmentation"}
+"""What a kind of model does, by the Hub's names; all others classify."""
+OTHER_TASK = "image-classification"
+
+
+def metadata(card: Card) -> dict[str, Any]:
+    """The fields for the Hub, in the order of its documentation."""
+    licence = LICENCES.get(card["licence"])
+    task = PIPELINES.get(card["kind"], OTHER_TASK)
+    return {
+        "license": licence or "other",
+        **({} if licence else {"license_name": card["licence"]}),
+        "library_name": "tflite",
+        "pipeline_tag": task,
+        "tags": ["dermatology", "skin-lesion", *card["modality"].split(" and ")],
+        "model-index": [{"name": card["id"], "results": [_result(task, test) for test in _tests(card)]}],
+    }
+
+
+def score_name(key: str) -> str:
+    """The name of a score of a card."""
+    words = key.replace("_", " ")
+    for acronym in ("roc auc", "f1"):
+        words = words.replace(acronym, acronym.upper())
+    return words
+
+
+def _tests(card: Card) -> list[Card]:
+    """The test sets that this very network was scored on, each with its name and scores."""
+    # a segmentation network's card names no data set of its test, which is that of its training
+    first = {"name": card["test"].get("dataset", card["training"]["dataset"]), "scores": card["scores"]}
+    return [first, *(test for test in card.get("other_tests", ()) if "predictions" in test)]
+
+
+def _result(task: str, test: Card) -> dict[str, Any]:
+    known = {dataset.name: dataset.id for dataset in DATASETS.values()}
+    name = test["name"]
+    identifier = known.get(name) or re.sub(r"\W+", "_", name).strip("_").lower()
+    return {
+        "task": {"type": task},
+        "dataset": {"type": identifier, "name": name},
+        "metrics": [_metric(key, score) for key, score in test["scores"].items() if not math.isnan(score["value"])],
+    }
+
+
+def _metric(key: str, score: Card) -> dict[str, Any]:
+    low, high = score["low"], score["high"]
+    interval = "" if low is None or math.isnan(low) else f", 95% interval {low:.4f} to {high:.4f}"
+    return {"type": key, "value": score["value"], "name": score_name(key) + interval}

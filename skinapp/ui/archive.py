@@ -1,0 +1,48 @@
+"""Pictures from the ISIC archive, where it is reached, with their licences."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from skinapp.datasets import isic
+from skinapp.datasets.isic import Example
+from skinapp.images import imaging
+from skinapp.ui.layout import plain
+
+RETRY_SECONDS = 600
+"""How long the archive is not asked again for the same images."""
+THUMBNAIL = 320
+"""Pixels."""
+
+
+@st.cache_data(ttl=RETRY_SECONDS, max_entries=32, show_spinner=False)
+def examples(
+    address: str, ids: tuple[str, ...] = isic.EXAMPLES, licences: tuple[str, ...] = isic.OPEN_LICENCES
+) -> list[Example]:
+    """The images that the archive at this address has; none where it is not reached."""
+    return isic.examples(ids, licences)
+
+
+def credit(example: Example) -> str:
+    """A link to the image in the archive, its attribution and its licence, in Markdown."""
+    stated = f"{example.attribution or 'No attribution stated'}, {example.licence}"
+    return f"[{example.isic_id}]({isic.page(example.isic_id)}), {plain(stated)}"
+
+
+def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
+    """Lesions of the diagnosis `name`, each as a dermoscopy image and a close-up, or links to them where the archive is
+    not reached."""
+    kinds = {isic_id: kind for pair in lesions for isic_id, kind in zip(pair, ("Dermoscopy", "Close-up"), strict=True)}
+    with st.spinner("Looking for pictures"):
+        pictures = examples(isic.address(), tuple(kinds), isic.SHOWN_LICENCES)
+    if not pictures:
+        links = ", ".join(f"[{isic_id}]({isic.page(isic_id)})" for isic_id in kinds)
+        st.caption(f"The pictures are in the ISIC archive, which this app cannot reach at the moment: {links}.")
+        return
+    with st.grid(len(pictures), min_column_width=130, gap="small"):
+        for example in pictures:
+            with st.container(gap="xsmall"):
+                kind = kinds[example.isic_id]
+                st.image(imaging.load(example.data, THUMBNAIL), kind, width="stretch", alt=f"{kind} of {name}")
+                # no caption: its links are too pale to be read
+                st.markdown(credit(example))
