@@ -4,6 +4,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
+from skinapp.evaluation.bootstrap import Interval
 from skinapp.images import synthetic
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
@@ -50,11 +51,7 @@ def cover() -> Image.Image:
 def row(model: Model) -> dict[str, object]:
     """A model's row in the table."""
     scores = model.card["scores"]
-    texts = {
-        key: f"{score['value']:.2f} ({score['low']:.2f} to {score['high']:.2f})"
-        for key in SCORES
-        if (score := scores.get(key))
-    }
+    texts = {key: Interval(**score).text(".2f") for key in SCORES if (score := scores.get(key))}
     return {
         "title": model.title,
         "modality": model.modality,

@@ -212,7 +212,9 @@ def method(method_id: str) -> Method:
 
 
 def available(method: Method, model: Model) -> bool:
-    """Whether the folder of the model has the network that the method needs."""
+    """Whether the folder of the model has the network that the method needs, or its network the class maps."""
+    if method.id == "last-convolution":
+        return model.has_class_maps
     return method.needs == LITERT or "model.keras" in model.card["files"]
 
 

@@ -14,7 +14,7 @@ import jsonschema
 from skinapp.errors import DataError, ModelError
 from skinapp.inference import metadata, views
 from skinapp.inference.metadata import Field
-from skinapp.labels.sets import LabelSet, label_set
+from skinapp.labels.sets import LabelSet, of_card
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "model.tflite"
@@ -125,14 +125,19 @@ def no_models(root: Path | None = None) -> ModelError:
 
 
 def ranked(root: Path | None = None) -> list[Model]:
-    """The models that can run on one image: diagnosis before malignancy, dermoscopy before smartphone, then by balanced
-    accuracy.
+    """The models that can run on one image: those trained here before adopted ones, whose test images are their own;
+    diagnosis before malignancy, dermoscopy before smartphone, then by balanced accuracy.
 
     Balanced accuracy is that on each model's test images, so it compares nothing across modalities.
     """
 
-    def rank(model: Model) -> tuple[bool, bool, float]:
-        return model.task != "diagnosis", model.modality != "dermoscopy", -_balanced_accuracy(model)
+    def rank(model: Model) -> tuple[bool, bool, bool, float]:
+        return (
+            "adopted" in model.card,
+            model.task != "diagnosis",
+            model.modality != "dermoscopy",
+            -_balanced_accuracy(model),
+        )
 
     return sorted((model for model in models(root).values() if model.runnable and model.kind != "pair"), key=rank)
 
@@ -183,7 +188,7 @@ def read(folder: Path) -> Model | Segmentation:
     if card["kind"] == "segmentation":
         return Segmentation(card["id"], card["title"], folder, card)
     try:
-        labels = label_set(card["labels"]["set"])
+        labels = of_card(card["labels"])
     except DataError as error:
         raise ModelError(f"The model '{card['id']}' cannot be used. {error}") from None
     if tuple(card["labels"]["codes"]) != labels.codes:

@@ -121,9 +121,9 @@ def _choose_methods(models: list[Model]) -> list[Method]:
     chosen = st.multiselect(
         "Methods",
         offered,
-        ["last-convolution"],
+        offered[:1],
         format_func=lambda key: catalogue.METHODS[key].title,
-        key="attention_methods" if not without else "attention_methods_" + "_".join(model.id for model in models),
+        key="attention_methods" if len(offered) == len(catalogue.METHODS) else f"attention_methods_{'_'.join(offered)}",
         help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "
         "seconds; occlusion and RISE run the model hundreds of times.",
     )

@@ -40,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     if model.labels.id != "ham10000":
         raise DataError(f"'{model.id}' does not predict the diagnoses of HAM10000, whose images the index holds.")
+    if "adopted" in model.card:
+        raise DataError(f"'{model.id}' was trained elsewhere, so its training images are not known.")
     known = datasets.with_validation(datasets.read("ham10000"), folds=8, fold=0, seed=0)
     known = known[known["split"].isin(PARTS)].reset_index(drop=True)
     embeddings, predicted = embedded(model, known, options.runs)
