@@ -55,6 +55,7 @@ TOOLS = {
         "choose the limits of the verdict on an attention map, and measure how often it is right",
     ),
     "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
+    "adopt": ("train.publish.adopt", "make a model folder of a classifier that was trained elsewhere"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
 """Commands with their own modules."""

@@ -189,7 +189,8 @@ def _adopted(card: Card) -> Iterator[Section]:
         ),
     )
     yield from _strengths(card)
-    yield _data(card, "images")
+    training = card["training"]
+    yield Section("Data", (f"Training data: {training['dataset']}.", training["protocol"], _parts(card, "images")))
     yield from _scored(card)
     yield _validation(card)
 
@@ -225,13 +226,17 @@ def _data(card: Card, counted: str) -> Section:
         (
             f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
             training["protocol"],
-            Table(
-                ("part", counted, MEMBERS[card["modality"]]),
-                tuple(
-                    (part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()
-                ),
-            ),
+            _parts(card, counted),
         ),
+    )
+
+
+def _parts(card: Card, counted: str) -> Table:
+    """How many images, and lesions or patients, each part of the data has."""
+    training = card["training"]
+    return Table(
+        ("part", counted, MEMBERS[card["modality"]]),
+        tuple((part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()),
     )
 
 

@@ -118,10 +118,11 @@ def _choose_methods(models: list[Model]) -> list[Method]:
             f"“{model.title}” comes without the network that gradients need, so its maps are made by "
             f"{', '.join(names[:-1])} or {names[-1]} only."
         )
+    first = next((key for key in offered if catalogue.METHODS[key].quick), offered[0])
     chosen = st.multiselect(
         "Methods",
         offered,
-        offered[:1],
+        [first],
         format_func=lambda key: catalogue.METHODS[key].title,
         key="attention_methods" if len(offered) == len(catalogue.METHODS) else f"attention_methods_{'_'.join(offered)}",
         help="The first is as fast as the prediction. Gradient methods load TensorFlow once, which takes a few "

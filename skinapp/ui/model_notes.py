@@ -53,7 +53,10 @@ def show_limits(model: Model) -> None:
     used = "this image and the details you entered" if model.clinical else "this image"
     images = modality.IMAGES[model.modality]
     if "adopted" in model.card:
-        source = f"**It was trained elsewhere**, on {images} that were not checked here: {layout.plain(training['dataset'])}."
+        source = (
+            f"**It was trained elsewhere**, on {images} that were not checked here (training data: "
+            f"{layout.plain(training['dataset'])})."
+        )
     else:
         source = (
             f"**It was trained on images from few clinics**: {training['images']['train']:,} {images} from "

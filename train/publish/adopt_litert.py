@@ -47,13 +47,13 @@ def from_content(content: bytes, form: str, name: str, size: int | None) -> Sour
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     graph = Graph(content)
-    given, result = (graph.tensors[index] for index in (graph.input, graph.output))
-    for what, tensor in (("input", given), ("output", result)):
+    taken, result = (graph.tensors[index] for index in (graph.input, graph.output))
+    for what, tensor in (("input", taken), ("output", result)):
         if tensor.type != FLOAT:
             raise ModelError(f"Its {what} is quantised or an integer; convert it with float32 inputs and outputs.")
-    side = checked_shape(_shape(given), size)
-    if _shape(given)[0] not in (None, 1):
-        raise ModelError(f"It takes batches of {given.shape[0]} images; convert it for one image.")
+    side = checked_shape(_shape(taken), size)
+    if _shape(taken)[0] not in (None, 1):
+        raise ModelError(f"It takes batches of {taken.shape[0]} images; convert it for one image.")
     count = checked_count(_shape(result))
     outputs = {Op.SOFTMAX: SOFTMAX, Op.LOGISTIC: SIGMOID, Op.FULLY_CONNECTED: LOGITS}.get(graph.code_of(graph.output))
 
@@ -71,6 +71,7 @@ def from_content(content: bytes, form: str, name: str, size: int | None) -> Sour
 def read_saved_model(folder: Path, size: int | None = None) -> Source:
     """The folder of a SavedModel. ModelError as `read`, or if it cannot be converted."""
     import tensorflow as tf
+    from tensorflow.lite.python.convert_phase import ConverterError
 
     try:
         loaded = tf.saved_model.load(folder)
@@ -82,18 +83,18 @@ def read_saved_model(folder: Path, size: int | None = None) -> Source:
     _, inputs = signature.structured_input_signature
     check_one("input", list(inputs))
     check_one("output", list(signature.structured_outputs))
-    [(given, spec)], [result] = inputs.items(), signature.structured_outputs
+    [(image_name, spec)], [result] = inputs.items(), signature.structured_outputs
     if spec.dtype != tf.float32:
         raise ModelError(f"Its input is {spec.dtype.name}; export it with float32.")
     side = checked_shape(tuple(spec.shape), size)
     image = tf.TensorSpec((1, side, side, 3), tf.float32)
-    serve = tf.function(lambda image: signature(**{given: image})[result], input_signature=[image])
+    serve = tf.function(lambda image: signature(**{image_name: image})[result], input_signature=[image])
     try:
         converter = tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], loaded)
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
-    except Exception as error:  # the converter raises its own kinds, and bare ones
+    except (ConverterError, ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
         reason = str(error).strip().splitlines()
         raise ModelError(
             f"{folder.name} cannot be converted to LiteRT ({reason[0] if reason else type(error).__name__})."

@@ -164,7 +164,7 @@ def difference(original: np.ndarray, logits: np.ndarray, head: Head) -> float:
     by its logits [n, classes]. ModelError if a logit differs by more than AGREEMENT allows."""
     if not np.isfinite(original).all():
         raise ModelError("It gives numbers that are not finite for some images.")
-    given = head.columns(comparable(original, head.outputs))
+    theirs = head.columns(comparable(original, head.outputs))
     ours = logits.astype(np.float64)
     if head.single:
         # what counts is the difference of the two
@@ -173,14 +173,14 @@ def difference(original: np.ndarray, logits: np.ndarray, head: Head) -> float:
         ours = comparable(softmax(ours), SOFTMAX)
     elif head.outputs == SIGMOID:
         ours = ours.clip(*comparable(np.array([0.0, 1.0]), SIGMOID))
-    largest = float(np.abs(given - ours).max())
-    allowed = AGREEMENT * max(1.0, float(np.abs(given).max()))
+    largest = float(np.abs(theirs - ours).max())
+    allowed = AGREEMENT * max(1.0, float(np.abs(theirs).max()))
     if not largest <= allowed:
         raise ModelError(
             f"The converted network and the original differ by {largest:.3f} in a logit; at most {allowed:.3f} is "
             "allowed. Nothing was written."
         )
-    return float(np.abs(softmax(given) - softmax(ours)).max())
+    return float(np.abs(softmax(theirs) - softmax(ours)).max())
 
 
 def _words(shape: tuple[int | None, ...]) -> str:
