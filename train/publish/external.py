@@ -142,7 +142,9 @@ def _others(model: Model) -> list[dict[str, Any]]:
 def _images(model: Model, except_for: str) -> set[str]:
     """The ids of the images in the model's folder, but for those of an earlier result of the same name."""
     known = predictions.of_model(model)
-    rest = known.table[known.table["dataset"] != dataset(except_for)] if "dataset" in known.table else known.table
+    rest = known.table
+    if "dataset" in rest:
+        rest = rest[rest["dataset"].astype(str).str.lower() != dataset(except_for).lower()]
     images = set(map(str, rest.index))
     if OUT_OF_FOLD in model.card["files"]:
         images |= set(pd.read_csv(model.folder / OUT_OF_FOLD, usecols=["image"], dtype=str)["image"])

@@ -113,42 +113,42 @@ def test_a_last_layer_that_says_nothing_is_recognised_by_its_values(files: Calla
 
 
 @pytest.fixture(scope="module")
-def model(table: Path, files: Callable[[str, str], Path]) -> registry.Model:
+def maps(table: Path, files: Callable[[str, str], Path]) -> registry.Model:
     models = table.parent / "models"
     assert adopted_model.adopt(files("maps", "Keras"), table, models, "maps", "--trained-on", "a clinic's photos") == 0
     return registry.model("maps", models)
 
 
-def test_the_folder_is_complete(model: registry.Model, table: Path, files: Callable[[str, str], Path]) -> None:
-    registry.verify(model)
-    assert registry.problems(model.folder.parent) == {}
-    assert set(model.card["files"]) == {"README.md", "model.tflite", "model.keras", "predictions.csv"}
-    assert (model.labels.codes, model.labels["scar"].name) == (adopted_model.CODES, "An old scar")
-    assert (model.folder / "README.md").read_text() == model_card.markdown(model.card)
-    assert "a clinic's photos" in (model.folder / "README.md").read_text()
-    rows = pd.read_csv(model.folder / "predictions.csv")
-    assert len(rows) == model.card["test"]["images"] == 45
+def test_the_folder_is_complete(maps: registry.Model, table: Path, files: Callable[[str, str], Path]) -> None:
+    registry.verify(maps)
+    assert registry.problems(maps.folder.parent) == {}
+    assert set(maps.card["files"]) == {"README.md", "model.tflite", "model.keras", "predictions.csv"}
+    assert (maps.labels.codes, maps.labels["scar"].name) == (adopted_model.CODES, "An old scar")
+    assert (maps.folder / "README.md").read_text() == model_card.markdown(maps.card)
+    assert "a clinic's photos" in (maps.folder / "README.md").read_text()
+    rows = pd.read_csv(maps.folder / "predictions.csv")
+    assert len(rows) == maps.card["test"]["images"] == 45
     assert rows.columns.tolist() == [
         *("image", "group", "label", "p_wart", "p_nv", "p_scar", "dataset", "age", "fitzpatrick"),
     ]
     # the temperature was fitted on other lesions
     labelled = pd.read_csv(table)
-    assert model.card["training"]["images"] == {"validation": 15, "test": 45}
+    assert maps.card["training"]["images"] == {"validation": 15, "test": 45}
     assert set(rows["image"]) < {name.removesuffix(".png") for name in labelled["image"]}
     predicted = rows[["p_wart", "p_nv", "p_scar"]].to_numpy().argmax(axis=1)
     right = (np.array(adopted_model.CODES)[predicted] == rows["label"]).mean()
-    assert model.card["scores"]["accuracy"]["value"] == pytest.approx(right, abs=1e-4)
+    assert maps.card["scores"]["accuracy"]["value"] == pytest.approx(right, abs=1e-4)
     # the app gives the probabilities that were scored
-    first = runtime.Classifier(model).predict(imaging.load(table.parent / "images" / f"{rows['image'][0]}.png", 32))
+    first = runtime.Classifier(maps).predict(imaging.load(table.parent / "images" / f"{rows['image'][0]}.png", 32))
     assert rows.loc[0, ["p_wart", "p_nv", "p_scar"]].to_numpy(float) == pytest.approx(first.probabilities, abs=1e-5)
 
 
-def test_gradient_methods_run_at_its_blocks(model: registry.Model) -> None:
-    blocks = architecture.blocks(model)
+def test_gradient_methods_run_at_its_blocks(maps: registry.Model) -> None:
+    blocks = architecture.blocks(maps)
     assert [(one.name, one.side, one.channels) for one in blocks] == [("block1", 16, 8), ("top", 8, 16)]
-    free = catalogue.raw("last-convolution", model, PIXELS[0], "nv")
-    assert catalogue.raw("grad-cam", model, PIXELS[0], "nv") * 64 == pytest.approx(free, abs=2e-3 * np.abs(free).max())
-    assert catalogue.raw("grad-cam", model, PIXELS[0], "nv", "block1").shape == (16, 16)
+    free = catalogue.raw("last-convolution", maps, PIXELS[0], "nv")
+    assert catalogue.raw("grad-cam", maps, PIXELS[0], "nv") * 64 == pytest.approx(free, abs=2e-3 * np.abs(free).max())
+    assert catalogue.raw("grad-cam", maps, PIXELS[0], "nv", "block1").shape == (16, 16)
 
 
 def test_a_lesion_is_in_one_part(tmp_path: Path, files: Callable[[str, str], Path]) -> None:
@@ -156,12 +156,12 @@ def test_a_lesion_is_in_one_part(tmp_path: Path, files: Callable[[str, str], Pat
     labels, _ = adopt.label_set("wart,nv,scar", "wart", None)
     rows = pd.read_csv(table, dtype=str).rename(columns={"lesion_id": "group"})
     parted = adopt.with_parts(rows, labels)
-    assert (parted.groupby("group")["fits"].nunique() == 1).all()
+    assert not set(parted["group"][parted["fits"]]) & set(parted["group"][~parted["fits"]])
     assert parted["fits"].mean() == pytest.approx(0.25, abs=0.05)
 
 
 def test_adopting_again_makes_another_version(
-    model: registry.Model, table: Path, files: Callable[[str, str], Path], tmp_path: Path
+    maps: registry.Model, table: Path, files: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     for head, version in (("maps", "1.0.0"), ("dense", "1.1.0")):
         assert adopted_model.adopt(files(head, "Keras"), table, tmp_path, "again") == 0
@@ -258,7 +258,7 @@ def test_what_cannot_work_is_refused_with_the_reason(
     [
         (
             lambda rows: rows.assign(label=["lichen", *rows["label"][1:]]),
-            "none of the model's classes (wart, nv, scar)",
+            "none of the model's classes (wart, nv",
         ),
         (lambda rows: rows.assign(image=["p999.png", *rows["image"][1:]]), "1 of 60 labelled images are not in"),
         (lambda rows: rows.head(39), "labels 39 lesions or patients; 40 are needed"),
@@ -299,6 +299,7 @@ def test_an_image_that_cannot_be_read_is_named(
     assert "p003.png: " in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:Statistics for quantized inputs")
 def test_a_quantised_file_is_refused(tmp_path: Path) -> None:
     import tensorflow as tf
 

@@ -51,9 +51,9 @@ def test_agreement_and_disagreement(outputs: str) -> None:
     softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     original = {LOGITS: logits, SOFTMAX: softmax, SIGMOID: 1 / (1 + np.exp(-logits))}[outputs]
     assert adopted.difference(original, head.columns(logits), head) == pytest.approx(0, abs=1e-9)
-    assert 0 < adopted.difference(original, head.columns(logits) + [0.01, 0, 0], head) < 0.01
+    assert 0 < adopted.difference(original, head.columns(logits) + np.array([0.01, 0, 0]), head) < 0.01
     with pytest.raises(ModelError, match="differ by"):
-        adopted.difference(original, head.columns(logits) + [0.2, 0, 0], head)
+        adopted.difference(original, head.columns(logits) + np.array([0.2, 0, 0]), head)
     with pytest.raises(ModelError, match="differ by"):
         adopted.difference(original, logits, head)
 
