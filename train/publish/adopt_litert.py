@@ -95,10 +95,8 @@ def read_saved_model(folder: Path, size: int | None = None) -> Source:
         converter.target_spec.supported_types = [tf.float16]
         content = converter.convert()
     except (ConverterError, ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
-        reason = str(error).strip().splitlines()
-        raise ModelError(
-            f"{folder.name} cannot be converted to LiteRT ({reason[0] if reason else type(error).__name__})."
-        ) from None
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ModelError(f"{folder.name} cannot be converted to LiteRT ({reason}).") from None
     source = from_content(content, "SavedModel", folder.name, None)
 
     def run(images: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ class Preprocessing:
     def apply(self, images: np.ndarray) -> np.ndarray:
         """Uint8 [n, S, S, 3] -> float32 of the same shape."""
         ordered = images[..., ::-1] if self.bgr else images
-        return ordered.astype(np.float32) * np.float32(self.scale) + np.float32(self.offset)
+        return ordered.astype(np.float32) * np.array(self.scale, np.float32) + np.array(self.offset, np.float32)
 
 
 def _of_all(scale: float, offset: float) -> Preprocessing:
