@@ -17,6 +17,7 @@ from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
 from skinapp.inference.registry import Model
+from skinapp.inference.runtime import softmax
 from skinapp.inference.scoring import Case, classify_all, find_cases
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY, Label, LabelSet
 from train.publish import adopted, evaluate_folder, external
@@ -341,7 +342,7 @@ def scored(
     logits = _classified(model, table["file"], cases)
     truth, groups, fits = encode(table["label"], labels), table["group"].to_numpy(), table["fits"].to_numpy()
     temperature = evaluate.fit_temperature(logits[fits], truth[fits])
-    probabilities = evaluate.softmax(logits.astype(np.float64) / temperature)
+    probabilities = softmax(logits.astype(np.float64) / temperature)
     rows = external.table(
         table.assign(**{f"p_{code}": probabilities[:, index] for index, code in enumerate(labels.codes)}),
         labels.codes,

@@ -223,7 +223,7 @@ def _rename(output: Tensor, ours: list[Operation]) -> None:
     used = {one.name: one for one in ours}
     for operation, *_ in _operations(output):
         name, number = operation.name, 1
-        while used.get(name, operation) is not operation:
+        while name in used and used[name] is not operation:
             name, number = f"{operation.name}_{number}", number + 1
         operation.name = name
         used[name] = operation
