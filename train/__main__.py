@@ -91,9 +91,10 @@ with the same result as without the break. To train with other settings, use ano
 examples:
   python -m train evaluate --config train/configs/ham10000-efficientnetb1.yaml
   python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv
+  python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv --name "Clinic B"
 
 With --config, run it after fit; it writes evaluation.json and predictions.csv into the run. Scores are printed with
-95% intervals.
+95% intervals; --name adds them to the folder of the model, beside those on its own test images.
 """,
     "export": """
 example:
