@@ -90,7 +90,7 @@ def test_a_gradient_map_is_compared_with_randomised_copies(adopted: Path, monkey
     at.file_uploader[0].upload("photo.jpg", PHOTO).run()
     at.multiselect(key="attention_models").set_value(["dense"]).run()
     [methods] = [one for one in at.multiselect if one.label == "Methods"]
-    assert "last-convolution" not in methods.options
+    assert "Grad-CAM, last convolution" not in methods.options
     assert methods.value == ["grad-cam"]
     [layer] = [one for one in at.selectbox if one.label.startswith("Block of")]
     assert len(layer.options) == 2

@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--size", type=int, metavar="PX", help="the side of its images, if it takes any")
     parser.add_argument("--name", help="the name of the labelled images (default: that of the table)")
-    parser.add_argument("--title", help="the title of the model (default: its network's name)")
+    parser.add_argument("--title", help="the title of the model (default: its network's name and its id)")
     parser.add_argument("--trained-on", default="not stated", metavar="TEXT", help="what it was trained on")
     parser.add_argument("--licence", default="not stated", metavar="TEXT", help="the licence of the network")
     parser.add_argument(
@@ -99,6 +99,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     labels, order = label_set(options.labels, options.malignant, options.pre_cancer)
     check_id(options.id, options.models)
+    check_title(options.title, options.id, options.models)
     group_column = options.group_column or _group_column(options.table)
     table = evaluate_folder.read_labels(options.table, options.image_column, options.label_column, group_column)
     table = with_parts(with_codes(table, labels), labels)
@@ -147,6 +148,13 @@ def check_id(model_id: str, models: Path) -> None:
             raise DataError(
                 f"There is a model '{model_id}' in {models} already, which was not adopted; choose another --id."
             )
+
+
+def check_title(title: str | None, model_id: str, models: Path) -> None:
+    """DataError for the title of another model, since menus tell models by their titles."""
+    others = [model for model in registry.models(models).values() if model.id != model_id]
+    if title is not None and title in {name for model in others for name in (model.title, model.short_name)}:
+        raise DataError(f"There is a model with the title '{title}' already; choose another --title.")
 
 
 def _group_column(table: Path) -> str | None:
@@ -261,7 +269,7 @@ def described(
     from train.publish.card_content import INTENDED_USE
     from train.publish.folder import versions
 
-    title = options.title or source.name
+    title = options.title or f"{source.name} ({options.id})"
     own = {"classes": [_plain(label) for label in labels.labels]} if labels.id not in LABEL_SETS else {}
     blocks = {"blocks": list(converted.blocks)} if (folder / "model.keras").exists() else {}
     return {

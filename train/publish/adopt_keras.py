@@ -31,6 +31,8 @@ from train.publish.adopted import (
 ACTIVATIONS = {"softmax": SOFTMAX, "sigmoid": SIGMOID, "linear": LOGITS}
 IDLE = (layers.Dropout, layers.Identity, layers.SpatialDropout2D)
 """Layers that do nothing to an image that is classified."""
+MARGINS = (layers.ZeroPadding2D, layers.Cropping2D)
+"""Layers whose output is the features before them, with another margin."""
 LARGEST_FILE = 100 * 1024**2
 """Bytes of a `model.keras` that is written; larger networks go without gradient methods."""
 BATCH = 16
@@ -259,7 +261,8 @@ def _blocks(network: keras.Model) -> tuple[dict[str, Any], ...]:
         # all paths from the image to the logits lead through it
         only = before[id(result)] * after.get(id(result), 0) == before[id(logits)]
         _, side, other, channels = result.shape if len(result.shape) == 4 else (None, 0, 1, 0)
-        if only and convolved and side == other > 1 and isinstance(operation, layers.Layer):
+        layer = isinstance(operation, layers.Layer) and not isinstance(operation, MARGINS)
+        if only and convolved and side == other > 1 and layer:
             kernel = kernel if side in chosen else max(*sides, 1, 1)
             chosen[side] = {"layer": operation.name, "side": side, "channels": channels, "kernel": kernel}
     names = [*(f"block{number}" for number in range(1, len(chosen))), "top"]

@@ -292,6 +292,15 @@ def test_a_model_that_was_trained_here_is_not_replaced(
     assert json.loads((folder / "model.json").read_text()) == before
 
 
+def test_titles_are_unique(
+    maps: registry.Model, table: Path, files: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # menus tell models by their titles
+    assert maps.title == "backbone (maps)"
+    assert adopted_model.adopt(files("maps", "Keras"), table, maps.folder.parent, "other", "--title", maps.title) == 2
+    assert "choose another --title" in capsys.readouterr().err
+
+
 def test_an_image_that_cannot_be_read_is_named(
     table: Path, files: Callable[[str, str], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,4 +343,4 @@ def test_a_network_of_keras_applications(table: Path, tmp_path: Path) -> None:
     assert adopted_model.adopt(tmp_path / "mobile.keras", table, tmp_path / "models", "mobile", *more) == 0
     model = registry.model("mobile", tmp_path / "models")
     assert model.has_class_maps
-    assert [one.side for one in architecture.blocks(model)] == [32, 16, 8, 4, 2]
+    assert [one.side for one in architecture.blocks(model)] == [32, 16, 8, 4, 2], "without the layers that only pad"
