@@ -161,13 +161,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def list_models(options: argparse.Namespace) -> int:
+    from skinapp.evaluation.bootstrap import Interval
+
     models = registry.models()
     if options.json:
         print(json.dumps([model.card for model in models.values()], indent=2))
     else:
         for model in models.values():
-            score = model.card["scores"]["balanced_accuracy"]
-            figure = f"balanced accuracy {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+            figure = f"balanced accuracy {Interval(**model.card['scores']['balanced_accuracy']).text()}"
             print(f"{model.id}  {model.title}; {model.modality}; {figure}, n = {model.card['test']['images']:,}")
     if not models:
         raise registry.no_models()

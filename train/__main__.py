@@ -59,6 +59,7 @@ TOOLS = {
         "choose the limits of the verdict on an attention map, and measure how often it is right",
     ),
     "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
+    "adopt": ("train.publish.adopt", "make a model folder of a classifier that was trained elsewhere"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
 """Commands with their own modules."""
@@ -94,9 +95,10 @@ with the same result as without the break. To train with other settings, use ano
 examples:
   python -m train evaluate --config train/configs/ham10000-efficientnetb1.yaml
   python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv
+  python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv --name "Clinic B"
 
 With --config, run it after fit; it writes evaluation.json and predictions.csv into the run. Scores are printed with
-95% intervals.
+95% intervals; --name adds them to the folder of the model, beside those on its own test images.
 """,
     "export": """
 example:

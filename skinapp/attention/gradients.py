@@ -54,10 +54,12 @@ def input_gradients(model: Model, images: np.ndarray, class_weights: np.ndarray)
     return result
 
 
-def logits_and_class_maps(copy: NetworkCopy, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Logits [K] and class maps [h, w, K] of a copy for uint8 [S, S, 3]. For published networks LiteRT computes
-    them."""
+def logits_and_class_maps(copy: NetworkCopy, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Logits [K] and class maps [h, w, K] of a copy for uint8 [S, S, 3]; None for a network without class maps. For
+    published networks LiteRT computes them."""
     logits, features = _graph("logits", copy)(pixels[np.newaxis].astype(np.float32))
+    if not copy.has_class_maps:
+        return logits[0].numpy(), None
     kernel, _ = copy.network.get_layer("logits").get_weights()
     return logits[0].numpy(), features[0].numpy() @ kernel
 
@@ -107,7 +109,7 @@ def _traced(kind: str, model: Model, network: Any) -> Any:
     """A graph over images [n, S, S, 3] and, for gradients, class weights [n, K]; the score is logits * class weights.
 
     Kind `blocks` returns features and gradients of every block by name, `input` the gradient at the image, `logits` the
-    logits and the features of the last convolution.
+    logits and what the head pools: the features of the last convolution, where class maps are made of them.
     """
     import keras
     import tensorflow as tf
@@ -116,7 +118,8 @@ def _traced(kind: str, model: Model, network: Any) -> Any:
     images = tf.TensorSpec((None, *network.input_shape[1:]), tf.float32)
     class_weights = tf.TensorSpec((None, network.output_shape[-1]), tf.float32)
     if kind == "logits":
-        outputs = keras.Model(network.input, [network.output, network.get_layer("embedding").input])
+        last = network.get_layer("embedding").input if model.has_class_maps else network.output
+        outputs = keras.Model(network.input, [network.output, last])
         return tf.function(lambda image: outputs(image, training=False), input_signature=[images])
     outputs = keras.Model(
         network.input, [network.output, *(network.get_layer(layer).output for layer in layers.values())]

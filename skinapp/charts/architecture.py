@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from skinapp.charts.performance import GREY, colour, pale
 from skinapp.charts.style import INK
 from skinapp.inference import architecture
+from skinapp.inference.architecture import Block
 from skinapp.inference.registry import Model
 
 
@@ -27,7 +28,7 @@ def stages(model: Model) -> list[Stage]:
     """From the image to the probabilities. The backbone's blocks are listed where model.keras is in the folder."""
     size, card = model.input_size, model.card
     classes = len(model.labels.codes)
-    width = math.prod(card["outputs"]["embedding"])
+    width = math.prod(card["outputs"].get("embedding", card["outputs"]["logits"]))
     backbone = _backbone(model)
     if not backbone:
         kind = "Convolutions" if model.has_class_maps else "Layers"
@@ -62,8 +63,16 @@ def _averaging(model: Model, classes: int) -> list[Stage]:
 
 def _backbone(model: Model) -> list[Stage]:
     """The stages of the backbone: its blocks, those of one number together; empty where they are not known."""
+    blocks: Sequence[Block] = architecture.blocks(model)
+    if "adopted" in model.card:
+        return [
+            Stage(
+                one.title.partition(",")[0], f"Up to the layer {one.layer}", f"{one.side} x {one.side} x {one.channels}"
+            )
+            for one in blocks
+        ]
     stages = []
-    for number, group in itertools.groupby(architecture.blocks(model), key=lambda block: block.stage):
+    for number, group in itertools.groupby(blocks, key=lambda block: block.stage):
         blocks = list(group)
         last, kernel = blocks[-1], max(block.kernel for block in blocks)
         does = f"{len(blocks)} inverted bottleneck{'s' * (len(blocks) > 1)}" if number else "Convolution"

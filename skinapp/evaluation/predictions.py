@@ -228,7 +228,10 @@ def complete(own: Predictions, others: list[Predictions]) -> Predictions:
             table = table.assign(**{column: table[column].fillna(theirs) if own_column else theirs})
     if "label" not in table:
         labelled = known.loc[table.index]
-        labels = [_label_for(own, *pair) for pair in zip(labelled["_set"], labelled["label"], strict=True)]
+        sets = {other.labels.id: other.labels for other in others}
+        labels = [
+            _label_for(own, sets[id_], label) for id_, label in zip(labelled["_set"], labelled["label"], strict=True)
+        ]
         table = table.assign(label=pd.Series(labels, index=table.index))
         if table["label"].isna().any():
             raise DataError(
@@ -238,11 +241,11 @@ def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     return replace(own, table=table)
 
 
-def _label_for(own: Predictions, set_id: str, label: str) -> str | None:
-    if set_id == own.labels.id:
+def _label_for(own: Predictions, labels: LabelSet, label: str) -> str | None:
+    if labels.id == own.labels.id:
         return label
     if own.labels is MALIGNANCY:
-        return "malignant" if LABEL_SETS[set_id][label].malignant else "benign"
+        return "malignant" if labels[label].malignant else "benign"
     return None
 
 

@@ -61,7 +61,8 @@ def predictions(model: Model, dataset: str) -> Table:
         )
         raw = raw.drop(columns=["sex", "age", "site", "confirmation"]).merge(known, on="image", how="left")
     chosen = np.array([label.malignant for label in model.labels.labels])
-    known_malignant = {label.code: label.malignant for labels in LABEL_SETS.values() for label in labels.labels}
+    sets = [*LABEL_SETS.values(), model.labels]
+    known_malignant = {label.code: label.malignant for labels in sets for label in labels.labels}
     codes = np.array(model.labels.codes)
     raw = raw.assign(
         probability=probabilities[:, chosen].sum(axis=1),

@@ -1,4 +1,5 @@
-"""The convolution blocks of a network, read from its file without running it: for maps and for the diagram."""
+"""The convolution blocks of a network, from its card, or read from its file without running it: for maps and for the
+diagram."""
 
 import functools
 import itertools
@@ -40,8 +41,11 @@ class Block:
 
 
 def blocks(model: Model) -> tuple[Block, ...]:
-    """From the image to the head; empty if the network is not in the folder or its layers have other names."""
+    """From the image to the head: those that the card lists, or those that the names of the layers tell. Empty if the
+    network is not in the folder or its layers have other names."""
     file = model.card["files"].get("model.keras")
+    if file and "blocks" in model.card["architecture"]:
+        return tuple(Block(**one) for one in model.card["architecture"]["blocks"])
     return _blocks(str(model.folder), file["sha256"], model.input_size) if file else ()
 
 

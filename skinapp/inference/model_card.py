@@ -8,7 +8,7 @@ from typing import Any
 
 from skinapp.inference import metadata, model_index
 from skinapp.inference.model_index import score_name
-from skinapp.labels.sets import HAM10000, label_set, target
+from skinapp.labels.sets import HAM10000, of_card, target
 
 Card = Mapping[str, Any]
 MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients", "dermoscopy and close-up": "lesions"}
@@ -19,6 +19,15 @@ GOOD_SENSITIVITY, BAD_SENSITIVITY = 0.8, 0.7
 """A classifier is good at a class if it recognises at least the first share of its images, bad below the second."""
 GOOD_DICE, BAD_DICE = 0.9, 0.85
 """The same for the mean Dice coefficient of a segmentation network."""
+PREPROCESSING = {
+    "included": "The network took these values already.",
+    "0-255": "The network took these values already.",
+    "0-1": "A first layer divides them by 255.",
+    "-1-1": "A first layer scales them to -1 to 1.",
+    "imagenet": "A first layer scales them to 0-1, subtracts ImageNet's mean and divides by its standard deviation.",
+    "imagenet-bgr": "A first layer orders the channels blue, green, red and subtracts ImageNet's mean.",
+}
+"""What was put before an adopted network, by its name in the card."""
 FEW_IMAGES = 20
 """With fewer test images of a class, the card makes no claim about it."""
 
@@ -59,6 +68,8 @@ def sections(card: Card) -> list[Section]:
         parts = _fusion(card)
     elif card["kind"] == "pair":
         parts = _pair(card)
+    elif "adopted" in card:
+        parts = _adopted(card)
     else:
         parts = _classifier(card)
     return [*parts, *_ending(card)]
@@ -66,7 +77,7 @@ def sections(card: Card) -> list[Section]:
 
 def sensitivity_sentences(card: Card) -> tuple[list[str], list[str]]:
     """What a classifier is good at and bad at, a sentence for each class, from `recalls` of its first test."""
-    labels = label_set(card["labels"]["set"])
+    labels = of_card(card["labels"])
     good, bad = [], []
     for code, recall in card["test"]["recalls"].items():
         share = recall["correct"] / recall["images"]
@@ -142,6 +153,54 @@ def _classifier(card: Card) -> Iterator[Section]:
     yield from _strengths(card)
     yield _data(card, "images")
     yield Section("Training", tuple(_training(card)))
+    yield from _scored(card)
+    if "published" in card:
+        yield _published(card)
+    if "validation" in card:
+        yield _validation(card)
+    images = "cross-validated" if cross_validated(card) else "out-of-fold" if members else "validation"
+    yield _adjustment(card, images)
+
+
+def _adopted(card: Card) -> Iterator[Section]:
+    adopted, network, size = card["adopted"], card["architecture"], card["input"]["size"]
+    maps = (
+        "Its head is global average pooling and one dense layer, so its class maps are exact."
+        if "class_maps" in card["outputs"]
+        else "Its head is not global average pooling followed by one dense layer, so it has no class maps."
+    )
+    outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
+    yield Section(
+        "",
+        (
+            card["intended_use"],
+            _list(
+                f"**Network**: {network['name']}, {network['parameters']:,} parameters, trained elsewhere and adopted "
+                f"from the file `{adopted['file']}` ({adopted['format']}, SHA-256 {adopted['sha256'][:12]}). {maps}",
+                f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}. "
+                f"{PREPROCESSING[adopted['preprocessing']]}",
+                f"**Output**: {outputs}, from the network's {adopted['outputs']}. Probabilities are the softmax of "
+                f"logits / {card['temperature']:g}.",
+                f"**Licence**: {card['licence']}.",
+            ),
+            Table(
+                ("class", "code", "counts as"),
+                tuple(
+                    (label.name, label.code, label.kind + (", malignant" if label.malignant_pre_cancer else ""))
+                    for label in of_card(card["labels"]).labels
+                ),
+            ),
+        ),
+    )
+    yield from _strengths(card)
+    training = card["training"]
+    yield Section("Data", (f"Training data: {training['dataset']}.", training["protocol"], _parts(card, "images")))
+    yield from _scored(card)
+    yield _validation(card)
+
+
+def _scored(card: Card) -> Iterator[Section]:
+    """The scores on every test set, side by side and one by one, the operating points and the prediction sets."""
     external = [test for test in card["other_tests"] if "predictions" in test]
     if external:
         yield _side_by_side(card, external)
@@ -162,12 +221,6 @@ def _classifier(card: Card) -> Iterator[Section]:
                     _scores(test["scores"]),
                 ),
             )
-    if "published" in card:
-        yield _published(card)
-    if "validation" in card:
-        yield _validation(card)
-    images = "cross-validated" if cross_validated(card) else "out-of-fold" if members else "validation"
-    yield _adjustment(card, images)
 
 
 def _data(card: Card, counted: str) -> Section:
@@ -177,13 +230,17 @@ def _data(card: Card, counted: str) -> Section:
         (
             f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
             training["protocol"],
-            Table(
-                ("part", counted, MEMBERS[card["modality"]]),
-                tuple(
-                    (part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()
-                ),
-            ),
+            _parts(card, counted),
         ),
+    )
+
+
+def _parts(card: Card, counted: str) -> Table:
+    """How many images, and lesions or patients, each part of the data has."""
+    training = card["training"]
+    return Table(
+        ("part", counted, MEMBERS[card["modality"]]),
+        tuple((part, f"{count:,}", f"{training['groups'][part]:,}") for part, count in training["images"].items()),
     )
 
 
@@ -211,7 +268,11 @@ def _validation(card: Card) -> Section:
             f"{MEMBERS[card['modality']].removesuffix('s')}. They chose the operating points and the temperature."
         )
         return Section("Scores of single networks, out of fold", (words, _scores(card["validation"])))
-    words = "Used for model selection, so optimistic."
+    words = (
+        "Used to fit the temperature, so optimistic."
+        if "adopted" in card
+        else "Used for model selection, so optimistic."
+    )
     if "fusion" in card:
         words += " Each image's probabilities come from a fit that had not seen its lesion."
     return Section("Scores on the validation images", (words, _scores(card["validation"])))
@@ -223,11 +284,15 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
     return Section(
         "Scores on all test sets",
         (
-            "With 95% intervals. The model's choices were made on images of the first data set.",
+            "With 95% intervals. The model's choices were made on images of the first data set. A score that "
+            "needs a class of which there are no images is shown as -.",
             Table(
                 ("score", *(f"{test['name']}, {test['images']:,} images" for test in tests)),
                 tuple(
-                    (score_name(name), *(_score_text(test["scores"][name]) for test in tests))
+                    (
+                        score_name(name),
+                        *(_score_text(test["scores"][name]) if name in test["scores"] else "-" for test in tests),
+                    )
                     for name in card["scores"]
                 ),
             ),
@@ -236,7 +301,7 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
 
 
 def _operating_points(card: Card) -> Section:
-    labels = label_set(card["labels"]["set"])
+    labels = of_card(card["labels"])
     largest = max((point["classes"] for point in card["operating_points"]), key=len)
     together = f"{target(labels, largest).capitalize()}: {'; '.join(labels[code].name for code in largest)}"
     return Section(
@@ -264,7 +329,7 @@ def _operating_points(card: Card) -> Section:
 
 
 def _conformal(card: Card) -> Section:
-    stored, labels = card["conformal"], label_set(card["labels"]["set"])
+    stored, labels = card["conformal"], of_card(card["labels"])
     members = MEMBERS[card["modality"]]
     with_metadata = " They were made with the published metadata." if "fusion" in card else ""
     return Section(
@@ -352,7 +417,7 @@ def _tested(card: Card, test: Card) -> Section:
 
 
 def _recalls(card: Card, test: Card, counted: str) -> Table:
-    labels = label_set(card["labels"]["set"])
+    labels = of_card(card["labels"])
     return Table(
         ("class", "recognised", counted, "sensitivity"),
         tuple(
@@ -457,6 +522,9 @@ def _fusion(card: Card) -> Iterator[Section]:
     )
     if "validation" in card:
         yield _validation(card)
+    external = [test for test in card.get("other_tests", ()) if "predictions" in test]
+    if external:
+        yield _side_by_side(card, external)
     if "conformal" in card:
         yield _conformal(card)
     yield Section(

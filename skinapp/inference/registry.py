@@ -15,7 +15,7 @@ import jsonschema
 from skinapp.errors import DataError, ModelError
 from skinapp.inference import metadata, model_card, views
 from skinapp.inference.metadata import Field
-from skinapp.labels.sets import LabelSet, label_set
+from skinapp.labels.sets import LabelSet, of_card
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "model.tflite"
@@ -126,14 +126,21 @@ def no_models(root: Path | None = None) -> ModelError:
 
 
 def ranked(root: Path | None = None) -> list[Model]:
-    """The models that can run on one image, the default first: diagnosis before malignancy, dermoscopy before
-    smartphone, committees before single networks, then by `held_out_score`; models without one come last.
+    """The models that can run on one image, the default first: those trained here before adopted ones, diagnosis before
+    malignancy, dermoscopy before smartphone, committees before single networks, then by `held_out_score`; those without
+    it come last.
 
     Committees come first because their held-out scores are those of single networks, which their mean surpasses.
     """
 
-    def rank(model: Model) -> tuple[bool, bool, bool, float]:
-        return model.task != "diagnosis", model.modality != "dermoscopy", model.kind != "committee", _worst_last(model)
+    def rank(model: Model) -> tuple[bool, bool, bool, bool, float]:
+        return (
+            "adopted" in model.card,
+            model.task != "diagnosis",
+            model.modality != "dermoscopy",
+            model.kind != "committee",
+            _worst_last(model),
+        )
 
     return sorted((model for model in models(root).values() if model.runnable and model.kind != "pair"), key=rank)
 
@@ -202,7 +209,7 @@ def read(folder: Path) -> Model | Segmentation:
     if card["kind"] == "segmentation":
         return Segmentation(card["id"], card["title"], folder, card)
     try:
-        labels = label_set(card["labels"]["set"])
+        labels = of_card(card["labels"])
     except DataError as error:
         raise ModelError(f"The model '{card['id']}' cannot be used. {error}") from None
     if tuple(card["labels"]["codes"]) != labels.codes:

@@ -31,8 +31,9 @@ class Prediction:
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
     the metadata; class_maps float32 [h, w, K], whose mean over the image plus a constant is the logit, None for
-    networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image;
-    votes float32 [members, views, K], the logits of each network for each view of the image, whose mean is `logits`.
+    networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image,
+    of length 0 for a network without that output; votes float32 [members, views, K], the logits of each network for
+    each view of the image, whose mean is `logits`.
     """
 
     model: Model
@@ -137,8 +138,10 @@ class Classifier:
         if self.model.has_class_maps:
             maps = np.stack([views.upright_again(one["class_maps"], self.model.views) for one in outputs])
             class_maps = _mean(maps, (0, 1))
-        upright = outputs[0]["embedding"][self.model.views.index(views.UPRIGHT)]
-        return Prediction(self.model, logits, self._probabilities(logits, values or {}), class_maps, upright, votes)
+        embedding = np.empty(0, np.float32)
+        if "embedding" in outputs[0]:
+            embedding = outputs[0]["embedding"][self.model.views.index(views.UPRIGHT)]
+        return Prediction(self.model, logits, self._probabilities(logits, values or {}), class_maps, embedding, votes)
 
     def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
         """What `predict` would give the same image with these values, without running the network again."""

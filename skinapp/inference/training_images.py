@@ -16,8 +16,11 @@ def trained_on(model: Model, dataset: str, image: str) -> bool | None:
     """Whether the model was trained on an image of the data set with this id; None where its folder does not say, as
     for the images that chose its settings.
 
-    After a cross-validation, all its images trained the network that answers, or members of the committee.
+    After a cross-validation, all its images trained the network that answers, or members of the committee. What an
+    adopted network was trained on is not known.
     """
+    if "adopted" in model.card:
+        return None
     known = DATASETS | {ISIC_MORE.id: ISIC_MORE}
     # a part of a data set is named after a comma
     named = dataset in known and known[dataset].name.split(",")[0] in model.card["training"]["dataset"]

@@ -1,8 +1,8 @@
 """The label sets: code, name, harmless, pre-cancer or cancer, a sentence on what it is, and the order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from skinapp.errors import DataError
 
@@ -245,6 +245,18 @@ def label_set(set_id: str) -> LabelSet:
         return LABEL_SETS[set_id]
     except KeyError:
         raise DataError(f"There is no label set '{set_id}'; there are {', '.join(LABEL_SETS)}.") from None
+
+
+def of_card(described: Mapping[str, Any]) -> LabelSet:
+    """The label set of the `labels` of a model's card: one of those here or, with `classes`, the model's own.
+
+    DataError where there is no such set, or where a set of its own has the id of one here.
+    """
+    if "classes" not in described:
+        return label_set(described["set"])
+    if described["set"] in LABEL_SETS:
+        raise DataError(f"The label set '{described['set']}' is defined here, so a model cannot describe it anew.")
+    return LabelSet(described["set"], tuple(Label(**one) for one in described["classes"]))
 
 
 def contents(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Label, ...]]:

@@ -9,6 +9,7 @@ from skinapp.attention.sanity_check import Evidence
 from skinapp.charts import probabilities
 from skinapp.errors import DataError, ModelError, SegmentationError
 from skinapp.evaluation import observed_risk
+from skinapp.evaluation.bootstrap import Interval
 from skinapp.formatting import percent
 from skinapp.images import quality
 from skinapp.inference import analysis as analyses
@@ -164,11 +165,10 @@ def _classes(analysis: Analysis) -> list[Block]:
 
 def _model(analysis: Analysis) -> list[Block]:
     card = analysis.model.card
-    score = card["scores"]["balanced_accuracy"]
+    score = Interval(**card["scores"]["balanced_accuracy"])
     return [
         f"{card['title']} ({card['id']}, version {card['version']}), for {modality.IMAGES[card['modality']]}. Balanced "
-        f"accuracy {score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}) on {card['test']['images']:,} test "
-        f"images of {card['test']['dataset']}.",
+        f"accuracy {score.text()} on {card['test']['images']:,} test images of {card['test']['dataset']}.",
         card["intended_use"],
         Heading("Limits"),
         *card["limits"],

@@ -257,7 +257,7 @@ def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:
     """How many of some images, by their ids, are test images of a model: (model, data set) -> count, without zeros."""
     wanted = set(images.astype(str).str.rpartition("/")[2])
     counts = {}
-    for model in _ranked_first():
+    for model in registry.listed():
         for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
             tested = subgroups.predictions(model, dataset).frame["image"]
             if count := int(tested.str.rpartition("/")[2].isin(wanted).sum()):

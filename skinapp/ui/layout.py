@@ -10,6 +10,7 @@ import streamlit as st
 from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
+from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.labels import guide
 from skinapp.ui import address, session_images
@@ -101,8 +102,13 @@ def path(page: str) -> Path:
 
 
 def guide_link(code: str, name: str) -> None:
-    """A link from the name of a class to its entry in the guide; DataError where the guide has no such class."""
-    query = {"class": guide.entry(code).codes[0]}
+    """A link from the name of a class to its entry in the guide; the name alone where the guide has no such class."""
+    try:
+        query = {"class": guide.entry(code).codes[0]}
+    except DataError:
+        # a class that an adopted model has described
+        st.markdown(name)
+        return
     st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
 
 

@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from skinapp.evaluation.bootstrap import Interval
 from skinapp.inference import analysis, modality
 from skinapp.inference.registry import Model
 from skinapp.ui import layout
@@ -32,7 +33,9 @@ def show_limits(model: Model) -> None:
         return interval(scores[name])
 
     def interval(score: dict[str, float]) -> str:
-        return f"{score['value']:.0%} (95% interval {score['low']:.0%} to {score['high']:.0%})"
+        one = Interval(**score)
+        limits = f"95% interval {one.low:.0%} to {one.high:.0%}" if one.exists else "too few for an interval"
+        return f"{one.value:.0%} ({limits})"
 
     sensitivity = ""
     if "sensitivity_malignancy" in scores:
@@ -42,12 +45,23 @@ def show_limits(model: Model) -> None:
             "together at least half of the probability."
         )
     elsewhere = "".join(
-        f" On {test['images']:,} test images of another data set, {test['name']}, it was correct for "
+        f" On {test['images']:,} test images of another data set, {layout.plain(test['name'])}, it was correct for "
         f"{interval(test['scores']['accuracy'])}."
         for test in model.card.get("other_tests", ())
         if "predictions" in test
     )
     used = "this image and the details you entered" if model.clinical else "this image"
+    images = modality.IMAGES[model.modality]
+    if "adopted" in model.card:
+        source = (
+            f"**It was trained elsewhere**, on {images} that were not checked here (training data: "
+            f"{layout.plain(training['dataset'])})."
+        )
+    else:
+        source = (
+            f"**It was trained on images from few clinics**: {training['images']['train']:,} {images} from "
+            f"{training['dataset']}, mostly of light skin."
+        )
     others = "Dermoscopy images" if model.modality == "smartphone" else "Phone photos"
     st.space("small")
     with st.container(border=True):
@@ -58,8 +72,7 @@ def show_limits(model: Model) -> None:
   your history or the rest of your skin.
 - **It is often wrong.** On {model.card["test"]["images"]:,} test images like those it was trained on, the most likely
   class was correct for {share("accuracy")}.{elsewhere} {sensitivity}
-- **It was trained on images from few clinics**: {training["images"]["train"]:,} {modality.IMAGES[model.modality]} from
-  {training["dataset"]}, mostly of light skin. {others}, photos of a screen, other cameras and darker skin can give
+- {source} {others}, photos of a screen, other cameras and darker skin can give
   worse results, and the probabilities are calibrated only for images like those it was trained on.
 - **It knows {len(model.labels.codes)} classes and no others.** For anything else, even healthy skin, it still divides
   the probability among them.

@@ -123,7 +123,7 @@ def describe(
         }
         | details(first),
         "scores": rounded(first["scores"]),
-        "other_tests": [_other(test) | details(test) for test in others] + [_other(test) for test in beside],
+        "other_tests": [other_test(test) | details(test) for test in others] + [other_test(test) for test in beside],
         **({"validation": rounded(evaluation["validation"])} if "validation" in evaluation else {}),
         **operating_points(evaluation),
         **({"conformal": evaluation["conformal"]} if "conformal" in evaluation else {}),
@@ -254,9 +254,16 @@ def limits(card: dict[str, Any]) -> list[str]:
     """The warnings in every classifier's card, one or two sentences each."""
     return [
         *LIMITS[card["modality"]],
-        f"It always answers with one of its {len(card['labels']['codes'])} classes, whatever the image shows.",
-        "Probabilities are calibrated for this data set's mix of diagnoses and will be off in another clinic.",
+        *limits_of_any(len(card["labels"]["codes"])),
         f"Malignant means {MALIGNANT[card['modality']]}.",
+    ]
+
+
+def limits_of_any(classes: int) -> list[str]:
+    """The warnings that every classifier needs, wherever it was trained."""
+    return [
+        f"It always answers with one of its {classes} classes, whatever the image shows.",
+        "Probabilities are calibrated for this data set's mix of diagnoses and will be off in another clinic.",
     ]
 
 
@@ -274,6 +281,6 @@ def rounded(scores: dict[str, Any]) -> dict[str, dict[str, float]]:
     return {name: {key: round(value, 4) for key, value in score.items()} for name, score in plain.items()}
 
 
-def _other(test: dict[str, Any]) -> dict[str, Any]:
+def other_test(test: dict[str, Any]) -> dict[str, Any]:
     listed = {name: test[name] for name in ("name", "protocol", "predictions", "images", "groups") if name in test}
     return listed | {"scores": rounded(test["scores"])}

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,17 @@ from tqdm import tqdm
 
 from skinapp import tables
 from skinapp.errors import DataError, SkinappError
-from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation import bootstrap, metrics, predictions
 from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.inference.scoring import classify_all, find_cases
 from skinapp.labels.sets import HAM10000, MALIGNANCY, LabelSet
 from train.data.datasets import encode
+from train.publish import external
 
 RESAMPLES = 2000
+FACTS = tuple(name for name in predictions.FACTS if name != "dataset")
+"""Columns of a table of labelled images that a predictions file has too; the data set is named by the command."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--model", metavar="ID", help="a model in models/")
     group.add_argument("--images", type=Path, metavar="DIR", help="the folder of the images, searched recursively")
     group.add_argument("--labels", type=Path, metavar="FILE.csv", help="file names and labels of the images")
+    add_column_arguments(group)
+    group.add_argument("--out", type=Path, metavar="FILE.csv", help="write the predictions to this file")
+    group.add_argument(
+        "--name", metavar="NAME", help="add the scores to the model's folder, as an external result of this name"
+    )
+
+
+def add_column_arguments(group: Any) -> None:
+    """Which columns of a table of labelled images hold what; `group` is a parser or a group of arguments."""
     group.add_argument(
         "--image-column",
         default="image",
@@ -61,14 +74,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--group-column", metavar="NAME", help="lesion or patient (default: each image is its own group)"
     )
-    group.add_argument("--out", type=Path, metavar="FILE.csv", help="write the predictions to this file")
 
 
 def scores_folder(options: argparse.Namespace) -> bool:
     """Whether the options are for a folder of images. DataError if they mix both uses, or are incomplete."""
     values = {f"--{name}": getattr(options, name) for name in ("model", "images", "labels")}
     missing = [name for name, value in values.items() if value is None]
-    if options.config and (len(missing) < len(values) or options.group_column or options.out):
+    if options.config and (len(missing) < len(values) or options.group_column or options.out or options.name):
         raise DataError("--config scores a run on its test images; leave out the options for a folder of images.")
     if not options.config and missing:
         raise DataError(
@@ -85,6 +97,8 @@ def run(options: argparse.Namespace) -> int:
     """Run the command; return 0, or 2 if an image could not be read."""
     model = registry.model(options.model)
     table = read_labels(options.labels, options.image_column, options.label_column, options.group_column)
+    if options.name is not None:
+        external.check(model, options.name, table)
     result = evaluate(model, options.images, table)
     if options.out:
         try:
@@ -93,14 +107,16 @@ def run(options: argparse.Namespace) -> int:
         except OSError as error:
             raise DataError(f"{options.out} cannot be written ({error.strerror}).") from None
     print(describe(model, result, options.group_column))
+    if options.name is not None:
+        print(f"\nAdded to {external.add(model, options.name, result, options.group_column is not None)}.")
     for name, reason in result.failures.items():
         print(f"{name}: {reason}", file=sys.stderr)
     return 2 if result.failures else 0
 
 
 def read_labels(file: Path, image_column: str, label_column: str, group_column: str | None) -> pd.DataFrame:
-    """A CSV's image, label and group columns, as text, under these names; without a group column, each image is a
-    group.
+    """A CSV's image, label and group columns, as text, under these names, and those of FACTS that it has; without a
+    group column, each image is a group.
 
     Rows without a label are left out. DataError if the file, a column, or the image or group of a row is missing.
     """
@@ -112,6 +128,7 @@ def read_labels(file: Path, image_column: str, label_column: str, group_column: 
             f"{file.name} lacks the columns {', '.join(missing)}; it has {', '.join(table.columns)}. Name yours with "
             "--image-column, --label-column and --group-column."
         )
+    columns = {name: name for name in FACTS if name in table} | columns
     table = pd.DataFrame({name: table[column].str.strip() for name, column in columns.items()})
     labelled = table["label"] != ""
     for name in ("image", "group"):
@@ -151,11 +168,12 @@ def evaluate(model: registry.Model, folder: Path, table: pd.DataFrame) -> Evalua
     truth = encode(table["label"], scored)
     scored_probabilities = summed(np.stack(list(probabilities.values())), model.labels, scored)
     scores, undefined = intervals(scored, truth, scored_probabilities, table["group"].to_numpy())
-    predictions = pd.DataFrame(
+    rows = pd.DataFrame(
         {"image": table["image"].to_numpy(), "group": table["group"].to_numpy(), "label": np.array(scored.codes)[truth]}
         | {f"p_{code}": scored_probabilities[:, index] for index, code in enumerate(scored.codes)}
+        | {name: table[name].to_numpy() for name in FACTS if name in table}
     )
-    return Evaluation(scored, predictions, scores, undefined, failures, len(images) - len(table) - len(failures))
+    return Evaluation(scored, rows, scores, undefined, failures, len(images) - len(table) - len(failures))
 
 
 def scored_labels(labels: pd.Series, own: LabelSet) -> LabelSet:
@@ -220,11 +238,18 @@ def intervals(
     labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray, groups: np.ndarray
 ) -> tuple[dict[str, bootstrap.Interval], list[str]]:
     """The scores with their intervals, and the names of scores that are undefined for these labels."""
+    scores, undefined = defined_scores(labels, truth, probabilities)
+    return bootstrap.intervals(scores, truth, probabilities, groups, RESAMPLES), undefined
+
+
+def defined_scores(
+    labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray
+) -> tuple[dict[str, bootstrap.Score], list[str]]:
+    """The scores that are defined for these labels, which may lack a class, and the names of the others."""
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
     plain = np.ones((1, len(truth)))
     undefined = [name for name, score in scores.items() if np.isnan(score(truth, probabilities, plain)[0])]
-    defined = {name: score for name, score in scores.items() if name not in undefined}
-    return bootstrap.intervals(defined, truth, probabilities, groups, RESAMPLES), undefined
+    return {name: score for name, score in scores.items() if name not in undefined}, undefined
 
 
 def describe(model: registry.Model, result: Evaluation, group_column: str | None) -> str:

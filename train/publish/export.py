@@ -137,17 +137,24 @@ def save_compressed(network: keras.Model, file: Path) -> None:
 
 def has_class_maps(network: keras.Model) -> bool:
     """Whether the network ends in global average pooling and one dense layer, so that class maps are exact."""
-    return isinstance(network.get_layer("embedding"), keras.layers.GlobalAveragePooling2D)
+    return isinstance(_embedding(network), keras.layers.GlobalAveragePooling2D)
+
+
+def _embedding(network: keras.Model) -> keras.layers.Layer | None:
+    """The layer before the last; an adopted network may have none."""
+    return next((layer for layer in network.layers if layer.name == "embedding"), None)
 
 
 def with_outputs(network: keras.Model) -> keras.Model:
-    """The network with the outputs `logits` [n, K], `embedding` [n, D] and, if it has them, `class_maps`.
+    """The network with the outputs `logits` [n, K] and, if it has them, `embedding` [n, D] and `class_maps`.
 
     `class_maps` [n, h, w, K] are the last features times the dense weights, so that logits = mean(class_maps) + bias.
     """
-    embedding = network.get_layer("embedding")
-    outputs = {"logits": network.output, "embedding": embedding.output}
-    if has_class_maps(network):
+    embedding = _embedding(network)
+    outputs = {"logits": network.output}
+    if embedding is not None:
+        outputs["embedding"] = embedding.output
+    if embedding is not None and has_class_maps(network):
         kernel, _ = network.get_layer("logits").get_weights()
         project = keras.layers.Conv2D(kernel.shape[1], 1, use_bias=False, name="class_maps")
         outputs["class_maps"] = project(embedding.input)

@@ -52,18 +52,19 @@ def draft(models: Path, model_id: str) -> Iterator[Path]:
 def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "") -> Path:
     """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`.
 
-    If it replaces a folder, it keeps the changelog and, if the network is the same, the files that later commands
-    added. `changes` is the sentence for the changelog. If the new folder is not valid, ModelError is raised and the
-    older one stays.
+    If it replaces a folder, it keeps the changelog and, if the network is the same, the files and external results that
+    later commands added. `changes` is the sentence for the changelog. If the new folder is not valid, ModelError is
+    raised and the older one stays.
     """
     target = models / card["id"]
-    same = _same_network(folder, target)
+    same, older = _same_network(folder, target), _older_card(target)
     if same:
         for file in target.iterdir():
             exported = any(fnmatch.fnmatch(file.name, pattern) for pattern in (*EXPORTED, registry.CARD_FILE))
             if not exported and not (folder / file.name).exists():
                 shutil.copy2(file, folder)
-    card = card | release(_older_card(target), same, changes)
+        card = card | _external(folder, card, target, older or {})
+    card = card | release(older, same, changes)
     (folder / "README.md").write_text(model_card.markdown(card))
     card["files"] = registry.fingerprint(folder)
     (folder / registry.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
@@ -120,6 +121,18 @@ def _exchange(first: Path, second: Path) -> bool:
         return False
     here = -100  # AT_FDCWD: paths are relative to the working directory
     return renameat2(here, os.fsencode(first), here, os.fsencode(second), EXCHANGE) == 0
+
+
+def _external(folder: Path, card: dict[str, Any], target: Path, older: dict[str, Any]) -> dict[str, Any]:
+    """The `other_tests` of a card and the external results of the older one, whose files are copied into `folder`."""
+    added = [
+        test
+        for test in older.get("other_tests", ())
+        if test.get("external") and not (folder / test["predictions"]).exists()
+    ]
+    for test in added:
+        shutil.copy2(target / test["predictions"], folder)
+    return {"other_tests": [*card.get("other_tests", ()), *added]} if added else {}
 
 
 def _same_network(folder: Path, target: Path) -> bool:

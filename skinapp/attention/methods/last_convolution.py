@@ -19,8 +19,9 @@ def explain(
 ) -> np.ndarray:
     """Class maps times the class weights, [h, w]. ModelError if the network ends in dense layers."""
     if isinstance(model, NetworkCopy):
-        return gradients.logits_and_class_maps(model, pixels)[1] @ class_weights
-    class_maps = runtime.classifier(model).predict_input(pixels).class_maps
+        class_maps = gradients.logits_and_class_maps(model, pixels)[1]
+    else:
+        class_maps = runtime.classifier(model).predict_input(pixels).class_maps
     if class_maps is None:
         raise ModelError(
             f"The model '{model.id}' ends in dense layers and has no class maps; occlusion and RISE work for it."
