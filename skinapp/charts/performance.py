@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 
 from skinapp.charts.style import INK, annotate, class_colour
 
-MODEL_COLOURS = ("#1D6B68", "#B05A00", "#5B4B9A", "#7A1F4B", "#3B6FB6", "#6B6B1E", "#8A5A44", "#4A4A4A")
-"""By order of choice. No class uses these colours, and markers and dashes distinguish models without colour."""
+MODEL_COLOURS = ("#1F8A84", "#C86A10", "#8A6FD0", "#C2508F", "#4A86CC", "#8A8628", "#A8714F", "#80807C")
+"""By order of choice; each is at least 3 : 1 against a light and a dark page. No class uses these colours, and markers
+and dashes distinguish models without colour."""
 MARKERS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "pentagon", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "1px,3px")
 
@@ -188,12 +189,47 @@ def lines(
     return figure
 
 
+def across(table: pd.DataFrame, title: str, order: Sequence[str]) -> go.Figure:
+    """A model's score on each data set that it was tested on, joined by a line: columns series, place, value, low, high
+    and note, in the order of the places."""
+    figure = go.Figure()
+    for series in dict.fromkeys(table["series"]):
+        part = table[table["series"] == series]
+        number = list(order).index(series)
+        figure.add_scatter(
+            x=part["place"].str.replace(" (", "<br>(", regex=False),
+            y=part["value"],
+            mode="lines+markers",
+            name=series,
+            line={"color": colour(number), "width": 2, "dash": DASHES[number % len(DASHES)]},
+            marker={"size": 10, "symbol": MARKERS[number % len(MARKERS)]},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["value"],
+                "arrayminus": part["value"] - part["low"],
+                "thickness": 1.4,
+                "width": 4,
+            },
+            customdata=part["note"],
+            hovertemplate="%{customdata}<extra>" + series + "</extra>",
+        )
+    _lay_out(figure, 340, None, title, {"type": "category"})
+    return figure
+
+
 def diagonal() -> dict[str, pd.DataFrame]:
     """The line of chance, or of perfect calibration, as a reference of `lines`."""
     return {"Chance": pd.DataFrame({"x": [0, 1], "y": [0, 1]})}
 
 
-def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncalibrated: set[str]) -> go.Figure:
+def reliability(
+    tables: dict[str, pd.DataFrame],
+    numbers: dict[str, int],
+    uncalibrated: set[str],
+    x: str = "Confidence in the most likely class",
+    y: str = "Accuracy",
+) -> go.Figure:
     """Reliability diagrams, one for each name: accuracy over confidence with intervals, and below it the counts.
 
     `tables` are those of `calibration.reliability_intervals`. `numbers` gives the models' positions in the order of
@@ -230,7 +266,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncali
                 "width": 3,
             },
             customdata=table["images"],
-            hovertemplate="%{customdata:,} images: confidence %{x:.0%}, accuracy %{y:.0%}<extra>" + name + "</extra>",
+            hovertemplate="%{customdata:,} images: said %{x:.0%}, came true %{y:.0%}<extra>" + name + "</extra>",
             row=1,
             col=1,
         )
@@ -247,16 +283,24 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncali
         )
     _lay_out(figure, 440, None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_xaxes(title_text="Confidence in the most likely class", row=2, col=1)
-    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Accuracy", row=1, col=1)
+    figure.update_xaxes(title_text=x, row=2, col=1)
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text=y, row=1, col=1)
     figure.update_yaxes(title_text="Images", row=2, col=1)
     return figure
 
 
-def confusion(table: pd.DataFrame) -> go.Figure:
-    """An `error_analysis.confusion` table: labels down, predicted classes across; counts above shares of the row."""
-    codes = list(dict.fromkeys(table["label"]))
-    shape = (len(codes), len(codes))
+CELL = 46
+"""Pixels of the height of a cell of a confusion matrix."""
+
+
+def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
+    """An `error_analysis.confusion` table: labels down, predictions across; counts above shares of the row.
+
+    A `selectable` matrix has an invisible mark on every cell, since Plotly cannot select the cells of a heat map; its
+    custom data are label and prediction.
+    """
+    codes, predictions = (list(dict.fromkeys(table[name])) for name in ("label", "predicted"))
+    shape = (len(codes), len(predictions))
     counts, shares = (table[name].to_numpy().reshape(shape) for name in ("images", "share"))
     words = [
         [f"{count:,}<br>{share:.0%}" if share == share else f"{count:,}" for count, share in zip(*row, strict=True)]
@@ -265,7 +309,7 @@ def confusion(table: pd.DataFrame) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
             z=np.nan_to_num(shares),
-            x=codes,
+            x=predictions,
             y=codes,
             zmin=0,
             zmax=1,
@@ -280,9 +324,23 @@ def confusion(table: pd.DataFrame) -> go.Figure:
             hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
         )
     )
+    if selectable:
+        none = {"marker": {"opacity": 0}}
+        figure.add_scatter(
+            x=table["predicted"],
+            y=table["label"],
+            mode="markers",
+            marker={"size": CELL - 6, "symbol": "square", "opacity": 0},
+            selected=none,
+            unselected=none,
+            customdata=table[["label", "predicted"]].to_numpy(),
+            text=[text.replace("<br>", ", ") for row in words for text in row],
+            hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
+            showlegend=False,
+        )
     grid = {"showgrid": False}
     more_y = {"autorange": "reversed"} | grid
-    _lay_out(figure, 120 + 46 * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
+    _lay_out(figure, 120 + CELL * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
     return figure
 
 
