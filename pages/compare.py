@@ -60,32 +60,37 @@ with layout.page("Compare"):
     if not known:
         st.error(layout.NO_MODELS)
         st.stop()
-    question = st.container()
-    with st.expander("Compare more models, or your own predictions", icon=":material/add:", key="more"):
-        more = st.container()
+    question, settings = st.container(), st.columns([2, 2, 2, 2], gap="medium")
+    answer = st.container()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        counted = st.container()
+        more = st.popover("More models", icon=":material/add:", key="more")
+    content = st.container()
+    with st.expander("Compare your own predictions", icon=":material/upload_file:", key="own_file"):
         own = comparison.choose_own(known)
     if own:
         known = known | {comparison.OWN: own}
     with question:
-        choice = comparison.choose(known, more)
-        setting = operating_point.choose()
+        choice = comparison.choose(known, settings[0], more)
+    setting = operating_point.choose(*settings[1:])
     try:
         shared = comparison.share(choice)
         given = operating_point.answer(shared, known, choice.pair, setting, choice.dataset)
     except DataError as error:
-        st.error(plain(str(error)))
+        answer.error(plain(str(error)))
         st.stop()
     names, pair = comparison.names_of({name: known[name] for name in shared.ids}), choice.pair
-    operating_point.show_answer(shared, known, pair, given, names)
-    st.markdown(
+    with answer:
+        operating_point.show_answer(shared, known, pair, given, names)
+    counted.markdown(
         f":small[:material/photo_library: **{len(shared.images):,} images** of {bootstrap.count(shared.groups):,} "
-        f"lesions or patients that all {len(shared.ids)} models have predictions for. None of the models was trained "
-        "on these lesions.]"
+        "lesions or patients that all of these models have predictions for, and that none was trained on]"
     )
 
     published = measures.published(choice.question, choice.dataset)
     shown = {code: title for code, title in TABS.items() if code != "pair" or len(pair) == 2}
-    tabs = address.tabs(shown, "tab")
+    with content:
+        tabs = address.tabs(shown, "tab")
     tab = next((code for code, container in tabs.items() if container.open), "scores")
     with tabs[tab]:
         if tab == "scores":

@@ -291,6 +291,10 @@ def reliability(
 
 CELL = 46
 """Pixels of the height of a cell of a confusion matrix."""
+SHARES = {0.0: "#F3F6F4", 0.5: "#6FB0AB", 1.0: "#164F4D"}
+"""The colours of a cell by its share, pale at the low end on light and dark pages alike."""
+DARK = 0.7
+"""The share from which white can be read better than black."""
 
 
 def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
@@ -313,34 +317,34 @@ def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
             y=codes,
             zmin=0,
             zmax=1,
-            # pale at the low end in light and dark alike, dark ink on pale and white on dark is Plotly's own choice
-            colorscale=[[0, "#F3F6F4"], [0.5, "#6FB0AB"], [1, "#164F4D"]],
-            text=words,
-            texttemplate="%{text}",
-            textfont={"size": 12 if len(codes) < 8 else 10},
+            colorscale=[[step, colour] for step, colour in SHARES.items()],
             xgap=2,
             ygap=2,
             showscale=False,
-            hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
+            hoverinfo="skip",
         )
     )
-    if selectable:
-        none = {"marker": {"opacity": 0}}
-        figure.add_scatter(
-            x=table["predicted"],
-            y=table["label"],
-            mode="markers",
-            marker={"size": CELL - 6, "symbol": "square", "opacity": 0},
-            selected=none,
-            unselected=none,
-            customdata=table[["label", "predicted"]].to_numpy(),
-            text=[text.replace("<br>", ", ") for row in words for text in row],
-            hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
-            showlegend=False,
-        )
+    # a heat map has one colour for all its words, and Plotly cannot select its cells: both need marks
+    invisible = {"marker": {"opacity": 0}}
+    figure.add_scatter(
+        x=table["predicted"],
+        y=table["label"],
+        mode="markers+text" if selectable else "text",
+        text=[text for row in words for text in row],
+        textfont={
+            "size": 12 if len(codes) < 8 else 10,
+            "color": ["white" if share > DARK else "black" for share in np.nan_to_num(shares).ravel()],
+        },
+        marker={"size": CELL - 6, "symbol": "square", "opacity": 0},
+        selected=invisible if selectable else None,
+        unselected=invisible if selectable else None,
+        customdata=table[["label", "predicted"]].to_numpy(),
+        hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
+        showlegend=False,
+    )
     grid = {"showgrid": False}
     more_y = {"autorange": "reversed"} | grid
-    _lay_out(figure, 120 + CELL * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
+    _lay_out(figure, 94 + CELL * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
     return figure
 
 
@@ -438,8 +442,8 @@ def _lay_out(
         # much faster, but would take the axes of several charts apart
         overwrite=rows == 1,
         height=height,
-        # room above, so that the button that saves the figure covers none of it
-        margin={"l": 8, "r": 8, "t": 34, "b": 8},
+        # room above, so that the button that saves the figure covers none of it, and on the right for the last tick
+        margin={"l": 8, "r": 28, "t": 34, "b": 8},
         legend={"orientation": "h", "yanchor": "top", "y": -68 / height, "x": 0, "title": {"text": None}},
         plot_bgcolor=CLEAR,
         paper_bgcolor=CLEAR,

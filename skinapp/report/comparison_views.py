@@ -57,7 +57,7 @@ def wide(board: pd.DataFrame) -> pd.DataFrame:
     """A scoreboard with one row for each model: name, origin, a column of words for each score, images."""
     table = board.pivot_table(index=["name", "origin"], columns="score", values="text", aggfunc="first", sort=False)
     images = board.groupby(["name", "origin"], sort=False)["images"].first()
-    return table[[name for name in MEASURES if name in table]].join(images).reset_index()
+    return table[[name for name in MEASURES if name in table]].fillna("").join(images).reset_index()
 
 
 def sizes(models: Mapping[str, Model | None]) -> pd.DataFrame:

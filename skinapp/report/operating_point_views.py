@@ -18,7 +18,7 @@ from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
 
 CURVES = {
-    "roc": ("ROC", "1 - specificity", "Sensitivity"),
+    "roc": ("ROC", "False alarm rate (1 - specificity)", "Sensitivity"),
     "precision": ("Precision and recall", "Recall (sensitivity)", "Precision"),
     "benefit": ("Net benefit", "Threshold", "Net benefit"),
     "risk": ("Risk and coverage", "Share of images included, most confident first", "Error rate"),
@@ -114,8 +114,13 @@ def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
     if not chosen:
         return "The threshold was set by hand."
     each = ", ".join(f"{names[name]} {thresholds[name].value:.1%}" for name in chosen)
-    where = " and ".join(dict.fromkeys(chosen.values()))
+    where = " and ".join(dict.fromkeys(_within(images) for images in chosen.values()))
     return f"Thresholds: {each}, chosen on held-out training lesions ({where}), not on these test images."
+
+
+def _within(name: str) -> str:
+    """A name within a sentence: "validation images", but "HAM10000, out of fold"."""
+    return name if name[1:2].isupper() else name[0].lower() + name[1:]
 
 
 def article(target: Target) -> str:

@@ -82,13 +82,12 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
     return own
 
 
-def choose(known: dict[str, Predictions], more: "DeltaGenerator") -> Choice:
-    """The test images, what to find, two models and, in the container `more`, any further ones."""
+def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaGenerator") -> Choice:
+    """What to find, and two models; in the container `where` the test images, in `more` any further models."""
     order = list(dict.fromkeys([*(model.id for model in registry.ranked() if model.id in known), *known]))
     datasets = list(dict.fromkeys(dataset for name in order for dataset in known[name].datasets))
-    left, right = st.columns(2, gap="medium")
     dataset = address.selectbox(
-        left,
+        where,
         "Test images",
         {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
         "test",
@@ -100,13 +99,13 @@ def choose(known: dict[str, Predictions], more: "DeltaGenerator") -> Choice:
     wanted = comparison.targets(labels, dataset)
     malignant = comparison.malignant_target(labels, dataset)
     _translate(there, wanted, malignant)
-    chosen = address.selectbox(right, "Find", {target.id: target.name for target in wanted.values()}, "target")
+    left, middle, right = st.columns([2, 3, 3], gap="medium")
+    chosen = address.selectbox(left, "Find", {target.id: target.name for target in wanted.values()}, "target")
 
     able = {name: one for name, one in there.items() if one.labels == labels or chosen == malignant.id}
     names = names_of(there)
     _say_who_is_left_out(there, able, names, wanted[chosen], malignant)
-    left, right = st.columns(2, gap="medium")
-    first = address.selectbox(left, "Model A", {name: names[name] for name in able}, "a")
+    first = address.selectbox(middle, "Model A", {name: names[name] for name in able}, "a")
     pair = [first]
     if others := {name: names[name] for name in able if name != first}:
         pair.append(address.selectbox(right, "Model B", others, "b"))

@@ -37,7 +37,7 @@ def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.
         height=min(36 * (len(table) + 1), 290),
         key="scores_table",
         column_config={
-            "name": st.column_config.TextColumn("Model", pinned=True),
+            "name": st.column_config.TextColumn("Model", pinned=True, width=270),
             "origin": st.column_config.TextColumn("Source", help="Measured here or published elsewhere."),
             **{name: st.column_config.TextColumn(one.name, help=one.meaning) for name, one in known_measures.items()},
             "images": st.column_config.NumberColumn("Images", format="localized"),

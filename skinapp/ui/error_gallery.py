@@ -24,7 +24,7 @@ from skinapp.ui import add_image, address, layout, panel
 from skinapp.ui.comparison import computed_once, weights_of
 from skinapp.ui.layout import plain
 
-PAGE_SIZE = 12
+PAGE_SIZE = 6
 COLUMNS = 6
 BOTH, ANY, CELL = "both", "any", "cell"
 """Codes: the images that only one of two models classifies correctly; every label; a cell of a confusion matrix."""
@@ -91,7 +91,7 @@ def _show_chosen(shared: Shared, pair: list[str], names: Names) -> None:
     lists |= {f"{CELL}:{name}": f"One cell of {names[name]}" for name in pair}
     classes = {label.code: label.name for label in shared.labels.labels}
     left, middle, right = st.columns(3, gap="medium")
-    which = address.selectbox(left, "Images (or click a number above)", lists, "errors", old_labels=old_labels)
+    which = address.selectbox(left, "Images (or click a number in a matrix)", lists, "errors", old_labels=old_labels)
     if which.startswith(CELL):
         label = address.selectbox(middle, "Label", classes, "cell_label")
         predicted = address.selectbox(right, "Most likely class", classes, "cell_predicted")

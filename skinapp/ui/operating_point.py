@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +18,9 @@ from skinapp.report.operating_point_views import CURVES
 from skinapp.ui import address, error_gallery, panel
 from skinapp.ui.comparison import computed_once, progress, weights_of
 from skinapp.ui.layout import plain
+
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
 
 THRESHOLD, SENSITIVITY, PREVALENCE = 50.0, 95.0, 5.0
 """The sliders' defaults, in percent."""
@@ -76,9 +80,8 @@ class Answer:
     apart: Difference | None
 
 
-def choose() -> Setting:
-    """The sensitivity or threshold, and the prevalence."""
-    left, middle, right = st.columns(3, gap="medium")
+def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenerator") -> Setting:
+    """The sensitivity or threshold, and the prevalence, in three containers."""
     by = address.segmented_control(
         left,
         "Operating point by",
@@ -187,13 +190,15 @@ def show(shared: Shared, pair: list[str], given: Answer, names: Names) -> None:
         f"{given.setting.prevalence:.1%} of the people examined have {operating_point_views.article(target)}; among "
         f"these images it is {shared.positive.mean():.0%}."
     )
-    for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
-        with column:
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        for name in pair:
             st.markdown(f"**{plain(names[name])}**")
             chart = operating_point_views.outcomes(given.points[name], names[name], target, selectable=True)
             error_gallery.show_matrix(chart, f"outcomes_{name}", _select_outcome, name)
+    with right:
+        _show_curves(shared, given, names)
     _show_outcome(shared, pair, given, names)
-    _show_curves(shared, given, names)
 
 
 def _select_outcome(model_id: str, label: str, predicted: str) -> None:
@@ -213,7 +218,7 @@ def _show_outcome(shared: Shared, pair: list[str], given: Answer, names: Names) 
         "passed": "Other images that {} does not flag",
     }
     options = {"": "None"} | {f"{code}:{name}": words[code].format(names[name]) for code in OUTCOMES for name in pair}
-    chosen = address.selectbox(st.container(), "Images (or click a number above)", options, "outcome")
+    chosen = address.selectbox(st.container(), "Images (or click a number in a matrix)", options, "outcome")
     if chosen:
         code, name = chosen.split(":", 1)
         table = error_analysis.in_outcome(shared, name, given.thresholds[name].value, *OUTCOMES[code])
@@ -222,7 +227,11 @@ def _show_outcome(shared: Shared, pair: list[str], given: Answer, names: Names) 
 
 def _show_curves(shared: Shared, given: Answer, names: Names) -> None:
     kind = address.segmented_control(
-        st.container(), "Curve", {kind: title for kind, (title, _, _) in CURVES.items()}, "curve"
+        st.container(),
+        "Curve",
+        {kind: title for kind, (title, _, _) in CURVES.items()},
+        "curve",
+        label_visibility="collapsed",
     )
     chart = operating_point_views.curve(shared, _curves(shared, kind), kind, given.thresholds, names)
     panel.show_chart(chart, f"curve_{kind}")
