@@ -293,7 +293,7 @@ CELL = 46
 """Pixels of the height of a cell of a confusion matrix."""
 SHARES = {0.0: "#F3F6F4", 0.5: "#6FB0AB", 1.0: "#164F4D"}
 """The colours of a cell by its share, pale at the low end on light and dark pages alike."""
-DARK = 0.7
+DARK = 0.745
 """The share from which white can be read better than black."""
 
 

@@ -45,7 +45,7 @@ def test_a_set_without_the_target_has_no_score_of_it(tested: Predictions) -> Non
         tested, table=tested.table[(tested.table["dataset"] == "made") | (tested.table["label"] != "mel")]
     )
     own, other = external.results(without, "roc_auc_target", "mel", RESAMPLES)
-    assert own.score.exists
+    assert own.score.value > 0.9
     assert np.isnan(other.score.value)
     assert np.isnan(other.change.value)
     assert (other.dataset, other.images) == ("elsewhere", len(without.rows_of("elsewhere")))

@@ -104,10 +104,9 @@ def test_the_difference_of_two_models_at_their_thresholds(shared: Shared, weight
         name: operating_points.operating_point(shared, weights, name, threshold, 0.1)
         for name, threshold in thresholds.items()
     }
-    assert apart.missed.value == pytest.approx(points["one"].missed.value - points["two"].missed.value)
-    assert apart.false_alarms.value == pytest.approx(
-        points["one"].false_alarms.value - points["two"].false_alarms.value
-    )
+    for name in ("missed", "false_alarms"):
+        one, two = (getattr(points[model], name).value for model in ("one", "two"))
+        assert getattr(apart, name).value == pytest.approx(one - two)
     assert apart.missed.low < apart.missed.value < apart.missed.high
     same = operating_points.difference(shared, weights, "one", "one", thresholds, 0.1)
     assert (same.found.value, same.flagged.low, same.flagged.high) == (0, 0, 0)

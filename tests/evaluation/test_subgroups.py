@@ -126,7 +126,9 @@ def by_fact(shared: Shared, weights: np.ndarray, fact: str, score: str, models: 
     )
 
 
-def test_rates_at_the_threshold_equal_counting(shared: Shared, weights: np.ndarray) -> None:
+def test_rates_at_the_threshold_equal_counting() -> None:
+    shared = comparison.share([made("one", HAM10000, 300, seed=1)], CLASSES)
+    weights = shared.weights(50)
     women = (shared.facts["sex"] == "female").to_numpy()
     flagged = shared.probability("one") >= 0.3
     for score, side, right in (
