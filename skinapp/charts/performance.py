@@ -444,7 +444,7 @@ def _lay_out(
         height=height,
         # room above, so that the button that saves the figure covers none of it, and on the right for the last tick
         margin={"l": 8, "r": 28, "t": 34, "b": 8},
-        legend={"orientation": "h", "yanchor": "top", "y": -68 / height, "x": 0, "title": {"text": None}},
+        legend={"orientation": "h", "yanchor": "top", "y": -68 / (height - 118), "x": 0, "title": {"text": None}},
         plot_bgcolor=CLEAR,
         paper_bgcolor=CLEAR,
         font={"color": INK},
@@ -458,5 +458,6 @@ def _ticks(low: float, high: float) -> list[float]:
     step = 10 ** np.floor(np.log10(high - low))
     step *= next(part for part in (0.2, 0.5, 1, 2) if (high - low) / (step * part) < 9)
     return [
-        float(round(step * number, 6)) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
+        float(round(step * number, 6))
+        for number in range(int(np.ceil(low / step - 1e-4)), int(np.floor(high / step + 1e-4)) + 1)
     ]

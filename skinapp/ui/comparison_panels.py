@@ -21,6 +21,7 @@ from skinapp.ui import address, panel
 from skinapp.ui.comparison import computed_once, draws_of, progress, results_of, weights_of
 from skinapp.ui.layout import plain
 
+SETS = "sets"
 EXTERNAL = "`python -m train evaluate --model ID --images DIR --labels CSV --name NAME`"
 
 
@@ -115,28 +116,33 @@ def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
 
 
 def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
-    """Whether probabilities come true, and whether prediction sets hold what they promise."""
-    of = address.segmented_control(
-        st.container(),
-        "Calibration of",
-        {"target": f"Probability of {shared.target.spoken}", "class": "Most likely class"},
-        "calibration_of",
-    )
-    of_target = of == "target"
+    """Whether probabilities come true, or whether prediction sets hold what they promise."""
+    options = {"target": f"Probability of {shared.target.spoken}", "class": "Most likely class"}
+    with_sets = [name for name in pair if (model := known[name].model) and "conformal" in model.card]
+    if with_sets:
+        options[SETS] = "Prediction sets"
+    if (
+        any(key in st.query_params for key in ("coverage", "sets_by", "sets_measure"))
+        and "shown" not in st.query_params
+    ):
+        # links from before there was a choice
+        st.query_params["shown"] = SETS
+    shown = address.segmented_control(st.container(), "Show", options, "shown")
+    if shown == SETS:
+        _show_sets(shared, known, with_sets, names)
+        return
+    of_target = shown == "target"
     event = f"should be {shared.target.many}" if of_target else "should be classified correctly"
     st.markdown(
         f"Of the images with a probability of 80%, 80% {event}. The dotted line shows this perfect calibration."
     )
     chart = computed_once(
         shared,
-        f"calibration {pair} {of} {list(names.values())}",
+        f"calibration {pair} {shown} {list(names.values())}",
         lambda: calibration_views.reliability(shared, weights_of(shared), known, pair, names, of_target),
     )
     panel.show_chart(chart, "reliability")
     st.caption(plain(chart.words))
-    if with_sets := [name for name in pair if (model := known[name].model) and "conformal" in model.card]:
-        st.markdown("**Prediction sets**")
-        _show_sets(shared, known, with_sets, names)
 
 
 @st.fragment

@@ -89,6 +89,7 @@ def test_a_click_on_a_cell_opens_its_images(app: str, open_page: Callable[..., P
     number = matrix.locator(".textpoint text").filter(has_text=f"{len(cell)}{share:.0%}").first
     expect(number).to_be_visible(timeout=120_000)
     settle(page)
+    number.scroll_into_view_if_needed()
     box = number.bounding_box()
     assert box
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -101,17 +102,32 @@ def test_a_click_on_a_cell_opens_its_images(app: str, open_page: Callable[..., P
     expect(page).to_have_url(re.compile("attention"))
 
 
+OVERLAPS = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
+    const boxes = kind => [...plot.querySelectorAll(kind)].map(one => one.getBoundingClientRect());
+    const legend = boxes('.legend .bg'), words = boxes('.xtitle, .x2title, .ytitle, .y2title, .xtick text, .x2tick text');
+    return legend.flatMap(one => words.filter(other => one.left < other.right && other.left < one.right
+        && one.top < other.bottom - 1 && other.top < one.bottom - 1).map(() => plot.textContent.slice(0, 80)));
+})"""
+"""The charts whose legend is over an axis title or its ticks."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_tab_fits_on_three_screens(app: str, open_page: Callable[..., Page], dark: bool) -> None:
-    page = open_page(f"{app}/compare?{MODELS}", dark=dark)
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_every_tab_fits_and_no_legend_is_over_an_axis(
+    app: str, open_page: Callable[..., Page], width: int, dark: bool
+) -> None:
+    page = open_page(f"{app}/compare?{MODELS}", width, dark)
     expect(headline(page)).to_be_visible(timeout=120_000)
     for tab in TABS:
         page.goto(f"{app}/compare?{MODELS}&tab={tab}")
         expect(headline(page)).to_be_visible()
+        expect(page.get_by_role("button", name="Download the whole comparison")).to_be_visible()
         settle(page)
-        height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-        assert height <= SCREENS * SCREEN, tab
+        assert page.evaluate(OVERLAPS) == [], tab
+        assert not wider_than_the_screen(page)
+        if width > 600:
+            height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+            assert height <= SCREENS * SCREEN, tab
         keep(page, f"compare-{tab}{'-dark' if dark else ''}")
 
 
