@@ -457,7 +457,6 @@ def _ticks(low: float, high: float) -> list[float]:
     """Four to nine round numbers from `low` to `high`."""
     step = 10 ** np.floor(np.log10(high - low))
     step *= next(part for part in (0.2, 0.5, 1, 2) if (high - low) / (step * part) < 9)
-    return [
-        float(round(step * number, 6))
-        for number in range(int(np.ceil(low / step - 1e-4)), int(np.floor(high / step + 1e-4)) + 1)
-    ]
+    # an end that is a round number but for rounding is one
+    first, last = int(np.ceil(low / step - 1e-4)), int(np.floor(high / step + 1e-4))
+    return [float(round(step * number, 6)) for number in range(first, last + 1)]

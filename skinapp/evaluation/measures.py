@@ -44,10 +44,10 @@ MEASURES = {
         "Average precision, malignant", "Precision averaged over recall; chance is the share of malignant images."
     ),
     "sensitivity_malignancy": Measure(
-        "Sensitivity", "The share of malignant images with a malignant probability of at least 50%."
+        "Sensitivity, malignant", "The share of malignant images with a malignant probability of at least 50%."
     ),
     "specificity_malignancy": Measure(
-        "Specificity", "The share of the other images with a malignant probability below 50%."
+        "Specificity, malignant", "The share of the other images with a malignant probability below 50%."
     ),
     "expected_calibration_error": Measure(
         "Calibration error (ECE)", "The mean gap between confidence and accuracy, over 15 bins.", higher=False

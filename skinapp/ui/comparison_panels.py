@@ -121,11 +121,8 @@ def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[s
     with_sets = [name for name in pair if (model := known[name].model) and "conformal" in model.card]
     if with_sets:
         options[SETS] = "Prediction sets"
-    if (
-        any(key in st.query_params for key in ("coverage", "sets_by", "sets_measure"))
-        and "shown" not in st.query_params
-    ):
-        # links from before there was a choice
+    older_link = any(key in st.query_params for key in ("coverage", "sets_by", "sets_measure"))
+    if older_link and "shown" not in st.query_params and "shown" not in st.session_state:
         st.query_params["shown"] = SETS
     shown = address.segmented_control(st.container(), "Show", options, "shown")
     if shown == SETS:

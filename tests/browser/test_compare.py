@@ -104,7 +104,8 @@ def test_a_click_on_a_cell_opens_its_images(app: str, open_page: Callable[..., P
 
 OVERLAPS = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
     const boxes = kind => [...plot.querySelectorAll(kind)].map(one => one.getBoundingClientRect());
-    const legend = boxes('.legend .bg'), words = boxes('.xtitle, .x2title, .ytitle, .y2title, .xtick text, .x2tick text');
+    const legend = boxes('.legend .bg');
+    const words = boxes('.xtitle, .x2title, .ytitle, .y2title, .xtick text, .x2tick text');
     return legend.flatMap(one => words.filter(other => one.left < other.right && other.left < one.right
         && one.top < other.bottom - 1 && other.top < one.bottom - 1).map(() => plot.textContent.slice(0, 80)));
 })"""
