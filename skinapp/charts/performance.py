@@ -281,7 +281,8 @@ def reliability(
             row=2,
             col=1,
         )
-    _lay_out(figure, 440, None, None, rows=2)
+    # a phone has one line of legend for each
+    _lay_out(figure, 380 + 24 * len(tables), None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_xaxes(title_text=x, row=2, col=1)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text=y, row=1, col=1)
