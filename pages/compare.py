@@ -32,7 +32,7 @@ def write_report(
     known: dict[str, Predictions],
     published: pd.DataFrame,
     pair: list[str],
-    given: Answer,
+    answered: Answer,
     names: Names,
 ) -> str:
     """The comparison as one HTML file, at the operating point that the page shows."""
@@ -43,9 +43,9 @@ def write_report(
         known,
         published,
         pair,
-        given.thresholds,
-        given.setting.prevalence,
-        given.setting.aim(shared.target),
+        answered.thresholds,
+        answered.setting.prevalence,
+        answered.setting.aim(shared.target),
         comparison.results_of(shared, known, next(iter(measures.scores(shared)))),
         names,
     )
@@ -75,13 +75,13 @@ with layout.page("Compare"):
     setting = operating_point.choose(*settings[1:])
     try:
         shared = comparison.share(choice)
-        given = operating_point.answer(shared, known, choice.pair, setting, choice.dataset)
+        answered = operating_point.answer(shared, known, choice.pair, setting, choice.dataset)
     except DataError as error:
         answer.error(plain(str(error)))
         st.stop()
     names, pair = comparison.names_of({name: known[name] for name in shared.ids}), choice.pair
     with answer:
-        operating_point.show_answer(shared, known, pair, given, names)
+        operating_point.show_answer(shared, known, pair, answered, names)
     counted.markdown(
         f":small[:material/photo_library: **{len(shared.images):,} images** of {bootstrap.count(shared.groups):,} "
         "lesions or patients that all of these models have predictions for, and that none was trained on]"
@@ -98,11 +98,11 @@ with layout.page("Compare"):
         elif tab == "pair":
             comparison_panels.show_pair(shared, pair, names)
         elif tab == "operating":
-            operating_point.show(shared, pair, given, names)
+            operating_point.show(shared, pair, answered, names)
         elif tab == "calibration":
             comparison_panels.show_calibration(shared, known, pair, names)
         elif tab == "subgroups":
-            comparison_panels.show_subgroups(shared, pair, given.thresholds, names)
+            comparison_panels.show_subgroups(shared, pair, answered.thresholds, names)
         elif tab == "errors":
             error_gallery.show(shared, pair, names)
         elif tab == "training":
@@ -112,7 +112,7 @@ with layout.page("Compare"):
 
     st.download_button(
         "Download the whole comparison",
-        partial(write_report, shared, known, published, pair, given, names),
+        partial(write_report, shared, known, published, pair, answered, names),
         "comparison.html",
         "text/html",
         key="report",

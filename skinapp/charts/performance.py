@@ -190,14 +190,14 @@ def lines(
 
 
 def across(table: pd.DataFrame, title: str, order: Sequence[str]) -> go.Figure:
-    """A model's score on each data set that it was tested on, joined by a line: columns series, place, value, low, high
-    and note, in the order of the places."""
+    """A model's score on each data set that it was tested on, joined by a line: columns series, test_set, value, low,
+    high and note, in the order of the test sets."""
     figure = go.Figure()
     for series in dict.fromkeys(table["series"]):
         part = table[table["series"] == series]
         number = list(order).index(series)
         figure.add_scatter(
-            x=part["place"].str.replace(" (", "<br>(", regex=False),
+            x=part["test_set"].str.replace(" (", "<br>(", regex=False),
             y=part["value"],
             mode="lines+markers",
             name=series,

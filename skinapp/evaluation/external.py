@@ -32,7 +32,7 @@ UNKNOWN = Interval(np.nan, np.nan, np.nan)
 def results(predictions: Predictions, score: str, target_id: str, resamples: int = bootstrap.RESAMPLES) -> list[Result]:
     """A score of `measures.scores` on every test set of a model, its own first. Changes compare different images, so
     the resamples of each set are drawn on their own."""
-    found: list[Result] = []
+    every: list[Result] = []
     internal: np.ndarray | None = None
     for number, dataset in enumerate(predictions.datasets):
         external = dataset in predictions.further
@@ -43,12 +43,12 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
         if values is not None:
             measured = bootstrap.interval(values, groups)
             if external and internal is not None:
-                fewest = min(groups, *(one.groups for one in found[:1]))
+                fewest = min(groups, *(one.groups for one in every[:1]))
                 change = bootstrap.interval(values - internal, fewest)
             elif internal is None and not external:
                 internal = values
-        found.append(Result(predictions.id, dataset, external, len(rows), groups, measured, change))
-    return found
+        every.append(Result(predictions.id, dataset, external, len(rows), groups, measured, change))
+    return every
 
 
 def _draws(

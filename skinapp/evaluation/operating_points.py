@@ -103,24 +103,24 @@ def draws(shared: Shared, weights: np.ndarray, model_id: str, threshold: Thresho
     cases, others = (
         np.flatnonzero(side)[np.argsort(-probability[side], kind="stable")] for side in (positive, ~positive)
     )
-    found, flagged_others = (np.cumsum(weights[:, rows], axis=1) for rows in (cases, others))
-    reached = probability[cases][(found >= threshold.sensitivity * found[:, -1:] - 1e-9).argmax(axis=1)]
+    detected, flagged_others = (np.cumsum(weights[:, rows], axis=1) for rows in (cases, others))
+    reached = probability[cases][(detected >= threshold.sensitivity * detected[:, -1:] - 1e-9).argmax(axis=1)]
     # how many of each side are at or above the threshold of each resample; images of equal probability go together
     above = [np.searchsorted(-probability[side], -reached, side="right") for side in (cases, others)]
     rows = np.arange(len(weights))
     flagged = np.where(above[1] > 0, flagged_others[rows, above[1] - 1], 0)
     with np.errstate(invalid="ignore"):
-        sensitivity = found[rows, above[0] - 1] / found[:, -1]
+        sensitivity = detected[rows, above[0] - 1] / detected[:, -1]
         specificity = 1 - flagged / flagged_others[:, -1]
     return sensitivity, np.where(np.isnan(sensitivity), np.nan, specificity)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """What the first of two models does more than the second, each at its threshold: images of the target `found` and
-    other images `flagged`, in images, and `missed` and `false_alarms` per 1,000 people."""
+    """What the first of two models does more than the second, each at its threshold: images of the target `detected`
+    and other images `flagged`, in images, and `missed` and `false_alarms` per 1,000 people."""
 
-    found: Interval
+    detected: Interval
     flagged: Interval
     missed: Interval
     false_alarms: Interval
@@ -138,7 +138,7 @@ def difference(
     a resample are scaled to the images that there are."""
     one, other = (draws(shared, weights, name, thresholds[name]) for name in (first, second))
     same = shared.identical(first, second) and thresholds[first] == thresholds[second]
-    found, flagged = (
+    detected, flagged = (
         Interval(0.0, 0.0, 0.0)
         if same
         else bootstrap.interval((a - b) * sign * int(rows.sum()), bootstrap.count(shared.groups, rows))
@@ -150,9 +150,9 @@ def difference(
     per_case = 1000 * prevalence / int(shared.positive.sum())
     per_other = 1000 * (1 - prevalence) / int((~shared.positive).sum())
     return Difference(
-        found,
+        detected,
         flagged,
-        Interval(*(-per_case * value for value in (found.value, found.high, found.low))),
+        Interval(*(-per_case * value for value in (detected.value, detected.high, detected.low))),
         Interval(*(per_other * value for value in (flagged.value, flagged.low, flagged.high))),
     )
 
@@ -175,8 +175,8 @@ def for_sensitivity(
     """Each model's threshold for a sensitivity: chosen on held-out training images if all models have them, so that
     they are compared by one rule, and else on the images that they share. `known` are the models' files, and `dataset`
     is where the images are from."""
-    found = {name: held_out(known[name], shared, sensitivity, dataset) for name in shared.ids}
-    chosen = {name: threshold for name, threshold in found.items() if threshold}
+    available = {name: held_out(known[name], shared, sensitivity, dataset) for name in shared.ids}
+    chosen = {name: threshold for name, threshold in available.items() if threshold}
     if len(chosen) == len(shared.ids):
         return chosen
     return chosen_here(shared, shared.ids, sensitivity)

@@ -100,9 +100,11 @@ def leaderboard(board: pd.DataFrame, score: str, target: Target, order: Sequence
     )
 
 
-def test_sets(found: Sequence[Result], names: Names) -> pd.DataFrame:
+def test_sets(results: Sequence[Result], names: Names) -> pd.DataFrame:
     """A row for each model, and a column of words for each data set that one of them was tested on: its own first."""
-    table = pd.DataFrame({"Model": names[one.model], "column": column_of(one), "text": _in_words(one)} for one in found)
+    table = pd.DataFrame(
+        {"Model": names[one.model], "column": column_of(one), "text": _in_words(one)} for one in results
+    )
     wide = table.pivot_table(index="Model", columns="column", values="text", aggfunc="first", sort=False)
     order = sorted(table["column"].unique(), key=lambda column: "external" in column)
     return wide.reindex(table["Model"].unique())[order].fillna("not tested").rename_axis(columns=None).reset_index()
@@ -121,16 +123,16 @@ def _in_words(one: Result) -> str:
     return one.score.text() + change
 
 
-def drop(found: Sequence[Result], title: str, order: Sequence[str], names: Names) -> Chart | None:
+def drop(results: Sequence[Result], title: str, order: Sequence[str], names: Names) -> Chart | None:
     """What each model loses from its own test images to other data sets; None if none was tested on another."""
-    tested = [one for one in found if not np.isnan(one.score.value)]
+    tested = [one for one in results if not np.isnan(one.score.value)]
     outside = {one.model for one in tested if one.external}
     if not outside:
         return None
     frame = pd.DataFrame(
         {
             "series": names[one.model],
-            "place": column_of(one),
+            "test_set": column_of(one),
             "external": one.external,
             "value": one.score.value,
             "low": one.score.low,
@@ -146,7 +148,7 @@ def drop(found: Sequence[Result], title: str, order: Sequence[str], names: Names
     return Chart(
         performance.across(frame, title, [names[name] for name in order]),
         frame.drop(columns="note"),
-        f"{title}: " + listed(frame["series"] + " on " + frame["place"], frame["note"]),
+        f"{title}: " + listed(frame["series"] + " on " + frame["test_set"], frame["note"]),
     )
 
 

@@ -33,7 +33,7 @@ def answer(
     95% of melanomas"."""
     return [
         _flagged(points, apart, names, aim),
-        _found(points, apart, target, names),
+        _detected(points, apart, target, names),
         _cost(points, apart, target, names),
     ]
 
@@ -48,14 +48,14 @@ def _flagged(points: Mapping[str, OperatingPoint], apart: Difference | None, nam
     return f"{start}, {second[0]} {others[0].false_positives:,}: difference {_signed(apart.flagged)}."
 
 
-def _found(points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names) -> str:
+def _detected(points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names) -> str:
     total = next(point.true_positives + point.false_negatives for point in points.values())
     first, *second = (
         f"{point.true_positives:,} ({point.sensitivity.value:.0%}{_limits(point.sensitivity, '.0%')})"
         for point in points.values()
     )
     a, *b = (names[name] for name in points)
-    more = "" if apart is None else f", {b[0]} {second[0]}: difference {_signed(apart.found)}"
+    more = "" if apart is None else f", {b[0]} {second[0]}: difference {_signed(apart.detected)}"
     return f"Of the {total:,} {target.many} here, {a} finds {first}{more}."
 
 

@@ -195,11 +195,11 @@ def draws_of(shared: Shared) -> Draws:
 
 def results_of(shared: Shared, known: Mapping[str, Predictions], score: str) -> list[Result]:
     """The score of every model on every data set that it was tested on."""
-    found: list[Result] = []
+    results: list[Result] = []
     for name in progress([name for name in shared.ids if name != OWN], "Scoring every test set"):
         compute = partial(external.results, known[name], score, shared.target.id)
-        found += computed_once(shared, f"test sets {score}", compute, models=(name,))
-    return found
+        results += computed_once(shared, f"test sets {score}", compute, models=(name,))
+    return results
 
 
 def progress(names: list[str], words: str) -> Any:

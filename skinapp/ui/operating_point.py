@@ -34,7 +34,7 @@ OLD_SETTINGS = {
 
 OUTCOMES = {
     "missed": (True, False),
-    "found": (True, True),
+    "detected": (True, True),
     "alarm": (False, True),
     "passed": (False, False),
 }
@@ -131,19 +131,21 @@ def answer(shared: Shared, known: Mapping[str, Predictions], pair: list[str], se
     return Answer(setting, thresholds, points, apart)
 
 
-def show_answer(shared: Shared, known: Mapping[str, Predictions], pair: list[str], given: Answer, names: Names) -> None:
+def show_answer(
+    shared: Shared, known: Mapping[str, Predictions], pair: list[str], answered: Answer, names: Names
+) -> None:
     """The answer in sentences, and where the thresholds come from. Two models are called A and B, as above."""
-    target, points = shared.target, {name: given.points[name] for name in pair}
-    letters = dict(zip(pair, "AB", strict=False)) if given.apart else {name: plain(names[name]) for name in pair}
-    thresholds = {name: given.thresholds[name] for name in pair}
-    first, *others = operating_point_views.answer(points, given.apart, target, letters, given.setting.aim(target))
+    target, points = shared.target, {name: answered.points[name] for name in pair}
+    letters = dict(zip(pair, "AB", strict=False)) if answered.apart else {name: plain(names[name]) for name in pair}
+    thresholds = {name: answered.thresholds[name] for name in pair}
+    first, *others = operating_point_views.answer(points, answered.apart, target, letters, answered.setting.aim(target))
     with st.container(border=True, gap="small", key="answer"):
         st.markdown(f"#### {first}")
         for sentence in others:
             st.markdown(sentence)
-        notes = [operating_point_views.source(thresholds, letters), _without(shared, known, given, names)]
-        if given.apart and given.setting.sensitivity and any(one.chosen_on for one in thresholds.values()):
-            notes.append(_matched(shared, pair, given.setting, letters))
+        notes = [operating_point_views.source(thresholds, letters), _without(shared, known, answered, names)]
+        if answered.apart and answered.setting.sensitivity and any(one.chosen_on for one in thresholds.values()):
+            notes.append(_matched(shared, pair, answered.setting, letters))
         st.caption(" ".join(filter(None, notes)))
 
 
@@ -167,11 +169,11 @@ def _matched(shared: Shared, pair: list[str], setting: Setting, letters: Names) 
     return operating_point_views.matched(points, apart, shared.target, letters, sensitivity)
 
 
-def _without(shared: Shared, known: Mapping[str, Predictions], given: Answer, names: Names) -> str:
+def _without(shared: Shared, known: Mapping[str, Predictions], answered: Answer, names: Names) -> str:
     """Why a threshold was not chosen on held-out training lesions."""
-    if all(threshold.sensitivity is None for threshold in given.thresholds.values()):
+    if all(threshold.sensitivity is None for threshold in answered.thresholds.values()):
         return ""
-    wanted = given.setting.sensitivity
+    wanted = answered.setting.sensitivity
     lacking = [name for name in shared.ids if not operating_points.held_out(known[name], shared, wanted or 0)]
     return (
         f"Held-out training lesions gave no threshold for {wanted:.0%} of {shared.target.many}: "
@@ -179,26 +181,26 @@ def _without(shared: Shared, known: Mapping[str, Predictions], given: Answer, na
     )
 
 
-def show(shared: Shared, pair: list[str], given: Answer, names: Names) -> None:
+def show(shared: Shared, pair: list[str], answered: Answer, names: Names) -> None:
     """Everything that depends on the threshold."""
     target = shared.target
-    together = given.points if len(given.points) != 2 else {name: given.points[name] for name in pair}
-    table = operating_point_views.table_of(together, names, target, given.apart if len(together) == 2 else None)
+    together = answered.points if len(answered.points) != 2 else {name: answered.points[name] for name in pair}
+    table = operating_point_views.table_of(together, names, target, answered.apart if len(together) == 2 else None)
     st.dataframe(table, hide_index=True, key="points_table", alt="Every model's operating point")
     st.caption(
         f"Values with 95% intervals. Predictive values and counts per 1,000 people assume that "
-        f"{given.setting.prevalence:.1%} of the people examined have {operating_point_views.article(target)}; among "
+        f"{answered.setting.prevalence:.1%} of the people examined have {operating_point_views.article(target)}; among "
         f"these images it is {shared.positive.mean():.0%}."
     )
     left, right = st.columns([2, 3], gap="medium")
     with left:
         for name in pair:
             st.markdown(f"**{plain(names[name])}**")
-            chart = operating_point_views.outcomes(given.points[name], names[name], target, selectable=True)
+            chart = operating_point_views.outcomes(answered.points[name], names[name], target, selectable=True)
             error_gallery.show_matrix(chart, f"outcomes_{name}", _select_outcome, name)
     with right:
-        _show_curves(shared, given, names)
-    _show_outcome(shared, pair, given, names)
+        _show_curves(shared, answered, names)
+    _show_outcome(shared, pair, answered, names)
 
 
 def _select_outcome(model_id: str, label: str, predicted: str) -> None:
@@ -208,12 +210,12 @@ def _select_outcome(model_id: str, label: str, predicted: str) -> None:
 
 
 @st.fragment
-def _show_outcome(shared: Shared, pair: list[str], given: Answer, names: Names) -> None:
+def _show_outcome(shared: Shared, pair: list[str], answered: Answer, names: Names) -> None:
     """The images in one cell of the two-by-two tables."""
     many = shared.target.many
     words = {
         "missed": f"{many[0].upper()}{many[1:]} that {{}} misses",
-        "found": f"{many[0].upper()}{many[1:]} that {{}} finds",
+        "detected": f"{many[0].upper()}{many[1:]} that {{}} finds",
         "alarm": "False alarms of {}",
         "passed": "Other images that {} does not flag",
     }
@@ -221,11 +223,11 @@ def _show_outcome(shared: Shared, pair: list[str], given: Answer, names: Names) 
     chosen = address.selectbox(st.container(), "Images (or click a number in a matrix)", options, "outcome")
     if chosen:
         code, name = chosen.split(":", 1)
-        table = error_analysis.in_outcome(shared, name, given.thresholds[name].value, *OUTCOMES[code])
+        table = error_analysis.in_outcome(shared, name, answered.thresholds[name].value, *OUTCOMES[code])
         error_gallery.show_images(shared, table, "outcome")
 
 
-def _show_curves(shared: Shared, given: Answer, names: Names) -> None:
+def _show_curves(shared: Shared, answered: Answer, names: Names) -> None:
     kind = address.segmented_control(
         st.container(),
         "Curve",
@@ -233,7 +235,7 @@ def _show_curves(shared: Shared, given: Answer, names: Names) -> None:
         "curve",
         label_visibility="collapsed",
     )
-    chart = operating_point_views.curve(shared, _curves(shared, kind), kind, given.thresholds, names)
+    chart = operating_point_views.curve(shared, _curves(shared, kind), kind, answered.thresholds, names)
     panel.show_chart(chart, f"curve_{kind}")
     with st.expander("What the lines mean", icon=":material/help:", key="lines"):
         st.markdown(LINES.format(many=shared.target.many))

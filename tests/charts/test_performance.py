@@ -201,7 +201,7 @@ def test_the_cells_of_a_selectable_matrix_have_invisible_marks_with_label_and_pr
 def test_across_joins_the_test_sets_of_a_model() -> None:
     frame = pd.DataFrame(
         [("a", "own (internal)", 0.9, 0.8, 0.95, "x"), ("a", "other (external)", 0.7, np.nan, np.nan, "y")],
-        columns=["series", "place", "value", "low", "high", "note"],
+        columns=["series", "test_set", "value", "low", "high", "note"],
     )
     [line] = performance.across(frame, "Accuracy", ["b", "a"]).data
     assert list(line.x) == ["own<br>(internal)", "other<br>(external)"]

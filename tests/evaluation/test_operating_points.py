@@ -74,19 +74,19 @@ def by_hand(shared: Shared, name: str, take: np.ndarray, sensitivity: float) -> 
     """Sensitivity and specificity of the highest threshold that finds that share of the rows `take`."""
     positive, chance = shared.positive[take], shared.probability(name)[take]
     for threshold in np.unique(chance)[::-1]:
-        found = (chance[positive] >= threshold).mean()
-        if found >= sensitivity - 1e-9:
-            return found, (chance[~positive] < threshold).mean()
+        detected = (chance[positive] >= threshold).mean()
+        if detected >= sensitivity - 1e-9:
+            return detected, (chance[~positive] < threshold).mean()
     raise AssertionError
 
 
 def test_a_threshold_chosen_here_is_chosen_again_in_every_resample(shared: Shared, weights: np.ndarray) -> None:
     [threshold] = operating_points.chosen_here(shared, ["two"], 0.9).values()
     assert threshold.sensitivity == 0.9
-    found, passed = operating_points.draws(shared, weights, "two", threshold)
+    detected, passed = operating_points.draws(shared, weights, "two", threshold)
     takes = [np.arange(len(shared.images)), *repeats(weights)]
     expected = np.array([by_hand(shared, "two", take, 0.9) for take in takes])
-    assert found == pytest.approx(expected[:, 0])
+    assert detected == pytest.approx(expected[:, 0])
     assert passed == pytest.approx(expected[:, 1])
     assert len(np.unique(passed)) > 5
 
@@ -95,7 +95,7 @@ def test_the_difference_of_two_models_at_their_thresholds(shared: Shared, weight
     thresholds = {"one": Threshold(0.3), "two": Threshold(0.5)}
     apart = operating_points.difference(shared, weights, "one", "two", thresholds, 0.1)
     flagged = {name: shared.probability(name) >= threshold.value for name, threshold in thresholds.items()}
-    for interval, rows in ((apart.found, shared.positive), (apart.flagged, ~shared.positive)):
+    for interval, rows in ((apart.detected, shared.positive), (apart.flagged, ~shared.positive)):
         counts = (flagged["one"] & rows).astype(int) - (flagged["two"] & rows)
         resampled = [counts[take].sum() / rows[take].sum() * rows.sum() for take in repeats(weights)]
         assert interval.value == pytest.approx(counts.sum())
@@ -109,7 +109,7 @@ def test_the_difference_of_two_models_at_their_thresholds(shared: Shared, weight
         assert getattr(apart, name).value == pytest.approx(one - two)
     assert apart.missed.low < apart.missed.value < apart.missed.high
     same = operating_points.difference(shared, weights, "one", "one", thresholds, 0.1)
-    assert (same.found.value, same.flagged.low, same.flagged.high) == (0, 0, 0)
+    assert (same.detected.value, same.flagged.low, same.flagged.high) == (0, 0, 0)
 
 
 @pytest.fixture
@@ -157,10 +157,10 @@ def test_a_threshold_comes_from_held_out_training_images(
     # out-of-fold predictions give any sensitivity, of any classes
     held_out = made("held", HAM10000, seed=5)
     monkeypatch.setattr("skinapp.evaluation.predictions.out_of_fold", lambda model: held_out)
-    found = chosen(with_sets, together, 0.8)
+    detected = chosen(with_sets, together, 0.8)
     chances = held_out.table.loc[held_out.table["label"].isin(["bcc", "mel"]), ["p_bcc", "p_mel"]].sum(axis=1)
-    assert found
-    assert (chances >= found.value - 1e-9).mean() >= 0.8 > (chances > found.value + 1e-9).mean()
+    assert detected
+    assert (chances >= detected.value - 1e-9).mean() >= 0.8 > (chances > detected.value + 1e-9).mean()
 
 
 def test_a_cross_validated_model_has_no_threshold_but_for_other_images(

@@ -90,13 +90,13 @@ def test_the_answer_counts_what_is_found_and_what_it_costs() -> None:
     melanoma, a = flagged(A, 0.95)
     _, b = flagged(B, 0.95)
     false_a, false_b = (a & ~melanoma).sum(), (b & ~melanoma).sum()
-    of_others, found, cost = answer(at)
+    of_others, detected, cost = answer(at)
     assert of_others.startswith(
         f"Set to find 95% of melanomas, A also flags {false_a:,} of {(~melanoma).sum():,} other images, B {false_b:,}: "
         f"difference {false_a - false_b:+,} (95% interval "
     )
-    assert f"A finds {(a & melanoma).sum()} ({a[melanoma].mean():.0%}" in found
-    assert f"B {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in found
+    assert f"A finds {(a & melanoma).sum()} ({a[melanoma].mean():.0%}" in detected
+    assert f"B {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in detected
     assert f"A would raise {950 * a[~melanoma].mean():,.0f} false alarms" in cost
     assert f"miss {50 * (1 - a[melanoma].mean()):.1f} melanomas" in cost
     assert "chosen on held-out training lesions (validation images)" in plain_captions(at)
