@@ -1,4 +1,4 @@
-"""Which model is better, how sure we are, and what an operating point costs."""
+"""Which of two models finds more of what matters, at what cost, and how sure we are."""
 
 from functools import partial
 
@@ -7,16 +7,33 @@ import streamlit as st
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, measures, predictions
-from skinapp.evaluation.comparison import CLASSES, Shared
+from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import comparison_report, document
 from skinapp.report.comparison_views import Names
-from skinapp.ui import comparison, comparison_panels, error_gallery, layout, operating_point
+from skinapp.ui import address, comparison, comparison_panels, error_gallery, layout, operating_point
 from skinapp.ui.layout import plain
+from skinapp.ui.operating_point import Answer
+
+TABS = {
+    "scores": "Scores",
+    "pair": "Two models",
+    "operating": "Operating point",
+    "calibration": "Calibration and coverage",
+    "subgroups": "Subgroups",
+    "errors": "Errors",
+    "training": "Training",
+    "protocols": "Protocols",
+}
 
 
 def write_report(
-    shared: Shared, known: dict[str, Predictions], published: pd.DataFrame, pair: list[str], names: Names
+    shared: Shared,
+    known: dict[str, Predictions],
+    published: pd.DataFrame,
+    pair: list[str],
+    answered: Answer,
+    names: Names,
 ) -> str:
     """The comparison as one HTML file, at the operating point that the page shows."""
     sections = comparison_report.sections(
@@ -26,8 +43,10 @@ def write_report(
         known,
         published,
         pair,
-        operating_point.thresholds(shared),
-        operating_point.prevalence(),
+        answered.thresholds,
+        answered.setting.prevalence,
+        answered.setting.aim(shared.target),
+        comparison.results_of(shared, known, next(iter(measures.scores(shared)))),
         names,
     )
     return document.render("Comparison of skin-lesion classifiers", sections, comparison_report.CAUTION)
@@ -35,84 +54,65 @@ def write_report(
 
 with layout.page("Compare"):
     st.title("Which model is better, and how sure are we?", anchor=False)
-    st.markdown(
-        "Models side by side, on the test images that all of them have predictions for. None of them was trained on "
-        "these lesions."
-    )
     known, left_out = predictions.shipped()
     for reason in left_out.values():
         st.warning(plain(reason))
     if not known:
         st.error(layout.NO_MODELS)
         st.stop()
-    controls = st.container()
-    own = comparison.choose_own(known)
+    question, settings = st.container(), st.columns([2, 2, 2, 2], gap="medium")
+    answer = st.container()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        counted = st.container()
+        more = st.popover("More models", icon=":material/add:", key="more")
+    content = st.container()
+    with st.expander("Compare your own predictions", icon=":material/upload_file:", key="own_file"):
+        own = comparison.choose_own(known)
     if own:
         known = known | {comparison.OWN: own}
-    with controls:
-        choice = comparison.choose(known)
-    if not choice.models:
-        st.info("Choose at least one model above.")
-        st.stop()
+    with question:
+        choice = comparison.choose(known, settings[0], more)
+    setting = operating_point.choose(*settings[1:])
     try:
         shared = comparison.share(choice)
+        answered = operating_point.answer(shared, known, choice.pair, setting, choice.dataset)
     except DataError as error:
-        st.error(plain(str(error)))
+        answer.error(plain(str(error)))
         st.stop()
-    malignant = int(shared.malignant.sum())
-    controls.markdown(
-        f":material/photo_library: **{len(shared.images):,} images** of {bootstrap.count(shared.groups):,} lesions or "
-        f"patients, with predictions from {f'all {len(shared.ids)} models' if len(shared.ids) > 1 else 'the model'}; "
-        f"{malignant:,} are malignant ({malignant / len(shared.images):.0%})."
+    names, pair = comparison.names_of({name: known[name] for name in shared.ids}), choice.pair
+    with answer:
+        operating_point.show_answer(shared, known, pair, answered, names)
+    counted.markdown(
+        f":small[:material/photo_library: **{len(shared.images):,} images** of {bootstrap.count(shared.groups):,} "
+        "lesions or patients that all of these models have predictions for, and that none was trained on]"
     )
-    with st.spinner("Resampling lesions"):
-        comparison.draws_of(shared)
-    names = comparison.names_of(shared)
+
     published = measures.published(choice.question, choice.dataset)
+    shown = {code: title for code, title in TABS.items() if code != "pair" or len(pair) == 2}
+    with content:
+        tabs = address.tabs(shown, "tab")
+    tab = next((code for code, container in tabs.items() if container.open), "scores")
+    with tabs[tab]:
+        if tab == "scores":
+            comparison_panels.show_scores(shared, known, published, names)
+        elif tab == "pair":
+            comparison_panels.show_pair(shared, pair, names)
+        elif tab == "operating":
+            operating_point.show(shared, pair, answered, names)
+        elif tab == "calibration":
+            comparison_panels.show_calibration(shared, known, pair, names)
+        elif tab == "subgroups":
+            comparison_panels.show_subgroups(shared, pair, answered.thresholds, names)
+        elif tab == "errors":
+            error_gallery.show(shared, pair, names)
+        elif tab == "training":
+            comparison_panels.show_training(known, pair, names)
+        else:
+            comparison_panels.show_protocols(known, comparison.names_of(known))
 
-    st.subheader("Leaderboard", anchor=False)
-    comparison_panels.show_leaderboard(shared, known, published, names)
-
-    st.space("medium")
-    st.subheader("Two models, image by image" if len(shared.ids) > 1 else "One model", anchor=False)
-    pair = comparison.choose_pair(shared, names)
-    if len(pair) == 2:
-        comparison_panels.show_pair(shared, pair, names)
-
-    st.space("medium")
-    st.subheader("Operating point", anchor=False)
-    operating_point.show(shared, pair, names)
-
-    st.space("medium")
-    st.subheader("Calibration", anchor=False)
-    comparison_panels.show_calibration(shared, known, pair, names)
-
-    if with_sets := comparison_panels.have_sets(known, pair):
-        st.space("medium")
-        st.subheader("Prediction sets", anchor=False)
-        comparison_panels.show_sets(shared, known, with_sets, names)
-
-    if choice.question == CLASSES:
-        st.space("medium")
-        st.subheader("Confusion matrix", anchor=False)
-        comparison_panels.show_classes(shared, pair, names)
-
-    st.space("medium")
-    st.subheader("Subgroups", anchor=False)
-    comparison_panels.show_subgroups(shared, pair, names)
-
-    st.space("medium")
-    st.subheader("Errors", anchor=False)
-    error_gallery.show(shared, pair, names)
-
-    st.space("medium")
-    comparison_panels.show_training(known, pair, names)
-    comparison_panels.show_protocols(known)
-
-    st.space("medium")
     st.download_button(
         "Download the whole comparison",
-        partial(write_report, shared, known, published, pair, names),
+        partial(write_report, shared, known, published, pair, answered, names),
         "comparison.html",
         "text/html",
         key="report",

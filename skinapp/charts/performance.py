@@ -10,8 +10,9 @@ from plotly.subplots import make_subplots
 
 from skinapp.charts.style import INK, annotate, class_colour
 
-MODEL_COLOURS = ("#1D6B68", "#B05A00", "#5B4B9A", "#7A1F4B", "#3B6FB6", "#6B6B1E", "#8A5A44", "#4A4A4A")
-"""By order of choice. No class uses these colours, and markers and dashes distinguish models without colour."""
+MODEL_COLOURS = ("#1F8A84", "#C86A10", "#8A6FD0", "#C2508F", "#4A86CC", "#8A8628", "#A8714F", "#80807C")
+"""By order of choice; each is at least 3 : 1 against a light and a dark page. No class uses these colours, and markers
+and dashes distinguish models without colour."""
 MARKERS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "pentagon", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "1px,3px")
 
@@ -188,12 +189,47 @@ def lines(
     return figure
 
 
+def across(table: pd.DataFrame, title: str, order: Sequence[str]) -> go.Figure:
+    """A model's score on each data set that it was tested on, joined by a line: columns series, test_set, value, low,
+    high and note, in the order of the test sets."""
+    figure = go.Figure()
+    for series in dict.fromkeys(table["series"]):
+        part = table[table["series"] == series]
+        number = list(order).index(series)
+        figure.add_scatter(
+            x=part["test_set"].str.replace(" (", "<br>(", regex=False),
+            y=part["value"],
+            mode="lines+markers",
+            name=series,
+            line={"color": colour(number), "width": 2, "dash": DASHES[number % len(DASHES)]},
+            marker={"size": 10, "symbol": MARKERS[number % len(MARKERS)]},
+            error_y={
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["value"],
+                "arrayminus": part["value"] - part["low"],
+                "thickness": 1.4,
+                "width": 4,
+            },
+            customdata=part["note"],
+            hovertemplate="%{customdata}<extra>" + series + "</extra>",
+        )
+    _lay_out(figure, 340, None, title, {"type": "category"})
+    return figure
+
+
 def diagonal() -> dict[str, pd.DataFrame]:
     """The line of chance, or of perfect calibration, as a reference of `lines`."""
     return {"Chance": pd.DataFrame({"x": [0, 1], "y": [0, 1]})}
 
 
-def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncalibrated: set[str]) -> go.Figure:
+def reliability(
+    tables: dict[str, pd.DataFrame],
+    numbers: dict[str, int],
+    uncalibrated: set[str],
+    x: str = "Confidence in the most likely class",
+    y: str = "Accuracy",
+) -> go.Figure:
     """Reliability diagrams, one for each name: accuracy over confidence with intervals, and below it the counts.
 
     `tables` are those of `calibration.reliability_intervals`. `numbers` gives the models' positions in the order of
@@ -230,7 +266,7 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncali
                 "width": 3,
             },
             customdata=table["images"],
-            hovertemplate="%{customdata:,} images: confidence %{x:.0%}, accuracy %{y:.0%}<extra>" + name + "</extra>",
+            hovertemplate="%{customdata:,} images: said %{x:.0%}, came true %{y:.0%}<extra>" + name + "</extra>",
             row=1,
             col=1,
         )
@@ -245,18 +281,31 @@ def reliability(tables: dict[str, pd.DataFrame], numbers: dict[str, int], uncali
             row=2,
             col=1,
         )
-    _lay_out(figure, 440, None, None, rows=2)
+    # a phone has one line of legend for each
+    _lay_out(figure, 380 + 24 * len(tables), None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
-    figure.update_xaxes(title_text="Confidence in the most likely class", row=2, col=1)
-    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text="Accuracy", row=1, col=1)
+    figure.update_xaxes(title_text=x, row=2, col=1)
+    figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text=y, row=1, col=1)
     figure.update_yaxes(title_text="Images", row=2, col=1)
     return figure
 
 
-def confusion(table: pd.DataFrame) -> go.Figure:
-    """An `error_analysis.confusion` table: labels down, predicted classes across; counts above shares of the row."""
-    codes = list(dict.fromkeys(table["label"]))
-    shape = (len(codes), len(codes))
+CELL = 46
+"""Pixels of the height of a cell of a confusion matrix."""
+SHARES = {0.0: "#F3F6F4", 0.5: "#6FB0AB", 1.0: "#164F4D"}
+"""The colours of a cell by its share, pale at the low end on light and dark pages alike."""
+DARK = 0.745
+"""The share from which white can be read better than black."""
+
+
+def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
+    """An `error_analysis.confusion` table: labels down, predictions across; counts above shares of the row.
+
+    A `selectable` matrix has an invisible mark on every cell, since Plotly cannot select the cells of a heat map; its
+    custom data are label and prediction.
+    """
+    codes, predictions = (list(dict.fromkeys(table[name])) for name in ("label", "predicted"))
+    shape = (len(codes), len(predictions))
     counts, shares = (table[name].to_numpy().reshape(shape) for name in ("images", "share"))
     words = [
         [f"{count:,}<br>{share:.0%}" if share == share else f"{count:,}" for count, share in zip(*row, strict=True)]
@@ -265,24 +314,38 @@ def confusion(table: pd.DataFrame) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
             z=np.nan_to_num(shares),
-            x=codes,
+            x=predictions,
             y=codes,
             zmin=0,
             zmax=1,
-            # pale at the low end in light and dark alike, dark ink on pale and white on dark is Plotly's own choice
-            colorscale=[[0, "#F3F6F4"], [0.5, "#6FB0AB"], [1, "#164F4D"]],
-            text=words,
-            texttemplate="%{text}",
-            textfont={"size": 12 if len(codes) < 8 else 10},
+            colorscale=[[step, colour] for step, colour in SHARES.items()],
             xgap=2,
             ygap=2,
             showscale=False,
-            hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
+            hoverinfo="skip",
         )
+    )
+    # a heat map has one colour for all its words, and Plotly cannot select its cells: both need marks
+    invisible = {"marker": {"opacity": 0}}
+    figure.add_scatter(
+        x=table["predicted"],
+        y=table["label"],
+        mode="markers+text" if selectable else "text",
+        text=[text for row in words for text in row],
+        textfont={
+            "size": 12 if len(codes) < 8 else 10,
+            "color": ["white" if share > DARK else "black" for share in np.nan_to_num(shares).ravel()],
+        },
+        marker={"size": CELL - 6, "symbol": "square", "opacity": 0},
+        selected=invisible if selectable else None,
+        unselected=invisible if selectable else None,
+        customdata=table[["label", "predicted"]].to_numpy(),
+        hovertemplate="label %{y}, predicted %{x}: %{text}<extra></extra>",
+        showlegend=False,
     )
     grid = {"showgrid": False}
     more_y = {"autorange": "reversed"} | grid
-    _lay_out(figure, 120 + 46 * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
+    _lay_out(figure, 94 + CELL * len(codes), "Predicted", "Label", {"side": "top"} | grid, more_y)
     return figure
 
 
@@ -380,9 +443,9 @@ def _lay_out(
         # much faster, but would take the axes of several charts apart
         overwrite=rows == 1,
         height=height,
-        # room above, so that the button that saves the figure covers none of it
-        margin={"l": 8, "r": 8, "t": 34, "b": 8},
-        legend={"orientation": "h", "yanchor": "top", "y": -68 / height, "x": 0, "title": {"text": None}},
+        # room above, so that the button that saves the figure covers none of it, and on the right for the last tick
+        margin={"l": 8, "r": 28, "t": 34, "b": 8},
+        legend={"orientation": "h", "yanchor": "top", "y": -68 / (height - 118), "x": 0, "title": {"text": None}},
         plot_bgcolor=CLEAR,
         paper_bgcolor=CLEAR,
         font={"color": INK},
@@ -395,6 +458,6 @@ def _ticks(low: float, high: float) -> list[float]:
     """Four to nine round numbers from `low` to `high`."""
     step = 10 ** np.floor(np.log10(high - low))
     step *= next(part for part in (0.2, 0.5, 1, 2) if (high - low) / (step * part) < 9)
-    return [
-        float(round(step * number, 6)) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)
-    ]
+    # an end that is a round number but for rounding is one
+    first, last = int(np.ceil(low / step - 1e-4)), int(np.floor(high / step + 1e-4))
+    return [float(round(step * number, 6)) for number in range(first, last + 1)]

@@ -1,6 +1,7 @@
-"""Calibration: confidence bins, calibration error, reliability diagram, and the temperature.
+"""Calibration: bins of probability, calibration error, reliability diagram, and the temperature.
 
-All of it concerns the most probable class. Only `bin_of` decides which bin a confidence is in.
+Of the most probable class, or of any other probability, such as that of melanoma. Only `bin_of` decides which bin one
+is in.
 """
 
 import numpy as np
@@ -27,25 +28,35 @@ def expected_calibration_error(
 
     Guo et al. 2017 (arXiv:1706.04599), eq. 3.
     """
-    confidence = probabilities.max(axis=1)
-    gap = (probabilities.argmax(axis=1) == labels) - confidence
+    return gap(*most_likely(labels, probabilities), weights, bins)
+
+
+def gap(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray, bins: int = ERROR_BINS) -> np.ndarray:
+    """The calibration error [r] of any probabilities [n], whose event came true or not: boolean `correct` [n]."""
     in_bin = np.eye(bins)[bin_of(confidence, bins)]
-    return np.abs(weights @ (in_bin * gap[:, np.newaxis])).sum(axis=1) / weights.sum(axis=1)
+    return np.abs(weights @ (in_bin * (correct - confidence)[:, np.newaxis])).sum(axis=1) / weights.sum(axis=1)
 
 
-def error_interval(labels: np.ndarray, probabilities: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> Interval:
-    """The expected calibration error with its interval; `weights` [r, n] come from `bootstrap.weights`."""
-    values = bootstrap.draws({"ece": expected_calibration_error}, labels, probabilities, weights)["ece"]
-    return bootstrap.interval(values, bootstrap.count(groups))
+def gap_interval(confidence: np.ndarray, correct: np.ndarray, groups: np.ndarray, weights: np.ndarray) -> Interval:
+    """The calibration error with its interval; `weights` [r, n] come from `bootstrap.weights`."""
+    every = np.concatenate([np.ones((1, len(confidence))), weights])
+    return bootstrap.interval(gap(confidence, correct, every), bootstrap.count(groups))
+
+
+def most_likely(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Confidence in the most probable class [n], and whether it is the label, boolean [n]."""
+    return probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = DIAGRAM_BINS) -> list[dict[str, float]]:
-    """The rows of a reliability diagram, one for each bin that is not empty.
+    """The rows of the reliability diagram of the most probable class, one for each bin that is not empty.
 
     `low` and `high` bound the bin; `images` counts, `confidence` and `accuracy` are means over it (0 to 1).
     """
-    confidence = probabilities.max(axis=1)
-    correct = probabilities.argmax(axis=1) == labels
+    return _rows(*most_likely(labels, probabilities), bins)
+
+
+def _rows(confidence: np.ndarray, correct: np.ndarray, bins: int) -> list[dict[str, float]]:
     bin_numbers = bin_of(confidence, bins)
     return [
         {
@@ -60,16 +71,12 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = DIAGR
 
 
 def reliability_intervals(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    groups: np.ndarray,
-    weights: np.ndarray,
-    bins: int = DIAGRAM_BINS,
+    confidence: np.ndarray, correct: np.ndarray, groups: np.ndarray, weights: np.ndarray, bins: int = DIAGRAM_BINS
 ) -> pd.DataFrame:
-    """`reliability` as a table, with the interval of each bin's accuracy: accuracy_low, accuracy_high."""
-    table = pd.DataFrame(reliability(labels, probabilities, bins))
-    correct = probabilities.argmax(axis=1) == labels
-    bin_numbers = bin_of(probabilities.max(axis=1), bins)
+    """The rows of a reliability diagram of any probabilities [n], whose event came true or not, boolean `correct` [n],
+    as a table, with the interval of each bin's accuracy: accuracy_low, accuracy_high."""
+    table = pd.DataFrame(_rows(confidence, correct, bins))
+    bin_numbers = bin_of(confidence, bins)
     numbers = np.unique(bin_numbers)
     inside = np.eye(bins)[bin_numbers][:, numbers]
     with np.errstate(invalid="ignore"):

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import Shared
@@ -13,13 +12,12 @@ GRID = 101
 MAX_THRESHOLDS = 400
 
 
-def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: str | None = None) -> pd.DataFrame:
+def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str) -> pd.DataFrame:
     """A curve with its 95% band, pointwise: x, y, low, high.
 
     `kind` is roc (x 1 - specificity, y sensitivity), precision (x recall, y precision), benefit (x threshold, y net
-    benefit) or risk (x coverage, y error rate). It is for class `code` against the rest, or for all malignant classes
-    together if `code` is None; risk is for all classes. DataError if all images, or none, are of that class. With fewer
-    than FEWEST_GROUPS lesions or patients on either side there is no band: low and high are NaN.
+    benefit) or risk (x coverage, y error rate). It is for the target against the rest; risk is for all classes. With
+    fewer than FEWEST_GROUPS lesions or patients on either side there is no band: low and high are NaN.
     """
     weights = np.concatenate([np.ones((1, weights.shape[1])), weights])
     if kind == "risk":
@@ -27,11 +25,7 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: s
         confidence = shared.probabilities[model_id].max(axis=1)
         risk = metrics.selective_risk(shared.correct(model_id), confidence, x, weights)
         return _banded(x, risk, bootstrap.count(shared.groups))
-    positive, probability = side(shared, model_id, code)
-    if positive.all() or not positive.any():
-        what = shared.labels[code].name if code else "malignant"
-        share = "All" if positive.all() else "None"
-        raise DataError(f"{share} of these images are labelled {what.lower()}, so there is no curve for it.")
+    positive, probability = shared.positive, shared.probability(model_id)
     groups = min(bootstrap.count(shared.groups, rows) for rows in (positive, ~positive))
     if kind == "benefit":
         x = np.arange(1, 100) / 100
@@ -56,14 +50,6 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str, code: s
             # at the highest threshold that reaches this recall
             y[row] = at[np.minimum(np.searchsorted(recall, x - 1e-12), len(recall) - 1)]
     return _banded(x, y, groups)
-
-
-def side(shared: Shared, model_id: str, code: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Positive images, boolean [n], and the probability of being positive [n]: class `code`, or any malignant class."""
-    if code is None:
-        return shared.malignant, shared.malignancy[model_id]
-    number = shared.labels.codes.index(code)
-    return shared.truth == number, shared.probabilities[model_id][:, number]
 
 
 def _banded(x: np.ndarray, y: np.ndarray, groups: int) -> pd.DataFrame:

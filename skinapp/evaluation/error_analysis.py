@@ -64,7 +64,28 @@ def disagreements(shared: Shared, first: str, second: str) -> pd.DataFrame:
 
 
 def errors(shared: Shared, model_id: str) -> pd.DataFrame:
-    """The images a model misclassifies, the most confident errors first: image, label, predicted, confidence."""
+    """The images a model misclassifies, the most confident errors first: the columns of `listed`."""
+    return listed(shared, model_id, ~shared.correct(model_id))
+
+
+def in_cell(shared: Shared, model_id: str, label: str, predicted: str) -> pd.DataFrame:
+    """The images in one cell of the confusion matrix, the most confident answers first: the columns of `listed`."""
+    codes = shared.labels.codes
+    most_likely = shared.probabilities[model_id].argmax(axis=1)
+    rows = (shared.truth == codes.index(label)) & (most_likely == codes.index(predicted))
+    return listed(shared, model_id, rows)
+
+
+def in_outcome(shared: Shared, model_id: str, threshold: float, positive: bool, flagged: bool) -> pd.DataFrame:
+    """The images of the target, or the others, that a model flags at a threshold, or does not: the columns of
+    `listed`."""
+    rows = (shared.positive == positive) & ((shared.probability(model_id) >= threshold) == flagged)
+    return listed(shared, model_id, rows)
+
+
+def listed(shared: Shared, model_id: str, rows: np.ndarray) -> pd.DataFrame:
+    """Some images, boolean [n], the most confident answers first: image, label, predicted (the most likely class),
+    confidence (its probability) and probability (of the target)."""
     probabilities = shared.probabilities[model_id]
     table = pd.DataFrame(
         {
@@ -72,7 +93,7 @@ def errors(shared: Shared, model_id: str) -> pd.DataFrame:
             "label": [shared.labels.codes[number] for number in shared.truth],
             "predicted": [shared.labels.codes[number] for number in probabilities.argmax(axis=1)],
             "confidence": probabilities.max(axis=1),
+            "probability": shared.probability(model_id),
         }
     )
-    wrong = table[~shared.correct(model_id)]
-    return wrong.sort_values("confidence", ascending=False, kind="stable", ignore_index=True)
+    return table[rows].sort_values("confidence", ascending=False, kind="stable", ignore_index=True)

@@ -1,6 +1,6 @@
 """The scores of a comparison: what each means, the scores of every model with intervals, and published scores."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +8,8 @@ import pandas as pd
 
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.evaluation.bootstrap import Interval, Score
-from skinapp.evaluation.comparison import MALIGNANT, Shared
+from skinapp.evaluation.comparison import MALIGNANT, Shared, Target
 from skinapp.inference import registry
-from skinapp.labels.sets import LabelSet
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,13 @@ class Measure:
 
 
 MEASURES = {
+    "roc_auc_target": Measure(
+        "ROC AUC, {target}",
+        "The chance that an image of {target} gets a higher probability of it than another image; 0.5 is chance.",
+    ),
+    "average_precision_target": Measure(
+        "Average precision, {target}", "Precision averaged over recall; chance is the share of images of {target}."
+    ),
     "balanced_accuracy": Measure(
         "Balanced accuracy", "The share of each class's images that are classified correctly, averaged over classes."
     ),
@@ -38,32 +44,55 @@ MEASURES = {
         "Average precision, malignant", "Precision averaged over recall; chance is the share of malignant images."
     ),
     "sensitivity_malignancy": Measure(
-        "Sensitivity", "The share of malignant images with a malignant probability of at least 50%."
+        "Sensitivity, malignant", "The share of malignant images with a malignant probability of at least 50%."
     ),
     "specificity_malignancy": Measure(
-        "Specificity", "The share of the other images with a malignant probability below 50%."
+        "Specificity, malignant", "The share of the other images with a malignant probability below 50%."
     ),
     "expected_calibration_error": Measure(
         "Calibration error (ECE)", "The mean gap between confidence and accuracy, over 15 bins.", higher=False
     ),
     "brier": Measure("Brier score", "The squared distance of the probabilities from the truth: 0 to 2.", higher=False),
 }
-"""In the order in which they are shown."""
+"""In the order in which they are shown. The first two are of the target, where that is not what counts as malignant."""
 
 
-def scores(labels: LabelSet) -> dict[str, Score]:
-    """The scores of MEASURES that are defined for a label set, in that order."""
-    malignant = np.array([label.malignant for label in labels.labels])
+def named(target: Target) -> dict[str, Measure]:
+    """MEASURES with the target's name in them."""
+    return {
+        key: replace(
+            measure,
+            name=measure.name.format(target=target.spoken),
+            meaning=measure.meaning.format(target=target.spoken),
+        )
+        for key, measure in MEASURES.items()
+    }
 
-    def precision(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return metrics.average_precision(malignant[truth], probabilities[:, malignant].sum(axis=1), weights)
 
-    known = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(malignant.tolist()))
-    known["average_precision_malignancy"] = precision
+def scores(shared: Shared) -> dict[str, Score]:
+    """The scores of MEASURES that are defined for a comparison, in that order."""
+    labels = shared.labels
+    malignant = tuple(label.malignant for label in labels.labels)
+    positive = tuple(code in shared.target.codes for code in labels.codes)
+    known = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(malignant)
+    known["average_precision_malignancy"] = _precision(malignant)
+    if positive != malignant:
+        known["roc_auc_target"] = metrics.malignancy_scores(positive)["roc_auc_malignancy"]
+        known["average_precision_target"] = _precision(positive)
     if len(labels.codes) == 2:
         # with two classes it is the same as the area for malignancy
         del known["macro_roc_auc"]
     return {name: known[name] for name in MEASURES if name in known}
+
+
+def _precision(positive: tuple[bool, ...]) -> Score:
+    """The average precision of some classes together."""
+    chosen = np.array(positive)
+
+    def precision(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return metrics.average_precision(chosen[truth], probabilities[:, chosen].sum(axis=1), weights)
+
+    return precision
 
 
 @dataclass(frozen=True)
@@ -75,13 +104,13 @@ class Draws:
 
     def interval(self, model_id: str, score: str) -> Interval:
         return bootstrap.score_interval(
-            scores(self.shared.labels)[score], self.by_model[model_id][score], self.shared.truth, self.shared.groups
+            scores(self.shared)[score], self.by_model[model_id][score], self.shared.truth, self.shared.groups
         )
 
     def difference(self, first: str, second: str, score: str) -> Interval:
         """The first model's score minus the second's, over the same resamples, so that hard images cancel out."""
         return bootstrap.difference(
-            scores(self.shared.labels)[score],
+            scores(self.shared)[score],
             self.by_model[first][score],
             self.by_model[second][score],
             self.shared.truth,
@@ -93,11 +122,12 @@ class Draws:
 def draw(shared: Shared, weights: np.ndarray | None = None) -> Draws:
     """Every score of every model on every resample."""
     weights = shared.weights() if weights is None else weights
-    chosen = scores(shared.labels)
-    return Draws(
-        shared,
-        {name: bootstrap.draws(chosen, shared.truth, rows, weights) for name, rows in shared.probabilities.items()},
-    )
+    return Draws(shared, {name: of_model(shared, weights, name) for name in shared.ids})
+
+
+def of_model(shared: Shared, weights: np.ndarray, model_id: str) -> dict[str, np.ndarray]:
+    """Every score of one model on every resample: [1 + resamples] each, as in `Draws`."""
+    return bootstrap.draws(scores(shared), shared.truth, shared.probabilities[model_id], weights)
 
 
 def leaderboard(shared: Shared, draws: Draws) -> pd.DataFrame:

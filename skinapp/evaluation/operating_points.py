@@ -1,5 +1,5 @@
-"""The consequences of a threshold on the malignant probability, the threshold for a target sensitivity, and the
-operating points that are stored with a model."""
+"""The consequences of a threshold on the probability of the target, the threshold for a sensitivity, and the operating
+points that are stored with a model."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,21 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation import bootstrap, comparison, metrics, predictions
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation.predictions import Predictions
+from skinapp.inference import conformal, model_card
 from skinapp.labels.sets import LabelSet
 
 
 @dataclass(frozen=True)
-class OperatingPoint:
-    """The results of a threshold on the malignant probability.
+class Threshold:
+    """A threshold on the probability of the target, and where it comes from.
 
-    Counts are of the shared images. Predictive values, `missed_cancers` and `false_alarms` assume `prevalence`; the
-    last two are people per 1,000: with a malignant lesion that is not called, and called without having one.
+    `chosen_on` names the held-out training images that it was chosen on. One that was chosen on the very images that
+    are compared has the `sensitivity` that it was chosen for. A threshold that was simply stated has neither.
     """
 
-    threshold: float
+    value: float
+    chosen_on: str = ""
+    sensitivity: float | None = None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """The results of a threshold on the probability of the target.
+
+    Counts are of the shared images. Predictive values, `missed` and `false_alarms` assume `prevalence`; the last two
+    are people per 1,000: with the target but not flagged, and flagged without having it.
+    """
+
+    threshold: Threshold
     prevalence: float
     true_positives: int
     false_negatives: int
@@ -31,47 +46,114 @@ class OperatingPoint:
     specificity: Interval
     positive_predictive_value: Interval
     negative_predictive_value: Interval
-    missed_cancers: Interval
+    missed: Interval
     false_alarms: Interval
     net_benefit: float
 
 
 def operating_point(
-    shared: Shared, weights: np.ndarray, model_id: str, threshold: float, prevalence: float
+    shared: Shared, weights: np.ndarray, model_id: str, threshold: Threshold, prevalence: float
 ) -> OperatingPoint:
-    """Images whose malignant probability is at or above `threshold` are called malignant."""
-    malignant = shared.malignant
-    called = shared.malignancy[model_id] >= threshold
-    true_positives, false_positives = int((malignant & called).sum()), int((~malignant & called).sum())
-    rates, intervals, groups = [], [], []
-    for rows, right in ((malignant, called), (~malignant, ~called)):
-        with np.errstate(invalid="ignore"):
-            resampled = (weights @ (rows & right)) / (weights @ rows)
-        rates.append(np.r_[(rows & right).sum() / rows.sum(), resampled])
-        groups.append(bootstrap.count(shared.groups, rows))
-        intervals.append(bootstrap.interval(rates[-1], groups[-1], proportion=True))
-    sensitivity, specificity = intervals
+    """Images whose probability of the target is at or above the threshold are flagged."""
+    positive = shared.positive
+    flagged = shared.probability(model_id) >= threshold.value
+    true_positives, false_positives = int((positive & flagged).sum()), int((~positive & flagged).sum())
+    rates = draws(shared, weights, model_id, threshold)
+    groups = [bootstrap.count(shared.groups, rows) for rows in (positive, ~positive)]
+    sensitivity, specificity = (
+        bootstrap.interval(values, count, proportion=True) for values, count in zip(rates, groups, strict=True)
+    )
     values = metrics.predictive_values(rates[0], rates[1], prevalence)
     lowest = metrics.predictive_values(np.array(sensitivity.low), np.array(specificity.low), prevalence)
     highest = metrics.predictive_values(np.array(sensitivity.high), np.array(specificity.high), prevalence)
-    positive, negative = (
+    positive_value, negative_value = (
         _predictive_value(*limits, groups=min(groups)) for limits in zip(values, lowest, highest, strict=True)
     )
-    odds = threshold / (1 - threshold) if threshold < 1 else np.inf
+    odds = threshold.value / (1 - threshold.value) if threshold.value < 1 else np.inf
     return OperatingPoint(
         threshold,
         prevalence,
         true_positives,
-        int(malignant.sum()) - true_positives,
+        int(positive.sum()) - true_positives,
         false_positives,
-        int((~malignant).sum()) - false_positives,
+        int((~positive).sum()) - false_positives,
         sensitivity,
         specificity,
-        positive,
-        negative,
+        positive_value,
+        negative_value,
         _per_thousand(sensitivity, prevalence),
         _per_thousand(specificity, 1 - prevalence),
-        (true_positives - (false_positives * odds if false_positives else 0)) / len(malignant),
+        (true_positives - (false_positives * odds if false_positives else 0)) / len(positive),
+    )
+
+
+def draws(shared: Shared, weights: np.ndarray, model_id: str, threshold: Threshold) -> tuple[np.ndarray, np.ndarray]:
+    """Sensitivity and specificity [1 + r]: the plain values, then those of each resample of `weights` [r, n].
+
+    A threshold that was chosen on these images is chosen again in every resample, so that intervals include the choice.
+    NaN in a resample without an image on that side.
+    """
+    positive, probability = shared.positive, shared.probability(model_id)
+    weights = np.concatenate([np.ones((1, len(positive))), weights])
+    if threshold.sensitivity is None:
+        flagged = probability >= threshold.value
+        with np.errstate(invalid="ignore"):
+            sensitivity = (weights @ (positive & flagged)) / (weights @ positive)
+            return sensitivity, (weights @ (~positive & ~flagged)) / (weights @ ~positive)
+    cases, others = (
+        np.flatnonzero(side)[np.argsort(-probability[side], kind="stable")] for side in (positive, ~positive)
+    )
+    detected, flagged_others = (np.cumsum(weights[:, rows], axis=1) for rows in (cases, others))
+    reached = probability[cases][(detected >= threshold.sensitivity * detected[:, -1:] - 1e-9).argmax(axis=1)]
+    # how many of each side are at or above the threshold of each resample; images of equal probability go together
+    above = [np.searchsorted(-probability[side], -reached, side="right") for side in (cases, others)]
+    rows = np.arange(len(weights))
+    flagged = np.where(above[1] > 0, flagged_others[rows, above[1] - 1], 0)
+    with np.errstate(invalid="ignore"):
+        sensitivity = detected[rows, above[0] - 1] / detected[:, -1]
+        specificity = 1 - flagged / flagged_others[:, -1]
+    return sensitivity, np.where(np.isnan(sensitivity), np.nan, specificity)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What the first of two models does more than the second, each at its threshold: images of the target `detected`
+    and other images `flagged`, in images, and `missed` and `false_alarms` per 1,000 people."""
+
+    detected: Interval
+    flagged: Interval
+    missed: Interval
+    false_alarms: Interval
+
+
+def difference(
+    shared: Shared,
+    weights: np.ndarray,
+    first: str,
+    second: str,
+    thresholds: Mapping[str, Threshold],
+    prevalence: float,
+) -> Difference:
+    """The difference of two models on the same resamples, so that images that are hard for both cancel out. Counts of
+    a resample are scaled to the images that there are."""
+    one, other = (draws(shared, weights, name, thresholds[name]) for name in (first, second))
+    same = shared.identical(first, second) and thresholds[first] == thresholds[second]
+    detected, flagged = (
+        Interval(0.0, 0.0, 0.0)
+        if same
+        else bootstrap.interval((a - b) * sign * int(rows.sum()), bootstrap.count(shared.groups, rows))
+        for a, b, sign, rows in (
+            (one[0], other[0], 1, shared.positive),
+            (one[1], other[1], -1, ~shared.positive),
+        )
+    )
+    per_case = 1000 * prevalence / int(shared.positive.sum())
+    per_other = 1000 * (1 - prevalence) / int((~shared.positive).sum())
+    return Difference(
+        detected,
+        flagged,
+        Interval(*(-per_case * value for value in (detected.value, detected.high, detected.low))),
+        Interval(*(per_other * value for value in (flagged.value, flagged.low, flagged.high))),
     )
 
 
@@ -87,16 +169,61 @@ def _per_thousand(rate: Interval, share: float) -> Interval:
     return Interval(*(1000 * share * (1 - value) for value in (rate.value, rate.high, rate.low)))
 
 
-def thresholds(shared: Shared, threshold: float, sensitivity: float | None = None) -> dict[str, float]:
-    """Each model's threshold: the same for all or, for a target `sensitivity`, the one that reaches it."""
-    if sensitivity is None:
-        return dict.fromkeys(shared.ids, threshold)
-    return {name: threshold_for(shared, name, sensitivity) for name in shared.ids}
+def for_sensitivity(
+    shared: Shared, known: Mapping[str, Predictions], sensitivity: float, dataset: str | None = None
+) -> dict[str, Threshold]:
+    """Each model's threshold for a sensitivity: chosen on held-out training images if all models have them, so that
+    they are compared by one rule, and else on the images that they share. `known` are the models' files, and `dataset`
+    is where the images are from."""
+    available = {name: held_out(known[name], shared, sensitivity, dataset) for name in shared.ids}
+    chosen = {name: threshold for name, threshold in available.items() if threshold}
+    if len(chosen) == len(shared.ids):
+        return chosen
+    return chosen_here(shared, shared.ids, sensitivity)
+
+
+def chosen_here(shared: Shared, models: Sequence[str], sensitivity: float) -> dict[str, Threshold]:
+    """The models' thresholds for a sensitivity, chosen on the images that are compared."""
+    return {name: Threshold(threshold_for(shared, name, sensitivity), "", sensitivity) for name in models}
+
+
+def held_out(
+    predictions_of: Predictions, shared: Shared, sensitivity: float, dataset: str | None = None
+) -> Threshold | None:
+    """A model's threshold for a sensitivity, chosen on training images that its network had not seen; None if it has no
+    such predictions, or too few images of the target.
+
+    It is, in this order, the card's operating point, the highest that reaches the sensitivity out of fold, or, for a
+    single class, that of the prediction sets, which hold the class with that certainty.
+    """
+    model = predictions_of.model
+    if model is None:
+        return None
+    if model_card.cross_validated(model.card) and dataset not in predictions_of.further:
+        # its thresholds were chosen on the very images that it is tested on
+        return None
+    labels = model.labels
+    # models of different label sets are compared on what each counts as malignant
+    codes = (shared.target if labels == shared.labels else comparison.malignant_target(labels)).codes
+    for point in of_card(model.card):
+        if set(point.classes) == set(codes) and point.sensitivity == sensitivity and not point.of:
+            return Threshold(point.threshold, next(iter(point.measured)))
+    if (out_of_fold := predictions.out_of_fold(model)) is not None:
+        of_target = out_of_fold.table["label"].isin(codes).to_numpy()
+        columns = [labels.codes.index(code) for code in codes]
+        if of_target.any():
+            chances = out_of_fold.probabilities[of_target][:, columns].sum(axis=1)
+            return Threshold(highest_threshold(chances, sensitivity), "training images, out of fold")
+    sets = conformal.of_model(model)
+    if sets and len(codes) == 1 and sensitivity in sets.thresholds:
+        value = sets.at(sensitivity)[labels.codes.index(codes[0])]
+        return Threshold(value, sets.images) if value > 0 else None
+    return None
 
 
 def threshold_for(shared: Shared, model_id: str, sensitivity: float) -> float:
-    """The highest threshold that detects at least this share of the malignant images here."""
-    return highest_threshold(shared.malignancy[model_id][shared.malignant], sensitivity)
+    """The highest threshold that finds at least this share of the target's images here."""
+    return highest_threshold(shared.probability(model_id)[shared.positive], sensitivity)
 
 
 def highest_threshold(probabilities: np.ndarray, sensitivity: float) -> float:

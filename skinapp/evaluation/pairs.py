@@ -21,14 +21,14 @@ def pairwise(shared: Shared) -> pd.DataFrame:
     correction.
 
     `only_first` counts the images that only the first classifies correctly. auc_difference, auc_low and auc_high are
-    the difference of the areas with DeLong's interval. With fewer than FEWEST_GROUPS lesions or patients, nothing is
-    tested: p-values and limits are NaN.
+    the difference of the ROC areas of the target with DeLong's interval. With fewer than FEWEST_GROUPS lesions or
+    patients, nothing is tested: p-values and limits are NaN.
     """
     enough = bootstrap.count(shared.groups) >= FEWEST_GROUPS
     rows: list[dict[str, Any]] = []
     for first, second in itertools.combinations(shared.ids, 2):
         one, other = shared.correct(first), shared.correct(second)
-        area = significance.delong(shared.malignant, shared.malignancy[first], shared.malignancy[second])
+        area = significance.delong(shared.positive, shared.probability(first), shared.probability(second))
         rows.append(
             {
                 "first": first,

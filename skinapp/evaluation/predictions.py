@@ -18,6 +18,7 @@ from skinapp.inference import registry
 from skinapp.inference.registry import Model
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY, LabelSet
 
+OUT_OF_FOLD = "out_of_fold.csv"
 MAX_ROWS = 200_000
 ROUNDED_AT = 5e-7
 """Probabilities are stored with six decimals, so a 0 stands for anything below this."""
@@ -28,7 +29,7 @@ ISIC_COLUMNS = {"MEL": "mel", "NV": "nv", "BCC": "bcc", "AKIEC": "akiec", "BKL":
 TEXT = ("image", "label", "group", "dataset", "sex", "site", "confirmation")
 """Columns that are text, even if all their cells look like numbers."""
 
-FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick")
+FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick", "skin_tone")
 """Columns with facts about an image that predictions.csv may have."""
 
 IMAGE_ID = re.compile(r"[\w-]+(/[\w-]+)?")
@@ -173,6 +174,19 @@ def of_model(model: Model) -> Predictions:
         raise DataError(f"The predictions of '{model.id}' cannot be read ({error.strerror}).") from None
     first, *others = (replace(one, title=model.title, model=model) for one in parsed)
     return _together(first, others) if others else first
+
+
+def out_of_fold(model: Model) -> Predictions | None:
+    """A committee's training images, each predicted by the member that was not trained on its lesion or patient; None
+    for a model without them. DataError if the file cannot be used."""
+    if OUT_OF_FOLD not in model.card["files"]:
+        return None
+    file = model.folder / OUT_OF_FOLD
+    try:
+        at = file.stat()
+        return _parsed(file, at.st_size, at.st_mtime_ns, model.id, model.labels)
+    except OSError as error:
+        raise DataError(f"The {OUT_OF_FOLD} of '{model.id}' cannot be read ({error.strerror}).") from None
 
 
 def _together(first: Predictions, others: list[Predictions]) -> Predictions:

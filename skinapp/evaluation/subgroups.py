@@ -5,13 +5,15 @@ model in a selection of a data set (`cells`), and for one diagnosis (`recall`).
 """
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets.registry import DATASETS, data_root
 from skinapp.demographics.records import CONFIRMATIONS, NOT_STATED, Table, by_image, shipped, tidy
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
@@ -153,15 +155,49 @@ SUBGROUPS = {
     "site": "Site",
     "confirmation": "How the diagnosis was confirmed",
     "fitzpatrick": "Fitzpatrick skin type",
+    "skin_tone": "Skin tone",
     "dataset": "Data set",
 }
+SKIN_TONES = {0: "0, very dark", 5: "5, very light"}
+"""The ends of MILK10k's scale, in words."""
 FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
 """A subgroup with fewer images, or fewer on a side that the score needs, has no score."""
 
+SENSITIVITY, SPECIFICITY = "sensitivity_at_threshold", "specificity_at_threshold"
+AT_THRESHOLD = {SENSITIVITY: "Sensitivity at the threshold", SPECIFICITY: "Specificity at the threshold"}
+"""Scores of subgroups that need the models' thresholds."""
 
-def columns(shared: Shared) -> list[str]:
-    """The columns of SUBGROUPS with at least two known values among the shared images."""
-    return [name for name in SUBGROUPS if name in shared.facts and values(shared.facts, name).nunique() >= 2]
+
+def columns(facts: pd.DataFrame) -> list[str]:
+    """The columns of SUBGROUPS with at least two known values among these images."""
+    return [name for name in SUBGROUPS if name in facts and values(facts, name).nunique() >= 2]
+
+
+def with_skin(shared: Shared) -> pd.DataFrame:
+    """What is known of the shared images: their `facts` and, where the data set is on disk and its publisher states it
+    for each image, the skin type or tone."""
+    facts = shared.facts
+    for dataset in facts.get("dataset", pd.Series(dtype=str)).dropna().unique():
+        if dataset not in DATASETS:
+            continue
+        published = _skin(dataset, data_root() / DATASETS[dataset].folder)
+        for column in published:
+            known = pd.Series(published[column].reindex(shared.images).to_numpy(), facts.index)
+            facts = facts.assign(**{str(column): facts[column].fillna(known) if column in facts else known})
+    return facts
+
+
+@functools.lru_cache(maxsize=8)
+def _skin(dataset: str, folder: Path) -> pd.DataFrame:
+    """Fitzpatrick type and skin tone by image, as far as they are published and on disk. Must not be changed."""
+    ours = {"skin_type": "fitzpatrick", "skin_tone": "skin_tone"}
+    if not set(ours) & set(DATASETS[dataset].columns):
+        return pd.DataFrame()
+    try:
+        table = DATASETS[dataset].parse(folder)
+    except DataError:
+        return pd.DataFrame()
+    return table.set_index("image")[[name for name in ours if name in table]].rename(columns=ours)
 
 
 def values(facts: pd.DataFrame, name: str) -> pd.Series:
@@ -169,42 +205,63 @@ def values(facts: pd.DataFrame, name: str) -> pd.Series:
     column = facts[name]
     if name == "age":
         return age_band(pd.to_numeric(column, errors="coerce"))
-    if name == "fitzpatrick":
-        column = pd.to_numeric(column, errors="coerce").map("{:.0f}".format, na_action="ignore")
+    if name in ("fitzpatrick", "skin_tone"):
+        words = SKIN_TONES if name == "skin_tone" else {}
+        numbers = pd.to_numeric(column, errors="coerce")
+        column = numbers.map(lambda number: words.get(number, f"{number:.0f}"), na_action="ignore")
     if name == "confirmation":
         column = column.replace(CONFIRMATIONS)
     return column.where(column.notna() & ~column.isin(["", "unknown"])).astype("category")
 
 
-def by_subgroup(shared: Shared, weights: np.ndarray, name: str, score: str, models: list[str]) -> pd.DataFrame:
-    """A score of some models in each subgroup of a column: model, subgroup, images, malignant, value, low, high.
+def by_subgroup(
+    shared: Shared,
+    weights: np.ndarray,
+    of_images: pd.Series,
+    score: str,
+    models: list[str],
+    thresholds: Mapping[str, float],
+) -> pd.DataFrame:
+    """A score of some models in each subgroup: model, subgroup, images, positive (images of the target), value, low,
+    high.
 
-    The last three are NaN if a subgroup is too small (FEW_IMAGES, FEW_ON_A_SIDE) or the score has no interval in it.
+    `of_images` has each image's subgroup, see `values`; the score is one of `measures.scores` or, at the models'
+    `thresholds`, of AT_THRESHOLD. The last three columns are NaN if a subgroup is too small (FEW_IMAGES, FEW_ON_A_SIDE)
+    or the score has no interval in it.
     """
-    of_images = values(shared.facts, name)
-    function = scores(shared.labels)[score]
     two_sided = "roc_auc" in score or score.startswith(("balanced", "average", "macro"))
     rows: list[dict[str, Any]] = []
     for value in of_images.cat.remove_unused_categories().cat.categories:
         chosen = (of_images == value).to_numpy()
-        malignant = int(shared.malignant[chosen].sum())
-        needed = {"sensitivity_malignancy": malignant, "specificity_malignancy": int(chosen.sum()) - malignant}
-        images = int(chosen.sum())
-        smaller_side = min(malignant, images - malignant) if two_sided else needed.get(score, images)
+        images, positive = int(chosen.sum()), int(shared.positive[chosen].sum())
+        needed = dict.fromkeys((SENSITIVITY, "sensitivity_malignancy"), positive)
+        needed |= dict.fromkeys((SPECIFICITY, "specificity_malignancy"), images - positive)
+        smaller_side = min(positive, images - positive) if two_sided else needed.get(score, images)
         enough = images >= FEW_IMAGES and smaller_side >= FEW_ON_A_SIDE
         for model_id in models:
             interval = Interval(np.nan, np.nan, np.nan)
             if enough:
+                function = _function(shared, score, thresholds.get(model_id, THRESHOLD))
                 part_weights = np.asfortranarray(weights[:, chosen])
                 part_weights = part_weights[part_weights.sum(axis=1) > 0]
                 truth, part = shared.truth[chosen], shared.probabilities[model_id][chosen]
                 score_draws = bootstrap.draws({score: function}, truth, part, part_weights)[score]
                 scored = bootstrap.score_interval(function, score_draws, truth, shared.groups[chosen])
                 interval = scored if scored.exists else interval
-            rows.append(
-                {"model": model_id, "subgroup": value, "images": images, "malignant": malignant} | vars(interval)
-            )
+            rows.append({"model": model_id, "subgroup": value, "images": images, "positive": positive} | vars(interval))
     return pd.DataFrame(rows)
+
+
+def _function(shared: Shared, score: str, threshold: float) -> bootstrap.Score:
+    """The function of a score, with a model's threshold on the probability of the target."""
+    if score not in AT_THRESHOLD:
+        return scores(shared)[score]
+    classes = [shared.labels.codes.index(code) for code in shared.target.codes]
+    wanted = score == SENSITIVITY
+    return bootstrap.Proportion(
+        eligible=lambda labels: np.isin(labels, classes) == wanted,
+        correct=lambda _, probabilities: (probabilities[:, classes].sum(axis=1) >= threshold) == wanted,
+    )
 
 
 @dataclass(frozen=True)

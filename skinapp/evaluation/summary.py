@@ -39,7 +39,7 @@ def summary(shared: Shared) -> dict[str, Any]:
         "question": shared.question,
         "images": len(shared.images),
         "groups": bootstrap.count(shared.groups),
-        "malignant": int(shared.malignant.sum()),
+        "malignant": int(shared.positive.sum()),
         "resamples": bootstrap.RESAMPLES,
         "models": {
             name: {

@@ -21,6 +21,7 @@ from skinapp.evaluation import comparison, curves, error_analysis
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.measures import MEASURES
+from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
 from skinapp.images import imaging
 from skinapp.inference import modality, registry
@@ -149,7 +150,7 @@ def one_model(predictions: Predictions) -> Section:
     blocks += [
         Heading("ROC, malignant against the rest"),
         f"With its 95% band; the dot marks a threshold of {THRESHOLD:.0%} on the malignant probability.",
-        operating_point_views.curve(shared, {model.id: roc}, "roc", None, {model.id: THRESHOLD}, names),
+        operating_point_views.curve(shared, {model.id: roc}, "roc", {model.id: Threshold(THRESHOLD)}, names),
         Heading("Calibration"),
         "On the dotted line, the most likely class is correct as often as its probability says.",
         calibration_views.reliability(shared, weights, {model.id: predictions}, [model.id], names),

@@ -1,12 +1,16 @@
 """A whole comparison as the sections of a report."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
 from skinapp.evaluation import bootstrap, conformal, curves, error_analysis, operating_points, pairs, subgroups
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import CLASSES, Shared
-from skinapp.evaluation.measures import MEASURES, Draws, scores
+from skinapp.evaluation.external import Result
+from skinapp.evaluation.measures import Draws, named, scores
+from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import (
     calibration_views,
@@ -34,21 +38,36 @@ def sections(
     known: dict[str, Predictions],
     published: pd.DataFrame,
     pair: list[str],
-    thresholds: dict[str, float],
+    thresholds: dict[str, Threshold],
     prevalence: float,
+    aim: str,
+    tested: Sequence[Result],
     names: Names,
 ) -> list[Section]:
-    """Everything that the compare page shows of these models, at these thresholds and this prevalence."""
-    malignant = int(shared.malignant.sum())
+    """Everything that the compare page shows of these models, at these thresholds and this prevalence. `aim` begins the
+    sentence on what they find, and `tested` are their scores on every test set."""
+    target = shared.target
+    of_target = int(shared.positive.sum())
     board = comparison_views.scoreboard(shared, draws, published, names)
-    shown = comparison_views.wide(board).rename(columns={name: measure.name for name, measure in MEASURES.items()})
+    shown = comparison_views.wide(board)
+    shown = shown.rename(columns={name: measure.name for name, measure in named(target).items()})
+    points = {
+        name: operating_points.operating_point(shared, weights, name, thresholds[name], prevalence)
+        for name in shared.ids
+    }
+    of_pair = {name: points[name] for name in pair}
+    apart = (
+        operating_points.difference(shared, weights, pair[0], pair[1], thresholds, prevalence)
+        if len(pair) == 2
+        else None
+    )
     parts = [
         Section(
             "What was compared",
             [
                 f"{', '.join(names[name] for name in shared.ids)} on the {len(shared.images):,} images of "
                 f"{bootstrap.count(shared.groups):,} lesions or patients that all of them have predictions for; "
-                f"{malignant:,} are malignant ({malignant / len(shared.images):.0%}).",
+                f"{of_target:,} are {target.many} ({of_target / len(shared.images):.0%}).",
                 f"95% percentile intervals are from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or "
                 "patients, the same resamples for every model. A score based on fewer than "
                 f"{FEWEST_GROUPS} lesions or patients has no interval.",
@@ -57,8 +76,22 @@ def sections(
             ],
         ),
         Section(
-            "Leaderboard",
-            [shown, *(comparison_views.leaderboard(board, score, names) for score in draws.by_model[shared.ids[0]])],
+            f"Finding {target.many}",
+            [
+                *operating_point_views.answer(of_pair, apart, target, names, aim),
+                operating_point_views.source(thresholds, names),
+            ],
+        ),
+        Section(
+            "Scores",
+            [
+                shown,
+                *(
+                    comparison_views.leaderboard(board, score, target, shared.ids, names)
+                    for score in draws.by_model[shared.ids[0]]
+                ),
+                comparison_views.test_sets(tested, names),
+            ],
         ),
     ]
     if len(pair) == 2:
@@ -67,22 +100,16 @@ def sections(
             Section(
                 f"{names[first]} (A) and {names[second]} (B)",
                 [
-                    pairs.sentence(shared, weights, first, second, names),
                     comparison_views.paired(shared, draws, first, second, names),
-                    comparison_views.tests(pairs.pairwise(shared), names),
+                    comparison_views.tests(pairs.pairwise(shared), target, names),
                 ],
             )
         )
-    points = {
-        name: operating_points.operating_point(shared, weights, name, thresholds[name], prevalence)
-        for name in shared.ids
-    }
     curve_charts = [
         operating_point_views.curve(
             shared,
             {name: curves.curve(shared, weights, name, kind) for name in shared.ids},
             kind,
-            None,
             thresholds,
             names,
         )
@@ -92,15 +119,23 @@ def sections(
         Section(
             "Operating point",
             [
-                f"Predictive values and counts assume that {prevalence:.1%} of the people examined have a malignant "
-                "lesion.",
-                operating_point_views.table_of(points, names),
-                *(operating_point_views.confusion(points[name], names[name]) for name in pair),
+                f"Predictive values and counts assume that {prevalence:.1%} of the people examined have "
+                f"{operating_point_views.article(target)}.",
+                operating_point_views.table_of(points, names, target, apart if len(points) == 2 else None),
+                *(operating_point_views.outcomes(points[name], names[name], target) for name in pair),
                 *curve_charts,
             ],
         )
     )
-    parts.append(Section("Calibration", [calibration_views.reliability(shared, weights, known, pair, names)]))
+    parts.append(
+        Section(
+            "Calibration",
+            [
+                calibration_views.reliability(shared, weights, known, pair, names, of_target)
+                for of_target in (True, False)
+            ],
+        )
+    )
     for name in pair:
         if tests := conformal.on_every_test_set(known[name], COVERAGE):
             title = f"Prediction sets of {names[name]}, for {COVERAGE:.0%} coverage"
@@ -110,10 +145,15 @@ def sections(
         blocks: list[Block] = [error_views.confusion(shared, name, names) for name in pair]
         blocks += [error_views.error_rates(shared, table, name, names) for name in pair]
         parts.append(Section("Confusion matrix and error rate by class", blocks))
-    score = next(iter(scores(shared.labels)))
-    for column in subgroups.columns(shared):
-        table = subgroups.by_subgroup(shared, weights, column, score, pair)
-        blocks = [error_views.gap_words(table, score, names), error_views.by_subgroup(table, column, score, names)]
+    facts = subgroups.with_skin(shared)
+    at = {name: threshold.value for name, threshold in thresholds.items()}
+    for column in subgroups.columns(facts):
+        values = subgroups.values(facts, column)
+        blocks = []
+        for score in (subgroups.SENSITIVITY, subgroups.SPECIFICITY, next(iter(scores(shared)))):
+            table = subgroups.by_subgroup(shared, weights, values, score, pair, at)
+            blocks.append(error_views.gap_words(table, score, names))
+            blocks.append(error_views.by_subgroup(table, column, score, target, shared.ids, names))
         parts.append(Section(f"Subgroups: {subgroups.SUBGROUPS[column].lower()}", blocks))
     trained = {name: model for name in shared.ids if (model := known[name].model)}
     return parts + [

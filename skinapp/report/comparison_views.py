@@ -3,17 +3,19 @@
 The other parts of a comparison have their own modules: operating points, calibration, errors, training.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from skinapp.charts import performance
+from skinapp.datasets.registry import DATASETS
 from skinapp.errors import ModelError
-from skinapp.evaluation import pairs
+from skinapp.evaluation import measures, pairs
 from skinapp.evaluation.bootstrap import Interval
-from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation.comparison import Shared, Target
+from skinapp.evaluation.external import Result
 from skinapp.evaluation.measures import MEASURES, Draws
 from skinapp.evaluation.measures import leaderboard as leaderboard_of
 from skinapp.inference import registry, runtime
@@ -55,33 +57,35 @@ def wide(board: pd.DataFrame) -> pd.DataFrame:
     """A scoreboard with one row for each model: name, origin, a column of words for each score, images."""
     table = board.pivot_table(index=["name", "origin"], columns="score", values="text", aggfunc="first", sort=False)
     images = board.groupby(["name", "origin"], sort=False)["images"].first()
-    return table[[name for name in MEASURES if name in table]].join(images).reset_index()
+    return table[[name for name in MEASURES if name in table]].fillna("").join(images).reset_index()
 
 
-def model_costs(models: dict[str, Model | None]) -> pd.DataFrame:
-    """What each model costs to run, by its name: parameters, megabytes of its file, and milliseconds per image on
-    this machine, measured once; empty where unknown."""
-    rows = {name: _costs(model) if model else (None, None, None) for name, model in models.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "megabytes", "milliseconds"])
+def sizes(models: Mapping[str, Model | None]) -> pd.DataFrame:
+    """What each model needs, by its name: parameters, and megabytes of the files that the app runs; empty where
+    unknown."""
+    rows = {name: _size(model) if model else (None, None) for name, model in models.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "megabytes"])
 
 
-def _costs(model: Model) -> tuple[int, float | None, str | None]:
+def _size(model: Model) -> tuple[int, float | None]:
     parameters = int(model.card["architecture"]["parameters"])
+    return parameters, registry.size(model) / 1e6 if model.runnable else None
+
+
+def speed(model: Model) -> str:
+    """Milliseconds per image on this machine, or why they are not known."""
     if not model.runnable:
-        return parameters, None, None
+        return "cannot be run here: its weights are not shipped"
     try:
         median, least, most = runtime.milliseconds(model)
-    except ModelError:
-        timing = None
-    else:
-        # padded to equal width, so that the column sorts by number
-        timing = f"{median:6.1f} ({least:.1f} to {most:.1f})"
-    return parameters, registry.size(model) / 1e6, timing
+    except ModelError as error:
+        return str(error)
+    return f"{median:.1f} ms ({least:.1f} to {most:.1f})"
 
 
-def leaderboard(board: pd.DataFrame, score: str, names: Names) -> Chart:
-    """One score of a scoreboard, the best model first."""
-    measure = MEASURES[score]
+def leaderboard(board: pd.DataFrame, score: str, target: Target, order: Sequence[str], names: Names) -> Chart:
+    """One score of a scoreboard, the best model first; `order` are the ids of all models, for their colours."""
+    measure = measures.named(target)[score]
     part = board[board["score"] == score].sort_values("value", ascending=not measure.higher, kind="stable")
     here = part["origin"] == "here"
     frame = part.assign(
@@ -90,9 +94,61 @@ def leaderboard(board: pd.DataFrame, score: str, names: Names) -> Chart:
         note=part["text"],
     )
     return Chart(
-        performance.forest(frame, measure.name, list(names.values()), one_each=True),
+        performance.forest(frame, measure.name, [names[name] for name in order], one_each=True),
         part.drop(columns=["name", "text"]),
         f"{measure.name} with 95% intervals: " + listed(frame["row"], frame["note"]),
+    )
+
+
+def test_sets(results: Sequence[Result], names: Names) -> pd.DataFrame:
+    """A row for each model, and a column of words for each data set that one of them was tested on: its own first."""
+    table = pd.DataFrame(
+        {"Model": names[one.model], "column": column_of(one), "text": _in_words(one)} for one in results
+    )
+    wide = table.pivot_table(index="Model", columns="column", values="text", aggfunc="first", sort=False)
+    order = sorted(table["column"].unique(), key=lambda column: "external" in column)
+    return wide.reindex(table["Model"].unique())[order].fillna("not tested").rename_axis(columns=None).reset_index()
+
+
+def column_of(one: Result) -> str:
+    """The heading of a test set."""
+    title = DATASETS[one.dataset].title if one.dataset in DATASETS else one.dataset
+    return f"{title} ({'external' if one.external else 'internal'}, {one.images:,} images)"
+
+
+def _in_words(one: Result) -> str:
+    if np.isnan(one.score.value):
+        return "not defined there"
+    change = "" if np.isnan(one.change.value) else f"; change {one.change.text('+.3f')}"
+    return one.score.text() + change
+
+
+def drop(results: Sequence[Result], title: str, order: Sequence[str], names: Names) -> Chart | None:
+    """What each model loses from its own test images to other data sets; None if none was tested on another."""
+    tested = [one for one in results if not np.isnan(one.score.value)]
+    outside = {one.model for one in tested if one.external}
+    if not outside:
+        return None
+    frame = pd.DataFrame(
+        {
+            "series": names[one.model],
+            "test_set": column_of(one),
+            "external": one.external,
+            "value": one.score.value,
+            "low": one.score.low,
+            "high": one.score.high,
+            "change": one.change.value,
+            "change_low": one.change.low,
+            "change_high": one.change.high,
+            "note": _in_words(one),
+        }
+        for one in tested
+        if one.model in outside
+    ).sort_values("external", kind="stable")
+    return Chart(
+        performance.across(frame, title, [names[name] for name in order]),
+        frame.drop(columns="note"),
+        f"{title}: " + listed(frame["series"] + " on " + frame["test_set"], frame["note"]),
     )
 
 
@@ -105,9 +161,10 @@ def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) 
         pairs.UNDECIDED: "",
         pairs.UNTESTED: "",
     }
+    known = measures.named(shared.target)
     frame = pd.DataFrame(
         {
-            "row": [MEASURES[score].name for score in table["score"]],
+            "row": [known[score].name for score in table["score"]],
             "series": "A minus B",
             "value": table["difference"],
             "low": table["low"],
@@ -125,7 +182,7 @@ def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) 
     )
 
 
-def tests(table: pd.DataFrame, names: Names) -> pd.DataFrame:
+def tests(table: pd.DataFrame, target: Target, names: Names) -> pd.DataFrame:
     """A `pairs.pairwise` table in words; Holm's columns where there are several pairs."""
     shown = pd.DataFrame(
         {
@@ -134,7 +191,7 @@ def tests(table: pd.DataFrame, names: Names) -> pd.DataFrame:
             "Only the second correct": table["only_second"],
             "McNemar p": table["mcnemar_p"].map(p_value),
             "McNemar p, Holm": table["mcnemar_p_holm"].map(p_value),
-            "Difference of ROC AUC, malignant": [
+            f"Difference of ROC AUC, {target.spoken}": [
                 Interval(row["auc_difference"], row["auc_low"], row["auc_high"]).text("+.3f")
                 for _, row in table.iterrows()
             ],

@@ -1,4 +1,5 @@
-"""Operating points: the table, the two-by-two table, and the curves with every model's threshold on them."""
+"""Operating points: what two models find and what it costs, in sentences, the table, the two-by-two table, and the
+curves with every model's threshold on them."""
 
 from collections.abc import Mapping
 
@@ -7,9 +8,9 @@ import pandas as pd
 
 from skinapp.charts import performance
 from skinapp.evaluation import operating_points
-from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.curves import side
-from skinapp.evaluation.operating_points import OperatingPoint, Published
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.comparison import CANCER, WITH_PRE_CANCER, Shared, Target
+from skinapp.evaluation.operating_points import Difference, OperatingPoint, Published, Threshold
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
 from skinapp.labels.sets import LabelSet
@@ -17,7 +18,7 @@ from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
 
 CURVES = {
-    "roc": ("ROC", "1 - specificity", "Sensitivity"),
+    "roc": ("ROC", "False alarm rate (1 - specificity)", "Sensitivity"),
     "precision": ("Precision and recall", "Recall (sensitivity)", "Precision"),
     "benefit": ("Net benefit", "Threshold", "Net benefit"),
     "risk": ("Risk and coverage", "Share of images included, most confident first", "Error rate"),
@@ -25,40 +26,154 @@ CURVES = {
 """Kind of curve -> its title and axes."""
 
 
-def table_of(points: dict[str, OperatingPoint], names: Names) -> pd.DataFrame:
-    """Operating points in words, one row for each model."""
-    return pd.DataFrame(
-        {
-            "Model": names[name],
-            "Threshold": f"{point.threshold:.3f}",
-            "Sensitivity": point.sensitivity.text(),
-            "Specificity": point.specificity.text(),
-            "Positive predictive value": point.positive_predictive_value.text(),
-            "Negative predictive value": point.negative_predictive_value.text(),
-            "Missed cancers per 1,000 people": point.missed_cancers.text(".1f"),
-            "False alarms per 1,000 people": point.false_alarms.text(".0f"),
-            "Net benefit on these images": f"{point.net_benefit:+.3f}",
-        }
-        for name, point in points.items()
+def answer(
+    points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names, aim: str
+) -> list[str]:
+    """What one or two models find, and what it costs, in three sentences. `aim` begins the first, such as "Set to find
+    95% of melanomas"."""
+    return [
+        _flagged(points, apart, names, aim),
+        _detected(points, apart, target, names),
+        _cost(points, apart, target, names),
+    ]
+
+
+def _flagged(points: Mapping[str, OperatingPoint], apart: Difference | None, names: Names, aim: str) -> str:
+    point, *others = points.values()
+    first, *second = (names[name] for name in points)
+    total = point.false_positives + point.true_negatives
+    start = f"{aim}, {first} also flags {point.false_positives:,} of {total:,} other images"
+    if apart is None:
+        return f"{start}: a specificity of {point.specificity.text('.0%')}."
+    return f"{start}, {second[0]} {others[0].false_positives:,}: difference {_signed(apart.flagged)}."
+
+
+def _detected(points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names) -> str:
+    total = next(point.true_positives + point.false_negatives for point in points.values())
+    first, *second = (
+        f"{point.true_positives:,} ({point.sensitivity.value:.0%}{_limits(point.sensitivity, '.0%')})"
+        for point in points.values()
+    )
+    a, *b = (names[name] for name in points)
+    more = "" if apart is None else f", {b[0]} {second[0]}: difference {_signed(apart.detected)}"
+    return f"Of the {total:,} {target.many} here, {a} finds {first}{more}."
+
+
+def _cost(points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names) -> str:
+    (a, point), *second = ((names[name], point) for name, point in points.items())
+    words = (
+        f"Among 1,000 people, {1000 * point.prevalence:g} of them with {article(target)}, {a} would raise "
+        f"{point.false_alarms.value:,.0f} false alarms and miss {point.missed.value:.1f} {target.many}"
+    )
+    if apart is None:
+        return f"{words}."
+    b, other = second[0]
+    return (
+        f"{words}, {b} {other.false_alarms.value:,.0f} and {other.missed.value:.1f}: difference "
+        f"{_signed(apart.false_alarms)} false alarms, {_signed(apart.missed, '.1f')} missed."
     )
 
 
-def confusion(point: OperatingPoint, name: str) -> Chart:
+def matched(
+    points: Mapping[str, OperatingPoint], apart: Difference, target: Target, names: Names, sensitivity: float
+) -> str:
+    """What two models flag where both find the same share of the images shown, at thresholds chosen on these."""
+    first, second = points.values()
+    a, b = (names[name] for name in points)
+    return (
+        f"If both found exactly {sensitivity:.0%} of the {target.many} here, which can only be set afterwards, {a} "
+        f"would flag {first.false_positives:,} other images, {b} {second.false_positives:,}: difference "
+        f"{_signed(apart.flagged)}."
+    )
+
+
+def _signed(interval: Interval, form: str = ".0f") -> str:
+    """-17 (95% interval -40 to +8). Zero has no sign."""
+    value, low, high = (_plus(number, form) for number in (interval.value, interval.low, interval.high))
+    return f"{value} (95% interval {low} to {high})" if interval.exists else f"{value} (no interval)"
+
+
+def _plus(value: float, form: str) -> str:
+    text = f"{value:+,{form}}"
+    # neither +0 nor -0; not a number stays as it is
+    return text[1:] if text.strip("+-0.") == "" else text
+
+
+def _limits(interval: Interval, form: str) -> str:
+    return f", {interval.low:{form}} to {interval.high:{form}}" if interval.exists else ", no interval"
+
+
+def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
+    """Where the thresholds come from."""
+    if any(threshold.sensitivity is not None for threshold in thresholds.values()):
+        return (
+            "The thresholds were chosen on these very test images, so what they find here is slightly optimistic; the "
+            "intervals include that choice."
+        )
+    chosen = {name: threshold.chosen_on for name, threshold in thresholds.items() if threshold.chosen_on}
+    if not chosen:
+        return "The threshold was set by hand."
+    each = ", ".join(f"{names[name]} {thresholds[name].value:.1%}" for name in chosen)
+    where = " and ".join(dict.fromkeys(_within(images) for images in chosen.values()))
+    return f"Thresholds: {each}, chosen on held-out training lesions ({where}), not on these test images."
+
+
+def _within(name: str) -> str:
+    """A name within a sentence: "validation images", but "HAM10000, out of fold"."""
+    return name if name[1:2].isupper() else name[0].lower() + name[1:]
+
+
+def article(target: Target) -> str:
+    """What one person has, within a sentence: "a melanoma"."""
+    if target.many.startswith("images of "):
+        return target.spoken
+    return {CANCER: "a cancer", WITH_PRE_CANCER: "a cancer or pre-cancer"}.get(target.id, f"a {target.spoken}")
+
+
+def table_of(
+    points: Mapping[str, OperatingPoint], names: Names, target: Target, apart: Difference | None = None
+) -> pd.DataFrame:
+    """Operating points in words: a row for each measure, a column for each model and, for two, the difference of what
+    has one."""
+    rows = {
+        "Threshold": [f"{point.threshold.value:.1%}" for point in points.values()],
+        "Sensitivity": [point.sensitivity.text(".1%") for point in points.values()],
+        "Specificity": [point.specificity.text(".1%") for point in points.values()],
+        "False alarms per 1,000 people": [point.false_alarms.text(".0f") for point in points.values()],
+        f"Missed {target.many} per 1,000 people": [point.missed.text(".1f") for point in points.values()],
+        "Positive predictive value": [point.positive_predictive_value.text(".1%") for point in points.values()],
+        "Negative predictive value": [point.negative_predictive_value.text(".2%") for point in points.values()],
+        "Net benefit on these images": [f"{point.net_benefit:+.3f}" for point in points.values()],
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=[names[name] for name in points])
+    if apart is not None:
+        changed = {
+            "False alarms per 1,000 people": apart.false_alarms.text("+.0f"),
+            f"Missed {target.many} per 1,000 people": apart.missed.text("+.1f"),
+        }
+        table["Difference"] = [changed.get(row, "") for row in table.index]
+    return table.rename_axis("Measure").reset_index()
+
+
+FLAGGED, NOT_FLAGGED = "flagged", "not flagged"
+
+
+def outcomes(point: OperatingPoint, name: str, target: Target, selectable: bool = False) -> Chart:
     """The two-by-two table of an operating point."""
     table = pd.DataFrame(
         {
-            "label": ["malignant", "malignant", "benign", "benign"],
-            "predicted": ["malignant", "benign"] * 2,
+            "label": [target.id, target.id, "other", "other"],
+            "predicted": [FLAGGED, NOT_FLAGGED] * 2,
             "images": [point.true_positives, point.false_negatives, point.false_positives, point.true_negatives],
         }
     )
     table["share"] = table["images"] / table.groupby("label")["images"].transform("sum")
     return Chart(
-        performance.confusion(table),
+        performance.confusion(table, selectable),
         table,
-        f"At a threshold of {point.threshold:.3f}, {name} detects {point.true_positives:,} malignant images and misses "
-        f"{point.false_negatives:,}; of the others it calls {point.false_positives:,} malignant and "
-        f"{point.true_negatives:,} benign.",
+        f"At a threshold of {point.threshold.value:.1%}, {name} finds {point.true_positives:,} {target.many} and "
+        f"misses {point.false_negatives:,}; of the other images it flags {point.false_positives:,} and leaves "
+        f"{point.true_negatives:,}.",
     )
 
 
@@ -66,17 +181,17 @@ def curve(
     shared: Shared,
     curves: dict[str, pd.DataFrame],
     kind: str,
-    code: str | None,
-    thresholds: dict[str, float],
+    thresholds: Mapping[str, Threshold],
     names: Names,
 ) -> Chart:
     """Curves of one kind, by model id, with each model's threshold marked on those that have thresholds."""
     title, x, y = CURVES[kind]
     marks = {}
+    positive = shared.positive
     for name in curves:
-        positive, chance = side(shared, name, code)
-        threshold = thresholds[name]
-        true_positives, false_positives = (int((rows & (chance >= threshold)).sum()) for rows in (positive, ~positive))
+        threshold = thresholds[name].value
+        flagged = shared.probability(name) >= threshold
+        true_positives, false_positives = (int((rows & flagged).sum()) for rows in (positive, ~positive))
         if kind == "roc":
             marks[names[name]] = (false_positives / int((~positive).sum()), true_positives / int(positive.sum()))
         elif kind == "precision" and true_positives + false_positives:
@@ -90,7 +205,7 @@ def curve(
     if kind == "roc":
         references = performance.diagonal()
     elif kind == "benefit":
-        share = float(side(shared, shared.ids[0], code)[0].mean())
+        share = float(positive.mean())
         at = np.arange(1, 100) / 100
         references = {
             "Refer everyone": pd.DataFrame({"x": at, "y": share - (1 - share) * at / (1 - at)}),
@@ -103,7 +218,7 @@ def curve(
     return Chart(
         performance.lines(named, x, y, marks, references, y_range=y_range, percent=kind != "benefit"),
         pd.concat([frame.assign(model=name) for name, frame in curves.items()], ignore_index=True),
-        f"{title}: {y} over {x} of {', '.join(named)}, with 95% bands. "
+        f"{title} for {shared.target.spoken}: {y} over {x} of {', '.join(named)}, with 95% bands. "
         + "; ".join(f"{name} is at {at_x:.3f}, {at_y:.3f}" for name, (at_x, at_y) in marks.items()),
     )
 

@@ -12,6 +12,7 @@ import streamlit as st
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
+    from streamlit.elements.lib.mutable_tab_container import TabContainer
 
 
 def start_run(page: str) -> None:
@@ -140,6 +141,22 @@ def multiselect(where: "DeltaGenerator", label: str, options: Mapping[str, str],
     """Any of `options` (code -> label), bound to the address; all of them by default."""
     with several(key, options, list(options)):
         return where.multiselect(label, list(options), format_func=_labels(options), key=key, **more)
+
+
+def tabs(options: Mapping[str, str], key: str) -> "dict[str, TabContainer]":
+    """Tabs (code -> title), by code, of which `.open` says whether one is shown; the address holds which. Only compute
+    the content of the open one: opening another runs the page again."""
+    codes, first = _codes(options, None), next(iter(options.values()))
+
+    def parse(texts: Sequence[str]) -> str:
+        return next((options[codes[text]] for text in map(_key, texts) if text in codes), first)
+
+    def written(title: str) -> list[str]:
+        return [code for code, words in options.items() if words == title != first]
+
+    with _bound(key, parse, written, lambda title: title in options.values()):
+        containers = st.tabs(list(options.values()), key=key, on_change="rerun")
+    return dict(zip(options, containers, strict=True))
 
 
 def forget(key: str) -> None:

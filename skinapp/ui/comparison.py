@@ -1,153 +1,237 @@
-"""What is compared: the choice of images, question and models, a visitor's own predictions, and what is computed once.
+"""What is compared: the question, the models, a visitor's own predictions, and what is computed once.
 
 The page's address holds the choices, as codes.
 """
 
-from collections.abc import Callable
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import streamlit as st
 
 from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
-from skinapp.evaluation import comparison, measures, predictions
-from skinapp.evaluation.comparison import CLASSES, MALIGNANT, QUESTIONS, Shared
+from skinapp.evaluation import comparison, external, measures, predictions
+from skinapp.evaluation.comparison import CLASSES, MALIGNANT, Shared, Target
+from skinapp.evaluation.external import Result
 from skinapp.evaluation.measures import Draws
 from skinapp.evaluation.predictions import Predictions
 from skinapp.inference import registry
+from skinapp.labels.sets import MALIGNANCY
 from skinapp.report.comparison_views import Names
 from skinapp.ui import address
 from skinapp.ui.layout import plain
 
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
 OWN = "own"
 """The id of what a visitor uploaded."""
-
-NAMES = {OWN: "Your predictions"}
-"""Models are called by their id, but for this one."""
+OWN_NAME = "Your predictions"
 
 OLD_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
 """Old labels in shared links."""
+OLD_MALIGNANT = ("malignancy", "malignant or not", "all", "all malignant classes", "the malignant classes together")
+"""What old links have for everything that counts as malignant, in lower case."""
+
+SOON = 0.3
+"""Seconds after which a progress bar is shown."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The models to compare, on the test images of one data set, by one question."""
+    """The models to compare, those of the `pair` first, on the test images of one data set, by what they find."""
 
     models: list[Predictions]
+    pair: list[str]
     question: str
     dataset: str
+    target: Target
 
 
 def choose_own(known: dict[str, Predictions]) -> Predictions | None:
     """The visitor's own file; labels and lesions are filled in from the models here. It stays in the session."""
-    with st.expander("Compare your own predictions", icon=":material/upload_file:", key="own_file"):
-        st.markdown(
-            "A CSV file with the column `image` and a probability for each class, `p_<label>`; or the seven columns of "
-            "the ISIC challenge, `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Use the image ids of the test sets here; labels "
-            "and lesions are filled in from them. The file stays in this session's memory and is never stored."
-        )
-        file = st.file_uploader("Predictions file", type="csv", key="own_predictions")
-        key, own = st.session_state.get("compare_own_file", (None, None))
-        if file is None or key != file.file_id:
-            st.session_state.pop("compare_own", None)
-            st.session_state.pop("compare_own_file", None)
-        if file is None:
+    st.markdown(
+        "A CSV file with the column `image` and a probability for each class, `p_<label>`; or the seven columns of "
+        "the ISIC challenge, `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Use the image ids of the test sets here; labels "
+        "and lesions are filled in from them. The file stays in this session's memory and is never stored."
+    )
+    file = st.file_uploader("Your own predictions", type="csv", key="own_predictions")
+    key, own = st.session_state.get("compare_own_file", (None, None))
+    if file is None or key != file.file_id:
+        st.session_state.pop("compare_own", None)
+        st.session_state.pop("compare_own_file", None)
+    if file is None:
+        return None
+    if key != file.file_id:
+        try:
+            own = predictions.own(file.getvalue(), OWN, OWN_NAME, list(known.values()))
+        except DataError as error:
+            st.error(plain(str(error)))
             return None
-        if key != file.file_id:
-            try:
-                own = predictions.own(file.getvalue(), OWN, NAMES[OWN], list(known.values()))
-            except DataError as error:
-                st.error(plain(str(error)))
-                return None
-            st.session_state["compare_own_file"] = (file.file_id, own)
-        st.caption(f"{len(own.table):,} of the file's images are test images here. Label set: {own.labels.id}.")
-        return own
+        st.session_state["compare_own_file"] = (file.file_id, own)
+        # compared at once
+        st.session_state["b"] = OWN
+    st.caption(f"{len(own.table):,} of the file's images are test images here. Label set: {own.labels.id}.")
+    return own
 
 
-def choose(known: dict[str, Predictions]) -> Choice:
-    """The data set, the question, and any of the models that have predictions for both."""
+def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaGenerator") -> Choice:
+    """What to find, and two models; in the container `where` the test images, in `more` any further models."""
     order = list(dict.fromkeys([*(model.id for model in registry.ranked() if model.id in known), *known]))
     datasets = list(dict.fromkeys(dataset for name in order for dataset in known[name].datasets))
-    left, right = st.columns([3, 2], gap="medium")
     dataset = address.selectbox(
-        left,
+        where,
         "Test images",
         {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
         "test",
         old_labels=OLD_DATASETS,
-        on_change=_choose_all,
     )
     there = {name: known[name] for name in order if dataset in known[name].datasets}
-    richest = next((model.labels for model in there.values() if len(model.labels.codes) > 2), None)
-    questions = [CLASSES, MALIGNANT] if richest else [MALIGNANT]
-    question = address.segmented_control(
-        right,
-        "Question",
-        {code: QUESTIONS[code] for code in questions},
-        "question",
-        on_change=_choose_all,
-        help="Models with different classes can be compared by the total probability of their malignant classes.",
-    )
-    if question == CLASSES:
-        there = {name: model for name, model in there.items() if model.labels == richest}
-    chosen = address.multiselect(
-        st.container(),
-        "Models",
-        {name: NAMES.get(name, name) for name in there},
-        "models",
-        placeholder="Choose at least one model",
-    )
-    return Choice([there[name] for name in chosen if name in there], question, dataset)
+    richest = next((one.labels for one in there.values() if len(one.labels.codes) > 2), None)
+    labels = richest or next(iter(there.values())).labels
+    wanted = comparison.targets(labels, dataset)
+    malignant = comparison.malignant_target(labels, dataset)
+    _translate(there, wanted, malignant)
+    left, middle, right = st.columns([2, 3, 3], gap="medium")
+    chosen = address.selectbox(left, "Find", {target.id: target.name for target in wanted.values()}, "target")
+
+    able = {name: one for name, one in there.items() if one.labels == labels or chosen == malignant.id}
+    names = names_of(there)
+    _say_who_is_left_out(there, able, names, wanted[chosen], malignant)
+    first = address.selectbox(middle, "Model A", {name: names[name] for name in able}, "a")
+    pair = [first]
+    if others := {name: names[name] for name in able if name != first}:
+        pair.append(address.selectbox(right, "Model B", others, "b"))
+    further = {name: names[name] for name in able if name not in pair}
+    also = []
+    if further:
+        with address.several("also", further):
+            also = more.multiselect(
+                "More models",
+                list(further),
+                format_func=lambda name: further.get(name, name),
+                key="also",
+                placeholder="None",
+                help="They join the scores, the tests and the operating point.",
+            )
+    models = [able[name] for name in [*pair, *also]]
+    question = CLASSES if CLASSES in comparison.questions(models) else MALIGNANT
+    target = wanted[chosen]
+    if chosen == malignant.id:
+        # models of other label sets have other codes for it
+        target = comparison.malignant_target(models[0].labels if question == CLASSES else MALIGNANCY, dataset)
+    return Choice(models, pair, question, dataset, target)
 
 
-def _choose_all() -> None:
-    """Different images or a different question have different models: start with all of them."""
-    address.forget("models")
+def _translate(there: Mapping[str, Predictions], wanted: Mapping[str, Target], malignant: Target) -> None:
+    """Replace what only links from older versions have: the list of all models, the question of classes or malignancy,
+    the class of the curves, and a threshold without saying that it is set."""
+    query = st.query_params
+    if listed := [name for name in query.get_all("models") if name in there]:
+        pair = [query["a"] if query.get("a") in listed else listed[0]]
+        rest = [name for name in listed if name != pair[0]]
+        if rest:
+            pair.append(query["b"] if query.get("b") in rest else rest[0])
+        for key, name in zip(("a", "b"), pair, strict=False):
+            query[key] = name
+        query["also"] = [name for name in rest if name not in pair]
+    old = query.get("curves_of", query.get("question", "")).lower()
+    if old in OLD_MALIGNANT:
+        query["target"] = malignant.id
+    elif known := [target.id for target in wanted.values() if old in (target.id.lower(), target.name.lower())]:
+        query["target"] = known[0]
+    if "threshold" in query and "by" not in query and "by" not in st.session_state:
+        query["by"] = "threshold"
+    for key in ("models", "question", "curves_of"):
+        query.pop(key, None)
 
 
-def choose_pair(shared: Shared, names: Names) -> list[str]:
-    """The two models to compare in detail, or the only one."""
-    if len(shared.ids) == 1:
-        return shared.ids
-    left, right = st.columns(2, gap="medium")
-    first = address.selectbox(left, "Model A", names, "a")
-    second = address.selectbox(right, "Model B", {name: names[name] for name in shared.ids if name != first}, "b")
-    return [first, second]
+def _say_who_is_left_out(
+    there: Mapping[str, Predictions],
+    able: Mapping[str, Predictions],
+    names: Names,
+    target: Target,
+    malignant: Target,
+) -> None:
+    """A sentence on every chosen model that cannot find the target, where another question includes it."""
+    state, query = st.session_state, st.query_params
+    chosen = [state.get(key, query.get(key)) for key in ("a", "b")] + query.get_all("also")
+    for name in dict.fromkeys(chosen):
+        if name in there and name not in able:
+            st.warning(
+                f"{plain(names[name])} has no class for {plain(target.spoken)}, so it is left out. To compare it, "
+                f"choose “{malignant.name}” under Find."
+            )
 
 
-def names_of(shared: Shared) -> Names:
-    return {name: NAMES.get(name, name) for name in shared.ids}
+def names_of(models: Mapping[str, Predictions]) -> Names:
+    """What models are called: by their short names, with the id where two have the same."""
+    short = {name: one.model.short_name if one.model else one.title for name, one in models.items()}
+    count = Counter(short.values())
+    return {name: words if count[words] == 1 else f"{words} ({name})" for name, words in short.items()}
 
 
 def weights_of(shared: Shared) -> np.ndarray:
     """The resamples that every interval is computed from."""
-    return computed_once(shared, "weights", shared.weights)
+    return computed_once(shared, "weights", shared.weights, models=())
 
 
 def draws_of(shared: Shared) -> Draws:
-    """Every score of every model on every resample."""
-    return computed_once(shared, "draws", lambda: measures.draw(shared, weights_of(shared)))
+    """Every score of every model on every resample; what was computed for another visitor is not computed again."""
+    weights = weights_of(shared)
+    by_model = {
+        name: computed_once(shared, "draws", partial(measures.of_model, shared, weights, name), models=(name,))
+        for name in progress(shared.ids, "Computing intervals")
+    }
+    return Draws(shared, by_model)
 
 
-def computed_once(shared: Shared, name: str, compute: Callable[[], T]) -> T:
-    """What `compute` gives for these files, computed once: for everyone or, with a visitor's own, in their session."""
+def results_of(shared: Shared, known: Mapping[str, Predictions], score: str) -> list[Result]:
+    """The score of every model on every data set that it was tested on."""
+    results: list[Result] = []
+    for name in progress([name for name in shared.ids if name != OWN], "Scoring every test set"):
+        compute = partial(external.results, known[name], score, shared.target.id)
+        results += computed_once(shared, f"test sets {score}", compute, models=(name,))
+    return results
+
+
+def progress(names: list[str], words: str) -> Any:
+    """The names, one after another, with a progress bar once they have taken longer than SOON."""
+    started, bar = time.monotonic(), None
+    for number, name in enumerate(names):
+        if time.monotonic() - started > SOON:
+            bar = bar or st.empty()
+            bar.progress(number / len(names), f"{words}: {number + 1} of {len(names)}")
+        yield name
+    if bar:
+        bar.empty()
+
+
+def computed_once(shared: Shared, name: str, compute: Callable[[], T], models: tuple[str, ...] | None = None) -> T:
+    """What `compute` gives for these images and the files of these `models`, all by default, computed once: for
+    everyone or, with a visitor's own file, in their session."""
+    digests = tuple(shared.digests[model] for model in (shared.ids if models is None else models))
+    key = (shared.images_digest, shared.question, shared.target.id, *digests, name)
     if OWN not in shared.ids:
-        return _for_everyone((shared.digest, name), compute)
+        return _for_everyone(key, compute)
     cached = st.session_state.setdefault("compare_own", {})
-    if (shared.digest, name) not in cached:
-        cached[shared.digest, name] = compute()
-    return cached[shared.digest, name]
+    if key not in cached:
+        cached[key] = compute()
+    return cached[key]
 
 
-@st.cache_resource(max_entries=64, show_spinner=False)
+@st.cache_resource(max_entries=256, show_spinner=False)
 def _for_everyone(key: tuple[str, ...], _compute: Callable[[], Any]) -> Any:
     return _compute()
 
 
 def share(choice: Choice) -> Shared:
     """The images that all chosen models have predictions for; DataError where they cannot be compared."""
-    return comparison.share(choice.models, choice.question, choice.dataset)
+    return comparison.share(choice.models, choice.question, choice.dataset, choice.target)

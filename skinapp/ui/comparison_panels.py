@@ -1,53 +1,52 @@
-"""The parts of a comparison on the screen, each with its charts and what can be chosen in it."""
+"""The tabs of a comparison on the screen, each with its charts and what can be chosen in it."""
 
+from collections.abc import Mapping
 from functools import partial
 
 import pandas as pd
 import streamlit as st
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, conformal, error_analysis, measures, pairs, subgroups, training_history
+from skinapp.evaluation import bootstrap, conformal, measures, pairs, subgroups, training_history
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS
 from skinapp.evaluation.comparison import Shared
-from skinapp.evaluation.measures import MEASURES
+from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
 from skinapp.inference import runtime
 from skinapp.inference.conformal import COVERAGES
 from skinapp.report import calibration_views, comparison_views, conformal_views, error_views, training_views
 from skinapp.report.case_report import COVERAGE
 from skinapp.report.comparison_views import Names
-from skinapp.report.document import Chart
-from skinapp.ui import address, layout, panel
-from skinapp.ui.comparison import computed_once, draws_of, weights_of
+from skinapp.ui import address, panel
+from skinapp.ui.comparison import computed_once, draws_of, progress, results_of, weights_of
 from skinapp.ui.layout import plain
 
+SETS = "sets"
+EXTERNAL = "`python -m train evaluate --model ID --images DIR --labels CSV --name NAME`"
 
-def show(chart: Chart, key: str) -> None:
-    panel.show(chart.figure, chart.table, key, chart.words)
 
-
-def show_leaderboard(shared: Shared, known: dict[str, Predictions], published: pd.DataFrame, names: Names) -> None:
-    board = computed_once(
-        shared, "board", lambda: comparison_views.scoreboard(shared, draws_of(shared), published, names)
-    )
-    costs = comparison_views.model_costs({names[name]: known[name].model for name in shared.ids})
+def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.DataFrame, names: Names) -> None:
+    """Every score of every model, one of them drawn, and that one on every test set."""
+    known_measures = measures.named(shared.target)
+    board = comparison_views.scoreboard(shared, draws_of(shared), published, names)
+    sizes = comparison_views.sizes({names[name]: known[name].model for name in shared.ids})
+    table = comparison_views.wide(board).join(sizes, on="name")
+    ids = {words: name for name, words in names.items()}
     st.dataframe(
-        comparison_views.wide(board).join(costs, on="name"),
+        table.assign(id=table["name"].map(ids)),
         hide_index=True,
-        key="leaderboard_table",
+        height=min(36 * (len(table) + 1), 290),
+        key="scores_table",
         column_config={
-            "name": st.column_config.TextColumn("Model", pinned=True),
+            "name": st.column_config.TextColumn("Model", pinned=True, width=270),
             "origin": st.column_config.TextColumn("Source", help="Measured here or published elsewhere."),
-            **{name: st.column_config.TextColumn(one.name, help=one.meaning) for name, one in MEASURES.items()},
+            **{name: st.column_config.TextColumn(one.name, help=one.meaning) for name, one in known_measures.items()},
             "images": st.column_config.NumberColumn("Images", format="localized"),
             "parameters": st.column_config.NumberColumn("Parameters", format="localized"),
             "megabytes": st.column_config.NumberColumn(
-                "Size, MB", format="%.1f", help="Size of the file that the app runs."
+                "Size, MB", format="%.1f", help="Size of the files that the app runs."
             ),
-            "milliseconds": st.column_config.TextColumn(
-                "Milliseconds per image",
-                help=f"Measured once on this machine: median, minimum and maximum of {runtime.TIMED} runs.",
-            ),
+            "id": st.column_config.TextColumn("Id", help="The model's folder, as commands name it."),
         },
         alt="Every score of every model with its 95% interval",
     )
@@ -56,27 +55,58 @@ def show_leaderboard(shared: Shared, known: dict[str, Predictions], published: p
         f"based on fewer than {FEWEST_GROUPS} lesions or patients has no interval. Sensitivity and specificity are at "
         "a threshold of 50%. Click a column header to sort."
     )
-    score = address.selectbox(st.container(), "Show", _measures(shared), "measure")
-    show(comparison_views.leaderboard(board, score, names), "leaderboard")
-    if len(published):
-        with st.expander("Sources of the published figures", icon=":material/menu_book:", key="published_source"):
-            for protocol, rows in published.groupby("protocol", sort=False):
-                st.markdown(f"{', '.join(dict.fromkeys(rows['model']))}: {plain(str(protocol))}")
+    score = address.selectbox(st.container(), "Score", _scores(shared), "measure")
+    panel.show_chart(comparison_views.leaderboard(board, score, shared.target, shared.ids, names), "leaderboard")
+    _show_test_sets(shared, known, score, names)
+    with st.expander("Milliseconds per image, and sources", icon=":material/timer:", key="speed"):
+        if st.toggle("Measure the speed on this machine", key="measure_speed"):
+            for name in progress([name for name in shared.ids if known[name].model], "Timing"):
+                model = known[name].model
+                assert model is not None
+                st.markdown(f"- {plain(names[name])}: {comparison_views.speed(model)}, of {runtime.TIMED} runs")
+        for protocol, rows in published.groupby("protocol", sort=False):
+            st.markdown(f"Published, {', '.join(dict.fromkeys(rows['model']))}: {plain(str(protocol))}")
 
 
-def _measures(shared: Shared) -> dict[str, str]:
-    return {name: MEASURES[name].name for name in measures.scores(shared.labels)}
+def _scores(shared: Shared) -> dict[str, str]:
+    known = measures.named(shared.target)
+    return {name: known[name].name for name in measures.scores(shared)}
+
+
+def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str, names: Names) -> None:
+    """One score on every data set that the models were tested on, and what they lose outside their own."""
+    results = results_of(shared, known, score)
+    if not results:
+        return
+    title = measures.named(shared.target)[score].name
+    st.markdown(f"**{title} on every test set**")
+    chart = comparison_views.drop(results, title, shared.ids, names)
+    if chart is not None:
+        panel.show_chart(chart, "drop")
+    table = comparison_views.test_sets(results, names)
+    panel.show_table(table, "test_sets", f"{title} of every model on every data set that it was tested on")
+    st.caption(
+        "Internal test images are held out of the data that a model was trained on; external ones are from elsewhere, "
+        "and show what is left there. "
+        + (
+            "The change is external minus the first internal set, on different images."
+            if chart is not None
+            else f"None of these models has been tested on external images; {EXTERNAL} adds some."
+        )
+    )
 
 
 def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
     """What two models differ by, score by score, and the tests of every pair."""
     first, second = pair
-    bold = {name: f"**{words}**" for name, words in names.items()}
-    st.markdown(pairs.sentence(shared, weights_of(shared), first, second, bold))
-    show(comparison_views.paired(shared, draws_of(shared), first, second, names), "paired")
+    st.markdown(f"**A** is {plain(names[first])}, **B** is {plain(names[second])}.")
+    panel.show_chart(comparison_views.paired(shared, draws_of(shared), first, second, names), "paired")
     tests = computed_once(shared, "tests", lambda: pairs.pairwise(shared))
     st.dataframe(
-        comparison_views.tests(tests, names), hide_index=True, key="tests_table", alt="Tests of each pair of models"
+        comparison_views.tests(tests, shared.target, names),
+        hide_index=True,
+        key="tests_table",
+        alt="Tests of each pair of models",
     )
     st.caption(
         "McNemar's exact test asks whether both models are correct equally often; DeLong's test asks whether both "
@@ -86,26 +116,34 @@ def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
 
 
 def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
+    """Whether probabilities come true, or whether prediction sets hold what they promise."""
+    options = {"target": f"Probability of {shared.target.spoken}", "class": "Most likely class"}
+    with_sets = [name for name in pair if (model := known[name].model) and "conformal" in model.card]
+    if with_sets:
+        options[SETS] = "Prediction sets"
+    older_link = any(key in st.query_params for key in ("coverage", "sets_by", "sets_measure"))
+    if older_link and "shown" not in st.query_params and "shown" not in st.session_state:
+        st.query_params["shown"] = SETS
+    shown = address.segmented_control(st.container(), "Show", options, "shown")
+    if shown == SETS:
+        _show_sets(shared, known, with_sets, names)
+        return
+    of_target = shown == "target"
+    event = f"should be {shared.target.many}" if of_target else "should be classified correctly"
     st.markdown(
-        "Where a model gives its most likely class a probability of 80%, it should be correct for 80% of the images. "
-        "The dotted line shows this perfect calibration."
+        f"Of the images with a probability of 80%, 80% {event}. The dotted line shows this perfect calibration."
     )
     chart = computed_once(
         shared,
-        f"calibration {pair}",
-        lambda: calibration_views.reliability(shared, weights_of(shared), known, pair, names),
+        f"calibration {pair} {shown} {list(names.values())}",
+        lambda: calibration_views.reliability(shared, weights_of(shared), known, pair, names, of_target),
     )
-    show(chart, "reliability")
-    st.caption(chart.words)
-
-
-def have_sets(known: dict[str, Predictions], pair: list[str]) -> list[str]:
-    """Those of the models that have prediction sets."""
-    return [name for name in pair if (model := known[name].model) and "conformal" in model.card]
+    panel.show_chart(chart, "reliability")
+    st.caption(plain(chart.words))
 
 
 @st.fragment
-def show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
+def _show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
     """How often the prediction sets of these models hold the label, and their sizes, on every test set of each."""
     st.markdown(
         "A prediction set holds the label with a chosen certainty, in every class, if the images are like those that "
@@ -116,83 +154,83 @@ def show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], na
     coverage = float(address.selectbox(first, "Certainty", coverages, "coverage"))
     tests = {
         name: computed_once(
-            shared, f"sets {name} {coverage}", partial(conformal.on_every_test_set, known[name], coverage)
+            shared, f"sets {coverage}", partial(conformal.on_every_test_set, known[name], coverage), models=(name,)
         )
-        for name in pair
+        for name in progress(pair, "Measuring prediction sets")
     }
     every = [one for measured in tests.values() for one in measured]
     by = address.selectbox(second, "Sets by", conformal_views.parts(every), "sets_by")
     measure = address.selectbox(third, "Measure", conformal_views.MEASURES, "sets_measure")
     for column, (name, measured) in zip(st.columns(len(tests), gap="medium"), tests.items(), strict=True):
         with column:
-            st.markdown(f"**{names[name]}**")
+            st.markdown(f"**{plain(names[name])}**")
             labels = known[name].labels
-            show(conformal_views.chart(measured, by, measure, labels, names), f"sets_{name}")
+            panel.show_chart(conformal_views.chart(measured, by, measure, labels, names), f"sets_{name}")
             for sentence in conformal_views.sentences(measured, labels):
                 st.caption(plain(sentence))
 
 
-def show_classes(shared: Shared, pair: list[str], names: Names) -> None:
-    rates = computed_once(shared, "error rates", lambda: error_analysis.error_rates(shared, weights_of(shared)))
-    for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
-        with column:
-            st.markdown(f"**{names[name]}**")
-            show(error_views.confusion(shared, name, names), f"confusion_{name}")
-            st.markdown("Error rate by class")
-            show(error_views.error_rates(shared, rates, name, names), f"error_rates_{name}")
-    layout.guide_links({label.code: label.name for label in shared.labels.labels})
-
-
-@st.fragment
-def show_subgroups(shared: Shared, pair: list[str], names: Names) -> None:
-    columns = subgroups.columns(shared)
+def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Threshold], names: Names) -> None:
+    """A score of the models in subgroups of people or lesions, also at their thresholds."""
+    facts = computed_once(shared, "facts", lambda: subgroups.with_skin(shared), models=())
+    columns = subgroups.columns(facts)
     if not columns:
         st.markdown("Nothing is recorded about the people or lesions in these images.")
         return
     left, right = st.columns(2, gap="medium")
     column = address.selectbox(left, "By", {name: subgroups.SUBGROUPS[name] for name in columns}, "by_fact")
-    score = address.selectbox(right, "Score", _measures(shared), "subgroup_score")
-    table = computed_once(
-        shared,
-        f"subgroups {column} {score} {pair}",
-        lambda: subgroups.by_subgroup(shared, weights_of(shared), column, score, pair),
-    )
+    score = address.selectbox(right, "Score", subgroups.AT_THRESHOLD | _scores(shared), "subgroup_score")
+    at = {name: threshold.value for name, threshold in thresholds.items()}
+    values = subgroups.values(facts, column)
+    table = pd.concat(
+        computed_once(
+            shared,
+            f"subgroups {column} {score} {at[name] if score in subgroups.AT_THRESHOLD else ''}",
+            partial(subgroups.by_subgroup, shared, weights_of(shared), values, score, [name], at),
+            models=(name,),
+        )
+        for name in progress(pair, "Scoring subgroups")
+    ).sort_values("subgroup", kind="stable", ignore_index=True)
     st.markdown(plain(error_views.gap_words(table, score, names)))
-    show(error_views.by_subgroup(table, column, score, names), "subgroups")
+    panel.show_chart(error_views.by_subgroup(table, column, score, shared.target, shared.ids, names), "subgroups")
     st.caption(
         f"“Too few images” means fewer than {subgroups.FEW_IMAGES} images, fewer than {subgroups.FEW_ON_A_SIDE} "
-        f"malignant or other images where the score needs both, or fewer than {FEWEST_GROUPS} lesions or patients. "
-        "Subgroups also differ in their mix of diagnoses, and with many subgroups some gap is always large."
+        f"{shared.target.many} or other images where the score needs both, or fewer than {FEWEST_GROUPS} lesions or "
+        "patients. Subgroups also differ in their mix of diagnoses, and with many subgroups some gap is always large. "
+        "Skin type or tone is known for PAD-UFES-20 and MILK10k, where the data set is on this machine."
     )
 
 
-def show_training(known: dict[str, Predictions], pair: list[str], names: Names) -> None:
+def show_training(known: Mapping[str, Predictions], pair: list[str], names: Names) -> None:
+    """The losses of each model over its epochs."""
     trained = {name: model for name in pair if (model := known[name].model)}
     if not trained:
+        st.markdown("How these predictions were trained is not known here.")
         return
-    st.subheader("Training", anchor=False)
     for column, (name, model) in zip(st.columns(len(trained), gap="medium"), trained.items(), strict=True):
         with column:
-            st.markdown(f"**{names[name]}**")
+            st.markdown(f"**{plain(names[name])}**")
+            st.caption(plain(model.card["training"]["protocol"]))
             try:
-                show(training_views.history(training_history.history(model), names[name]), f"training_{name}")
+                chart = training_views.history(training_history.history(model), names[name])
+                panel.show_chart(chart, f"training_{name}")
             except DataError as error:
                 st.warning(plain(str(error)))
 
 
-def show_protocols(known: dict[str, Predictions]) -> None:
+def show_protocols(known: Mapping[str, Predictions], names: Names) -> None:
     """Networks that were scored under more than one protocol, wherever they were tested."""
     tables = {name: training_history.protocols(model) for name, one in known.items() if (model := one.model)}
     several = {name: table for name, table in tables.items() if len(set(table["test"])) > 1}
     if not several:
+        st.markdown("Every model here was scored under one protocol, on lesions that it was not trained on.")
         return
-    st.subheader("Test protocols", anchor=False)
     st.markdown(
         "The same kind of network, scored on lesions that it was not trained on, and scored the way many tutorials do. "
         "Only the first can be trusted."
     )
-    for name, table in several.items():
-        st.markdown(f"**{name}**")
-        for test, rows in table.groupby("test", sort=False):
-            st.markdown(f"- *{plain(str(test))}*, {rows['images'].iloc[0]:,} images: {plain(rows['protocol'].iloc[0])}")
-        show(training_views.protocols(table, name), f"protocols_{name}")
+    chosen = address.selectbox(st.container(), "Model", {name: names[name] for name in several}, "protocols_of")
+    table = several[chosen]
+    for test, rows in table.groupby("test", sort=False):
+        st.markdown(f"- *{plain(str(test))}*, {rows['images'].iloc[0]:,} images: {plain(rows['protocol'].iloc[0])}")
+    panel.show_chart(training_views.protocols(table, names[chosen]), f"protocols_{chosen}")

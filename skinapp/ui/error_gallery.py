@@ -1,80 +1,154 @@
-"""A gallery of the images that models misclassify, with buttons to classify them or see their attention maps."""
+"""The images behind the numbers: confusion matrices whose cells open their images, and the most confident errors.
 
+Thumbnails where the data set is on disk, ids with a link to the archive where it is not, and buttons to classify an
+image or see its attention maps.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
+from skinapp.datasets import isic
 from skinapp.datasets.registry import DATASETS
 from skinapp.evaluation import error_analysis, predictions
-from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.images import imaging
+from skinapp.report import error_views
 from skinapp.report.comparison_views import Names
-from skinapp.ui import add_image, address, layout
+from skinapp.report.document import Chart
+from skinapp.ui import add_image, address, layout, panel
+from skinapp.ui.comparison import computed_once, weights_of
 from skinapp.ui.layout import plain
 
-SHOWN = 8
-BOTH, ANY = "both", "any"
-"""Codes: the images that only one of two models classifies correctly; every label."""
+PAGE_SIZE = 6
+COLUMNS = 6
+BOTH, ANY, CELL = "both", "any", "cell"
+"""Codes: the images that only one of two models classifies correctly; every label; a cell of a confusion matrix."""
+
+MATRIX, RATES = "matrix", "rates"
 
 
 @st.fragment
 def show(shared: Shared, pair: list[str], names: Names) -> None:
-    """The most confident errors of one model, or the images that only one of two classifies correctly."""
+    """The confusion matrices or error rates of the models, and the images behind them."""
+    view = MATRIX
+    if shared.question == CLASSES:
+        view = address.segmented_control(
+            st.container(), "Show", {MATRIX: "Confusion matrix", RATES: "Error rate by class"}, "errors_view"
+        )
+    for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
+        with column:
+            st.markdown(f"**{plain(names[name])}**")
+            if view == MATRIX:
+                chart = error_views.confusion(shared, name, names, selectable=True)
+                show_matrix(chart, f"confusion_{name}", _select_cell, name)
+            else:
+                rates = computed_once(
+                    shared, "error rates", lambda: error_analysis.error_rates(shared, weights_of(shared))
+                )
+                panel.show_chart(error_views.error_rates(shared, rates, name, names), f"error_rates_{name}")
+    _show_chosen(shared, pair, names)
+    layout.guide_links({label.code: label.name for label in shared.labels.labels})
+
+
+def show_matrix(chart: Chart, key: str, select: Callable[[str, str, str], None], model_id: str) -> None:
+    """A confusion matrix; a click on a cell calls `select` with the model, the label and the prediction."""
+
+    def selected() -> None:
+        if points := st.session_state[key]["selection"]["points"]:
+            label, predicted = points[0]["customdata"]
+            select(model_id, label, predicted)
+
+    st.plotly_chart(
+        chart.figure,
+        key=key,
+        alt=f"{chart.words} Click a number to see its images.",
+        on_select=selected,
+        selection_mode="points",
+        config={"displayModeBar": False},
+    )
+    with st.expander("Table and downloads", icon=":material/table_chart:", key=f"{key}_table"):
+        panel.show_table(chart.table, key, chart.words)
+
+
+def _select_cell(model_id: str, label: str, predicted: str) -> None:
+    st.session_state["errors"] = f"{CELL}:{model_id}"
+    st.session_state["cell_label"], st.session_state["cell_predicted"] = label, predicted
+
+
+def _show_chosen(shared: Shared, pair: list[str], names: Names) -> None:
+    """The images of a cell, the most confident errors of one model, or what only one of two classifies correctly."""
     lists = {name: f"Most confident errors of {names[name]}" for name in pair}
     # verbatim as links that were shared before the rewording hold them
-    old_labels = {f"Surest mistakes of {names[name]}": name for name in pair}
+    old_labels = {f"Surest mistakes of {name}": name for name in pair}
     if len(pair) == 2:
         lists = {BOTH: "Only one of the two is correct", **lists}
         old_labels["Only one of the two is right"] = BOTH
-    left, right = st.columns(2, gap="medium")
-    which = address.selectbox(left, "Images", lists, "errors", old_labels=old_labels)
-    code = address.selectbox(
-        right, "Label", {ANY: "Any class", **{label.code: label.name for label in shared.labels.labels}}, "errors_label"
-    )
-    if which == BOTH:
-        table = error_analysis.disagreements(shared, *pair)
-        table["correct"] = table["correct"].map(names)
+    lists |= {f"{CELL}:{name}": f"One cell of {names[name]}" for name in pair}
+    classes = {label.code: label.name for label in shared.labels.labels}
+    left, middle, right = st.columns(3, gap="medium")
+    which = address.selectbox(left, "Images (or click a number in a matrix)", lists, "errors", old_labels=old_labels)
+    if which.startswith(CELL):
+        label = address.selectbox(middle, "Label", classes, "cell_label")
+        predicted = address.selectbox(right, "Most likely class", classes, "cell_predicted")
+        table = error_analysis.in_cell(shared, which.removeprefix(f"{CELL}:"), label, predicted)
     else:
-        table = error_analysis.errors(shared, which)
-    if code != ANY:
-        table = table[table["label"] == code]
-    st.caption(f"{len(table):,} of {len(shared.images):,} images, most confident errors first.")
+        code = address.selectbox(middle, "Label", {ANY: "Any class", **classes}, "errors_label")
+        if which == BOTH:
+            table = error_analysis.disagreements(shared, *pair)
+            table["correct"] = table["correct"].map(names)
+        else:
+            table = error_analysis.errors(shared, which)
+        table = table[table["label"] == code] if code != ANY else table
+    show_images(shared, table, "errors")
+
+
+def show_images(shared: Shared, table: pd.DataFrame, key: str) -> None:
+    """A page of the images of an `error_analysis` table, and the whole table with its download."""
+    if table.empty:
+        st.info("There is no such image.")
+        return
+    pages = -(-len(table) // PAGE_SIZE)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        number = 1
+        if pages > 1:
+            number = int(st.number_input(f"Page (of {pages:,})", 1, pages, key=f"{key}_page_{pages}", width=160))
+        images = "1 image" if len(table) == 1 else f"{len(table):,} images"
+        st.caption(f"{images} of {len(shared.images):,}, most confident answers first.")
     datasets = dict(zip(shared.images, shared.facts["dataset"], strict=True))
-    with st.grid(4, min_column_width=150, gap="small"):
-        for row in table.head(SHOWN).to_dict("records"):
-            with st.container(border=True, height="stretch"):
-                _show_error(row, datasets[row["image"]])
-    with st.expander("Table and download", icon=":material/table_chart:", key="errors_table"):
-        st.dataframe(table, hide_index=True, alt="The images that were misclassified")
-        st.download_button(
-            "Download as CSV",
-            table.to_csv(index=False),
-            "errors.csv",
-            "text/csv",
-            key="errors_csv",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+    start = (number - 1) * PAGE_SIZE
+    with st.grid(COLUMNS, min_column_width=140, gap="small"):
+        for row in table.iloc[start : start + PAGE_SIZE].to_dict("records"):
+            with st.container(border=True, height="stretch", gap="xsmall"):
+                _show_image(row, datasets[row["image"]], key)
+    with st.expander("Table and download", icon=":material/table_chart:", key=f"{key}_table"):
+        panel.show_table(table, key, "The images listed above")
 
 
-def _show_error(row: dict, dataset: str) -> None:
-    """One image: a thumbnail where the data set is on disk, its label and prediction, and buttons to open it."""
+def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
+    """One image: a thumbnail where the data set is on disk, its label and answer, and buttons to open it."""
     image = str(row["image"])
     file = predictions.image_file(dataset, image)
+    in_archive = image.startswith("ISIC_")
     if file:
         st.image(_thumbnail(str(file)), width="stretch", alt=f"{image}, labelled {row['label']}")
-    predicted = f"predicted {row['predicted']}" if "predicted" in row else f"A: {row['first']}, B: {row['second']}"
-    st.markdown(f"**{plain(image)}**  \n{row['label']} · {predicted}")
-    st.caption(f"Confidence in the wrong class: {row['confidence']:.0%}")
-    if file or image.startswith("ISIC_"):
-        with st.container(horizontal=True, gap="small"):
-            for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
-                if layout.path(page).exists() and st.button(page.capitalize(), icon=icon, key=f"{page}_{image}"):
-                    title = DATASETS[dataset].title if dataset in DATASETS else dataset
-                    caption = f"{image} of {title}, labelled {row['label']}"
-                    add_image.hand_over(image, file.read_bytes() if file else None, caption, dataset)
-                    st.switch_page(layout.path(page))
+    answer = row["predicted"] if "predicted" in row else f"A {row['first']}, B {row['second']}"
+    name = plain(image)
+    st.markdown(
+        f":small[{f'[{name}]({isic.page(image)})' if in_archive else name}]  \n"
+        f":small[**{row['label']}**, called {answer} ({row['confidence']:.0%})]"
+    )
+    if file or in_archive:
+        for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
+            if st.button(page.capitalize(), icon=icon, key=f"{page}_{key}_{image}", type="tertiary"):
+                title = DATASETS[dataset].title if dataset in DATASETS else dataset
+                caption = f"{image} of {title}, labelled {row['label']}"
+                add_image.hand_over(image, file.read_bytes() if file else None, caption, dataset)
+                st.switch_page(layout.path(page))
 
 
 @st.cache_data(max_entries=256, show_spinner=False)

@@ -1,157 +1,249 @@
-"""The operating point of a comparison: the threshold, and everything that depends on it."""
+"""The operating point of a comparison: at which sensitivity or threshold, what is found there, and what it costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import streamlit as st
 
-from skinapp.evaluation import curves, operating_points
-from skinapp.evaluation.comparison import CLASSES, Shared
-from skinapp.evaluation.operating_points import OperatingPoint
+from skinapp.evaluation import curves, error_analysis, operating_points
+from skinapp.evaluation.comparison import Shared, Target
+from skinapp.evaluation.operating_points import Difference, OperatingPoint, Threshold
+from skinapp.evaluation.predictions import Predictions
 from skinapp.report import operating_point_views
 from skinapp.report.comparison_views import Names
 from skinapp.report.operating_point_views import CURVES
-from skinapp.ui import address, panel
-from skinapp.ui.comparison import computed_once, weights_of
+from skinapp.ui import address, error_gallery, panel
+from skinapp.ui.comparison import computed_once, progress, weights_of
+from skinapp.ui.layout import plain
 
-THRESHOLD, SENSITIVITY, PREVALENCE = 50, 95, 5.0
+if TYPE_CHECKING:
+    from streamlit.delta_generator import DeltaGenerator
+
+THRESHOLD, SENSITIVITY, PREVALENCE = 50.0, 95.0, 5.0
 """The sliders' defaults, in percent."""
 
-BY_THRESHOLD, BY_SENSITIVITY = "threshold", "sensitivity"
-OLD_SETTINGS = {"The threshold": BY_THRESHOLD, "At least this sensitivity": BY_SENSITIVITY}
-ALL = "all"
-"""The code of all malignant classes together, where a class can be chosen."""
-OLD_CLASSES = {"The malignant classes together": ALL}
-
-METRICS = {
-    "sensitivity": ("Sensitivity", ".1%", "The share of malignant images that are called malignant."),
-    "specificity": ("Specificity", ".1%", "The share of the other images that are not called malignant."),
-    "missed_cancers": (
-        "Missed cancers per 1,000 people",
-        ".1f",
-        "People with a malignant lesion that is not called malignant.",
-    ),
-    "false_alarms": (
-        "False alarms per 1,000 people",
-        ".0f",
-        "People without a malignant lesion who are referred.",
-    ),
+BY_SENSITIVITY, BY_THRESHOLD = "sensitivity", "threshold"
+OLD_SETTINGS = {
+    "The threshold": BY_THRESHOLD,
+    "At least this sensitivity": BY_SENSITIVITY,
+    "Minimum sensitivity": BY_SENSITIVITY,
 }
-"""Field of an operating point -> label, format and meaning."""
+
+OUTCOMES = {
+    "missed": (True, False),
+    "detected": (True, True),
+    "alarm": (False, True),
+    "passed": (False, False),
+}
+"""Code of an outcome -> whether its images show the target, and whether they are flagged."""
+
+LINES = """
+- **ROC.** Move the threshold from strict to lenient and the curve climbs: each step up finds more {many}, each step to
+  the right flags more other images. The further up and left, the better. The dotted diagonal is guessing.
+- **Precision and recall.** Of the images that are flagged, how many are {many}, when this share of them is found? It
+  falls where {many} are rare, so compare it only within one test set.
+- **Net benefit.** How much a model helps someone who would examine at most (1 - t) / t healthy people for each case
+  found, at threshold t: cases found minus false alarms, weighted like that. A model is worth using where its curve is
+  above both dotted lines, referring everyone and referring no one.
+- **Risk and coverage.** If the model only answers where it is most confident, and leaves the rest to a person, how
+  often is it wrong? The lower, the better. It is about the most likely class, so it has no threshold.
+- **The shaded band** shows how far the curve might move with other patients of the same kind (95% interval at each
+  point). **The large mark** is the operating point chosen above.
+"""
 
 
-def thresholds(shared: Shared) -> dict[str, float]:
-    """Each model's threshold, as the widgets of `show` have it."""
-    state = st.session_state
-    wanted = state.get("sensitivity", SENSITIVITY) / 100 if state.get("by") == BY_SENSITIVITY else None
-    return operating_points.thresholds(shared, state.get("threshold", THRESHOLD) / 100, wanted)
+@dataclass(frozen=True)
+class Setting:
+    """How the thresholds are set: for a sensitivity (0-1), or all at one threshold (0-1); and the prevalence (0-1)."""
+
+    sensitivity: float | None
+    threshold: float
+    prevalence: float
+
+    def aim(self, target: Target) -> str:
+        """How a sentence on what is found begins."""
+        if self.sensitivity is None:
+            return f"At a threshold of {self.threshold:.0%} for {target.spoken}"
+        return f"Set to find {self.sensitivity:.0%} of {target.many}"
 
 
-def prevalence() -> float:
-    """The share of people with a malignant lesion (0-1), as the widgets of `show` have it."""
-    return st.session_state.get("prevalence", PREVALENCE) / 100
+@dataclass(frozen=True)
+class Answer:
+    """Every model's threshold and what it gives, and the difference of the two models."""
+
+    setting: Setting
+    thresholds: dict[str, Threshold]
+    points: dict[str, OperatingPoint]
+    apart: Difference | None
+
+
+def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenerator") -> Setting:
+    """The sensitivity or threshold, and the prevalence, in three containers."""
+    by = address.segmented_control(
+        left,
+        "Operating point by",
+        {BY_SENSITIVITY: "Sensitivity", BY_THRESHOLD: "Threshold"},
+        "by",
+        old_labels=OLD_SETTINGS,
+        help="Either the share that should be found, for which each model needs a threshold of its own, or one "
+        "threshold on the probability for all models. An image at or above the threshold is flagged.",
+    )
+    sensitivity, threshold = None, THRESHOLD / 100
+    if by == BY_SENSITIVITY:
+        with address.number("sensitivity", SENSITIVITY, 50, 100):
+            sensitivity = middle.slider("Sensitivity", 50.0, 100.0, step=1.0, format="%.0f%%", key="sensitivity") / 100
+        # a link with a threshold means that the threshold is set
+        st.query_params.pop("threshold", None)
+    else:
+        with address.number("threshold", THRESHOLD, 1, 99):
+            threshold = middle.slider("Threshold", 1.0, 99.0, step=1.0, format="%.0f%%", key="threshold") / 100
+    with address.number("prevalence", PREVALENCE, 0.5, 50):
+        prevalence = right.slider(
+            "Prevalence",
+            0.5,
+            50.0,
+            step=0.5,
+            format="%.1f%%",
+            key="prevalence",
+            help="The share of the people examined who have what is looked for. Predictive values and counts per 1,000 "
+            "people depend on it. It is far higher among test images than in a screening clinic.",
+        )
+    return Setting(sensitivity, threshold, prevalence / 100)
+
+
+def answer(shared: Shared, known: Mapping[str, Predictions], pair: list[str], setting: Setting, dataset: str) -> Answer:
+    """What the models find at their thresholds."""
+    if setting.sensitivity is None:
+        thresholds = dict.fromkeys(shared.ids, Threshold(setting.threshold))
+    else:
+        thresholds = operating_points.for_sensitivity(shared, known, setting.sensitivity, dataset)
+    weights = weights_of(shared)
+    points = {
+        name: operating_points.operating_point(shared, weights, name, thresholds[name], setting.prevalence)
+        for name in shared.ids
+    }
+    apart = None
+    if len(pair) == 2:
+        apart = operating_points.difference(shared, weights, pair[0], pair[1], thresholds, setting.prevalence)
+    return Answer(setting, thresholds, points, apart)
+
+
+def show_answer(
+    shared: Shared, known: Mapping[str, Predictions], pair: list[str], answered: Answer, names: Names
+) -> None:
+    """The answer in sentences, and where the thresholds come from. Two models are called A and B, as above."""
+    target, points = shared.target, {name: answered.points[name] for name in pair}
+    letters = dict(zip(pair, "AB", strict=False)) if answered.apart else {name: plain(names[name]) for name in pair}
+    thresholds = {name: answered.thresholds[name] for name in pair}
+    first, *others = operating_point_views.answer(points, answered.apart, target, letters, answered.setting.aim(target))
+    with st.container(border=True, gap="small", key="answer"):
+        st.markdown(f"#### {first}")
+        for sentence in others:
+            st.markdown(sentence)
+        notes = [operating_point_views.source(thresholds, letters), _without(shared, known, answered, names)]
+        if answered.apart and answered.setting.sensitivity and any(one.chosen_on for one in thresholds.values()):
+            notes.append(_matched(shared, pair, answered.setting, letters))
+        st.caption(" ".join(filter(None, notes)))
+
+
+def _matched(shared: Shared, pair: list[str], setting: Setting, letters: Names) -> str:
+    """What the two would flag if both found the same share here."""
+    sensitivity = setting.sensitivity or 0
+    chosen = operating_points.chosen_here(shared, pair, sensitivity)
+    weights = weights_of(shared)
+    points, apart = computed_once(
+        shared,
+        f"matched {sensitivity}",
+        lambda: (
+            {
+                name: operating_points.operating_point(shared, weights, name, chosen[name], setting.prevalence)
+                for name in pair
+            },
+            operating_points.difference(shared, weights, pair[0], pair[1], chosen, setting.prevalence),
+        ),
+        models=tuple(pair),
+    )
+    return operating_point_views.matched(points, apart, shared.target, letters, sensitivity)
+
+
+def _without(shared: Shared, known: Mapping[str, Predictions], answered: Answer, names: Names) -> str:
+    """Why a threshold was not chosen on held-out training lesions."""
+    if all(threshold.sensitivity is None for threshold in answered.thresholds.values()):
+        return ""
+    wanted = answered.setting.sensitivity
+    lacking = [name for name in shared.ids if not operating_points.held_out(known[name], shared, wanted or 0)]
+    return (
+        f"Held-out training lesions gave no threshold for {wanted:.0%} of {shared.target.many}: "
+        f"{' and '.join(plain(names[name]) for name in lacking or shared.ids)}."
+    )
+
+
+def show(shared: Shared, pair: list[str], answered: Answer, names: Names) -> None:
+    """Everything that depends on the threshold."""
+    target = shared.target
+    together = answered.points if len(answered.points) != 2 else {name: answered.points[name] for name in pair}
+    table = operating_point_views.table_of(together, names, target, answered.apart if len(together) == 2 else None)
+    st.dataframe(table, hide_index=True, key="points_table", alt="Every model's operating point")
+    st.caption(
+        f"Values with 95% intervals. Predictive values and counts per 1,000 people assume that "
+        f"{answered.setting.prevalence:.1%} of the people examined have {operating_point_views.article(target)}; among "
+        f"these images it is {shared.positive.mean():.0%}."
+    )
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        for name in pair:
+            st.markdown(f"**{plain(names[name])}**")
+            chart = operating_point_views.outcomes(answered.points[name], names[name], target, selectable=True)
+            error_gallery.show_matrix(chart, f"outcomes_{name}", _select_outcome, name)
+    with right:
+        _show_curves(shared, answered, names)
+    _show_outcome(shared, pair, answered, names)
+
+
+def _select_outcome(model_id: str, label: str, predicted: str) -> None:
+    wanted = (label != "other", predicted == operating_point_views.FLAGGED)
+    code = next(code for code, outcome in OUTCOMES.items() if outcome == wanted)
+    st.session_state["outcome"] = f"{code}:{model_id}"
 
 
 @st.fragment
-def show(shared: Shared, pair: list[str], names: Names) -> None:
-    """The threshold and everything that depends on it. A fragment, so that moving it redraws only this part."""
-    st.markdown(
-        "A lesion is called malignant when its malignant probability is at or above the threshold. A low threshold "
-        "misses fewer cancers and sends more healthy people to a doctor."
-    )
-    _choose(shared)
-    at = thresholds(shared)
-    weights = weights_of(shared)
-    points = {
-        name: operating_points.operating_point(shared, weights, name, at[name], prevalence()) for name in shared.ids
+def _show_outcome(shared: Shared, pair: list[str], answered: Answer, names: Names) -> None:
+    """The images in one cell of the two-by-two tables."""
+    many = shared.target.many
+    words = {
+        "missed": f"{many[0].upper()}{many[1:]} that {{}} misses",
+        "detected": f"{many[0].upper()}{many[1:]} that {{}} finds",
+        "alarm": "False alarms of {}",
+        "passed": "Other images that {} does not flag",
     }
-    for name in pair:
-        _show_metrics(names[name], points[name])
-    st.dataframe(
-        operating_point_views.table_of(points, names),
-        hide_index=True,
-        key="points_table",
-        alt="Every model's operating point",
+    options = {"": "None"} | {f"{code}:{name}": words[code].format(names[name]) for code in OUTCOMES for name in pair}
+    chosen = address.selectbox(st.container(), "Images (or click a number in a matrix)", options, "outcome")
+    if chosen:
+        code, name = chosen.split(":", 1)
+        table = error_analysis.in_outcome(shared, name, answered.thresholds[name].value, *OUTCOMES[code])
+        error_gallery.show_images(shared, table, "outcome")
+
+
+def _show_curves(shared: Shared, answered: Answer, names: Names) -> None:
+    kind = address.segmented_control(
+        st.container(),
+        "Curve",
+        {kind: title for kind, (title, _, _) in CURVES.items()},
+        "curve",
+        label_visibility="collapsed",
     )
-    if st.session_state.get("by") == BY_SENSITIVITY:
-        st.caption("Each threshold was chosen on these images, so its results are slightly optimistic.")
-    for column, name in zip(st.columns(len(pair), gap="medium"), pair, strict=True):
-        with column:
-            st.markdown(f"**{names[name]}**")
-            chart = operating_point_views.confusion(points[name], names[name])
-            panel.show(chart.figure, chart.table, f"called_{name}", chart.words)
-    _show_curves(shared, at, names)
+    chart = operating_point_views.curve(shared, _curves(shared, kind), kind, answered.thresholds, names)
+    panel.show_chart(chart, f"curve_{kind}")
+    with st.expander("What the lines mean", icon=":material/help:", key="lines"):
+        st.markdown(LINES.format(many=shared.target.many))
 
 
-def _choose(shared: Shared) -> None:
-    left, middle, right = st.columns(3, gap="medium")
-    by = address.segmented_control(
-        left, "Set", {BY_THRESHOLD: "Threshold", BY_SENSITIVITY: "Minimum sensitivity"}, "by", old_labels=OLD_SETTINGS
-    )
-    if by == BY_SENSITIVITY:
-        middle.slider(
-            "Minimum sensitivity", 50, 100, SENSITIVITY, format="%d%%", key="sensitivity", bind="query-params"
-        )
-    else:
-        middle.slider("Threshold", 1, 99, THRESHOLD, format="%d%%", key="threshold", bind="query-params")
-    right.slider(
-        "Prevalence of malignant lesions",
-        0.5,
-        50.0,
-        PREVALENCE,
-        0.5,
-        format="%.1f%%",
-        key="prevalence",
-        bind="query-params",
-        help="The share of the people examined who have a malignant lesion. Predictive values and counts per 1,000 "
-        f"people depend on it. Among these test images it is {shared.malignant.mean():.0%}, far more than in a "
-        "screening clinic.",
-    )
-
-
-def _show_metrics(name: str, point: OperatingPoint) -> None:
-    st.markdown(f"**{name}**, threshold {point.threshold:.3f}")
-    # wide enough for the longest name and an interval
-    with st.grid(4, min_column_width=240):
-        for field, (label, form, meaning) in METRICS.items():
-            interval = getattr(point, field)
-            limits = f"{interval.low:{form}} to {interval.high:{form}}" if interval.exists else "no interval"
-            st.metric(
-                label,
-                f"{interval.value:{form}}",
-                limits,
-                delta_color="off",
-                delta_arrow="off",
-                delta_description="95% interval" if interval.exists else None,
-                help=meaning,
-            )
-
-
-def _show_curves(shared: Shared, at: dict[str, float], names: Names) -> None:
-    classes = {
-        code: shared.labels[code].name
-        for number, code in enumerate(shared.labels.codes)
-        if shared.question == CLASSES and (shared.truth == number).any()
-    }
-    chosen = address.selectbox(
-        st.container(), "Curves of", {ALL: "All malignant classes", **classes}, "curves_of", old_labels=OLD_CLASSES
-    )
-    code = None if chosen == ALL else chosen
-    with st.grid(2, min_column_width=320, gap="medium"):
-        for kind, (title, _, _) in CURVES.items():
-            with st.container():
-                st.markdown(f"**{title}**")
-                chart = operating_point_views.curve(shared, _curves(shared, kind, code), kind, code, at, names)
-                panel.show(chart.figure, chart.table, f"curve_{kind}", chart.words)
-    st.caption(
-        "Bands are pointwise 95% intervals; large marks show the operating point. At a threshold t, net benefit counts "
-        "a false alarm as t / (1 - t) of a detected cancer, at the prevalence among these images. Risk and coverage do "
-        "not depend on the threshold, so they have no mark."
-    )
-
-
-def _curves(shared: Shared, kind: str, code: str | None) -> dict[str, pd.DataFrame]:
+def _curves(shared: Shared, kind: str) -> dict[str, pd.DataFrame]:
     weights = weights_of(shared)
-    return computed_once(
-        shared,
-        f"{kind} {code}",
-        lambda: {name: curves.curve(shared, weights, name, kind, code) for name in shared.ids},
-    )
+    return {
+        name: computed_once(shared, f"curve {kind}", partial(curves.curve, shared, weights, name, kind), models=(name,))
+        for name in progress(shared.ids, "Computing curves")
+    }

@@ -1,43 +1,135 @@
-"""Comparing models in a real browser: the operating point moves every number, and the address keeps it."""
+"""Comparing models in a real browser: the answer, the images behind a number, and what fits on a few screens."""
 
 import re
 from collections.abc import Callable
 
+import numpy as np
+import pandas as pd
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
+from skinapp.inference import registry
 from tests.browser.visitor import keep, settle, wider_than_the_screen
 
+A, B = "ham10000-efficientnetb1", "ham10000-efficientnetv2b0"
+MODELS = f"a={A}&b={B}"
+SCREEN, SCREENS = 720, 3
+"""Pixels of a screen's height, and how many of them a tab may have."""
+TABS = ("scores", "pair", "operating", "calibration", "subgroups", "errors", "training", "protocols")
 
-def shown(page: Page, label: str) -> float:
-    """The first value of that name."""
-    metric = page.get_by_test_id("stMetric").filter(has_text=label).first
-    return float(metric.get_by_test_id("stMetricValue").inner_text().rstrip("%"))
+
+def headline(page: Page) -> Locator:
+    return page.get_by_role("heading", name=re.compile("also flags"))
 
 
-@pytest.mark.parametrize(
-    ("query", "width"), [("?models=ham10000-cnn32", 1280), pytest.param("", 390, marks=pytest.mark.slow)]
-)
-def test_the_operating_point_moves_the_numbers(
-    app: str, open_page: Callable[..., Page], query: str, width: int
-) -> None:
-    page = open_page(f"{app}/compare{query}", width)
-    expect(page.get_by_role("heading", name="Operating point")).to_be_visible(timeout=120_000)
-    expect(page.get_by_test_id("stMetric").first).to_be_visible(timeout=120_000)
+def predictions(model_id: str) -> pd.DataFrame:
+    return pd.read_csv(registry.default_root() / model_id / "predictions.csv")
+
+
+def flagged(model_id: str) -> np.ndarray:
+    """Boolean [n]: the probability of melanoma is at least the threshold that 95% of the melanomas of the model's
+    validation lesions reached, which its card has for its prediction sets."""
+    sets = registry.model(model_id).card["conformal"]
+    threshold = sets["classes"]["mel"]["thresholds"][sets["coverages"].index(0.95)]
+    return predictions(model_id)["p_mel"].to_numpy() >= threshold
+
+
+@pytest.mark.parametrize("width", [1280, pytest.param(390, marks=pytest.mark.slow)])
+def test_the_answer_for_melanoma_at_95_percent(app: str, open_page: Callable[..., Page], width: int) -> None:
+    page = open_page(f"{app}/compare?{MODELS}", width)
+    expect(headline(page)).to_be_visible(timeout=120_000)
     settle(page)
-    before = {label: shown(page, label) for label in ("Sensitivity", "Specificity", "Missed cancers", "False alarms")}
-    page.get_by_role("slider", name="Threshold").press("PageDown")
-    expect(page).to_have_url(re.compile("threshold="))
-    sensitivity = page.get_by_test_id("stMetric").filter(has_text="Sensitivity").first
-    expect(sensitivity.get_by_test_id("stMetricValue")).not_to_have_text(f"{before['Sensitivity']:.1f}%")
-    settle(page)
-    after = {label: shown(page, label) for label in before}
-    assert after["Sensitivity"] > before["Sensitivity"]
-    assert after["Missed cancers"] < before["Missed cancers"]
-    assert after["Specificity"] <= before["Specificity"]
-    assert after["False alarms"] >= before["False alarms"]
+    table = predictions(A)
+    others = (table["label"] != "mel").to_numpy()
+    a, b = flagged(A) & others, flagged(B) & others
+    match = re.fullmatch(
+        r"Set to find 95% of melanomas, A also flags ([\d,]+) of ([\d,]+) other images, B ([\d,]+): "
+        r"difference ([+-]\d+) \(95% interval ([+-]\d+) to ([+-]\d+)\)\.",
+        headline(page).inner_text(),
+    )
+    assert match
+    shown = [int(number.replace(",", "")) for number in match.groups()]
+    assert shown[:4] == [a.sum(), others.sum(), b.sum(), a.sum() - b.sum()]
+    # the interval by another route: lesions drawn one by one, with other random numbers
+    lesions = [rows.to_numpy() for _, rows in table.reset_index()["index"].groupby(table["group"])]
+    apart, total = a.astype(int) - b, others.astype(int)
+    sums = np.array([[apart[rows].sum(), total[rows].sum()] for rows in lesions])
+    drawn = sums[np.random.default_rng(7).integers(0, len(sums), (2000, len(sums)))].sum(axis=1)
+    limits = np.percentile(drawn[:, 0] / drawn[:, 1] * others.sum(), (2.5, 97.5))
+    assert shown[4:] == pytest.approx(limits, abs=5)
+    if width > 600:
+        box = headline(page).bounding_box()
+        assert box
+        assert box["y"] + box["height"] < SCREEN
     assert not wider_than_the_screen(page)
     keep(page, "compare")
+
+
+def test_the_threshold_moves_the_answer(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/compare?{MODELS}&by=threshold")
+    expect(headline(page)).to_contain_text("At a threshold of 50% for melanoma", timeout=120_000)
+    settle(page)
+    page.get_by_role("slider", name="Threshold").press("PageDown")
+    expect(page).to_have_url(re.compile("threshold="))
+    expect(headline(page)).not_to_contain_text("50%")
+    chosen = re.search(r"threshold=(\d+)", page.url)
+    assert chosen
+    table = predictions(A)
+    count = ((table["label"] != "mel") & (table["p_mel"] >= int(chosen[1]) / 100)).sum()
+    expect(headline(page)).to_contain_text(f"At a threshold of {chosen[1]}% for melanoma, A also flags {count:,} of")
+
+
+def test_a_click_on_a_cell_opens_its_images(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/compare?{MODELS}&tab=errors")
+    table = predictions(A)
+    columns = [name for name in table if name.startswith("p_")]
+    cell = table[(table["label"] == "mel") & (table[columns].idxmax(axis=1) == "p_nv")]
+    matrix = page.locator(f".st-key-confusion_{A}")
+    share = len(cell) / (table["label"] == "mel").sum()
+    number = matrix.locator(".textpoint text").filter(has_text=f"{len(cell)}{share:.0%}").first
+    expect(number).to_be_visible(timeout=120_000)
+    settle(page)
+    number.scroll_into_view_if_needed()
+    box = number.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page).to_have_url(re.compile(r"cell_label=mel"))
+    expect(page.get_by_text(f"{len(cell):,} images of {len(table):,}, most confident answers first.")).to_be_visible()
+    best = cell.sort_values("p_nv", ascending=False)["image"].head(3)
+    for image in best:
+        expect(page.get_by_role("link", name=image)).to_be_visible()
+    page.get_by_role("button", name="Attention").first.click()
+    expect(page).to_have_url(re.compile("attention"))
+
+
+OVERLAPS = """() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(plot => {
+    const boxes = kind => [...plot.querySelectorAll(kind)].map(one => one.getBoundingClientRect());
+    const legend = boxes('.legend .bg');
+    const words = boxes('.xtitle, .x2title, .ytitle, .y2title, .xtick text, .x2tick text');
+    return legend.flatMap(one => words.filter(other => one.left < other.right && other.left < one.right
+        && one.top < other.bottom - 1 && other.top < one.bottom - 1).map(() => plot.textContent.slice(0, 80)));
+})"""
+"""The charts whose legend is over an axis title or its ticks."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False)])
+def test_every_tab_fits_and_no_legend_is_over_an_axis(
+    app: str, open_page: Callable[..., Page], width: int, dark: bool
+) -> None:
+    page = open_page(f"{app}/compare?{MODELS}", width, dark)
+    expect(headline(page)).to_be_visible(timeout=120_000)
+    for tab in TABS:
+        page.goto(f"{app}/compare?{MODELS}&tab={tab}")
+        expect(headline(page)).to_be_visible()
+        expect(page.get_by_role("button", name="Download the whole comparison")).to_be_visible()
+        settle(page)
+        assert page.evaluate(OVERLAPS) == [], tab
+        assert not wider_than_the_screen(page)
+        if width > 600:
+            height = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+            assert height <= SCREENS * SCREEN, tab
+        keep(page, f"compare-{tab}{'-dark' if dark else ''}")
 
 
 @pytest.mark.slow

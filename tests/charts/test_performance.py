@@ -175,18 +175,39 @@ def confusion_frame(counts: list[list[int]], codes: str = "ab") -> pd.DataFrame:
 def test_confusion_has_labels_down_and_predictions_across() -> None:
     figure = performance.confusion(confusion_frame([[3, 1], [0, 1200]]))
     assert figure.to_json()
-    [heat] = figure.data
+    heat, words = figure.data
     assert (heat.x, heat.y) == (("a", "b"), ("a", "b"))
     assert heat.z.tolist() == [[0.75, 0.25], [0, 1]]
-    assert [list(row) for row in heat.text] == [["3<br>75%", "1<br>25%"], ["0<br>0%", "1,200<br>100%"]]
+    assert list(words.text) == ["3<br>75%", "1<br>25%", "0<br>0%", "1,200<br>100%"]
+    assert list(zip(words.y, words.x, strict=True)) == [("a", "a"), ("a", "b"), ("b", "a"), ("b", "b")]
+    assert words.mode == "text"
     assert figure.layout.yaxis.autorange == "reversed"
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("Predicted", "Label")
 
 
 def test_confusion_of_a_class_without_images_has_counts_alone() -> None:
-    [heat] = performance.confusion(confusion_frame([[3, 1], [0, 0]])).data
+    heat, words = performance.confusion(confusion_frame([[3, 1], [0, 0]])).data
     assert heat.z.tolist() == [[0.75, 0.25], [0, 0]]
-    assert list(heat.text[1]) == ["0", "0"]
+    assert list(words.text[2:]) == ["0", "0"]
+
+
+def test_the_cells_of_a_selectable_matrix_have_invisible_marks_with_label_and_prediction() -> None:
+    _, marks = performance.confusion(confusion_frame([[3, 1], [0, 2]]), selectable=True).data
+    assert marks.mode == "markers+text"
+    assert marks.customdata.tolist() == [["a", "a"], ["a", "b"], ["b", "a"], ["b", "b"]]
+    assert {marks.marker.opacity, marks.selected.marker.opacity, marks.unselected.marker.opacity} == {0}
+
+
+def test_across_joins_the_test_sets_of_a_model() -> None:
+    frame = pd.DataFrame(
+        [("a", "own (internal)", 0.9, 0.8, 0.95, "x"), ("a", "other (external)", 0.7, np.nan, np.nan, "y")],
+        columns=["series", "test_set", "value", "low", "high", "note"],
+    )
+    [line] = performance.across(frame, "Accuracy", ["b", "a"]).data
+    assert list(line.x) == ["own<br>(internal)", "other<br>(external)"]
+    assert line.y.tolist() == [0.9, 0.7]
+    assert line.error_y.arrayminus == pytest.approx([0.1, np.nan], nan_ok=True)
+    assert line.line.color == MODEL_COLOURS[1]
 
 
 def test_confusion_of_nothing() -> None:

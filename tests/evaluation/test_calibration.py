@@ -15,12 +15,11 @@ def test_probabilities_before_the_temperature() -> None:
 
 
 def test_reliability_counts_every_image(shared: Shared, weights: np.ndarray) -> None:
-    table = calibration.reliability_intervals(shared.truth, shared.probabilities["one"], shared.groups, weights)
+    event = calibration.most_likely(shared.truth, shared.probabilities["one"])
+    table = calibration.reliability_intervals(*event, shared.groups, weights)
     assert table["images"].sum() == len(shared.images)
     assert (table["images"] @ table["accuracy"]) == pytest.approx(shared.correct("one").sum())
-    [whole] = calibration.reliability_intervals(
-        shared.truth, shared.probabilities["one"], shared.groups, weights, bins=1
-    ).to_dict("records")
+    [whole] = calibration.reliability_intervals(*event, shared.groups, weights, bins=1).to_dict("records")
     assert whole["accuracy_low"] < shared.correct("one").mean() < whole["accuracy_high"]
 
 
@@ -52,10 +51,18 @@ def test_the_bins_are_those_of_one_function(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_bin_of_few_lesions_has_no_interval_and_one_without_errors_has_some_width() -> None:
     confidence = np.r_[np.full(40, 0.95), np.full(10, 0.65)]
-    probabilities = np.stack([confidence, 1 - confidence], axis=1)
-    labels, groups = np.zeros(50, int), np.arange(50)
+    correct, groups = np.ones(50, bool), np.arange(50)
     weights = bootstrap.weights(groups, 50)
-    few, many = calibration.reliability_intervals(labels, probabilities, groups, weights).to_dict("records")
+    few, many = calibration.reliability_intervals(confidence, correct, groups, weights).to_dict("records")
     assert np.isnan(few["accuracy_low"])
     assert many["accuracy"] == many["accuracy_high"] == 1
     assert many["accuracy_low"] == pytest.approx(40 / (40 + 1.959964**2), abs=1e-6)
+
+
+def test_the_calibration_of_any_probability_by_hand() -> None:
+    # 15 bins: three images near 0.1, one of which came true, and one at 0.9 that did
+    said, came_true = np.array([0.1, 0.1, 0.1, 0.9]), np.array([False, False, True, True])
+    assert calibration.gap(said, came_true, np.ones((1, 4))) == pytest.approx([(0.7 + 0.1) / 4])
+    error = calibration.gap_interval(said, came_true, np.arange(4), bootstrap.weights(np.arange(4), 20))
+    assert error.value == pytest.approx(0.2)
+    assert not error.exists

@@ -1,5 +1,7 @@
 """Which images are compared, and what cannot be."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from skinapp.errors import DataError
 from skinapp.evaluation import comparison
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, Shared
 from skinapp.evaluation.predictions import Predictions
-from skinapp.labels.sets import HAM10000, MALIGNANCY
+from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20
 from tests.evaluation.conftest import made
 
 
@@ -26,9 +28,9 @@ def test_different_classes_are_compared_on_malignancy() -> None:
         comparison.share(chosen, CLASSES)
     shared = comparison.share(chosen, MALIGNANT)
     malignant = chosen[0].table[["p_akiec", "p_bcc", "p_mel"]].sum(axis=1)
-    assert shared.malignancy["seven"] == pytest.approx(malignant.to_numpy())
+    assert shared.probability("seven") == pytest.approx(malignant.to_numpy())
     assert shared.probabilities["both"] == pytest.approx(chosen[1].probabilities)
-    assert (shared.truth == shared.malignant).all()
+    assert (shared.truth == shared.positive).all()
 
 
 def relabelled(one: Predictions, labels: dict[str, str]) -> Predictions:
@@ -77,3 +79,41 @@ def test_groups_keep_the_order_of_their_names(shared: Shared) -> None:
     # the resamples of the published scores were drawn in that order
     names = made("one", HAM10000, seed=1).table["group"].to_numpy()[10:]
     assert shared.groups.tolist() == np.unique(names, return_inverse=True)[1].tolist()
+
+
+def test_what_models_can_find() -> None:
+    seven = comparison.targets(HAM10000)
+    assert list(seven) == ["mel", "cancer", "cancer-or-pre-cancer", "akiec", "bcc", "bkl", "df", "nv", "vasc"]
+    assert (seven["mel"].many, seven["mel"].codes) == ("melanomas", ("mel",))
+    assert seven["cancer"].codes == ("bcc", "mel")
+    assert seven["cancer-or-pre-cancer"].codes == ("akiec", "bcc", "mel")
+    # two classes hold what the data set counts as malignant: a pre-cancer in HAM10000, none in PAD-UFES-20
+    for dataset, target in (("ham10000", "cancer-or-pre-cancer"), ("pad_ufes_20", "cancer"), ("elsewhere", "cancer")):
+        two = comparison.targets(MALIGNANCY, dataset)
+        assert {name: one.codes for name, one in two.items()} == {target: ("malignant",)}
+    assert comparison.malignant_target(HAM10000) == seven["cancer-or-pre-cancer"]
+    assert comparison.malignant_target(PAD_UFES_20).codes == ("BCC", "MEL", "SCC")
+
+
+def test_a_target_has_its_images_and_its_summed_probability() -> None:
+    one = made("one", HAM10000)
+    shared = comparison.share([one], CLASSES, target=comparison.targets(HAM10000)["cancer"])
+    assert shared.positive.tolist() == one.table["label"].isin(["bcc", "mel"]).tolist()
+    assert shared.probability("one") == pytest.approx(one.table[["p_bcc", "p_mel"]].sum(axis=1).to_numpy(), abs=1e-6)
+
+
+def test_a_target_without_images_is_a_sentence() -> None:
+    one = made("one", HAM10000)
+    without = dataclasses.replace(one, table=one.table[one.table["label"] != "df"])
+    with pytest.raises(DataError, match=r"None of the \d+ images that one share are images of dermatofibroma"):
+        comparison.share([without], CLASSES, target=comparison.targets(HAM10000)["df"])
+
+
+def test_the_resamples_depend_on_images_and_lesions_alone() -> None:
+    one, two = made("one", HAM10000, seed=1), made("two", HAM10000, seed=2)
+    first, second = (comparison.share([each], CLASSES) for each in (one, two))
+    assert first.images_digest == second.images_digest
+    assert first.digests != second.digests
+    fewer = comparison.share([made("one", HAM10000, 80)], CLASSES)
+    other = dataclasses.replace(first, groups=first.groups[::-1])
+    assert len({first.images_digest, fewer.images_digest, other.images_digest}) == 3

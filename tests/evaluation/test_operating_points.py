@@ -1,22 +1,29 @@
 """What a threshold costs, counted by another route."""
 
 import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from skinapp.evaluation import operating_points
+from skinapp.evaluation import comparison, operating_points
 from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation.operating_points import Threshold
+from skinapp.evaluation.predictions import Predictions
+from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000, MALIGNANCY, PAD_UFES_20, LabelSet
-from tests.evaluation.conftest import repeats
+from tests.evaluation.conftest import made, repeats
+
+NOTHING = {"value": 0.9, "low": 0.8, "high": 1.0}
 
 
 def test_an_operating_point_equals_counting(shared: Shared, weights: np.ndarray) -> None:
-    point = operating_points.operating_point(shared, weights, "one", 0.3, 0.02)
-    called = shared.malignancy["one"] >= 0.3
+    point = operating_points.operating_point(shared, weights, "one", Threshold(0.3), 0.02)
+    called = shared.probability("one") >= 0.3
     (true_negatives, false_positives), (false_negatives, true_positives) = reference.confusion_matrix(
-        shared.malignant, called
+        shared.positive, called
     )
     counts = (point.true_positives, point.false_negatives, point.false_positives, point.true_negatives)
     assert counts == (true_positives, false_negatives, false_positives, true_negatives)
@@ -24,13 +31,13 @@ def test_an_operating_point_equals_counting(shared: Shared, weights: np.ndarray)
         true_positives / (true_positives + false_negatives),
         true_negatives / (true_negatives + false_positives),
     )
-    assert point.missed_cancers.value == pytest.approx(1000 * 0.02 * (1 - sensitivity))
+    assert point.missed.value == pytest.approx(1000 * 0.02 * (1 - sensitivity))
     assert point.false_alarms.value == pytest.approx(1000 * 0.98 * (1 - specificity))
     assert point.positive_predictive_value.value == pytest.approx(
         0.02 * sensitivity / (0.02 * sensitivity + 0.98 * (1 - specificity))
     )
     assert point.net_benefit == pytest.approx((true_positives - false_positives * 0.3 / 0.7) / len(called))
-    resampled = [reference.recall_score(shared.malignant[take], called[take]) for take in repeats(weights)]
+    resampled = [reference.recall_score(shared.positive[take], called[take]) for take in repeats(weights)]
     limits = tuple(np.percentile(resampled, (2.5, 97.5)))
     assert (point.sensitivity.low, point.sensitivity.high) == pytest.approx(limits)
 
@@ -38,19 +45,19 @@ def test_an_operating_point_equals_counting(shared: Shared, weights: np.ndarray)
 @pytest.mark.parametrize("wanted", [0.5, 0.9, 1.0])
 def test_a_threshold_for_a_sensitivity_is_the_highest_that_reaches_it(shared: Shared, wanted: float) -> None:
     threshold = operating_points.threshold_for(shared, "one", wanted)
-    positive = shared.malignancy["one"][shared.malignant]
+    positive = shared.probability("one")[shared.positive]
     assert (positive >= threshold).mean() >= wanted
     assert (positive > threshold).mean() < wanted
 
 
 def test_a_sensitivity_of_one_is_not_certain(shared: Shared, weights: np.ndarray) -> None:
-    malignant = np.where(shared.malignant, 0.9, 0.2)
-    perfect = dataclasses.replace(shared, malignancy={"one": malignant}, groups=np.arange(len(shared.images)))
-    point = operating_points.operating_point(perfect, perfect.weights(100), "one", 0.5, 0.05)
+    certain = np.eye(7)[shared.truth]
+    perfect = dataclasses.replace(shared, probabilities={"one": certain}, groups=np.arange(len(shared.images)))
+    point = operating_points.operating_point(perfect, perfect.weights(100), "one", Threshold(0.5), 0.05)
     assert (point.sensitivity.value, point.sensitivity.high) == (1, 1)
     assert point.sensitivity.low < 1
-    assert point.missed_cancers.value == point.missed_cancers.low == 0
-    assert point.missed_cancers.high == pytest.approx(1000 * 0.05 * (1 - point.sensitivity.low))
+    assert point.missed.value == point.missed.low == 0
+    assert point.missed.high == pytest.approx(1000 * 0.05 * (1 - point.sensitivity.low))
     for interval in (point.positive_predictive_value, point.negative_predictive_value):
         assert interval.value == interval.high == 1
         assert interval.low < 1
@@ -58,15 +65,122 @@ def test_a_sensitivity_of_one_is_not_certain(shared: Shared, weights: np.ndarray
 
 def test_few_lesions_have_no_interval(shared: Shared) -> None:
     few = dataclasses.replace(shared, groups=np.zeros(len(shared.images), int))
-    point = operating_points.operating_point(few, few.weights(100), "one", 0.5, 0.05)
+    point = operating_points.operating_point(few, few.weights(100), "one", Threshold(0.5), 0.05)
     assert not any(value.exists for value in vars(point).values() if hasattr(value, "exists"))
     assert 0 < point.sensitivity.value < 1
 
 
-def test_thresholds_are_one_for_all_or_each_models_own(shared: Shared) -> None:
-    assert operating_points.thresholds(shared, 0.4) == {"one": 0.4, "two": 0.4}
-    own = operating_points.thresholds(shared, 0.4, 0.9)
-    assert own == {name: operating_points.threshold_for(shared, name, 0.9) for name in shared.ids}
+def by_hand(shared: Shared, name: str, take: np.ndarray, sensitivity: float) -> tuple[float, float]:
+    """Sensitivity and specificity of the highest threshold that finds that share of the rows `take`."""
+    positive, chance = shared.positive[take], shared.probability(name)[take]
+    for threshold in np.unique(chance)[::-1]:
+        detected = (chance[positive] >= threshold).mean()
+        if detected >= sensitivity - 1e-9:
+            return detected, (chance[~positive] < threshold).mean()
+    raise AssertionError
+
+
+def test_a_threshold_chosen_here_is_chosen_again_in_every_resample(shared: Shared, weights: np.ndarray) -> None:
+    [threshold] = operating_points.chosen_here(shared, ["two"], 0.9).values()
+    assert threshold.sensitivity == 0.9
+    detected, passed = operating_points.draws(shared, weights, "two", threshold)
+    takes = [np.arange(len(shared.images)), *repeats(weights)]
+    expected = np.array([by_hand(shared, "two", take, 0.9) for take in takes])
+    assert detected == pytest.approx(expected[:, 0])
+    assert passed == pytest.approx(expected[:, 1])
+    assert len(np.unique(passed)) > 5
+
+
+def test_the_difference_of_two_models_at_their_thresholds(shared: Shared, weights: np.ndarray) -> None:
+    thresholds = {"one": Threshold(0.3), "two": Threshold(0.5)}
+    apart = operating_points.difference(shared, weights, "one", "two", thresholds, 0.1)
+    flagged = {name: shared.probability(name) >= threshold.value for name, threshold in thresholds.items()}
+    for interval, rows in ((apart.detected, shared.positive), (apart.flagged, ~shared.positive)):
+        counts = (flagged["one"] & rows).astype(int) - (flagged["two"] & rows)
+        resampled = [counts[take].sum() / rows[take].sum() * rows.sum() for take in repeats(weights)]
+        assert interval.value == pytest.approx(counts.sum())
+        assert (interval.low, interval.high) == pytest.approx(tuple(np.percentile(resampled, (2.5, 97.5))))
+    points = {
+        name: operating_points.operating_point(shared, weights, name, threshold, 0.1)
+        for name, threshold in thresholds.items()
+    }
+    for name in ("missed", "false_alarms"):
+        one, two = (getattr(points[model], name).value for model in ("one", "two"))
+        assert getattr(apart, name).value == pytest.approx(one - two)
+    assert apart.missed.low < apart.missed.value < apart.missed.high
+    same = operating_points.difference(shared, weights, "one", "one", thresholds, 0.1)
+    assert (same.detected.value, same.flagged.low, same.flagged.high) == (0, 0, 0)
+
+
+@pytest.fixture
+def with_a_card(shared: Shared) -> Callable[..., Predictions]:
+    """A model of seven classes with that in its card."""
+    model = registry.models()["ham10000-cnn32"]
+
+    def with_a_card(files: Mapping[str, Any] = {}, **card: Any) -> Predictions:
+        plain = {name: value for name, value in model.card.items() if name != "conformal"}
+        made_model = dataclasses.replace(model, card=plain | card | {"files": dict(files)})
+        return dataclasses.replace(made("one", HAM10000), model=made_model)
+
+    return with_a_card
+
+
+SETS = {
+    "images": "Validation images",
+    "coverages": [0.9, 0.95],
+    "classes": {code: {"groups": 40, "thresholds": [0.2, 0.0 if code == "df" else 0.1]} for code in HAM10000.codes},
+}
+
+
+def test_a_threshold_comes_from_held_out_training_images(
+    shared: Shared, with_a_card: Callable[..., Predictions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    melanoma, together = (
+        dataclasses.replace(shared, target=comparison.targets(HAM10000)[name]) for name in ("mel", "cancer")
+    )
+
+    def chosen(predictions_of: Predictions, of: Shared, sensitivity: float) -> Threshold | None:
+        return operating_points.held_out(predictions_of, of, sensitivity, "made")
+
+    # the thresholds of prediction sets are those of single classes, and 0 where there were too few lesions
+    with_sets = with_a_card(conformal=SETS)
+    assert chosen(with_sets, melanoma, 0.95) == Threshold(0.1, "Validation images")
+    assert chosen(with_sets, together, 0.95) is None
+    assert chosen(with_sets, melanoma, 0.93) is None
+    rare = dataclasses.replace(shared, target=comparison.targets(HAM10000)["df"])
+    assert chosen(with_sets, rare, 0.95) is None
+    # a published operating point comes first
+    measured = [{"name": "HAM10000, out of fold", "sensitivity": NOTHING, "specificity": NOTHING}]
+    point = {"id": "melanoma-95", "classes": ["mel"], "sensitivity": 0.95, "threshold": 0.07, "measured": measured}
+    published = with_a_card(conformal=SETS, operating_points=[point])
+    assert chosen(published, melanoma, 0.95) == Threshold(0.07, "HAM10000, out of fold")
+    # out-of-fold predictions give any sensitivity, of any classes
+    held_out = made("held", HAM10000, seed=5)
+    monkeypatch.setattr("skinapp.evaluation.predictions.out_of_fold", lambda model: held_out)
+    detected = chosen(with_sets, together, 0.8)
+    chances = held_out.table.loc[held_out.table["label"].isin(["bcc", "mel"]), ["p_bcc", "p_mel"]].sum(axis=1)
+    assert detected
+    assert (chances >= detected.value - 1e-9).mean() >= 0.8 > (chances > detected.value + 1e-9).mean()
+
+
+def test_a_cross_validated_model_has_no_threshold_but_for_other_images(
+    shared: Shared, with_a_card: Callable[..., Predictions]
+) -> None:
+    melanoma = dataclasses.replace(shared, target=comparison.targets(HAM10000)["mel"])
+    crossed = with_a_card(conformal=SETS, training={"images": {"train": 90}})
+    assert operating_points.held_out(crossed, melanoma, 0.95, "made") is None
+    elsewhere = dataclasses.replace(crossed, further=("made",))
+    assert operating_points.held_out(elsewhere, melanoma, 0.95, "made") == Threshold(0.1, "Validation images")
+
+
+def test_models_are_compared_by_one_rule(shared: Shared, with_a_card: Callable[..., Predictions]) -> None:
+    melanoma = dataclasses.replace(shared, target=comparison.targets(HAM10000)["mel"])
+    known = {"one": with_a_card(conformal=SETS), "two": made("two", HAM10000)}
+    thresholds = operating_points.for_sensitivity(melanoma, known, 0.95, "made")
+    assert thresholds == operating_points.chosen_here(melanoma, ["one", "two"], 0.95)
+    known["two"] = known["one"]
+    thresholds = operating_points.for_sensitivity(melanoma, known, 0.95, "made")
+    assert set(thresholds.values()) == {Threshold(0.1, "Validation images")}
 
 
 def test_published_points_by_hand() -> None:

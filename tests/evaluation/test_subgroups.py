@@ -1,15 +1,19 @@
 """Scores in subgroups of people: one set of age bands, and the intervals of `bootstrap`."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from skinapp.demographics import records
 from skinapp.demographics.records import Filters
-from skinapp.evaluation import bootstrap, subgroups
-from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation import bootstrap, comparison, subgroups
+from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000
+from tests.evaluation.conftest import made
 
 BANDS = ["0 to 29", "30 to 44", "45 to 59", "60 to 74", "75 and over"]
 
@@ -80,7 +84,7 @@ def test_several_images_of_a_lesion_do_not_narrow_the_interval(tested: pd.DataFr
 def test_ages_fall_into_the_same_bands_everywhere(tested: pd.DataFrame, shared: Shared, weights: np.ndarray) -> None:
     table = subgroups.cells(tested, "age", 1.0).set_index("cell")["images"]
     assert table.to_dict() == dict(zip(["All", *BANDS, records.NOT_STATED], [80, 10, 10, 20, 10, 20, 10], strict=True))
-    assert subgroups.by_subgroup(shared, weights, "age", "accuracy", ["one"])["subgroup"].tolist() == BANDS
+    assert by_fact(shared, weights, "age", "accuracy", ["one"])["subgroup"].tolist() == BANDS
 
 
 def test_the_cells_agree_with_the_models_card(model: registry.Model) -> None:
@@ -116,8 +120,48 @@ def test_a_model_has_no_rows_of_a_data_set_that_it_was_not_tested_on(model: regi
     assert subgroups.predictions(model, "malignant_benign").frame.empty
 
 
+def by_fact(shared: Shared, weights: np.ndarray, fact: str, score: str, models: list[str]) -> pd.DataFrame:
+    return subgroups.by_subgroup(
+        shared, weights, subgroups.values(shared.facts, fact), score, models, dict.fromkeys(models, 0.3)
+    )
+
+
+def test_rates_at_the_threshold_equal_counting() -> None:
+    shared = comparison.share([made("one", HAM10000, 300, seed=1)], CLASSES)
+    weights = shared.weights(50)
+    women = (shared.facts["sex"] == "female").to_numpy()
+    flagged = shared.probability("one") >= 0.3
+    for score, side, right in (
+        (subgroups.SENSITIVITY, shared.positive, flagged),
+        (subgroups.SPECIFICITY, ~shared.positive, ~flagged),
+    ):
+        row = by_fact(shared, weights, "sex", score, ["one"]).set_index("subgroup").loc["female"]
+        assert row["positive"] == (shared.positive & women).sum()
+        assert row["value"] == pytest.approx(right[side & women].mean())
+        assert row["low"] < row["value"] < row["high"]
+
+
+def test_skin_tones_come_from_the_publishers_table_where_it_is_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = comparison.share([made("one", HAM10000)], CLASSES)
+    facts = shared.facts.assign(dataset="milk10k")
+    milk = dataclasses.replace(shared, facts=facts)
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
+    assert "skin_tone" not in subgroups.columns(subgroups.with_skin(milk))
+    published = pd.DataFrame({"image": shared.images[:60], "skin_tone": [0.0, 3.0, 5.0] * 20})
+    entry = dataclasses.replace(subgroups.DATASETS["milk10k"], parse=lambda folder: published)
+    monkeypatch.setitem(subgroups.DATASETS, "milk10k", entry)
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "other"))
+    known = subgroups.with_skin(milk)
+    assert "skin_tone" in subgroups.columns(known)
+    tones = subgroups.values(known, "skin_tone")
+    assert tones.value_counts().to_dict() == {"0, very dark": 20, "3": 20, "5, very light": 20}
+    assert tones.isna().sum() == len(facts) - 60
+
+
 def test_subgroups_equal_the_score_of_their_rows(shared: Shared, weights: np.ndarray) -> None:
-    table = subgroups.by_subgroup(shared, weights, "sex", "accuracy", shared.ids)
+    table = by_fact(shared, weights, "sex", "accuracy", shared.ids)
     for _, row in table.iterrows():
         rows = (shared.facts["sex"] == row["subgroup"]).to_numpy()
         assert row["images"] == rows.sum()
@@ -126,8 +170,8 @@ def test_subgroups_equal_the_score_of_their_rows(shared: Shared, weights: np.nda
             assert row["low"] <= row["value"] <= row["high"]
         else:
             assert np.isnan(row["value"])
-    assert subgroups.columns(shared) == ["sex", "age"]
-    ages = subgroups.by_subgroup(shared, weights, "age", "accuracy", ["one"])
+    assert subgroups.columns(shared.facts) == ["sex", "age"]
+    ages = by_fact(shared, weights, "age", "accuracy", ["one"])
     assert ages["subgroup"].tolist() == ["0 to 29", "30 to 44", "45 to 59", "60 to 74", "75 and over"]
     assert ages["images"].sum() == shared.facts["age"].notna().sum()
 

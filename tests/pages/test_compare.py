@@ -1,4 +1,4 @@
-"""The compare and models pages: the library's own figures, the operating point, one's own file, a new folder."""
+"""The compare page: the answer and its tabs, links old and new, one's own file, a new folder."""
 
 import hashlib
 import json
@@ -13,10 +13,11 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from skinapp.evaluation import bootstrap, comparison, conformal, operating_points, predictions
-from skinapp.evaluation.comparison import CLASSES, MALIGNANT
+from skinapp.evaluation.comparison import CLASSES
+from skinapp.evaluation.operating_points import Threshold
 from skinapp.inference import registry
 from skinapp.report import conformal_views
-from skinapp.ui import layout
+from skinapp.ui import layout, session_images
 
 ALL_RESAMPLES = comparison.Shared.weights
 
@@ -31,7 +32,7 @@ def few_resamples() -> Iterator[None]:
     st.cache_resource.clear()
 
 
-def opened(**query: str) -> AppTest:
+def opened(**query: str | list[str]) -> AppTest:
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=120).switch_page("pages/compare.py")
     for name, value in query.items():
         at.query_params[name] = value
@@ -64,132 +65,223 @@ def copied(root: Path, model: registry.Model, name: str) -> None:
     (root / name / "model.json").write_text(json.dumps(card | {"id": name}))
 
 
-def test_the_leaderboard_holds_the_cards_figures_and_the_published_ones(
+def answer(at: AppTest) -> list[str]:
+    """The sentences on what is found and what it costs, the first without the marks of a heading."""
+    headline = next(number for number, one in enumerate(at.markdown) if one.value.startswith("#### "))
+    return [one.value.removeprefix("#### ") for one in at.markdown[headline : headline + 3]]
+
+
+A, B = "ham10000-efficientnetb1", "ham10000-efficientnetv2b0"
+
+
+def flagged(model_id: str, share: float) -> tuple[pd.Series, pd.Series]:
+    """Which of the model's test images are melanomas, and which it flags at the threshold that its prediction sets
+    have for that share, read from the files of the model."""
+    folder = registry.default_root() / model_id
+    sets = json.loads((folder / "model.json").read_text())["conformal"]
+    threshold = sets["classes"]["mel"]["thresholds"][sets["coverages"].index(share)]
+    table = pd.read_csv(folder / "predictions.csv", index_col="image")
+    return table["label"] == "mel", table["p_mel"] >= threshold
+
+
+def test_the_answer_counts_what_is_found_and_what_it_costs() -> None:
+    at = opened(a=A, b=B)
+    assert not at.exception
+    melanoma, a = flagged(A, 0.95)
+    _, b = flagged(B, 0.95)
+    false_a, false_b = (a & ~melanoma).sum(), (b & ~melanoma).sum()
+    of_others, detected, cost = answer(at)
+    assert of_others.startswith(
+        f"Set to find 95% of melanomas, A also flags {false_a:,} of {(~melanoma).sum():,} other images, B {false_b:,}: "
+        f"difference {false_a - false_b:+,} (95% interval "
+    )
+    assert f"A finds {(a & melanoma).sum()} ({a[melanoma].mean():.0%}" in detected
+    assert f"B {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in detected
+    assert f"A would raise {950 * a[~melanoma].mean():,.0f} false alarms" in cost
+    assert f"miss {50 * (1 - a[melanoma].mean()):.1f} melanomas" in cost
+    assert "chosen on held-out training lesions (validation images)" in plain_captions(at)
+    assert "If both found exactly 95% of the melanomas here" in plain_captions(at)
+    # other people, other costs; other lesions, another threshold
+    at.slider(key="prevalence").set_value(2.0).run()
+    assert f"A would raise {980 * a[~melanoma].mean():,.0f} false alarms" in answer(at)[2]
+    at.slider(key="sensitivity").set_value(90.0).run()
+    assert f"A also flags {(flagged(A, 0.9)[1] & ~melanoma).sum():,} of" in answer(at)[0]
+    assert at.query_params["sensitivity"] == "90"
+
+
+def test_without_a_threshold_from_held_out_lesions_the_page_says_so() -> None:
+    at = opened(a=A, b=B, target="cancer")
+    assert not at.exception
+    assert answer(at)[0].startswith("Set to find 95% of cancers, A also flags ")
+    captions = plain_captions(at)
+    assert "chosen on these very test images" in captions
+    assert "Held-out training lesions gave no threshold for 95% of cancers" in captions
+    share = re.search(r"A finds \d+ \((\d+)%", answer(at)[1])
+    assert share
+    assert int(share[1]) >= 95
+
+
+def test_every_number_of_the_operating_point_follows_the_threshold() -> None:
+    at = opened(a=A, b=B, by="threshold", threshold="20", prevalence="2", tab="operating")
+    assert not at.exception
+    known, _ = predictions.shipped()
+    melanoma = comparison.targets(known[A].labels)["mel"]
+    shared = comparison.share([known[A], known[B]], CLASSES, "ham10000", melanoma)
+    point = operating_points.operating_point(shared, shared.weights(), A, Threshold(0.2), 0.02)
+    table = table_with(at, "Measure").set_index("Measure")
+    mine = table[known[A].model.short_name if known[A].model else ""]
+    assert mine["Threshold"] == "20.0%"
+    assert mine["Sensitivity"] == point.sensitivity.text(".1%")
+    assert mine["False alarms per 1,000 people"] == point.false_alarms.text(".0f")
+    assert mine["Positive predictive value"] == point.positive_predictive_value.text(".1%")
+    assert answer(at)[0].startswith("At a threshold of 20% for melanoma, A also flags ")
+    # the marks of the curves, too, are those of the class
+    alternative = next(one.proto.alt for one in at.get("plotly_chart") if "ROC for melanoma" in one.proto.alt)
+    assert f"{point.sensitivity.value:.3f}" in alternative
+
+
+def test_scores_are_the_cards_and_models_have_short_names(
     model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     st.cache_resource.clear()
     monkeypatch.setattr(comparison.Shared, "weights", ALL_RESAMPLES)
-    at = opened(models=model.id)
+    at = opened(a=model.id)
     assert not at.exception
     board = table_with(at, "origin").set_index("name")
     figures = model.card["scores"]["balanced_accuracy"]
-    shown = [float(number) for number in re.findall(r"[\d.]+", board.loc[model.id, "balanced_accuracy"])]
+    shown = [float(number) for number in re.findall(r"[\d.]+", board.loc[model.short_name, "balanced_accuracy"])]
     # the card's own figures are rounded to four places
     assert shown == pytest.approx([figures["value"], figures["low"], figures["high"]], abs=6e-4)
-    assert board.loc[model.id, "parameters"] == model.card["architecture"]["parameters"]
-    assert set(board["origin"]) == {"here", "published"}
-    assert f"{model.card['test']['images']:,} images" in " ".join(element.value for element in at.markdown)
+    assert board.loc[model.short_name, "id"] == model.id
+    assert board.loc[model.short_name, "parameters"] == model.card["architecture"]["parameters"]
+    assert board["origin"].value_counts()["here"] == 2
+    assert "published" in set(board["origin"])
+    st.cache_resource.clear()
 
 
-def test_every_number_of_the_operating_point_follows_the_threshold() -> None:
-    at = opened(models="ham10000-cnn32")
-    chosen = at.multiselect(key="models").value
-    known, _ = predictions.shipped()
-    shared = comparison.share([known[name] for name in chosen], CLASSES, at.selectbox(key="test").value)
-    at.slider(key="threshold").set_value(20)
-    at.slider(key="prevalence").set_value(2.0).run()
+OLD_LINKS = [
+    ({"question": "malignancy", "threshold": "20"}, {"target": "cancer-or-pre-cancer", "by": "threshold"}),
+    ({"question": "Malignant or not"}, {"target": "cancer-or-pre-cancer", "by": None}),
+    ({"curves_of": "The malignant classes together"}, {"target": "cancer-or-pre-cancer"}),
+    (
+        {"curves_of": "nv", "by": "At least this sensitivity", "sensitivity": "80"},
+        {"target": "nv", "sensitivity": 80},
+    ),
+    ({"models": [B, "ham10000-cnn32", A]}, {"a": B, "b": "ham10000-cnn32", "also": A}),
+    ({"models": [B, A], "a": A, "measure": "ROC AUC, classes"}, {"a": A, "b": B, "measure": "macro_roc_auc"}),
+    ({"test": "Malignant vs. benign (Kaggle)", "models": "malignancy-vgg16"}, {"test": "malignant_benign"}),
+]
+"""What a link from an older version has, and what the address then holds; None is not in it."""
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_LINKS)
+def test_links_from_older_versions_open(old: dict, new: dict) -> None:
+    at = opened(**old)
     assert not at.exception
-    point = operating_points.operating_point(shared, shared.weights(), chosen[0], 0.2, 0.02)
-    shown = [metric.value for metric in at.metric[:4]]
-    assert shown == [
-        f"{point.sensitivity.value:.1%}",
-        f"{point.specificity.value:.1%}",
-        f"{point.missed_cancers.value:.1f}",
-        f"{point.false_alarms.value:.0f}",
-    ]
-    row = table_with(at, "Threshold").iloc[0]
-    assert row["Positive predictive value"] == point.positive_predictive_value.text()
-
-
-@pytest.mark.parametrize("question", ["malignancy", "Malignant or not"])
-def test_the_address_holds_question_threshold_and_prevalence(question: str) -> None:
-    at = opened(question=question, threshold="20", prevalence="1.5")
-    assert not at.exception
-    assert at.query_params["question"] == "malignancy"
-    assert at.segmented_control(key="question").value == MALIGNANT
-    assert at.slider(key="threshold").value == 20
-    assert at.slider(key="prevalence").value == 1.5
-    assert {model.split("-")[0] for model in at.multiselect(key="models").value} >= {"ham10000", "malignancy"}
+    assert not at.error
+    widgets = {"by": at.segmented_control, "also": at.multiselect, "sensitivity": at.slider}
+    for key, code in new.items():
+        value = widgets.get(key, at.selectbox)(key=key).value
+        expected = {"also": [code], "by": code or "sensitivity"}.get(key, code)
+        assert value == expected, key
+    assert not {"models", "question", "curves_of"} & set(at.query_params)
+    if "threshold" in old:
+        assert at.slider(key="threshold").value == 20
+        at.segmented_control(key="by").set_value("sensitivity").run()
+        assert not {"by", "threshold"} & set(at.query_params)
 
 
 LINKS = {
-    "test": ("pad_ufes_20", "PAD-UFES-20"),
-    "measure": ("macro_roc_auc", "ROC AUC, classes"),
-    "by": ("sensitivity", "At least this sensitivity"),
-    "curves_of": ("MEL", "Melanoma"),
-    "subgroup_score": ("accuracy", "Accuracy"),
-    "errors": ("smartphone-efficientnetb1-6class", "Surest mistakes of smartphone-efficientnetb1-6class"),
-    "errors_label": ("MEL", "Melanoma"),
+    "test": ("pad_ufes_20", "PAD-UFES-20", "scores"),
+    "measure": ("macro_roc_auc", "ROC AUC, classes", "scores"),
+    "coverage": ("0.8", "80%", "calibration"),
+    "by_fact": ("age", "Age", "subgroups"),
+    "subgroup_score": ("accuracy", "Accuracy", "subgroups"),
+    "errors": ("smartphone-efficientnetb1-6class", "Surest mistakes of smartphone-efficientnetb1-6class", "errors"),
+    "errors_label": ("MEL", "Melanoma", "errors"),
 }
-"""Parameter -> its code, and the label that links once had."""
+"""Parameter -> its code, the label that links once had, and its tab."""
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["code", "label"])
-def test_links_hold_codes_and_old_ones_open(number: int) -> None:
-    at = opened(**{key: both[number] for key, both in LINKS.items()}, a="smartphone-efficientnetb1-6class")
+@pytest.mark.parametrize("tab", ["scores", "calibration", "subgroups", "errors"])
+def test_links_hold_codes_and_labels_open(number: int, tab: str) -> None:
+    chosen = {key: both for key, both in LINKS.items() if both[2] == tab or key == "test"}
+    at = opened(**{key: both[number] for key, both in chosen.items()}, tab=tab, a="smartphone-efficientnetb1-6class")
     assert not at.exception
     assert not at.error
-    for key, (code, _) in LINKS.items():
-        control = at.segmented_control(key=key) if key == "by" else at.selectbox(key=key)
-        assert control.value == code, key
+    for key, (code, _, _) in chosen.items():
+        assert at.selectbox(key=key).value == code, key
         assert at.query_params[key] == code, key
-    at.selectbox(key="measure").set_value("balanced_accuracy").run()
-    # the first option is what a link without the parameter opens
-    assert "measure" not in at.query_params
+
+
+def test_the_address_holds_the_tab_and_only_its_content_is_computed() -> None:
+    at = opened(a=A, b=B)
+    assert "tab" not in at.query_params
+    assert any("origin" in frame.value for frame in at.dataframe)
+    at = opened(a=A, b=B, tab="protocols")
+    assert not at.exception
+    assert at.query_params["tab"] == "protocols"
+    assert not any("origin" in frame.value for frame in at.dataframe)
+    at = opened(a=A, b=B, tab="elsewhere")
+    assert "tab" not in at.query_params
+
+
+@pytest.mark.parametrize("tab", ["pair", "training"])
+def test_every_tab_opens(tab: str) -> None:
+    at = opened(a=A, b=B, tab=tab)
+    assert not at.exception
+    assert not at.error
+    assert at.get("plotly_chart")
 
 
 def test_a_step_back_in_the_browser_is_followed(model: registry.Model) -> None:
-    at = opened(models=model.id)
+    at = opened(a=model.id)
     at.selectbox(key="measure").set_value("accuracy").run()
     at.query_params["measure"] = "brier"
     at.run()
     assert at.selectbox(key="measure").value == "brier"
     del at.query_params["measure"]
     at.run()
-    assert at.selectbox(key="measure").value == "balanced_accuracy"
+    assert at.selectbox(key="measure").value == "roc_auc_target"
 
 
 def test_a_link_to_what_is_not_there_opens_the_page() -> None:
-    at = opened(test="elsewhere", question="<b>", models="nobody", curves_of="nv", errors="**")
+    at = opened(test="elsewhere", question="<b>", models="nobody", target="**", a="nobody", also="nobody")
     assert not at.exception
     assert not at.error
     assert at.selectbox(key="test").value == "ham10000"
-    assert at.query_params["curves_of"] == "nv"
-    assert len(at.multiselect(key="models").value) > 1
-    assert not {"test", "question", "models", "errors"} & set(at.query_params)
+    assert at.selectbox(key="target").value == "mel"
+    assert not {"test", "question", "models", "target", "a", "also"} & set(at.query_params)
 
 
-def test_chosen_models_stand_in_the_address(model: registry.Model) -> None:
-    at = opened(models=model.id)
-    assert at.multiselect(key="models").value == [model.id]
-    others = [name for name in at.multiselect(key="models").options if name != model.id][:1]
-    at.multiselect(key="models").set_value(others).run()
-    assert at.query_params["models"] == others[0]
-    # another question has other models, and starts with all of them
-    at.segmented_control(key="question").set_value(MALIGNANT).run()
-    assert len(at.multiselect(key="models").value) > 1
-    assert "models" not in at.query_params
-
-
-def test_at_least_a_sensitivity() -> None:
-    at = opened(by="sensitivity", models="ham10000-cnn32")
+def test_a_model_that_lacks_the_class_is_named_and_what_it_can_be_compared_on() -> None:
+    at = opened(target="mel", b="malignancy-efficientnetb1")
     assert not at.exception
-    at.slider(key="sensitivity").set_value(90).run()
-    assert float(at.metric[0].value.removesuffix("%")) >= 90
-    assert any("slightly optimistic" in caption.value for caption in at.caption)
+    sentence = at.warning[0].value.replace("\\", "")
+    assert sentence.startswith("Malignant or benign, EfficientNetB1 has no class for melanoma, so it is left out.")
+    assert "“Cancer or pre-cancer” under Find" in sentence
+    assert at.selectbox(key="b").value != "malignancy-efficientnetb1"
+    at.selectbox(key="target").set_value("cancer-or-pre-cancer").run()
+    at.selectbox(key="b").set_value("malignancy-efficientnetb1").run()
+    assert not at.exception
+    assert not at.warning
+    assert "of cancers and pre-cancers, A also flags" in answer(at)[0]
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "malignant_benign"])
-def test_every_data_set_can_be_compared_on_malignancy(dataset: str) -> None:
-    at = opened(test=dataset, question="malignancy")
+def test_every_model_can_be_compared_on_what_counts_as_malignant(dataset: str) -> None:
+    known, _ = predictions.shipped()
+    there = {name for name, one in known.items() if dataset in one.datasets}
+    target = {"ham10000": "cancer-or-pre-cancer", "malignant_benign": "cancer"}[dataset]
+    at = opened(test=dataset, target=target, models=sorted(there))
     assert not at.exception
     assert not at.error
-    known, _ = predictions.shipped()
-    assert set(at.multiselect(key="models").value) == {name for name, one in known.items() if dataset in one.datasets}
+    assert table_with(at, "origin")["id"].dropna().nunique() == len(there)
 
 
 def test_prediction_sets_are_measured_on_the_models_test_images(model: registry.Model) -> None:
-    at = opened(models=model.id)
+    at = opened(a=model.id, tab="calibration", shown="sets")
     measured = conformal.on_every_test_set(predictions.of_model(model), 0.95)
     assert conformal_views.sentences(measured, model.labels)[0] in plain_captions(at)
     table = table_with(at, "everything")
@@ -204,53 +296,71 @@ def test_prediction_sets_are_measured_on_the_models_test_images(model: registry.
     assert list(table_with(at, "everything")["coverage"][1:]) == pytest.approx(list(by_sex["coverage"]))
 
 
-def test_without_prediction_sets_there_is_no_section_on_them() -> None:
-    at = opened(test="malignant_benign", models="malignancy-vgg16")
+def test_without_prediction_sets_there_is_no_section_on_them(two_models: Path, model: registry.Model) -> None:
+    for name in (model.id, "copy"):
+        file = two_models / name / "model.json"
+        card = json.loads(file.read_text())
+        file.write_text(json.dumps({key: value for key, value in card.items() if key != "conformal"}))
+    at = opened(tab="calibration")
     assert not at.exception
-    assert "Calibration" in [heading.value for heading in at.subheader]
-    assert "Prediction sets" not in [heading.value for heading in at.subheader]
+    assert at.get("plotly_chart")
+    assert at.segmented_control(key="shown").options == ["Probability of melanoma", "Most likely class"]
 
 
-def test_one_model_alone_and_none(model: registry.Model) -> None:
-    at = opened(models=model.id)
-    assert not at.exception
-    assert len(at.metric) == 4
-    at.multiselect(key="models").set_value([]).run()
-    assert not at.exception
-    assert "at least one model" in at.info[0].value
+def test_calibration_is_of_the_class_or_of_the_most_likely_one(model: registry.Model) -> None:
+    at = opened(a=model.id, tab="calibration")
+    event = table_with(at, "accuracy_low")
+    melanoma, _ = flagged(A, 0.95)
+    parts = event.groupby("model").apply(lambda rows: (rows["images"] * rows["accuracy"]).sum(), include_groups=False)
+    assert parts.to_numpy() == pytest.approx(melanoma.sum())
+    at.segmented_control(key="shown").set_value("class").run()
+    assert not table_with(at, "accuracy_low").equals(event)
+
+
+def test_one_model_alone(model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(model.folder, tmp_path / model.id)
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
+    for tab in ("scores", "operating", "errors"):
+        at = opened(tab=tab)
+        assert not at.exception
+        assert f"{model.short_name} also flags " in answer(at)[0].replace("\\", "")
+    assert "errors" not in at.query_params
 
 
 def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
     two_models: Path, model: registry.Model
 ) -> None:
-    at = opened()
-    assert sorted(at.multiselect(key="models").value) == ["copy", model.id]
-    # the same predictions: no difference in either test
+    at = opened(tab="pair")
+    # two models of one name are told apart by their ids
+    assert set(at.selectbox(key="a").options) == {f"{model.short_name} ({name})" for name in ("copy", model.id)}
+    # the same predictions: no difference in either test, nor in what they find
     assert list(table_with(at, "McNemar p")["McNemar p"]) == ["1.000"]
+    assert "difference 0 (95% interval 0 to 0)." in answer(at)[0]
     copied(two_models, model, "third")
     at.run()
-    assert "third" in at.multiselect(key="models").options
+    assert len(at.selectbox(key="a").options) == 3
     (two_models / "third" / "predictions.csv").unlink()
     at.run()
     assert not at.exception
     assert "'third' lacks its file predictions.csv" in at.warning[0].value.replace("\\", "")
-    assert "third" not in at.multiselect(key="models").options
+    assert len(at.selectbox(key="a").options) == 2
 
 
 def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     half = theirs.table.iloc[: len(theirs.table) // 2][theirs.columns].reset_index()
-    at = opened(models=model.id)
+    at = opened(a=model.id)
     at.file_uploader(key="own_predictions").upload("mine.csv", half.to_csv(index=False).encode()).run()
     assert not at.exception
     assert not at.error
-    at.multiselect(key="models").set_value([model.id, "own"]).run()
-    assert not at.exception
+    assert at.selectbox(key="b").value == "own"
     assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
     assert "Your predictions" in set(table_with(at, "origin")["name"])
+    assert "Your predictions" in plain_captions(at)
     assert "compare_own" in at.session_state
     at.file_uploader(key="own_predictions").clear().run()
     assert not at.exception
+    assert at.selectbox(key="b").value != "own"
     assert "compare_own" not in at.session_state
     assert "compare_own_file" not in at.session_state
 
@@ -266,13 +376,13 @@ BAD_FILES = {
 
 
 def test_a_bad_file_is_a_sentence_and_the_page_goes_on(model: registry.Model) -> None:
-    at = opened(models=model.id)
+    at = opened(a=model.id)
     for content, sentence in BAD_FILES.items():
         at.file_uploader(key="own_predictions").clear().upload("mine.csv", content).run()
         assert not at.exception
         shown = at.error[0].value
         assert sentence in (shown if "img" in sentence else shown.replace("\\", ""))
-        assert at.metric
+        assert answer(at)
 
 
 def test_labels_that_disagree_are_named_and_the_page_goes_on(model: registry.Model) -> None:
@@ -280,55 +390,99 @@ def test_labels_that_disagree_are_named_and_the_page_goes_on(model: registry.Mod
     moles = theirs.table[theirs.table["label"] == "nv"].head(2)
     table = theirs.table[[*theirs.columns, "label"]].reset_index()
     table["label"] = table["label"].mask(table["image"].isin(moles.index), "bkl")
-    at = opened(models=model.id)
-    at.file_uploader(key="own_predictions").upload("mine.csv", table.to_csv(index=False).encode())
-    at.multiselect(key="models").set_value([model.id, "own"]).run()
+    at = opened(a=model.id)
+    at.file_uploader(key="own_predictions").upload("mine.csv", table.to_csv(index=False).encode()).run()
     assert not at.exception
     assert "disagree on the class in 2 of" in at.error[0].value
     assert moles.index[0] in at.error[0].value.replace("\\", "")
+    other = next(name for name in ("ham10000-cnn32", B) if name != model.id)
+    at.selectbox(key="b").set_value(other).run()
+    assert not at.error
+    assert answer(at)
 
 
 def test_a_file_with_one_group_gets_no_interval_and_no_conclusion(model: registry.Model) -> None:
     others = predictions.of_model(registry.model("ham10000-cnn32"))
     table = others.table[others.columns].reset_index().assign(group="everybody")
-    at = opened(models=model.id)
+    at = opened(a=model.id)
     at.file_uploader(key="own_predictions").upload("mine.csv", table.to_csv(index=False).encode()).run()
-    at.multiselect(key="models").set_value(["own", model.id]).run()
+    # the groups are those of the first model
+    at.selectbox(key="a").set_value("own").run()
+    at.selectbox(key="b").set_value(model.id).run()
     assert not at.exception
     assert not at.error
     board = table_with(at, "origin").set_index("name")
     assert "(no interval)" in board.loc["Your predictions", "balanced_accuracy"]
-    assert at.metric[0].delta == "no interval"
-    assert "too few to compare" in " ".join(element.value for element in at.markdown)
+    assert "(no interval)" in answer(at)[0]
+    assert "no interval" in answer(at)[1]
 
 
-def test_an_error_opens_in_classify(data_root: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cell_of_a_confusion_matrix_opens_its_images(
+    data_root: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SKINAPP_DATA", str(data_root))
-    at = opened(models=model.id)
+    at = opened(a=A, b=B, tab="errors", errors=f"cell:{A}", cell_label="mel", cell_predicted="nv")
     assert not at.exception
+    table = pd.read_csv(registry.default_root() / A / "predictions.csv")
+    columns = [name for name in table if name.startswith("p_")]
+    missed = table[(table["label"] == "mel") & (table[columns].idxmax(axis=1) == "p_nv")]
+    assert f"{len(missed):,} images of 1,503, most confident answers first." in plain_captions(at)
+    shown = table_with(at, "confidence")
+    assert set(shown["image"]) == set(missed["image"])
+    first = missed.loc[missed["p_nv"].idxmax(), "image"]
     button = next(button for button in at.button if button.label == "Classify")
+    assert button.key == f"classify_errors_{first}"
     button.click().run()
     assert not at.exception
     assert at.title[0].value == "Classify an image"
-    # an image that a model gets wrong may be blurred
-    for anyway in at.toggle:
-        anyway.set_value(True).run()
-    assert at.metric
+    [photo] = at.session_state[session_images.IMAGES].values()
+    assert photo.image == first
+    assert photo.data
 
 
-def test_a_further_test_set_can_be_chosen_and_linked(two_models: Path, model: registry.Model) -> None:
+def test_without_the_images_a_cell_has_ids_and_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
+    at = opened(a=A, b=B, tab="operating", outcome=f"missed:{B}")
+    assert not at.exception
+    melanoma, caught = flagged(B, 0.95)
+    missed = melanoma[melanoma & ~caught].index
+    links = " ".join(one.value for one in at.markdown).replace("\\", "")
+    assert len(missed)
+    assert all(f"[{image}](https://api.isic-archive.com/images/{image}/)" in links for image in missed[:6])
+    assert not at.get("imgs")
+    assert [button.label for button in at.button][:2] == ["Classify", "Attention"]
+
+
+def with_external(root: Path, model: registry.Model, name: str) -> None:
+    """Give a model predictions of 400 images of MILK10k."""
     table = pd.read_csv(model.folder / "predictions.csv").head(400)
     table = table.assign(image=table["image"] + "-other", dataset="milk10k")
-    folder = two_models / "copy"
-    table.to_csv(folder / "predictions-milk10k.csv", index=False)
-    content = (folder / "predictions-milk10k.csv").read_bytes()
-    card = json.loads((folder / "model.json").read_text())
-    card["files"]["predictions-milk10k.csv"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    (folder / "model.json").write_text(json.dumps(card))
+    file = root / name / "predictions-milk10k.csv"
+    table.to_csv(file, index=False)
+    content = file.read_bytes()
+    card = json.loads((root / name / "model.json").read_text())
+    card["files"][file.name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    (root / name / "model.json").write_text(json.dumps(card))
+
+
+def test_every_test_set_has_a_column_and_the_drop_is_drawn(two_models: Path, model: registry.Model) -> None:
+    with_external(two_models, model, "copy")
     at = opened()
-    assert next(box for box in at.selectbox if box.label == "Test images").options == ["HAM10000", "MILK10k"]
-    assert set(table_with(at, "origin").query("origin == 'here'")["name"]) == {model.id, "copy"}
+    assert not at.exception
+    assert at.selectbox(key="test").options == ["HAM10000", "MILK10k"]
+    column = "MILK10k (external, 400 images)"
+    table = table_with(at, column).set_index("Model")
+    assert list(table.columns) == ["HAM10000 (internal, 1,503 images)", column]
+    assert table.loc[f"{model.short_name} ({model.id})", column] == "not tested"
+    assert "; change " in table.loc[f"{model.short_name} (copy)", column]
+    assert any("on MILK10k" in one.proto.alt for one in at.get("plotly_chart"))
     at = opened(test="milk10k")
     assert not at.exception
-    assert table_with(at, "origin")["name"].tolist() == ["copy"]
+    assert table_with(at, "origin")["id"].tolist() == ["copy"]
     assert "**400 images**" in " ".join(element.value for element in at.markdown)
+
+
+def test_without_an_external_test_the_page_says_how_to_add_one() -> None:
+    at = opened(test="malignant_benign")
+    assert not at.exception
+    assert "python -m train evaluate" in plain_captions(at)

@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 import pytest
 
 from skinapp.charts import architecture
-from skinapp.evaluation import comparison, measures, predictions
+from skinapp.evaluation import comparison, external, measures, predictions
 from skinapp.evaluation.comparison import CLASSES
+from skinapp.evaluation.operating_points import Threshold
 from skinapp.inference import registry
 from skinapp.report import comparison_report, document
 from skinapp.report.document import Chart, Heading, List, Picture, Section
@@ -64,15 +65,19 @@ def sections() -> list[Section]:
     weights = shared.weights(50)
     names = {name: name.upper() for name in shared.ids}
     published = measures.published(CLASSES, chosen[0].datasets[0])
-    thresholds = dict.fromkeys(shared.ids, 0.3)
+    thresholds = dict.fromkeys(shared.ids, Threshold(0.3))
     drawn = measures.draw(shared, weights)
-    return comparison_report.sections(shared, weights, drawn, known, published, shared.ids, thresholds, 0.02, names)
+    tested = [one for name in shared.ids for one in external.results(known[name], "accuracy", "mel", 20)]
+    return comparison_report.sections(
+        shared, weights, drawn, known, published, shared.ids, thresholds, 0.02, "At 30%", tested, names
+    )
 
 
 def test_a_comparisons_report_has_every_part(sections: list[Section]) -> None:
     headings = " | ".join(section.heading for section in sections)
     for part in (
-        "Leaderboard",
+        "Finding cancers and pre-cancers",
+        "Scores",
         "(A) and",
         "Operating point",
         "Calibration",
@@ -83,8 +88,9 @@ def test_a_comparisons_report_has_every_part(sections: list[Section]) -> None:
     ):
         assert part in headings
     text = document.render("Compared", sections, comparison_report.CAUTION, MADE)
-    assert "assume that 2.0% of the people examined have a malignant lesion" in text
-    assert "detects" in text
+    assert "assume that 2.0% of the people examined have a cancer or pre-cancer" in text
+    assert "At 30%, " in text
+    assert "also flags" in text
 
 
 def test_the_layers_of_every_model() -> None:

@@ -5,7 +5,7 @@ import tomllib
 
 import pytest
 
-from skinapp.charts import population
+from skinapp.charts import performance, population
 from skinapp.charts.style import INK
 from skinapp.ui import layout
 
@@ -103,3 +103,19 @@ def test_the_ink_of_the_charts_and_the_words_on_their_scales_can_be_read() -> No
     assert contrast(rgb(INK), rgb(THEMES["light"]["backgroundColor"])) >= LEAST
     for _, colour in population.SCALE:
         assert max(contrast(rgb(str(colour)), rgb(words)) for words in (INK, "#FFFFFF")) >= LEAST
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_lines_of_the_models_can_be_seen(theme: str) -> None:
+    behind = rgb(THEMES[theme]["backgroundColor"])
+    for colour in (*performance.MODEL_COLOURS, performance.GREY):
+        assert contrast(rgb(colour), behind) >= LEAST_OF_SHAPES, colour
+
+
+def test_the_numbers_in_a_confusion_matrix_can_be_read() -> None:
+    steps = list(performance.SHARES.items())
+    for share in range(101):
+        (low, pale), (high, dark) = steps[:2] if share <= 50 else steps[1:]
+        cell = mixed(rgb(dark), rgb(pale), (share / 100 - low) / (high - low))
+        words = "#FFFFFF" if share / 100 > performance.DARK else "#000000"
+        assert contrast(rgb(words), cell) >= LEAST, share

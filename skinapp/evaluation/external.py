@@ -1,0 +1,68 @@
+"""One score of a model on every data set that it was tested on, and what it loses outside the data that it was trained
+on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skinapp.errors import DataError
+from skinapp.evaluation import bootstrap, comparison, measures
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.comparison import CLASSES, MALIGNANT
+from skinapp.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Result:
+    """A model's score on the test images of one data set. `external` sets gave no training images; for them `change` is
+    the score minus that on the first internal set. Without the target among the images, the values are NaN."""
+
+    model: str
+    dataset: str
+    external: bool
+    images: int
+    groups: int
+    score: Interval
+    change: Interval
+
+
+UNKNOWN = Interval(np.nan, np.nan, np.nan)
+
+
+def results(predictions: Predictions, score: str, target_id: str, resamples: int = bootstrap.RESAMPLES) -> list[Result]:
+    """A score of `measures.scores` on every test set of a model, its own first. Changes compare different images, so
+    the resamples of each set are drawn on their own."""
+    every: list[Result] = []
+    internal: np.ndarray | None = None
+    for number, dataset in enumerate(predictions.datasets):
+        external = dataset in predictions.further
+        rows = predictions.rows_of(dataset)
+        values = _draws(predictions, dataset, score, target_id, resamples, number)
+        groups = bootstrap.count(rows["group"].to_numpy())
+        measured, change = UNKNOWN, UNKNOWN
+        if values is not None:
+            measured = bootstrap.interval(values, groups)
+            if external and internal is not None:
+                fewest = min(groups, *(one.groups for one in every[:1]))
+                change = bootstrap.interval(values - internal, fewest)
+            elif internal is None and not external:
+                internal = values
+        every.append(Result(predictions.id, dataset, external, len(rows), groups, measured, change))
+    return every
+
+
+def _draws(
+    predictions: Predictions, dataset: str, score: str, target_id: str, resamples: int, seed: int
+) -> np.ndarray | None:
+    """The plain score and that of each resample: [1 + resamples]; None where it is not defined on these images."""
+    question = CLASSES if CLASSES in comparison.questions([predictions]) else MALIGNANT
+    target = comparison.targets(predictions.labels, dataset).get(target_id)
+    try:
+        shared = comparison.share([predictions], question, dataset, target)
+    except DataError:
+        return None
+    if score not in measures.scores(shared):
+        return None
+    weights = bootstrap.weights(shared.groups, resamples, seed)
+    function = measures.scores(shared)[score]
+    return bootstrap.draws({score: function}, shared.truth, shared.probabilities[predictions.id], weights)[score]

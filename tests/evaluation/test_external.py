@@ -1,0 +1,51 @@
+"""One model on its own test images and on another data set."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from skinapp.evaluation import external
+from skinapp.evaluation.predictions import Predictions
+from skinapp.labels.sets import HAM10000
+from tests.evaluation.conftest import made
+
+RESAMPLES = 200
+
+
+@pytest.fixture(scope="module")
+def tested() -> Predictions:
+    """Ninety own images, and ninety from elsewhere on which the model is worse."""
+    own, other = made("m", HAM10000, seed=1, skill=4), made("m", HAM10000, seed=2, skill=1, start=100)
+    table = pd.concat([own.table, other.table.assign(dataset="elsewhere")])
+    return dataclasses.replace(own, table=table, further=("elsewhere",))
+
+
+def test_every_test_set_has_its_score_and_external_ones_their_change(tested: Predictions) -> None:
+    own, other = external.results(tested, "accuracy", "mel", RESAMPLES)
+    assert (own.dataset, own.external, own.images, own.groups) == ("made", False, 90, 45)
+    assert (other.dataset, other.external, other.images) == ("elsewhere", True, 90)
+    for one in (own, other):
+        rows = tested.rows_of(one.dataset)
+        predicted = rows[tested.columns].to_numpy().argmax(axis=1)
+        right = np.array(HAM10000.codes)[predicted] == rows["label"]
+        assert one.score.value == pytest.approx(right.mean())
+        assert one.score.low < one.score.value < one.score.high
+    assert not own.change.exists
+    assert other.change.value == pytest.approx(other.score.value - own.score.value)
+    # different images: the variances add up
+    widths = [(one.high - one.low) for one in (own.score, other.score)]
+    assert other.change.high - other.change.low == pytest.approx(np.hypot(*widths), rel=0.2)
+    assert other.change.high < 0
+
+
+def test_a_set_without_the_target_has_no_score_of_it(tested: Predictions) -> None:
+    without = dataclasses.replace(
+        tested, table=tested.table[(tested.table["dataset"] == "made") | (tested.table["label"] != "mel")]
+    )
+    own, other = external.results(without, "roc_auc_target", "mel", RESAMPLES)
+    assert own.score.value > 0.9
+    assert np.isnan(other.score.value)
+    assert np.isnan(other.change.value)
+    assert (other.dataset, other.images) == ("elsewhere", len(without.rows_of("elsewhere")))
