@@ -33,7 +33,7 @@ def html(made: Analysis) -> str:
 def test_the_report_has_everything(made: Analysis, html: str) -> None:
     card = made.model.card
     for label in made.model.labels.labels:
-        assert f"<td>{label.name}</td>".replace("'", "&#x27;") in html
+        assert f"<td>{label.name}</td>".replace("'", "&#39;") in html
     for words in (
         "Most likely: ",
         "Of 100 test images that got an answer like this",
