@@ -5,7 +5,6 @@ from collections.abc import Callable
 import streamlit as st
 from PIL import Image
 
-from skinapp.datasets.registry import DATASETS
 from skinapp.errors import SkinappError
 from skinapp.images import synthetic
 from skinapp.inference import registry
@@ -60,8 +59,8 @@ def show_doors(best: Model | None) -> None:
         )
         show_door(
             ":material/groups: If you want to know who is in the data",
-            f"Age, sex, site, diagnosis and how it was confirmed, in {len(DATASETS)} public data sets, and what they "
-            "cannot tell you. How well a model works on dark skin is one of these things.",
+            "Age, sex, site, diagnosis and how it was confirmed, in the public data sets, and what they cannot tell "
+            "you. How well a model works on dark skin is one of these things.",
             dark_skin,
             {"explore": "Explore the data sets"},
         )

@@ -35,8 +35,8 @@ def show_use(model: Model) -> None:
     with st.container(gap=None):
         st.metric("Balanced accuracy", f"{score.value:.0%}")
         st.caption(f"{interval}; {test['images']:,} test images of {layout.plain(test['dataset'])}")
-    fields = ", ".join(field.title.lower() for field in model.clinical)
-    asks = f" If you enter {fields}, it uses them." if fields else ""
+    fields = [field.title.lower() for field in model.clinical]
+    asks = f" It also uses {', '.join(fields[:-1])} and {fields[-1]}, if you enter them." if fields else ""
     st.markdown(f"For {modality.IMAGES[model.modality]}, {len(model.labels.codes)} classes.{asks}")
     if not model.runnable:
         st.info("This folder has the model's scores but not its weights; the card says how to train it.")
