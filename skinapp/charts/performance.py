@@ -445,7 +445,7 @@ def _lay_out(
         height=height,
         # room above, so that the button that saves the figure covers none of it, and on the right for the last tick
         margin={"l": 8, "r": 28, "t": 34, "b": 8},
-        legend={"orientation": "h", "yanchor": "top", "y": -68 / (height - 118), "x": 0, "title": {"text": None}},
+        legend={"orientation": "h", "yanchor": "top", "y": -78 / (height - 118), "x": 0, "title": {"text": None}},
         plot_bgcolor=CLEAR,
         paper_bgcolor=CLEAR,
         font={"color": INK},
