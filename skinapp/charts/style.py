@@ -25,7 +25,7 @@ PALETTE = {
     "BEN_OTH": "#44BB99",
     "BKL": "#228833",
     "DF": "#9A9A9A",
-    "INF": "#225555",
+    "INF": "#7766AA",
     "MAL_OTH": "#CC3311",
     "NV": "#4477AA",
     "SCCKA": "#EE8866",
