@@ -20,7 +20,7 @@ needs_research = pytest.mark.skipif(bool(SENTENCE), reason=f"{SENTENCE} `make re
 
 @needs_research
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", ["block5e", "top"])
+@pytest.mark.parametrize("layer", ["block5d", "top"])
 def test_our_grad_cam_is_the_packages(model: registry.Model, inputs: list[np.ndarray], layer: str) -> None:
     for target in ("mel", ("mel", "nv")):
         ours, theirs = (lab.raw(name, model, inputs[0], target, layer) for name in ("grad-cam", "package-gradcam"))
@@ -74,7 +74,7 @@ def test_the_adapter_predicts_as_keras_and_gives_its_gradients(model: registry.M
 @pytest.mark.slow
 def test_the_second_derivative_is_that_of_finite_differences(model: registry.Model, inputs: list[np.ndarray]) -> None:
     torch, _ = pytorch_grad_cam.load()
-    halves = pytorch_grad_cam.adapter(model, "block6h")
+    halves = pytorch_grad_cam.adapter(model, "block6e")
     image = torch.from_numpy(inputs[0].transpose(2, 0, 1)[np.newaxis].astype(np.float32))
     features = halves.features(image).detach()
     along = torch.sign(features)
@@ -187,9 +187,9 @@ def test_a_torchvision_that_does_not_fit_torch_is_done_without(monkeypatch: pyte
 
 def test_missing_packages_are_reported_without_an_import(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None if name == "torchvision" else object())
-    assert "torchvision is not installed" in lab.missing(lab.TORCH)
+    assert "Not installed: torchvision." in lab.missing(lab.TORCH)
     assert lab.missing(lab.TENSORFLOW) == ""
     monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None)
-    assert "torch, torchvision, grad-cam are not installed" in lab.missing(lab.TORCH)
-    assert "needs TensorFlow" in lab.missing(lab.TENSORFLOW)
+    assert "Not installed: torch, torchvision, grad-cam." in lab.missing(lab.TORCH)
+    assert "Not installed: TensorFlow." in lab.missing(lab.TENSORFLOW)
     assert lab.missing(lab.LITERT) == ""
