@@ -58,7 +58,7 @@ def test_every_control_shows_that_it_has_the_focus(app: str, open_page: Callable
 @pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 def test_words_on_the_accent_can_be_read(app: str, open_page: Callable[..., Page], dark: bool) -> None:
-    page = open_page(f"{app}/compare?also=ham10000-cnn32", dark=dark)
+    page = open_page(f"{app}/explore?sex=female", dark=dark)
     tag = page.get_by_test_id("stMultiSelectTagsContainer").locator("span[tabindex]").first
     button = open_page(app, dark=dark).get_by_test_id("stBaseButton-primary").first
     for place in (tag, button):
