@@ -43,7 +43,8 @@ def make(
     fusion = Fusion(1.0, np.zeros(classes), weights)
     (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(fusion, FIELDS))
     card = json.loads((folder / "model.json").read_text())
-    card |= {"id": model_id, "title": f"A clinical model, {model_id}", "modality": modality}
+    card |= {"id": model_id, "title": f"A clinical model, {model_id}", "short_name": f"Clinical, {model_id}"}
+    card["modality"] = modality
     card["inputs"] = {"clinical": metadata.described(FIELDS)}
     for scores in (card["scores"], card["validation"]):
         scores["balanced_accuracy"]["value"] = rank

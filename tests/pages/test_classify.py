@@ -251,7 +251,7 @@ def test_examples_replace_the_drawing_where_the_archive_is_reached(
 ) -> None:
     example = isic.Example("ISIC_5254934", PHOTO, "CC-BY", "Imperial College London", "Nevus, atypical")
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:10")
-    monkeypatch.setattr(isic, "examples", lambda: [example])
+    monkeypatch.setattr(isic, "examples", lambda *_: [example])
     page.segmented_control(key="photo_source").set_value("sample").run()
     assert not page.exception
     # nothing is answered before one is chosen
