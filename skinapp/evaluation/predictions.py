@@ -16,9 +16,9 @@ from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
+from skinapp.inference.training_images import OUT_OF_FOLD
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY, LabelSet
 
-OUT_OF_FOLD = "out_of_fold.csv"
 MAX_ROWS = 200_000
 ROUNDED_AT = 5e-7
 """Probabilities are stored with six decimals, so a 0 stands for anything below this."""

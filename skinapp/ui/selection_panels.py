@@ -29,8 +29,8 @@ def show_totals(table: Table, frame: pd.DataFrame) -> None:
     """How many images and lesions the selection has, and how old and of which sex the people are."""
     everyone, total = statistics.totals(table.frame), statistics.totals(frame)
     sex = statistics.counts(frame, "sex").set_index("value")["share"].to_dict()
-    age = f"{total.mean_age:.2f}" if total.aged else "not stated"
-    spread = f"SD {total.sd_age:.2f}, " if total.aged > 1 else ""
+    age = f"{total.mean_age:.1f}" if total.aged else "not stated"
+    spread = f"SD {total.sd_age:.1f}, " if total.aged > 1 else ""
     with st.grid(4, min_column_width=130, gap="small"):
         for name, value, words in (
             ("Images", f"{total.images:,}", f"of {everyone.images:,}"),

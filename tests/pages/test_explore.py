@@ -45,7 +45,7 @@ def no_images(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_the_first_view_has_the_published_figures() -> None:
     at = opened()
-    assert metrics(at) == {"Images": "10,015", "Lesions": "7,470", "Mean age": "51.86", "Male": "54.0%"}
+    assert metrics(at) == {"Images": "10,015", "Lesions": "7,470", "Mean age": "51.9", "Male": "54.0%"}
     facts = next(table.value for table in at.dataframe if "published" in table.value).set_index("name")
     assert facts.loc["Melanocytic nevus", "here"] == "6,705"
     assert facts.loc["Histology", ["here", "published"]].tolist() == ["53.3%", "53.3%"]

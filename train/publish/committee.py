@@ -23,6 +23,7 @@ import pandas as pd
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from skinapp.inference.runtime import softmax
+from skinapp.inference.training_images import OUT_OF_FOLD
 from skinapp.labels.sets import label_set
 from train.config import Config
 from train.data.datasets import TRAINABLE, encode, melanomas, prepare, sources, with_validation
@@ -49,7 +50,6 @@ from train.publish.evaluate import (
 from train.publish.export import CHECKED_IMAGES, checked_evaluation, checked_litert, history, output_shapes, read_run
 from train.publish.folder import draft, publish
 
-OUT_OF_FOLD = "out_of_fold.csv"
 EXTRA_NOISE = (0.0, 0.5, 1.0, 1.5)
 """The multiples of the members' variance that `averaged_temperature` adds."""
 REPEATS = 4

@@ -17,12 +17,12 @@ from skinapp.evaluation import conformal, metrics
 from skinapp.inference import model_card, registry
 from skinapp.inference.registry import Model
 from skinapp.inference.scoring import Case, classify_all
+from skinapp.inference.training_images import OUT_OF_FOLD
 from train.config import Config, load_config
 from train.data.datasets import encode, read, with_validation
 from train.fit import metadata as fitting
 from train.publish.folder import draft, publish
 
-OUT_OF_FOLD = "out_of_fold.csv"
 CONFIGS = Path(__file__).parents[1] / "configs"
 LARGEST_DIFFERENCE = 0.01
 """In accuracy, between the card and the images here: more, and these are not the model's validation images."""
