@@ -108,8 +108,8 @@ def forest(
     elif high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     room = (high - low) * 0.06
-    # notes beside the dots need part of the width
-    beside = 0 if notes_above else (high - low) * 0.75
+    # notes beside the dots need part of the width, on a phone half of it for the longest
+    beside = 0 if notes_above else (high - low) * 0.034 * table["note"].str.len().max()
     _lay_out(
         figure,
         int(height * ROW) + (106 if single else 136),

@@ -87,6 +87,16 @@ def test_forest_reaches_to_values_without_an_interval() -> None:
     assert high > 5
 
 
+def test_forest_leaves_more_room_for_longer_notes() -> None:
+    def right(note: str) -> float:
+        frame = forest_frame(("Score", "a", 0.5, 0.4, 0.6, note), ("Score", "b", 0.5, 0.4, 0.6, note))
+        return performance.forest(frame, "Score", ["a", "b"]).layout.xaxis.range[1]
+
+    # a note of 36 characters takes about half the width of a phone
+    assert right("+0.143 (+0.106 to +0.182) · A better") > 0.6 + 0.2
+    assert right("0.50 (0.40 to 0.60)") < 0.6 + 0.2
+
+
 @pytest.mark.parametrize("rows", [[], [("all", "a", np.nan, np.nan, np.nan, "too few images")]])
 def test_forest_of_nothing(rows: list[tuple]) -> None:
     figure = performance.forest(forest_frame(*rows), "Score", ["a"], reference=0)
