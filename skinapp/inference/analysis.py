@@ -27,6 +27,9 @@ SQUARE_SIDE = 512
 DIAGNOSES = {"dermoscopy": HAM10000, "smartphone": PAD_UFES_20, "dermoscopy and close-up": MILK10K}
 """By modality, the label set that says which diagnoses count as malignant in the two-class models' data."""
 
+WORTH_A_VISIT = 0.1
+"""The share of cancer and pre-cancer from which a person is sent to a doctor, whatever is most likely."""
+
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
@@ -116,6 +119,31 @@ def most_likely(prediction: Prediction) -> str:
     """The most likely class within a sentence, and its probability: "mole (melanocytic nevus), 73%"."""
     label = prediction.model.labels[prediction.predicted]
     return f"{label.spoken}, {percent(float(prediction.probabilities.max()))}"
+
+
+def next_step(prediction: Prediction) -> tuple[str, str]:
+    """What to do, in a sentence, and why."""
+    found = kinds(prediction.model)[prediction.predicted]
+    worrying = 1 - shares(prediction).get(sets.GROUPS[("harmless",)], 0.0)
+    if "cancer" in found:
+        return (
+            "Show this spot to a doctor soon.",
+            "The model can be wrong, but what it finds most likely needs an examination.",
+        )
+    if "pre-cancer" in found:
+        return (
+            "Show this spot to a doctor.",
+            "What the model finds most likely can turn into cancer and is treatable.",
+        )
+    if worrying >= WORTH_A_VISIT:
+        return (
+            "Have a doctor look at it.",
+            f"The model gives cancer and pre-cancer {percent(worrying)} together, which is too much to ignore.",
+        )
+    return (
+        "This is no all-clear.",
+        "If the spot is new, changes, bleeds or worries you, see a doctor, whatever the numbers say.",
+    )
 
 
 def agreement(prediction: Prediction) -> str:

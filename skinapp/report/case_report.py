@@ -17,6 +17,7 @@ from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
+from skinapp.lesion.segmentation import Segmentation
 from skinapp.report import document, operating_point_views
 from skinapp.report.document import Block, Heading, Picture, Section, png
 
@@ -32,23 +33,34 @@ LONGER_SIDE = 720
 """Pixels of the picture."""
 
 
-def write(analysis: Analysis, coverage: float = COVERAGE, prevalence: float | None = None, doubt: str = "") -> str:
-    """The report of one analysed image as one HTML file. Errors as `sections`."""
-    return document.render(TITLE, sections(analysis, coverage, prevalence, doubt), CAUTION)
+def write(
+    analysis: Analysis,
+    coverage: float = COVERAGE,
+    prevalence: float | None = None,
+    doubt: str = "",
+    lesion: Segmentation | None = None,
+) -> str:
+    """The report of one analysed image as one HTML file. Arguments and errors are those of `sections`."""
+    return document.render(TITLE, sections(analysis, coverage, prevalence, doubt, lesion), CAUTION)
 
 
 def sections(
-    analysis: Analysis, coverage: float = COVERAGE, prevalence: float | None = None, doubt: str = ""
+    analysis: Analysis,
+    coverage: float = COVERAGE,
+    prevalence: float | None = None,
+    doubt: str = "",
+    lesion: Segmentation | None = None,
 ) -> list[Section]:
     """The report of one analysed image. DataError for a coverage that is not stored, or an impossible prevalence.
 
     `doubt` says why the image is not of the kind that the model was trained on, if so: the set of classes and what the
-    probability has meant are then left out, as both hold for images like the test images only.
+    probability has meant are then left out, as both hold for images like the test images only. `lesion` is the
+    segmentation of the square if a person has checked or corrected it; without it, the lesion is segmented here.
     """
     return [
         Section("Answer", _answer(analysis, coverage, prevalence, doubt)),
         Section("Image", _image(analysis)),
-        Section("Where the model looked", _map(analysis)),
+        Section("Where the model looked", _map(analysis, lesion)),
         Section("Every class", _classes(analysis)),
         Section("Model", _model(analysis)),
     ]
@@ -57,6 +69,7 @@ def sections(
 def _answer(analysis: Analysis, coverage: float, prevalence: float | None, doubt: str) -> list[Block]:
     prediction, model = analysis.prediction, analysis.model
     blocks: list[Block] = [Heading(f"Most likely: {analyses.most_likely(prediction)}"), f"{_shares(prediction)}."]
+    blocks.append(" ".join(analyses.next_step(prediction)))
     if doubt:
         blocks.insert(0, doubt)
     if analysis.metadata:
@@ -106,7 +119,7 @@ def _image(analysis: Analysis) -> list[Block]:
     ]
 
 
-def _map(analysis: Analysis) -> list[Block]:
+def _map(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
     prediction = analysis.prediction
     if prediction.class_maps is None:
         return [NO_MAP]
@@ -114,7 +127,15 @@ def _map(analysis: Analysis) -> list[Block]:
     cam = heatmap.grad_cam(prediction.class_maps, _index(prediction))
     if not cam.any():
         return [f"No part of the image counted towards “{name}”."]
-    evidence, note = check_map(analysis, cam)
+    note = ""
+    if lesion is None:
+        try:
+            lesion = segmentation.segment(analysis.square)
+        except (SegmentationError, ModelError) as error:
+            note = str(error)
+    if lesion:
+        note = lesion.note
+    evidence = check_map(analysis, cam, lesion)
     return [
         Picture(
             png(Image.fromarray(heatmap.overlay(analysis.square, cam, 0.6))),
@@ -123,14 +144,22 @@ def _map(analysis: Analysis) -> list[Block]:
         Heading(evidence.badge),
         sanity_check.sentence(evidence, prediction.model.labels),
         *([note] if note else []),
+        *_border(analysis, lesion),
         "Grad-CAM at the last convolution: it shows where the evidence for a class is, not whether that evidence is "
         "good. Patient metadata does not affect it.",
     ]
 
 
-def check_map(analysis: Analysis, cam: np.ndarray) -> tuple[Evidence, str]:
-    """The sanity check of the map `cam` [h, w] of the most likely class, and a note on the segmentation it rests on,
-    "" if there is none."""
+def _border(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
+    if lesion is None:
+        return []
+    drawn = Image.fromarray(segmentation.with_border(analysis.square, lesion))
+    return [Picture(png(drawn), "The border of the lesion, which the check of the map uses.")]
+
+
+def check_map(analysis: Analysis, cam: np.ndarray, lesion: Segmentation | None) -> Evidence:
+    """The sanity check of the map `cam` [h, w] of the most likely class, with the segmentation of the square, if there
+    is one."""
     classifier, index = runtime.classifier(analysis.model), _index(analysis.prediction)
 
     def explain(pixels: np.ndarray) -> np.ndarray:
@@ -138,16 +167,10 @@ def check_map(analysis: Analysis, cam: np.ndarray) -> tuple[Evidence, str]:
         assert class_maps is not None
         return heatmap.grad_cam(class_maps, index)
 
-    mask, note = None, ""
-    try:
-        lesion = segmentation.segment(analysis.square)
-        mask, note = lesion.mask, lesion.note
-    except (SegmentationError, ModelError) as error:
-        note = str(error)
-    evidence = sanity_check.gather(
+    mask = lesion.mask if lesion else None
+    return sanity_check.gather(
         lambda pixels: classifier.predict_input(pixels).probabilities, explain, analysis.pixels, index, cam, mask
     )
-    return evidence, note
 
 
 def _classes(analysis: Analysis) -> list[Block]:

@@ -1,11 +1,12 @@
 """The answer to one image: in words, with the map over the photo, and everything else in tabs."""
 
+import contextlib
 from functools import partial
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from skinapp.errors import SkinappError
+from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.images import quality
 from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
@@ -26,6 +27,7 @@ from skinapp.ui import (
     square,
 )
 from skinapp.ui import photo as photos
+from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.session_images import Photo
 
 if TYPE_CHECKING:
@@ -94,7 +96,7 @@ def _show_one(found: Route, photo: Photo) -> None:
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
             square.offer_change(photo)
-            _offer_report(made, found, photo)
+            _offer_report(made, found, photo, shown)
             if observed:
                 prediction.choose_prevalence(observed)
         pair.show(made, photo)
@@ -118,12 +120,16 @@ def _show_one(found: Route, photo: Photo) -> None:
         model_notes.show_limits(model)
 
 
-def _offer_report(made: Analysis, found: Route, photo: Photo) -> None:
+def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMap | None) -> None:
     """The answer as one HTML file, which is written only when it is asked for."""
     prevalence = prediction.chosen_prevalence()
+    lesion = None
+    if shown:
+        with contextlib.suppress(SegmentationError, ModelError):
+            lesion = segmentation.current(shown)
     st.download_button(
         "Save this answer",
-        partial(case_report.write, made, prevalence=prevalence, doubt=found.doubt),
+        partial(case_report.write, made, prevalence=prevalence, doubt=found.doubt, lesion=lesion),
         f"{photo.name}-answer.html",
         "text/html",
         key="save_answer",

@@ -18,10 +18,6 @@ from skinapp.report import operating_point_views
 from skinapp.report.case_report import COVERAGE
 from skinapp.ui import layout, panel
 
-WORTH_A_VISIT = 0.1
-"""The share of cancer and pre-cancer from which the page sends a visitor to a doctor, whatever is most likely."""
-
-
 PREVALENCE = "answer_prevalence"
 """The key of the prevalence that the visitor sets, in percent."""
 
@@ -47,7 +43,8 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
             f":material/person: This includes {count} {'detail' if count == 1 else 'details'} about the patient. From "
             f"the image alone: {analyses.most_likely(alone)} ({shares})."
         )
-    st.markdown(f":material/stethoscope: {next_step(prediction)}")
+    step, reason = analyses.next_step(prediction)
+    st.markdown(f":material/stethoscope: **{step}** {reason}")
     if observed:
         st.markdown(f":small[:material/query_stats: {observed_risk.sentence(observed)}]")
         prevalence = chosen_prevalence()
@@ -114,28 +111,6 @@ def group_name(name: str) -> str:
 def most_likely_name(prediction: Prediction) -> str:
     """The most likely class within a sentence."""
     return prediction.model.labels[prediction.predicted].spoken
-
-
-def next_step(prediction: Prediction) -> str:
-    """What to do, in a sentence or two."""
-    kinds = analyses.kinds(prediction.model)[prediction.predicted]
-    worrying = 1 - analyses.shares(prediction).get(sets.GROUPS[("harmless",)], 0.0)
-    if "cancer" in kinds:
-        return (
-            "**Show this spot to a doctor soon.** The model can be wrong, but what it finds most likely needs an "
-            "examination."
-        )
-    if "pre-cancer" in kinds:
-        return "**Show this spot to a doctor.** What the model finds most likely can turn into cancer and is treatable."
-    if worrying >= WORTH_A_VISIT:
-        return (
-            f"**Have a doctor look at it.** The model gives cancer and pre-cancer {percent(worrying)} together, which "
-            "is too much to ignore."
-        )
-    return (
-        "**This is no all-clear.** If the spot is new, changes, bleeds or worries you, see a doctor, whatever the "
-        "numbers say."
-    )
 
 
 def show_every_class(analysis: Analysis) -> None:

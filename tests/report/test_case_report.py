@@ -14,6 +14,7 @@ from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, conformal, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
+from skinapp.lesion import segmentation
 from skinapp.report import case_report, document
 from skinapp.report.document import Heading, Picture
 from tests import dicom
@@ -36,6 +37,7 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         assert f"<td>{label.name}</td>".replace("'", "&#39;") in html
     for words in (
         "Most likely: ",
+        " ".join(analysis.next_step(made.prediction)),
         "Of 100 test images that got an answer like this",
         "If 2% of such lesions are cancer",
         "the model saw what is in the square",
@@ -46,7 +48,7 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         card["licence"],
     ):
         assert words in html
-    assert html.count('<img src="data:image/png;base64,') == 2
+    assert html.count('<img src="data:image/png;base64,') == 3
     assert ("With 95% certainty" in html) == (conformal.of_model(made.model) is not None)
 
 
@@ -57,10 +59,14 @@ def test_nothing_is_loaded_from_elsewhere(html: str) -> None:
 def test_the_sanity_check_of_the_map_is_in_it(made: Analysis) -> None:
     assert made.prediction.class_maps is not None
     cam = case_report.heatmap.grad_cam(made.prediction.class_maps, int(made.prediction.probabilities.argmax()))
-    evidence, _ = case_report.check_map(made, cam)
-    section = next(one for one in case_report.sections(made) if one.heading == "Where the model looked")
+    drawn = segmentation.ellipse(made.square.shape[:2], 0.5, 0.5, 0.2, 0.2, 0)
+    evidence = case_report.check_map(made, cam, drawn)
+    words = case_report.sanity_check.sentence(evidence, made.model.labels)
+    assert words != case_report.sanity_check.sentence(case_report.check_map(made, cam, None), made.model.labels)
+    report = case_report.sections(made, lesion=drawn)
+    section = next(one for one in report if one.heading == "Where the model looked")
     at = section.blocks.index(Heading(evidence.badge))
-    assert section.blocks[at + 1] == case_report.sanity_check.sentence(evidence, made.model.labels)
+    assert section.blocks[at + 1] == words
 
 
 def test_a_square_without_a_lesion_says_so(model: Model) -> None:
