@@ -25,7 +25,8 @@ SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed", "hold_out_all", "without")
 LOGITS_FILE = "logits.npz"
 """What `evaluate` writes of a cross-validation: `images` [n], their `logits` [n, K] from networks that were not trained
 on them, and the `folds` [n] that those networks held out. A committee adds the images that no fold holds out, with the
-fold -1; one of its networks gave their logits, and was trained on them."""
+fold -1; one of its networks gave their logits, and was trained on them. Its logits are those before the adjustment,
+since what learns from them is adjusted itself."""
 
 
 def write_logits(run: Path, images: pd.Series, logits: np.ndarray, folds: np.ndarray) -> None:

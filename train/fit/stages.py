@@ -67,13 +67,14 @@ def fit_stage(
     train_table = data.table.iloc[train_rows]
     weights = drawing_weights(config, train_table, codes[train_rows])
     targets = np.eye(len(labels.codes), dtype=np.float32)[codes]
-    if config.teacher:
-        targets = taught(targets, data.table["image"], teacher_logits(config, folder.parents[1]), config.teacher_share)
     offsets = np.zeros_like(targets)
     if config.reference:
         offsets[train_rows] = source_offsets(
             config.reference, train_table["source"].to_numpy(), codes[train_rows], weights, len(labels.codes)
         )
+    if config.teacher:
+        logits = teacher_logits(config, folder.parents[1])
+        targets = taught(targets, data.table["image"], logits, config.teacher_share, offsets)
     answers = trained_metadata.answers(config, data.table) if config.metadata else None
 
     def rows(epoch: int) -> np.ndarray:
@@ -251,11 +252,18 @@ def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
     return logits
 
 
-def taught(targets: np.ndarray, images: pd.Series, logits: pd.DataFrame, share: float) -> np.ndarray:
-    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities for those that it knows."""
+def taught(
+    targets: np.ndarray, images: pd.Series, logits: pd.DataFrame, share: float, offsets: np.ndarray
+) -> np.ndarray:
+    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities for those that it knows.
+
+    The teacher's logits are for the class shares of the reference. So, like those of the network that learns, they get
+    the `offsets` [n, classes] of the image's source: otherwise the network would learn to undo these.
+    """
     known = images.isin(logits.index).to_numpy()
     mixed = targets.copy()
-    mixed[known] += share * (softmax(logits.loc[images[known]].to_numpy(np.float32)) - targets[known])
+    probabilities = softmax(logits.loc[images[known]].to_numpy(np.float32) + offsets[known])
+    mixed[known] += share * (probabilities - targets[known])
     return mixed
 
 

@@ -83,13 +83,15 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     for part, table in zip(parts(config), divided, strict=True):
         folds[table["split"] == "validation"] = part.fold
     asked = np.where(folds >= 0, folds, np.arange(len(folds)) % config.folds)
-    taught = np.zeros((len(data.table), len(labels.codes)), np.float32)
+    adjusted = np.zeros((len(data.table), len(labels.codes)), np.float32)
+    taught = np.zeros_like(adjusted)
     test_logits: dict[str, list[np.ndarray]] = {name: [] for name in tests}
     spread = []
     for part, table, file in zip(parts(config), divided, files, strict=True):
         network = best_network(part, file, table)
         rows = np.flatnonzero(trained_on & (asked == part.fold))
-        taught[rows] = viewed_logits(network, data.images[rows], config.views)
+        adjusted[rows] = viewed_logits(network, data.images[rows], config.views)
+        taught[rows] = adjusted[rows] + config.logit_adjustment * log_shares(part, table)
         for name, test in tests.items():
             test_logits[name].append(viewed_logits(network, test.images, config.views))
         if len(unseen):
@@ -98,7 +100,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
 
     write_logits(run, data.table["image"][trained_on], taught[trained_on], folds[trained_on])
     predicted = (folds >= 0) & (data.table["dataset"] == first).to_numpy()
-    logits, rows_of_first = taught[predicted], data.table[predicted]
+    logits, rows_of_first = adjusted[predicted], data.table[predicted]
     encoded = encode(rows_of_first["label"], labels)
     groups = rows_of_first["group"].to_numpy()
     single = fit_temperature(logits, encoded)

@@ -78,13 +78,16 @@ def test_a_teacher_makes_up_its_share_of_the_targets(crossed: object, tiny: Conf
     logits = stages.teacher_logits(pupil, crossed.runs)  # type: ignore[attr-defined]
     table = read("ham10000")
     targets = np.eye(7, dtype=np.float32)[np.zeros(len(table), int)]
-    mixed = stages.taught(targets, table["image"], logits, 0.4)
+    offsets = np.zeros_like(targets)
+    offsets[::2, 3] = 2.0
+    mixed = stages.taught(targets, table["image"], logits, 0.4, offsets)
     known = table["image"].isin(logits.index).to_numpy()
     assert known.any()
     assert not known.all()
     assert (mixed[~known] == targets[~known]).all()
     assert mixed.sum(axis=1) == pytest.approx(np.ones(len(mixed)))
-    expected = 0.6 * targets[known] + 0.4 * stages.softmax(logits.loc[table["image"][known]].to_numpy())
+    shifted = logits.loc[table["image"][known]].to_numpy() + offsets[known]
+    expected = 0.6 * targets[known] + 0.4 * stages.softmax(shifted)
     assert mixed[known] == pytest.approx(expected, abs=1e-6)
 
 

@@ -245,6 +245,11 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     assert set(again["folds"][~other]) == {0, 1}
     assert np.isfinite(again["logits"]).all()
     assert (np.abs(again["logits"][other]).sum(axis=1) > 0).all()
+    # what is learnt from has no adjustment, which the network that learns gets by itself
+    predictions = (tmp_path / "both" / "predictions.csv").read_text()
+    committee.evaluate(dataclasses.replace(both, logit_adjustment=1.0), tmp_path)
+    assert np.load(tmp_path / "both" / "logits.npz")["logits"] == pytest.approx(again["logits"], abs=1e-4)
+    assert (tmp_path / "both" / "predictions.csv").read_text() != predictions
     held = fuse.held_out(both, tmp_path, tmp_path)[0]
     assert set(held.table["dataset"]) == {"ham10000"}
     assert len(held.logits) == (~other).sum()
