@@ -19,7 +19,7 @@ from urllib3.util import parse_url
 
 from skinapp.errors import DataError, SkinappError
 from skinapp.files import replacing
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 
 ARCHIVE = "https://api.isic-archive.com"
 DOMAIN = "isic-archive.com"
@@ -112,13 +112,13 @@ def _example(isic_id: str) -> Example | None:
     facts, image = folder / f"{isic_id}.json", folder / f"{isic_id}.jpg"
     try:
         known = Example(data=image.read_bytes(), **json.loads(facts.read_text()))
-        imaging.decode(known.data)
+        isolated.decode(known.data)
         return known
     except (OSError, ValueError, TypeError, SkinappError):
         pass  # not there yet, or damaged
     try:
         example = fetch(isic_id)
-        imaging.decode(example.data)
+        isolated.decode(example.data)
     except SkinappError:
         return None
     stated = {name: value for name, value in dataclasses.asdict(example).items() if name != "data"}
