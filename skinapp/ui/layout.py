@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartParser
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.labels import guide
-from skinapp.ui import address, session_images
+from skinapp.ui import address, departed, session_images
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -55,6 +55,7 @@ PAGES = Path(__file__).parents[2] / "pages"
 # The server would write any upload over 1 MB to a temporary file; nothing a visitor adds may reach the disk.
 MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
 session_images.limit_uploads()
+departed.free_in_time()
 
 
 def configure(title: str = NAME) -> None:
