@@ -3,7 +3,7 @@ PORT ?= 8501
 HEADLESS ?=
 BIN := .venv/bin
 
-.PHONY: help setup research app test test-all lint bench clean
+.PHONY: help setup research app test test-all lint bench load clean
 
 # A process for each core, four at most; tests/conftest.py says which tests stay together.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
@@ -14,6 +14,7 @@ help:
 	@echo "make test-all run the slow tests as well, and print how much of the code they cover"
 	@echo "make lint    check style, types and who imports whom"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
+	@echo "make load    measure the app with fifty visitors at once"
 	@echo "make setup   install what development and training need"
 	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
 	@echo "make clean   remove the virtual environment and the caches"
@@ -53,6 +54,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+
+load: .venv/installed-dev
+	$(BIN)/python -m benchmarks.load
 
 clean:
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage build *.egg-info

@@ -24,11 +24,13 @@ from websockets.typing import Subprotocol
 
 XSRF_COOKIE = "_streamlit_xsrf"
 PATIENCE_SECONDS = 300.0
+ANSWER = "Most likely: "
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
 
 
 class Visitor:
-    """One browser tab. `elements` are those on the page, by their path; `bytes_fetched` is the size of all pictures."""
+    """One browser tab. `elements` are those on the page, by their path; `answered_at` is when the latest answer came,
+    on the monotonic clock."""
 
     def __init__(self, address: str, page: str = "classify"):
         """Open a page of the app at this address; a first run has ended when this returns."""
@@ -46,8 +48,7 @@ class Visitor:
         )
         self.elements: dict[tuple[int, ...], Delta] = {}
         self.fetched: set[str] = set()
-        self.bytes_fetched = 0
-        self.said: list[str] = []
+        self.answered_at = 0.0
         self.query = ""
         self.run()
 
@@ -90,14 +91,15 @@ class Visitor:
         message = ForwardMsg.FromString(self.socket.recv(max(seconds, 0), decode=False))
         kind = message.WhichOneof("type")
         if kind == "new_session" and not message.metadata.run.fragment_ids:
-            self.elements, self.said = {}, []
+            self.elements = {}
         elif kind == "page_info_changed":
             self.query = message.page_info_changed.query_string
         elif kind == "delta":
             delta = message.delta
             if delta.WhichOneof("type") == "new_element":
                 self.elements[tuple(message.metadata.delta_path)] = delta
-                self.said += texts(delta)
+                if any(text.startswith(ANSWER) for text in texts(delta)):
+                    self.answered_at = time.monotonic()
         return message
 
     def upload(self, files: Mapping[str, bytes], key: str = "photo_upload") -> None:
@@ -166,7 +168,7 @@ class Visitor:
 
     def headline(self) -> str:
         """The most likely class and its probability; empty without an answer."""
-        match = re.search(r"Most likely: (.+)", self.words())
+        match = re.search(f"{ANSWER}(.+)", self.words())
         return match[1] if match else ""
 
     def probabilities(self) -> dict[str, float]:
@@ -196,7 +198,7 @@ class Visitor:
         for url in self._pictures():
             if url not in self.fetched:
                 self.fetched.add(url)
-                self.bytes_fetched += len(self._get(url))
+                self._get(url)
 
     def _pictures(self) -> Iterator[str]:
         for delta in self.elements.values():

@@ -21,6 +21,7 @@ from skinapp.ui import (
     map_controls,
     map_grid,
     map_strip,
+    privacy,
     session_images,
     square,
     turn,
@@ -185,6 +186,7 @@ with layout.page("Attention", chip=False):
         st.stop()
     photo = session_images.current() or map_strip.first_readable()
     if photo is None:
+        privacy.link()
         add_image.choose()
         for file in session_images.files():
             st.warning(f"{layout.plain(file.name)}: {file.problem or 'this file cannot be read.'}")

@@ -7,7 +7,7 @@ import streamlit as st
 from skinapp.errors import SkinappError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
-from skinapp.ui import add_image, answer, batch, gate, layout, model_notes, over_time, session_images, turn
+from skinapp.ui import add_image, answer, batch, gate, layout, model_notes, over_time, privacy, session_images, turn
 from skinapp.ui.session_images import Photo
 
 AUTOMATIC = ""
@@ -79,6 +79,7 @@ with layout.page("Classify", chip=False):
             "Add a dermoscopy image or a phone photo of a spot, or several, to see the probability of every class, and "
             "where the model looked. Nothing you add is stored."
         )
+        privacy.link()
         add_image.choose()
         chosen = choose_model(models)
     for note in session_images.notes():

@@ -96,6 +96,12 @@ class Admission:
         finally:
             self._end(visitor, ticket)
 
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a turn."""
+        with self._changed:
+            return sum(map(len, self._waiting.values()))
+
     def _wait(self, visitor: str, ticket: object, on_wait: OnWait, again: bool = False) -> None:
         with self._changed:
             full = len(self._waiting) >= self._most_waiting and visitor not in self._waiting
