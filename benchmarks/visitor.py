@@ -4,6 +4,7 @@ It opens a page, uploads files, moves widgets, presses buttons, fetches the pict
 the messages, requests and cookies that Streamlit's front end sends. It draws nothing.
 """
 
+import contextlib
 import io
 import re
 import time
@@ -35,10 +36,11 @@ class Visitor:
     def __init__(self, address: str, page: str = "classify"):
         """Open a page of the app at this address; a first run has ended when this returns."""
         self.address, self.page = address, page
-        self.http = requests.Session()
+        self._open = contextlib.ExitStack()
+        self.http = self._open.enter_context(requests.Session())
         self.http.get(f"{address}/_stcore/health", timeout=PATIENCE_SECONDS).raise_for_status()
         self.token = self.http.cookies.get(XSRF_COOKIE, "")
-        self.socket: ClientConnection = connect(
+        connection = connect(
             f"ws{address.removeprefix('http')}/_stcore/stream",
             subprotocols=[Subprotocol("streamlit"), Subprotocol(self.token)],
             origin=address,  # type: ignore[arg-type]
@@ -46,6 +48,7 @@ class Visitor:
             max_size=None,
             open_timeout=PATIENCE_SECONDS,
         )
+        self.socket: ClientConnection = self._open.enter_context(connection)
         self.elements: dict[tuple[int, ...], Delta] = {}
         self.fetched: set[str] = set()
         self.answered_at = 0.0
@@ -60,8 +63,7 @@ class Visitor:
 
     def leave(self) -> None:
         """Close the tab."""
-        self.socket.close()
-        self.http.close()
+        self._open.close()
 
     def run(self, *changed: WidgetState, fragment: str = "") -> None:
         """Run the page, or a fragment of it, with these widgets changed, and wait until it has ended."""

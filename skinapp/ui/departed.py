@@ -8,6 +8,7 @@ the session is ended in time, and nothing of it stays: tests/test_privacy.py sea
 import asyncio
 import contextlib
 import ctypes
+import functools
 import gc
 import sys
 import threading
@@ -42,17 +43,17 @@ _due = threading.Event()
 
 def free_in_time() -> None:
     """From now on, end the sessions of visitors who do not come back, and overwrite what they leave in memory."""
-    if getattr(MemorySessionStorage.save, "in_time", False):
-        return
     save = MemorySessionStorage.save
+    if hasattr(save, "__wrapped__"):
+        return
 
+    @functools.wraps(save)
     def save_for_a_time(self: MemorySessionStorage, session_info: SessionInfo) -> None:
         # before others are dropped to make room, without being ended
         _end_expired(self)
         save(self, session_info)
         asyncio.get_running_loop().call_later(self._cache.ttl + MARGIN_SECONDS, _end_expired, self)  # type: ignore[attr-defined]
 
-    save_for_a_time.in_time = True  # type: ignore[attr-defined]
     MemorySessionStorage.save = save_for_a_time  # type: ignore[method-assign]
     _c_library("mallopt", WIPE_ON_FREE, PATTERN)
 
