@@ -20,6 +20,7 @@ from starlette.routing import Route
 
 from skinapp.errors import SkinappError
 from skinapp.hosting import logs, metrics, readiness
+from skinapp.ui import sign_in
 
 
 async def ready(request: Request) -> JSONResponse:
@@ -39,6 +40,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 streamlit.logger.setup_formatter = logs.use_json
 logs.write_json()
 try:
+    sign_in.check()
     metrics.serve(st.get_option("server.address") or "0.0.0.0")  # noqa: S104 as Streamlit does without an address
 except SkinappError as error:
     raise SystemExit(str(error)) from None

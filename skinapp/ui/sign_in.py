@@ -1,6 +1,23 @@
 """Sign-in with OpenID Connect, where the server's secrets have a section `[auth]`; elsewhere the app is open."""
 
+import importlib.util
+from pathlib import Path
+
 import streamlit as st
+
+from skinapp.errors import DataError
+
+
+def check() -> None:
+    """DataError where the server's secrets cannot be read, as the app would then be open to everyone, or where the
+    package that signs visitors in is missing."""
+    files = [file for file in st.get_option("secrets.files") if Path(file).exists()]
+    if files and not st.secrets.load_if_toml_exists():
+        raise DataError(
+            f"The secrets in {' or '.join(files)} cannot be read: correct them as TOML, or remove the file."
+        )
+    if files and "auth" in st.secrets and not importlib.util.find_spec("authlib"):
+        raise DataError("Sign-in is configured, but Authlib is not installed. Install requirements-serve.txt.")
 
 
 def required() -> bool:
@@ -11,7 +28,7 @@ def required() -> bool:
 def ask() -> None:
     """What a visitor sees before they sign in."""
     st.title("Sign in", anchor=False)
-    st.markdown("This server is open to people with an account of the institution that runs it.")
+    st.markdown("Whoever runs this server asks its visitors to sign in.")
     st.button("Sign in", type="primary", icon=":material/login:", key="sign_in", on_click=st.login)
 
 
