@@ -10,6 +10,7 @@ import dataclasses
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import streamlit as st
 import streamlit.logger
@@ -19,20 +20,29 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from skinapp.errors import SkinappError
-from skinapp.hosting import logs, metrics, readiness
+from skinapp.hosting import logs, metrics
 from skinapp.ui import sign_in
+
+if TYPE_CHECKING:
+    from skinapp.hosting.readiness import Readiness
 
 
 async def ready(request: Request) -> JSONResponse:
     """200 where a model answers, and 503 with the reason where none does."""
-    found = await to_thread.run_sync(readiness.check)
+    found = await to_thread.run_sync(check)
     return JSONResponse(dataclasses.asdict(found), 200 if found.ready else 503)
+
+
+def check() -> "Readiness":
+    # what runs models is loaded only here, beside the server, which so starts sooner
+    from skinapp.hosting import readiness
+
+    return readiness.check()
 
 
 @contextlib.asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
-    # beside the server, which so starts as fast as without the check
-    threading.Thread(target=readiness.report, daemon=True).start()
+    threading.Thread(target=check, daemon=True).start()
     yield
 
 

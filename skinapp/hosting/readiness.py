@@ -37,18 +37,23 @@ def check() -> Readiness:
         return _check(int(time.monotonic() / VALID_SECONDS))
 
 
-def report() -> None:
-    """Check, and log the result and why each folder is left out."""
-    found = check()
-    for problem in registry.problems().values():
-        events.report(events.LEFT_OUT, logging.WARNING, reason=problem)
-    events.report(events.READINESS, ready=found.ready, model=found.model, seconds=found.seconds, reason=found.reason)
-
-
 @functools.lru_cache(maxsize=1)
 def _check(period: int) -> Readiness:
     registry.check_hashes()
-    left_out = tuple(registry.problems())
+    found = _measured(tuple(registry.problems()))
+    _report(found.ready, found.model, found.reason, tuple(registry.problems().values()))
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _report(ready: bool, model: str, reason: str, problems: tuple[str, ...]) -> None:
+    """Log a result, and why each folder is left out; not again while it stays the same."""
+    for problem in problems:
+        events.report(events.LEFT_OUT, logging.WARNING, reason=problem)
+    events.report(events.READINESS, ready=ready, model=model, reason=reason)
+
+
+def _measured(left_out: tuple[str, ...]) -> Readiness:
     started = time.perf_counter()
     try:
         model = next(iter(registry.ranked()), None)
