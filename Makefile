@@ -25,7 +25,7 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed-app requirements-train.txt requirements-dev.txt
+.venv/installed-dev: .venv/installed-app requirements-train.txt requirements-serve.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

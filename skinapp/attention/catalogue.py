@@ -295,5 +295,8 @@ def missing(needs: frozenset[str]) -> str:
             names = ", ".join(part.replace("pytorch_grad_cam", "grad-cam") for part in parts)
             return f"Not installed: {names}. {pytorch_grad_cam.INSTALL} adds what is missing; PyTorch takes several GB."
     if "tensorflow" in needs and not importlib.util.find_spec("tensorflow"):
-        return "Not installed: TensorFlow. `.venv/bin/python -m pip install -r requirements.txt` adds it."
+        return (
+            "Gradients, and copies of a network, need TensorFlow, which is not installed here; "
+            "`.venv/bin/python -m pip install -r requirements.txt` adds it."
+        )
     return ""

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from skinapp.errors import SkinappError
+from skinapp import events
+from skinapp.errors import ModelError, SkinappError
 from skinapp.images import quality
 from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
@@ -44,6 +45,7 @@ def show(found: Route, photo: Photo) -> None:
         crop = square.crop_of(photo)
         reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
         if reasons and not gate.shows_anyway(photo):
+            photos.count_refusal(photo, events.CHECK_FAILED)
             with _beside_the_photo(photo):
                 gate.ask_anyway(photo, reasons)
             return
@@ -58,6 +60,8 @@ def show(found: Route, photo: Photo) -> None:
         else:
             _show_one(found, photo)
     except SkinappError as error:
+        if isinstance(error, ModelError):
+            photos.count_refusal(photo, events.NO_MODEL)
         st.error(str(error))
 
 

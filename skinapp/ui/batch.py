@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
+from skinapp import events
 from skinapp.errors import SkinappError
 from skinapp.formatting import percent
 from skinapp.images import imaging, quality
@@ -133,6 +134,8 @@ def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
     problems = tuple(quality.problems(made[0].quality))
     is_open = len(set(names)) > 1
     state = FAILS if problems or route.unknown else OPEN if is_open else ANSWERED
+    if state == FAILS:
+        photos.count_refusal(photo, events.CHECK_FAILED)
     return Row(
         settings,
         gallery.jpeg(imaging.crop_resize(image, gallery.THUMBNAIL, crop)),

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from skinapp.attention import randomisation, sanity_check
+from skinapp.attention import catalogue, randomisation, sanity_check
 from skinapp.attention.sanity_check import Evidence, Verdict
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.ui import photo as photos
@@ -80,6 +80,9 @@ def show_randomised(shown: ExplainedMap) -> None:
             "This map cannot be compared with randomised copies of the network: the method runs on the published "
             "network only."
         )
+        return
+    if sentence := catalogue.missing(catalogue.TENSORFLOW):
+        st.caption(sentence)
         return
     if not st.toggle("Compare with randomised copies of the network", key="randomised_map"):
         return

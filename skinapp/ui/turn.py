@@ -14,6 +14,7 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
+from skinapp import events
 from skinapp.errors import SkinappError
 from skinapp.ui.admission import Admission, BusyError, Wait
 
@@ -70,6 +71,7 @@ def needed(show: Callable[P, None]) -> Callable[P, None]:
 
 def show_busy(error: BusyError, key: str) -> None:
     """That the server is busy, and a button that tries again. The key distinguishes places of a page."""
+    events.refused(events.BUSY)
     st.warning(str(error), icon=":material/hourglass:")
     st.button("Try again", icon=":material/refresh:", key=f"try_again_{key}")
 
