@@ -3,7 +3,7 @@ PORT ?= 8501
 HEADLESS ?=
 BIN := .venv/bin
 
-.PHONY: help setup research app test test-all lint bench fuzz lock audit clean
+.PHONY: help setup research app test test-all lint bench load fuzz lock audit clean
 
 # A process for each core, four at most; tests/conftest.py says which tests stay together.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
@@ -14,8 +14,9 @@ help:
 	@echo "make test-all run the slow tests as well, and print how much of the code they cover"
 	@echo "make lint    check style, types and who imports whom"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
+	@echo "make load    measure the app with fifty visitors at once"
 	@echo "make fuzz    decode 10,000 mutated image files, within limits of time and memory"
-	@echo "make lock    write the versions and hashes of all packages to requirements.lock and requirements-dev.lock"
+	@echo "make lock    write the versions and hashes of all packages to requirements*.lock"
 	@echo "make audit   look up known vulnerabilities of those versions, where pypi.org is reached"
 	@echo "make setup   install what development and training need"
 	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
@@ -27,7 +28,7 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-.venv/installed-dev: .venv/installed-app requirements-train.txt requirements-dev.txt
+.venv/installed-dev: .venv/installed-app requirements-train.txt requirements-serve.txt requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
@@ -57,6 +58,9 @@ lint: .venv/installed-dev
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
 
+load: .venv/installed-dev
+	$(BIN)/python -m benchmarks.load
+
 fuzz: .venv/installed-dev
 	$(BIN)/python -m tests.fuzz
 
@@ -72,6 +76,7 @@ PIN := echo 'backports-strenum<1.3' |
 
 lock: .venv-tools/installed
 	$(PIN) $(LOCK) requirements.txt - --output-file requirements.lock
+	$(LOCK) requirements-serve.txt --constraints requirements.lock --output-file requirements-serve.lock
 	$(PIN) $(LOCK) requirements-dev.txt - --constraints requirements.lock --output-file requirements-dev.lock
 
 audit: .venv-tools/installed

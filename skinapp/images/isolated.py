@@ -100,9 +100,6 @@ class _Decoder:
                 env=ENVIRONMENT
                 | {name: os.environ[name] for name in INHERITED if name in os.environ}
                 | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
             )
         finally:
             theirs.close()
@@ -195,6 +192,10 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
     """Answer requests until the server is gone. SIGALRM ends the process at the limit of time, wherever it is."""
     import resource
 
+    # what a decoder prints may quote the file
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with open("/proc/self/statm") as statistics:  # noqa: PTH123
         idle = int(statistics.read().split()[0]) * mmap.PAGESIZE

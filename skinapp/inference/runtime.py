@@ -230,6 +230,12 @@ def classifier(model: Model) -> Classifier:
         return _loaded[key]
 
 
+def forget_images() -> None:
+    """Classify a blank image with every loaded model, which would otherwise hold its last image until the next one."""
+    for loaded in list(_loaded.values()):
+        loaded.predict_input(np.zeros((loaded.model.input_size,) * 2 + (3,), np.uint8))
+
+
 TIMED = 9
 """Classifications that `milliseconds` times."""
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from skinapp.errors import SkinappError
+from skinapp import events
+from skinapp.errors import ModelError, SkinappError
 from skinapp.images import quality
 from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
@@ -24,6 +25,7 @@ from skinapp.ui import (
     retrieval,
     segmentation,
     square,
+    turn,
 )
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
@@ -36,12 +38,14 @@ ANSWERED_BY = "answered_by"
 
 
 @st.fragment
+@turn.needed
 def show(found: Route, photo: Photo) -> None:
     """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
     try:
         crop = square.crop_of(photo)
         reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
         if reasons and not gate.shows_anyway(photo):
+            photos.count_refusal(photo, events.CHECK_FAILED)
             with _beside_the_photo(photo):
                 gate.ask_anyway(photo, reasons)
             return
@@ -56,6 +60,8 @@ def show(found: Route, photo: Photo) -> None:
         else:
             _show_one(found, photo)
     except SkinappError as error:
+        if isinstance(error, ModelError):
+            photos.count_refusal(photo, events.NO_MODEL)
         st.error(str(error))
 
 

@@ -1,0 +1,148 @@
+"""Turns at computing: a visitor who has to wait for one is told for how long, and slow work can be cancelled.
+
+Answers and slow work, such as maps by occlusion, have queues of their own, so that no answer waits for a map.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import ParamSpec
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+
+from skinapp import events
+from skinapp.errors import SkinappError
+from skinapp.ui.admission import Admission, BusyError, Wait
+
+P = ParamSpec("P")
+
+VISITORS = 50
+"""Visitors whose answers are computed or waited for at the same time; further ones are asked to come back."""
+ANSWERS_AT_ONCE = os.cpu_count() or 1
+ANSWERS = Admission(ANSWERS_AT_ONCE, VISITORS - ANSWERS_AT_ONCE, seconds=1.0)
+SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
+
+_thread = threading.local()
+"""`answering`: whether this thread, which runs one visitor's page, has a turn at an answer."""
+
+
+class CancelledError(SkinappError):
+    """The visitor has cancelled slow work."""
+
+    def __init__(self) -> None:
+        super().__init__("Cancelled.")
+
+
+@contextlib.contextmanager
+def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
+    """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
+    which by default is shown here. BusyError where too many visitors wait."""
+    if getattr(_thread, "answering", False):
+        yield
+        return
+    place = _Place()
+    with ANSWERS.turn(_visitor(), lambda wait: (say or place.say)(wait.sentence)):
+        place.clear()
+        _thread.answering = True
+        try:
+            yield
+        finally:
+            _thread.answering = False
+
+
+def needed(show: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a function that computes answers and shows them: it has a turn while it runs, or says that the server
+    is busy."""
+
+    @functools.wraps(show)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            with at_answer():
+                show(*args, **kwargs)
+        except BusyError as error:
+            show_busy(error, show.__qualname__)
+
+    return in_turn
+
+
+def show_busy(error: BusyError, key: str) -> None:
+    """That the server is busy, and a button that tries again. The key distinguishes places of a page."""
+    events.refused(events.BUSY)
+    st.warning(str(error), icon=":material/hourglass:")
+    st.button("Try again", icon=":material/refresh:", key=f"try_again_{key}")
+
+
+@contextlib.contextmanager
+def at_slow_work(
+    words: str, key: str, on_cancel: Callable[[], object] | None = None
+) -> Iterator[Callable[[float], None]]:
+    """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
+
+    Yields a function to be called often with the share done, 0-1: there the work stops if the visitor has cancelled it
+    or has gone, and lets others go first. CancelledError where it was cancelled, BusyError where too many visitors
+    wait.
+    """
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, words)
+        st.button("Cancel", icon=":material/close:", key=f"cancel_{key}", on_click=on_cancel)
+    done = 0.0
+
+    def tell(wait: Wait) -> None:
+        _stop_if_cancelled(f"cancel_{key}")
+        bar.progress(done, wait.sentence)
+
+    try:
+        with SLOW_WORK.turn(_visitor(), tell) as give_way:
+
+            def progress(share: float) -> None:
+                nonlocal done
+                done = min(max(share, done), 1.0)
+                _stop_if_cancelled(f"cancel_{key}")
+                bar.progress(done, words)
+                give_way()
+
+            yield progress
+    finally:
+        place.empty()
+
+
+def off(switch: str) -> Callable[[], None]:
+    """What turns off the switch with that key when work is cancelled."""
+    return functools.partial(st.session_state.__setitem__, switch, False)
+
+
+def _stop_if_cancelled(key: str) -> None:
+    """CancelledError where a click on the button of that key waits for the end of this run: Streamlit interrupts the
+    run of a page for a click, but not that of a fragment."""
+    context = get_script_run_ctx()
+    requests = context.script_requests if context else None
+    if requests is None or requests._state != ScriptRequestType.RERUN:
+        return
+    states = requests._rerun_data.widget_states
+    if states and any(one.trigger_value and one.id.endswith(f"-{key}") for one in states.widgets):
+        raise CancelledError
+
+
+def _visitor() -> str:
+    context = get_script_run_ctx()
+    return context.session_id if context else ""
+
+
+class _Place:
+    """Where a sentence is shown, made when there is one, so that nothing moves for those who need not wait."""
+
+    def __init__(self) -> None:
+        self._shown: st.delta_generator.DeltaGenerator | None = None
+
+    def say(self, words: str) -> None:
+        self._shown = self._shown or st.empty()
+        self._shown.info(words, icon=":material/hourglass:")
+
+    def clear(self) -> None:
+        if self._shown:
+            self._shown.empty()
