@@ -29,6 +29,15 @@ def photo(folder: Path) -> Iterator[Comparison]:
     yield Comparison("12-megapixel JPEG to probabilities and map", "s", 5, *values)
 
 
+def decode(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    with worker("decoding") as plain, worker("decoding_apart") as ours:
+        alternate(plain, ours, file, repeats=5)  # warm up
+        values = alternate(plain, ours, file, repeats=45)
+    # at most 5 ms longer than some 30 ms
+    yield Comparison("the same JPEG decoded in a process of its own, against in this one", "s", 0.85, *values)
+
+
 def committee(folder: Path) -> Iterator[Comparison]:
     file = pictures.phone_photo(folder / "photo.jpg")
     with worker("one_by_one") as plain, worker("committee_photo") as ours:
@@ -116,6 +125,7 @@ def start(folder: Path) -> Iterator[Comparison]:
 
 PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "photo": photo,
+    "decode": decode,
     "committee": committee,
     "score": scoring,
     "statistics": statistics,

@@ -22,6 +22,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -197,8 +198,9 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
     for stream in range(3):
         os.dup2(nowhere, stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open("/proc/self/statm") as statistics:  # noqa: PTH123
-        idle = int(statistics.read().split()[0]) * mmap.PAGESIZE
+    # where the machine has no memory left, this process ends, not the server
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    idle = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     for kind, limit in (
         (resource.RLIMIT_AS, idle + address_space),
         (resource.RLIMIT_CORE, 0),
