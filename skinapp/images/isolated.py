@@ -47,6 +47,7 @@ ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     # what is freed is overwritten, Python's own objects included
     "MALLOC_PERTURB_": "165",
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=165",
     "PYTHONMALLOC": "malloc",
 }
 INHERITED = ("PATH", "LD_LIBRARY_PATH")
@@ -170,14 +171,21 @@ def _ask(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     imaging.check_bytes(data)
     decoder = _free.get()
     try:
-        if decoder is None or decoder.process.poll() is not None:
-            decoder = _Decoder()
+        if decoder is not None and decoder.process.poll() is not None:
+            decoder.stop()
+            decoder = None
+        decoder = decoder or _Decoder()
         return decoder.ask(request, data)
-    except (_LostError, OSError):
+    except ImageError:
+        raise
+    except BaseException as error:
+        # its reply may still come, and must not be taken for the reply to the next image
         if decoder is not None:
             decoder.stop()
         decoder = None
-        raise ImageError(imaging.TOO_MUCH) from None
+        if isinstance(error, (_LostError, OSError)):
+            raise ImageError(imaging.TOO_MUCH) from None
+        raise
     finally:
         _free.put(decoder)
 
