@@ -1,4 +1,4 @@
-"""The command `skinapp`, or `python -m skinapp`: models, trust, datasets, classify, score, compare, audit, report."""
+"""The command `skinapp`, or `python -m skinapp`: models, allow, datasets, classify, score, compare, audit, report."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
-from skinapp.inference import metadata, modality, registry, trust
+from skinapp.inference import allowed, metadata, modality, registry
 from skinapp.inference.conformal import COVERAGES
 
 if TYPE_CHECKING:
@@ -49,14 +49,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     models.add_argument("--json", action="store_true", help="print every model.json as one JSON list")
     models.set_defaults(run=list_models)
 
-    trusted = commands.add_parser(
-        "trust",
+    allow = commands.add_parser(
+        "allow",
         help="use a model folder that someone else made",
         epilog="A network from a stranger can harm the computer that runs it: do this only if you know where it is "
         "from. Models that came with the app, or were published or adopted on this machine, do not need it.",
     )
-    trusted.add_argument("model", metavar="ID", help="the model, by the name of its folder")
-    trusted.set_defaults(run=trust_model)
+    allow.add_argument("model", metavar="ID", help="the model, by the name of its folder")
+    allow.set_defaults(run=allow_model)
 
     datasets = commands.add_parser("datasets", help="list the data sets")
     datasets.add_argument(
@@ -186,11 +186,11 @@ def list_models(options: argparse.Namespace) -> int:
     return 0
 
 
-def trust_model(options: argparse.Namespace) -> int:
+def allow_model(options: argparse.Namespace) -> int:
     entry = registry.read(registry.default_root() / options.model)
     registry.verify(entry)
-    file = trust.add(entry.card, entry.folder.parent)
-    print(f"{entry.id} is trusted{f': {file}' if file else ' already'}")
+    file = allowed.add(entry.card, entry.folder.parent)
+    print(f"{entry.id} is allowed{f': {file}' if file else ' already'}")
     return 0
 
 

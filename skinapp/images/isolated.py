@@ -39,7 +39,7 @@ ADDRESS_SPACE = 2 * 1024**3
 """Bytes on top of those of an idle process; a progressive JPEG of MAX_PIXELS needs about 1.4 GB."""
 SHARED = imaging.MAX_BYTES + 3 * imaging.MAX_PIXELS
 """Bytes of the memory that carries a file to a process, and its pixels back. Only what is used takes space."""
-KEPT = 16 * 1024**2
+OVERWRITTEN = 16 * 1024**2
 """Bytes of it that are only overwritten after an image; what is beyond goes back to the system, which takes longer."""
 LARGEST_MESSAGE = 4096
 ENVIRONMENT = {
@@ -59,7 +59,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """As `imaging.decode`, bit for bit. ImageError as there, and where a limit is exceeded or the decoder crashes."""
     if not start():
         return imaging.decode(data, crop)
-    reply, pixels = _ask({"task": "decode", "crop": (crop.x, crop.y, crop.side)}, data)
+    reply, pixels = _request({"task": "decode", "crop": (crop.x, crop.y, crop.side)}, data)
     return Image.frombytes("RGB", (reply["width"], reply["height"]), pixels)
 
 
@@ -67,7 +67,7 @@ def reduction(data: bytes, crop: Crop = CENTRE) -> int:
     """As `imaging.reduction`. ImageError as `decode`."""
     if not start():
         return imaging.reduction(data, crop)
-    return int(_ask({"task": "reduction", "crop": (crop.x, crop.y, crop.side)}, data)[0]["reduction"])
+    return int(_request({"task": "reduction", "crop": (crop.x, crop.y, crop.side)}, data)[0]["reduction"])
 
 
 def day_taken(data: bytes, today: datetime.date) -> datetime.date | None:
@@ -75,7 +75,7 @@ def day_taken(data: bytes, today: datetime.date) -> datetime.date | None:
     if not start():
         return taken.taken(data, today)
     try:
-        day = _ask({"task": "taken", "today": today.isoformat()}, data)[0]["day"]
+        day = _request({"task": "taken", "today": today.isoformat()}, data)[0]["day"]
     except ImageError:
         return None
     return datetime.date.fromisoformat(day) if day else None
@@ -112,12 +112,12 @@ class _Decoder:
             self.stop()
             raise OSError("the process does not start")
 
-    def ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    def request(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """The reply, and the pixels if it has any. _LostError where there is none; ImageError where it is a refusal."""
         used = len(data)
         try:
             self.shared[:used] = data
-            self.connection.send(json.dumps(request | {"bytes": used}).encode())
+            self.connection.send(json.dumps(task | {"bytes": used}).encode())
             reply = json.loads(self.connection.recv(LARGEST_MESSAGE))
             if "error" in reply:
                 raise ImageError(str(reply["error"]))
@@ -132,9 +132,9 @@ class _Decoder:
             self._empty(used)
 
     def _empty(self, used: int) -> None:
-        self.shared[: min(used, KEPT)] = bytes(min(used, KEPT))
-        if used > KEPT:
-            self.shared.madvise(mmap.MADV_REMOVE, KEPT, used - KEPT)
+        self.shared[: min(used, OVERWRITTEN)] = bytes(min(used, OVERWRITTEN))
+        if used > OVERWRITTEN:
+            self.shared.madvise(mmap.MADV_REMOVE, OVERWRITTEN, used - OVERWRITTEN)
 
     def stop(self) -> None:
         self.process.kill()
@@ -167,7 +167,7 @@ def start() -> bool:
         return _works[0]
 
 
-def _ask(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+def _request(task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     imaging.check_bytes(data)
     decoder = _free.get()
     try:
@@ -175,7 +175,7 @@ def _ask(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
             decoder.stop()
             decoder = None
         decoder = decoder or _Decoder()
-        return decoder.ask(request, data)
+        return decoder.request(task, data)
     except ImageError:
         raise
     except BaseException as error:

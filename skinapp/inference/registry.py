@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 
 from skinapp.errors import DataError, ModelError
-from skinapp.inference import metadata, model_card, trust, views
+from skinapp.inference import allowed, metadata, model_card, views
 from skinapp.inference.metadata import Field
 from skinapp.labels.sets import LabelSet, of_card
 
@@ -286,9 +286,10 @@ def check_hashes(root: Path | None = None) -> None:
 def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
     """Folder name -> what is in it, or a sentence on why it cannot be used."""
     root = root or default_root()
-    found = _read_all(root, hashed=root in _hashed)
+    entries = _read_all(root, hashed=root in _hashed)
     return {
-        name: entry if isinstance(entry, str) else trust.refusal(entry.card) or entry for name, entry in found.items()
+        name: entry if isinstance(entry, str) else allowed.refusal(entry.card) or entry
+        for name, entry in entries.items()
     }
 
 
