@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import datetime
 import fcntl
+import gc
 import json
 import logging
 import mmap
@@ -33,6 +34,8 @@ from skinapp.images.imaging import CENTRE, Crop
 
 PROCESSES = 2
 """As many images are decoded at a time; others wait."""
+START_SECONDS = 60
+READY = b"ready"
 SECONDS = 30.0
 """For one image, by the clock; the largest take a few."""
 ADDRESS_SPACE = 2 * 1024**3
@@ -106,11 +109,16 @@ class _Decoder:
         finally:
             theirs.close()
             os.close(descriptor)
-        # the process ends itself at its limit of time; this is for one that is stopped or cannot
-        self.connection.settimeout(2 * SECONDS)
-        if self.connection.recv(LARGEST_MESSAGE) != b"ready":
+        self.connection.settimeout(START_SECONDS)
+        try:
+            ready = self.connection.recv(LARGEST_MESSAGE) == READY
+        except OSError:
+            ready = False
+        if not ready:
             self.stop()
             raise OSError("the process does not start")
+        # the process ends itself at its limit of time; this is for one that is stopped or cannot
+        self.connection.settimeout(2 * SECONDS)
 
     def request(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """The reply, and the pixels if it has any. _LostError where there is none; ImageError where it is a refusal."""
@@ -215,7 +223,9 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
-    connection.send(b"ready")
+    gc.collect()
+    gc.freeze()
+    connection.send(READY)
     while message := connection.recv(LARGEST_MESSAGE):
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
@@ -224,6 +234,8 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
             reply = {"error": str(error)}
         except MemoryError:
             reply = {"error": imaging.TOO_MUCH}
+        # what refers to itself is freed only by this
+        gc.collect()
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(json.dumps(reply).encode())
 

@@ -1,6 +1,7 @@
 """Decoding in processes of their own gives the same pixels and sentences, and outlives its decoders."""
 
 import datetime
+import functools
 import os
 import queue
 import signal
@@ -39,6 +40,7 @@ def process() -> int:
     return isolated._free.queue[-1].process.pid
 
 
+@functools.cache
 def slow_image() -> bytes:
     """It takes most of a second to decode, and all the memory that an image may."""
     return encode(Image.new("RGB", (7_000, 5_700)), "PNG", compress_level=1)
