@@ -44,6 +44,7 @@ SHARED = imaging.MAX_BYTES + 3 * imaging.MAX_PIXELS
 """Bytes of the memory that carries a file to a process, and its pixels back. Only what is used takes space."""
 OVERWRITTEN = 16 * 1024**2
 """Bytes of it that are only overwritten after an image; what is beyond goes back to the system, which takes longer."""
+ZEROS = memoryview(bytes(OVERWRITTEN))
 LARGEST_MESSAGE = 4096
 ENVIRONMENT = {
     # one thread, whose buffers do not count against the address space
@@ -52,6 +53,9 @@ ENVIRONMENT = {
     "MALLOC_PERTURB_": "165",
     "GLIBC_TUNABLES": "glibc.malloc.perturb=165",
     "PYTHONMALLOC": "malloc",
+    # memory for photos is used again instead of being fetched from the system each time, which takes milliseconds
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
 }
 INHERITED = ("PATH", "LD_LIBRARY_PATH")
 
@@ -62,8 +66,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """As `imaging.decode`, bit for bit. ImageError as there, and where a limit is exceeded or the decoder crashes."""
     if not start():
         return imaging.decode(data, crop)
-    reply, pixels = _request({"task": "decode", "crop": (crop.x, crop.y, crop.side)}, data)
-    return Image.frombytes("RGB", (reply["width"], reply["height"]), pixels)
+    return _request({"task": "decode", "crop": (crop.x, crop.y, crop.side)}, data)[1]
 
 
 def reduction(data: bytes, crop: Crop = CENTRE) -> int:
@@ -120,8 +123,9 @@ class _Decoder:
         # the process ends itself at its limit of time; this is for one that is stopped or cannot
         self.connection.settimeout(2 * SECONDS)
 
-    def request(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """The reply, and the pixels if it has any. _LostError where there is none; ImageError where it is a refusal."""
+    def request(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Image.Image]:
+        """The reply, and its image, which is empty for other tasks than decoding. _LostError where there is no reply;
+        ImageError where it is a refusal."""
         used = len(data)
         try:
             self.shared[:used] = data
@@ -129,18 +133,19 @@ class _Decoder:
             reply = json.loads(self.connection.recv(LARGEST_MESSAGE))
             if "error" in reply:
                 raise ImageError(str(reply["error"]))
-            size = 3 * int(reply.get("width", 0)) * int(reply.get("height", 0))
-            if not 0 <= size <= SHARED:
+            size = int(reply.get("width", 0)), int(reply.get("height", 0))
+            if min(size) < 0 or 3 * size[0] * size[1] > SHARED:
                 raise _LostError
-            used = max(used, size)
-            return reply, self.shared[:size]
+            used = max(used, 3 * size[0] * size[1])
+            with memoryview(self.shared) as shared, shared[: 3 * size[0] * size[1]] as pixels:
+                return reply, Image.frombytes("RGB", size, pixels)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise _LostError from error
         finally:
             self._empty(used)
 
     def _empty(self, used: int) -> None:
-        self.shared[: min(used, OVERWRITTEN)] = bytes(min(used, OVERWRITTEN))
+        self.shared[: min(used, OVERWRITTEN)] = ZEROS[: min(used, OVERWRITTEN)]
         if used > OVERWRITTEN:
             self.shared.madvise(mmap.MADV_REMOVE, OVERWRITTEN, used - OVERWRITTEN)
 
@@ -175,7 +180,7 @@ def start() -> bool:
         return _works[0]
 
 
-def _request(task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+def _request(task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Image.Image]:
     imaging.check_bytes(data)
     decoder = _free.get()
     try:
