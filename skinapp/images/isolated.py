@@ -49,9 +49,8 @@ LARGEST_MESSAGE = 4096
 ENVIRONMENT = {
     # one thread, whose buffers do not count against the address space
     "OPENBLAS_NUM_THREADS": "1",
-    # what is freed is overwritten, Python's own objects included
-    "MALLOC_PERTURB_": "165",
-    "GLIBC_TUNABLES": "glibc.malloc.perturb=165",
+    # what is freed is overwritten, Python's own objects included; the C library's cache of small blocks would not be
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
     "PYTHONMALLOC": "malloc",
     # memory for photos is used again instead of being fetched from the system each time, which takes milliseconds
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
