@@ -27,7 +27,7 @@ ANSWERS = Admission(ANSWERS_AT_ONCE, VISITORS - ANSWERS_AT_ONCE, seconds=1.0)
 SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
 
 _thread = threading.local()
-"""`answering`: whether this thread, which runs one visitor's page, has a turn at an answer."""
+"""`answer`: the turn at an answer of this thread, which runs one visitor's page."""
 
 
 class CancelledError(SkinappError):
@@ -41,17 +41,17 @@ class CancelledError(SkinappError):
 def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
     which by default is shown here. BusyError where too many visitors wait."""
-    if getattr(_thread, "answering", False):
+    if getattr(_thread, "answer", None):
         yield
         return
     place = _Place()
-    with ANSWERS.turn(_visitor(), lambda wait: (say or place.say)(wait.sentence)):
+    with ANSWERS.turn(_visitor(), lambda wait: (say or place.say)(wait.sentence)) as held:
         place.clear()
-        _thread.answering = True
+        _thread.answer = held
         try:
             yield
         finally:
-            _thread.answering = False
+            _thread.answer = None
 
 
 def needed(show: Callable[P, None]) -> Callable[P, None]:
@@ -83,9 +83,12 @@ def at_slow_work(
     """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
 
     Yields a function to be called often with the share done, 0-1: there the work stops if the visitor has cancelled it
-    or has gone, and lets others go first. CancelledError where it was cancelled, BusyError where too many visitors
-    wait.
+    or has gone, and lets others go first. A turn at an answer is given back before. CancelledError where the work was
+    cancelled, BusyError where too many visitors wait.
     """
+    if answer := getattr(_thread, "answer", None):
+        answer.end()
+        _thread.answer = None
     place = st.empty()
     with place.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, words)
@@ -97,14 +100,14 @@ def at_slow_work(
         bar.progress(done, wait.sentence)
 
     try:
-        with SLOW_WORK.turn(_visitor(), tell) as give_way:
+        with SLOW_WORK.turn(_visitor(), tell) as held:
 
             def progress(share: float) -> None:
                 nonlocal done
                 done = min(max(share, done), 1.0)
                 _stop_if_cancelled(f"cancel_{key}")
                 bar.progress(done, words)
-                give_way()
+                held.give_way()
 
             yield progress
     finally:

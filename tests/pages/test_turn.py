@@ -5,7 +5,7 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skinapp.attention import catalogue
+from skinapp.attention import catalogue, faithfulness
 from skinapp.errors import ModelError
 from skinapp.ui import admission, layout, map_grid, turn
 from skinapp.ui.admission import Admission
@@ -90,6 +90,22 @@ def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None
     thread.join()
     assert said[0] == "Waiting for a turn: 1 other is before you, about 4 seconds."
     assert headline(at)
+
+
+def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves, answered = faithfulness.curves, []
+
+    def meanwhile(*parts: object) -> object:
+        with full.turn("another visitor"):
+            answered.append(True)
+        return curves(*parts)
+
+    monkeypatch.setattr(faithfulness, "curves", meanwhile)
+    at = opened()
+    upload(at, PHOTO)
+    at.toggle(key="measure_map").set_value(True).run()
+    assert not at.exception
+    assert answered == [True] * 3
 
 
 def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:

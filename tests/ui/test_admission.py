@@ -162,15 +162,26 @@ def test_long_work_lets_others_go_first_and_goes_on(monkeypatch: pytest.MonkeyPa
             order.append("other")
 
     with ThreadPoolExecutor(1) as pool:
-        with turns.turn("long") as give_way:
-            give_way()
+        with turns.turn("long") as held:
+            held.give_way()
             order.append("long")
             short: Future[None] = pool.submit(other)
             until(lambda: turns.waiting == 1)
-            give_way()
+            held.give_way()
             order.append("long again")
         short.result(PATIENCE_SECONDS)
     assert order == ["long", "other", "long again"]
+
+
+def test_a_turn_can_end_before_its_block() -> None:
+    turns = Admission(1, 0, 1.0)
+    with turns.turn("one") as held:
+        held.end()
+        with turns.turn("other"):
+            # the end of the block of the first does not end this one
+            held.end()
+            with pytest.raises(BusyError):
+                enter(turns, "third")
 
 
 def test_an_error_ends_the_turn() -> None:
