@@ -50,6 +50,7 @@ class Visitor:
         )
         self.socket: ClientConnection = self._open.enter_context(connection)
         self.elements: dict[tuple[int, ...], Delta] = {}
+        self.states: dict[str, WidgetState] = {}
         self.fetched: set[str] = set()
         self.answered_at = 0.0
         self.query = ""
@@ -72,12 +73,17 @@ class Visitor:
 
     def request(self, *changed: WidgetState, fragment: str = "") -> None:
         """Ask for a run without waiting for it."""
+        shown = {widget_id(delta) for delta in self.elements.values()}
+        self.states = {key: state for key, state in self.states.items() if key in shown}
+        self.states |= {state.id: state for state in changed}
         message = BackMsg()
         message.rerun_script.page_name = self.page
         message.rerun_script.query_string = self.query
         message.rerun_script.fragment_id = fragment
-        message.rerun_script.widget_states.widgets.extend(changed)
+        message.rerun_script.widget_states.widgets.extend(self.states.values())
         self.socket.send(message.SerializeToString())
+        # a click counts once
+        self.states = {key: state for key, state in self.states.items() if not state.trigger_value}
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Receive until a run has ended, and fetch the pictures that are new. TimeoutError where that takes longer."""
