@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 
 import pandas as pd
+import pyarrow
+import pyarrow.ipc
 import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Common_pb2 import FileURLs
@@ -233,6 +235,4 @@ def texts(delta: Delta) -> list[str]:
 
 def frame(data: bytes) -> pd.DataFrame:
     """The table that a dataframe element holds."""
-    import pyarrow as pa
-
-    return pa.ipc.open_stream(data).read_pandas()
+    return pyarrow.ipc.open_stream(data).read_pandas()
