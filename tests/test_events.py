@@ -23,7 +23,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, Any]]]:
 
 
 def classify(data: bytes) -> AppTest:
-    at = AppTest.from_file(layout.path("classify"), default_timeout=60).run()
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
     at.file_uploader[0].upload("IMG_4711.jpg", data).run()
     assert not at.exception
     return at
