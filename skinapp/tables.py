@@ -1,4 +1,5 @@
-"""CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers."""
+"""CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers, and a writer
+of those that people download."""
 
 import csv
 import io
@@ -14,8 +15,17 @@ SEPARATORS = (",", ";", "\t", "|")
 HEAD = 20_000
 """Characters that are read to guess the separator and the decimal mark."""
 HEAD_ROWS = 20
+LONGEST_HEADER = 1_000_000
+"""Characters of the first line that are read to name the columns."""
+MOST_COLUMNS = 5_000
+"""More would keep a page busy for minutes before anyone could choose among them."""
 ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """The first bytes of zip files, which today's spreadsheets are, and of older Excel files."""
+FORMULA = re.compile(r"(^\s*|[;,\t\r\n|\"])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Before what a spreadsheet program would calculate: at the start of a cell, or of a part that a program with another
+separator takes for a cell."""
+FIGURES = re.compile(r"([-+\d.,%()\s]|to\b)*")
+"""Numbers and intervals, which are no formulas even if they begin with a sign."""
 DECIMAL_COMMA, DECIMAL_POINT = (re.compile(rf"\s*[-+]?\d*{mark}\d+([eE][-+]?\d+)?\s*") for mark in (",", r"\."))
 
 
@@ -39,11 +49,13 @@ def read(
     others numbers or booleans where all their cells are; empty cells are NaN. `has_header` takes the cells of the
     first line; where it returns False, that line is data and the columns are "Column 1" and so on.
 
-    DataError, beginning with `name`, where the content is empty, not text, damaged, has no rows or more than
-    `most_rows`, lacks a `required` column, or names something twice in the column `unique`.
+    DataError, beginning with `name`, where the content is empty, not text, damaged, has no rows, more than `most_rows`
+    or MOST_COLUMNS, lacks a `required` column, or names something twice in the column `unique`.
     """
     decoded = _decoded(content, name)
     rows, separator = _head(decoded)
+    if len(rows[0]) > MOST_COLUMNS:
+        raise DataError(f"{name} has more than {MOST_COLUMNS:,} columns. Keep only those that are needed.")
     header = has_header(rows[0])
     columns = _names(rows[0]) if header else []
     as_text = {cell: str for cell, column in zip(rows[0], columns, strict=False) if column in (text or ())}
@@ -94,6 +106,20 @@ def read_file(
     return read(content, str(path), text=text, required=required, unique=unique)
 
 
+def downloadable(table: pd.DataFrame) -> str:
+    """The text of a CSV for people, who open it in a spreadsheet: an apostrophe keeps cells and column names that begin
+    like a formula from being calculated."""
+
+    def guarded(cell: object) -> object:
+        return FORMULA.sub(r"\1'", cell) if isinstance(cell, str) and not FIGURES.fullmatch(cell) else cell
+
+    safe = table.rename(columns=guarded)
+    for position, kind in enumerate(table.dtypes):
+        if not pd.api.types.is_numeric_dtype(kind):
+            safe.isetitem(position, table.iloc[:, position].map(guarded))
+    return safe.to_csv(index=False)
+
+
 def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
     """DataError where the table lacks one of the columns; it lists those that the table has."""
     missing = [column for column in columns if column not in table.columns]
@@ -124,14 +150,19 @@ def _decoded(content: bytes, name: str) -> str:
 
 def _head(decoded: str) -> tuple[list[list[str]], str]:
     """The cells of the first lines, and the separator that gives most lines as many cells as the first."""
-    lines = decoded[:HEAD].splitlines(keepends=True)
-    if len(decoded) > HEAD and len(lines) > 1:
+    # the whole first line, since it names the columns
+    size = min(max(HEAD, decoded.find("\n") + 1 or len(decoded)), LONGEST_HEADER)
+    lines = decoded[:size].splitlines(keepends=True)
+    if len(decoded) > size and len(lines) > 1:
         lines.pop()
     head = "".join(lines[:HEAD_ROWS])
 
     def cells(separator: str) -> list[list[str]]:
         rows = csv.reader(io.StringIO(head), delimiter=separator, skipinitialspace=True)
-        return [row for row in rows if row]
+        try:
+            return [row for row in rows if row]
+        except csv.Error:  # cells as long as a page: it is not this separator
+            return [[head]]
 
     def fit(separator: str) -> tuple[bool, float, int, bool]:
         sizes = [len(row) for row in cells(separator)]
@@ -150,11 +181,11 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 
 def _names(cells: list[str]) -> list[str]:
     """Unique column names, without extra blanks."""
-    names: list[str] = []
+    names: dict[str, int] = {}
+    """Each name, and the number for the next cell that repeats it."""
     for number, cell in enumerate(cells, start=1):
         name = plain = " ".join(cell.split()) or f"Column {number}"
-        repeat = 2
         while name in names:
-            name, repeat = f"{plain} ({repeat})", repeat + 1
-        names.append(name)
-    return names
+            name, names[plain] = f"{plain} ({names[plain]})", names[plain] + 1
+        names[name] = 2
+    return list(names)

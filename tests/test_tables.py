@@ -1,5 +1,6 @@
 """A CSV of any kind becomes the same table; a file that is no table becomes a sentence."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -71,6 +72,44 @@ def test_a_first_line_that_is_data_is_kept() -> None:
 def test_what_is_no_table_is_a_sentence(content: bytes, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         tables.read(content, "The list", required=("image",), unique="image", most_rows=3)
+
+
+def test_tens_of_thousands_of_columns_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pd, "read_csv", None)
+    wide = b",".join(b"column %d" % number for number in range(60_000))
+    with pytest.raises(DataError, match="The list has more than 5,000 columns"):
+        tables.read(wide + b"\n" + b"1," * 59_999 + b"1\n", "The list")
+
+
+def test_a_header_longer_than_the_part_that_guesses_the_separator_names_every_column() -> None:
+    names = [f"{number}-{'x' * 100}" for number in range(1_000)]
+    table = tables.read("\n".join([",".join(names), ",".join("1" * 1_000)]).encode())
+    assert list(table.columns) == names
+
+
+def test_many_columns_of_one_name_are_numbered() -> None:
+    table = tables.read(b"age" + b",age" * 4_999 + b"\n1" + b",1" * 4_999 + b"\n")
+    assert list(table.columns[[0, 1, -1]]) == ["age", "age (2)", "age (5000)"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1+1", "\t'=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("-0.5 (-1.2 to 3%)", "-0.5 (-1.2 to 3%)"),
+        ("+12%", "+12%"),
+        ("a-b = c", "a-b = c"),
+    ],
+)
+def test_what_is_downloaded_holds_no_formula(cell: str, written: str) -> None:
+    content = tables.downloadable(pd.DataFrame({"name": [cell, "plain"], cell: [-1.5, float("nan")]}))
+    assert list(csv.reader(content.splitlines(keepends=True))) == [["name", written], [written, "-1.5"], ["plain", ""]]
 
 
 def test_a_file_that_is_missing_comes_with_its_remedy(tmp_path: Path) -> None:

@@ -249,6 +249,18 @@ def fingerprint(folder: Path) -> dict[str, dict[str, str | int]]:
     }
 
 
+ANSWERED_BY = ("kind", "labels", "input", "inputs", "outputs", "temperature", "members", "pair", "conformal")
+"""The parts of a card that the answers of a model depend on, besides its files."""
+
+
+def model_hash(model: Model) -> str:
+    """The SHA-256 of everything that the answers of a model depend on: networks, metadata weights, temperature, views,
+    classes, prediction sets. Models with the same hash answer alike; a new sentence in a card does not change it."""
+    networks = {name: model.card["files"].get(name) for name in (*model.weights, metadata.WEIGHTS_FILE)}
+    parts = {name: model.card.get(name) for name in ANSWERED_BY} | {"files": networks}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def size(model: Model) -> int:
     """The size in bytes of the weights of a model that can be run."""
     return sum(model.card["files"][name]["size"] for name in model.weights)

@@ -9,7 +9,7 @@ from skinapp.attention import heatmap
 from skinapp.charts import probabilities
 from skinapp.errors import ModelError, SkinappError
 from skinapp.formatting import percent
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.inference import analysis as analyses
 from skinapp.inference import modality, pair, registry
 from skinapp.inference.analysis import Analysis
@@ -46,7 +46,7 @@ def show(made: Analysis, photo: Photo) -> None:
         )
     try:
         added = Photo(file.file_id, file.getvalue(), f"the-{other.replace(' ', '-')}", "Your second image")
-        image = photos.cached("pair_image", added.key, lambda: imaging.decode(added.data))
+        image = photos.cached("pair_image", added.key, lambda: isolated.decode(added.data))
         kind = photos.cached("pair_recognised", added.key, lambda: _recognised(image))
         images, crops, kinds = [made.image, image], [made.crop, imaging.CENTRE], [made.modality, kind]
         if (first == "smartphone") != swapped:

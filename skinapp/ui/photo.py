@@ -10,7 +10,7 @@ from PIL import Image
 
 from skinapp import events
 from skinapp.errors import ImageError
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.images.imaging import Crop
 from skinapp.inference import modality, training_images
 from skinapp.inference.modality import Recognised
@@ -29,9 +29,9 @@ def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
 
     The session holds one decoded image: that of the latest photo and crop.
     """
-    key = photo.key, imaging.reduction(photo.data, crop)
     try:
-        return cached("image", key, lambda: imaging.decode(photo.data, crop))
+        key = photo.key, isolated.reduction(photo.data, crop)
+        return cached("image", key, lambda: isolated.decode(photo.data, crop))
     except ImageError:
         count_refusal(photo, events.UNREADABLE)
         raise

@@ -8,6 +8,7 @@ import keras
 import pandas as pd
 
 from skinapp.errors import DataError
+from skinapp.files import locked
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import Config
 from train.data.datasets import Dataset, encode, prepare, read, sources, with_validation
@@ -21,7 +22,8 @@ from train.fit.stages import fit_stages, teacher_logits
 def fit(config: Config, runs: Path, devices: int = 1) -> Path:
     """Train or resume every stage of `config`; return the file of the best network, a whole model.
 
-    Settings and data are checked before images are decoded. The message of KeyboardInterrupt states the progress.
+    Settings and data are checked before images are decoded. DataError where another process trains this run. The
+    message of KeyboardInterrupt states the progress.
     """
     network.initial_file(initial(config, runs))
     augmentation.check(config.augmentation)
@@ -34,7 +36,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
     check_sources(table, label_set(config.labels))
     run = open_run(config, runs)
     record = functools.partial(write_run_file, config, run, devices)
-    with interruptible() as stop, distributed(devices, config.batch_size):
+    with locked(run), interruptible() as stop, distributed(devices, config.batch_size):
         data = Dataset(table, prepare(config.dataset, config.cache_size, runs, **config.pixels).images)
         try:
             fit_stages(config, data, run, [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: record()), stop])

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
+from skinapp.files import locked
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
@@ -256,6 +257,12 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
     for command in (training.fit, evaluate.evaluate):
         with pytest.raises(DataError, match="was begun with other settings"):
             command(dataclasses.replace(tiny, seed=5), tmp_path)
+
+
+def test_a_run_has_one_trainer_at_a_time(tiny: Config, tmp_path: Path) -> None:
+    with locked(run_folder.open_run(tiny, tmp_path)), pytest.raises(DataError, match="Another process is writing to"):
+        training.fit(tiny, tmp_path)
+    assert not list((tmp_path / "tiny").glob("stage-*"))
 
 
 @pytest.mark.slow
