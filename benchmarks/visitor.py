@@ -107,7 +107,9 @@ class Visitor:
         elif kind == "delta":
             delta = message.delta
             if delta.WhichOneof("type") == "new_element":
-                self.elements[tuple(message.metadata.delta_path)] = delta
+                # the latest come last; what a fragment no longer shows stays before them
+                self.elements.pop(path := tuple(message.metadata.delta_path), None)
+                self.elements[path] = delta
                 if any(text.startswith(ANSWER) for text in texts(delta)):
                     self.answered_at = time.monotonic()
         return message
@@ -162,8 +164,8 @@ class Visitor:
         self.set(key, trigger_value=True)
 
     def widget(self, key: str) -> Delta:
-        """The widget on the page whose key contains this; KeyError without one."""
-        for delta in self.elements.values():
+        """The widget on the page whose key contains this, the latest; KeyError without one."""
+        for delta in reversed(self.elements.values()):
             if key in widget_id(delta):
                 return delta
         raise KeyError(f"no widget '{key}' on the page")
@@ -178,12 +180,12 @@ class Visitor:
 
     def headline(self) -> str:
         """The most likely class and its probability; empty without an answer."""
-        match = re.search(f"{ANSWER}(.+)", self.words())
-        return match[1] if match else ""
+        found = re.findall(f"{ANSWER}(.+)", self.words())
+        return found[-1] if found else ""
 
     def probabilities(self) -> dict[str, float]:
         """Class code -> probability, from the table of every class; empty without one."""
-        for delta in self.elements.values():
+        for delta in reversed(self.elements.values()):
             element = delta.new_element
             if element.WhichOneof("type") == "dataframe":
                 table = frame(element.dataframe.arrow_data.data)

@@ -44,9 +44,18 @@ def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     if getattr(_thread, "answer", None):
         yield
         return
-    place = _Place()
-    with ANSWERS.turn(_visitor(), lambda wait: (say or place.say)(wait.sentence)) as held:
-        place.clear()
+    # always there, so that nothing below moves when a sentence comes and goes
+    place = None if say else st.empty()
+
+    def tell(wait: Wait) -> None:
+        if place:
+            place.info(wait.sentence, icon=":material/hourglass:")
+        elif say:
+            say(wait.sentence)
+
+    with ANSWERS.turn(_visitor(), tell) as held:
+        if place:
+            place.empty()
         _thread.answer = held
         try:
             yield
@@ -134,18 +143,3 @@ def _stop_if_cancelled(key: str) -> None:
 def _visitor() -> str:
     context = get_script_run_ctx()
     return context.session_id if context else ""
-
-
-class _Place:
-    """Where a sentence is shown, made when there is one, so that nothing moves for those who need not wait."""
-
-    def __init__(self) -> None:
-        self._shown: st.delta_generator.DeltaGenerator | None = None
-
-    def say(self, words: str) -> None:
-        self._shown = self._shown or st.empty()
-        self._shown.info(words, icon=":material/hourglass:")
-
-    def clear(self) -> None:
-        if self._shown:
-            self._shown.empty()

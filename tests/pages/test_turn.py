@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 from skinapp.attention import catalogue, faithfulness
 from skinapp.errors import ModelError
 from skinapp.ui import admission, layout, map_grid, turn
-from skinapp.ui.admission import Admission
+from skinapp.ui.admission import Admission, Wait
 from tests.pages.test_classify import PHOTO, headline, upload, upload_several
 from tests.pictures import encode, lesion
 from tests.ui.test_admission import PATIENCE_SECONDS, taken
@@ -69,12 +69,14 @@ def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(turn, "ANSWERS", answers)
     monkeypatch.setattr(admission, "TELL_SECONDS", 0.01)
     said: list[str] = []
+    sentence = Wait.sentence.fget
 
-    def say(place: object, words: str) -> None:
-        said.append(words)
+    def noted(wait: Wait) -> str:
+        said.append(sentence(wait))
         told.set()
+        return said[-1]
 
-    monkeypatch.setattr(turn._Place, "say", say)
+    monkeypatch.setattr(Wait, "sentence", property(noted))
     at = opened()
 
     def others() -> None:
