@@ -180,8 +180,8 @@ class Visitor:
 
     def headline(self) -> str:
         """The most likely class and its probability; empty without an answer."""
-        found = re.findall(f"{ANSWER}(.+)", self.words())
-        return found[-1] if found else ""
+        matches = re.findall(f"{ANSWER}(.+)", self.words())
+        return matches[-1] if matches else ""
 
     def probabilities(self) -> dict[str, float]:
         """Class code -> probability, from the table of every class; empty without one."""

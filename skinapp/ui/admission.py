@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from skinapp.errors import SkinappError
 
-TELL_SECONDS = 1.0
+SHOW_SECONDS = 1.0
 """How often somebody who waits is told how long it will take; at first after half of this."""
 SLICE_SECONDS = 1.0
 """How long a turn lasts, if others wait, before it is interrupted."""
@@ -97,12 +97,12 @@ class Admission:
             if full and not again and len(self._at_work) >= self._at_once:
                 raise BusyError(len(self._waiting), self._expected(len(self._waiting)))
             self._waiting.setdefault(visitor, deque()).append(turn)
-        told = time.monotonic() - TELL_SECONDS / 2
+        last_shown = time.monotonic() - SHOW_SECONDS / 2
         try:
             while not self._take(turn):
-                if time.monotonic() - told >= TELL_SECONDS:
+                if time.monotonic() - last_shown >= SHOW_SECONDS:
                     turn.on_wait(self._place(visitor))
-                    told = time.monotonic()
+                    last_shown = time.monotonic()
         except BaseException:
             # the visitor has left, or asked for something else
             with self._changed:
@@ -114,7 +114,7 @@ class Admission:
         """Whether this turn has come; waits a moment for it."""
         with self._changed:
             if not self._is_next(turn):
-                self._changed.wait(TELL_SECONDS / 2)
+                self._changed.wait(SHOW_SECONDS / 2)
             if not self._is_next(turn):
                 return False
             self._remove(turn)

@@ -22,9 +22,9 @@ P = ParamSpec("P")
 
 VISITORS = 50
 """Visitors whose answers are computed or waited for at the same time; further ones are asked to come back."""
-ANSWERS_AT_ONCE = os.cpu_count() or 1
-ANSWERS = Admission(ANSWERS_AT_ONCE, VISITORS - ANSWERS_AT_ONCE, seconds=1.0)
-SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
+CORES = os.cpu_count() or 1
+FOR_ANSWER = Admission(CORES, VISITORS - CORES, seconds=1.0)
+FOR_SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
 
 _thread = threading.local()
 """`answer`: the turn at an answer of this thread, which runs one visitor's page."""
@@ -47,13 +47,13 @@ def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     # always there, so that nothing below moves when a sentence comes and goes
     place = None if say else st.empty()
 
-    def tell(wait: Wait) -> None:
+    def show_wait(wait: Wait) -> None:
         if place:
             place.info(wait.sentence, icon=":material/hourglass:")
         elif say:
             say(wait.sentence)
 
-    with ANSWERS.turn(_visitor(), tell) as held:
+    with FOR_ANSWER.turn(_visitor(), show_wait) as held:
         if place:
             place.empty()
         _thread.answer = held
@@ -104,12 +104,12 @@ def at_slow_work(
         st.button("Cancel", icon=":material/close:", key=f"cancel_{key}", on_click=on_cancel)
     done = 0.0
 
-    def tell(wait: Wait) -> None:
+    def show_wait(wait: Wait) -> None:
         _stop_if_cancelled(f"cancel_{key}")
         bar.progress(done, wait.sentence)
 
     try:
-        with SLOW_WORK.turn(_visitor(), tell) as held:
+        with FOR_SLOW_WORK.turn(_visitor(), show_wait) as held:
 
             def progress(share: float) -> None:
                 nonlocal done
