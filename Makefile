@@ -16,7 +16,7 @@ help:
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
 	@echo "make load    measure the app with fifty visitors at once"
 	@echo "make fuzz    decode 10,000 mutated image files, within limits of time and memory"
-	@echo "make lock    write the versions and hashes of all packages to requirements*.lock"
+	@echo "make lock    write the versions and hashes of all packages to the files requirements*.lock"
 	@echo "make audit   look up known vulnerabilities of those versions, where pypi.org is reached"
 	@echo "make setup   install what development and training need"
 	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
@@ -76,8 +76,9 @@ PIN := echo 'backports-strenum<1.3' |
 
 lock: .venv-tools/installed
 	$(PIN) $(LOCK) requirements.txt - --output-file requirements.lock
-	$(LOCK) requirements-serve.txt --constraints requirements.lock --output-file requirements-serve.lock
-	$(PIN) $(LOCK) requirements-dev.txt - --constraints requirements.lock --output-file requirements-dev.lock
+	$(PIN) $(LOCK) requirements-serve.txt - --constraints requirements.lock --output-file requirements-serve.lock
+	$(PIN) $(LOCK) requirements-dev.txt - --constraints requirements.lock --constraints requirements-serve.lock \
+		--output-file requirements-dev.lock
 
 audit: .venv-tools/installed
 	.venv-tools/bin/pip-audit --require-hashes --disable-pip --strict --requirement requirements-dev.lock

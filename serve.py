@@ -49,6 +49,8 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 # loggers that Streamlit makes later take this too
 streamlit.logger.setup_formatter = logs.use_json
 logs.write_json()
+# where it is installed, rich would write a whole traceback, message included
+st.set_option("logger.enableRich", False)
 try:
     sign_in.check()
     metrics.serve(st.get_option("server.address") or "0.0.0.0")  # noqa: S104 as Streamlit does without an address

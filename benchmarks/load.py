@@ -37,7 +37,7 @@ BESIDE = 10
 """Visitors with one photo each beside that one."""
 SIDE = 70
 """Percent of the shorter side, to which each visitor shrinks the square."""
-KEPT_SECONDS = 10
+SESSION_SECONDS = 10
 """For how long the server keeps the session of somebody who has left; by default it is 120."""
 FREED_SECONDS = 8
 """After which what they left is freed."""
@@ -74,14 +74,14 @@ class Round:
     """The answers of visitors who came at once, from the first action to the last answer in `seconds`, and the memory
     of the server while all of them were there, in MB."""
 
-    answers: list[Answer]
+    responses: list[Answer]
     seconds: float
     megabytes: float
 
     def row(self, visitors: str) -> str:
-        times = [one.seconds for one in self.answers]
-        wrong = sum(not one.right for one in self.answers)
-        mixed = sum(one.of_another for one in self.answers)
+        times = [one.seconds for one in self.responses]
+        wrong = sum(not one.right for one in self.responses)
+        mixed = sum(one.of_another for one in self.responses)
         return (
             f"| {visitors} | {len(times) / self.seconds:.1f} | {np.median(times):.2f} s | "
             f"{np.percentile(times, 99):.2f} s | {wrong} of {len(times)} | {mixed} | {self.megabytes:.0f} MB |"
@@ -102,11 +102,11 @@ def _photo(seed: int) -> Photo | None:
     doubtful = route.doubt or route.asked or warnings.of_quality(quality.measure(image, CENTRE), route.model.modality)
     if doubtful or (kind in square.figures() and square.propose(image, kind).used):
         return None
-    answers = []
+    responses = []
     for crop in (CENTRE, Crop(side=SIDE / 100)):
         prediction = analysis.analyse(imaging.decode(data, crop), route.model, crop).prediction
-        answers.append(dict(zip(prediction.model.labels.codes, prediction.probabilities.tolist(), strict=True)))
-    return Photo(data, *answers)
+        responses.append(dict(zip(prediction.model.labels.codes, prediction.probabilities.tolist(), strict=True)))
+    return Photo(data, *responses)
 
 
 @contextlib.contextmanager
@@ -114,7 +114,7 @@ def server() -> Iterator[tuple[str, int]]:
     """A running app: its address and process."""
     port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    command += ["--server.address=127.0.0.1", f"--server.disconnectedSessionTTL={KEPT_SECONDS}"]
+    command += ["--server.address=127.0.0.1", f"--server.disconnectedSessionTTL={SESSION_SECONDS}"]
     with subprocess.Popen(
         command, cwd=ROOT, env=QUIET, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
@@ -129,7 +129,7 @@ def visit(address: str, photo: Photo, others: Sequence[Photo], together: threadi
     """What one visitor does, beginning and leaving together with the others."""
     with Visitor(address) as visitor:
         together.wait()
-        answers = [
+        responses = [
             timed(
                 visitor, lambda: visitor.upload({"photo.jpg": photo.data}), photo.whole, [one.whole for one in others]
             )
@@ -137,11 +137,11 @@ def visit(address: str, photo: Photo, others: Sequence[Photo], together: threadi
         if visitor.has("crop_side"):
             move = {"double_array_value": [SIDE]}
             expected = photo.smaller, [one.smaller for one in others]
-            answers.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
+            responses.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
         together.wait()
         # the server's memory is read
         together.wait()
-    return answers
+    return responses
 
 
 def timed(
@@ -171,10 +171,10 @@ def together(address: str, process: int, visitors: Sequence[Photo], many: Sequen
         barrier.wait()
         seconds, used = time.monotonic() - start, megabytes(process)
         barrier.wait()
-        answers = [answer for run in runs for answer in run.result()]
+        responses = [answer for run in runs for answer in run.result()]
         if batch:
             batch.result()
-    return Round(answers, seconds, used)
+    return Round(responses, seconds, used)
 
 
 def add_many(address: str, many: Sequence[Photo], started: threading.Event) -> None:
@@ -214,7 +214,7 @@ def measure() -> list[str]:
 
 def left(process: int) -> None:
     """Wait until nothing is kept of those who left."""
-    time.sleep(KEPT_SECONDS + FREED_SECONDS)
+    time.sleep(SESSION_SECONDS + FREED_SECONDS)
 
 
 def main() -> int:

@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any
 
 import pandas as pd
+import pyarrow
+import pyarrow.ipc
 import requests
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Common_pb2 import FileURLs
@@ -50,6 +52,7 @@ class Visitor:
         )
         self.socket: ClientConnection = self._open.enter_context(connection)
         self.elements: dict[tuple[int, ...], Delta] = {}
+        self.states: dict[str, WidgetState] = {}
         self.fetched: set[str] = set()
         self.answered_at = 0.0
         self.query = ""
@@ -72,12 +75,17 @@ class Visitor:
 
     def request(self, *changed: WidgetState, fragment: str = "") -> None:
         """Ask for a run without waiting for it."""
+        shown = {widget_id(delta) for delta in self.elements.values()}
+        self.states = {key: state for key, state in self.states.items() if key in shown}
+        self.states |= {state.id: state for state in changed}
         message = BackMsg()
         message.rerun_script.page_name = self.page
         message.rerun_script.query_string = self.query
         message.rerun_script.fragment_id = fragment
-        message.rerun_script.widget_states.widgets.extend(changed)
+        message.rerun_script.widget_states.widgets.extend(self.states.values())
         self.socket.send(message.SerializeToString())
+        # a click counts once
+        self.states = {key: state for key, state in self.states.items() if not state.trigger_value}
 
     def wait(self, seconds: float = PATIENCE_SECONDS) -> None:
         """Receive until a run has ended, and fetch the pictures that are new. TimeoutError where that takes longer."""
@@ -99,7 +107,9 @@ class Visitor:
         elif kind == "delta":
             delta = message.delta
             if delta.WhichOneof("type") == "new_element":
-                self.elements[tuple(message.metadata.delta_path)] = delta
+                # the latest come last; what a fragment no longer shows stays before them
+                self.elements.pop(path := tuple(message.metadata.delta_path), None)
+                self.elements[path] = delta
                 if any(text.startswith(ANSWER) for text in texts(delta)):
                     self.answered_at = time.monotonic()
         return message
@@ -154,8 +164,8 @@ class Visitor:
         self.set(key, trigger_value=True)
 
     def widget(self, key: str) -> Delta:
-        """The widget on the page whose key contains this; KeyError without one."""
-        for delta in self.elements.values():
+        """The widget on the page whose key contains this, the latest; KeyError without one."""
+        for delta in reversed(self.elements.values()):
             if key in widget_id(delta):
                 return delta
         raise KeyError(f"no widget '{key}' on the page")
@@ -170,12 +180,12 @@ class Visitor:
 
     def headline(self) -> str:
         """The most likely class and its probability; empty without an answer."""
-        match = re.search(f"{ANSWER}(.+)", self.words())
-        return match[1] if match else ""
+        matches = re.findall(f"{ANSWER}(.+)", self.words())
+        return matches[-1] if matches else ""
 
     def probabilities(self) -> dict[str, float]:
         """Class code -> probability, from the table of every class; empty without one."""
-        for delta in self.elements.values():
+        for delta in reversed(self.elements.values()):
             element = delta.new_element
             if element.WhichOneof("type") == "dataframe":
                 table = frame(element.dataframe.arrow_data.data)
@@ -227,6 +237,4 @@ def texts(delta: Delta) -> list[str]:
 
 def frame(data: bytes) -> pd.DataFrame:
     """The table that a dataframe element holds."""
-    import pyarrow as pa
-
-    return pa.ipc.open_stream(data).read_pandas()
+    return pyarrow.ipc.open_stream(data).read_pandas()

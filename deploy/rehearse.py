@@ -135,11 +135,11 @@ def _start_loopback() -> None:
 
 
 def install(folder: Path) -> Path:
-    """The packages of requirements-serve.txt in a new virtual environment, whose Python is returned."""
+    """The packages of requirements-serve.lock in a new virtual environment, whose Python is returned."""
     python = folder / "venv" / "bin" / "python"
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    options = ["--no-cache-dir", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([python, "-m", "pip", "install", *options, "-r", ROOT / "requirements-serve.txt"], check=True)
+    options = ["--no-cache-dir", "--disable-pip-version-check", "--quiet", "--require-hashes"]
+    subprocess.run([python, "-m", "pip", "install", *options, "-r", ROOT / "requirements-serve.lock"], check=True)
     for tests in list((folder / "venv").rglob("tests")):
         shutil.rmtree(tests, ignore_errors=True)
     subprocess.run([python, "-m", "pip", "uninstall", "--yes", "--quiet", "setuptools", "pip"], check=True)

@@ -22,7 +22,7 @@ WRITES = (
 """What brings bytes or names to a disk. Sockets are written to by other calls."""
 LONGEST = 4 * 2**20
 """Bytes of one call that the trace holds."""
-KEPT_SECONDS = 3
+SESSION_SECONDS = 3
 """For how long the server keeps the session of a visitor who has left; Streamlit's own time is two minutes."""
 CRASHES_AT = 13.0
 """With this length in millimetres, the measurement of a lesion fails as no code foresees."""
@@ -79,11 +79,11 @@ class Watched:
 
     def in_memory(self, needles: Mapping[str, bytes]) -> list[str]:
         """The names of what is in the memory of the server and its children."""
-        found: set[str] = set()
+        matches: set[str] = set()
         for process in (self.process, *self.process.children(recursive=True)):
             for chunk in memory(process.pid):
-                found |= {name for name, needle in needles.items() if name not in found and needle in chunk}
-        return [name for name in needles if name in found]
+                matches |= {name for name, needle in needles.items() if name not in matches and needle in chunk}
+        return [name for name in needles if name in matches]
 
 
 def memory(pid: int) -> Iterator[bytes]:
@@ -108,7 +108,7 @@ def watched(folder: Path) -> Iterator[Watched]:
     port = free_port()
     output, audit, trace = (folder / name for name in ("output.log", "audit.log", "trace.log"))
     command = [sys.executable, "-B", "-c", START, str(audit), "--server.headless=true"]
-    command += [f"--server.port={port}", f"--server.disconnectedSessionTTL={KEPT_SECONDS}"]
+    command += [f"--server.port={port}", f"--server.disconnectedSessionTTL={SESSION_SECONDS}"]
     strace = shutil.which("strace")
     if strace:
         options = ["-f", "--seccomp-bpf", "-qq", "-xx", "-s", str(LONGEST), "-e", f"trace={WRITES}"]

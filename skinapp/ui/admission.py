@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from skinapp.errors import SkinappError
 
-TELL_SECONDS = 1.0
+SHOW_SECONDS = 1.0
 """How often somebody who waits is told how long it will take; at first after half of this."""
 SLICE_SECONDS = 1.0
 """How long a turn lasts, if others wait, before it is interrupted."""
@@ -68,33 +68,21 @@ class Admission:
         self._at_once, self._most_waiting = at_once, most_waiting
         self._mean = seconds
         self._changed = threading.Condition()
-        self._at_work: dict[str, tuple[object, float]] = {}
-        """The ticket of each visitor at work, and since when."""
-        self._waiting: OrderedDict[str, deque[object]] = OrderedDict()
-        """The tickets of each visitor who waits; the one whose turn comes next is first."""
+        self._at_work: dict[str, tuple[Turn, float]] = {}
+        """The turn of each visitor at work, and since when."""
+        self._waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
+        """What each visitor waits for; the one whose turn comes next is first."""
 
     @contextlib.contextmanager
-    def turn(self, visitor: str, on_wait: OnWait = lambda wait: None) -> Iterator[Callable[[], None]]:
-        """Wait for a turn and hold it. Yields a function that lets others go first, for long work to call often.
-
-        `on_wait` is called again and again while waiting; if it raises, the place in the queue is given up. BusyError
-        where too many wait.
-        """
-        ticket = object()
-        self._wait(visitor, ticket, on_wait)
-
-        def give_way() -> None:
-            with self._changed:
-                others = any(other != visitor for other in self._waiting)
-                if not others or time.monotonic() - self._at_work[visitor][1] < SLICE_SECONDS:
-                    return
-            self._end(visitor, ticket)
-            self._wait(visitor, ticket, on_wait, again=True)
-
+    def turn(self, visitor: str, on_wait: OnWait = lambda wait: None) -> Iterator["Turn"]:
+        """Wait for a turn and hold it. `on_wait` is called again and again meanwhile; if it raises, the place in the
+        queue is given up. BusyError where too many wait."""
+        turn = Turn(self, visitor, on_wait)
+        self._wait(turn)
         try:
-            yield give_way
+            yield turn
         finally:
-            self._end(visitor, ticket)
+            turn.end()
 
     @property
     def waiting(self) -> int:
@@ -102,55 +90,65 @@ class Admission:
         with self._changed:
             return sum(map(len, self._waiting.values()))
 
-    def _wait(self, visitor: str, ticket: object, on_wait: OnWait, again: bool = False) -> None:
+    def _wait(self, turn: "Turn", again: bool = False) -> None:
+        visitor = turn.visitor
         with self._changed:
             full = len(self._waiting) >= self._most_waiting and visitor not in self._waiting
             if full and not again and len(self._at_work) >= self._at_once:
                 raise BusyError(len(self._waiting), self._expected(len(self._waiting)))
-            self._waiting.setdefault(visitor, deque()).append(ticket)
-        told = time.monotonic() - TELL_SECONDS / 2
+            self._waiting.setdefault(visitor, deque()).append(turn)
+        last_shown = time.monotonic() - SHOW_SECONDS / 2
         try:
-            while not self._take(visitor, ticket):
-                if time.monotonic() - told >= TELL_SECONDS:
-                    on_wait(self._place(visitor))
-                    told = time.monotonic()
+            while not self._take(turn):
+                if time.monotonic() - last_shown >= SHOW_SECONDS:
+                    turn.on_wait(self._place(visitor))
+                    last_shown = time.monotonic()
         except BaseException:
             # the visitor has left, or asked for something else
             with self._changed:
-                self._remove(visitor, ticket)
+                self._remove(turn)
                 self._changed.notify_all()
             raise
 
-    def _take(self, visitor: str, ticket: object) -> bool:
-        """Whether this ticket has its turn now; waits a moment for it."""
+    def _take(self, turn: "Turn") -> bool:
+        """Whether this turn has come; waits a moment for it."""
         with self._changed:
-            if not self._is_next(visitor, ticket):
-                self._changed.wait(TELL_SECONDS / 2)
-            if not self._is_next(visitor, ticket):
+            if not self._is_next(turn):
+                self._changed.wait(SHOW_SECONDS / 2)
+            if not self._is_next(turn):
                 return False
-            self._remove(visitor, ticket)
-            if visitor in self._waiting:
-                self._waiting.move_to_end(visitor)
-            self._at_work[visitor] = ticket, time.monotonic()
+            self._remove(turn)
+            if turn.visitor in self._waiting:
+                self._waiting.move_to_end(turn.visitor)
+            self._at_work[turn.visitor] = turn, time.monotonic()
             self._changed.notify_all()
             return True
 
-    def _is_next(self, visitor: str, ticket: object) -> bool:
+    def _is_next(self, turn: "Turn") -> bool:
         following = next((one for one in self._waiting if one not in self._at_work), None)
-        return len(self._at_work) < self._at_once and visitor == following and self._waiting[visitor][0] is ticket
+        free = len(self._at_work) < self._at_once
+        return free and turn.visitor == following and self._waiting[turn.visitor][0] is turn
 
-    def _end(self, visitor: str, ticket: object) -> None:
+    def _end(self, turn: "Turn") -> None:
         with self._changed:
-            holder, since = self._at_work.get(visitor, (None, 0.0))
-            if holder is ticket:
-                del self._at_work[visitor]
+            at_work, since = self._at_work.get(turn.visitor, (None, 0.0))
+            if at_work is turn:
+                del self._at_work[turn.visitor]
                 self._mean += LEARNING_RATE * (time.monotonic() - since - self._mean)
                 self._changed.notify_all()
 
-    def _remove(self, visitor: str, ticket: object) -> None:
-        self._waiting[visitor].remove(ticket)
-        if not self._waiting[visitor]:
-            del self._waiting[visitor]
+    def _give_way(self, turn: "Turn") -> None:
+        with self._changed:
+            others = any(other != turn.visitor for other in self._waiting)
+            if not others or time.monotonic() - self._at_work[turn.visitor][1] < SLICE_SECONDS:
+                return
+        self._end(turn)
+        self._wait(turn, again=True)
+
+    def _remove(self, turn: "Turn") -> None:
+        self._waiting[turn.visitor].remove(turn)
+        if not self._waiting[turn.visitor]:
+            del self._waiting[turn.visitor]
 
     def _place(self, visitor: str) -> Wait:
         with self._changed:
@@ -160,3 +158,20 @@ class Admission:
     def _expected(self, before: int) -> float:
         """Seconds until a turn, with this many visitors before."""
         return self._mean * (before + 1) / self._at_once
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """A turn of a visitor, waited for or at work."""
+
+    admission: Admission
+    visitor: str
+    on_wait: OnWait
+
+    def give_way(self) -> None:
+        """Let others go first, if some wait and this turn has lasted long: for long work to call often."""
+        self.admission._give_way(self)
+
+    def end(self) -> None:
+        """Give the turn back, before the end of the block or at it."""
+        self.admission._end(self)

@@ -100,8 +100,16 @@ def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]
         for number, photo in enumerate(todo):
             share, words = number / len(todo), f"Image {number + 1} of {len(todo)}"
             bar.progress(share, words)
-            with turn.at_answer(lambda wait, share=share, words=words: bar.progress(share, f"{words}. {wait}")):  # type: ignore[misc]
-                rows[photo.key] = _answer(photo, models, chosen)
+
+            def say(wait: str, share: float = share, words: str = words) -> None:
+                bar.progress(share, f"{words}. {wait}")
+
+            try:
+                with turn.at_answer(say):
+                    rows[photo.key] = _answer(photo, models, chosen)
+            except BusyError:
+                bar.empty()
+                raise
             if rows[photo.key].problem:
                 session_images.discard(photo.key)
             else:

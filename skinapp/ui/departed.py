@@ -29,9 +29,9 @@ from skinapp.lesion import segmentation
 MARGIN_SECONDS = 1.0
 """After the time for which Streamlit keeps a session."""
 OBJECT_SIZES = range(48, 513, 16)
-"""Bytes of the places in which Python keeps small objects, from the smallest text on."""
+"""Bytes of the blocks in which Python keeps small objects, from the smallest text on."""
 AREA = 2**20
-"""Bytes that Python gets from the system when there is no free place left."""
+"""Bytes that Python gets from the system when there is no free block left."""
 MOST_OBJECTS = 2_000_000
 """Of one size."""
 WIPE_ON_FREE, PATTERN = -6, 0x55
@@ -88,11 +88,11 @@ def _collect() -> None:
         blank = Image.new("RGB", (imaging.MIN_SIDE, imaging.MIN_SIDE))
         modality.features(blank)
         segmentation.probabilities(np.asarray(blank))
-    _overwrite_free_places()
+    _overwrite_free_blocks()
     _c_library("malloc_trim", 0)
 
 
-def _overwrite_free_places() -> None:
+def _overwrite_free_blocks() -> None:
     """Overwrite what Python's small objects leave when they are freed, such as the name of a file: with zeros of every
     size, until one needs a new area of memory."""
     for size in OBJECT_SIZES:

@@ -17,14 +17,14 @@ def link() -> None:
 
 def show() -> None:
     """The chapter."""
-    kept = duration(st.get_option("server.disconnectedSessionTTL"))
+    minutes = duration(st.get_option("server.disconnectedSessionTTL"))
     st.subheader("What happens to what you add", anchor=False)
     st.markdown(
         f"""
 - **It stays in the memory of your session**: photos, tables and predictions. They are written to no file and no log,
   are not in the address of a page, and no other visitor sees them.
-- **When you leave**, the session is kept for {kept}, in case only the connection broke. Then it ends, and its memory is
-  overwritten. “Remove” drops an image at once.
+- **When you leave**, the session is kept for {minutes}, in case only the connection broke. Then it ends, and its
+  memory is overwritten. “Remove” drops an image at once.
 - **What you save is yours to keep safe**: a saved answer holds your image.
 """
     )

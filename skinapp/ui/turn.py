@@ -22,12 +22,12 @@ P = ParamSpec("P")
 
 VISITORS = 50
 """Visitors whose answers are computed or waited for at the same time; further ones are asked to come back."""
-ANSWERS_AT_ONCE = os.cpu_count() or 1
-ANSWERS = Admission(ANSWERS_AT_ONCE, VISITORS - ANSWERS_AT_ONCE, seconds=1.0)
-SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
+CORES = os.cpu_count() or 1
+FOR_ANSWER = Admission(CORES, VISITORS - CORES, seconds=1.0)
+FOR_SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
 
 _thread = threading.local()
-"""`answering`: whether this thread, which runs one visitor's page, has a turn at an answer."""
+"""`answer`: the turn at an answer of this thread, which runs one visitor's page."""
 
 
 class CancelledError(SkinappError):
@@ -41,17 +41,26 @@ class CancelledError(SkinappError):
 def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
     which by default is shown here. BusyError where too many visitors wait."""
-    if getattr(_thread, "answering", False):
+    if getattr(_thread, "answer", None):
         yield
         return
-    place = _Place()
-    with ANSWERS.turn(_visitor(), lambda wait: (say or place.say)(wait.sentence)):
-        place.clear()
-        _thread.answering = True
+    # always there, so that nothing below moves when a sentence comes and goes
+    place = None if say else st.empty()
+
+    def show_wait(wait: Wait) -> None:
+        if place:
+            place.info(wait.sentence, icon=":material/hourglass:")
+        elif say:
+            say(wait.sentence)
+
+    with FOR_ANSWER.turn(_visitor(), show_wait) as held:
+        if place:
+            place.empty()
+        _thread.answer = held
         try:
             yield
         finally:
-            _thread.answering = False
+            _thread.answer = None
 
 
 def needed(show: Callable[P, None]) -> Callable[P, None]:
@@ -83,28 +92,31 @@ def at_slow_work(
     """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
 
     Yields a function to be called often with the share done, 0-1: there the work stops if the visitor has cancelled it
-    or has gone, and lets others go first. CancelledError where it was cancelled, BusyError where too many visitors
-    wait.
+    or has gone, and lets others go first. A turn at an answer is given back before. CancelledError where the work was
+    cancelled, BusyError where too many visitors wait.
     """
+    if answer := getattr(_thread, "answer", None):
+        answer.end()
+        _thread.answer = None
     place = st.empty()
     with place.container(horizontal=True, vertical_alignment="center"):
         bar = st.progress(0.0, words)
         st.button("Cancel", icon=":material/close:", key=f"cancel_{key}", on_click=on_cancel)
     done = 0.0
 
-    def tell(wait: Wait) -> None:
+    def show_wait(wait: Wait) -> None:
         _stop_if_cancelled(f"cancel_{key}")
         bar.progress(done, wait.sentence)
 
     try:
-        with SLOW_WORK.turn(_visitor(), tell) as give_way:
+        with FOR_SLOW_WORK.turn(_visitor(), show_wait) as held:
 
             def progress(share: float) -> None:
                 nonlocal done
                 done = min(max(share, done), 1.0)
                 _stop_if_cancelled(f"cancel_{key}")
                 bar.progress(done, words)
-                give_way()
+                held.give_way()
 
             yield progress
     finally:
@@ -131,18 +143,3 @@ def _stop_if_cancelled(key: str) -> None:
 def _visitor() -> str:
     context = get_script_run_ctx()
     return context.session_id if context else ""
-
-
-class _Place:
-    """Where a sentence is shown, made when there is one, so that nothing moves for those who need not wait."""
-
-    def __init__(self) -> None:
-        self._shown: st.delta_generator.DeltaGenerator | None = None
-
-    def say(self, words: str) -> None:
-        self._shown = self._shown or st.empty()
-        self._shown.info(words, icon=":material/hourglass:")
-
-    def clear(self) -> None:
-        if self._shown:
-            self._shown.empty()

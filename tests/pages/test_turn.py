@@ -5,10 +5,10 @@ import threading
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skinapp.attention import catalogue
+from skinapp.attention import catalogue, faithfulness
 from skinapp.errors import ModelError
 from skinapp.ui import admission, layout, map_grid, turn
-from skinapp.ui.admission import Admission
+from skinapp.ui.admission import Admission, Wait
 from tests.pages.test_classify import PHOTO, headline, upload, upload_several
 from tests.pictures import encode, lesion
 from tests.ui.test_admission import PATIENCE_SECONDS, taken
@@ -19,9 +19,9 @@ pytestmark = pytest.mark.usefixtures("clear_dermoscopy")
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Admission:
     """A server that takes one answer, and nobody who waits."""
-    answers = Admission(1, 0, 3.0)
-    monkeypatch.setattr(turn, "ANSWERS", answers)
-    return answers
+    turns = Admission(1, 0, 3.0)
+    monkeypatch.setattr(turn, "FOR_ANSWER", turns)
+    return turns
 
 
 def opened(page: str = "classify") -> AppTest:
@@ -65,22 +65,24 @@ def test_the_attention_page_of_a_busy_server_says_so(full: Admission) -> None:
 
 
 def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers, told = Admission(1, 5, 4.0), threading.Event()
-    monkeypatch.setattr(turn, "ANSWERS", answers)
-    monkeypatch.setattr(admission, "TELL_SECONDS", 0.01)
+    turns, shown_wait = Admission(1, 5, 4.0), threading.Event()
+    monkeypatch.setattr(turn, "FOR_ANSWER", turns)
+    monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
     said: list[str] = []
+    sentence = Wait.sentence.fget
 
-    def say(place: object, words: str) -> None:
-        said.append(words)
-        told.set()
+    def noted(wait: Wait) -> str:
+        said.append(sentence(wait))
+        shown_wait.set()
+        return said[-1]
 
-    monkeypatch.setattr(turn._Place, "say", say)
+    monkeypatch.setattr(Wait, "sentence", property(noted))
     at = opened()
 
     def others() -> None:
-        with taken(answers, "another visitor"):
+        with taken(turns, "another visitor"):
             begun.set()
-            assert told.wait(PATIENCE_SECONDS)
+            assert shown_wait.wait(PATIENCE_SECONDS)
 
     begun = threading.Event()
     thread = threading.Thread(target=others)
@@ -92,12 +94,28 @@ def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None
     assert headline(at)
 
 
+def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
+    curves, answered = faithfulness.curves, []
+
+    def meanwhile(*parts: object) -> object:
+        with full.turn("another visitor"):
+            answered.append(True)
+        return curves(*parts)
+
+    monkeypatch.setattr(faithfulness, "curves", meanwhile)
+    at = opened()
+    upload(at, PHOTO)
+    at.toggle(key="measure_map").set_value(True).run()
+    assert not at.exception
+    assert answered == [True] * 3
+
+
 def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    requested: list[str] = []
     raw = catalogue.raw
 
     def counted(method_id: str, *rest: object, **settings: object) -> object:
-        asked.append(method_id)
+        requested.append(method_id)
         return raw("last-convolution", *rest[:2], rest[2])
 
     monkeypatch.setattr(catalogue, "raw", counted)
@@ -109,7 +127,7 @@ def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) ->
     classes.set_value(["nv", "mel", "bcc", "akiec", "bkl", "df", "vasc"]).run()
     assert not at.exception
     # seven times a thousand classifications, of which six thousand are allowed
-    assert asked.count("rise") == 6
+    assert requested.count("rise") == 6
     assert any("Only the first 6 are shown" in box.value for box in at.info)
     assert at.number_input(key="attention_rise_masks").max == 1000
 

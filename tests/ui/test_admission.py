@@ -108,16 +108,16 @@ def test_the_fifty_first_visitor_is_told_when_to_come_back() -> None:
 
 
 def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "TELL_SECONDS", 0.01)
-    turns, told = Admission(1, 50, 10.0), threading.Event()
+    monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
+    turns, shown = Admission(1, 50, 10.0), threading.Event()
     waits: list[Wait] = []
 
-    def tell(wait: Wait) -> None:
+    def show(wait: Wait) -> None:
         waits.append(wait)
-        told.set()
+        shown.set()
 
     def work() -> None:
-        with turns.turn("last", tell):
+        with turns.turn("last", show):
             pass
 
     with ThreadPoolExecutor(2) as pool:
@@ -125,22 +125,22 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
             pool.submit(enter, turns, "before")
             until(lambda: turns.waiting == 1)
             last = pool.submit(work)
-            assert told.wait(PATIENCE_SECONDS)
+            assert shown.wait(PATIENCE_SECONDS)
         last.result(PATIENCE_SECONDS)
     assert waits[0] == Wait(2, 20.0)
     assert waits[0].sentence == "Waiting for a turn: 2 others are before you, about 20 seconds."
     # the turns took no time, so the next is expected to take less
     with ThreadPoolExecutor(1) as pool:
-        told.clear()
+        shown.clear()
         with taken(turns):
             again = pool.submit(work)
-            assert told.wait(PATIENCE_SECONDS)
+            assert shown.wait(PATIENCE_SECONDS)
         again.result(PATIENCE_SECONDS)
     assert waits[-1].seconds < 10
 
 
 def test_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(admission, "TELL_SECONDS", 0.01)
+    monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
     turns = Admission(1, 50, 1.0)
 
     def leave(wait: Wait) -> None:
@@ -162,15 +162,26 @@ def test_long_work_lets_others_go_first_and_goes_on(monkeypatch: pytest.MonkeyPa
             order.append("other")
 
     with ThreadPoolExecutor(1) as pool:
-        with turns.turn("long") as give_way:
-            give_way()
+        with turns.turn("long") as held:
+            held.give_way()
             order.append("long")
             short: Future[None] = pool.submit(other)
             until(lambda: turns.waiting == 1)
-            give_way()
+            held.give_way()
             order.append("long again")
         short.result(PATIENCE_SECONDS)
     assert order == ["long", "other", "long again"]
+
+
+def test_a_turn_can_end_before_its_block() -> None:
+    turns = Admission(1, 0, 1.0)
+    with turns.turn("one") as held:
+        held.end()
+        with turns.turn("other"):
+            # the end of the block of the first does not end this one
+            held.end()
+            with pytest.raises(BusyError):
+                enter(turns, "third")
 
 
 def test_an_error_ends_the_turn() -> None:
