@@ -20,6 +20,7 @@ RUNS = {
 
 TOOLS = {
     "download": ("train.data.download", "download a data set, or single images, from the publisher"),
+    "pack": ("train.data.pack", "write a data set as one small file that fit reads directly"),
     "compare-published": ("train.publish.compare_published", "compare published models with ours on the same images"),
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
     "search": ("train.studies.search", "search for the best small network, with or without leakage"),

@@ -29,7 +29,7 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
         teacher_logits(config, runs)
     if config.metadata:
         metadata.published(sources(config.dataset)[0].id)
-    table = with_validation(read(config.dataset), **config.division)
+    table = with_validation(read(config.dataset, config.packed), **config.division)
     check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
     check_sources(table, label_set(config.labels))
     run = open_run(config, runs)
