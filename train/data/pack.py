@@ -10,7 +10,7 @@ from skinapp.images.imaging import MIN_SIDE
 from train.data import packed
 from train.data.datasets import READERS, data_root, sources
 
-QUALITY = 80
+QUALITY = 85
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -71,7 +71,7 @@ def test_the_cache_holds_each_packed_image_and_is_not_that_of_the_files(
     different = np.abs(data.images.astype(int) - files.images).mean(axis=(1, 2, 3))
     swapped = np.abs(data.images.astype(int) - files.images[::-1]).mean(axis=(1, 2, 3))
     assert different.max() < 4 < np.median(swapped)
-    again = io.BytesIO(packed.encoded(imaging.load(files.table["path"].iloc[-1], SIZE), 80))
+    again = io.BytesIO(packed.encoded(imaging.load(files.table["path"].iloc[-1], SIZE), 85))
     assert (data.images[-1] == imaging.crop_resize(Image.open(again).convert("RGB"), size)).all()
 
 
@@ -97,7 +97,7 @@ def test_a_machine_without_the_data_sets_trains_on_the_file_and_the_run_knows_it
     moved.write_bytes(file.read_bytes())
     run_folder.open_run(dataclasses.replace(config, packed=str(moved)), tmp_path / "runs")
     assert training_settings(config)["note"] == (
-        "Trained and scored on images of 64 px that were saved as WebP of quality 80, not on the published files."
+        "Trained and scored on images of 64 px that were saved as WebP of quality 85, not on the published files."
     )
     assert training_settings(tiny)["note"] == ""
 
@@ -167,7 +167,7 @@ def test_unreadable_images_are_listed_and_no_file_is_left(several: Path, tmp_pat
         table = datasets.read("ham10000")
     table.loc[3, "path"] = broken
     with pytest.raises(DataError, match=r"1 of 29 images cannot be read:\nISIC_0000003: The file is empty"):
-        packed.write(tmp_path / "out.parquet", table, SIZE, 80, {})
+        packed.write(tmp_path / "out.parquet", table, SIZE, 85, {})
     assert not list(tmp_path.glob("*.parquet"))
 
 
@@ -177,5 +177,5 @@ def test_a_full_disk_is_a_sentence(several: Path, tmp_path: Path, monkeypatch: p
     with tiny_network_on(several):
         full_disk_from_now(monkeypatch, out)
         with pytest.raises(DataError, match=r"out.parquet cannot be written: .*No space left on device"):
-            packed.write(out, datasets.read("ham10000"), SIZE, 80, {})
+            packed.write(out, datasets.read("ham10000"), SIZE, 85, {})
     assert not out.exists()
