@@ -42,6 +42,9 @@ class Extras:
     class_map: bool = False
 
 
+NO_EXTRAS = Extras()
+
+
 @dataclass(frozen=True)
 class Content:
     """A case that was read: the bytes of its file, their SHA-256 as hexadecimal digits, and its patient metadata."""
