@@ -1,9 +1,10 @@
 """CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers."""
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,11 @@ SEPARATORS = (",", ";", "\t", "|")
 HEAD = 20_000
 """Characters that are read to guess the separator and the decimal mark."""
 HEAD_ROWS = 20
+BLOCK = 1024**2
+"""Bytes of a file that are looked at at a time."""
+CHUNK_ROWS = 4096
+UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error)
+"""What pandas raises for a file that is not a table."""
 ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """The first bytes of zip files, which today's spreadsheets are, and of older Excel files."""
 DECIMAL_COMMA, DECIMAL_POINT = (re.compile(rf"\s*[-+]?\d*{mark}\d+([eE][-+]?\d+)?\s*") for mark in (",", r"\."))
@@ -60,10 +66,8 @@ def read(
             skipinitialspace=True,
             nrows=None if most_rows is None else most_rows + 1,
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
-        match = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        where = f": line {match[2]} has {match[3]} cells where {match[1]} are expected" if match else ""
-        raise DataError(f"{name} cannot be read as a table{where}. Save it as a CSV again.") from None
+    except UNREADABLE as error:
+        raise _unreadable(name, error) from None
     if most_rows is not None and len(table) > most_rows:
         raise DataError(f"{name} has more than {most_rows:,} rows. Use part of it.")
     if table.empty:
@@ -94,12 +98,73 @@ def read_file(
     return read(content, str(path), text=text, required=required, unique=unique)
 
 
+def chunks(path: Path, *, required: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
+    """The table in a file, CHUNK_ROWS rows at a time, so that its size does not matter; every cell is text, and
+    everything else as in `read`. DataError as for `read_file`, where the rows are reached."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(BLOCK)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+    _decoded(start, str(path))
+    encoding = _encoding(path, start)
+    rows, separator = _head(start.decode(encoding, errors="replace"))
+    columns, empty = _names(rows[0]), True
+    try:
+        reader = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            index_col=False,
+            skipinitialspace=True,
+            encoding=encoding,
+            encoding_errors="replace",
+            chunksize=CHUNK_ROWS,
+        )
+        with reader:
+            for table in reader:
+                if not table.empty:
+                    empty = False
+                    if len(columns) != table.shape[1]:
+                        columns = _names([""] * table.shape[1])
+                    table.columns = pd.Index(columns)
+                    require(table, required, str(path))
+                    yield table
+    except UNREADABLE as error:
+        raise _unreadable(str(path), error) from None
+    if empty:
+        raise DataError(f"{path} has a header but no rows. Add at least one row.")
+
+
 def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
     """DataError where the table lacks one of the columns; it lists those that the table has."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
         plural = "s" * (len(missing) > 1)
         raise DataError(f"{name} lacks the column{plural} {', '.join(missing)}; it has {', '.join(table.columns)}.")
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    match = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+    where = f": line {match[2]} has {match[3]} cells where {match[1]} are expected" if match else ""
+    return DataError(f"{name} cannot be read as a table{where}. Save it as a CSV again.")
+
+
+def _encoding(path: Path, start: bytes) -> str:
+    """The encoding of a file that begins with `start`, as `_decoded` finds it."""
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def _decoded(content: bytes, name: str) -> str:

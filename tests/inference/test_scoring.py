@@ -10,6 +10,7 @@ import pytest
 from skinapp.errors import DataError, ImageError
 from skinapp.images import imaging
 from skinapp.inference import registry, scoring
+from skinapp.inference.rows import Case
 from skinapp.inference.runtime import Prediction
 from tests.pictures import encode, lesion
 
@@ -139,7 +140,7 @@ def test_names_that_no_csv_can_hold_are_failures(images: Path, tmp_path: Path, m
 
 
 def test_a_name_with_nul_is_a_failure(images: Path, tmp_path: Path, model: registry.Model) -> None:
-    cases = {"x\0.png": scoring.Case(images / "x\0.png", {}), "a.png": scoring.Case(images / "a.png", {})}
+    cases = {"x\0.png": Case(images / "x\0.png", {}), "a.png": Case(images / "a.png", {})}
     (_, error), (_, prediction) = scoring.classify_all(cases, model)
     assert "NUL" in str(error)
     assert isinstance(prediction, Prediction)
