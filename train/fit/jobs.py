@@ -49,9 +49,7 @@ def listed(config: Config, seeds: int, part: int | None) -> list[Job]:
     if seeds < 0:
         raise DataError(f"--seeds is {seeds}; it must be at least 1.")
     if part is not None and config.fold is not None:
-        raise DataError(
-            f"--part is for a cross-validation, and 'fold' is {config.fold}; leave it out, or set fold=null."
-        )
+        raise DataError(f"--part is for a cross-validation; leave it out, or set fold=null, not fold={config.fold}.")
     runs = [(config, ())] if not seeds else [_seeded(config, seed) for seed in range(seeds)]
     jobs = []
     for run, settings in runs:
@@ -122,7 +120,7 @@ def _side_by_side(todo: Sequence[Job], options: argparse.Namespace) -> None:
 
 
 def environment(slot: int, at_once: int, devices: int) -> dict[str, str]:
-    """The environment of the job in a slot, 0 to `at_once` - 1: its GPUs, or if there are none its number of threads."""
+    """The environment of the job in a slot, 0 to `at_once` - 1: its GPUs, or without any its number of threads."""
     gpus = _gpus()
     if not gpus:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
