@@ -123,6 +123,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         metavar="I/N",
         help="score only the I-th of N parts of the images, from 1, as one of N jobs that share the folder",
     )
+    score.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where to run: on this machine, or on a Ray cluster, into a FOLDER (default: %(default)s)",
+    )
+    score.add_argument(
+        "--address",
+        default="",
+        metavar="HOST:PORT",
+        help="with --engine ray: the cluster, or auto for the one that this machine belongs to (default: this machine)",
+    )
     score.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
     score.add_argument(
         "--sets", action="store_true", help="add the sets of classes for every coverage that the model has"
@@ -456,6 +468,10 @@ def score_images(options: argparse.Namespace) -> int:
     from skinapp.inference.scoring import score
 
     shard = parse_shard(options.shard) if options.shard else WHOLE
+    if options.engine == "ray" and shard != WHOLE:
+        raise DataError("--engine ray divides the images itself; leave out --shard.")
+    if options.engine != "ray" and options.address:
+        raise DataError("--address is for a Ray cluster; add --engine ray.")
     model = registry.model(options.model)
     runtime.check_one_image(model)
     coverages = conformal.stored(model) if options.sets else ()
@@ -467,14 +483,13 @@ def score_images(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = score(
-            options.source,
-            model,
-            options.out,
-            progress,
-            Extras(coverages, options.embeddings, options.cam),
-            shard,
-        )
+        extras = Extras(coverages, options.embeddings, options.cam)
+        if options.engine == "ray":
+            from skinapp.inference import cluster
+
+            summary = cluster.score(options.source, model, options.out, options.address, progress, extras)
+        else:
+            summary = score(options.source, model, options.out, progress, extras, shard)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
         print(f"{options.source} has no column {names}: unknown for every image.", file=sys.stderr)

@@ -28,6 +28,9 @@ ROWS = 4096
 SECONDS = 300
 """After this time a part is written even with fewer rows, so that a slow model loses no more."""
 
+BY_CONTENT = "part-of-"
+"""How the names of parts begin that are named by the images in them, see `cluster`; others are numbered."""
+
 MANIFEST = re.compile(r"manifest(?:-\d+-of-(\d+))?\.json")
 FAILURE_SCHEMA = pa.schema([(name, pa.string()) for name in rows.FAILURE_COLUMNS])
 
@@ -126,8 +129,8 @@ class PartsFolder:
                 partial.unlink()
         for part in self._parts(FAILURES):
             part.unlink()
-        last = max((int(part.stem.removeprefix(self._prefix)) for part in self._parts(PREDICTIONS)), default=-1)
-        self._next = last + 1
+        numbers = (part.stem.removeprefix(self._prefix) for part in self._parts(PREDICTIONS))
+        self._next = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
         self._begin()
         return self
 
@@ -158,7 +161,8 @@ class PartsFolder:
         self._begin()
 
     def _parts(self, name: str) -> list[Path]:
-        return sorted((self.file / name).glob(f"{self._prefix}[0-9]*.parquet"))
+        numbered = sorted((self.file / name).glob(f"{self._prefix}[0-9]*.parquet"))
+        return numbered + sorted((self.file / name).glob(f"{BY_CONTENT}*.parquet")) * (self._shard == WHOLE)
 
 
 def _element(kind: pa.DataType) -> pa.Field:
