@@ -120,12 +120,12 @@ def rows(out: Path) -> pa.Table:
     )
 
 
-def report(machines: str, killed: str, seconds: float, found: pa.Table, expected: pa.Table) -> None:
-    names = Counter(found["image"].to_pylist())
+def report(machines: str, killed: str, seconds: float, scored_rows: pa.Table, expected: pa.Table) -> None:
+    names = Counter(scored_rows["image"].to_pylist())
     lost = len(set(expected["image"].to_pylist()) - names.keys())
     doubled = sum(count - 1 for count in names.values())
     wanted = set(map(str, expected.to_pylist()))
-    other = sum(str(row) not in wanted for row in found.to_pylist())
+    other = sum(str(row) not in wanted for row in scored_rows.to_pylist())
     speed = expected.num_rows / seconds
     print(f"| {machines} | {killed} | {seconds:.0f} | {speed:.1f} | {lost} | {doubled} | {other} |", flush=True)
 

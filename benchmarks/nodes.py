@@ -24,11 +24,11 @@ class Nodes:
 
     def kill_worker(self) -> None:
         """SIGKILL to a process that classifies, if there is one."""
-        found = [
+        workers = [
             one for one in psutil.process_iter(["cmdline"]) if " ".join(one.info["cmdline"] or []).startswith(WORKER)
         ]
-        if found:
-            random.choice(found).kill()
+        if workers:
+            random.choice(workers).kill()
 
     def kill_node(self) -> None:
         """SIGKILL to all processes of a machine."""

@@ -47,7 +47,7 @@ WAITING = ".waiting"
 """In the folder of the parts: the lists of the groups, one JSON file each."""
 SETTLING_SECONDS = 1.0
 """Between the last look of a worker at its list and its part being in place there are milliseconds."""
-ANSWER_SECONDS = 5.0
+CONNECT_SECONDS = 5.0
 """How long a cluster's address may take to answer."""
 
 
@@ -304,9 +304,9 @@ def _check_address(address: str) -> None:
         return
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise _no_answer(address, error) from None
+        raise _unreachable(address, error) from None
 
 
 def _begin(address: str) -> None:
@@ -319,10 +319,10 @@ def _begin(address: str) -> None:
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
     except (OSError, ValueError, RuntimeError) as error:
-        raise _no_answer(address, error) from None
+        raise _unreachable(address, error) from None
 
 
-def _no_answer(address: str, error: Exception) -> DataError:
+def _unreachable(address: str, error: Exception) -> DataError:
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DataError(
         f"No Ray cluster answers at {address or 'this machine'} ({reason}). Name the host and port that ray start "

@@ -25,7 +25,7 @@ CHECKOUT = Path(__file__).parents[2]
 EXTRAS = Extras((0.95,), embedding=True, class_map=True)
 
 needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: pip install -r requirements-cluster.txt"
+    importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster"
 )
 
 
@@ -101,9 +101,11 @@ def test_a_worker_of_a_run_that_was_replaced_writes_nothing(
         cluster._end_earlier_run(tmp_path / "lists")
 
     monkeypatch.setattr(parts, "write", replaced_meanwhile)
-    with cluster._lists(cases.open_source(images).cases, tmp_path / "lists", 8) as lists:
-        with pytest.raises(DataError, match="Another run into this folder has begun"):
-            work(lists)
+    with (
+        cluster._lists(cases.open_source(images).cases, tmp_path / "lists", 8) as lists,
+        pytest.raises(DataError, match="Another run into this folder has begun"),
+    ):
+        work(lists)
     assert not list((out / parts.PREDICTIONS).iterdir())
 
 

@@ -74,7 +74,7 @@ def test_two_devices_of_tensorflow_share_a_batch(steady: Config, tmp_path: Path)
 
 def test_two_devices_of_jax_share_a_batch(steady: Config, tmp_path: Path) -> None:
     if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed: pip install jax")
+        pytest.skip("jax is not installed: make cluster")
     losses = []
     for devices in ("1", "2"):
         folder = tmp_path / devices
@@ -108,34 +108,35 @@ def begun_on_two_hosts(config: Config, runs: Path, second: dict[str, str]) -> li
 
 def test_two_hosts_of_jax_train_the_network_of_one_and_resume_together(mixed: Config, tmp_path: Path) -> None:
     if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed: pip install -r requirements-cluster.txt")
+        pytest.skip("jax is not installed: make cluster")
+    stage = dataclasses.replace(mixed.stages[1], epochs=2)
+    mixed = dataclasses.replace(mixed, stages=(stage,))
     alone, together = tmp_path / "alone", tmp_path / "together"
     alone.mkdir()
     together.mkdir()
     done = run("fit", mixed, alone, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
 
-    first, second = begun_on_two_hosts(mixed, together, {"SIGNAL": "SIGKILL Checkpoint.on_epoch_end 2"})
+    first, second = begun_on_two_hosts(mixed, together, {"SIGNAL": "SIGKILL Checkpoint.on_epoch_end 1"})
     second.communicate()
     assert second.returncode == -signal.SIGKILL
     # the first one would only notice after its heartbeats have timed out
     first.kill()
     first.communicate()
-    assert not (together / "tiny" / "stage-2" / "done").exists()
+    assert not (together / "tiny" / "stage-1" / "done").exists()
 
     for process in begun_on_two_hosts(mixed, together, {}):
         out, messages = process.communicate()
         assert process.returncode == 0, messages
-        assert out.splitlines()[-1] == str(together / "tiny" / "stage-2" / "best.keras")
+        assert out.splitlines()[-1] == str(together / "tiny" / "stage-1" / "best.keras")
     record = json.loads((together / "tiny" / "run.json").read_text())
     assert record["hardware"]["hosts"] == 2
-    assert record["epochs"] == {"done": 4, "planned": 4}
+    assert record["epochs"] == {"done": 2, "planned": 2}
     assert [folder.name for folder in together.iterdir() if folder.name.startswith("tiny-host")] == []
-    for stage in (1, 2):
-        one, two = history(alone, stage), history(together, stage)
-        assert two["epoch"].tolist() == one["epoch"].tolist()
-        for column in ("loss", "val_balanced_log_loss"):
-            assert two[column].to_numpy() == pytest.approx(one[column], abs=2e-3)
+    one, two = history(alone, 1), history(together, 1)
+    assert two["epoch"].tolist() == [0, 1]
+    for column in ("loss", "val_balanced_log_loss"):
+        assert two[column].to_numpy() == pytest.approx(one[column], abs=2e-3)
 
 
 def test_hosts_need_jax(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
