@@ -30,6 +30,9 @@ STEP = 0.2
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
     parser.add_argument("--images", type=int, default=20_000, help="images of each run (default: %(default)s)")
+    parser.add_argument(
+        "--machines", type=int, nargs="*", default=[1, 2], help="clusters on which nothing is killed (default: 1 2)"
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs with kills (default: %(default)s)")
     parser.add_argument("--kills", type=int, default=3, help="kills of each run (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of what is killed, and when (default: %(default)s)")
@@ -41,7 +44,7 @@ def main() -> None:
         expected = rows(scored(images, folder / "local", [])[0])
         print("| machines | killed | seconds | images a second | lost | doubled | other rows than one machine's |")
         print("|---|---|---|---|---|---|---|")
-        for machines in (1, 2):
+        for machines in options.machines:
             nodes = Nodes(machines)
             try:
                 out, seconds = scored(images, folder / "whole", ["--engine", "ray", "--address", nodes.address])
