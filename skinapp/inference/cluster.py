@@ -11,8 +11,10 @@ that still live write nothing more.
 import contextlib
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -70,7 +72,9 @@ def score(
     if out.suffix.lower() == ".csv" or out.is_file():
         raise DataError(f"--engine ray writes a folder of Parquet files; with --out, name a folder instead of {out}.")
     output = PartsFolder(out, model, extras)
-    with _connected(address) as cores, files.locked(output.manifest):
+    _check_address(address)
+    _check_installed()
+    with files.locked(output.manifest):
         opened = cases.open_source(source)
         output.check(source)
         _end_earlier_run(out / WAITING)
@@ -90,9 +94,14 @@ def score(
                     yield name, case
 
         manifest.write(output.manifest, model, extras, cases.WHOLE)
-        with output, _lists(waiting(), out / WAITING, _group_size(opened.total, cores)) as lists:
+        with (
+            _connected(address) as cores,
+            output,
+            _lists(waiting(), out / WAITING, _group_size(opened.total, cores)) as lists,
+        ):
             for predicted, failed in _scored(lists, out, model, extras, cores):
-                counts += Counter(scored=predicted, failed=failed)
+                counts["scored"] += predicted
+                counts["failed"] += failed
                 progress(counts["skipped"] + counts["scored"] + counts["failed"], opened.total)
         images = {"predicted": before + counts["scored"], "failed": counts["failed"]}
         manifest.write(output.manifest, model, extras, cases.WHOLE, images)
@@ -261,30 +270,24 @@ def _scored(lists: list[Path], out: Path, model: Model, extras: Extras, cores: i
         raise _sentence(error) from None
 
 
-def _sentence(error: BaseException) -> DataError:
-    """What went wrong on a machine of the cluster."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, SkinappError):
-            return DataError(str(getattr(cause, "cause", cause)))
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return DataError(f"The cluster stopped the run ({lines[-1].strip()}); run the same command again to continue.")
+def _sentence(error: Exception) -> DataError:
+    """What went wrong on a machine of the cluster: our own sentence, which Ray quotes at the end of a traceback."""
+    if ours := re.findall(r"skinapp\.errors\.\w+: (.+)", str(error)):
+        return DataError(ours[-1])
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    last = lines[-1] if lines else type(error).__name__
+    return DataError(f"The cluster stopped the run ({last}); run the same command again to continue.")
 
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[int]:
-    """The number of cores of the cluster, which is left at the end; one that was connected before stays so.
-
-    DataError where Ray is not installed, or no cluster answers.
-    """
-    _check_address(address)
+    """The number of cores of the cluster, which is left at the end; one that was connected before stays so. DataError
+    where no cluster answers."""
+    # sends nothing to Ray's makers
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray
-        import ray.data
-    except ImportError:
-        raise DataError("--engine ray needs Ray: pip install -r requirements-cluster.txt") from None
+    import ray
+    import ray.data
+
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -296,6 +299,11 @@ def _connected(address: str) -> Iterator[int]:
     finally:
         if not before:
             ray.shutdown()
+
+
+def _check_installed() -> None:
+    if importlib.util.find_spec("ray") is None:
+        raise DataError("--engine ray needs Ray: pip install -r requirements-cluster.txt")
 
 
 def _check_address(address: str) -> None:

@@ -16,17 +16,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from benchmarks.nodes import Nodes
+from skinapp.__main__ import main
 from skinapp.errors import DataError, ModelError
-from skinapp.inference import cases, cluster, conformal, parts, registry, scoring
+from skinapp.inference import cases, cluster, conformal, manifest, parts, registry, scoring
 from skinapp.inference.rows import Extras
 from tests.pictures import encode, lesion
 
 CHECKOUT = Path(__file__).parents[2]
 EXTRAS = Extras((0.95,), embedding=True, class_map=True)
 
-needs_ray = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster"
-)
+needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed: make cluster")
 
 
 def write_images(folder: Path, count: int) -> Path:
@@ -159,6 +158,24 @@ def test_a_csv_file_is_refused(images: Path, tmp_path: Path, model: registry.Mod
         cluster.score(images, model, tmp_path / "out.csv")
 
 
+def test_without_ray_the_command_says_what_to_install(
+    images: Path,
+    tmp_path: Path,
+    model: registry.Model,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    arguments = ["score", str(images), "--model", model.id, "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--engine", "ray"]) == 2
+    assert "needs Ray: pip install -r requirements-cluster.txt" in capsys.readouterr().err
+    assert main([*arguments, "--engine", "ray", "--shard", "1/2"]) == 2
+    assert "leave out --shard" in capsys.readouterr().err
+    assert main([*arguments, "--address", "auto"]) == 2
+    assert "add --engine ray" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def begun(images: Path, out: Path, model: registry.Model, address: str = "") -> subprocess.Popen[str]:
     """`python -m skinapp score --engine ray`, running."""
     command = [sys.executable, "-m", "skinapp", "score", images, "--model", model.id, "--out", out, "--engine", "ray"]
@@ -184,6 +201,18 @@ def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: re
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
     assert manifest["complete"]
     assert manifest["images"] == {"predicted": 6, "failed": 2}
+    assert not (tmp_path / "out" / cluster.WAITING).exists()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_what_a_worker_raises_is_our_own_sentence(
+    images: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster, "libraries", lambda: dict.fromkeys(manifest.LIBRARIES, "1.0"))
+    # the workers have the real ones
+    with pytest.raises(DataError, match=r"^On \S+, other versions of .*pillow.*install the same requirements.txt"):
+        cluster.score(images, model, tmp_path / "out")
     assert not (tmp_path / "out" / cluster.WAITING).exists()
 
 
