@@ -26,7 +26,7 @@ def options(config: Config, folder: Path, **more: object) -> argparse.Namespace:
     folder.mkdir(exist_ok=True)
     file = folder / "tiny.yaml"
     file.write_text(json.dumps(dataclasses.asdict(config)))
-    usual = {"devices": 1, "images_on_device": False, "jobs": 2, "seeds": 0, "part": None, "settings": []}
+    usual: dict[str, object] = {"devices": 1, "images_on_device": False, "jobs": 2, "seeds": 0, "part": None, "settings": []}
     return argparse.Namespace(config=file, runs=folder / "runs", **usual | more)
 
 
