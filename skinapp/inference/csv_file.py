@@ -35,7 +35,8 @@ class CsvFile:
         self._failed = False
 
     def check(self, source: Path) -> None:
-        """DataError where the files are the list of images itself, or the failures would replace something else."""
+        """DataError where the files are the list of images itself, or the failures or the manifest would replace
+        something else; where the manifest is of another model."""
         for file in (self.file, self.failures):
             if _same(file, source):
                 raise DataError(f"{file} is the list of images to score; name another file with --out.")
@@ -48,6 +49,8 @@ class CsvFile:
             )
         if self.file.exists() and self.file.stat().st_size:
             manifest.check(self.manifest, self._model, self._extras)
+        else:
+            manifest.read(self.manifest)
 
     def scored(self) -> Iterator[str]:
         """The images that the file holds. A row, or a header, that was cut off when a run was stopped is removed.

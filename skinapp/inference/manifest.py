@@ -36,22 +36,30 @@ def write(file: Path, model: Model, extras: Extras, shard: Shard, images: Mappin
 
 def check(file: Path, model: Model, extras: Extras) -> None:
     """DataError where the file is there and is not the manifest of rows by the same model, with the same columns."""
+    content = read(file)
+    if content is None:
+        return
+    if content["extras"] != _extras(extras):
+        raise DataError(f"{file} describes predictions with other columns; use the same options, or another --out.")
+    scored_by = content["model"]
+    if scored_by["sha256"] != rows.fingerprint(model, extras):
+        raise DataError(
+            f"{file} describes predictions of '{scored_by['id']}', version {scored_by['version']}, which is not the "
+            f"'{model.id}' that is here now; choose another --out."
+        )
+
+
+def read(file: Path) -> dict[str, Any] | None:
+    """A manifest; None where there is no such file. DataError where it is something else."""
     try:
         content = json.loads(file.read_bytes())
-        scored_by, has = content["model"], content["extras"]
-        other = scored_by["sha256"] != rows.fingerprint(model, extras)
-        named = f"'{scored_by['id']}', version {scored_by['version']}"
+        if content["extras"].keys() and content["model"].keys() >= {"id", "version", "sha256"}:
+            return content
     except FileNotFoundError:
-        return
-    except (OSError, ValueError, KeyError, TypeError):
-        raise DataError(f"{file} is not the manifest of scored images; move it, or choose another --out.") from None
-    if has != _extras(extras):
-        raise DataError(f"{file} describes predictions with other columns; use the same options, or another --out.")
-    if other:
-        raise DataError(
-            f"{file} describes predictions of {named}, which is not the '{model.id}' that is here now; choose another "
-            "--out."
-        )
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise DataError(f"{file} is not the manifest of scored images; move it, or choose another --out.")
 
 
 def _extras(extras: Extras) -> dict[str, Any]:

@@ -64,8 +64,9 @@ def schema(model: Model, extras: Extras) -> pa.Schema:
 def write(file: Path, content: Sequence[Row], columns: pa.Schema) -> None:
     """Write rows to a Parquet file, whole or not at all. DataError where the disk is full or cannot be written to."""
     table = pa.table({name: [row[name] for row in content] for name in columns.names}, schema=columns)
-    with replacing(file) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    # a file of Python's, whose errors say more shortly what is wrong
+    with replacing(file) as partial, partial.open("wb") as stream:
+        pq.write_table(table, stream, compression="zstd")
 
 
 def images(file: Path, columns: pa.Schema) -> Iterator[str]:
