@@ -43,8 +43,9 @@ GROUPS_PER_CORE = 8
 """With fewer images than LARGEST_GROUP times this for each core, groups are smaller, so that cores finish together."""
 UNCOUNTED_GROUP = 256
 """Images of a group if it is not known how many images there are."""
-RETRIES = 5
-"""How often a group is tried again after its worker has died: a file that kills every worker must not do so forever."""
+RETRIES = 20
+"""How often a group is tried again: a file that kills every worker must not do so forever, but one death can cost
+several tries, until the worker runs elsewhere."""
 WAITING = ".waiting"
 """In the folder of the parts: the lists of the groups, one JSON file each."""
 SETTLING_SECONDS = 1.0
