@@ -3,7 +3,7 @@ PORT ?= 8501
 HEADLESS ?=
 BIN := .venv/bin
 
-.PHONY: help setup research app test test-all lint bench load fuzz lock audit clean
+.PHONY: help setup research cluster app test test-all lint bench load fuzz lock audit clean
 
 # A process for each core, four at most; tests/conftest.py says which tests stay together.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
@@ -20,6 +20,7 @@ help:
 	@echo "make audit   look up known vulnerabilities of those versions, where pypi.org is reached"
 	@echo "make setup   install what development and training need"
 	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
+	@echo "make cluster install Ray and JAX too, for scoring and training on several machines"
 	@echo "make clean   remove the virtual environment and the caches"
 
 .venv/installed-app: requirements.txt
@@ -39,6 +40,12 @@ setup: .venv/installed-dev
 	touch $@
 
 research: .venv/installed-research
+
+.venv/installed-cluster: .venv/installed-app requirements-train.txt requirements-cluster.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	touch $@
+
+cluster: .venv/installed-cluster
 
 app: .venv/installed-app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)

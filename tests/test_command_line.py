@@ -166,7 +166,7 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
         (["compare", MODEL, MODEL], "named twice"),
         (["compare", MODEL, "oracle"], "There is no model 'oracle'"),
         (["compare", MODEL, "missing.csv"], "The file missing.csv cannot be read"),
-        (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or CSV file missing"),
+        (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or table missing"),
         (["score", ".", "--model", "oracle", "--out", "out.csv"], "There is no model 'oracle'"),
         (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),
     ],
