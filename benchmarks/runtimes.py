@@ -1,12 +1,12 @@
-"""python -m benchmarks.runtimes [FOLDER]: `score` beside the same network in OpenVINO and ONNX Runtime.
+"""python -m benchmarks.runtimes: `score` beside the same network in OpenVINO and ONNX Runtime.
 
-It needs packages that the app does not: pip install openvino onnxruntime onnx tf2onnx. All decode the same files with
-the same function, on every core, each runtime with as many single-threaded networks as there are cores, or streams.
+It needs packages that the app does not: pip install openvino onnxruntime onnx tf2onnx. All decode the same JPEGs with
+the same function, on every core, each runtime with as many single-threaded networks, or streams, as there are cores.
 Time is from the first file to the last answer; that of `score` includes loading the network and writing the rows, that
-of the others does not. Without FOLDER the images are drawings.
+of the others does not. Probabilities are compared on images of HAM10000 if they are on disk, otherwise on the JPEGs,
+which are drawings.
 """
 
-import argparse
 import functools
 import os
 import queue
@@ -26,6 +26,7 @@ from skinapp.images import imaging
 from skinapp.inference.runtime import Classifier, softmax
 
 CORES = os.cpu_count() or 1
+HAM10000 = Path(os.environ.get("SKINAPP_DATA", Path(__file__).parents[2] / "shared" / "data")) / "ham10000" / "images"
 IMAGES = 300
 REPEATS = 3
 SIDE = 2048
@@ -45,11 +46,12 @@ def litert() -> Sequence[Logits]:
 def openvino(precision: str) -> Sequence[Logits]:
     import openvino as ov
 
-    network = ov.Core().read_model(model().folder / model().weights[0])
+    core = ov.Core()
+    network = core.read_model(model().folder / model().weights[0])
     network.reshape([1, model().input_size, model().input_size, 3])
     settings = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"}
     settings |= {"NUM_STREAMS": str(CORES), "INFERENCE_NUM_THREADS": str(CORES)}
-    compiled = ov.Core().compile_model(network, "CPU", settings)
+    compiled = core.compile_model(network, "CPU", settings)
 
     def stream() -> Logits:
         request = compiled.create_infer_request()
@@ -84,7 +86,7 @@ def logits_of(outputs: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def classify(folder: Path, each: Sequence[Logits]) -> np.ndarray:
-    """Logits [n, K] of the images of a folder, on every core."""
+    """Logits [n, K] of the first IMAGES of a folder, on every core."""
     free: queue.SimpleQueue[Logits] = queue.SimpleQueue()
     for one in each:
         free.put(one)
@@ -97,7 +99,12 @@ def classify(folder: Path, each: Sequence[Logits]) -> np.ndarray:
             free.put(network)
 
     with ThreadPoolExecutor(len(each)) as pool:
-        return np.stack(list(pool.map(answer, sorted(folder.iterdir()))))
+        return np.stack(list(pool.map(answer, sorted(folder.iterdir())[:IMAGES])))
+
+
+def probabilities(folder: Path, each: Sequence[Logits]) -> np.ndarray:
+    """The same as calibrated probabilities."""
+    return softmax(classify(folder, each).astype(np.float64) / model().temperature)
 
 
 def classifying(networks: Callable[[], Sequence[Logits]]) -> Task:
@@ -147,15 +154,12 @@ TASKS: dict[str, Callable[[], Task]] = {
 def main() -> int:
     from benchmarks.worker import worker
 
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.runtimes", description=__doc__)
-    parser.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="images, all in one folder")
-    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = options.folder or pictures.dermoscopy_images(Path(temporary) / "images", IMAGES)
-        count = len(list(folder.iterdir()))
-        reference = softmax(classify(folder, litert()).astype(np.float64) / model().temperature)
+        folder = pictures.dermoscopy_images(Path(temporary) / "images", IMAGES)
+        compared = HAM10000 if HAM10000.is_dir() else folder
+        reference = probabilities(compared, litert())
         print(
-            f"{count} images, {network_multiply_adds() / 1e9:.3f} thousand million multiply-adds each, {CORES} cores\n"
+            f"{IMAGES} images, {network_multiply_adds() / 1e9:.3f} thousand million multiply-adds each, {CORES} cores\n"
         )
         print("| | images/s | time of `score` / its time | largest difference of a probability | class changes |")
         print("|---|---|---|---|---|")
@@ -165,15 +169,15 @@ def main() -> int:
                 pairs = [(other(folder), ours(folder)) for _ in range(REPEATS)]
             ratios = [mine / its for its, mine in pairs]
             spread = f"{min(ratios):.2f} to {max(ratios):.2f}, n = {REPEATS}"
-            speed = count / statistics.median(its for its, _ in pairs)
+            speed = IMAGES / statistics.median(its for its, _ in pairs)
             same = ["", ""]
             if name in NETWORKS:
-                found = softmax(classify(folder, NETWORKS[name]()).astype(np.float64) / model().temperature)
+                found = probabilities(compared, NETWORKS[name]())
                 changed = (found.argmax(axis=1) != reference.argmax(axis=1)).sum()
-                same = [f"{np.abs(found - reference).max():.1g}", f"{changed} of {count}"]
+                same = [f"{np.abs(found - reference).max():.1g}", f"{changed} of {len(found)}"]
             print(f"| {name} | {speed:.0f} | **{statistics.median(ratios):.2f}** ({spread}) | {' | '.join(same)} |")
             print(
-                f"| `score`, in turns with it | {count / statistics.median(mine for _, mine in pairs):.0f} | | | |",
+                f"| `score`, in turns with it | {IMAGES / statistics.median(mine for _, mine in pairs):.0f} | | | |",
                 flush=True,
             )
     return 0

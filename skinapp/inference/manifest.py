@@ -17,6 +17,7 @@ from skinapp.inference.rows import Extras
 
 LIBRARIES = ("ai-edge-litert", "numpy", "pillow", "pillow-heif", "pyarrow", "pydicom")
 """Those that take part in turning a file into a row."""
+ANOTHER = "name another file or folder with --out"
 
 
 def write(file: Path, model: Model, extras: Extras, shard: Shard, images: Mapping[str, int] | None = None) -> None:
@@ -40,12 +41,12 @@ def check(file: Path, model: Model, extras: Extras) -> None:
     if content is None:
         return
     if content["extras"] != _extras(extras):
-        raise DataError(f"{file} describes predictions with other columns; use the same options, or another --out.")
+        raise DataError(f"{file} describes predictions with other columns; use the same options, or {ANOTHER}.")
     scored_by = content["model"]
     if scored_by["sha256"] != rows.fingerprint(model, extras):
         raise DataError(
             f"{file} describes predictions of '{scored_by['id']}', version {scored_by['version']}, which is not the "
-            f"'{model.id}' that is here now; choose another --out."
+            f"'{model.id}' that is here now; {ANOTHER}."
         )
 
 
@@ -59,7 +60,7 @@ def read(file: Path) -> dict[str, Any] | None:
         return None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise DataError(f"{file} is not the manifest of scored images; move it, or choose another --out.")
+    raise DataError(f"{file} is not the manifest of scored images; move it, or {ANOTHER}.")
 
 
 def _extras(extras: Extras) -> dict[str, Any]:
