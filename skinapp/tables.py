@@ -160,7 +160,7 @@ def downloadable(table: pd.DataFrame) -> str:
     safe = table.rename(columns=guarded)
     for position, kind in enumerate(table.dtypes):
         if not pd.api.types.is_numeric_dtype(kind):
-            safe.isetitem(position, table.iloc[:, position].map(guarded))
+            safe.isetitem(position, table.iloc[:, position].map(guarded).to_list())
     return safe.to_csv(index=False)
 
 
