@@ -1,6 +1,7 @@
 """Whether what a model's card says follows from the files beside it."""
 
 import fnmatch
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,3 +40,10 @@ def check_operating_points(model: registry.Model) -> None:
         chosen = {point.id: point.threshold for point in operating_points.choose(model.labels, labels, probabilities)}
         assert {point.id: point.threshold for point in points} == chosen
         assert next(iter(points[0].measured.values()))[0].value >= points[0].sensitivity - 1e-9
+
+
+def change_byte(file: Path) -> None:
+    """One byte in the middle of a file is another."""
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)

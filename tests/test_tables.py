@@ -1,5 +1,6 @@
 """A CSV of any kind becomes the same table; a file that is no table becomes a sentence."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -73,6 +74,49 @@ def test_what_is_no_table_is_a_sentence(content: bytes, sentence: str) -> None:
         tables.read(content, "The list", required=("image",), unique="image", most_rows=3)
 
 
+def test_tens_of_thousands_of_columns_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pd, "read_csv", None)
+    wide = b",".join(b"column %d" % number for number in range(60_000)) + b"\n" + b"1," * 59_999 + b"1\n"
+    with pytest.raises(DataError, match="The list has more than 5,000 columns"):
+        tables.read(wide, "The list")
+    (tmp_path / "wide.csv").write_bytes(wide)
+    with pytest.raises(DataError, match="more than 5,000 columns"):
+        next(tables.chunks(tmp_path / "wide.csv"))
+
+
+def test_a_header_longer_than_the_part_that_guesses_the_separator_names_every_column() -> None:
+    names = [f"{number}-{'x' * 100}" for number in range(1_000)]
+    table = tables.read("\n".join([",".join(names), ",".join("1" * 1_000)]).encode())
+    assert list(table.columns) == names
+
+
+def test_many_columns_of_one_name_are_numbered() -> None:
+    table = tables.read(b"age" + b",age" * 4_999 + b"\n1" + b",1" * 4_999 + b"\n")
+    assert list(table.columns[[0, 1, -1]]) == ["age", "age (2)", "age (5000)"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+        ("+cmd|' /C calc'!A0", "'+cmd|' /C calc'!A0"),
+        ("-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1+1", "\t'=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("-0.5 (-1.2 to 3%)", "-0.5 (-1.2 to 3%)"),
+        ("+12%", "+12%"),
+        ("a-b = c", "a-b = c"),
+    ],
+)
+def test_what_is_downloaded_holds_no_formula(cell: str, written: str) -> None:
+    content = tables.downloadable(pd.DataFrame({"name": [cell, "plain"], cell: [-1.5, float("nan")]}))
+    assert list(csv.reader(content.splitlines(keepends=True))) == [["name", written], [written, "-1.5"], ["plain", ""]]
+
+
 def test_a_file_that_is_missing_comes_with_its_remedy(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"There is no table .*none\.csv; make it\.$"):
         tables.read_file(tmp_path / "none.csv", remedy="make it")
@@ -84,3 +128,46 @@ def test_a_plain_table_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_text("image,p,n,word,flag\na,0.123457,1,,True\nb,1e-06,,x,False\n")
     pd.testing.assert_frame_equal(tables.read_file(file, text=("image",)), pd.read_csv(file))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "text",
+    [PLAIN.replace("face", "Fuß"), 'a; b ;b\n1;"x\ny";é\n\n2;3\n', "image\na\nb\nc\n", "a\tb\r\n1\t 2\r\n"],
+)
+def test_a_table_in_chunks_is_the_same_table(
+    text: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 1)
+    file = tmp_path / "table.csv"
+    file.write_bytes(text.encode(encoding))
+    whole, chunks = tables.read_file(file), list(tables.chunks(file))
+    assert len(chunks) == len(whole)
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), whole)
+
+
+def test_an_encoding_is_found_wherever_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BLOCK", 7)
+    file = tmp_path / "table.csv"
+    for text, encoding in (("image\n" + "a\n" * 20 + "café\n", "cp1252"), ("image\n" + "é\n" * 20, "utf-8")):
+        file.write_bytes(text.encode(encoding))
+        [table] = tables.chunks(file)
+        assert table["image"].iloc[-1] == text.split()[-1]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"image\n", b"PK\x03\x04", b"\0\0", b"a,b\n1,2\n3,4,5\n", b"other\n1\n"]
+)
+def test_chunks_of_what_is_no_table_are_the_same_sentence(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError) as whole:
+        tables.read_file(file, required=("image",))
+    with pytest.raises(DataError) as chunks:
+        list(tables.chunks(file, required=("image",)))
+    assert str(chunks.value) == str(whole.value)
+
+
+def test_chunks_of_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        list(tables.chunks(tmp_path / "none.csv"))

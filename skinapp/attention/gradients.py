@@ -1,6 +1,7 @@
 """A model's network in Keras: features, and gradients of a score. TensorFlow is loaded on first use."""
 
 import functools
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,16 +80,25 @@ def key(model: Model) -> tuple[str, str, str]:
 @functools.lru_cache(maxsize=4)
 def loaded(model_id: str, folder: str, sha256: str) -> Any:
     try:
-        import keras
         import tensorflow  # noqa: F401
     except ImportError as error:
         raise ModelError(
             f"This method needs TensorFlow, which is not installed ({error}). Grad-CAM at the last convolution, "
             "occlusion and RISE work without it; `.venv/bin/python -m pip install -r requirements.txt` adds it."
         ) from error
-    model = registry.read_model(Path(folder))
-    registry.verified_bytes(model, "model.keras")
-    return keras.saving.load_model(model.folder / "model.keras", compile=False)
+    return from_verified_bytes(registry.read_model(Path(folder)))
+
+
+def from_verified_bytes(model: Model) -> Any:
+    """The network in `model.keras`, a keras.Model, from the very bytes whose hash was checked: a file that is replaced
+    after the check is not loaded. ModelError as for `registry.verified_bytes`."""
+    import keras
+
+    with tempfile.TemporaryDirectory() as folder:
+        # Keras reads names, not bytes
+        file = Path(folder) / "model.keras"
+        file.write_bytes(registry.verified_bytes(model, file.name))
+        return keras.saving.load_model(file, compile=False)
 
 
 def _graph(kind: str, model: Model) -> Any:

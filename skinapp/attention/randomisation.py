@@ -53,9 +53,10 @@ def passed(correlations: dict[str, float]) -> bool:
 
 def _copies(model: Model, every_part: bool) -> Iterator[tuple[str, NetworkCopy, float]]:
     """Each part's name, the copy (always the same object) randomised down to it, and the share of parts done."""
+    # raises ModelError where keras is missing
+    trained = keras_network(model)
     import keras
 
-    trained = keras_network(model)
     keras.utils.set_random_seed(SEED)
     # a clone has the same layers with its own weights
     fresh, network = keras.models.clone_model(trained), keras.models.clone_model(trained)

@@ -1,25 +1,36 @@
 """Public images of the ISIC archive, with licence and attribution, through https://api.isic-archive.com/api/docs."""
 
 import dataclasses
+import functools
 import json
 import os
 import re
+import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import requests
+from urllib3.util import parse_url
 
 from skinapp.errors import DataError, SkinappError
 from skinapp.files import replacing
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 
 ARCHIVE = "https://api.isic-archive.com"
+DOMAIN = "isic-archive.com"
+"""Where the archive's own addresses, of entries and of files, are; an entry cannot send us anywhere else."""
 CONNECT_AND_READ_SECONDS = (4, 10)
 WHOLE_SECONDS = 30
+MOST_AT_ONCE = 8
+"""Images that are fetched at the same time, for all visitors."""
+LARGEST_ENTRY = 2**20
+"""Bytes of the metadata of an image."""
+MOST_REDIRECTS = 3
 
 EXAMPLES = ("ISIC_0010656", "ISIC_5254934", "ISIC_6203412", "ISIC_6788018")
 """Dermoscopy images of palms and soles that anyone may show and share: moles and a melanoma, of the data set
@@ -30,6 +41,9 @@ SHOWN_LICENCES = (*OPEN_LICENCES, "CC-BY-NC")
 """Those under which an image may be shown with its attribution where nothing is sold."""
 HAM10000 = range(24306, 34321)
 """The numbers of HAM10000's images in the archive."""
+
+
+SLOW = "The ISIC archive is too slow at the moment. Try again later, or use the drawing."
 
 
 @dataclass(frozen=True)
@@ -46,28 +60,28 @@ class Example:
 def fetch(isic_id: str) -> Example:
     """The archive's image of that id ("ISIC_0024306", or its seven digits).
 
-    SkinappError if the id is malformed or unknown, the archive cannot be reached, or the file is larger than
-    imaging.MAX_BYTES.
+    SkinappError if the id is malformed or unknown, the archive cannot be reached or has not sent everything after
+    WHOLE_SECONDS, the file is larger than imaging.MAX_BYTES, or an address is not the archive's.
     """
     digits = re.fullmatch(r"(?:ISIC_)?(\d{7})", isic_id.strip(), re.IGNORECASE | re.ASCII)
     if not digits:
         raise SkinappError("An ISIC id looks like ISIC_0024306: the letters, an underscore and seven digits.")
-    isic_id = f"ISIC_{digits[1]}"
-    base = address()
+    return _in_time(functools.partial(_fetch, f"ISIC_{digits[1]}"))
+
+
+def _fetch(isic_id: str, deadline: float) -> Example:
     try:
-        with requests.get(f"{base}/api/v2/images/{isic_id}/", timeout=CONNECT_AND_READ_SECONDS) as response:
-            if response.status_code == requests.codes.not_found:
-                raise SkinappError(f"The ISIC archive has no public image {isic_id}; check the number.")
-            response.raise_for_status()
-            entry = response.json()
+        entry = json.loads(_download(f"{address()}/api/v2/images/{isic_id}/", LARGEST_ENTRY, deadline))
         return Example(
             isic_id,
-            data=_download(entry["files"]["full"]["url"]),
+            data=_download(entry["files"]["full"]["url"], imaging.MAX_BYTES, deadline),
             licence=str(entry.get("copyright_license") or ""),
             attribution=str(entry.get("attribution") or ""),
             diagnosis=_diagnosis(entry),
         )
-    except (requests.RequestException, ValueError, KeyError, TypeError) as error:
+    except (requests.RequestException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if getattr(getattr(error, "response", None), "status_code", None) == requests.codes.not_found:
+            raise SkinappError(f"The ISIC archive has no public image {isic_id}; check the number.") from None
         raise SkinappError(
             "The ISIC archive could not be reached or sent an unexpected response. Try again later, or use the drawing."
         ) from error
@@ -98,13 +112,13 @@ def _example(isic_id: str) -> Example | None:
     facts, image = folder / f"{isic_id}.json", folder / f"{isic_id}.jpg"
     try:
         known = Example(data=image.read_bytes(), **json.loads(facts.read_text()))
-        imaging.decode(known.data)
+        isolated.decode(known.data)
         return known
     except (OSError, ValueError, TypeError, SkinappError):
         pass  # not there yet, or damaged
     try:
         example = fetch(isic_id)
-        imaging.decode(example.data)
+        isolated.decode(example.data)
     except SkinappError:
         return None
     stated = {name: value for name, value in dataclasses.asdict(example).items() if name != "data"}
@@ -124,21 +138,66 @@ def page(isic_id: str) -> str:
     return f"{ARCHIVE}/images/{isic_id}/"
 
 
-def _download(url: str) -> bytes:
-    # the limits apply to what arrives, not to what the server announces
+_slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+
+
+def _in_time(work: Callable[[float], Example]) -> Example:
+    """`work(deadline)`, or SkinappError at the deadline, even if a server sends a byte now and then for ever.
+
+    Such a server keeps a thread and a slot, but nobody who waits.
+    """
     deadline = time.monotonic() + WHOLE_SECONDS
-    data = bytearray()
-    with requests.get(url, timeout=CONNECT_AND_READ_SECONDS, stream=True) as response:
-        response.raise_for_status()
-        for chunk in response.iter_content(2**16):
-            data += chunk
-            if len(data) > imaging.MAX_BYTES:
-                raise SkinappError(
-                    f"The file of this image is larger than {imaging.MAX_BYTES // 2**20} MB; choose another id."
-                )
-            if time.monotonic() > deadline:
-                raise SkinappError("The ISIC archive is too slow at the moment. Try again later, or use the drawing.")
-    return bytes(data)
+    result: Future[Example] = Future()
+
+    def run() -> None:
+        with _slots:
+            try:
+                result.set_result(work(deadline))
+            except BaseException as error:  # noqa: BLE001  # it is raised where the result is awaited
+                result.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return result.result(max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise SkinappError(SLOW) from None
+
+
+def _download(url: str, most: int, deadline: float) -> bytes:
+    """The content at an address of the archive, at most `most` bytes. The limits apply to what arrives, not to what the
+    server announces."""
+    for _ in range(1 + MOST_REDIRECTS):
+        _check_address(url)
+        # not compressed, so that nothing unpacks to more than has arrived
+        headers = {"Accept-Encoding": "identity"}
+        with requests.get(
+            url, headers=headers, timeout=CONNECT_AND_READ_SECONDS, stream=True, allow_redirects=False
+        ) as response:
+            if response.is_redirect:
+                url = urljoin(url, response.headers["Location"])
+                continue
+            response.raise_for_status()
+            data = bytearray()
+            # what has arrived, not a whole block, so that the deadline is looked at every few seconds
+            while chunk := response.raw.read1(2**16, decode_content=False):
+                data += chunk
+                if len(data) > most:
+                    raise SkinappError(f"The file of this image is larger than {most // 2**20} MB; choose another id.")
+                if time.monotonic() > deadline:
+                    raise SkinappError(SLOW)
+            return bytes(data)
+    raise ValueError("too many redirects")
+
+
+def _check_address(url: str) -> None:
+    """ValueError unless it is the archive's, encrypted, or where SKINAPP_ISIC_URL says that the archive is."""
+    # the parser by which the address will be opened: others differ in what a backslash means
+    parts, own = parse_url(url), parse_url(address())
+    if (parts.scheme, parts.host, parts.port) == (own.scheme, own.host, own.port):
+        return
+    host = parts.host or ""
+    if parts.scheme != "https" or not (host == DOMAIN or host.endswith(f".{DOMAIN}")):
+        raise ValueError(f"{host} is not the ISIC archive")
 
 
 def _diagnosis(entry: dict[str, Any]) -> str:

@@ -54,6 +54,8 @@ TOO_MANY_PIXELS = (
     f"{MAX_FULL_PIXELS // 1_000_000} for any other format. Save it smaller, or as a JPEG."
 )
 
+TOO_MUCH = "The image takes too much time or memory to open; save it again, smaller, or as a JPEG."
+
 pillow_heif.register_heif_opener()
 # Pillow only warns from its limit to twice that, unless warnings are errors.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -90,13 +92,26 @@ def read(path: str | Path) -> bytes:
             raise ImageError("This is a device, a pipe or a socket, not a file; name an image file.")
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(_too_many_bytes(path.stat().st_size))
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # it may be growing
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ImageError("There is no such file; check the path.") from None
     except IsADirectoryError:
         raise ImageError("This is a folder, not an image; name the image files in it.") from None
     except OSError as error:
         raise ImageError(f"The file cannot be read ({error.strerror}).") from None
+    if len(data) > MAX_BYTES:
+        raise ImageError(_too_many_bytes(len(data)))
+    return data
+
+
+def check_bytes(data: bytes) -> None:
+    """ImageError where there are none, or more than MAX_BYTES."""
+    if not data:
+        raise ImageError("The file is empty; choose another one.")
+    if len(data) > MAX_BYTES:
+        raise ImageError(_too_many_bytes(len(data)))
 
 
 def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
@@ -122,6 +137,8 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
             upright = _to_8_bits(upright)
             upright = _on_white(upright)
             rgb = upright.convert("RGB")
+        except MemoryError:
+            raise ImageError(TOO_MUCH) from None
         except Exception as error:  # decoders raise many kinds, all for one reason: the file is damaged
             raise ImageError(
                 "The image file is damaged or cut short and cannot be read; save or send it again."
@@ -156,10 +173,7 @@ def load(source: str | Path | bytes, size: int, crop: Crop = CENTRE) -> np.ndarr
 def _opened(data: bytes) -> Image.Image:
     """The image with its header read and nothing decoded, except for some in DICOM files. ImageError where it must not
     or cannot be decoded."""
-    if not data:
-        raise ImageError("The file is empty; choose another one.")
-    if len(data) > MAX_BYTES:
-        raise ImageError(_too_many_bytes(len(data)))
+    check_bytes(data)
     try:
         image: Image.Image
         if data.startswith(DICOM_MARK, DICOM_MARK_AT):

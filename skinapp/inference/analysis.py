@@ -4,11 +4,13 @@ The app's panels, the attention page and the command line take an `Analysis` and
 """
 
 import functools
+import time
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
+from skinapp import events
 from skinapp.formatting import percent
 from skinapp.images import imaging, quality
 from skinapp.images.imaging import CENTRE, Crop
@@ -75,9 +77,11 @@ def analyse(
 
     ModelError where the model cannot be run.
     """
+    started = time.perf_counter()
     pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, crop), remove_hair)
     classifier = runtime.classifier(model)
     prediction = classifier.predict_input(pixels)
+    events.answered(model.id, time.perf_counter() - started)
     return Analysis(
         image,
         crop,

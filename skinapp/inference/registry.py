@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 
 from skinapp.errors import DataError, ModelError
-from skinapp.inference import metadata, model_card, views
+from skinapp.inference import allowed, metadata, model_card, views
 from skinapp.inference.metadata import Field
 from skinapp.labels.sets import LabelSet, of_card
 
@@ -271,15 +271,42 @@ def verified_bytes(model: Model | Segmentation, name: str) -> bytes:
     return content
 
 
+_hashed: set[Path] = set()
+"""The roots whose folders are checked against the hashes in their cards before they are listed."""
+
+
+def check_hashes(root: Path | None = None) -> None:
+    """Leave out of `models`, and name in `problems`, the folders below `root` with a file that was changed, from now on
+    and again when a file changes. It reads every file once; until it has, the folders are listed without the check."""
+    root = root or default_root()
+    _read_all(root, hashed=True)
+    _hashed.add(root)
+
+
 def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
     """Folder name -> what is in it, or a sentence on why it cannot be used."""
     root = root or default_root()
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    entries = _read_all(root, hashed=root in _hashed)
     return {
-        folder.name: _cached(folder, _state(folder))
-        for folder in folders
-        if folder.is_dir() and not folder.name.startswith(".")
+        name: entry if isinstance(entry, str) else allowed.refusal(entry.card) or entry
+        for name, entry in entries.items()
     }
+
+
+def _read_all(root: Path, hashed: bool) -> dict[str, Model | Segmentation | str]:
+    try:
+        folders = sorted(folder for folder in root.iterdir() if folder.is_dir() and not folder.name.startswith("."))
+    except OSError:
+        # `no_models` names the root
+        return {}
+    return {folder.name: _entry(folder, hashed) for folder in folders}
+
+
+def _entry(folder: Path, hashed: bool) -> Model | Segmentation | str:
+    try:
+        return _cached(folder, _state(folder), hashed)
+    except OSError as error:
+        return f"The model folder {folder} cannot be read: {error.strerror or error}."
 
 
 def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
@@ -290,9 +317,12 @@ def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
 
 
 @functools.lru_cache(maxsize=256)
-def _cached(folder: Path, state: tuple[tuple[str, int, int], ...]) -> Model | Segmentation | str:
+def _cached(folder: Path, state: tuple[tuple[str, int, int], ...], hashed: bool) -> Model | Segmentation | str:
     try:
-        return read(folder)
+        entry = read(folder)
+        if hashed:
+            verify(entry)
+        return entry
     except ModelError as error:
         return str(error)
 

@@ -8,7 +8,7 @@ import streamlit as st
 from skinapp.datasets import isic
 from skinapp.datasets.isic import Example
 from skinapp.errors import SkinappError
-from skinapp.images import imaging, synthetic
+from skinapp.images import imaging, isolated, synthetic
 from skinapp.ui import archive, session_images
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import path, plain
@@ -132,7 +132,7 @@ def _offer_examples(examples: list[Example]) -> None:
     with st.grid(len(examples), min_column_width=120, gap="small"):
         for example in examples:
             with st.container(gap="xsmall"):
-                small = imaging.load(example.data, THUMBNAIL)
+                small = imaging.crop_resize(isolated.decode(example.data), THUMBNAIL)
                 st.image(small, width="stretch", alt=f"Example, {example.diagnosis or 'no diagnosis stated'}")
                 st.button(
                     example.diagnosis or "Open",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from skinapp import events
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.images import quality
 from skinapp.inference import analysis, modality
@@ -25,6 +26,7 @@ from skinapp.ui import (
     retrieval,
     segmentation,
     square,
+    turn,
 )
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
@@ -38,12 +40,14 @@ ANSWERED_BY = "answered_by"
 
 
 @st.fragment
+@turn.needed
 def show(found: Route, photo: Photo) -> None:
     """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
     try:
         crop = square.crop_of(photo)
         reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
         if reasons and not gate.shows_anyway(photo):
+            photos.count_refusal(photo, events.CHECK_FAILED)
             with _beside_the_photo(photo):
                 gate.ask_anyway(photo, reasons)
             return
@@ -58,6 +62,8 @@ def show(found: Route, photo: Photo) -> None:
         else:
             _show_one(found, photo)
     except SkinappError as error:
+        if isinstance(error, ModelError):
+            photos.count_refusal(photo, events.NO_MODEL)
         st.error(str(error))
 
 

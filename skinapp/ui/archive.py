@@ -6,7 +6,7 @@ import streamlit as st
 
 from skinapp.datasets import isic
 from skinapp.datasets.isic import Example
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.ui.layout import plain
 
 RETRY_SECONDS = 600
@@ -43,6 +43,7 @@ def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
         for example in pictures:
             with st.container(gap="xsmall"):
                 kind = kinds[example.isic_id]
-                st.image(imaging.load(example.data, THUMBNAIL), kind, width="stretch", alt=f"{kind} of {name}")
+                small = imaging.crop_resize(isolated.decode(example.data), THUMBNAIL)
+                st.image(small, kind, width="stretch", alt=f"{kind} of {name}")
                 # no caption: its links are too pale to be read
                 st.markdown(credit(example))

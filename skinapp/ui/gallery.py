@@ -20,7 +20,7 @@ from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import records
 from skinapp.demographics.records import NAMES, NOT_STATED, Filters, Table
 from skinapp.errors import ImageError, SkinappError
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.ui import add_image, address, layout, panel, session_images
 
 PAGE_SIZE = 24
@@ -162,7 +162,7 @@ def _picture(table: Table, record: dict[Any, Any], file: File) -> bytes | None:
     """Show an image; return its file's bytes, or None, with a sentence, if it cannot be read."""
     try:
         data = imaging.read(file) if isinstance(file, Path) else file
-        image = imaging.decode(data)
+        image = isolated.decode(data)
     except SkinappError as error:
         st.error(str(error))
         return None
@@ -218,7 +218,7 @@ def _own_small(data: bytes) -> bytes:
     """A thumbnail of a visitor's image; kept in their session."""
     thumbnails = st.session_state.setdefault("own_thumbnails", {})
     if id(data) not in thumbnails:
-        thumbnails[id(data)] = jpeg(imaging.crop_resize(imaging.decode(data), THUMBNAIL))
+        thumbnails[id(data)] = jpeg(imaging.crop_resize(isolated.decode(data), THUMBNAIL))
     return thumbnails[id(data)]
 
 

@@ -2,6 +2,7 @@
 
 import functools
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
 from skinapp.errors import DataError
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.labels import guide
-from skinapp.ui import address, session_images
+from skinapp.ui import address, departed, session_images, sign_in
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -55,6 +56,9 @@ PAGES = Path(__file__).parents[2] / "pages"
 # The server would write any upload over 1 MB to a temporary file; nothing a visitor adds may reach the disk.
 MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
 session_images.limit_uploads()
+# beside the first page, so that the first image does not wait for it
+threading.Thread(target=isolated.start, daemon=True).start()
+departed.free_in_time()
 
 
 def configure(title: str = NAME) -> None:
@@ -76,10 +80,11 @@ def navigation() -> "Page":
 
 def show_menu() -> None:
     """Every page by name, in one row that scrolls sideways on a phone."""
-    with st.container(horizontal=True, wrap=False, gap="small", key="menu"):
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small", key="menu"):
         for name, (title, _, words) in MENU.items():
             choices = address.last_choices(title)
             st.page_link(path(name), label=title, help=words, width="content", query_params=choices or None)
+        sign_in.offer_sign_out()
 
 
 def show_image_chip() -> None:
@@ -124,7 +129,8 @@ def guide_links(names: Mapping[str, str]) -> None:
 
 def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
     """The first call of every page: its layout, to be used as `with layout.page("Classify"):`. The `chip` of the
-    visitor's image is below the menu, unless the page shows it itself.
+    visitor's image is below the menu, unless the page shows it itself. Where sign-in is required, nothing else is run
+    before it.
 
     Where the very first request to a new server goes to a page, Streamlit runs that page without `app.py`; the
     navigation is then set up here and the run started again, so that the page looks and behaves as always.
@@ -138,6 +144,9 @@ def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
     st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
     column = st.container(horizontal_alignment="center").container(width=WIDTH)
     with column:
+        if sign_in.required():
+            sign_in.ask()
+            st.stop()
         show_menu()
         if chip and (session_images.current() or session_images.files()):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):

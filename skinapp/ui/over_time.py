@@ -11,14 +11,13 @@ from PIL import Image
 
 from skinapp.errors import SkinappError
 from skinapp.formatting import percent
-from skinapp.images import imaging, quality
-from skinapp.images.taken import taken
+from skinapp.images import imaging, isolated, quality
 from skinapp.inference import analysis
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.lesion import change
 from skinapp.lesion.change import Change, Comparison
-from skinapp.ui import gate, panel, prediction, session_images, square
+from skinapp.ui import gate, panel, prediction, session_images, square, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
@@ -70,6 +69,7 @@ def offer_comparison(key: str) -> None:
         )
 
 
+@turn.needed
 def show(models: Sequence[Model], chosen: Model | None) -> None:
     """Photos of one spot by date, the later one laid over the first, and what differs."""
     st.subheader("The same spot over time", anchor=False)
@@ -138,7 +138,7 @@ def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
                 st.markdown(f":small[{plain(_names()[photo.key])}]")
                 key = _date_key(photo)
                 if key not in st.session_state:
-                    st.session_state[key] = taken(photo.data, today)
+                    st.session_state[key] = isolated.day_taken(photo.data, today)
                 st.date_input("Taken on", min_value=FIRST, max_value=today, key=key, persist_state="session")
                 with st.popover("Ruler or coin", icon=":material/straighten:"):
                     _choose_length(photo)

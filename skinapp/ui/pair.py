@@ -9,7 +9,7 @@ from skinapp.attention import heatmap
 from skinapp.charts import probabilities
 from skinapp.errors import ModelError, SkinappError
 from skinapp.formatting import percent
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.inference import analysis as analyses
 from skinapp.inference import modality, pair, registry
 from skinapp.inference.analysis import Analysis
@@ -17,7 +17,7 @@ from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
 from skinapp.report import operating_point_views
-from skinapp.ui import panel
+from skinapp.ui import panel, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
@@ -25,6 +25,7 @@ HINT = "It stays in this session's memory and is never stored."
 
 
 @st.fragment
+@turn.needed
 def show(made: Analysis, photo: Photo) -> None:
     """A way to add the other image of the lesion, and the answer from both; nothing where no model takes two images."""
     models = registry.pairs()
@@ -45,7 +46,7 @@ def show(made: Analysis, photo: Photo) -> None:
         )
     try:
         added = Photo(file.file_id, file.getvalue(), f"the-{other.replace(' ', '-')}", "Your second image")
-        image = photos.cached("pair_image", added.key, lambda: imaging.decode(added.data))
+        image = photos.cached("pair_image", added.key, lambda: isolated.decode(added.data))
         kind = photos.cached("pair_recognised", added.key, lambda: _recognised(image))
         images, crops, kinds = [made.image, image], [made.crop, imaging.CENTRE], [made.modality, kind]
         if (first == "smartphone") != swapped:

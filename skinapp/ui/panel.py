@@ -7,6 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
+from skinapp import tables
 from skinapp.report.document import Chart
 
 
@@ -74,7 +75,7 @@ def offer_csv(table: pd.DataFrame, key: str) -> None:
     """The button that downloads a table as `key`.csv."""
     st.download_button(
         "Download as CSV",
-        table.to_csv(index=False),
+        tables.downloadable(table),
         f"{key}.csv",
         "text/csv",
         key=f"{key}_csv",

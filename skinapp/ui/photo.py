@@ -8,7 +8,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from skinapp.images import imaging
+from skinapp import events
+from skinapp.errors import ImageError
+from skinapp.images import imaging, isolated
 from skinapp.images.imaging import Crop
 from skinapp.inference import modality, training_images
 from skinapp.inference.modality import Recognised
@@ -27,8 +29,17 @@ def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
 
     The session holds one decoded image: that of the latest photo and crop.
     """
-    key = photo.key, imaging.reduction(photo.data, crop)
-    return cached("image", key, lambda: imaging.decode(photo.data, crop))
+    try:
+        reduction = cached("reduction", (photo.key, crop), lambda: isolated.reduction(photo.data, crop))
+        return cached("image", (photo.key, reduction), lambda: isolated.decode(photo.data, crop))
+    except ImageError:
+        count_refusal(photo, events.UNREADABLE)
+        raise
+
+
+def count_refusal(photo: Photo, reason: str) -> None:
+    """Report that an image got no answer: once for each image and reason, however often the page is redrawn."""
+    cached("refusal", (photo.key, reason), lambda: events.refused(reason))
 
 
 def recognised(photo: Photo) -> Recognised | None:

@@ -1,12 +1,13 @@
 """The closed form of Grad-CAM against the gradient that defines it, and LiteRT against Keras."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from skinapp.attention import heatmap
-from skinapp.attention.gradients import keras_network
+from skinapp.attention.gradients import from_verified_bytes, keras_network
 from skinapp.inference import registry, runtime
 
 
@@ -61,3 +62,19 @@ def test_the_network_is_flat_and_whole(model: registry.Model, network: Any) -> N
     assert network.input_shape == (None, model.input_size, model.input_size, 3)
     assert network.output_shape == (None, len(model.labels.codes))
     assert network.count_params() == model.card["architecture"]["parameters"]
+
+
+def test_a_network_that_is_replaced_after_its_hash_was_checked_is_not_loaded(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = registry.read_model(own_models / model.id)
+    check = registry.verified_bytes
+
+    def replaced_at_once(model: registry.Model, name: str) -> bytes:
+        content = check(model, name)
+        (model.folder / name).write_bytes(b"another network")
+        return content
+
+    monkeypatch.setattr(registry, "verified_bytes", replaced_at_once)
+    monkeypatch.setattr("keras.saving.load_model", lambda file, **_: file.read_bytes())
+    assert from_verified_bytes(copied) == (model.folder / "model.keras").read_bytes()

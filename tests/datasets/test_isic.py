@@ -2,11 +2,13 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import requests
 
 from skinapp.datasets import isic
 from skinapp.errors import SkinappError
@@ -27,6 +29,9 @@ LICENCES = dict(zip(isic.EXAMPLES, ("CC-0", "CC-BY", "CC-BY-NC", "CC-BY"), stric
 """The third example is no longer open."""
 
 
+MOVED = {"/moved.jpg": "/full.jpg", "/round.jpg": "/round.jpg"}
+
+
 class Archive(BaseHTTPRequestHandler):
     """One image, the examples, one with a broken entry, one without end; everything else is unknown."""
 
@@ -42,6 +47,22 @@ class Archive(BaseHTTPRequestHandler):
             self.respond(json.dumps({"files": {"full": {"url": f"{base}/endless.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000004/":
             self.respond(b"{}", status=500)
+        elif self.path == "/api/v2/images/ISIC_0000005/":
+            self.respond(b" " * (isic.LARGEST_ENTRY + 1) + json.dumps(ENTRY).encode())
+        elif self.path == "/api/v2/images/ISIC_0000006/":
+            self.respond(json.dumps({"files": {"full": {"url": f"{base}/drip.jpg"}}}).encode())
+        elif self.path == "/api/v2/images/ISIC_0000007/":
+            self.respond(json.dumps({"files": {"full": {"url": f"{base}/moved.jpg"}}}).encode())
+        elif self.path == "/api/v2/images/ISIC_0000008/":
+            self.drip("HTTP/1.1 200 OK\r\nX: ")
+        elif self.path == "/api/v2/images/ISIC_0000009/":
+            self.respond(json.dumps({"files": {"full": {"url": f"{base}/round.jpg"}}}).encode())
+        elif (moved := MOVED.get(self.path)) is not None:
+            self.send_response(302)
+            self.send_header("Location", moved)
+            self.end_headers()
+        elif self.path == "/drip.jpg":
+            self.drip("HTTP/1.1 200 OK\r\n\r\n")
         elif (example := self.path.split("/")[-2]) in LICENCES:
             files = {"files": {"full": {"url": f"{base}/example.png"}}}
             self.respond(json.dumps(ENTRY | files | {"copyright_license": LICENCES[example]}).encode())
@@ -60,6 +81,16 @@ class Archive(BaseHTTPRequestHandler):
         else:
             self.respond(b"{}", status=404)
 
+    def drip(self, head: str) -> None:
+        """A byte now and then, so that no single read takes long."""
+        try:
+            self.wfile.write(head.encode())
+            for _ in range(100):
+                self.wfile.write(b"x")
+                time.sleep(0.05)
+        except OSError:
+            pass  # the client has waited enough
+
     def respond(self, body: bytes, status: int = 200) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
@@ -73,7 +104,7 @@ class Archive(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def archive(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with ThreadingHTTPServer(("127.0.0.1", 0), Archive) as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         monkeypatch.setenv("SKINAPP_ISIC_URL", f"http://127.0.0.1:{server.server_port}/")
         yield
@@ -117,10 +148,56 @@ def test_a_file_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         isic.fetch("ISIC_0000003")
 
 
-def test_a_slow_download_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isic, "WHOLE_SECONDS", -1)
+def test_metadata_without_end_are_cut_off() -> None:
+    with pytest.raises(SkinappError, match="larger than 1 MB"):
+        isic.fetch("ISIC_0000005")
+
+
+@pytest.mark.parametrize("isic_id", ["ISIC_0000006", "ISIC_0000008"])
+def test_a_server_that_sends_a_byte_now_and_then_is_not_waited_for(
+    isic_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isic, "WHOLE_SECONDS", 0.5)
+    start = time.monotonic()
     with pytest.raises(SkinappError, match="too slow"):
-        isic.fetch("ISIC_0024306")
+        isic.fetch(isic_id)
+    assert time.monotonic() - start < 3
+
+
+def test_a_redirect_within_the_archive_is_followed_but_not_for_ever() -> None:
+    assert isic.fetch("ISIC_0000007").data == IMAGE
+    with pytest.raises(SkinappError, match="unexpected response"):
+        isic.fetch("ISIC_0000009")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://content.isic-archive.com/a.jpg",
+        "https://isic-archive.com.example.org/a.jpg",
+        "https://example-isic-archive.com/a.jpg",
+        "https://example.org\\@api.isic-archive.com/a.jpg",
+        "https://api.isic-archive.com@169.254.169.254/latest",
+        "http://169.254.169.254/latest",
+        "file:///etc/passwd",
+        "ftp://content.isic-archive.com/a.jpg",
+    ],
+)
+def test_no_address_but_the_archives_is_opened(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def entry(address: str, **_: object) -> requests.Response:
+        assert address != url
+        return requests_get(address, **_)
+
+    requests_get = requests.get
+    monkeypatch.setattr(requests, "get", entry)
+    monkeypatch.setitem(MOVED, "/moved.jpg", url)
+    with pytest.raises(SkinappError, match="unexpected response"):
+        isic.fetch("ISIC_0000007")
+
+
+@pytest.mark.parametrize("host", ["isic-archive.com", "api.isic-archive.com", "content.isic-archive.com"])
+def test_the_archives_own_addresses_are_opened(host: str) -> None:
+    isic._check_address(f"https://{host}/a.jpg?Expires=1")
 
 
 @pytest.fixture

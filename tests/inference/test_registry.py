@@ -136,13 +136,34 @@ def test_a_spoiled_folder_is_left_out_with_a_sentence(name: str, own_models: Pat
 
 
 def test_one_changed_byte_is_found(own_models: Path, model: registry.Model) -> None:
-    file = own_models / model.id / "model.tflite"
-    content = bytearray(file.read_bytes())
-    content[len(content) // 2] ^= 1
-    file.write_bytes(content)
+    model_folder.change_byte(own_models / model.id / "model.tflite")
     own = registry.model(model.id, own_models)
     with pytest.raises(ModelError, match=r"model\.tflite .* was changed after it was published; fetch the folder"):
         registry.verify(own)
+
+
+def test_a_server_leaves_out_a_folder_with_a_changed_file(own_models: Path, model: registry.Model) -> None:
+    shutil.copytree(registry.models()["malignancy-mlp64"].folder, own_models / "malignancy-mlp64")
+    model_folder.change_byte(own_models / model.id / "predictions.csv")
+    assert len(registry.models(own_models)) == 2
+    registry.check_hashes(own_models)
+    assert list(registry.models(own_models)) == ["malignancy-mlp64"]
+    assert "predictions.csv" in registry.problems(own_models)[model.id]
+    # and again, when a file changes while the server runs
+    model_folder.change_byte(own_models / "malignancy-mlp64" / "model.tflite")
+    assert registry.models(own_models) == {}
+    assert "was changed after it was published" in registry.problems(own_models)["malignancy-mlp64"]
+
+
+def test_a_folder_that_may_not_be_read_is_left_out(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> registry.Model:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(registry, "read", refuse)
+    assert registry.models(own_models) == {}
+    assert "cannot be read: Permission denied" in registry.problems(own_models)[model.id]
 
 
 def test_a_file_that_disappears_later_is_found(own_models: Path, model: registry.Model) -> None:

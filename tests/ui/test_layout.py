@@ -54,6 +54,12 @@ def test_only_this_machine_can_open_the_app_by_default() -> None:
     assert config["server"]["address"] == "localhost"
 
 
+def test_requests_from_other_sites_are_refused() -> None:
+    config = tomllib.loads((layout.PAGES.parent / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["enableXsrfProtection"] is True
+    assert config["server"]["enableCORS"] is True
+
+
 def test_the_package_that_is_patched_is_pinned() -> None:
     pinned = (layout.PAGES.parent / "requirements.txt").read_text().splitlines()
     assert f"starlette=={importlib.metadata.version('starlette')}" in pinned

@@ -10,7 +10,7 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,7 +47,7 @@ class Remote:
     url: str
     size: int | None = None
     checksum: tuple[str, str] | None = None
-    login: tuple[str, str] | None = None
+    login: tuple[str, str] | None = field(default=None, repr=False)
 
 
 def open_session() -> requests.Session:
@@ -72,7 +72,7 @@ def get_json(session: requests.Session, url: str, missing: Any = None) -> Any:
             try:
                 return response.json()
             except ValueError:
-                raise DataError(f"{host(url)} sent an unexpected response; it may have changed: {url}") from None
+                raise DataError(f"{host(url)} sent an unexpected response; it may have changed: {shown(url)}") from None
 
     return _retried(attempt, url, lambda: 0)
 
@@ -134,7 +134,12 @@ def megabytes(count: int) -> str:
 
 
 def host(url: str) -> str:
-    return urlsplit(url).netloc
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def shown(url: str) -> str:
+    """An address for a message: without a password, and without the query, in which publishers sign links."""
+    return urlsplit(url)._replace(netloc=host(url), query="", fragment="").geturl()
 
 
 def unzip(
@@ -236,13 +241,15 @@ def _retried(attempt: Callable[[], Any], url: str, progress: Callable[[], int]) 
             )
             time.sleep(wait)
         except requests.RequestException as error:
-            raise DataError(f"{_unreached(url, error)} The address is {url}.") from None
+            raise DataError(f"{_unreached(url, error)} The address is {shown(url)}.") from None
 
 
 def _unreached(url: str, error: Exception) -> str:
     if isinstance(error, requests.ConnectionError) and not isinstance(error, requests.exceptions.ChunkedEncodingError):
         return f"{host(url)} could not be reached."
-    return f"The transfer from {host(url)} failed ({error})."
+    # what requests says may quote the address to which the publisher has sent us, signature included
+    reason = str(error) if isinstance(error, _InterruptedError) else type(error).__name__
+    return f"The transfer from {host(url)} failed ({reason})."
 
 
 def _check_status(response: requests.Response, url: str) -> None:
@@ -252,7 +259,7 @@ def _check_status(response: requests.Response, url: str) -> None:
     if status in (requests.codes.unauthorized, requests.codes.forbidden):
         raise DataError(f"{host(url)} refuses access (status {status}); check the user name and key if it needs them.")
     if status >= 400:
-        raise DataError(f"{host(url)} has nothing at {url} (status {status}); the publisher may have moved it.")
+        raise DataError(f"{host(url)} has nothing at {shown(url)} (status {status}); the publisher may have moved it.")
 
 
 def _announced(response: requests.Response) -> tuple[str, str] | None:

@@ -21,6 +21,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
+from skinapp.attention.gradients import from_verified_bytes
 from skinapp.errors import ModelError
 from skinapp.files import replacing
 from skinapp.images import imaging
@@ -113,8 +114,7 @@ def run(options: argparse.Namespace) -> int:
 def first_stages(model: registry.Model) -> bytes:
     """The STAGES of a model's network as a LiteRT file: `features` float32 [1, D], the mean and the standard deviation
     of each channel of each stage's last layer. ModelError where the model has no such network."""
-    registry.verified_bytes(model, "model.keras")
-    trained = keras.saving.load_model(model.folder / "model.keras", compile=False)
+    trained = from_verified_bytes(model)
     # stages with a single block end differently
     last = {layer.name[: len("block1")]: layer for layer in trained.layers if layer.name.endswith("_add")}
     if not set(STAGES) <= set(last):

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import requests
 from tqdm import tqdm
 
 from skinapp.datasets import registry
@@ -608,3 +609,31 @@ def test_an_archive_that_cannot_be_unpacked_is_a_sentence(spoil: Callable[[bytes
     with pytest.raises(DataError, match=r"images\.zip is damaged"):
         transfer.unzip(archive, tmp_path / "out", lambda name: Path(name))
     assert not archive.exists()
+
+
+@pytest.mark.parametrize("failure", ["refused", "missing", "broken", "elsewhere"])
+def test_no_message_holds_a_key_or_a_signature(
+    failure: str,
+    kaggle: Publisher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setenv("KAGGLE_KEY", "k3y-of-someone")
+    monkeypatch.setenv("SKINAPP_KAGGLE_URL", kaggle.url.replace("://", "://someone:passw0rd@"))
+    caplog.set_level("WARNING")
+    if failure == "elsewhere":
+        monkeypatch.setattr(requests.Session, "get", sent_to_an_address_with_a_signature)
+    else:
+        kaggle.statuses[KAGGLE] = {"refused": [403], "missing": [404], "broken": [500] * 9}[failure]
+    with pytest.raises(DataError) as caught:
+        command("malignant-benign", "--out", tmp_path)
+    printed = "".join([str(caught.value), *capsys.readouterr(), caplog.text])
+    assert "127.0.0.1" in printed
+    assert "k3y-of" not in repr(download.kaggle("a", "b"))
+    assert not [secret for secret in ("k3y-of", "passw0rd", "51gned") if secret in printed]
+
+
+def sent_to_an_address_with_a_signature(*_: object, **__: object) -> requests.Response:
+    raise requests.TooManyRedirects("https://storage.example/a?X-Goog-Signature=51gned")

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
+from skinapp.files import locked
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
@@ -258,6 +259,12 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
             command(dataclasses.replace(tiny, seed=5), tmp_path)
 
 
+def test_a_run_has_one_trainer_at_a_time(tiny: Config, tmp_path: Path) -> None:
+    with locked(run_folder.open_run(tiny, tmp_path)), pytest.raises(DataError, match="Another process is writing to"):
+        training.fit(tiny, tmp_path)
+    assert not list((tmp_path / "tiny").glob("stage-*"))
+
+
 @pytest.mark.slow
 def test_every_option_together_resumes_after_an_interruption(tiny: Config, tmp_path: Path) -> None:
     stages = tuple(dataclasses.replace(stage, mixup=0.2, cutmix=1.0) for stage in tiny.stages)
@@ -410,7 +417,7 @@ def test_a_split_that_shares_a_lesion_is_refused_before_images_are_read(
 ) -> None:
     table = read(tiny.dataset)
     leaking = table.assign(group=table["group"].where(table["split"] != "test", "HAM_nv_a"))
-    monkeypatch.setattr(training, "read", lambda _: leaking)
+    monkeypatch.setattr(training, "read", lambda *_: leaking)
     with pytest.raises(DataError, match="HAM_nv_a is in several parts"):
         training.fit(tiny, tmp_path)
     assert not list(tmp_path.iterdir())

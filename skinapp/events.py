@@ -1,0 +1,31 @@
+"""What an operator may count: answers and refusals, with nothing of the visitor or the image in them.
+
+They go to Python's logging, at the level of information: nothing is written unless a program asks for it, as
+`skinapp.hosting` does.
+"""
+
+import logging
+from typing import Any
+
+LOGGER = logging.getLogger("skinapp")
+
+ANSWER, REFUSAL, READINESS, LEFT_OUT = "answer", "refusal", "readiness", "model left out"
+"""The events."""
+
+UNREADABLE, CHECK_FAILED, NO_MODEL, BUSY = "unreadable image", "check failed", "no model", "busy"
+"""Why there was no answer."""
+
+
+def answered(model_id: str, seconds: float) -> None:
+    """A model classified an image, in that many seconds."""
+    report(ANSWER, model=model_id, seconds=round(seconds, 4))
+
+
+def refused(reason: str) -> None:
+    """An image got no answer, for one of the reasons above."""
+    report(REFUSAL, reason=reason)
+
+
+def report(event: str, level: int = logging.INFO, **fields: Any) -> None:
+    """An event with its fields, which JSON must be able to hold."""
+    LOGGER.log(level, event, extra={"fields": fields})

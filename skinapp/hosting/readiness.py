@@ -1,0 +1,72 @@
+"""Whether the server can answer: the folders of the models are as published, and the best model classifies an image."""
+
+import functools
+import logging
+import threading
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from skinapp import events
+from skinapp.errors import SkinappError
+from skinapp.inference import registry, runtime
+
+VALID_SECONDS = 10
+"""For so long a result holds, so that asking often costs nothing."""
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """Whether a model answers; its id and the seconds it took, or why none does. `left_out` are the ids of the model
+    folders that cannot be used."""
+
+    ready: bool
+    model: str = ""
+    seconds: float = 0.0
+    reason: str = ""
+    left_out: tuple[str, ...] = ()
+
+
+_checking = threading.Lock()
+
+
+def check() -> Readiness:
+    """Classify a grey image with the model that is listed first; the latest result while it is valid."""
+    with _checking:
+        return _check(int(time.monotonic() / VALID_SECONDS))
+
+
+@functools.lru_cache(maxsize=1)
+def _check(period: int) -> Readiness:
+    registry.check_hashes()
+    found = _measured(tuple(registry.problems()))
+    _report(found.ready, found.model, found.reason, tuple(registry.problems().values()))
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _report(ready: bool, model: str, reason: str, problems: tuple[str, ...]) -> None:
+    """Log a result, and why each folder is left out; not again while it stays the same."""
+    for problem in problems:
+        events.report(events.LEFT_OUT, logging.WARNING, reason=problem)
+    events.report(events.READINESS, ready=ready, model=model, reason=reason)
+
+
+def _measured(left_out: tuple[str, ...]) -> Readiness:
+    started = time.perf_counter()
+    try:
+        model = next(iter(registry.ranked()), None)
+        if model is None:
+            raise registry.no_models()
+        probabilities = runtime.classifier(model).predict(_grey(model.input_size)).probabilities
+    except SkinappError as error:
+        return Readiness(False, reason=str(error), left_out=left_out)
+    seconds = round(time.perf_counter() - started, 4)
+    if not np.isclose(probabilities.sum(), 1):
+        return Readiness(False, model.id, seconds, "The model's probabilities do not add up to 1.", left_out)
+    return Readiness(True, model.id, seconds, left_out=left_out)
+
+
+def _grey(size: int) -> np.ndarray:
+    return np.full((size, size, 3), 128, np.uint8)

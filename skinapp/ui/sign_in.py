@@ -1,0 +1,38 @@
+"""Sign-in with OpenID Connect, where the server's secrets have a section `[auth]`; elsewhere the app is open."""
+
+import importlib.util
+from pathlib import Path
+
+import streamlit as st
+
+from skinapp.errors import DataError
+
+
+def check() -> None:
+    """DataError where the server's secrets cannot be read, as the app would then be open to everyone, or where the
+    package that signs visitors in is missing."""
+    files = [file for file in st.get_option("secrets.files") if Path(file).exists()]
+    if files and not st.secrets.load_if_toml_exists():
+        raise DataError(
+            f"The secrets in {' or '.join(files)} cannot be read: correct them as TOML, or remove the file."
+        )
+    if files and "auth" in st.secrets and not importlib.util.find_spec("authlib"):
+        raise DataError("Sign-in is configured, but Authlib is not installed. Install requirements-serve.txt.")
+
+
+def required() -> bool:
+    """Whether visitors have to sign in, and this one has not."""
+    return st.user.get("is_logged_in") is False
+
+
+def ask() -> None:
+    """What a visitor sees before they sign in."""
+    st.title("Sign in", anchor=False)
+    st.markdown("Whoever runs this server asks its visitors to sign in.")
+    st.button("Sign in", type="primary", icon=":material/login:", key="sign_in", on_click=st.login)
+
+
+def offer_sign_out() -> None:
+    """A way to sign out, for a visitor who has signed in."""
+    if st.user.get("is_logged_in"):
+        st.button("Sign out", icon=":material/logout:", key="sign_out", type="tertiary", on_click=st.logout)

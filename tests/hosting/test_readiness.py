@@ -1,0 +1,43 @@
+"""The server is ready only if a model answers."""
+
+from pathlib import Path
+
+import pytest
+
+from skinapp.hosting import readiness
+from skinapp.inference import registry
+from tests.model_folder import change_byte
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    readiness._check.cache_clear()
+
+
+def test_ready_where_the_best_model_answers(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    found = readiness.check()
+    assert (found.ready, found.model, found.left_out) == (True, model.id, ())
+    assert found.seconds > 0
+    # and for a while it is not measured again
+    assert readiness.check() is found
+
+
+def test_not_ready_where_the_only_model_was_changed(
+    own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change_byte(own_models / model.id / "model.tflite")
+    monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
+    found = readiness.check()
+    assert (found.ready, found.left_out) == (False, (model.id,))
+    assert "model.tflite" in found.reason
+    assert "was changed after it was published" in found.reason
+
+
+def test_not_ready_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "none"))
+    found = readiness.check()
+    assert not found.ready
+    assert "set SKINAPP_MODELS" in found.reason
