@@ -1,7 +1,7 @@
 """A process that does one task on each path it reads, and prints the seconds it took.
 
-Each task has its own process (`python -m benchmarks.worker TASK`, with paths on standard input), so that libraries and
-threads of one do not disturb the other.
+Each task has its own process (`python -m benchmarks.worker TASK CLOCK`, with paths on standard input), so that
+libraries and threads of one do not disturb the other.
 """
 
 import contextlib
@@ -24,18 +24,20 @@ def main() -> None:
     # keep the output of libraries apart from the seconds
     with contextlib.redirect_stdout(sys.stderr):
         task = (TASKS | runtimes.TASKS)[sys.argv[1]]()
+    clock = {"wall": time.perf_counter, "processor": time.process_time}[sys.argv[2]]
     for line in sys.stdin:
         with contextlib.redirect_stdout(sys.stderr):
-            start = time.perf_counter()
+            start = clock()
             task(Path(line.rstrip("\n")))
-            seconds = time.perf_counter() - start
+            seconds = clock() - start
         print(seconds, flush=True)
 
 
 @contextlib.contextmanager
-def worker(task: str) -> Iterator[Callable[[Path], float]]:
-    """Start such a process; yield a function that runs the task on a path and returns the seconds."""
-    command = [sys.executable, "-m", "benchmarks.worker", task]
+def worker(task: str, clock: str = "wall") -> Iterator[Callable[[Path], float]]:
+    """Start such a process; yield a function that runs the task on a path and returns the seconds: of the clock on the
+    "wall", or of the "processor", added up over all cores."""
+    command = [sys.executable, "-m", "benchmarks.worker", task, clock]
     with (
         tempfile.TemporaryFile("w+") as messages,
         subprocess.Popen(

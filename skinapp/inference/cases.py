@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -171,7 +172,7 @@ def key(name: str) -> bytes:
 
 def _csv_rows(source: Path) -> Iterator[dict[str, object]]:
     for table in tables.chunks(source, required=("image",)):
-        yield from table.to_dict("records")
+        yield from cast(list[dict[str, object]], table.to_dict("records"))
 
 
 def _is_parquet(source: Path) -> bool:

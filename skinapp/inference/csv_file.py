@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TextIO
+from typing import IO, Any, Self
 
 from skinapp.errors import DataError
 from skinapp.inference import manifest, rows
@@ -110,7 +110,7 @@ def _text(value: Any) -> str:
     return " ".join(value) if isinstance(value, list) else str(value)
 
 
-def _opened(file: Path, mode: str) -> TextIO:
+def _opened(file: Path, mode: str) -> IO[str]:
     # line-buffered: what has been printed as done is on disk when the run is stopped
     return file.open(mode, newline="", encoding="utf-8", buffering=1)
 

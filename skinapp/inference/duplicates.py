@@ -28,10 +28,11 @@ class Duplicates:
 
     def row(self, content: bytes, compute: Callable[[], Row]) -> Row:
         """The row of a content, computed unless it is known; while one thread computes it, others wait for it."""
+        own: Future[Row] = Future()
         with self._lock:
             known, running = self._known.get(content), self._running.get(content)
             if known is None and running is None:
-                own = self._running[content] = Future()
+                self._running[content] = own
             else:
                 self.count += 1
         if known is not None:
