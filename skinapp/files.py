@@ -36,8 +36,8 @@ def replacing(file: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """The only block, of all processes and threads, that writes to the file or folder `target`, which need not exist yet;
-    the folder that it is in is made.
+    """The only block, of all processes and threads, that writes to the file or folder `target`. It need not exist yet,
+    and the folder that it is in is made.
 
     The lock is held on a hidden file beside it, which is removed at the end. If the process dies, the system releases
     the lock, and the file that may be left does not matter. Processes forked in the block hold it too, until they end.
