@@ -206,6 +206,8 @@ def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: re
 
 @needs_ray
 @pytest.mark.slow
+# Ray warns of its own settings
+@pytest.mark.filterwarnings("ignore")
 def test_what_a_worker_raises_is_our_own_sentence(
     images: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,8 @@ def options(config: Config, folder: Path, **more: object) -> argparse.Namespace:
     file = folder / "tiny.yaml"
     file.write_text(json.dumps(dataclasses.asdict(config)))
     usual: dict[str, object] = {"devices": 1, "images_on_device": False, "jobs": 2, "seeds": 0, "part": None}
-    return argparse.Namespace(config=file, runs=folder / "runs", **{"settings": []} | usual | more)
+    usual["settings"] = []
+    return argparse.Namespace(config=file, runs=folder / "runs", **usual | more)
 
 
 def test_a_cross_validation_is_a_job_for_each_part_and_one_for_all_images(crossed_config: Config) -> None:
