@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 from PIL import Image
 from streamlit.runtime import get_instance
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
@@ -56,6 +57,8 @@ def free_in_time() -> None:
 
     MemorySessionStorage.save = save_for_a_time  # type: ignore[method-assign]
     _c_library("mallopt", WIPE_ON_FREE, PATTERN)
+    # tables get their memory from the C library too, so that it is wiped
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def _end_expired(storage: MemorySessionStorage) -> None:
