@@ -4,11 +4,11 @@ server, that nothing of it stays in memory."""
 import asyncio
 import threading
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
-from streamlit.runtime.session_manager import SessionInfo
 
 from skinapp.ui import departed
 
@@ -30,7 +30,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return collected
 
 
-def left(name: str) -> SessionInfo:
+def left(name: str) -> Any:
     session = MagicMock()
     session.id = name
     return SimpleNamespace(session=session)
