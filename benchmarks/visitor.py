@@ -55,7 +55,7 @@ class Visitor:
         self.states: dict[str, WidgetState] = {}
         self.fetched: set[str] = set()
         self.answered_at = 0.0
-        self.query = ""
+        self.query = self.session = ""
         self.run()
 
     def __enter__(self) -> "Visitor":
@@ -100,6 +100,8 @@ class Visitor:
         """The next message, taken into account. TimeoutError where none comes."""
         message = ForwardMsg.FromString(self.socket.recv(max(seconds, 0), decode=False))
         kind = message.WhichOneof("type")
+        if kind == "new_session":
+            self.session = message.new_session.initialize.session_id
         if kind == "new_session" and not message.metadata.run.fragment_ids:
             self.elements = {}
         elif kind == "page_info_changed":
@@ -200,10 +202,13 @@ class Visitor:
             return self._get(element.url)
         message = BackMsg()
         message.backend_operation_request.request_id = str(uuid.uuid4())
+        message.backend_operation_request.session_id = self.session
         message.backend_operation_request.deferred_file.file_id = element.deferred_file_id
         self.socket.send(message.SerializeToString())
         while (answer := self.receive()).WhichOneof("type") != "backend_operation_response":
             pass
+        if problem := answer.backend_operation_response.error_msg:
+            raise RuntimeError(problem)
         return self._get(answer.backend_operation_response.deferred_file.url)
 
     def _fetch_pictures(self) -> None:

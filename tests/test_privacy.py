@@ -82,12 +82,12 @@ def visit(server: Watched) -> list[str]:
         addresses.append(visitor.query)
         go(visitor, "explore", "data=own")
         visitor.upload({"okapi-table.csv": TABLE.encode()}, "own_upload")
-        assert f"{ROWS} rows" in visitor.words()
+        assert "okapi-table.csv" in visitor.words().replace("\\", "")
         addresses.append(visitor.query)
         go(visitor, "classify")
         visitor.set("millimetres_", double_value=CRASHES_AT)
         visitor.upload(BATCH | {"okapi-broken.jpg": b"no image"})
-        assert "2 answered, 1 not read" in visitor.words()
+        assert "3 answered, 1 not read" in visitor.words()
         addresses.append(visitor.query)
     # one who leaves while the answer is computed
     with Visitor(server.address) as visitor:

@@ -34,7 +34,7 @@ log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 def note(event, values):
-    if event == "open" and isinstance(values[2], int) and values[2] & writing or event in (
+    if event == "open" and isinstance(values[2], int) and values[2] & writing and values[0] != os.devnull or event in (
         "os.rename", "os.link", "os.symlink", "os.mkdir", "shutil.copyfile", "tempfile.mkstemp", "tempfile.mkdtemp"
     ):
         os.write(log, f"{{event}} {{values}}\\n".encode(errors="replace"))

@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 from PIL import Image
 from streamlit.runtime import get_instance
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
@@ -30,6 +31,9 @@ MARGIN_SECONDS = 1.0
 """After the time for which Streamlit keeps a session."""
 OBJECT_SIZES = range(48, 513, 16)
 """Bytes of the blocks in which Python keeps small objects, from the smallest text on."""
+CACHED_SIZES = range(24, 1033, 16)
+CACHED_BLOCKS = 16
+"""Blocks of each of these sizes that glibc may keep for a thread."""
 AREA = 2**20
 """Bytes that Python gets from the system when there is no free block left."""
 MOST_OBJECTS = 2_000_000
@@ -56,6 +60,8 @@ def free_in_time() -> None:
 
     MemorySessionStorage.save = save_for_a_time  # type: ignore[method-assign]
     _c_library("mallopt", WIPE_ON_FREE, PATTERN)
+    # tables get their memory from the C library too, so that it is wiped
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def _end_expired(storage: MemorySessionStorage) -> None:
@@ -74,12 +80,12 @@ def _end_expired(storage: MemorySessionStorage) -> None:
     # one collection for all who left together
     if expired and not _due.is_set():
         _due.set()
-        timer = threading.Timer(MARGIN_SECONDS, _collect)
+        timer = threading.Timer(MARGIN_SECONDS, _collect, [asyncio.get_running_loop()])
         timer.daemon = True
         timer.start()
 
 
-def _collect() -> None:
+def _collect(loop: asyncio.AbstractEventLoop) -> None:
     """Free what only refers to itself, overwrite what is free, and give it back to the system."""
     _due.clear()
     gc.collect()
@@ -90,6 +96,21 @@ def _collect() -> None:
         segmentation.probabilities(np.asarray(blank))
     _overwrite_free_blocks()
     _c_library("malloc_trim", 0)
+    # each thread has a cache of its own; the other threads end with the run of a page
+    loop.call_soon_threadsafe(_overwrite_thread_cache)
+
+
+def _overwrite_thread_cache() -> None:
+    """Overwrite what this thread has freed last and the C library keeps for it, which is not wiped on free."""
+    if sys.platform != "linux":
+        return
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    for size in CACHED_SIZES:
+        blocks = [library.malloc(ctypes.c_size_t(size)) for _ in range(CACHED_BLOCKS)]
+        for block in filter(None, blocks):
+            ctypes.memset(block, 0, size)
+            library.free(block)
 
 
 def _overwrite_free_blocks() -> None:
@@ -114,5 +135,5 @@ def _address_space() -> int:
 
 def _c_library(name: str, *values: int) -> None:
     """Call a function of the C library, where it has it."""
-    if function := getattr(ctypes.CDLL(None), name, None):
+    if sys.platform == "linux" and (function := getattr(ctypes.CDLL(None), name, None)):
         function(*values)

@@ -75,12 +75,12 @@ def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
                 cache[key] = _make(new[key], whole)
     cancelled = [key for key in keys if cache[key][1] == CANCELLED]
     if cancelled:
-        st.button(
-            "Make the cancelled maps",
-            icon=":material/refresh:",
-            key="make_cancelled",
-            on_click=lambda: [cache.pop(key, None) for key in cancelled],
-        )
+
+        def make_again() -> None:
+            for key in cancelled:
+                cache.pop(key, None)
+
+        st.button("Make the cancelled maps", icon=":material/refresh:", key="make_cancelled", on_click=make_again)
     made = [MadeMap(one, *cache[key]) for key, one in zip(keys, requests, strict=True)]
     for key in [key for key in cache if key not in keys][: max(len(cache) - MAX_HELD, 0)]:
         del cache[key]

@@ -87,7 +87,7 @@ def show_busy(error: BusyError, key: str) -> None:
 
 @contextlib.contextmanager
 def at_slow_work(
-    words: str, key: str, on_cancel: Callable[[], object] | None = None
+    words: str, key: str, on_cancel: Callable[[], None] | None = None
 ) -> Iterator[Callable[[float], None]]:
     """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
 

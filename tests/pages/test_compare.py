@@ -359,7 +359,7 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
     assert "Your predictions" in plain_captions(at)
     _, held = at.session_state["compare_own"]
     [weights] = [value for key, value in held.items() if key[-1] == "weights"]
-    at.selectbox(key="target").set_value("mel").run()
+    at.selectbox(key="target").set_value("bcc").run()
     # only those of the latest selection are held, tens of megabytes each
     _, held_now = at.session_state["compare_own"]
     [weights_now] = [value for key, value in held_now.items() if key[-1] == "weights"]

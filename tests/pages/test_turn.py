@@ -1,6 +1,7 @@
 """What a visitor sees when others are served first: a sentence with the expected wait, or when to come back."""
 
 import threading
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -112,7 +113,7 @@ def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkey
 
 def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
-    raw = catalogue.raw
+    raw: Any = catalogue.raw
 
     def counted(method_id: str, *rest: object, **settings: object) -> object:
         requested.append(method_id)
@@ -134,7 +135,7 @@ def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_cancelled_maps_are_not_made_until_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    raw = catalogue.raw
+    raw: Any = catalogue.raw
 
     def cancelled_once(method_id: str, *rest: object, **settings: object) -> object:
         made.append(method_id)

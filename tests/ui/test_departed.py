@@ -4,11 +4,11 @@ server, that nothing of it stays in memory."""
 import asyncio
 import threading
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
-from streamlit.runtime.session_manager import SessionInfo
 
 from skinapp.ui import departed
 
@@ -21,7 +21,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     collected = threading.Event()
     monkeypatch.setattr(departed, "MARGIN_SECONDS", 0.01)
     monkeypatch.setattr(departed, "get_instance", MagicMock())
-    monkeypatch.setattr(departed, "_collect", lambda: (departed._due.clear(), collected.set()))
+    monkeypatch.setattr(departed, "_collect", lambda loop: (departed._due.clear(), collected.set()))
     monkeypatch.setattr(departed, "_c_library", lambda *_: None)
     monkeypatch.setattr(
         MemorySessionStorage, "save", getattr(MemorySessionStorage.save, "__wrapped__", MemorySessionStorage.save)
@@ -30,7 +30,7 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return collected
 
 
-def left(name: str) -> SessionInfo:
+def left(name: str) -> Any:
     session = MagicMock()
     session.id = name
     return SimpleNamespace(session=session)
@@ -57,6 +57,9 @@ def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: thre
 
 def test_memory_is_overwritten_and_given_back_without_an_error() -> None:
     departed._due.set()
+    loop = MagicMock()
     # in its thread, an error would go unnoticed
-    departed._collect()
+    departed._collect(loop)
     assert not departed._due.is_set()
+    [scheduled] = loop.call_soon_threadsafe.call_args.args
+    scheduled()
