@@ -70,8 +70,9 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def model() -> registry.Model:
-    """The best bundled model that answers to a dermoscopy image alone."""
-    return next(one for one in registry.ranked() if one.modality == "dermoscopy" and not one.clinical)
+    """The best bundled single network that answers to a dermoscopy image alone."""
+    usable = (one for one in registry.ranked() if one.kind == "classifier" and not one.clinical)
+    return next(one for one in usable if one.modality == "dermoscopy")
 
 
 @pytest.fixture

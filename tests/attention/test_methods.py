@@ -79,7 +79,8 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
     assert shares == sorted(shares)
-    assert not shares or shares[-1] == 1
+    # the package cannot say how far it is, so its methods stay at 0
+    assert not any(shares) or shares[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
