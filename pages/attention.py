@@ -102,10 +102,10 @@ def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
     if reasons and not gate.ask_anyway(photo, reasons):
         photos.show_uncropped(photo)
         return False
-    # the model that answered comes first, and again when another one answers; without an answer it is the best one
-    # that needs nothing else, since a map shows the image alone
+    # the model that answered comes first, and again when another one answers; without an answer it is the best single
+    # network that needs nothing else, since a map shows the image alone and most methods take one network
     answered = {model.id for model in found.models} & {st.session_state.get(answer.ANSWERED_BY)}
-    alone = [one.id for one in usable.values() if one.modality == found.model.modality and not one.clinical]
+    alone = [one.id for one in usable.values() if _takes_every_method(one, found.model.modality)]
     first = next(iter((*answered, *alone)), found.model.id)
     if st.session_state.get("attention_first") != (photo.key, first):
         st.session_state["attention_first"] = photo.key, first
