@@ -167,6 +167,7 @@ def main() -> None:
         (folder / "root").mkdir()
         copy(read(DOCKERFILE.read_text()), folder / "app")
         python = install(folder) if options.install else Path(sys.executable)
+        subprocess.run([python, "-m", "compileall", "-q", folder / "app"], check=True)
         command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
         subprocess.run(
             [*command, python, Path(__file__).resolve(), "--inside", folder / "root", folder / "app"], check=True
