@@ -94,6 +94,16 @@ def test_the_containers_can_write_nothing_but_tmp() -> None:
         assert volume.endswith(":ro")
 
 
+def test_a_space_opens_the_images_port(rehearse: ModuleType) -> None:
+    _, header, _ = (DEPLOY / "space" / "README.md").read_text().split("---\n")
+    header = yaml.safe_load(header)
+    image = rehearse.read((DEPLOY / "Dockerfile").read_text())
+    assert header["sdk"] == "docker"
+    assert header["app_port"] == int(image.environment["STREAMLIT_SERVER_PORT"])
+    # longer ones are refused
+    assert len(header["short_description"]) <= 60
+
+
 @pytest.mark.slow
 def test_the_image_runs_unprivileged_on_a_read_only_tree() -> None:
     if os.geteuid() or not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "true"]).returncode:
