@@ -3,7 +3,7 @@ PORT ?= 8501
 HEADLESS ?=
 BIN := .venv/bin
 
-.PHONY: help setup research app test test-all lint bench fuzz lock audit clean
+.PHONY: help setup research cluster app test test-all lint bench load fuzz lock audit clean
 
 # A process for each core, four at most; tests/conftest.py says which tests stay together.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
@@ -14,11 +14,13 @@ help:
 	@echo "make test-all run the slow tests as well, and print how much of the code they cover"
 	@echo "make lint    check style, types and who imports whom"
 	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
+	@echo "make load    measure the app with fifty visitors at once"
 	@echo "make fuzz    decode 10,000 mutated image files, within limits of time and memory"
 	@echo "make lock    write the versions and hashes of all packages to the files requirements*.lock"
 	@echo "make audit   look up known vulnerabilities of those versions, where pypi.org is reached"
 	@echo "make setup   install what development and training need"
 	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
+	@echo "make cluster install Ray and JAX too, for scoring and training on several machines"
 	@echo "make clean   remove the virtual environment and the caches"
 
 .venv/installed-app: requirements.txt
@@ -39,6 +41,12 @@ setup: .venv/installed-dev
 
 research: .venv/installed-research
 
+.venv/installed-cluster: .venv/installed-app requirements-train.txt requirements-cluster.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-cluster.txt
+	touch $@
+
+cluster: .venv/installed-cluster
+
 app: .venv/installed-app
 	$(BIN)/python -m streamlit run app.py --server.port $(PORT) --server.headless $(if $(HEADLESS),true,false)
 
@@ -56,6 +64,9 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python -m benchmarks
+
+load: .venv/installed-dev
+	$(BIN)/python -m benchmarks.load
 
 fuzz: .venv/installed-dev
 	$(BIN)/python -m tests.fuzz

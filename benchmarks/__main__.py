@@ -5,6 +5,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from playwright.sync_api import sync_playwright
 from benchmarks import pictures, startup
 from benchmarks.comparison import HEADER, Comparison, alternate
 from benchmarks.tasks import CLASSIFICATIONS, EVERY, MASKS, MASKS_EVERY, MEMBERS, RESAMPLES, VIEWS, model
-from benchmarks.worker import worker
+from benchmarks.worker import QUIET, worker
 
 README = Path(__file__).with_name("README.md")
 MARKED = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end -->)", re.DOTALL)
@@ -27,6 +28,15 @@ def photo(folder: Path) -> Iterator[Comparison]:
         alternate(plain, ours, file, repeats=3)  # warm up
         values = alternate(plain, ours, file, repeats=15)
     yield Comparison("12-megapixel JPEG to probabilities and map", "s", 5, *values)
+
+
+def decode(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    with worker("decoding") as plain, worker("decoding_apart") as ours:
+        alternate(plain, ours, file, repeats=5)  # warm up
+        values = alternate(plain, ours, file, repeats=45)
+    # at most 5 ms longer than some 30 ms
+    yield Comparison("the same JPEG decoded in a process of its own, against in this one", "s", 0.85, *values)
 
 
 def committee(folder: Path) -> Iterator[Comparison]:
@@ -47,6 +57,24 @@ def scoring(folder: Path, count: int = 500) -> Iterator[Comparison]:
         alternate(plain, ours, few, repeats=1)  # warm up
         values = alternate(plain, ours, many, repeats=3)
     yield Comparison(f"`score`, {count} JPEGs of {'x'.join(map(str, pictures.HAM10000_SIZE))}", "s", 3, *values)
+
+
+def memory(folder: Path) -> Iterator[Comparison]:
+    few = pictures.dermoscopy_images(folder / "few", 500)
+    many = pictures.hard_links(few, folder / "many", 200_000)
+    peaks = [
+        [peak_megabytes("score", images, "--model", model().id, "--out", f"{images}-parts")] for images in (few, many)
+    ]
+    yield Comparison("peak memory of `score`, 500 files, against 200,000", "MB", 0.8, *peaks)
+
+
+def peak_megabytes(*arguments: str | Path) -> float:
+    """The most memory that `python -m skinapp` has in use while it runs a command."""
+    process = subprocess.Popen([sys.executable, "-m", "skinapp", *arguments], env=QUIET, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"skinapp {arguments[0]} failed.")
+    return usage.ru_maxrss / 1024
 
 
 def statistics(folder: Path) -> Iterator[Comparison]:
@@ -116,8 +144,10 @@ def start(folder: Path) -> Iterator[Comparison]:
 
 PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "photo": photo,
+    "decode": decode,
     "committee": committee,
     "score": scoring,
+    "memory": memory,
     "statistics": statistics,
     "explore": explore,
     "sanity": sanity,

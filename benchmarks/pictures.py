@@ -27,6 +27,17 @@ def dermoscopy_images(folder: Path, count: int) -> Path:
     return folder
 
 
+def hard_links(files: Path, folder: Path, count: int) -> Path:
+    """A folder of `count` names of the files of another folder, a thousand in each folder below it."""
+    sources = sorted(files.iterdir())
+    for number in range(count):
+        below = folder / f"{number // 1000:03}"
+        if number % 1000 == 0:
+            below.mkdir(parents=True)
+        (below / f"{number:06}.jpg").hardlink_to(sources[number % len(sources)])
+    return folder
+
+
 def demographics_table(file: Path, rows: int) -> Path:
     """A CSV of that many rows with HAM10000's columns, sampled from the shipped table with replacement."""
     frame = records.shipped("ham10000").frame.sample(rows, replace=True, random_state=0)

@@ -47,6 +47,21 @@ def plain_photo() -> Task:
     return classify
 
 
+def decoding() -> Task:
+    """A JPEG file to pixels, in this process."""
+    from skinapp.images import imaging
+
+    return lambda file: imaging.decode(imaging.read(file))
+
+
+def decoding_apart() -> Task:
+    """The same in a process of its own, as for visitors' images."""
+    from skinapp.images import imaging, isolated
+
+    assert isolated.start()
+    return lambda file: isolated.decode(imaging.read(file))
+
+
 MEMBERS, VIEWS = 5, ("upright", "mirrored", "upside down", "quarter turn")
 SINGLE = "ham10000-efficientnetv2b0"
 """The network whose copies are the members."""
@@ -377,6 +392,8 @@ TASKS: dict[str, Callable[[], Task]] = {
     "plain_rise": plain_rise,
     "photo": photo,
     "plain_photo": plain_photo,
+    "decoding": decoding,
+    "decoding_apart": decoding_apart,
     "committee_photo": committee_photo,
     "one_by_one": one_by_one,
     "scoring": scoring,

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from benchmarks import runtimes
 from benchmarks.tasks import TASKS
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
 def main() -> None:
     # keep the output of libraries apart from the seconds
     with contextlib.redirect_stdout(sys.stderr):
-        task = TASKS[sys.argv[1]]()
+        task = (TASKS | runtimes.TASKS)[sys.argv[1]]()
     for line in sys.stdin:
         with contextlib.redirect_stdout(sys.stderr):
             start = time.perf_counter()

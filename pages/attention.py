@@ -21,15 +21,16 @@ from skinapp.ui import (
     map_controls,
     map_grid,
     map_strip,
+    privacy,
     session_images,
     square,
+    turn,
 )
 from skinapp.ui import photo as photos
+from skinapp.ui.admission import BusyError
 from skinapp.ui.explained_map import ExplainedMap
 from skinapp.ui.map_grid import MadeMap
 from skinapp.ui.session_images import Photo
-
-MAX_MAPS = 12
 
 
 def analyse(models: Sequence[Model], photo: Photo, crop: Crop) -> list[Analysis]:
@@ -70,18 +71,24 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
         )
     ]
     request = made.request
+    switch = f"check_{request.name}"
     if request.method.id != "last-convolution":
         st.caption(
             "The check makes a few more maps by this method, and each takes as long as the first. Its limits were "
             "chosen for Grad-CAM at the last convolution."
         )
-        if not st.toggle("Check this map", key=f"check_{request.name}"):
+        if not st.toggle("Check this map", key=switch):
             return
     assert isinstance(request.target, str)
     assert made.raw is not None
     cam = catalogue.scaled(made.raw)
     shown = ExplainedMap(request.analysis, photo, request.target, cam, request.method, request.layer, request.settings)
-    lesion_panels.show(shown)
+    try:
+        lesion_panels.show(shown, switch)
+    except BusyError as error:
+        turn.show_busy(error, "checks")
+    except turn.CancelledError as error:
+        st.caption(str(error))
 
 
 def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
@@ -111,14 +118,15 @@ def show_maps(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model]) ->
     """The maps of the image, and the same of the others. A fragment, so that moving a slider only redraws them."""
     view = map_grid.choose_view()
     map_grid.show(maps, view)
-    map_strip.show(maps, photo, models, view, MAX_MAPS)
+    map_strip.show(maps, photo, models, view, map_controls.MAX_MAPS)
 
 
 def show_lab(usable: dict[str, Model], photo: Photo) -> None:
     """The square, the controls, the maps, and the checks of the maps."""
-    crop = square.crop_of(photo)
-    if not admitted(usable, photo, crop):
-        return
+    with turn.at_answer():
+        crop = square.crop_of(photo)
+        if not admitted(usable, photo, crop):
+            return
     left, controls = st.columns([2, 3], gap="medium")
     with left:
         square.show(photo)
@@ -128,16 +136,21 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
         if not models:
             st.info("Choose a model.")
             return
-        analyses = analyse(models, photo, crop)
+        with turn.at_answer():
+            analyses = analyse(models, photo, crop)
         if not analyses:
             return
         requests = map_controls.choose(analyses)
         if not requests:
             st.info("Choose a class and a method.")
             return
-        if len(requests) > MAX_MAPS:
-            st.info(f"You chose {len(requests)} maps; only the first {MAX_MAPS} are shown.")
-        maps = map_grid.make(requests[:MAX_MAPS], photo)
+        within = map_controls.within_bounds(requests)
+        if len(within) < len(requests):
+            st.info(
+                f"You chose {len(requests)} maps, more than are made at once: at most {map_controls.MAX_MAPS}, and "
+                f"{map_controls.MAX_CLASSIFICATIONS:,} classifications. Only the first {len(within)} are shown."
+            )
+        maps = map_grid.make(within, photo)
     show_maps(maps, photo, list(usable.values()))
     show_checks(maps, photo)
     attention_audit.show(models)
@@ -173,6 +186,7 @@ with layout.page("Attention", chip=False):
         st.stop()
     photo = session_images.current() or map_strip.first_readable()
     if photo is None:
+        privacy.link()
         add_image.choose()
         for file in session_images.files():
             st.warning(f"{layout.plain(file.name)}: {file.problem or 'this file cannot be read.'}")
@@ -183,6 +197,8 @@ with layout.page("Attention", chip=False):
                 add_image.choose()
         try:
             show_lab(usable, photo)
+        except BusyError as error:
+            turn.show_busy(error, "attention")
         except SkinappError as error:
             st.error(str(error))
     show_limits()

@@ -7,7 +7,7 @@ import streamlit as st
 from skinapp.errors import SkinappError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
-from skinapp.ui import add_image, answer, batch, gate, layout, model_notes, over_time, session_images
+from skinapp.ui import add_image, answer, batch, gate, layout, model_notes, over_time, privacy, session_images, turn
 from skinapp.ui.session_images import Photo
 
 AUTOMATIC = ""
@@ -48,6 +48,7 @@ def show_row(models: Mapping[str, Model]) -> Model | None:
     return chosen
 
 
+@turn.needed
 def show_photo(models: list[Model], chosen: Model | None, photo: Photo) -> None:
     """The answer to one photo, after the question of its kind where that is not clear."""
     found = gate.route(models, photo, chosen)
@@ -78,6 +79,7 @@ with layout.page("Classify", chip=False):
             "Add a dermoscopy image or a phone photo of a spot, or several, to see the probability of every class, and "
             "where the model looked. Nothing you add is stored."
         )
+        privacy.link()
         add_image.choose()
         chosen = choose_model(models)
     for note in session_images.notes():

@@ -1,4 +1,5 @@
-"""When to see a doctor; every diagnosis in plain words; skin cancer and the sun; how to check your skin."""
+"""When to see a doctor; every diagnosis in plain words; skin cancer and the sun; how to check your skin; what happens
+to images."""
 
 from typing import Any
 
@@ -10,7 +11,7 @@ from skinapp.inference import registry
 from skinapp.labels import guide, self_check, skin_cancer
 from skinapp.labels.guide import Entry
 from skinapp.report import population_views
-from skinapp.ui import address, archive, layout
+from skinapp.ui import address, archive, layout, privacy
 
 COUNTS = {
     "Images": st.column_config.NumberColumn(format="localized"),
@@ -134,6 +135,7 @@ CHAPTERS = {
     "diagnoses": ("Diagnoses", show_diagnoses),
     "general": ("Skin cancer and the sun", show_skin_cancer),
     "check": ("Check your skin", show_self_check),
+    privacy.CHAPTER: (privacy.TITLE, privacy.show),
 }
 """Code in the address -> the chapter's title, and what shows it."""
 

@@ -11,7 +11,7 @@ from skinapp.inference import registry
 from skinapp.inference.registry import Model
 from skinapp.report import headlines
 from skinapp.report.headlines import Headline
-from skinapp.ui import layout
+from skinapp.ui import layout, privacy
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
@@ -87,6 +87,7 @@ with layout.page("Home"):
             if st.button("See where a model looks", icon=":material/visibility:", key="start_attention"):
                 st.switch_page(layout.path("attention"))
         st.caption("No photo at hand? Try the drawing on the Classify page. Nothing you add is stored.")
+        privacy.link()
     drawing.image(
         cover(), "A computer-generated drawing", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
     )

@@ -1,4 +1,4 @@
-"""The command `skinapp`, or `python -m skinapp`: models, datasets, classify, score, compare, audit, report."""
+"""The command `skinapp`, or `python -m skinapp`: models, allow, datasets, classify, score, compare, audit, report."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
-from skinapp.inference import metadata, modality, registry
+from skinapp.inference import allowed, metadata, modality, registry
 from skinapp.inference.conformal import COVERAGES
 
 if TYPE_CHECKING:
@@ -48,6 +48,15 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     models = commands.add_parser("models", help="list the models")
     models.add_argument("--json", action="store_true", help="print every model.json as one JSON list")
     models.set_defaults(run=list_models)
+
+    allow = commands.add_parser(
+        "allow",
+        help="use a model folder that someone else made",
+        epilog="A network from a stranger can harm the computer that runs it: do this only if you know where it is "
+        "from. Models that came with the app, or were published or adopted on this machine, do not need it.",
+    )
+    allow.add_argument("model", metavar="ID", help="the model, by the name of its folder")
+    allow.set_defaults(run=allow_model)
 
     datasets = commands.add_parser("datasets", help="list the data sets")
     datasets.add_argument(
@@ -98,21 +107,53 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     score = commands.add_parser(
         "score",
-        help="score every image in a folder, or in a CSV's `image` column",
-        epilog="Models with clinical inputs read patient metadata from the CSV columns of the same names, such as age "
-        "and sex; an empty cell or a missing column means unknown. Images that fail are listed, with the reason, in "
-        "<FILE>.failed.csv.",
+        help="score any number of images: of a folder, of a table's `image` column, or listed on standard input",
+        epilog="Models with clinical inputs read patient metadata from the table's columns of the same names, such as "
+        "age and sex; an empty cell or a missing column means unknown. Images that fail are listed, with the reason, "
+        "in <FILE>.failed.csv or FOLDER/failures. A manifest beside the predictions names the model and the libraries.",
     )
-    score.add_argument("source", type=Path, metavar="DIR_OR_CSV")
+    score.add_argument(
+        "source",
+        type=Path,
+        metavar="SOURCE",
+        help="a folder, a CSV, a Parquet file, or - for a list of paths on standard input",
+    )
     score.add_argument("--model", required=True, metavar="ID", help="the model to use")
     score.add_argument(
         "--out",
         required=True,
         type=Path,
-        metavar="FILE.csv",
-        help="where to write the predictions; run the same command again to resume",
+        metavar="FILE.csv|FOLDER",
+        help="where to write the predictions, as a CSV or as a folder of Parquet files; run the same command again to "
+        "resume",
+    )
+    score.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="score only the I-th of N parts of the images, from 1, as one of N jobs that share the folder",
+    )
+    score.add_argument(
+        "--engine",
+        choices=("local", "ray"),
+        default="local",
+        help="where to run: on this machine, or on a Ray cluster, into a FOLDER (default: %(default)s)",
+    )
+    score.add_argument(
+        "--address",
+        default="",
+        metavar="HOST:PORT",
+        help="with --engine ray: the cluster, or auto for the one that this machine belongs to (default: this machine)",
     )
     score.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
+    score.add_argument(
+        "--sets", action="store_true", help="add the sets of classes for every coverage that the model has"
+    )
+    score.add_argument("--embeddings", action="store_true", help="add the embedding of every image (in a FOLDER)")
+    score.add_argument(
+        "--cam",
+        action="store_true",
+        help="add the class map of the predicted class, whose positive part is Grad-CAM (in a FOLDER)",
+    )
     score.set_defaults(run=score_images)
 
     compare = commands.add_parser("compare", help="compare models on the test images they share")
@@ -174,6 +215,14 @@ def list_models(options: argparse.Namespace) -> int:
         raise registry.no_models()
     for problem in registry.problems().values():
         print(problem, file=sys.stderr)
+    return 0
+
+
+def allow_model(options: argparse.Namespace) -> int:
+    entry = registry.read(registry.default_root() / options.model)
+    registry.verify(entry)
+    file = allowed.add(entry.card, entry.folder.parent)
+    print(f"{entry.id} is allowed{f': {file}' if file else ' already'}")
     return 0
 
 
@@ -430,23 +479,41 @@ def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:
 
 
 def score_images(options: argparse.Namespace) -> int:
-    from skinapp.inference import runtime
+    from skinapp.inference import conformal, runtime
+    from skinapp.inference.cases import WHOLE, parse_shard
+    from skinapp.inference.rows import Extras
     from skinapp.inference.scoring import score
 
+    shard = parse_shard(options.shard) if options.shard else WHOLE
+    if options.engine == "ray" and shard != WHOLE:
+        raise DataError("--engine ray divides the images itself; leave out --shard.")
+    if options.engine != "ray" and options.address:
+        raise DataError("--address is for a Ray cluster; add --engine ray.")
     model = registry.model(options.model)
     runtime.check_one_image(model)
+    coverages = conformal.stored(model) if options.sets else ()
+    if options.coverage is not None and options.coverage not in coverages:
+        coverages = (*coverages, options.coverage)
     with tqdm(unit="image", disable=None) as bar:
 
-        def progress(done: int, total: int) -> None:
+        def progress(done: int, total: int | None) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        summary = score(options.source, model, options.out, progress, options.coverage)
+        extras = Extras(coverages, options.embeddings, options.cam)
+        if options.engine == "ray":
+            from skinapp.inference import cluster
+
+            summary = cluster.score(options.source, model, options.out, options.address, progress, extras)
+        else:
+            summary = score(options.source, model, options.out, progress, extras, shard)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
         print(f"{options.source} has no column {names}: unknown for every image.", file=sys.stderr)
     if summary.repeated:
         print(f"{options.source} repeats {summary.repeated:,} rows; each image was scored once.", file=sys.stderr)
+    if summary.duplicates:
+        print(f"{summary.duplicates:,} files are copies of another one and have its answer.", file=sys.stderr)
     print(f"{summary.scored:,} scored, {summary.skipped:,} already scored: {options.out}", file=sys.stderr)
     if summary.failed:
         print(f"{summary.failed:,} failed; {summary.failures} says why.", file=sys.stderr)

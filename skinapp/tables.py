@@ -1,10 +1,11 @@
 """CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers, and a writer
 of those that people download."""
 
+import codecs
 import csv
 import io
 import re
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -19,6 +20,11 @@ LONGEST_HEADER = 1_000_000
 """Characters of the first line that are read to name the columns."""
 MOST_COLUMNS = 5_000
 """More would keep a page busy for minutes before anyone could choose among them."""
+BLOCK = 1024**2
+"""Bytes of a file that are looked at at a time."""
+CHUNK_ROWS = 4096
+UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error)
+"""What pandas raises for a file that is not a table."""
 ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """The first bytes of zip files, which today's spreadsheets are, and of older Excel files."""
 FORMULA = re.compile(r"(^\s*|[;,\t\r\n|\"])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
@@ -54,8 +60,7 @@ def read(
     """
     decoded = _decoded(content, name)
     rows, separator = _head(decoded)
-    if len(rows[0]) > MOST_COLUMNS:
-        raise DataError(f"{name} has more than {MOST_COLUMNS:,} columns. Keep only those that are needed.")
+    _check_width(rows[0], name)
     header = has_header(rows[0])
     columns = _names(rows[0]) if header else []
     as_text = {cell: str for cell, column in zip(rows[0], columns, strict=False) if column in (text or ())}
@@ -72,10 +77,8 @@ def read(
             skipinitialspace=True,
             nrows=None if most_rows is None else most_rows + 1,
         )
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error) as error:
-        match = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
-        where = f": line {match[2]} has {match[3]} cells where {match[1]} are expected" if match else ""
-        raise DataError(f"{name} cannot be read as a table{where}. Save it as a CSV again.") from None
+    except UNREADABLE as error:
+        raise _unreadable(name, error) from None
     if most_rows is not None and len(table) > most_rows:
         raise DataError(f"{name} has more than {most_rows:,} rows. Use part of it.")
     if table.empty:
@@ -106,6 +109,47 @@ def read_file(
     return read(content, str(path), text=text, required=required, unique=unique)
 
 
+def chunks(path: Path, *, required: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
+    """The table in a file, CHUNK_ROWS rows at a time, so that its size does not matter; every cell is text, and
+    everything else as in `read`. DataError as for `read_file`, where the rows are reached."""
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(BLOCK)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}).") from None
+    _decoded(start, str(path))
+    encoding = _encoding(path, start)
+    rows, separator = _head(start.decode(encoding, errors="replace"))
+    _check_width(rows[0], str(path))
+    columns, empty = _names(rows[0]), True
+    try:
+        reader = pd.read_csv(
+            path,
+            sep=separator,
+            dtype=str,
+            keep_default_na=False,
+            na_filter=False,
+            index_col=False,
+            skipinitialspace=True,
+            encoding=encoding,
+            encoding_errors="replace",
+            chunksize=CHUNK_ROWS,
+        )
+        with reader:
+            for table in reader:
+                if not table.empty:
+                    empty = False
+                    if len(columns) != table.shape[1]:
+                        columns = _names([""] * table.shape[1])
+                    table.columns = pd.Index(columns)
+                    require(table, required, str(path))
+                    yield table
+    except UNREADABLE as error:
+        raise _unreadable(str(path), error) from None
+    if empty:
+        raise DataError(f"{path} has a header but no rows. Add at least one row.")
+
+
 def downloadable(table: pd.DataFrame) -> str:
     """The text of a CSV for people, who open it in a spreadsheet: an apostrophe keeps cells and column names that begin
     like a formula from being calculated."""
@@ -126,6 +170,32 @@ def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
     if missing:
         plural = "s" * (len(missing) > 1)
         raise DataError(f"{name} lacks the column{plural} {', '.join(missing)}; it has {', '.join(table.columns)}.")
+
+
+def _check_width(cells: list[str], name: str) -> None:
+    if len(cells) > MOST_COLUMNS:
+        raise DataError(f"{name} has more than {MOST_COLUMNS:,} columns. Keep only those that are needed.")
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    match = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error))
+    where = f": line {match[2]} has {match[3]} cells where {match[1]} are expected" if match else ""
+    return DataError(f"{name} cannot be read as a table{where}. Save it as a CSV again.")
+
+
+def _encoding(path: Path, start: bytes) -> str:
+    """The encoding of a file that begins with `start`, as `_decoded` finds it."""
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(BLOCK):
+                decoder.decode(block)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
 
 
 def _decoded(content: bytes, name: str) -> str:

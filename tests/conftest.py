@@ -16,7 +16,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from skinapp.images import imaging
-from skinapp.inference import registry
+from skinapp.inference import allowed, registry
 from tests.pictures import encode, lesion
 
 # a shared machine may stall any single example; what matters is the outcome
@@ -24,6 +24,9 @@ hypothesis.settings.register_profile("skinapp", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("skinapp")
 
 CHECKOUT = Path(__file__).parents[1]
+
+# most tests make models of their own; tests/inference/test_allowed.py is about those of others
+os.environ[allowed.ALL] = "1"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

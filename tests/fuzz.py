@@ -36,7 +36,7 @@ ALWAYS_THE_SAME = {"SOPInstanceUID": "1.2.3"}
 def originals() -> dict[str, bytes]:
     """A small file of every format and kind that can be read, by name."""
     rgb = np.asarray(UPRIGHT)
-    files = {name: make() for name, (make, *_) in READABLE.items()}
+    files = {name: undated(make()) for name, (make, *_) in READABLE.items()}
     files["dicom"] = dicom.native(rgb, **ALWAYS_THE_SAME)
     files["dicom of 16-bit grey"] = dicom.native(
         np.asarray(GREY).astype(np.uint16) * 16, "MONOCHROME1", **ALWAYS_THE_SAME
@@ -46,6 +46,12 @@ def originals() -> dict[str, bytes]:
         encode(UPRIGHT, "JPEG2000", irreversible=False, mct=1), "YBR_RCT", JPEG2000Lossless, **ALWAYS_THE_SAME
     )
     return files
+
+
+def undated(data: bytes) -> bytes:
+    """The file without the time at which its colour profile, if it has one, was made."""
+    mark = data.find(b"acsp")
+    return data if mark < 0 else data[: mark - 12] + bytes(12) + data[mark:]
 
 
 def mutated(number: int) -> tuple[str, bytes]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -166,7 +167,7 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
         (["compare", MODEL, MODEL], "named twice"),
         (["compare", MODEL, "oracle"], "There is no model 'oracle'"),
         (["compare", MODEL, "missing.csv"], "The file missing.csv cannot be read"),
-        (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or CSV file missing"),
+        (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or table missing"),
         (["score", ".", "--model", "oracle", "--out", "out.csv"], "There is no model 'oracle'"),
         (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),
     ],
@@ -255,6 +256,29 @@ def test_score_a_table(tmp_path: Path) -> None:
     assert main(["score", str(table), "--model", MODEL, "--out", str(tmp_path / "p.csv")]) == 0
     assert [row["image"] for row in rows(tmp_path / "p.csv")] == ["a.jpg"]
     assert [row["image"] for row in rows(tmp_path / "p.failed.csv")] == ["gone.jpg"]
+
+
+def test_score_into_a_folder_of_parquet_files(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "images").mkdir()
+    file, out = photo(tmp_path / "images" / "a.jpg"), tmp_path / "scores"
+    command = ["score", str(file.parent), "--model", MODEL, "--embeddings", "--cam", "--out"]
+    assert main([*command, str(out), "--sets", "--shard", "1/1"]) == 0
+    assert main([*command, str(out), "--sets"]) == 0
+    assert "0 scored, 1 already scored" in capsys.readouterr().err
+    [row] = pq.read_table(out / "predictions").to_pylist()
+    outputs = registry.model(MODEL).card["outputs"]
+    assert [len(row["embedding"]), len(row["class_map"])] == [
+        outputs["embedding"][0],
+        np.prod(outputs["class_maps"][:2]),
+    ]
+    assert main(["classify", str(file), "--model", MODEL, "--json", "--coverage", "0.95"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert row["set_0.95"] == answer["set"]
+    assert {code: row[f"p_{code}"] for code in answer["probabilities"]} == pytest.approx(answer["probabilities"])
+    assert main([*command, str(tmp_path / "p.csv")]) == 2
+    assert "name a folder instead" in capsys.readouterr().err
+    assert main([*command, str(out), "--shard", "5/4"]) == 2
+    assert "There is no shard 5/4; shards of 4 are 1/4 to 4/4." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["", "file\na.jpg\n", "image\n", "\x00\xff"])

@@ -74,11 +74,16 @@ def test_what_is_no_table_is_a_sentence(content: bytes, sentence: str) -> None:
         tables.read(content, "The list", required=("image",), unique="image", most_rows=3)
 
 
-def test_tens_of_thousands_of_columns_are_refused_before_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tens_of_thousands_of_columns_are_refused_before_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pd, "read_csv", None)
-    wide = b",".join(b"column %d" % number for number in range(60_000))
+    wide = b",".join(b"column %d" % number for number in range(60_000)) + b"\n" + b"1," * 59_999 + b"1\n"
     with pytest.raises(DataError, match="The list has more than 5,000 columns"):
-        tables.read(wide + b"\n" + b"1," * 59_999 + b"1\n", "The list")
+        tables.read(wide, "The list")
+    (tmp_path / "wide.csv").write_bytes(wide)
+    with pytest.raises(DataError, match="more than 5,000 columns"):
+        next(tables.chunks(tmp_path / "wide.csv"))
 
 
 def test_a_header_longer_than_the_part_that_guesses_the_separator_names_every_column() -> None:
@@ -123,3 +128,46 @@ def test_a_plain_table_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_text("image,p,n,word,flag\na,0.123457,1,,True\nb,1e-06,,x,False\n")
     pd.testing.assert_frame_equal(tables.read_file(file, text=("image",)), pd.read_csv(file))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize(
+    "text",
+    [PLAIN.replace("face", "Fuß"), 'a; b ;b\n1;"x\ny";é\n\n2;3\n', "image\na\nb\nc\n", "a\tb\r\n1\t 2\r\n"],
+)
+def test_a_table_in_chunks_is_the_same_table(
+    text: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 1)
+    file = tmp_path / "table.csv"
+    file.write_bytes(text.encode(encoding))
+    whole, chunks = tables.read_file(file), list(tables.chunks(file))
+    assert len(chunks) == len(whole)
+    pd.testing.assert_frame_equal(pd.concat(chunks, ignore_index=True), whole)
+
+
+def test_an_encoding_is_found_wherever_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "BLOCK", 7)
+    file = tmp_path / "table.csv"
+    for text, encoding in (("image\n" + "a\n" * 20 + "café\n", "cp1252"), ("image\n" + "é\n" * 20, "utf-8")):
+        file.write_bytes(text.encode(encoding))
+        [table] = tables.chunks(file)
+        assert table["image"].iloc[-1] == text.split()[-1]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b" \n", b"image\n", b"PK\x03\x04", b"\0\0", b"a,b\n1,2\n3,4,5\n", b"other\n1\n"]
+)
+def test_chunks_of_what_is_no_table_are_the_same_sentence(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "table.csv"
+    file.write_bytes(content)
+    with pytest.raises(DataError) as whole:
+        tables.read_file(file, required=("image",))
+    with pytest.raises(DataError) as chunks:
+        list(tables.chunks(file, required=("image",)))
+    assert str(chunks.value) == str(whole.value)
+
+
+def test_chunks_of_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        list(tables.chunks(tmp_path / "none.csv"))

@@ -20,6 +20,7 @@ RUNS = {
 
 TOOLS = {
     "download": ("train.data.download", "download a data set, or single images, from the publisher"),
+    "pack": ("train.data.pack", "write a data set as one small file that fit can read"),
     "compare-published": ("train.publish.compare_published", "compare published models with ours on the same images"),
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
     "search": ("train.studies.search", "search for the best small network, with or without leakage"),
@@ -86,6 +87,7 @@ example:
 examples:
   python -m train fit --config train/configs/ham10000-efficientnetb1.yaml
   python -m train fit --config train/configs/ham10000-efficientnetb1.yaml --runs runs/large batch_size=64
+  python -m train fit --config train/configs/ham10000-committee.yaml --jobs 4
 
 Every epoch is scored on the validation images, and the best network is saved; fit prints its file. Ctrl-C stops
 training; evaluate and export then use the best network so far. The same command resumes after the last finished epoch,
@@ -203,6 +205,32 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             command.add_argument(
                 "--devices", type=int, default=1, metavar="N", help="GPUs that share each batch (default: %(default)s)"
             )
+            command.add_argument(
+                "--images-on-device",
+                action="store_true",
+                help="keep the decoded images in the memory of the GPU, where they fit",
+            )
+            command.add_argument(
+                "--jobs",
+                type=int,
+                default=1,
+                metavar="N",
+                help="train that many networks at a time, of several folds or seeds (default: %(default)s)",
+            )
+            command.add_argument(
+                "--seeds",
+                type=int,
+                default=0,
+                metavar="N",
+                help="train it N times, with the seeds 0 to N - 1, as ID-seed-0 and so on",
+            )
+            command.add_argument(
+                "--part",
+                type=int,
+                metavar="K",
+                help="with fold: null, train only the network without part K, from 0, or after the last part the one "
+                "on all images; for one job of a cluster each",
+            )
         if name == "fuse":
             command.add_argument("--title", required=True, help="the title of the new model")
         if name in ("fuse", "pair"):
@@ -271,10 +299,9 @@ def run(options: argparse.Namespace) -> int:
         data = prepare(config.dataset, config.cache_size, options.runs, **config.pixels)
         print(f"{len(data.table):,} images, {len(set(data.table['group'])):,} lesions or patients")
     elif options.command == "fit":
-        from train.fit import cross_validation, training
+        from train.fit import jobs
 
-        train = training.fit if config.fold is not None else cross_validation.fit_all
-        print(train(config, options.runs, options.devices))
+        print(*jobs.fit(config, options), sep="\n")
     elif options.command == "evaluate":
         from train.fit import cross_validation
         from train.publish import committee, evaluate

@@ -15,6 +15,7 @@ from skinapp.errors import DataError
 from skinapp.inference.views import UPRIGHT, VIEWS
 from skinapp.labels.sets import label_set
 from train.data.datasets import sources
+from train.data.packed import read as read_pack
 from train.fit.augmentation import POLICIES
 from train.fit.losses import LOSSES
 from train.fit.network import ARCHITECTURES, SMALL
@@ -70,6 +71,7 @@ class Config:
     - `hair_removal` removes dark hairs from every image, in training and wherever the model is used.
     - `colour_constancy` takes the colour of the light out of every image, see train/data/colour_constancy.py. It is for
       studies: the app does not do it, so such a network cannot be exported.
+    - `packed` is a file that `python -m train pack` has written; table and images are then read from it.
     - `ema` is the momentum of a moving average of the weights, which is then validated and saved; 0 for none.
     - `precision` other than float32 is for GPUs and processors that compute in it; the exported network is float32.
     - `logit_adjustment` times the logarithm of each class's share of the training images is subtracted from its logit
@@ -99,6 +101,7 @@ class Config:
     stages: tuple[Stage, ...]
     input_size: int | None = None
     cache_size: int = 240
+    packed: str = ""
     hair_removal: bool = False
     colour_constancy: bool = False
     samples_per_epoch: int = 6000
@@ -175,6 +178,13 @@ class Config:
             raise DataError(f"The network '{self.architecture}' accepts images of one size only, not {sorted(sizes)}.")
         if self.input_size is not None:
             _positive("input_size", self.input_size)
+        if self.packed:
+            largest = read_pack(Path(self.packed)).size
+            if max(self.cache_size, self.image_size) > largest:
+                raise DataError(
+                    f"The images in {self.packed} are {largest} px; set cache_size={largest} or less, no stage above "
+                    "that, or pack the data set at a larger --size."
+                )
         for name in ("cache_size", "samples_per_epoch", "batch_size", "patience"):
             _positive(name, getattr(self, name))
         for name in ("label_smoothing", "dropout", "ema", "teacher_share", "metadata_dropout"):
@@ -212,9 +222,9 @@ class Config:
         return {name: getattr(self, name) for name in ("folds", "fold", "seed", "hold_out_all", "without")}
 
     @property
-    def pixels(self) -> dict[str, bool]:
+    def pixels(self) -> dict[str, Any]:
         """The arguments of `prepare` that change the decoded images."""
-        return {name: getattr(self, name) for name in ("hair_removal", "colour_constancy")}
+        return {"hair_removal": self.hair_removal, "colour_constancy": self.colour_constancy, "pack": self.packed}
 
     @property
     def fingerprint(self) -> str:
@@ -234,12 +244,16 @@ class Config:
             "note",
         ):
             del settings[name]
+        if self.packed:
+            # what is in the file counts, not where it is
+            settings["packed"] = read_pack(Path(self.packed)).digest
         # so that runs from before these settings existed can be resumed
         for names in (
             ("shares",),
             ("reference",),
             ("teacher", "teacher_share"),
             ("metadata", "metadata_dropout"),
+            ("packed",),
             ("hair_removal",),
             ("colour_constancy",),
             ("hold_out_all",),

@@ -21,6 +21,7 @@ REQUIREMENTS = {
     "requirements-train.txt": True,
     "requirements-dev.txt": False,
     "requirements-research.txt": False,
+    "requirements-cluster.txt": False,
 }
 """Each file of pinned packages, and whether training needs it."""
 DISK_GB = {FAIL: 2, WARN: 10}

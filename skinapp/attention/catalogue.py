@@ -42,6 +42,10 @@ class Method:
     quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     """The settings that can be changed, with their defaults."""
+    most: dict[str, Any] = field(default_factory=dict)
+    """The largest value of each setting that costs time."""
+    classifications: Callable[..., int] = field(default=lambda **settings: 1, repr=False)
+    """How many images a map with these settings classifies, forwards or backwards."""
 
     @property
     def runs_on_copies(self) -> bool:
@@ -89,6 +93,8 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             integrated_gradients.explain,
             settings={"steps": 32},
+            most={"steps": 128},
+            classifications=lambda steps: steps,
         ),
         Method(
             "smoothgrad",
@@ -98,6 +104,8 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             smoothgrad.explain,
             settings={"samples": 24, "noise": 0.15, "seed": 0},
+            most={"samples": 96, "noise": 1.0},
+            classifications=lambda samples, **_: samples,
         ),
         Method(
             "occlusion",
@@ -107,6 +115,8 @@ METHODS: dict[str, Method] = {
             LITERT,
             occlusion.explain,
             settings={"cells": 14, "patch": 3},
+            most={"cells": 28, "patch": 8},
+            classifications=occlusion.classifications,
         ),
         Method(
             "rise",
@@ -116,6 +126,8 @@ METHODS: dict[str, Method] = {
             LITERT,
             rise.explain,
             settings={"masks": 500, "grid": 7, "seed": 0},
+            most={"masks": 1000, "grid": 28},
+            classifications=lambda masks, **_: masks,
         ),
     )
 }
@@ -230,8 +242,9 @@ def explain(
     """A map of the evidence for the target: float32 [h, w] in 0-1 with maximum 1, or all zeros if there is none.
 
     `pixels` is uint8 [S, S, 3], the model's input from `runtime.network_input`; `layer` names a block of
-    `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, or if a
-    library is missing; ImageError for an image of one colour.
+    `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, a setting
+    beyond its bound, or if a library is missing; ImageError for an image of one colour. What `progress` raises stops
+    the work.
     """
     return scaled(raw(method_id, model, pixels, target, layer, progress, **settings))
 
@@ -257,6 +270,9 @@ def raw(
         raise ImageError(f"The image is all {colour}, so there is nothing to explain. Use a photo of a lesion.")
     if unknown := set(settings) - set(chosen.settings):
         raise ModelError(f"{chosen.title} has no setting {', '.join(sorted(unknown))}.")
+    for name, value in settings.items():
+        if name in chosen.most and not 0 < value <= chosen.most[name]:
+            raise ModelError(f"{chosen.title}: {name} must be above 0 and at most {chosen.most[name]:,}.")
     if layer is not None and not chosen.layered:
         raise ModelError(f"{chosen.title} cannot be applied to a chosen layer.")
     values = chosen.run(model, pixels, class_weights, layer, progress, **{**chosen.settings, **settings})

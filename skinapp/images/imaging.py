@@ -92,13 +92,18 @@ def read(path: str | Path) -> bytes:
             raise ImageError("This is a device, a pipe or a socket, not a file; name an image file.")
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(_too_many_bytes(path.stat().st_size))
-        return path.read_bytes()
+        with path.open("rb") as file:
+            # it may be growing
+            data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ImageError("There is no such file; check the path.") from None
     except IsADirectoryError:
         raise ImageError("This is a folder, not an image; name the image files in it.") from None
     except OSError as error:
         raise ImageError(f"The file cannot be read ({error.strerror}).") from None
+    if len(data) > MAX_BYTES:
+        raise ImageError(_too_many_bytes(len(data)))
+    return data
 
 
 def check_bytes(data: bytes) -> None:

@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import datetime
 import fcntl
+import gc
 import json
 import logging
 import mmap
@@ -22,6 +23,7 @@ import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 from PIL import Image
@@ -32,21 +34,27 @@ from skinapp.images.imaging import CENTRE, Crop
 
 PROCESSES = 2
 """As many images are decoded at a time; others wait."""
+START_SECONDS = 60
+READY = b"ready"
 SECONDS = 30.0
 """For one image, by the clock; the largest take a few."""
 ADDRESS_SPACE = 2 * 1024**3
 """Bytes on top of those of an idle process; a progressive JPEG of MAX_PIXELS needs about 1.4 GB."""
 SHARED = imaging.MAX_BYTES + 3 * imaging.MAX_PIXELS
 """Bytes of the memory that carries a file to a process, and its pixels back. Only what is used takes space."""
-KEPT = 16 * 1024**2
+OVERWRITTEN = 16 * 1024**2
 """Bytes of it that are only overwritten after an image; what is beyond goes back to the system, which takes longer."""
+ZEROS = memoryview(bytes(OVERWRITTEN))
 LARGEST_MESSAGE = 4096
 ENVIRONMENT = {
     # one thread, whose buffers do not count against the address space
     "OPENBLAS_NUM_THREADS": "1",
-    # what is freed is overwritten, Python's own objects included
-    "MALLOC_PERTURB_": "165",
+    # what is freed is overwritten, Python's own objects included; the C library's cache of small blocks would not be
+    "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
     "PYTHONMALLOC": "malloc",
+    # memory for photos is used again instead of being fetched from the system each time, which takes milliseconds
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
+    "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
 }
 INHERITED = ("PATH", "LD_LIBRARY_PATH")
 
@@ -57,15 +65,14 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """As `imaging.decode`, bit for bit. ImageError as there, and where a limit is exceeded or the decoder crashes."""
     if not start():
         return imaging.decode(data, crop)
-    reply, pixels = _ask({"task": "decode", "crop": (crop.x, crop.y, crop.side)}, data)
-    return Image.frombytes("RGB", (reply["width"], reply["height"]), pixels)
+    return _request({"task": "decode", "crop": (crop.x, crop.y, crop.side)}, data)[1]
 
 
 def reduction(data: bytes, crop: Crop = CENTRE) -> int:
     """As `imaging.reduction`. ImageError as `decode`."""
     if not start():
         return imaging.reduction(data, crop)
-    return int(_ask({"task": "reduction", "crop": (crop.x, crop.y, crop.side)}, data)[0]["reduction"])
+    return int(_request({"task": "reduction", "crop": (crop.x, crop.y, crop.side)}, data)[0]["reduction"])
 
 
 def day_taken(data: bytes, today: datetime.date) -> datetime.date | None:
@@ -73,7 +80,7 @@ def day_taken(data: bytes, today: datetime.date) -> datetime.date | None:
     if not start():
         return taken.taken(data, today)
     try:
-        day = _ask({"task": "taken", "today": today.isoformat()}, data)[0]["day"]
+        day = _request({"task": "taken", "today": today.isoformat()}, data)[0]["day"]
     except ImageError:
         return None
     return datetime.date.fromisoformat(day) if day else None
@@ -100,42 +107,46 @@ class _Decoder:
                 env=ENVIRONMENT
                 | {name: os.environ[name] for name in INHERITED if name in os.environ}
                 | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
             )
         finally:
             theirs.close()
             os.close(descriptor)
-        # the process ends itself at its limit of time; this is for one that is stopped or cannot
-        self.connection.settimeout(2 * SECONDS)
-        if self.connection.recv(LARGEST_MESSAGE) != b"ready":
+        self.connection.settimeout(START_SECONDS)
+        try:
+            ready = self.connection.recv(LARGEST_MESSAGE) == READY
+        except OSError:
+            ready = False
+        if not ready:
             self.stop()
             raise OSError("the process does not start")
+        # the process ends itself at its limit of time; this is for one that is stopped or cannot
+        self.connection.settimeout(2 * SECONDS)
 
-    def ask(self, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """The reply, and the pixels if it has any. _LostError where there is none; ImageError where it is a refusal."""
+    def request(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Image.Image]:
+        """The reply, and its image, which is empty for other tasks than decoding. _LostError where there is no reply;
+        ImageError where it is a refusal."""
         used = len(data)
         try:
             self.shared[:used] = data
-            self.connection.send(json.dumps(request | {"bytes": used}).encode())
+            self.connection.send(json.dumps(task | {"bytes": used}).encode())
             reply = json.loads(self.connection.recv(LARGEST_MESSAGE))
             if "error" in reply:
                 raise ImageError(str(reply["error"]))
-            size = 3 * int(reply.get("width", 0)) * int(reply.get("height", 0))
-            if not 0 <= size <= SHARED:
+            size = int(reply.get("width", 0)), int(reply.get("height", 0))
+            if min(size) < 0 or 3 * size[0] * size[1] > SHARED:
                 raise _LostError
-            used = max(used, size)
-            return reply, self.shared[:size]
+            used = max(used, 3 * size[0] * size[1])
+            with memoryview(self.shared) as shared, shared[: 3 * size[0] * size[1]] as pixels:
+                return reply, Image.frombytes("RGB", size, pixels)
         except (OSError, ValueError, TypeError, AttributeError) as error:
             raise _LostError from error
         finally:
             self._empty(used)
 
     def _empty(self, used: int) -> None:
-        self.shared[: min(used, KEPT)] = bytes(min(used, KEPT))
-        if used > KEPT:
-            self.shared.madvise(mmap.MADV_REMOVE, KEPT, used - KEPT)
+        self.shared[: min(used, OVERWRITTEN)] = ZEROS[: min(used, OVERWRITTEN)]
+        if used > OVERWRITTEN:
+            self.shared.madvise(mmap.MADV_REMOVE, OVERWRITTEN, used - OVERWRITTEN)
 
     def stop(self) -> None:
         self.process.kill()
@@ -168,18 +179,25 @@ def start() -> bool:
         return _works[0]
 
 
-def _ask(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+def _request(task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Image.Image]:
     imaging.check_bytes(data)
     decoder = _free.get()
     try:
-        if decoder is None or decoder.process.poll() is not None:
-            decoder = _Decoder()
-        return decoder.ask(request, data)
-    except (_LostError, OSError):
+        if decoder is not None and decoder.process.poll() is not None:
+            decoder.stop()
+            decoder = None
+        decoder = decoder or _Decoder()
+        return decoder.request(task, data)
+    except ImageError:
+        raise
+    except BaseException as error:
+        # its reply may still come, and must not be taken for the reply to the next image
         if decoder is not None:
             decoder.stop()
         decoder = None
-        raise ImageError(imaging.TOO_MUCH) from None
+        if isinstance(error, (_LostError, OSError)):
+            raise ImageError(imaging.TOO_MUCH) from None
+        raise
     finally:
         _free.put(decoder)
 
@@ -195,16 +213,23 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
     """Answer requests until the server is gone. SIGALRM ends the process at the limit of time, wherever it is."""
     import resource
 
+    # what a decoder prints may quote the file
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in range(3):
+        os.dup2(nowhere, stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    with open("/proc/self/statm") as statistics:  # noqa: PTH123
-        idle = int(statistics.read().split()[0]) * mmap.PAGESIZE
+    # where the machine has no memory left, this process ends, not the server
+    Path("/proc/self/oom_score_adj").write_text("1000")
+    idle = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     for kind, limit in (
         (resource.RLIMIT_AS, idle + address_space),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
         resource.setrlimit(kind, (limit, limit))
-    connection.send(b"ready")
+    gc.collect()
+    gc.freeze()
+    connection.send(READY)
     while message := connection.recv(LARGEST_MESSAGE):
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
@@ -213,6 +238,8 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
             reply = {"error": str(error)}
         except MemoryError:
             reply = {"error": imaging.TOO_MUCH}
+        # what refers to itself is freed only by this
+        gc.collect()
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(json.dumps(reply).encode())
 

@@ -67,14 +67,14 @@ def of_model(model: Model) -> Conformal | None:
     )
 
 
+def stored(model: Model) -> tuple[float, ...]:
+    """The coverages that the model has prediction sets for. ModelError if it has none."""
+    return tuple(_of(model).thresholds)
+
+
 def check(model: Model, coverage: float) -> Conformal:
     """The model's thresholds. ModelError if it has no prediction sets, DataError for a coverage that is not stored."""
-    conformal = of_model(model)
-    if conformal is None:
-        raise ModelError(
-            f"The model '{model.id}' has no prediction sets, since it was not calibrated for them; leave out the "
-            "coverage, or use another model."
-        )
+    conformal = _of(model)
     conformal.at(coverage)
     return conformal
 
@@ -99,3 +99,13 @@ def in_words(prediction: "Prediction", coverage: float) -> str:
             f"The nearest is {names}."
         )
     return f"With {coverage:.0%} certainty{' one of' if len(codes) > 1 else ''}: {names}."
+
+
+def _of(model: Model) -> Conformal:
+    conformal = of_model(model)
+    if conformal is None:
+        raise ModelError(
+            f"The model '{model.id}' has no prediction sets, since it was not calibrated for them; leave out the "
+            "coverage, or use another model."
+        )
+    return conformal

@@ -13,7 +13,7 @@ from typing import Any
 import jsonschema
 
 from skinapp.errors import DataError, ModelError
-from skinapp.inference import metadata, model_card, views
+from skinapp.inference import allowed, metadata, model_card, views
 from skinapp.inference.metadata import Field
 from skinapp.labels.sets import LabelSet, of_card
 
@@ -249,18 +249,6 @@ def fingerprint(folder: Path) -> dict[str, dict[str, str | int]]:
     }
 
 
-ANSWERED_BY = ("kind", "labels", "input", "inputs", "outputs", "temperature", "members", "pair", "conformal")
-"""The parts of a card that the answers of a model depend on, besides its files."""
-
-
-def model_hash(model: Model) -> str:
-    """The SHA-256 of everything that the answers of a model depend on: networks, metadata weights, temperature, views,
-    classes, prediction sets. Models with the same hash answer alike; a new sentence in a card does not change it."""
-    networks = {name: model.card["files"].get(name) for name in (*model.weights, metadata.WEIGHTS_FILE)}
-    parts = {name: model.card.get(name) for name in ANSWERED_BY} | {"files": networks}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
 def size(model: Model) -> int:
     """The size in bytes of the weights of a model that can be run."""
     return sum(model.card["files"][name]["size"] for name in model.weights)
@@ -298,7 +286,11 @@ def check_hashes(root: Path | None = None) -> None:
 def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
     """Folder name -> what is in it, or a sentence on why it cannot be used."""
     root = root or default_root()
-    return _read_all(root, hashed=root in _hashed)
+    entries = _read_all(root, hashed=root in _hashed)
+    return {
+        name: entry if isinstance(entry, str) else allowed.refusal(entry.card) or entry
+        for name, entry in entries.items()
+    }
 
 
 def _read_all(root: Path, hashed: bool) -> dict[str, Model | Segmentation | str]:

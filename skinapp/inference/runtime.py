@@ -16,7 +16,6 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from skinapp.errors import ModelError
-from skinapp.images import hair
 from skinapp.inference import metadata, registry, views
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
@@ -210,7 +209,12 @@ def _malignant(model: Model) -> list[bool]:
 def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
     """A square, uint8 RGB of any size, as the network sees it: without hairs where the model was trained on images
     without any, or where the visitor chose so. Hair removal is decided only here."""
-    return hair.remove(pixels) if remove_hair or model.removes_hair else pixels
+    if not (remove_hair or model.removes_hair):
+        return pixels
+    # SciPy takes a quarter of a second to load
+    from skinapp.images import hair
+
+    return hair.remove(pixels)
 
 
 _loaded: OrderedDict[tuple[str, ...], Classifier] = OrderedDict()
@@ -228,6 +232,12 @@ def classifier(model: Model) -> Classifier:
         while len(_loaded) > 1 and sum(map(_weight, _loaded.values())) > registry.LARGEST_ROOT:
             _loaded.popitem(last=False)
         return _loaded[key]
+
+
+def forget_images() -> None:
+    """Classify a blank image with every loaded model, which would otherwise hold its last image until the next one."""
+    for loaded in list(_loaded.values()):
+        loaded.predict_input(np.zeros((loaded.model.input_size,) * 2 + (3,), np.uint8))
 
 
 TIMED = 9

@@ -25,6 +25,7 @@ from skinapp.ui import (
     retrieval,
     segmentation,
     square,
+    turn,
 )
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
@@ -37,6 +38,7 @@ ANSWERED_BY = "answered_by"
 
 
 @st.fragment
+@turn.needed
 def show(found: Route, photo: Photo) -> None:
     """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
     try:

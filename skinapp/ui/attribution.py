@@ -9,7 +9,7 @@ from skinapp.errors import SkinappError
 from skinapp.formatting import percent
 from skinapp.inference.registry import Model
 from skinapp.report import attribution_views
-from skinapp.ui import layout, panel, segmentation
+from skinapp.ui import layout, panel, segmentation, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 
@@ -40,7 +40,7 @@ def show(shown: ExplainedMap) -> None:
 
 def _measure(shown: ExplainedMap, mask: np.ndarray) -> tuple[dict[str, Change], Attribution]:
     pixels = shown.analysis.pixels
-    with st.spinner("Classifying changed squares"):
+    with turn.at_answer(), st.spinner("Classifying changed squares"):
         changed = attribution.changes(pixels, mask)
         return changed, attribution.measure(shown.all_probabilities, changed, pixels, shown.index)
 

@@ -13,8 +13,9 @@ from skinapp.images import imaging, quality
 from skinapp.inference import analysis
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
-from skinapp.ui import gallery, gate, over_time, panel, session_images, square
+from skinapp.ui import gallery, gate, over_time, panel, session_images, square, turn
 from skinapp.ui import photo as photos
+from skinapp.ui.admission import BusyError
 from skinapp.ui.layout import plain
 from skinapp.ui.prediction import group_name
 from skinapp.ui.session_images import AddedFile, Photo
@@ -56,7 +57,11 @@ class Row:
 
 def show(models: Sequence[Model], chosen: Model | None) -> None:
     """The grid of the files that were added together; a click on Open shows one in full."""
-    rows = _answer_all(models, chosen)
+    try:
+        rows = _answer_all(models, chosen)
+    except BusyError as error:
+        turn.show_busy(error, "batch")
+        rows = st.session_state[session_images.ROWS]
     files = [(file, rows.get(file.key) or Row((), problem=file.problem)) for file in session_images.files()]
     files = [(file, row) for file, row in files if row.thumbnail or row.problem]
     count = {state: sum(row.state == state for _, row in files) for state in (ANSWERED, OPEN, FAILS, NOT_READ)}
@@ -82,7 +87,8 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
 
 
 def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]:
-    """Answer what is new, and what another model or square was chosen for; stopped halfway, the next run goes on."""
+    """Answer what is new, and what another model or square was chosen for; stopped halfway, the next run goes on. Each
+    image waits for a turn of its own. BusyError where too many visitors wait."""
     rows: dict[str, Row] = st.session_state.setdefault(session_images.ROWS, {})
     listed = {file.key for file in session_images.files() if file.key}
     for key in set(rows) - listed:
@@ -92,8 +98,18 @@ def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]
     if todo:
         bar = st.progress(0.0, f"Image 1 of {len(todo)}")
         for number, photo in enumerate(todo):
-            bar.progress(number / len(todo), f"Image {number + 1} of {len(todo)}")
-            rows[photo.key] = _answer(photo, models, chosen)
+            share, words = number / len(todo), f"Image {number + 1} of {len(todo)}"
+            bar.progress(share, words)
+
+            def say(wait: str, share: float = share, words: str = words) -> None:
+                bar.progress(share, f"{words}. {wait}")
+
+            try:
+                with turn.at_answer(say):
+                    rows[photo.key] = _answer(photo, models, chosen)
+            except BusyError:
+                bar.empty()
+                raise
             if rows[photo.key].problem:
                 session_images.discard(photo.key)
             else:

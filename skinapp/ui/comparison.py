@@ -179,8 +179,10 @@ def names_of(models: Mapping[str, Predictions]) -> Names:
 
 
 def weights_of(shared: Shared) -> np.ndarray:
-    """The resamples that every interval is computed from."""
-    return computed_once(shared, "weights", shared.weights, models=())
+    """The resamples that every interval is computed from: tens of megabytes, which depend on the images alone."""
+    if OWN in shared.ids:
+        return computed_once(shared, "weights", shared.weights, models=())
+    return _weights(shared.images_digest, shared.weights)
 
 
 def draws_of(shared: Shared) -> Draws:
@@ -216,15 +218,23 @@ def progress(names: list[str], words: str) -> Any:
 
 def computed_once(shared: Shared, name: str, compute: Callable[[], T], models: tuple[str, ...] | None = None) -> T:
     """What `compute` gives for these images and the files of these `models`, all by default, computed once: for
-    everyone or, with a visitor's own file, in their session."""
+    everyone or, with a visitor's own file, in their session, which holds those of the latest images and target."""
     digests = tuple(shared.digests[model] for model in (shared.ids if models is None else models))
     key = (shared.images_digest, shared.question, shared.target.id, *digests, name)
     if OWN not in shared.ids:
         return _for_everyone(key, compute)
-    cached = st.session_state.setdefault("compare_own", {})
+    latest, cached = st.session_state.get("compare_own", (None, {}))
+    if latest != key[:3]:
+        cached = {}
+        st.session_state["compare_own"] = (key[:3], cached)
     if key not in cached:
         cached[key] = compute()
     return cached[key]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _weights(images_digest: str, _compute: Callable[[], np.ndarray]) -> np.ndarray:
+    return _compute()
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)

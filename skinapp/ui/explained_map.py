@@ -1,6 +1,6 @@
 """An attention map with everything that the panels below it need."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,8 @@ class ExplainedMap:
     method: Method
     layer: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    before_each: Callable[[], None] = lambda: None
+    """Called before each classification; what it raises stops the work."""
 
     @property
     def model(self) -> Model:
@@ -58,13 +60,20 @@ class ExplainedMap:
         colour."""
         try:
             return catalogue.explain(
-                self.method.id, model or self.model, pixels, self.code, self.layer, None, **self.settings
+                self.method.id,
+                model or self.model,
+                pixels,
+                self.code,
+                self.layer,
+                lambda share: self.before_each(),
+                **self.settings,
             )
         except ImageError:
             return np.zeros_like(self.cam)
 
     def all_probabilities(self, pixels: np.ndarray) -> np.ndarray:
         """Probabilities [K] of uint8 [S, S, 3], from the image alone."""
+        self.before_each()
         return runtime.classifier(self.model).predict_input(pixels).probabilities
 
     def probability(self, images: np.ndarray) -> np.ndarray:

@@ -1,5 +1,8 @@
 """The faithfulness of a map, measured in full: insertion and deletion, stability, parts of the square, ROAD."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -8,7 +11,7 @@ from skinapp.attention import catalogue, faithfulness, pytorch_grad_cam
 from skinapp.charts.performance import lines
 from skinapp.errors import SkinappError
 from skinapp.formatting import percent
-from skinapp.ui import layout, panel, segmentation
+from skinapp.ui import layout, panel, segmentation, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
 
@@ -27,7 +30,11 @@ def show(shown: ExplainedMap) -> None:
         return
     if not st.toggle("Measure this map", key="measure_map"):
         return
-    curves, stability = photos.cached("faithfulness", shown.content_key, lambda: _measure(shown))
+    try:
+        curves, stability = photos.cached("faithfulness", shown.content_key, lambda: _measure(shown))
+    except SkinappError as error:
+        st.warning(str(error))
+        return
     st.markdown(
         f"**Probability of “{layout.plain(shown.name)}” as the strongest pixels are inserted, and as they are deleted**"
     )
@@ -140,18 +147,22 @@ def _with_baselines(shown: ExplainedMap) -> dict[str, np.ndarray]:
 def _measure(shown: ExplainedMap) -> tuple[dict[str, tuple[np.ndarray, np.ndarray]], dict[str, float]]:
     """The two curves of each map, and the stability of this one."""
     pixels = shown.analysis.pixels
-    with st.spinner("Classifying altered squares"):
-        curves = {
-            name: faithfulness.curves(shown.probability, pixels, cam, STEPS)
-            for name, cam in _with_baselines(shown).items()
-        }
-        return curves, faithfulness.stability(shown.explain, pixels, shown.cam)
+    maps = _with_baselines(shown)
+    total = len(maps) * 2 * (STEPS + 1)
+    with turn.at_slow_work("Classifying altered squares", "measure", turn.off("measure_map")) as progress:
+        done = itertools.count()
+        counting = dataclasses.replace(shown, before_each=lambda: progress(next(done) / total))
+        curves = {name: faithfulness.curves(counting.probability, pixels, cam, STEPS) for name, cam in maps.items()}
+        return curves, faithfulness.stability(counting.explain, pixels, shown.cam)
 
 
 def _road(shown: ExplainedMap) -> dict[str, float]:
-    pixels = shown.analysis.pixels
-    with st.spinner("Filling in parts of the square (the first time, PyTorch is loaded)"):
-        return {
-            name: pytorch_grad_cam.road(shown.model, pixels, faithfulness.resized(cam, pixels.shape[:2]), shown.index)
-            for name, cam in _with_baselines(shown).items()
-        }
+    pixels, maps, scores = shown.analysis.pixels, _with_baselines(shown), {}
+    words = "Filling in parts of the square (the first time, PyTorch is loaded)"
+    with turn.at_slow_work(words, "road", turn.off("road_map")) as progress:
+        for number, (name, cam) in enumerate(maps.items()):
+            progress(number / len(maps))
+            scores[name] = pytorch_grad_cam.road(
+                shown.model, pixels, faithfulness.resized(cam, pixels.shape[:2]), shown.index
+            )
+    return scores

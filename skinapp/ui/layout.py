@@ -2,6 +2,7 @@
 
 import functools
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,9 @@ from PIL import Image, ImageDraw
 from starlette.formparsers import MultiPartParser
 
 from skinapp.errors import DataError
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.labels import guide
-from skinapp.ui import address, session_images, sign_in
+from skinapp.ui import address, departed, session_images, sign_in
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -55,6 +56,9 @@ PAGES = Path(__file__).parents[2] / "pages"
 # The server would write any upload over 1 MB to a temporary file; nothing a visitor adds may reach the disk.
 MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
 session_images.limit_uploads()
+# beside the first page, so that the first image does not wait for it
+threading.Thread(target=isolated.start, daemon=True).start()
+departed.free_in_time()
 
 
 def configure(title: str = NAME) -> None:

@@ -6,9 +6,10 @@ from skinapp.ui import attribution, faithfulness, retrieval, sanity_check, segme
 from skinapp.ui.explained_map import ExplainedMap
 
 
-def show(shown: ExplainedMap) -> None:
-    """The sanity check of a map, and everything else in tabs, panels that load TensorFlow or PyTorch included."""
-    sanity_check.show_badge(shown)
+def show(shown: ExplainedMap, switch: str) -> None:
+    """The sanity check of a map, and everything else in tabs, panels that load TensorFlow or PyTorch included. `switch`
+    as for the badge."""
+    sanity_check.show_badge(shown, switch)
     names = ["Segmentation", "Border, colour, texture", "Faithfulness of the map", "Similar cases"]
     lesion, features, measures, cases = st.tabs(names, key="lesion_panels", on_change="rerun")
     with lesion:

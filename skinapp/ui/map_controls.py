@@ -20,6 +20,10 @@ from skinapp.inference.registry import Model
 from skinapp.ui import layout
 
 ANY_OTHER = ""
+MAX_SEED = 100
+MAX_MAPS = 12
+MAX_CLASSIFICATIONS = 6000
+"""Of all maps that are asked for together: twelve of RISE with its own settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +99,12 @@ def choose(analyses: list[Analysis]) -> list[MapRequest]:
         for analysis, target, method in itertools.product(analyses, chosen_targets, methods)
         if catalogue.available(method, analysis.model)
     ]
+
+
+def within_bounds(requests: list[MapRequest]) -> list[MapRequest]:
+    """The first of these maps, MAX_MAPS at most, and as many as MAX_CLASSIFICATIONS allow."""
+    total = itertools.accumulate(one.method.classifications(**one.settings) for one in requests[:MAX_MAPS])
+    return [one for one, so_far in zip(requests, total, strict=False) if so_far <= MAX_CLASSIFICATIONS]
 
 
 def _choose_targets(analyses: list[Analysis]) -> list[Target]:
@@ -208,6 +218,8 @@ def _choose_settings(methods: list[Method]) -> dict[str, dict[str, Any]]:
 
 
 def _number(method: Method, key: str, default: Any) -> Any:
-    """A field for one setting, up to ten times its default."""
-    low, high = (0.01, 1.0) if isinstance(default, float) else (0 if key == "seed" else 1, max(10 * default, 100))
-    return st.number_input(key.capitalize(), low, high, default, key=f"attention_{method.id}_{key}")
+    """A field for one setting, within its bounds."""
+    low = 0.01 if isinstance(default, float) else int(key in method.most)
+    return st.number_input(
+        key.capitalize(), low, method.most.get(key, MAX_SEED), default, key=f"attention_{method.id}_{key}"
+    )

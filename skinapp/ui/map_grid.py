@@ -1,6 +1,6 @@
 """The maps of the attention page: made, cached in the session, and shown side by side with their downloads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,10 +9,14 @@ import streamlit as st
 from skinapp.attention import catalogue, heatmap, picture, record, targets
 from skinapp.errors import SkinappError
 from skinapp.inference import architecture
-from skinapp.ui import layout
+from skinapp.ui import layout, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.map_controls import MapRequest
 from skinapp.ui.session_images import Photo
+
+CANCELLED = "Cancelled before it was made."
+MAX_HELD = 48
+"""Maps of one image that a session holds."""
 
 OVERLAY, ALONE = "Over the image", "Map alone"
 
@@ -42,22 +46,45 @@ class View:
 
 
 def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
-    """The maps. The session holds those already made for this photo and square."""
+    """The maps. The session holds those made last for this photo and square. BusyError where too many visitors wait
+    for slow maps."""
     crop, remove_hair = requests[0].analysis.crop, requests[0].analysis.remove_hair
     cache: dict[tuple, tuple[np.ndarray | None, str]] = photos.cached(
         "attention_maps", (photo.key, crop, remove_hair), dict
     )
     keys = [one.key for one in requests]
     new = {key: one for key, one in zip(keys, requests, strict=True) if key not in cache}
-    slow = sum(one.method.id != "last-convolution" for one in new.values())
+    slow = [key for key, one in new.items() if one.method.id != "last-convolution"]
+    cache |= {key: _make(one) for key, one in new.items() if key not in slow}
     if slow:
-        with st.status(f"Making {slow} {'map' if slow == 1 else 'maps'}", expanded=True) as status:
-            for key, one in new.items():
-                cache[key] = _make(one)
-            status.update(label="The maps are ready", state="complete", expanded=False)
-    else:
-        cache |= {key: _make(one) for key, one in new.items()}
-    return [MadeMap(one, *cache[key]) for key, one in zip(keys, requests, strict=True)]
+
+        def cancel() -> None:
+            for key in slow:
+                cache.setdefault(key, (None, CANCELLED))
+
+        words = f"Making {len(slow)} {'map' if len(slow) == 1 else 'maps'}"
+        if any("tensorflow" in new[key].method.needs for key in slow):
+            words += " (loads TensorFlow and the network the first time)"
+        with turn.at_slow_work(words, "maps", cancel) as progress:
+            for number, key in enumerate(slow):
+
+                def whole(share: float, number: int = number) -> None:
+                    progress((number + share) / len(slow))
+
+                whole(0.0)
+                cache[key] = _make(new[key], whole)
+    cancelled = [key for key in keys if cache[key][1] == CANCELLED]
+    if cancelled:
+        st.button(
+            "Make the cancelled maps",
+            icon=":material/refresh:",
+            key="make_cancelled",
+            on_click=lambda: [cache.pop(key, None) for key in cancelled],
+        )
+    made = [MadeMap(one, *cache[key]) for key, one in zip(keys, requests, strict=True)]
+    for key in [key for key in cache if key not in keys][: max(len(cache) - MAX_HELD, 0)]:
+        del cache[key]
+    return made
 
 
 def show(maps: Sequence[MadeMap], view: View) -> None:
@@ -116,17 +143,8 @@ def drawn(square: np.ndarray, cam: np.ndarray, view: View) -> np.ndarray:
     return shown
 
 
-def _make(request: MapRequest) -> tuple[np.ndarray | None, str]:
+def _make(request: MapRequest, progress: Callable[[float], None] | None = None) -> tuple[np.ndarray | None, str]:
     """The raw map, or why there is none."""
-    words = f"{request.method.title}: {targets.code(request.target)}"
-    if "tensorflow" in request.method.needs:
-        words += " (loads TensorFlow and the network the first time)"
-    bar = st.progress(0.0, words) if request.method.id != "last-convolution" else None
-
-    def progress(share: float) -> None:
-        if bar:
-            bar.progress(min(share, 1.0), words)
-
     try:
         raw = catalogue.raw(
             request.method.id,
@@ -137,11 +155,10 @@ def _make(request: MapRequest) -> tuple[np.ndarray | None, str]:
             progress,
             **request.settings,
         )
+    except turn.CancelledError:
+        raise
     except SkinappError as error:
         return None, str(error)
-    finally:
-        if bar:
-            bar.empty()
     return raw, ""
 
 

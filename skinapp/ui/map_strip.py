@@ -1,6 +1,6 @@
 """The maps of the attention page for the other images of the session, so that a method is judged on more than one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,14 +13,17 @@ from skinapp.images import imaging, quality
 from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
-from skinapp.ui import gate, map_grid, session_images, square
+from skinapp.ui import gate, map_grid, session_images, square, turn
 from skinapp.ui import photo as photos
+from skinapp.ui.admission import BusyError
 from skinapp.ui.layout import plain
 from skinapp.ui.map_controls import MapRequest
 from skinapp.ui.map_grid import MadeMap, View
 from skinapp.ui.session_images import Photo
 
 MAX_IMAGES = 8
+SWITCH = "attention_strip"
+"""The key of the switch that makes slow maps of the other images."""
 SIDE = 320
 """Pixels of the squares in the strip."""
 
@@ -71,11 +74,18 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     slow = [one for one in rows if not one.request.method.quick]
     if slow and not st.toggle(
         f"Make {len(slow) * len(others)} more {'map' if len(slow) * len(others) == 1 else 'maps'}",
-        key="attention_strip",
+        key=SWITCH,
         help="Each takes as long as the first.",
     ):
         return
-    tiles = _make([one.request for one in rows], others, models)
+    try:
+        tiles = _make([one.request for one in rows], others, models)
+    except turn.CancelledError:
+        # the switch is off in the next run
+        return
+    except BusyError as error:
+        turn.show_busy(error, "strip")
+        return
     for one in rows:
         _show_row(one, photo, {other.key: tiles[_key(one.request, other)] for other in others}, view)
 
@@ -88,15 +98,19 @@ def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Seque
         del held[key]
     new = [photo for photo in others if any(_key(request, photo) not in held for request in requests)]
     if new:
-        bar = st.progress(0.0)
-        for number, photo in enumerate(new):
-            bar.progress(number / len(new), f"Image {number + 1} of {len(new)}")
-            analyses: dict[str, Analysis] = {}
-            for request in requests:
-                key = _key(request, photo)
-                if key not in held:
-                    held[key] = _tile(request, photo, models, analyses)
-        bar.empty()
+        words = f"The same on {len(new)} {'image' if len(new) == 1 else 'images'}"
+        with turn.at_slow_work(words, "strip", turn.off(SWITCH)) as progress:
+            for number, photo in enumerate(new):
+                analyses: dict[str, Analysis] = {}
+
+                def still_at(share: float, number: int = number) -> None:
+                    progress(number / len(new))
+
+                for request in requests:
+                    key = _key(request, photo)
+                    still_at(0.0)
+                    if key not in held:
+                        held[key] = _tile(request, photo, models, analyses, still_at)
     return {_key(request, photo): held[_key(request, photo)] for photo in others for request in requests}
 
 
@@ -109,7 +123,13 @@ def _key(request: MapRequest, photo: Photo) -> tuple:
     return photo.key, settings, gate.kind_stated(photo), gate.shows_anyway(photo), request.key
 
 
-def _tile(request: MapRequest, photo: Photo, models: Sequence[Model], analyses: dict[str, Analysis]) -> Tile:
+def _tile(
+    request: MapRequest,
+    photo: Photo,
+    models: Sequence[Model],
+    analyses: dict[str, Analysis],
+    progress: Callable[[float], None],
+) -> Tile:
     """The map of one image, which has to pass the same checks as the first. `analyses` holds those of this image, by
     model."""
     model, seen = request.model, None
@@ -124,12 +144,14 @@ def _tile(request: MapRequest, photo: Photo, models: Sequence[Model], analyses: 
             analyses[model.id] = analysis.analyse(image, model, crop)
         made = MapRequest(analyses[model.id], request.target, request.method, request.layer, request.settings)
         raw = catalogue.raw(
-            made.method.id, model, made.analysis.pixels, made.target, made.layer, None, **dict(made.settings)
+            made.method.id, model, made.analysis.pixels, made.target, made.layer, progress, **dict(made.settings)
         )
         doubt = ""
         if found.doubt and found.recognised and found.recognised.kind in modality.ONE:
             doubt = f"Looks like {modality.ONE[found.recognised.kind]}, which this model was not trained for."
         return Tile(seen, raw, made.probability, doubt)
+    except turn.CancelledError:
+        raise
     except SkinappError as error:
         return Tile(seen, problem=str(error))
 

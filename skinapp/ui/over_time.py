@@ -17,7 +17,7 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.lesion import change
 from skinapp.lesion.change import Change, Comparison
-from skinapp.ui import gate, panel, prediction, session_images, square
+from skinapp.ui import gate, panel, prediction, session_images, square, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
@@ -69,6 +69,7 @@ def offer_comparison(key: str) -> None:
         )
 
 
+@turn.needed
 def show(models: Sequence[Model], chosen: Model | None) -> None:
     """Photos of one spot by date, the later one laid over the first, and what differs."""
     st.subheader("The same spot over time", anchor=False)

@@ -14,7 +14,7 @@ from skinapp.demographics import own_table, statistics
 from skinapp.demographics.own_table import OwnTable
 from skinapp.errors import DataError, SkinappError
 from skinapp.images import imaging
-from skinapp.ui import address, session_images
+from skinapp.ui import address, privacy, session_images
 from skinapp.ui.layout import plain
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def _add() -> None:
     """The uploaders, and what they were given, read."""
     st.markdown(
         "Add a CSV with one row per image, or a folder that holds one and the images, such as `isic image download` "
-        "makes. It stays in this session's memory, is never stored, and is gone when you close the page."
+        "makes. It stays in this session's memory, is never stored, and is gone soon after you close the page."
     )
+    privacy.link()
     source = st.segmented_control(
         "What to add",
         list(SOURCES),

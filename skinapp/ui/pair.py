@@ -17,7 +17,7 @@ from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
 from skinapp.report import operating_point_views
-from skinapp.ui import panel
+from skinapp.ui import panel, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
@@ -25,6 +25,7 @@ HINT = "It stays in this session's memory and is never stored."
 
 
 @st.fragment
+@turn.needed
 def show(made: Analysis, photo: Photo) -> None:
     """A way to add the other image of the lesion, and the answer from both; nothing where no model takes two images."""
     models = registry.pairs()

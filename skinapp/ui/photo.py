@@ -30,8 +30,8 @@ def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
     The session holds one decoded image: that of the latest photo and crop.
     """
     try:
-        key = photo.key, isolated.reduction(photo.data, crop)
-        return cached("image", key, lambda: isolated.decode(photo.data, crop))
+        reduction = cached("reduction", (photo.key, crop), lambda: isolated.reduction(photo.data, crop))
+        return cached("image", (photo.key, reduction), lambda: isolated.decode(photo.data, crop))
     except ImageError:
         count_refusal(photo, events.UNREADABLE)
         raise

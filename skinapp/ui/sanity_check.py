@@ -1,13 +1,16 @@
 """The sanity check of a map: one sentence, and the comparison with randomised copies of the network."""
 
+import dataclasses
+
+import numpy as np
 import pandas as pd
 import streamlit as st
 
 from skinapp.attention import catalogue, randomisation, sanity_check
-from skinapp.attention.sanity_check import Verdict
+from skinapp.attention.sanity_check import Evidence, Verdict
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.ui import photo as photos
-from skinapp.ui import segmentation
+from skinapp.ui import segmentation, turn
 from skinapp.ui.explained_map import ExplainedMap
 
 MARKS = {
@@ -17,8 +20,9 @@ MARKS = {
 }
 
 
-def show_badge(shown: ExplainedMap) -> None:
-    """Whether the map can be used: a badge, and why in one sentence."""
+def show_badge(shown: ExplainedMap, switch: str = "") -> None:
+    """Whether the map can be used: a badge, and why in one sentence. `switch` is the key of what the check is turned on
+    with. CancelledError where a slow check was cancelled."""
     mask, missing = None, ""
     try:
         lesion = segmentation.current(shown)
@@ -28,9 +32,7 @@ def show_badge(shown: ExplainedMap) -> None:
     evidence = photos.cached(
         "sanity_check",
         hash((shown.content_key, None if mask is None else mask.tobytes())),
-        lambda: sanity_check.gather(
-            shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask
-        ),
+        lambda: _gather(shown, mask, switch),
     )
     words = sanity_check.sentence(evidence, shown.model.labels)
     record = sanity_check.record(shown.model) if shown.method.id == "last-convolution" else ""
@@ -39,6 +41,30 @@ def show_badge(shown: ExplainedMap) -> None:
         + (f" :small[{missing}]" if missing else ""),
         help=record or None,
     )
+
+
+def _gather(shown: ExplainedMap, mask: np.ndarray | None, switch: str) -> Evidence:
+    """A few classifications and another map: an answer's worth of work unless the method is slow."""
+    if shown.method.quick:
+        with turn.at_answer():
+            return _evidence(shown, mask)
+    with turn.at_slow_work("Checking the map", "sanity_check", turn.off(switch)) as progress:
+        return _evidence(dataclasses.replace(shown, before_each=lambda: progress(0.0)), mask)
+
+
+def _evidence(shown: ExplainedMap, mask: np.ndarray | None) -> Evidence:
+    return sanity_check.gather(
+        shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask
+    )
+
+
+def _randomised(shown: ExplainedMap) -> dict[str, np.ndarray]:
+    words = "Making the same map for randomised copies (loads TensorFlow the first time)"
+    with turn.at_slow_work(words, "randomised", turn.off("randomised_map")) as progress:
+        counting = dataclasses.replace(shown, before_each=lambda: progress(0.0))
+        return randomisation.cascade(
+            shown.model, lambda copy: counting.explain(shown.analysis.pixels, copy), shown.method.quick, progress
+        )
 
 
 def show_randomised(shown: ExplainedMap) -> None:
@@ -60,27 +86,11 @@ def show_randomised(shown: ExplainedMap) -> None:
         return
     if not st.toggle("Compare with randomised copies of the network", key="randomised_map"):
         return
-    bar = st.progress(0.0, "Making the same map for randomised copies (loads TensorFlow the first time)")
-
-    def progress(share: float) -> None:
-        bar.progress(share)
-
     try:
-        maps = photos.cached(
-            "randomised",
-            shown.content_key,
-            lambda: randomisation.cascade(
-                shown.model,
-                lambda copy: shown.explain(shown.analysis.pixels, copy),
-                shown.method.quick,
-                progress,
-            ),
-        )
+        maps = photos.cached("randomised", shown.content_key, lambda: _randomised(shown))
     except SkinappError as error:
         st.warning(str(error))
         return
-    finally:
-        bar.empty()
     correlations = randomisation.similarities(shown.cam, maps)
     st.dataframe(
         pd.DataFrame(correlations.items(), columns=["randomised down to", "rank correlation"]).round(2),

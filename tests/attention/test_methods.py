@@ -23,7 +23,8 @@ from skinapp.attention.methods import (
 )
 from skinapp.errors import ImageError, ModelError
 from skinapp.images import imaging
-from skinapp.inference import architecture, registry
+from skinapp.inference import architecture, registry, runtime
+from skinapp.inference.registry import Model
 
 FEW = {
     "integrated-gradients": {"steps": 2},
@@ -264,3 +265,37 @@ def test_methods_are_one_file_each() -> None:
     files = [last_convolution, grad_cam, grad_cam_plus_plus, integrated_gradients, smoothgrad, occlusion, rise]
     runs = [method.run for method in lab.METHODS.values() if "torch" not in method.needs]
     assert runs == [file.explain for file in files]
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [("rise", {"masks": 1001}), ("rise", {"masks": 0}), ("occlusion", {"cells": 29}), ("occlusion", {"patch": 9})],
+)
+def test_settings_are_bounded(method: str, settings: dict[str, int], model: Model, inputs: list[np.ndarray]) -> None:
+    with pytest.raises(ModelError, match="at most"):
+        lab.raw(method, model, inputs[0], model.labels.codes[0], **settings)
+
+
+@pytest.mark.parametrize(("method", "settings"), [("occlusion", {"cells": 4, "patch": 2}), ("rise", {"masks": 30})])
+def test_the_stated_number_of_classifications_is_what_a_map_takes(
+    method: str, settings: dict[str, int], model: Model, inputs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classified = []
+    predict = runtime.Classifier.predict_input
+    monkeypatch.setattr(runtime.Classifier, "predict_input", lambda *parts: classified.append(1) or predict(*parts))
+    lab.raw(method, model, inputs[0], model.labels.codes[0], **settings)
+    chosen = lab.method(method)
+    assert len(classified) == chosen.classifications(**{**chosen.settings, **settings})
+
+
+def test_what_progress_raises_stops_a_map(model: Model, inputs: list[np.ndarray]) -> None:
+    shares: list[float] = []
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        raise KeyboardInterrupt
+
+    for method in ("rise", "occlusion"):
+        with pytest.raises(KeyboardInterrupt):
+            lab.raw(method, model, inputs[0], model.labels.codes[0], progress=stop)
+    assert len(shares) == 2

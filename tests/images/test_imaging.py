@@ -343,9 +343,17 @@ def test_over_the_byte_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert "The file has 3 MB; the limit is 1 MB" in refusal(content)
     file = tmp_path / "large.jpg"
     file.write_bytes(content)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read"))
+    monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read"))
     with pytest.raises(ImageError, match="The file has 3 MB; the limit is 1 MB"):
         imaging.load(file, 96)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system has no file that grows when it is read")
+def test_a_file_that_grows_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imaging, "MAX_BYTES", 1)
+    assert Path("/proc/self/status").stat().st_size == 0
+    with pytest.raises(ImageError, match="the limit is"):
+        imaging.read("/proc/self/status")
 
 
 def test_paths_that_are_no_files(tmp_path: Path) -> None:

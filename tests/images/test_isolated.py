@@ -1,6 +1,7 @@
 """Decoding in processes of their own gives the same pixels and sentences, and outlives its decoders."""
 
 import datetime
+import functools
 import os
 import queue
 import signal
@@ -17,7 +18,8 @@ from PIL import Image
 from skinapp.errors import ImageError
 from skinapp.images import imaging, isolated, taken
 from skinapp.images.imaging import Crop
-from tests.images.test_imaging import READABLE
+from tests import fuzz
+from tests.images.test_imaging import READABLE, UPRIGHT
 from tests.pictures import encode, lesion
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="decoders need Linux")
@@ -38,6 +40,7 @@ def process() -> int:
     return isolated._free.queue[-1].process.pid
 
 
+@functools.cache
 def slow_image() -> bytes:
     """It takes most of a second to decode, and all the memory that an image may."""
     return encode(Image.new("RGB", (7_000, 5_700)), "PNG", compress_level=1)
@@ -128,6 +131,21 @@ def test_a_decoder_that_stops_is_replaced(own_decoders: None, monkeypatch: pytes
     assert isolated.decode(PHOTO).size == imaging.decode(PHOTO).size
 
 
+def test_an_interrupted_visitor_leaves_no_reply_to_the_next(
+    own_decoders: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isolated.start()
+
+    def interrupted(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(isolated.json, "loads", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            isolated.decode(encode(lesion(seed=1)))
+    assert np.array_equal(np.asarray(isolated.decode(PHOTO)), np.asarray(imaging.decode(PHOTO)))
+
+
 def test_nothing_of_an_image_stays_in_a_decoder(own_decoders: None) -> None:
     exif = Image.Exif()
     exif[0x010E] = "the camera of M. Mustermann" * 9
@@ -167,3 +185,21 @@ def test_where_decoders_cannot_start_the_server_decodes(
     assert isolated.decode(PHOTO).size == imaging.decode(PHOTO).size
     assert isolated.reduction(PHOTO) == 1
     assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
+@pytest.mark.parametrize("first", [0, 40])
+def test_mutated_files_become_an_image_or_a_sentence(first: int) -> None:
+    """`make fuzz` does this with 10,000."""
+    results = {number: fuzz.outcome(fuzz.mutated(number)[1]) for number in range(first, first + 40)}
+    assert {number: result for number, result in results.items() if result not in ("image", "sentence")} == {}
+    assert set(results.values()) == {"image", "sentence"}
+
+
+def test_mutations_depend_on_the_number_alone() -> None:
+    lab = encode(UPRIGHT.convert("LAB"), "TIFF")
+    when = lab.index(b"acsp") - 12
+    assert fuzz.undated(lab) == fuzz.undated(lab[:when] + b"another time" + lab[when + 12 :])
+    first = [fuzz.mutated(number) for number in range(50)]
+    fuzz.originals.cache_clear()
+    assert [fuzz.mutated(number) for number in range(50)] == first
+    assert len({data for _, data in first}) == 50

@@ -1,5 +1,3 @@
-import copy
-import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -273,25 +271,6 @@ def test_a_spoiled_segmentation_network_is_a_problem(own_models: Path) -> None:
     shutil.copytree(network.folder, own_models / network.id)
     (own_models / network.id / "dice.csv").write_text("short")
     assert "dice.csv" in registry.problems(own_models)[network.id]
-
-
-@pytest.mark.parametrize(
-    ("change", "differs"),
-    [
-        (lambda card: card.update(temperature=card["temperature"] + 0.01), True),
-        (lambda card: card["input"].update(views=["upright", "mirrored"]), True),
-        (lambda card: card["files"]["model.tflite"].update(sha256="0" * 64), True),
-        (lambda card: card["conformal"]["classes"]["mel"]["thresholds"].reverse(), True),
-        (lambda card: card["limits"].append("Another limit."), False),
-        (lambda card: card["files"]["README.md"].update(sha256="0" * 64), False),
-    ],
-)
-def test_the_hash_of_a_model_changes_with_its_answers_alone(
-    model: registry.Model, change: Callable[[dict[str, Any]], None], differs: bool
-) -> None:
-    card = copy.deepcopy(model.card)
-    change(card)
-    assert (registry.model_hash(dataclasses.replace(model, card=card)) != registry.model_hash(model)) is differs
 
 
 def test_a_folder_is_read_again_only_when_it_changes(

@@ -1,26 +1,43 @@
 """Scoring writes its own two files and no others, and one bad image never stops the rest."""
 
 import csv
+import dataclasses
+import hashlib
+import io
+import itertools
+import json
 import os
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from skinapp.errors import DataError, ImageError
 from skinapp.images import imaging
-from skinapp.inference import registry, scoring
+from skinapp.inference import parts, registry, scoring
+from skinapp.inference.cases import STANDARD_INPUT, Shard
+from skinapp.inference.rows import Case, Extras
 from skinapp.inference.runtime import Prediction
+from tests import full_disk
 from tests.pictures import encode, lesion
 
 
 class Constant:
-    """In place of a loaded model: the same logits for every image."""
+    """In place of a loaded model: the same logits for every image, whose pixels it collects."""
+
+    classified: ClassVar[list[np.ndarray]] = []
 
     def __init__(self, model: registry.Model, threads: int | None = None):
         self.model = model
 
     def predict(self, pixels: np.ndarray, values: object = None) -> Prediction:
+        self.classified.append(pixels)
         count = len(self.model.labels.codes)
         return Prediction(
             self.model, np.zeros(count), np.full(count, 1 / count), None, np.zeros(1), np.zeros((1, 1, count))
@@ -30,6 +47,13 @@ class Constant:
 @pytest.fixture(autouse=True)
 def _constant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "Classifier", Constant)
+
+
+@pytest.fixture
+def classified() -> list[np.ndarray]:
+    """What the model of this test has classified."""
+    Constant.classified.clear()
+    return Constant.classified
 
 
 @pytest.fixture
@@ -101,6 +125,16 @@ def test_another_file_in_the_place_of_the_failures_stays(images: Path, tmp_path:
         assert (tmp_path / name).read_text() == "my,own\n1,2\n"
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", "not JSON", '{"model": {}, "extras": {"a": 1}}'])
+def test_another_file_in_the_place_of_the_manifest_stays(
+    content: str, images: Path, tmp_path: Path, model: registry.Model
+) -> None:
+    (tmp_path / "p.manifest.json").write_text(content)
+    with pytest.raises(DataError, match=r"p\.manifest\.json is not the manifest"):
+        scoring.score(images, model, tmp_path / "p.csv")
+    assert (tmp_path / "p.manifest.json").read_text() == content
+
+
 def test_the_list_of_images_is_never_written_to(images: Path, model: registry.Model) -> None:
     for name, out in (("list.csv", "list.csv"), ("p.failed.csv", "p.csv")):
         table = images / name
@@ -116,20 +150,6 @@ def test_output_and_failures_are_two_files(images: Path, tmp_path: Path, model: 
         scoring.score(images, model, tmp_path / "p.csv")
 
 
-def test_whatever_byte_a_run_stopped_at_the_next_one_completes_it(
-    images: Path, tmp_path: Path, model: registry.Model
-) -> None:
-    (images / 'two,"lines"\nof.png').write_bytes((images / "a.png").read_bytes())
-    out = tmp_path / "p.csv"
-    scoring.score(images, model, out)
-    whole = out.read_bytes()
-    assert len(read(out)) == 3
-    for size in range(len(whole)):
-        out.write_bytes(whole[:size])
-        scoring.score(images, model, out)
-        assert out.read_bytes() == whole, size
-
-
 def test_names_that_no_csv_can_hold_are_failures(images: Path, tmp_path: Path, model: registry.Model) -> None:
     (images / os.fsdecode(b"caf\xe9.png")).write_bytes((images / "a.png").read_bytes())
     for _ in range(2):
@@ -139,7 +159,7 @@ def test_names_that_no_csv_can_hold_are_failures(images: Path, tmp_path: Path, m
 
 
 def test_a_name_with_nul_is_a_failure(images: Path, tmp_path: Path, model: registry.Model) -> None:
-    cases = {"x\0.png": scoring.Case(images / "x\0.png", {}), "a.png": scoring.Case(images / "a.png", {})}
+    cases = {"x\0.png": Case(images / "x\0.png", {}), "a.png": Case(images / "a.png", {})}
     (_, error), (_, prediction) = scoring.classify_all(cases, model)
     assert "NUL" in str(error)
     assert isinstance(prediction, Prediction)
@@ -165,3 +185,233 @@ def test_an_image_listed_twice_is_scored_once_or_refused(images: Path, tmp_path:
     with pytest.raises(DataError, match=r"lists a\.png more than once, with different values"):
         scoring.score(table, model, tmp_path / "q.csv")
     assert not (tmp_path / "q.csv").exists()
+
+
+@pytest.fixture
+def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows a part."""
+    monkeypatch.setattr(parts, "ROWS", 2)
+
+
+@pytest.fixture
+def five(images: Path) -> Path:
+    """A folder of five different images."""
+    for seed, name in enumerate("cde", start=1):
+        (images / f"{name}.png").write_bytes(encode(lesion(64, 64, seed), "PNG"))
+    (images / "b.png").write_bytes(encode(lesion(64, 64, 9), "PNG"))
+    return images
+
+
+def table(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "predictions").set_index("image")
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*.parquet")}
+
+
+@pytest.mark.usefixtures("short_parts")
+def test_parts_hold_what_a_csv_does(five: Path, tmp_path: Path, model: registry.Model) -> None:
+    (five / "empty.png").touch()
+    summary = scoring.score(five, model, tmp_path / "out")
+    scoring.score(five, model, tmp_path / "p.csv")
+    assert (summary.scored, summary.failed, summary.failures) == (5, 1, tmp_path / "out" / "failures")
+    found, rows = table(tmp_path / "out"), read(tmp_path / "p.csv")
+    assert list(found.index) == list(rows) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert [f"{value:.6f}" for value in found["p_mel"]] == [row["p_mel"] for row in rows.values()]
+    assert found.loc["a.png", "sha256"] == hashlib.sha256((five / "a.png").read_bytes()).hexdigest()
+    assert len(list((tmp_path / "out" / "predictions").iterdir())) == 3
+    failed = pd.read_parquet(tmp_path / "out" / "failures")
+    assert failed["image"].tolist() == ["empty.png"]
+    assert "empty" in failed["reason"][0]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["model"]["id"] == model.id
+    assert manifest["complete"]
+    assert manifest["images"] == {"predicted": 5, "failed": 1}
+    assert {"python", "ai-edge-litert", "numpy"} <= manifest["libraries"].keys()
+    assert json.loads((tmp_path / "p.manifest.json").read_text())["images"] == {"predicted": 5, "failed": 1}
+
+
+@pytest.mark.usefixtures("short_parts")
+def test_a_run_that_was_killed_is_completed_part_by_part(five: Path, tmp_path: Path, model: registry.Model) -> None:
+    (five / "empty.png").touch()
+    out = tmp_path / "out"
+    scoring.score(five, model, out)
+    whole = content(out)
+    second = out / "predictions" / "part-00001.parquet"
+    # killed while it wrote the second part
+    for name in ("predictions/part-00001.parquet", "predictions/part-00002.parquet", "failures/part-00002.parquet"):
+        (out / name).unlink()
+    (out / "predictions" / "partial-0123456789abcdef-part-00001.parquet").write_bytes(
+        whole[f"predictions/{second.name}"][:99]
+    )
+    summary = scoring.score(five, model, out)
+    assert (summary.scored, summary.skipped, summary.failed) == (3, 2, 1)
+    assert content(out) == whole
+
+
+def test_what_is_done_when_a_run_is_stopped_is_kept(five: Path, tmp_path: Path, model: registry.Model) -> None:
+    def stop(done: int, total: int | None) -> None:
+        assert total == 5
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scoring.score(five, model, tmp_path / "out", stop)
+    assert list(table(tmp_path / "out").index) == ["a.png", "b.png", "c.png"]
+    assert not json.loads((tmp_path / "out" / "manifest.json").read_text())["complete"]
+    summary = scoring.score(five, model, tmp_path / "out")
+    assert (summary.scored, summary.skipped) == (2, 3)
+    assert list(table(tmp_path / "out").index) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+
+
+def test_failures_are_tried_again(images: Path, tmp_path: Path, model: registry.Model) -> None:
+    (images / "empty.png").touch()
+    out = tmp_path / "out"
+    for _ in range(2):
+        assert scoring.score(images, model, out).failed == 1
+        assert pd.read_parquet(out / "failures")["image"].tolist() == ["empty.png"]
+    (images / "empty.png").write_bytes((images / "a.png").read_bytes())
+    assert scoring.score(images, model, out).failed == 0
+    assert not list((out / "failures").iterdir())
+    assert set(table(out).index) == {"a.png", "b.png", "empty.png"}
+
+
+def test_shards_share_a_folder(five: Path, tmp_path: Path, model: registry.Model) -> None:
+    out = tmp_path / "out"
+    with ThreadPoolExecutor(3) as pool:
+        shards = [Shard(number, 3) for number in (1, 2, 3)]
+        summaries = list(pool.map(lambda shard: scoring.score(five, model, out, shard=shard), shards))
+    assert sum(summary.scored for summary in summaries) == 5
+    assert sorted(table(out).index) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+    assert scoring.score(five, model, out, shard=Shard(2, 3)).scored == 0
+    for shard in (Shard(1, 4), scoring.WHOLE):
+        with pytest.raises(DataError, match=f"made in 3 shards, not {shard.of}"):
+            scoring.score(five, model, out, shard=shard)
+    with pytest.raises(DataError, match="name a folder"):
+        scoring.score(five, model, tmp_path / "p.csv", shard=Shard(1, 3))
+
+
+@pytest.mark.parametrize("name", ["out", "p.csv"])
+def test_a_second_run_at_the_same_time_is_refused(
+    name: str, images: Path, tmp_path: Path, model: registry.Model
+) -> None:
+    refused = []
+
+    def again(done: int, total: int | None) -> None:
+        with pytest.raises(DataError, match="Another process is writing"):
+            scoring.score(images, model, tmp_path / name)
+        refused.append(done)
+
+    scoring.score(images, model, tmp_path / name, again)
+    assert refused == [1, 2]
+    assert scoring.score(images, model, tmp_path / name).skipped == 2
+
+
+@pytest.mark.parametrize("name", ["out", "p.csv"])
+def test_predictions_of_another_version_are_not_continued(
+    name: str, images: Path, tmp_path: Path, model: registry.Model
+) -> None:
+    scoring.score(images, model, tmp_path / name)
+    with pytest.raises(DataError, match=f"not the '{model.id}' that is here now"):
+        scoring.score(images, dataclasses.replace(model, temperature=2.0), tmp_path / name)
+    # what the card says of scores does not matter
+    card = model.card | {"scores": {}}
+    assert scoring.score(images, dataclasses.replace(model, card=card), tmp_path / name).skipped == 2
+
+
+def test_parts_with_other_columns_are_not_continued(images: Path, tmp_path: Path, model: registry.Model) -> None:
+    scoring.score(images, model, tmp_path / "out")
+    with pytest.raises(DataError, match="other columns"):
+        scoring.score(images, model, tmp_path / "out", extras=Extras(coverages=(0.9,)))
+    (tmp_path / "out" / "manifest.json").unlink()
+    with pytest.raises(DataError, match=r"part-00000.parquet holds predictions of another model"):
+        scoring.score(images, model, tmp_path / "out", extras=Extras(coverages=(0.9,)))
+
+
+def test_a_folder_of_other_files_stays_as_it_is(images: Path, model: registry.Model) -> None:
+    before = sorted(images.iterdir())
+    with pytest.raises(DataError, match="holds other files, such as"):
+        scoring.score(images, model, images)
+    assert sorted(images.iterdir()) == before
+
+
+def test_a_damaged_part_is_named(images: Path, tmp_path: Path, model: registry.Model) -> None:
+    scoring.score(images, model, tmp_path / "out")
+    part = tmp_path / "out" / "predictions" / "part-00000.parquet"
+    part.write_bytes(part.read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"part-00000.parquet cannot be read .*delete it"):
+        scoring.score(images, model, tmp_path / "out")
+
+
+@full_disk.only_where_there_is_one
+@pytest.mark.usefixtures("short_parts")
+def test_a_full_disk_in_the_middle_loses_nothing_that_is_done(
+    five: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        full_disk.full_disk_from_now(patch, out / "predictions" / "part-00001.parquet")
+        with pytest.raises(DataError, match=r"part-00001.parquet cannot be written: No space left"):
+            scoring.score(five, model, out)
+    assert list(table(out).index) == ["a.png", "b.png"]
+    assert [file.name for file in (out / "predictions").iterdir()] == ["part-00000.parquet"]
+    assert scoring.score(five, model, out).scored == 3
+
+
+def test_a_list_in_a_parquet_file(five: Path, tmp_path: Path, model: registry.Model) -> None:
+    listed = pd.DataFrame({"image": ["a.png", "gone.png", "c.png", "a.png"]})
+    listed.to_parquet(five / "list.parquet")
+    summary = scoring.score(five / "list.parquet", model, tmp_path / "p.csv")
+    assert (summary.scored, summary.failed, summary.repeated) == (2, 1, 1)
+
+
+def test_a_list_on_standard_input(
+    five: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = f"{five}/a.png\n{five}/b.png\n{five}/a.png\n".encode()
+    for expected in ((2, 0, 1), (0, 2, 1)):
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+        summary = scoring.score(STANDARD_INPUT, model, tmp_path / "out")
+        assert (summary.scored, summary.skipped, summary.repeated) == expected
+
+
+def test_copies_are_classified_once(five: Path, tmp_path: Path, model: registry.Model, classified: list) -> None:
+    for name in ("copy.png", "other copy.png"):
+        (five / name).write_bytes((five / "a.png").read_bytes())
+    summary = scoring.score(five, model, tmp_path / "out")
+    assert (summary.scored, summary.duplicates, len(classified)) == (7, 2, 5)
+    found = table(tmp_path / "out")
+    assert found.loc["copy.png"].equals(found.loc["a.png"])
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_failure(
+    images: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reading = imaging.read
+
+    def changing(path: Path) -> bytes:
+        data = reading(path)
+        if path.name == "a.png":
+            path.write_bytes(data + b"\0")
+        return data
+
+    with monkeypatch.context() as patch:
+        patch.setattr(imaging, "read", changing)
+        summary = scoring.score(images, model, tmp_path / "out")
+    assert (summary.scored, summary.failed) == (1, 1)
+    assert "changed while it was read" in pd.read_parquet(tmp_path / "out" / "failures")["reason"][0]
+    assert scoring.score(images, model, tmp_path / "out").scored == 1
+
+
+def test_results_keep_their_order_and_input_is_taken_only_as_needed() -> None:
+    taken = []
+
+    def numbers() -> Iterator[int]:
+        for number in itertools.count():
+            taken.append(number)
+            yield number
+
+    results = scoring._in_order(lambda number: time.sleep(0.002 * (number % 3 == 0)) or number, numbers(), 2)
+    assert list(itertools.islice(results, 50)) == list(range(50))
+    assert len(taken) <= 50 + scoring.AHEAD + 1

@@ -357,7 +357,14 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
     assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
     assert "Your predictions" in set(table_with(at, "origin")["name"])
     assert "Your predictions" in plain_captions(at)
-    assert "compare_own" in at.session_state
+    _, held = at.session_state["compare_own"]
+    [weights] = [value for key, value in held.items() if key[-1] == "weights"]
+    at.selectbox(key="target").set_value("mel").run()
+    # only those of the latest selection are held, tens of megabytes each
+    _, held_now = at.session_state["compare_own"]
+    [weights_now] = [value for key, value in held_now.items() if key[-1] == "weights"]
+    assert held_now.keys().isdisjoint(held)
+    assert weights_now is not weights
     at.file_uploader(key="own_predictions").clear().run()
     assert not at.exception
     assert at.selectbox(key="b").value != "own"

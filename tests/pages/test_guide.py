@@ -1,5 +1,6 @@
 """The guide page: an entry for every diagnosis, with counts and sensitivities."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from skinapp.datasets import isic
 from skinapp.labels import guide, self_check, skin_cancer
+from skinapp.ui import privacy
 from tests.pictures import encode, lesion
 
 ROOT = Path(__file__).parents[2]
@@ -43,12 +45,28 @@ def open_chapter(chapter: str) -> AppTest:
     return at
 
 
-@pytest.mark.parametrize("chapter", ["diagnoses", "general", "check"])
+@pytest.mark.parametrize("chapter", ["diagnoses", "general", "check", "privacy"])
 def test_when_to_see_a_doctor_comes_first_in_every_chapter(chapter: str) -> None:
     at = open_chapter(chapter)
     assert at.subheader[0].value == "When to see a doctor"
     text = " ".join(element.value for element in at.markdown)
     assert all(sentence in text for sentence in self_check.SECTIONS[self_check.DOCTOR])
+
+
+@pytest.mark.parametrize("page", ["classify", "attention", "home"])
+def test_where_a_page_promises_to_store_nothing_it_links_to_how_that_is_tested(page: str) -> None:
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=60).switch_page(f"pages/{page}.py").run()
+    assert any("Nothing you add is stored" in one.value for one in (*at.markdown, *at.caption))
+    [link] = [one.proto for one in at.get("page_link") if one.proto.label == privacy.LINK]
+    assert link.query_string == "chapter=privacy"
+    assert link.page == "guide"
+
+
+def test_the_chapter_on_images_names_a_test_that_is_there() -> None:
+    text = " ".join(one.value for one in open_chapter("privacy").markdown)
+    [test] = re.findall(r"`(tests/\S+)`", text)
+    assert (ROOT / test).is_file()
+    assert "the session is kept for 2 minutes" in text
 
 
 def test_how_to_check_a_spot_has_the_signs_and_sources() -> None:

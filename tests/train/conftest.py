@@ -129,7 +129,7 @@ def crossed(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Publis
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         config = tiny_config(folder / "tiny.yaml")
         config = dataclasses.replace(config, id="crossed", fold=None, stages=config.stages[:1])
-        cross_validation.fit_all(config, folder / "runs")
+        cross_validation.fit_all(cross_validation.networks(config), folder / "runs")
         cross_validation.evaluate(config, folder / "runs")
         export.export(config, folder / "runs", folder / "models")
     return Published(config, folder / "runs", folder / "models")
@@ -143,13 +143,20 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m tests.train.tiny_command` in a process of its own."""
-    return subprocess.run(
+    with begun_tiny_command(*arguments, **environment) as process:
+        out, messages = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, messages)
+
+
+def begun_tiny_command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+    """The same, still running."""
+    return subprocess.Popen(
         [sys.executable, "-m", "tests.train.tiny_command", *map(str, arguments)],
         cwd=CHECKOUT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | environment,
-        check=False,
     )
 
 

@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,7 @@ from skinapp.errors import DataError, ImageError
 from skinapp.files import replacing
 from skinapp.images import hair, imaging
 from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20, LabelSet
-from train.data import splits
+from train.data import packed, splits
 from train.data.colour_constancy import shades_of_grey
 
 COLUMNS = (
@@ -268,11 +269,14 @@ def sources(name: str) -> list[DataSet]:
     return [TRAINABLE[part] for part in parts]
 
 
-def read(name: str) -> pd.DataFrame:
-    """The table of a data set, or of several joined by +, in the common form."""
-    return with_copies(
-        pd.concat([READERS[one.id](data_root() / one.folder) for one in sources(name)], ignore_index=True)
-    )
+def read(name: str, pack: str = "") -> pd.DataFrame:
+    """The table of a data set, or of several joined by +, in the common form; from the file `pack`, if it is named."""
+    if pack:
+        opened = packed.read(Path(pack))
+        parts = [packed.table(opened, one.id, COLUMNS) for one in sources(name)]
+    else:
+        parts = [READERS[one.id](data_root() / one.folder) for one in sources(name)]
+    return with_copies(pd.concat(parts, ignore_index=True))
 
 
 def with_copies(table: pd.DataFrame) -> pd.DataFrame:
@@ -369,14 +373,19 @@ def validation_rows(table: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero((table["split"] == "validation") & (table["dataset"] == table["dataset"].iloc[0]))
 
 
-def prepare(name: str, size: int, runs: Path, hair_removal: bool = False, colour_constancy: bool = False) -> Dataset:
+def prepare(
+    name: str, size: int, runs: Path, hair_removal: bool = False, colour_constancy: bool = False, pack: str = ""
+) -> Dataset:
     """Decode a data set into a memory-mapped uint8 cache below `runs`, or open the cache if it exists.
 
     With `hair_removal`, dark hairs are removed from every image, see `skinapp.images.hair`; with `colour_constancy`,
-    the colour of the light. If images cannot be read, one DataError lists them all, and no cache is left.
+    the colour of the light. The images of a `pack`, see `train.data.packed`, have a cache of their own. If images
+    cannot be read, one DataError lists them all, and no cache is left.
     """
-    table = read(name)
+    table = read(name, pack)
+    opened = packed.read(Path(pack)) if pack else None
     changes = "-hairless" * hair_removal + "-grey" * colour_constancy
+    changes += f"-packed-{opened.digest[:12]}" if opened else ""
     folder = runs / "cache" / f"{name}-{size}{changes}"
     images_file, stamp_file = folder / "images.npy", folder / "stamp.json"
     stamp = {"size": size, "table": hashlib.sha256(table.to_csv().encode()).hexdigest()}
@@ -386,29 +395,31 @@ def prepare(name: str, size: int, runs: Path, hair_removal: bool = False, colour
     folder.mkdir(parents=True, exist_ok=True)
     stamp_file.unlink(missing_ok=True)
     shape = (len(table), size, size, 3)
-    failures = []
+    failures: list[str] = []
+    files: Iterable[Path | bytes] = table["path"]
+    if opened:
+        files = itertools.chain.from_iterable(packed.images(opened, one.id) for one in sources(name))
 
-    def decode(row: int) -> np.ndarray:
+    def decode(image: str, file: Path | bytes) -> np.ndarray:
         try:
-            pixels = imaging.load(table["path"].iloc[row], size)
+            pixels = imaging.load(file, size)
             pixels = hair.remove(pixels) if hair_removal else pixels
             return shades_of_grey(pixels) if colour_constancy else pixels
         except ImageError as error:
-            failures.append(f"{table['image'].iloc[row]}: {error}")
+            failures.append(f"{image}: {error}")
             return np.zeros(shape[1:], dtype=np.uint8)
 
     with replacing(images_file) as partial, partial.open("wb") as stream, ThreadPoolExecutor() as pool:
         # written in order, not through a memory map: there, a full disk would kill the process without a message
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         try:
-            images = pool.map(decode, range(len(table)))
+            images = pool.map(decode, table["image"], files)
             for image in tqdm(images, total=len(table), desc=f"decoding {name}", unit="image"):
                 stream.write(image.tobytes())
         finally:
             pool.shutdown(cancel_futures=True)
         if failures:
-            shown = "\n".join(sorted(failures)[:20])
-            raise DataError(f"{len(failures)} of {len(table)} images cannot be read:\n{shown}")
+            raise packed.unreadable(failures, len(table))
     with replacing(stamp_file) as partial:
         partial.write_text(json.dumps(stamp))
     return Dataset(table, np.load(images_file, mmap_mode="r"))

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from skinapp.files import replacing
 from train.config import Stage
+from train.fit.devices import IMAGES
 from train.fit.run_folder import stage_epochs, stage_scores
 
 
@@ -28,7 +29,8 @@ class EpochBatches(Sized, Protocol):
 
 
 class StartEpoch(keras.callbacks.Callback):
-    """Samples each epoch's rows and seeds its augmentation, from the number of the epoch alone."""
+    """Samples each epoch's rows and seeds its augmentation, from the number of the epoch alone. Adds the images trained
+    on per second to the logs, and so comes before callbacks that take time after an epoch."""
 
     def __init__(self, batches: EpochBatches, seed: int):
         super().__init__()
@@ -39,6 +41,11 @@ class StartEpoch(keras.callbacks.Callback):
         for number, state in enumerate(seeds(self.model)):
             # the second number counts random draws, so this keeps epochs apart
             state.assign([self.seed + number, epoch << 20])
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict) -> None:
+        seconds = time.perf_counter() - self.started
+        logs["images_per_second"] = round(len(self.batches) * self.batches.batch / seconds, 1)
 
 
 def seeds(model: keras.Model) -> list[keras.Variable]:
@@ -118,9 +125,9 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def state(trainer: keras.Model) -> list[keras.Variable]:
-    """Every variable of a model and of its optimizer."""
+    """Every variable of a model and of its optimizer, but for images on the device, which never change."""
     trainer.optimizer.build(trainer.trainable_variables)
-    return [*trainer.variables, *trainer.optimizer.variables]
+    return [variable for variable in (*trainer.variables, *trainer.optimizer.variables) if variable.name != IMAGES]
 
 
 def resume(trainer: keras.Model, folder: Path) -> int:

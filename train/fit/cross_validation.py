@@ -42,13 +42,22 @@ def fold_config(config: Config, fold: int) -> Config:
     return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=patience, init=init)
 
 
-def fit_all(config: Config, runs: Path, devices: int = 1) -> Path:
-    """Train or resume the network of every part, then, unless these are a committee, the one on all images; return the
-    file of the last one."""
-    for fold in range(config.folds):
-        file = fit(fold_config(config, fold), runs, devices)
+def networks(config: Config) -> list[Config]:
+    """The runs of a configuration: itself, or for a cross-validation that of every part, then, unless these are a
+    committee, the one on all images."""
+    if config.fold is not None:
+        return [config]
+    parts = [fold_config(config, fold) for fold in range(config.folds)]
+    return parts if config.committee else [*parts, config]
+
+
+def fit_all(configs: Sequence[Config], runs: Path, devices: int = 1, images_on_device: bool = False) -> list[Path]:
+    """Train or resume several networks, one after another; return the file of each."""
+    files = []
+    for config in configs:
+        files.append(fit(config, runs, devices, images_on_device))
         keras.utils.clear_session()
-    return file if config.committee else fit(config, runs, devices)
+    return files
 
 
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:

@@ -4,22 +4,26 @@ import contextlib
 from collections.abc import Iterator
 
 import keras
+import numpy as np
+from keras import ops
 
 from skinapp.errors import DataError
+from train.fit import hosts
 
 
 @contextlib.contextmanager
 def distributed(devices: int, batch_size: int) -> Iterator[None]:
-    """Data parallelism over that many devices: `tf.distribute` on TensorFlow, Keras distribution on JAX.
+    """Data parallelism over that many devices of each host: `tf.distribute` on TensorFlow, Keras distribution on JAX.
 
     DataError if there are fewer devices, if they cannot share a batch evenly, or for more than one device on PyTorch.
     """
     backend = keras.backend.backend()
-    if devices < 1 or batch_size % devices:
+    together = devices * hosts.count()
+    if devices < 1 or batch_size % together:
         raise DataError(
-            f"A batch of {batch_size} cannot be shared by {devices} devices; change --devices or batch_size."
+            f"A batch of {batch_size} cannot be shared by {together} devices; change --devices or batch_size."
         )
-    if devices == 1:
+    if together == 1:
         yield
     elif backend == "tensorflow":
         import tensorflow as tf
@@ -29,9 +33,13 @@ def distributed(devices: int, batch_size: int) -> Iterator[None]:
         with tf.distribute.MirroredStrategy([device.name for device in available[:devices]]).scope():
             yield
     elif backend == "jax":
-        available = keras.distribution.list_devices()
-        _enough(devices, len(available))
-        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=available[:devices]))
+        import jax
+
+        _enough(devices, jax.local_device_count())
+        chosen = [one for host in range(hosts.count()) for one in jax.local_devices(process_index=host)[:devices]]
+        names = [f"{one.platform}:{one.id}" for one in chosen]
+        # each host reads its own part of a batch
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names, auto_shard_dataset=False))
         try:
             yield
         finally:
@@ -43,3 +51,47 @@ def distributed(devices: int, batch_size: int) -> Iterator[None]:
 def _enough(wanted: int, available: int) -> None:
     if wanted > available:
         raise DataError(f"--devices is {wanted}, but only {available} available; pass --devices {available}.")
+
+
+IMAGES = "images_on_device"
+"""The name of the variable of `ImagesOnDevice`."""
+
+
+class ImagesOnDevice(keras.layers.Layer):
+    """Row numbers [n] -> images, uint8 [n, s, s, 3]. All images are in the memory of the device, of each of several."""
+
+    def __init__(self, images: np.ndarray):
+        """DataError if they are known not to fit."""
+        super().__init__(dtype="float32")
+        free = free_memory()
+        if free is not None and images.nbytes > free:
+            raise DataError(
+                f"The decoded images have {images.nbytes / 1e9:.1f} GB, and the device has {free / 1e9:.1f} GB free; "
+                "lower cache_size, or leave out --images-on-device."
+            )
+        self.images = self.add_weight(
+            shape=images.shape,
+            dtype="uint8",
+            # without zeros first, which would take as much memory again
+            initializer=lambda shape, dtype: ops.convert_to_tensor(np.ascontiguousarray(images), dtype=dtype),
+            trainable=False,
+            name=IMAGES,
+        )
+
+    def call(self, rows: keras.KerasTensor) -> keras.KerasTensor:
+        return ops.take(self.images, rows, axis=0)
+
+
+def free_memory() -> int | None:
+    """The free memory of the first GPU in bytes; None without a GPU, and on TensorFlow, which does not say."""
+    backend = keras.backend.backend()
+    if backend == "jax":
+        import jax
+
+        known = jax.local_devices()[0].memory_stats()
+        return known["bytes_limit"] - known["bytes_in_use"] if known else None
+    if backend == "torch":
+        import torch
+
+        return torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else None
+    return None

@@ -16,6 +16,7 @@ import pandas as pd
 from skinapp.errors import DataError
 from skinapp.files import replacing
 from train.config import RUN, Config, Stage
+from train.fit import hosts
 from train.fit.validation import MONITOR
 
 SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed", "hold_out_all", "without")
@@ -34,9 +35,9 @@ def write_logits(run: Path, images: pd.Series, logits: np.ndarray, folds: np.nda
         np.savez(stream, images=images.to_numpy(str), logits=logits, folds=folds)
 
 
-def open_run(config: Config, runs: Path) -> Path:
-    """The folder of this run. DataError if it belongs to another configuration."""
-    run = runs / config.id
+def open_run(config: Config, runs: Path, name: str = "") -> Path:
+    """The folder of this run, of that `name` or the run's id. DataError if it belongs to another configuration."""
+    run = runs / (name or config.id)
     settings_file = run / "config.json"
     settings = {"fingerprint": config.fingerprint} | dataclasses.asdict(config)
     if settings_file.exists():
@@ -70,6 +71,7 @@ def write_run_file(config: Config, run: Path, devices: int) -> None:
             "cores": os.cpu_count(),
             "backend": keras.backend.backend(),
             "devices": devices,
+            "hosts": hosts.count(),
         },
         "epochs": epochs(config, run),
         "wall_seconds": round(seconds),

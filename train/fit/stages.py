@@ -14,16 +14,27 @@ from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import Dataset, encode
-from train.fit import augmentation, losses, network, torch_kernels, trained_metadata
+from train.fit import augmentation, hosts, losses, network, torch_kernels, trained_metadata
 from train.fit.callbacks import Checkpoint, History, Patience, Progress, StartEpoch, resume
+from train.fit.devices import ImagesOnDevice
 from train.fit.run_folder import LOGITS_FILE, initial, stage_epochs, stage_scores
 from train.fit.trained_metadata import Answers
 from train.fit.validation import Choice, Validate, resize
 
 
-def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.callbacks.Callback]) -> None:
-    """Train the stages that are not done; each starts from the last weights of the one before."""
+def fit_stages(
+    config: Config,
+    data: Dataset,
+    run: Path,
+    callbacks: list[keras.callbacks.Callback],
+    images_on_device: bool = False,
+) -> None:
+    """Train the stages that are not done; each starts from the last weights of the one before.
+
+    With `images_on_device`, all images are in its memory, and a batch is a list of their numbers.
+    """
     classes = len(label_set(config.labels).codes)
+    stored = ImagesOnDevice(data.images) if images_on_device else None
     # for the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
@@ -40,7 +51,7 @@ def fit_stages(config: Config, data: Dataset, run: Path, callbacks: list[keras.c
                 else:
                     earlier = keras.saving.load_model(previous, compile=False)
                     model = network.resized(earlier, config.architecture, stage.image_size, config.dropout)
-                fit_stage(config, stage, model, data, folder, config.seed + 1000 * number, callbacks)
+                fit_stage(config, stage, model, data, folder, config.seed + 1000 * number, callbacks, stored)
             # the next stage starts from the last epoch: a better validation score may only have been luck
             previous = folder / "last.keras"
     finally:
@@ -55,6 +66,7 @@ def fit_stage(
     folder: Path,
     seed: int,
     callbacks: list[keras.callbacks.Callback],
+    stored: ImagesOnDevice | None = None,
 ) -> None:
     """Train one stage and leave `best.keras`, `last.keras`, `history.csv` and the marker file `done` in `folder`.
 
@@ -80,7 +92,8 @@ def fit_stage(
         generator = np.random.default_rng([seed, epoch])
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
-    batches = Batches(data.images, targets, offsets, rows, config.batch_size, answers, config.metadata_dropout)
+    images = np.arange(len(data.images), dtype=np.int32) if stored else data.images
+    batches = Batches(images, targets, offsets, rows, config.batch_size, answers, config.metadata_dropout)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -91,7 +104,7 @@ def fit_stage(
     added = None
     if answers:
         added = trained_metadata.layer(len(labels.codes), answers, folder)
-    trainer = training_model(config, stage, model, loss, data.images.shape[1], seed, added)
+    trainer = training_model(config, stage, model, loss, data.images.shape[1], seed, added, stored)
     trainer.compile(
         optimizer=optimizer(config, stage, len(batches)),
         loss={"loss": WeightedLoss(), "logits": None},
@@ -110,10 +123,10 @@ def fit_stage(
     validate = []
     first = data.table["dataset"].iloc[0]
     for name, rows_of_set in by_dataset(data.table, validation_rows).items():
-        images = resize(data.images[rows_of_set], stage.image_size)
+        resized = resize(data.images[rows_of_set], stage.image_size)
         choice = Choice(save_best, min(scores, default=None)) if name == first else None
         prefix = "" if name == first else f"{name}_"
-        validate.append(Validate(model, images, codes[rows_of_set], config.batch_size, choice, prefix))
+        validate.append(Validate(model, resized, codes[rows_of_set], config.batch_size, choice, prefix))
     bar = Progress(batches, stage.epochs)
     try:
         trainer.fit(
@@ -144,9 +157,10 @@ def fit_stage(
 class Batches(keras.utils.PyDataset):
     """Batches of an epoch, read from a memory-mapped cache.
 
-    A batch holds `images`, uint8 [b, s, s, 3], `targets`, float32 [b, classes] that sum to 1, `offsets`, what the loss
-    adds to the logits, float32 [b, classes], and with `answers` the coded `metadata`, float32 [b, D], of which each
-    field is zero, as if not stated, with probability `dropout`.
+    A batch holds `images`, uint8 [b, s, s, 3], or whatever is in their rows, `targets`, float32 [b, classes] that sum
+    to 1, `offsets`, what the loss adds to the logits, float32 [b, classes], and with `answers` the coded `metadata`,
+    float32 [b, D], of which each field is zero, as if not stated, with probability `dropout`. Of several hosts, each
+    gets its part of the batch.
 
     `rows` maps the number of an epoch to all of its cache rows, so that an epoch is the same whether the run was
     interrupted before it or not.
@@ -176,11 +190,12 @@ class Batches(keras.utils.PyDataset):
     def __getitem__(self, index: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
         # sorted rows read a memory map faster, and order within a batch does not matter
         rows = np.sort(self.current[index * self.batch : (index + 1) * self.batch])
-        targets = self.targets[rows]
-        inputs = {"images": self.images[rows], "targets": targets, "offsets": self.offsets[rows]}
+        own = hosts.part(self.batch)
+        targets = self.targets[rows[own]]
+        inputs = {"images": self.images[rows[own]], "targets": targets, "offsets": self.offsets[rows[own]]}
         if self.answers:
             generator = np.random.default_rng([self.epoch, index])
-            inputs["metadata"] = self.answers.dropped(rows, self.dropout, generator)
+            inputs["metadata"] = self.answers.dropped(rows, self.dropout, generator)[own]
         return inputs, {"loss": targets, "logits": targets}
 
 
@@ -274,15 +289,18 @@ def training_model(
     cache_size: int,
     seed: int,
     added: keras.layers.Dense | None = None,
+    stored: ImagesOnDevice | None = None,
 ) -> keras.Model:
     """The network between its augmentation and its loss, all on the device.
 
     Inputs `images` uint8 [n, cache_size, cache_size, 3], `targets` [n, classes] and `offsets` [n, classes]; outputs
     `loss` [n] of the logits plus the offsets, for the targets, both after MixUp or CutMix, and `logits` [n, classes].
-    With the layer `added`, from coded metadata [n, D] to what they add to the logits, `metadata` is an input too.
+    With the layer `added`, from coded metadata [n, D] to what they add to the logits, `metadata` is an input too. With
+    images that are `stored` on the device, `images` are their numbers, int32 [n].
     """
     classes = model.output_shape[-1]
-    images = keras.Input((cache_size, cache_size, 3), dtype="uint8", name="images")
+    shape, dtype = ((), "int32") if stored else ((cache_size, cache_size, 3), "uint8")
+    images = keras.Input(shape, dtype=dtype, name="images")
     targets = keras.Input((classes,), name="targets")
     offsets = keras.Input((classes,), name="offsets")
     # pixels in full precision: `config.precision` is the network's
@@ -292,7 +310,7 @@ def training_model(
         mixing = augmentation.mixing(stage.mixup, stage.cutmix, seed)
     finally:
         keras.config.set_dtype_policy(config.precision)
-    x = keras.ops.cast(images, "float32")
+    x = keras.ops.cast(stored(images) if stored else images, "float32")
     if stage.image_size != cache_size:
         x = keras.layers.Resizing(stage.image_size, stage.image_size, antialias=True, dtype="float32")(x)
     for layer in policy:

@@ -1,6 +1,7 @@
 """Training a network: check everything first, then train or resume every stage."""
 
 import functools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,18 +13,48 @@ from skinapp.files import locked
 from skinapp.labels.sets import LabelSet, label_set
 from train.config import Config
 from train.data.datasets import Dataset, encode, prepare, read, sources, with_validation
-from train.fit import augmentation, metadata, network
+from train.fit import augmentation, hosts, metadata, network
 from train.fit.callbacks import interruptible
 from train.fit.devices import distributed
 from train.fit.run_folder import best_file, initial, open_run, stopped, write_run_file
 from train.fit.stages import fit_stages, teacher_logits
 
 
-def fit(config: Config, runs: Path, devices: int = 1) -> Path:
+def fit(config: Config, runs: Path, devices: int = 1, images_on_device: bool = False) -> Path:
     """Train or resume every stage of `config`; return the file of the best network, a whole model.
 
-    Settings and data are checked before images are decoded. DataError where another process trains this run. The
-    message of KeyboardInterrupt states the progress.
+    `devices` of each host share a batch. Settings and data are checked before images are decoded. DataError where
+    another process trains this run. The message of KeyboardInterrupt states the progress.
+    """
+    hosts.join()
+    table = check(config, runs)
+    run = hosts.folder(runs / config.id)
+    if hosts.index() == 0:
+        open_run(config, runs)
+    if hosts.count() > 1:
+        hosts.receive(run)
+        # refuses other settings than those of the first host
+        open_run(config, runs, run.name)
+    record = functools.partial(write_run_file, config, run, devices)
+    with locked(run), interruptible() as stop, distributed(devices, config.batch_size):
+        data = Dataset(table, prepare(config.dataset, config.cache_size, runs, **config.pixels).images)
+        callbacks = [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: record()), stop]
+        try:
+            fit_stages(config, data, run, callbacks, images_on_device)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(stopped(config, run)) from None
+        finally:
+            record()
+    file = best_file(config, run)
+    if hosts.index():
+        shutil.rmtree(run)
+    return runs / config.id / file.relative_to(run)
+
+
+def check(config: Config, runs: Path) -> pd.DataFrame:
+    """The divided table of a run, whose initial weights, augmentation, teacher, metadata and classes are all there.
+
+    DataError for whatever is not.
     """
     network.initial_file(initial(config, runs))
     augmentation.check(config.augmentation)
@@ -31,20 +62,10 @@ def fit(config: Config, runs: Path, devices: int = 1) -> Path:
         teacher_logits(config, runs)
     if config.metadata:
         metadata.published(sources(config.dataset)[0].id)
-    table = with_validation(read(config.dataset), **config.division)
+    table = with_validation(read(config.dataset, config.packed), **config.division)
     check_classes(table, label_set(config.labels), ("train",) if config.fold is None else ("train", "validation"))
     check_sources(table, label_set(config.labels))
-    run = open_run(config, runs)
-    record = functools.partial(write_run_file, config, run, devices)
-    with locked(run), interruptible() as stop, distributed(devices, config.batch_size):
-        data = Dataset(table, prepare(config.dataset, config.cache_size, runs, **config.pixels).images)
-        try:
-            fit_stages(config, data, run, [keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: record()), stop])
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(stopped(config, run)) from None
-        finally:
-            record()
-    return best_file(config, run)
+    return table
 
 
 def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str] = ("train", "validation")) -> None:

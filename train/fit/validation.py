@@ -1,6 +1,7 @@
 """Scores of an epoch on the validation images."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from sklearn.metrics import accuracy_score, balanced_accuracy_score, log_loss
 
 from skinapp.errors import DataError
 from skinapp.inference.runtime import softmax
+from train.fit import hosts
 
 MONITOR = "val_balanced_log_loss"
 """The score that chooses the epoch: cross-entropy with equal weight for every class. It is steadier than balanced
@@ -41,13 +43,14 @@ class Validate(keras.callbacks.Callback):
         prefix: str = "",
     ):
         super().__init__()
-        self.network, self.images, self.labels, self.batch = model, images, labels, batch
+        self.images, self.labels, self.batch = images, labels, batch
+        self.predict = hosts.predictor(model) if hosts.count() > 1 else functools.partial(predict, model)
         self.prefix, self.choice = prefix, choice
         self.best = choice.best_so_far if choice else None
 
     def on_epoch_end(self, epoch: int, logs: dict) -> None:
         with averaged(self.model):
-            logits = predict(self.network, self.images, self.batch)
+            logits = self.predict(self.images, self.batch)
             if not np.isfinite(logits).all():
                 raise DataError(
                     f"Training diverged in epoch {epoch + 1}: the logits are not finite. Lower the learning rate, "
@@ -92,9 +95,7 @@ def validation_scores(labels: np.ndarray, probabilities: np.ndarray) -> dict[str
 
 def predict(model: keras.Model, images: np.ndarray, batch: int = 32) -> np.ndarray:
     """Logits, float32 [n, classes], of uint8 images [n, size, size, 3]."""
-    # pad to whole batches, which several devices can share
-    missing = -len(images) % batch
-    filled = np.concatenate([images, np.repeat(images[:1], missing, axis=0)])
+    filled = hosts.whole_batches(images, batch)
     return np.asarray(model.predict(filled, batch_size=batch, verbose=0))[: len(images)]
 
 

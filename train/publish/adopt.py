@@ -16,9 +16,11 @@ from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
+from skinapp.inference.cases import find_cases
 from skinapp.inference.registry import Model
+from skinapp.inference.rows import Case
 from skinapp.inference.runtime import softmax
-from skinapp.inference.scoring import Case, classify_all, find_cases
+from skinapp.inference.scoring import classify_all
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY, Label, LabelSet
 from train.publish import adopted, evaluate_folder, external
 from train.publish.adopted import Converted, Head, Source

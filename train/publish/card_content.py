@@ -10,6 +10,7 @@ from skinapp.errors import DataError
 from skinapp.inference import model_card
 from skinapp.labels.sets import MALIGNANCY, label_set
 from train.config import Config
+from train.data import packed
 from train.data.datasets import sources
 from train.publish import compare_published
 from train.publish.folder import LICENCE, versions
@@ -169,10 +170,17 @@ def tried_adjustments(applied: float, tried: list[dict[str, float]]) -> dict[str
 
 def training_settings(config: Config) -> dict[str, Any]:
     """Stages, settings and note of a run, as a card lists them."""
+    note = config.note.strip()
+    if config.packed:
+        pack = packed.read(Path(config.packed))
+        note += (
+            f" Trained and scored on images of {pack.size} px that were saved as WebP of quality {pack.quality}, not "
+            "on the published files."
+        )
     return {
         "stages": [{name: getattr(stage, name) for name in STAGE} for stage in config.stages],
         "settings": {name: getattr(config, name) for name in SETTINGS},
-        "note": config.note.strip(),
+        "note": note.strip(),
     }
 
 

@@ -16,7 +16,8 @@ from skinapp.errors import DataError, ModelError, SkinappError
 from skinapp.evaluation import conformal, metrics
 from skinapp.inference import model_card, registry
 from skinapp.inference.registry import Model
-from skinapp.inference.scoring import Case, classify_all
+from skinapp.inference.rows import Case
+from skinapp.inference.scoring import classify_all
 from train.config import Config, load_config
 from train.data.datasets import encode, read, with_validation
 from train.fit import metadata as fitting

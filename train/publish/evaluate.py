@@ -149,7 +149,7 @@ def further_test(config: Config, name: str, runs: Path) -> Dataset:
     if name in trained_on:
         raise DataError(f"'{name}' is part of the run's data, so its test images are scored anyway; name another.")
     # read together, so that a picture that both data sets have is recognised
-    both = read(f"{config.dataset}+{name}")
+    both = read(f"{config.dataset}+{name}", config.packed)
     seen = both.loc[both["dataset"].isin(trained_on) & (both["split"] != "test"), "group"]
     rows = both[(both["dataset"] == name) & (both["split"] == "test") & ~both["group"].isin(seen)]
     if rows.empty:

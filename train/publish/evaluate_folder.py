@@ -17,7 +17,8 @@ from skinapp.errors import DataError, SkinappError
 from skinapp.evaluation import bootstrap, metrics, predictions
 from skinapp.images import imaging
 from skinapp.inference import registry
-from skinapp.inference.scoring import classify_all, find_cases
+from skinapp.inference.cases import find_cases
+from skinapp.inference.scoring import classify_all
 from skinapp.labels.sets import HAM10000, MALIGNANCY, LabelSet
 from train.data.datasets import encode
 from train.publish import external

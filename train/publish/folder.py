@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from skinapp.inference import metadata, model_card, registry
+from skinapp.inference import allowed, metadata, model_card, registry
 
 LICENCE = "CC BY-NC 4.0"
 """The licence of everything published here, as the training images require."""
@@ -69,6 +69,7 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
     card["files"] = registry.fingerprint(folder)
     (folder / registry.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
     registry.verify(registry.read(folder))
+    allowed.add(card, models)
     swap(folder, target)
     return target
 

@@ -65,7 +65,7 @@ def measure(config: "Config", runs: Path) -> pd.DataFrame:
         raise DataError(f"'{config.id}' must hold out a fold of every source; set 'fold' and 'hold_out_all: true'.")
     labels = label_set(config.labels)
     auc = metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))["roc_auc_malignancy"]
-    table = with_validation(read(config.dataset), **config.division)
+    table = with_validation(read(config.dataset, config.packed), **config.division)
     names = sorted(table.loc[table["split"] == "train", "source"].unique())
     rows = []
     for number, source in enumerate(names, 1):

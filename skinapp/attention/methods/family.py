@@ -39,6 +39,9 @@ def explain(
             "choose a later block."
         )
     network = pytorch_grad_cam.adapter(model, layer)
+    if progress:
+        # the package does not say how far it is; what `progress` raises stops it
+        network.register_forward_pre_hook(lambda *_: progress(0.0))
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32))
     with _cam(name, network) as cam:
         if name == "FinerCAM" and not (class_weights < 0).any():

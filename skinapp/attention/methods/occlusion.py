@@ -9,6 +9,11 @@ from skinapp.attention.methods import Progress, logits
 from skinapp.inference.registry import Model
 
 
+def classifications(cells: int, patch: int) -> int:
+    """How many images a map classifies: one for each place of the patch, and the whole image."""
+    return (cells + patch - 1) ** 2 + 1
+
+
 def explain(
     model: Model,
     pixels: np.ndarray,

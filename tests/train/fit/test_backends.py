@@ -4,13 +4,15 @@ import dataclasses
 import importlib.util
 import json
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.train.conftest import tiny_command
+from skinapp.errors import DataError
+from tests.train.conftest import begun_tiny_command, tiny_command
 from train.config import Config
 from train.fit import training
 
@@ -72,7 +74,7 @@ def test_two_devices_of_tensorflow_share_a_batch(steady: Config, tmp_path: Path)
 
 def test_two_devices_of_jax_share_a_batch(steady: Config, tmp_path: Path) -> None:
     if importlib.util.find_spec("jax") is None:
-        pytest.skip("jax is not installed: pip install jax")
+        pytest.skip("jax is not installed: make cluster")
     losses = []
     for devices in ("1", "2"):
         folder = tmp_path / devices
@@ -82,3 +84,87 @@ def test_two_devices_of_jax_share_a_batch(steady: Config, tmp_path: Path) -> Non
         assert done.returncode == 0, done.stderr
         losses.append(history(folder, 1)["loss"].to_numpy())
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def begun_on_two_hosts(config: Config, runs: Path, second: dict[str, str]) -> list[subprocess.Popen[str]]:
+    """The same command as two processes with one device each; the environment `second` is for the second one alone."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    file = runs / "tiny.yaml"
+    file.write_text(json.dumps(dataclasses.asdict(config)))
+    hosts = {
+        "KERAS_BACKEND": "jax",
+        "KERAS_DISTRIBUTION_JOB_ADDRESSES": address,
+        "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
+    }
+    return [
+        begun_tiny_command(
+            "fit", "--config", file, "--runs", runs, **hosts, KERAS_DISTRIBUTION_PROCESS_ID=str(number), **more
+        )
+        for number, more in enumerate(({}, second))
+    ]
+
+
+def test_two_hosts_of_jax_train_the_network_of_one_and_resume_together(mixed: Config, tmp_path: Path) -> None:
+    if importlib.util.find_spec("jax") is None:
+        pytest.skip("jax is not installed: make cluster")
+    stage = dataclasses.replace(mixed.stages[1], epochs=2)
+    mixed = dataclasses.replace(mixed, stages=(stage,))
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    alone.mkdir()
+    together.mkdir()
+    done = run("fit", mixed, alone, KERAS_BACKEND="jax")
+    assert done.returncode == 0, done.stderr
+
+    first, second = begun_on_two_hosts(mixed, together, {"SIGNAL": "SIGKILL Checkpoint.on_epoch_end 1"})
+    second.communicate()
+    assert second.returncode == -signal.SIGKILL
+    # the first one would only notice after its heartbeats have timed out
+    first.kill()
+    first.communicate()
+    assert not (together / "tiny" / "stage-1" / "done").exists()
+
+    for process in begun_on_two_hosts(mixed, together, {}):
+        out, messages = process.communicate()
+        assert process.returncode == 0, messages
+        assert out.splitlines()[-1] == str(together / "tiny" / "stage-1" / "best.keras")
+    record = json.loads((together / "tiny" / "run.json").read_text())
+    assert record["hardware"]["hosts"] == 2
+    assert record["epochs"] == {"done": 2, "planned": 2}
+    assert [folder.name for folder in together.iterdir() if folder.name.startswith("tiny-host")] == []
+    one, two = history(alone, 1), history(together, 1)
+    assert two["epoch"].tolist() == [0, 1]
+    for column in ("loss", "val_balanced_log_loss"):
+        assert two[column].to_numpy() == pytest.approx(one[column], abs=2e-3)
+
+
+def test_hosts_need_jax(tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "2")
+    with pytest.raises(DataError, match="on tensorflow training uses one host; set KERAS_BACKEND=jax"):
+        training.fit(tiny, tmp_path)
+    monkeypatch.setenv("KERAS_DISTRIBUTION_NUM_PROCESSES", "two")
+    with pytest.raises(DataError, match="is 'two'; set it to the number of hosts"):
+        training.fit(tiny, tmp_path)
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_images_on_the_device_train_the_same_network(backend: str, mixed: Config, tmp_path: Path) -> None:
+    if importlib.util.find_spec(backend) is None:
+        pytest.skip(f"{backend} is not installed: pip install {backend}")
+    losses = []
+    for option in ((), ("--images-on-device",)):
+        folder = tmp_path / f"runs{len(option)}"
+        folder.mkdir()
+        if option:
+            killed = run(
+                "fit", mixed, folder, *option, KERAS_BACKEND=backend, SIGNAL="SIGKILL Checkpoint.on_epoch_end 2"
+            )
+            assert killed.returncode == -signal.SIGKILL, killed.stderr
+            # the images are not part of the state that is saved
+            (file,) = (folder / "tiny" / "stage-2").glob("checkpoint-*.npz")
+            assert file.stat().st_size < 29 * 48 * 48 * 3
+        done = run("fit", mixed, folder, *option, KERAS_BACKEND=backend)
+        assert done.returncode == 0, done.stderr
+        losses.append(history(folder, 2)["loss"].to_numpy())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)

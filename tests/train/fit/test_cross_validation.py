@@ -94,7 +94,7 @@ def several(crossed: Published, tiny_data: Path, tmp_path_factory: pytest.TempPa
     )
     with tiny_network_on(data) as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
-        cross_validation.fit_all(config, runs)
+        cross_validation.fit_all(cross_validation.networks(config), runs)
     return Several(config, runs, data)
 
 
@@ -107,7 +107,7 @@ def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_par
     committee = dataclasses.replace(several.config, committee=True)
     with tiny_network_on(several.data) as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
-        last = cross_validation.fit_all(committee, runs)
+        last = cross_validation.fit_all(cross_validation.networks(committee), runs)[-1]
     assert last == runs / "several-fold-1" / "stage-1" / "best.keras"
     assert not (runs / "several").exists()
     for fold in range(committee.folds):
@@ -161,7 +161,7 @@ def test_a_cross_validation_starts_from_the_network_of_the_same_part(
         part = cross_validation.fold_config(later, fold)
         assert run_folder.initial(part, runs) == str(runs / f"crossed-fold-{fold}" / "stage-1" / "last.keras")
     assert run_folder.initial(later, runs) == str(runs / "crossed" / "stage-1" / "last.keras")
-    cross_validation.fit_all(later, runs)
+    cross_validation.fit_all(cross_validation.networks(later), runs)
     for name in ("later", "later-fold-1"):
         assert run_folder.last_file(later, runs / name).exists()
 

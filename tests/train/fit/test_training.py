@@ -417,7 +417,7 @@ def test_a_split_that_shares_a_lesion_is_refused_before_images_are_read(
 ) -> None:
     table = read(tiny.dataset)
     leaking = table.assign(group=table["group"].where(table["split"] != "test", "HAM_nv_a"))
-    monkeypatch.setattr(training, "read", lambda _: leaking)
+    monkeypatch.setattr(training, "read", lambda *_: leaking)
     with pytest.raises(DataError, match="HAM_nv_a is in several parts"):
         training.fit(tiny, tmp_path)
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,234 @@
+"""python -m benchmarks.load: many visitors at once on a real server, and with --write the table in the README.
+
+Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a photo of their own: they upload it,
+read the answer, move the square, read again, and leave. Every answer is compared with the library's own.
+"""
+
+import argparse
+import contextlib
+import itertools
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks import pictures
+from benchmarks.__main__ import README, machine
+from benchmarks.startup import free_port, megabytes, wait_for
+from benchmarks.visitor import Visitor
+from benchmarks.worker import QUIET, ROOT
+from skinapp.images import imaging, quality
+from skinapp.images.imaging import CENTRE, Crop
+from skinapp.inference import analysis, modality, registry, warnings
+from skinapp.lesion import square
+from tests.pictures import encode, lesion
+
+MARKED = re.compile(r"(?<=<!-- load -->\n).*(?=<!-- load end -->)", re.DOTALL)
+VISITORS = (1, 10, 50)
+FILES = 50
+"""Of the visitor who adds many."""
+BESIDE = 10
+"""Visitors with one photo each beside that one."""
+SIDE = 70
+"""Percent of the shorter side, to which each visitor shrinks the square."""
+SESSION_SECONDS = 10
+"""For how long the server keeps the session of somebody who has left; by default it is 120."""
+FREED_SECONDS = 8
+"""After which what they left is freed."""
+
+HEADER = (
+    "| visitors at once | answers a second | time to the answer, median | 99th percentile | wrong | of another visitor "
+    "| server's memory |\n|---|---|---|---|---|---|---|"
+)
+
+Probabilities = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A photo, and what the library answers to its centre square and to a smaller one."""
+
+    data: bytes
+    whole: Probabilities
+    smaller: Probabilities
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Seconds from the visitor's action to the headline on the page, and whether it was the right answer, or that to
+    the photo of another visitor."""
+
+    seconds: float
+    right: bool
+    of_another: bool
+
+
+@dataclass(frozen=True)
+class Round:
+    """The answers of visitors who came at once, from the first action to the last answer in `seconds`, and the memory
+    of the server while all of them were there, in MB."""
+
+    responses: list[Answer]
+    seconds: float
+    megabytes: float
+
+    def row(self, visitors: str) -> str:
+        times = [one.seconds for one in self.responses]
+        wrong = sum(not one.right for one in self.responses)
+        mixed = sum(one.of_another for one in self.responses)
+        return (
+            f"| {visitors} | {len(times) / self.seconds:.1f} | {np.median(times):.2f} s | "
+            f"{np.percentile(times, 99):.2f} s | {wrong} of {len(times)} | {mixed} | {self.megabytes:.0f} MB |"
+        )
+
+
+def photos(count: int) -> list[Photo]:
+    """Different photos that are answered without a question, with the library's answers to them."""
+    return list(itertools.islice(filter(None, map(_photo, itertools.count())), count))
+
+
+def _photo(seed: int) -> Photo | None:
+    """A photo with its answers; None where the page would ask something first, or begin with another square."""
+    data = encode(lesion(*pictures.HAM10000_SIZE, seed=seed))
+    image = imaging.decode(data)
+    route = modality.route(registry.ranked(), modality.recognise(image))
+    kind = route.recognised.kind if route.recognised else ""
+    doubtful = route.doubt or route.asked or warnings.of_quality(quality.measure(image, CENTRE), route.model.modality)
+    if doubtful or (kind in square.figures() and square.propose(image, kind).used):
+        return None
+    responses = []
+    for crop in (CENTRE, Crop(side=SIDE / 100)):
+        prediction = analysis.analyse(imaging.decode(data, crop), route.model, crop).prediction
+        responses.append(dict(zip(prediction.model.labels.codes, prediction.probabilities.tolist(), strict=True)))
+    return Photo(data, *responses)
+
+
+@contextlib.contextmanager
+def server() -> Iterator[tuple[str, int]]:
+    """A running app: its address and process."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command += ["--server.address=127.0.0.1", f"--server.disconnectedSessionTTL={SESSION_SECONDS}"]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=QUIET, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(port, process)
+            yield f"http://127.0.0.1:{port}", process.pid
+        finally:
+            process.terminate()
+
+
+def visit(address: str, photo: Photo, others: Sequence[Photo], together: threading.Barrier) -> list[Answer]:
+    """What one visitor does, beginning and leaving together with the others."""
+    with Visitor(address) as visitor:
+        together.wait()
+        responses = [
+            timed(
+                visitor, lambda: visitor.upload({"photo.jpg": photo.data}), photo.whole, [one.whole for one in others]
+            )
+        ]
+        if visitor.has("crop_side"):
+            move = {"double_array_value": [SIDE]}
+            expected = photo.smaller, [one.smaller for one in others]
+            responses.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
+        together.wait()
+        # the server's memory is read
+        together.wait()
+    return responses
+
+
+def timed(
+    visitor: Visitor, action: Callable[[], None], expected: Probabilities, of_others: Sequence[Probabilities]
+) -> Answer:
+    start = time.monotonic()
+    action()
+    shown = visitor.probabilities()
+    return Answer(visitor.answered_at - start, shown == expected, shown != expected and shown in of_others)
+
+
+def together(address: str, process: int, visitors: Sequence[Photo], many: Sequence[Photo] = ()) -> Round:
+    """As many visitors at once as there are photos, beside one who adds `many` where there are some."""
+    barrier = threading.Barrier(len(visitors) + 1)
+    with ThreadPoolExecutor(len(visitors) + 1) as pool:
+        batch = None
+        if many:
+            started = threading.Event()
+            batch = pool.submit(add_many, address, many, started)
+            started.wait()
+        runs = [
+            pool.submit(visit, address, photo, [one for one in visitors if one is not photo], barrier)
+            for photo in visitors
+        ]
+        barrier.wait()
+        start = time.monotonic()
+        barrier.wait()
+        seconds, used = time.monotonic() - start, megabytes(process)
+        barrier.wait()
+        responses = [answer for run in runs for answer in run.result()]
+        if batch:
+            batch.result()
+    return Round(responses, seconds, used)
+
+
+def add_many(address: str, many: Sequence[Photo], started: threading.Event) -> None:
+    with Visitor(address) as visitor:
+        state = visitor.uploaded({f"{number}.jpg": photo.data for number, photo in enumerate(many)})
+        visitor.request(state)
+        started.set()
+        visitor.wait()
+        if f"{len(many)} answered" not in visitor.words():
+            raise SystemExit("The visitor with many files did not get every answer.")
+
+
+def measure() -> list[str]:
+    """The rows of the table, and a sentence on memory."""
+    rows = []
+    known = photos(max(*VISITORS, FILES))
+    with server() as (address, process):
+        empty = megabytes(process)
+        together(address, process, known[:1])  # loads the networks
+        left(process)
+        first = megabytes(process)
+        for count in VISITORS:
+            rows.append(together(address, process, known[:count]).row(str(count)))
+            print(rows[-1], flush=True)
+        left(process)
+        after = megabytes(process)
+        beside = together(address, process, known[:BESIDE], known[:FILES])
+        rows.append(beside.row(f"{BESIDE}, beside one who adds {FILES} files"))
+        print(rows[-1], flush=True)
+    memory = (
+        f"Memory: {empty:.0f} MB before the first visitor, {first:.0f} MB after one had loaded the networks and left, "
+        f"{after:.0f} MB after all {sum(VISITORS)} had left ({after / first - 1:+.0%})."
+    )
+    print(f"\n{memory}")
+    return [*rows, "", memory]
+
+
+def left(process: int) -> None:
+    """Wait until nothing is kept of those who left."""
+    time.sleep(SESSION_SECONDS + FREED_SECONDS)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
+    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    options = parser.parse_args()
+    print(HEADER, flush=True)
+    rows = measure()
+    print(f"\n{machine()}")
+    if options.write:
+        table = "\n".join([HEADER, *rows])
+        README.write_text(MARKED.sub(lambda _: f"\n{table}\n\n{machine()}\n\n", README.read_text()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

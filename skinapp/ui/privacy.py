@@ -1,0 +1,52 @@
+"""What happens to what a visitor adds, and how that is tested: the chapter of the guide, and the link to it."""
+
+import streamlit as st
+
+from skinapp.ui import layout
+from skinapp.ui.admission import duration
+
+CHAPTER = "privacy"
+TITLE = "Your images"
+LINK = "How that is tested"
+
+
+def link() -> None:
+    """The link beside the promise that nothing is stored."""
+    st.page_link(layout.path("guide"), label=LINK, icon=":material/verified_user:", query_params={"chapter": CHAPTER})
+
+
+def show() -> None:
+    """The chapter."""
+    minutes = duration(st.get_option("server.disconnectedSessionTTL"))
+    st.subheader("What happens to what you add", anchor=False)
+    st.markdown(
+        f"""
+- **It stays in the memory of your session**: photos, tables and predictions. They are written to no file and no log,
+  are not in the address of a page, and no other visitor sees them.
+- **When you leave**, the session is kept for {minutes}, in case only the connection broke. Then it ends, and its
+  memory is overwritten. “Remove” drops an image at once.
+- **What you save is yours to keep safe**: a saved answer holds your image.
+"""
+    )
+    st.subheader(LINK, anchor=False)
+    st.markdown(
+        """
+`tests/test_privacy.py` in the source code starts this app and records every write of the server, with `strace`. It adds
+photos whose names, EXIF data, bytes and pixels it knows, and a table. It does what a visitor can do: reads the answer
+and the map, saves the report, opens the Attention page, adds several files at once, explores a table of their own, runs
+into a crash, and leaves in the middle of an answer.
+
+Then it searches for them in everything that was written, in the output of the server, in the addresses of the pages and
+on the page of another visitor. After the session has ended, it searches the whole memory of the server. It must find
+nothing, and to show that the search works, it must find them in memory while the session is open.
+"""
+    )
+    st.subheader("What the test does not cover", anchor=False)
+    st.markdown(
+        """
+- Whatever is between your browser and this server, such as a proxy, and what the browser itself keeps.
+- Memory that the operating system has moved to disk, which a host can switch off.
+- What TensorFlow and PyTorch leave in memory after maps by gradients.
+- The ISIC archive learns which of its images you ask for.
+"""
+    )

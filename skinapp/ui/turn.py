@@ -1,0 +1,145 @@
+"""Turns at computing: a visitor who has to wait for one is told for how long, and slow work can be cancelled.
+
+Answers and slow work, such as maps by occlusion, have queues of their own, so that no answer waits for a map.
+"""
+
+import contextlib
+import functools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from typing import ParamSpec
+
+import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
+
+from skinapp import events
+from skinapp.errors import SkinappError
+from skinapp.ui.admission import Admission, BusyError, Wait
+
+P = ParamSpec("P")
+
+VISITORS = 50
+"""Visitors whose answers are computed or waited for at the same time; further ones are asked to come back."""
+CORES = os.cpu_count() or 1
+FOR_ANSWER = Admission(CORES, VISITORS - CORES, seconds=1.0)
+FOR_SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
+
+_thread = threading.local()
+"""`answer`: the turn at an answer of this thread, which runs one visitor's page."""
+
+
+class CancelledError(SkinappError):
+    """The visitor has cancelled slow work."""
+
+    def __init__(self) -> None:
+        super().__init__("Cancelled.")
+
+
+@contextlib.contextmanager
+def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
+    """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
+    which by default is shown here. BusyError where too many visitors wait."""
+    if getattr(_thread, "answer", None):
+        yield
+        return
+    # always there, so that nothing below moves when a sentence comes and goes
+    place = None if say else st.empty()
+
+    def show_wait(wait: Wait) -> None:
+        if place:
+            place.info(wait.sentence, icon=":material/hourglass:")
+        elif say:
+            say(wait.sentence)
+
+    with FOR_ANSWER.turn(_visitor(), show_wait) as held:
+        if place:
+            place.empty()
+        _thread.answer = held
+        try:
+            yield
+        finally:
+            _thread.answer = None
+
+
+def needed(show: Callable[P, None]) -> Callable[P, None]:
+    """Decorate a function that computes answers and shows them: it has a turn while it runs, or says that the server
+    is busy."""
+
+    @functools.wraps(show)
+    def in_turn(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            with at_answer():
+                show(*args, **kwargs)
+        except BusyError as error:
+            show_busy(error, show.__qualname__)
+
+    return in_turn
+
+
+def show_busy(error: BusyError, key: str) -> None:
+    """That the server is busy, and a button that tries again. The key distinguishes places of a page."""
+    events.refused(events.BUSY)
+    st.warning(str(error), icon=":material/hourglass:")
+    st.button("Try again", icon=":material/refresh:", key=f"try_again_{key}")
+
+
+@contextlib.contextmanager
+def at_slow_work(
+    words: str, key: str, on_cancel: Callable[[], object] | None = None
+) -> Iterator[Callable[[float], None]]:
+    """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
+
+    Yields a function to be called often with the share done, 0-1: there the work stops if the visitor has cancelled it
+    or has gone, and lets others go first. A turn at an answer is given back before. CancelledError where the work was
+    cancelled, BusyError where too many visitors wait.
+    """
+    if answer := getattr(_thread, "answer", None):
+        answer.end()
+        _thread.answer = None
+    place = st.empty()
+    with place.container(horizontal=True, vertical_alignment="center"):
+        bar = st.progress(0.0, words)
+        st.button("Cancel", icon=":material/close:", key=f"cancel_{key}", on_click=on_cancel)
+    done = 0.0
+
+    def show_wait(wait: Wait) -> None:
+        _stop_if_cancelled(f"cancel_{key}")
+        bar.progress(done, wait.sentence)
+
+    try:
+        with FOR_SLOW_WORK.turn(_visitor(), show_wait) as held:
+
+            def progress(share: float) -> None:
+                nonlocal done
+                done = min(max(share, done), 1.0)
+                _stop_if_cancelled(f"cancel_{key}")
+                bar.progress(done, words)
+                held.give_way()
+
+            yield progress
+    finally:
+        place.empty()
+
+
+def off(switch: str) -> Callable[[], None]:
+    """What turns off the switch with that key when work is cancelled."""
+    return functools.partial(st.session_state.__setitem__, switch, False)
+
+
+def _stop_if_cancelled(key: str) -> None:
+    """CancelledError where a click on the button of that key waits for the end of this run: Streamlit interrupts the
+    run of a page for a click, but not that of a fragment."""
+    context = get_script_run_ctx()
+    requests = context.script_requests if context else None
+    if requests is None or requests._state != ScriptRequestType.RERUN:
+        return
+    states = requests._rerun_data.widget_states
+    if states and any(one.trigger_value and one.id.endswith(f"-{key}") for one in states.widgets):
+        raise CancelledError
+
+
+def _visitor() -> str:
+    context = get_script_run_ctx()
+    return context.session_id if context else ""

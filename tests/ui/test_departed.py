@@ -1,0 +1,62 @@
+"""A session that nobody comes back to is ended without another visitor's help. `tests/test_privacy.py` tests, on a real
+server, that nothing of it stays in memory."""
+
+import asyncio
+import threading
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+from streamlit.runtime.memory_session_storage import MemorySessionStorage
+from streamlit.runtime.session_manager import SessionInfo
+
+from skinapp.ui import departed
+
+PATIENCE_SECONDS = 30
+
+
+@pytest.fixture
+def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Set when memory is freed; the methods that are patched for good are as before after the test."""
+    collected = threading.Event()
+    monkeypatch.setattr(departed, "MARGIN_SECONDS", 0.01)
+    monkeypatch.setattr(departed, "get_instance", MagicMock())
+    monkeypatch.setattr(departed, "_collect", lambda: (departed._due.clear(), collected.set()))
+    monkeypatch.setattr(departed, "_c_library", lambda *_: None)
+    monkeypatch.setattr(
+        MemorySessionStorage, "save", getattr(MemorySessionStorage.save, "__wrapped__", MemorySessionStorage.save)
+    )
+    departed.free_in_time()
+    return collected
+
+
+def left(name: str) -> SessionInfo:
+    session = MagicMock()
+    session.id = name
+    return SimpleNamespace(session=session)
+
+
+def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: threading.Event) -> None:
+    gone, back = left("gone"), left("back")
+    state = gone.session._session_state
+
+    async def serve() -> None:
+        storage = MemorySessionStorage(ttl_seconds=0.05)
+        storage.save(gone)
+        storage.save(back)
+        storage.delete("back")
+        while not collected.is_set():
+            await asyncio.sleep(0.01)
+
+    asyncio.run(asyncio.wait_for(serve(), PATIENCE_SECONDS))
+    gone.session.shutdown.assert_called_once()
+    back.session.shutdown.assert_not_called()
+    # with the arguments of callbacks, which hold photos
+    assert gone.session._session_state is not state
+
+
+def test_memory_is_overwritten_and_given_back_without_an_error() -> None:
+    departed._due.set()
+    # in its thread, an error would go unnoticed
+    departed._collect()
+    assert not departed._due.is_set()
