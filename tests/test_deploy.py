@@ -46,6 +46,15 @@ def test_a_hosted_app_has_the_apps_packages_but_tensorflow() -> None:
     assert {"prometheus-client", "authlib", "httpx2"} <= served
 
 
+def test_the_lock_of_the_image_has_the_pinned_versions() -> None:
+    locked = (ROOT / "requirements-serve.lock").read_text()
+    assert not re.search(r"(?m)^(tensorflow|keras|torch)==", locked)
+    for file in ("requirements.txt", "requirements-serve.txt"):
+        for line in (ROOT / file).read_text().splitlines():
+            if "==" in line and line.partition("==")[0] in names("requirements-serve.txt"):
+                assert f"\n{line} " in f"\n{locked}", f"{line}: run `make lock`"
+
+
 def test_the_image_holds_the_app_and_no_secrets(rehearse: ModuleType) -> None:
     image = rehearse.read((DEPLOY / "Dockerfile").read_text())
     assert {"app.py", "serve.py", "pages", "skinapp", "models", ".streamlit/config.toml"} <= set(image.files)
