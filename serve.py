@@ -1,4 +1,4 @@
-"""Entry point of a hosted app: the pages of `app.py`, with a readiness check, logs as JSON and, if asked for, metrics.
+"""Entry point of a hosted app: the pages of `app.py`, with a readiness check, logs as JSON and, if configured, metrics.
 
     python -m streamlit run serve.py
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 async def ready(request: Request) -> JSONResponse:
     """200 where a model answers, and 503 with the reason where none does."""
-    found = await to_thread.run_sync(check)
-    return JSONResponse(dataclasses.asdict(found), 200 if found.ready else 503)
+    result = await to_thread.run_sync(check)
+    return JSONResponse(dataclasses.asdict(result), 200 if result.ready else 503)
 
 
 def check() -> "Readiness":

@@ -87,19 +87,24 @@ def inside(root: Path) -> None:
 
     if written := [place for place in ("/", "/app", "/app/models", sys.prefix) if run(["touch", f"{place}/written"])]:
         raise SystemExit(f"{written[0]} can be written to.")
+    started = time.monotonic()
     with subprocess.Popen([*unprivileged, *image.command], env=environment) as server:
         try:
             for _ in range(TRIES):
                 if server.poll() is not None:
                     raise SystemExit("The server stopped.")
                 if run(image.health_check):
+                    seconds = time.monotonic() - started
+                    [memory] = re.findall(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{server.pid}/status").read_text())
                     break
                 time.sleep(0.5)
             else:
                 raise SystemExit("The health check was not answered.")
         finally:
             server.terminate()
-    print("The health check was answered.")
+    print(
+        f"The health check was answered after {seconds:.1f} s; the server takes {int(memory) / 1000:.0f} MB of memory."
+    )
 
 
 def mount_root(root: Path, files: Path) -> None:
@@ -162,6 +167,7 @@ def main() -> None:
         (folder / "root").mkdir()
         copy(read(DOCKERFILE.read_text()), folder / "app")
         python = install(folder) if options.install else Path(sys.executable)
+        subprocess.run([python, "-m", "compileall", "-q", folder / "app"], check=True)
         command = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
         subprocess.run(
             [*command, python, Path(__file__).resolve(), "--inside", folder / "root", folder / "app"], check=True

@@ -46,6 +46,15 @@ def test_a_hosted_app_has_the_apps_packages_but_tensorflow() -> None:
     assert {"prometheus-client", "authlib", "httpx2"} <= served
 
 
+def test_the_lock_of_the_image_has_the_pinned_versions() -> None:
+    locked = (ROOT / "requirements-serve.lock").read_text()
+    assert not re.search(r"(?m)^(tensorflow|keras|torch)==", locked)
+    for file in ("requirements.txt", "requirements-serve.txt"):
+        for line in (ROOT / file).read_text().splitlines():
+            if "==" in line and line.partition("==")[0] in names("requirements-serve.txt"):
+                assert f"\n{line} " in f"\n{locked}", f"{line}: run `make lock`"
+
+
 def test_the_image_holds_the_app_and_no_secrets(rehearse: ModuleType) -> None:
     image = rehearse.read((DEPLOY / "Dockerfile").read_text())
     assert {"app.py", "serve.py", "pages", "skinapp", "models", ".streamlit/config.toml"} <= set(image.files)
@@ -94,6 +103,16 @@ def test_the_containers_can_write_nothing_but_tmp() -> None:
         assert volume.endswith(":ro")
 
 
+def test_a_space_opens_the_images_port(rehearse: ModuleType) -> None:
+    _, header, _ = (DEPLOY / "space" / "README.md").read_text().split("---\n")
+    header = yaml.safe_load(header)
+    image = rehearse.read((DEPLOY / "Dockerfile").read_text())
+    assert header["sdk"] == "docker"
+    assert header["app_port"] == int(image.environment["STREAMLIT_SERVER_PORT"])
+    # longer ones are refused
+    assert len(header["short_description"]) <= 60
+
+
 @pytest.mark.slow
 def test_the_image_runs_unprivileged_on_a_read_only_tree() -> None:
     if os.geteuid() or not shutil.which("unshare") or subprocess.run(["unshare", "--mount", "true"]).returncode:
@@ -102,5 +121,5 @@ def test_the_image_runs_unprivileged_on_a_read_only_tree() -> None:
         [sys.executable, DEPLOY / "rehearse.py"], capture_output=True, text=True, timeout=180, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "The health check was answered." in done.stdout
+    assert "The health check was answered after" in done.stdout
     assert '"ready": true' in done.stderr

@@ -69,12 +69,12 @@ def test_reports_are_counted() -> None:
     finally:
         events.LOGGER.removeHandler(counters)
         events.LOGGER.setLevel(level)
-        REGISTRY.unregister(counters.answers)
+        REGISTRY.unregister(counters.answer_seconds)
         REGISTRY.unregister(counters.refusals)
-    [answers] = counters.answers.collect()
-    found = {sample.name: sample.value for sample in answers.samples if not sample.labels.get("le")}
-    assert found["skinapp_answer_seconds_count"] == 2
-    assert found["skinapp_answer_seconds_sum"] == 0.75
+    [histogram] = counters.answer_seconds.collect()
+    values = {sample.name: sample.value for sample in histogram.samples if not sample.labels.get("le")}
+    assert values["skinapp_answer_seconds_count"] == 2
+    assert values["skinapp_answer_seconds_sum"] == 0.75
     [refusals] = counters.refusals.collect()
     assert [(one.labels, one.value) for one in refusals.samples if one.name.endswith("_total")] == [
         ({"reason": "busy"}, 1)

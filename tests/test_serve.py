@@ -70,9 +70,9 @@ def test_a_server_is_ready_with_the_models_that_are_as_published(tmp_path: Path)
         _, counters = fetched(f"http://localhost:{metrics_port}/metrics", server)
         server.terminate()
         out, err = server.communicate(timeout=WITHIN_SECONDS)
-    found = json.loads(content)
-    assert (status, found["ready"], found["model"]) == (200, True, "malignancy-mlp64")
-    assert found["left_out"] == ["malignancy-cnn64"]
+    result = json.loads(content)
+    assert (status, result["ready"], result["model"]) == (200, True, "malignancy-mlp64")
+    assert result["left_out"] == ["malignancy-cnn64"]
     for name in ("skinapp_answer_seconds", "skinapp_refusals_total", "process_resident_memory_bytes"):
         assert f"# TYPE {name} " in counters
     assert out == ""

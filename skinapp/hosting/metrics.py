@@ -18,7 +18,7 @@ class Counters(logging.Handler):
         from prometheus_client import Counter, Histogram
 
         super().__init__()
-        self.answers = Histogram(
+        self.answer_seconds = Histogram(
             "skinapp_answer_seconds", "Seconds to classify an image, by model", ["model"], buckets=BUCKETS
         )
         self.refusals = Counter("skinapp_refusals", "Images without an answer, by reason", ["reason"])
@@ -26,7 +26,7 @@ class Counters(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         fields = getattr(record, "fields", {})
         if record.msg == events.ANSWER:
-            self.answers.labels(fields["model"]).observe(fields["seconds"])
+            self.answer_seconds.labels(fields["model"]).observe(fields["seconds"])
         elif record.msg == events.REFUSAL:
             self.refusals.labels(fields["reason"]).inc()
 

@@ -40,9 +40,9 @@ def check() -> Readiness:
 @functools.lru_cache(maxsize=1)
 def _check(period: int) -> Readiness:
     registry.check_hashes()
-    found = _measured(tuple(registry.problems()))
-    _report(found.ready, found.model, found.reason, tuple(registry.problems().values()))
-    return found
+    result = _measured(tuple(registry.problems()))
+    _report(result.ready, result.model, result.reason, tuple(registry.problems().values()))
+    return result
 
 
 @functools.lru_cache(maxsize=1)

@@ -18,11 +18,11 @@ def test_ready_where_the_best_model_answers(
     own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
-    found = readiness.check()
-    assert (found.ready, found.model, found.left_out) == (True, model.id, ())
-    assert found.seconds > 0
+    result = readiness.check()
+    assert (result.ready, result.model, result.left_out) == (True, model.id, ())
+    assert result.seconds > 0
     # and for a while it is not measured again
-    assert readiness.check() is found
+    assert readiness.check() is result
 
 
 def test_not_ready_where_the_only_model_was_changed(
@@ -30,14 +30,14 @@ def test_not_ready_where_the_only_model_was_changed(
 ) -> None:
     change_byte(own_models / model.id / "model.tflite")
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
-    found = readiness.check()
-    assert (found.ready, found.left_out) == (False, (model.id,))
-    assert "model.tflite" in found.reason
-    assert "was changed after it was published" in found.reason
+    result = readiness.check()
+    assert (result.ready, result.left_out) == (False, (model.id,))
+    assert "model.tflite" in result.reason
+    assert "was changed after it was published" in result.reason
 
 
 def test_not_ready_without_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path / "none"))
-    found = readiness.check()
-    assert not found.ready
-    assert "set SKINAPP_MODELS" in found.reason
+    result = readiness.check()
+    assert not result.ready
+    assert "set SKINAPP_MODELS" in result.reason
