@@ -105,12 +105,16 @@ def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
     # the model that answered comes first, and again when another one answers; without an answer it is the best single
     # network that needs nothing else, since a map shows the image alone and most methods take one network
     answered = {model.id for model in found.models} & {st.session_state.get(answer.ANSWERED_BY)}
-    alone = [one.id for one in usable.values() if _takes_every_method(one, found.model.modality)]
+    alone = [one.id for one in usable.values() if one.modality == found.model.modality and _takes_any_method(one)]
     first = next(iter((*answered, *alone)), found.model.id)
     if st.session_state.get("attention_first") != (photo.key, first):
         st.session_state["attention_first"] = photo.key, first
         st.session_state["attention_models"] = [first]
     return True
+
+
+def _takes_any_method(model: Model) -> bool:
+    return model.kind == "classifier" and not model.clinical
 
 
 @st.fragment
