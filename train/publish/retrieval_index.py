@@ -6,6 +6,7 @@ of MILK10k's close-ups. A model's classes may be diagnoses, or malignant and ben
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 from pathlib import Path
@@ -18,10 +19,10 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap
+from skinapp.evaluation import bootstrap, predictions
 from skinapp.files import replacing
 from skinapp.images import imaging
-from skinapp.inference import registry, retrieval
+from skinapp.inference import registry, retrieval, views
 from skinapp.inference.registry import Model
 from skinapp.inference.retrieval import Index
 from skinapp.inference.runtime import Classifier
@@ -84,6 +85,9 @@ def images(model: Model) -> pd.DataFrame:
     if model.modality == "smartphone":
         others = held_out.table(model.modality)
         known = pd.concat([known, others[others["split"] != "train"]], ignore_index=True)
+    elif model.kind == "committee":
+        # the first network gives the embedding: what it held out is looked up
+        known = datasets.with_validation(known, len(model.card["members"]), model.card["members"][0]["fold"], seed=0)
     else:
         known = datasets.with_validation(known, folds=8, fold=0, seed=0)
     known = known[known["split"].isin(PARTS)].reset_index(drop=True)
@@ -93,31 +97,48 @@ def images(model: Model) -> pd.DataFrame:
 def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray, np.ndarray]:
     """Each image's embedding, float32 [n, D], and the code that the model predicts, [n].
 
-    They are saved below `runs` after every CHUNK images, and saved ones are reused.
+    They are saved below `runs` after every CHUNK images, and saved ones are reused. A committee's embedding is that of
+    its first network, so only that is asked; what it predicts is in its folder, for training images out of fold.
     """
     folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files'][model.weights[0]]['sha256'][:12]}"
     folder.mkdir(parents=True, exist_ok=True)
     # one thread, since several wait for each other on a busy machine
-    classifier = Classifier(model, threads=1)
+    classifier = Classifier(_embedding(model), threads=1)
     parts = []
     for start in tqdm(range(0, len(known), CHUNK), desc="embeddings", unit="chunk"):
         chunk = known.iloc[start : start + CHUNK]
         file = folder / f"{start}.npz"
         if not file.exists():
-            predictions = [classifier.predict(imaging.load(path, model.input_size)) for path in chunk["path"]]
+            answers = [classifier.predict(imaging.load(path, model.input_size)) for path in chunk["path"]]
             with replacing(file) as partial, partial.open("wb") as stream:
                 np.savez(
                     stream,
                     images=chunk["image"].to_numpy(dtype=str),
-                    embeddings=np.stack([one.embedding for one in predictions]),
-                    predicted=np.array([one.predicted for one in predictions]),
+                    embeddings=np.stack([one.embedding for one in answers]),
+                    predicted=np.array([one.predicted for one in answers]),
                 )
         with np.load(file) as arrays:
             if list(arrays["images"]) != list(chunk["image"]):
                 raise DataError(f"{file} has other images; remove {folder} and run the same command again.")
             parts.append((arrays["embeddings"], arrays["predicted"]))
-    embeddings, predicted = zip(*parts, strict=True)
-    return np.concatenate(embeddings), np.concatenate(predicted)
+    embeddings, predicted = map(np.concatenate, zip(*parts, strict=True))
+    return embeddings, _published(model, known["image"]) if model.kind == "committee" else predicted
+
+
+def _embedding(model: Model) -> Model:
+    """The model without the networks and views that do not change its embedding."""
+    if model.kind != "committee":
+        return model
+    first = held_out.one_member(model, model.weights[0])
+    return dataclasses.replace(first, card=first.card | {"input": first.card["input"] | {"views": [views.UPRIGHT]}})
+
+
+def _published(model: Model, images: pd.Series) -> np.ndarray:
+    """The code that the predictions in the model's folder give each image, [n]."""
+    tables = [predictions.of_model(model), predictions.out_of_fold(model)]
+    table = pd.concat([one.table for one in tables if one])
+    columns = [f"p_{code}" for code in model.labels.codes]
+    return np.array(model.labels.codes)[table.loc[images, columns].to_numpy().argmax(axis=1)]
 
 
 def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: int) -> Index:

@@ -5,6 +5,7 @@ networks learnt from all of PAD-UFES-20. Neither of these two sets has masks, so
 segmentation network draws.
 """
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError, SegmentationError
 from skinapp.images import imaging
 from skinapp.inference.analysis import SQUARE_SIDE
+from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation
 from train.data import datasets, masks
 
@@ -45,6 +47,14 @@ def choose(modality: str, count: int | None = None, seed: int = 0) -> pd.DataFra
     known = table(modality)
     # shuffle all rows, so that a smaller sample is the start of a larger one
     return known[known["split"] == "test"].sample(frac=1, random_state=seed).iloc[:count]
+
+
+def one_member(model: Model, member: str) -> Model:
+    """The committee's member with this file as a model of its own; the whole model for ""."""
+    if not member:
+        return model
+    members = [one for one in model.card["members"] if one["file"] == member]
+    return dataclasses.replace(model, card=model.card | {"members": members})
 
 
 def outline(record: dict[Any, Any], side: int) -> np.ndarray | None:

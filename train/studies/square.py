@@ -32,6 +32,7 @@ from skinapp.inference.runtime import Classifier
 from skinapp.lesion import square
 from train.config import load_config
 from train.data.datasets import TRAINABLE, encode, read, with_validation
+from train.studies import held_out
 
 DATASETS = {"dermoscopy": ("ham10000",), "smartphone": ("milk10k-clinical", "pad_ufes_20")}
 """The data sets of each kind of image."""
@@ -80,23 +81,23 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
     A data set without a test split is halved by its groups.
     """
     rows = read(name)
-    held_out: dict[str, str] = {}
+    asked: dict[str, str] = {}
     if model_trained_on(model, name):
         config = load_config(CONFIGS / f"{_base(model)}.yaml", ())
         known = read(config.dataset)
         if "members" in model.card:
             for member in model.card["members"]:
                 divided = with_validation(known, config.folds, member["fold"], config.seed)
-                held_out |= dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], member["file"])
+                asked |= dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], member["file"])
         elif config.fold is not None:
             divided = with_validation(known, config.folds, config.fold, config.seed)
-            held_out = dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], "")
+            asked = dict.fromkeys(divided.loc[divided["split"] == "validation", "image"], "")
     else:
-        held_out = dict.fromkeys(rows.loc[rows["split"] == "train", "image"], "")
-    rows = rows[(rows["split"] == "test") | rows["image"].isin(held_out)]
+        asked = dict.fromkeys(rows.loc[rows["split"] == "train", "image"], "")
+    rows = rows[(rows["split"] == "test") | rows["image"].isin(asked)]
     rows = rows.assign(
         part=np.where(rows["split"] == "test", "test", "validation"),
-        member=[held_out.get(image, "") for image in rows["image"]],
+        member=[asked.get(image, "") for image in rows["image"]],
     )
     if not (rows["part"] == "test").any():
         half = rows["group"].map(lambda group: hashlib.sha256(str(group).encode()).digest()[0] % 2)
@@ -207,7 +208,9 @@ def table(results: dict[str, Any]) -> str:
 
 
 def _outcomes(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Outcomes:
-    classifiers = {member: Classifier(_one_member(model, member), threads=1) for member in rows["member"].unique()}
+    classifiers = {
+        member: Classifier(held_out.one_member(model, member), threads=1) for member in rows["member"].unique()
+    }
     counts: list[int] = []
     shares: list[float] = []
     centre: list[np.ndarray] = []
@@ -235,14 +238,6 @@ def _outcomes(model: Model, rows: pd.DataFrame, margins: Sequence[float]) -> Out
         np.array(counts),
         np.array(shares),
     )
-
-
-def _one_member(model: Model, member: str) -> Model:
-    """The committee's member with this file as a model of its own; the whole model for ""."""
-    if not member:
-        return model
-    members = [one for one in model.card["members"] if one["file"] == member]
-    return dataclasses.replace(model, card=model.card | {"members": members})
 
 
 def _base(model: Model) -> str:

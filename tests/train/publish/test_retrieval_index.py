@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
+from skinapp.images import imaging
 from skinapp.inference import registry, retrieval
+from skinapp.inference.runtime import Classifier
+from tests.pictures import encode, lesion
 from tests.train import phone_photos
 from train.publish import retrieval_index
 
@@ -87,6 +90,21 @@ def test_phone_photos_are_indexed_and_other_peoples_looked_up(
     assert all(image.startswith("PAT_") for image in index.images)
     assert card["test"]["images"] == card["test"]["lesions"] == 6
     assert folder.joinpath(retrieval.INDEX_FILE).exists()
+
+
+def test_a_committee_is_indexed_by_the_network_that_gives_its_embedding() -> None:
+    committee = registry.model("ham10000-committee")
+    network = retrieval_index._embedding(committee)
+    assert network.weights == committee.weights[:1]
+    pixels = imaging.load(encode(lesion(seed=0)), committee.input_size)
+    alone, whole = (Classifier(one).predict(pixels) for one in (network, committee))
+    assert alone.embedding == pytest.approx(whole.embedding, abs=1e-5)
+    assert alone.votes.shape == (1, 1, 7)
+    # what it predicts is in its folder: of training images out of fold, of test images by the whole
+    tables = [pd.read_csv(committee.folder / name).iloc[:3] for name in ("out_of_fold.csv", "predictions.csv")]
+    table = pd.concat(tables).set_index("image")
+    expected = table.filter(regex="^p_").idxmax(axis=1).str.removeprefix("p_")
+    assert list(retrieval_index._published(committee, pd.Series(table.index))) == list(expected)
 
 
 def test_images_of_a_model_for_two_images_are_refused() -> None:

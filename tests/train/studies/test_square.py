@@ -12,7 +12,7 @@ from skinapp.errors import DataError
 from skinapp.inference.registry import Model
 from skinapp.lesion.square import Box
 from tests.pictures import lesion
-from train.studies import square
+from train.studies import held_out, square
 from train.studies.square import Outcomes
 
 
@@ -66,7 +66,7 @@ def test_a_committees_member_is_asked_about_what_it_held_out(model: Model) -> No
         "d": ("validation", "member-2.tflite"),
         "t": ("test", ""),
     }
-    one = square._one_member(trained(model, "HAM10000", members=members), "member-2.tflite")
+    one = held_out.one_member(trained(model, "HAM10000", members=members), "member-2.tflite")
     assert one.weights == ("member-2.tflite",)
 
 
