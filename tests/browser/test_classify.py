@@ -62,7 +62,8 @@ def test_a_photo_gets_its_answer_and_map_in_view_and_a_tap_saves_it(
     download.value.save_as(file)
     saved = open_page(file.as_uri(), width)
     expect(saved.get_by_role("heading", name=f"Most likely: {name}, {probability}")).to_be_visible()
-    assert saved.get_by_role("img").count() == 2
+    # the image, the map and the border of the lesion
+    assert saved.get_by_role("img").count() == 3
     assert not saved.evaluate("document.scrollingElement.scrollWidth > innerWidth")
     # the disclaimer stays in view, whatever is scrolled to, on one line
     page.get_by_role("tab", name="Limits").click()
