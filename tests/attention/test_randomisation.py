@@ -14,7 +14,7 @@ SETTINGS["rise"] = {"masks": 20}
 
 @pytest.mark.slow
 def test_the_cascade_goes_from_the_head_to_the_stem_and_leaves_the_network_alone(inputs: list[np.ndarray]) -> None:
-    model = registry.model("ham10000-efficientnetv2b0")
+    model = registry.model("ham10000-efficientnetb1")
     before = [weights.copy() for weights in keras_network(model).get_weights()]
     steps: list[float] = []
     maps = randomisation.cascade(
