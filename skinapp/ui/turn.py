@@ -41,11 +41,12 @@ class CancelledError(SkinappError):
 def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
     which by default is shown here. BusyError where too many visitors wait."""
+    # always there, so that nothing below moves when a sentence comes and goes, and when a fragment runs again by itself,
+    # which had the page's turn at first
+    place = None if say else st.empty()
     if getattr(_thread, "answer", None):
         yield
         return
-    # always there, so that nothing below moves when a sentence comes and goes
-    place = None if say else st.empty()
 
     def show_wait(wait: Wait) -> None:
         if place:
