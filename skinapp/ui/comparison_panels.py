@@ -17,6 +17,7 @@ from skinapp.inference.conformal import COVERAGES
 from skinapp.report import calibration_views, comparison_views, conformal_views, error_views, training_views
 from skinapp.report.case_report import COVERAGE
 from skinapp.report.comparison_views import Names
+from skinapp.report.document import Chart
 from skinapp.ui import address, panel
 from skinapp.ui.comparison import computed_once, draws_of, progress, results_of, weights_of
 from skinapp.ui.layout import plain
@@ -56,8 +57,8 @@ def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.
         "a threshold of 50%. Click a column header to sort."
     )
     score = address.selectbox(st.container(), "Score", _scores(shared), "measure")
-    panel.show_chart(comparison_views.leaderboard(board, score, shared.target, shared.ids, names), "leaderboard")
-    _show_test_sets(shared, known, score, names)
+    ranking = comparison_views.leaderboard(board, score, shared.target, shared.ids, names)
+    _show_test_sets(shared, known, score, names, ranking)
     with st.expander("Milliseconds per image, and sources", icon=":material/timer:", key="speed"):
         if st.toggle("Measure the speed on this machine", key="measure_speed"):
             for name in progress([name for name in shared.ids if known[name].model], "Timing"):
@@ -73,16 +74,23 @@ def _scores(shared: Shared) -> dict[str, str]:
     return {name: known[name].name for name in measures.scores(shared)}
 
 
-def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str, names: Names) -> None:
-    """One score on every data set that the models were tested on, and what they lose outside their own."""
+def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str, names: Names, ranking: Chart) -> None:
+    """The `ranking` by one score, that score on every data set that the models were tested on, and what they lose
+    outside their own."""
     results = results_of(shared, known, score)
+    title = measures.named(shared.target)[score].name
+    chart = comparison_views.drop(results, title, shared.ids, names) if results else None
+    if chart is None:
+        panel.show_chart(ranking, "leaderboard")
+    else:
+        left, right = st.columns(2, gap="medium")
+        with left:
+            panel.show_chart(ranking, "leaderboard")
+        with right:
+            panel.show_chart(chart, "drop")
     if not results:
         return
-    title = measures.named(shared.target)[score].name
     st.markdown(f"**{title} on every test set**")
-    chart = comparison_views.drop(results, title, shared.ids, names)
-    if chart is not None:
-        panel.show_chart(chart, "drop")
     table = comparison_views.test_sets(results, names)
     panel.show_table(table, "test_sets", f"{title} of every model on every data set that it was tested on")
     st.caption(

@@ -41,8 +41,8 @@ class CancelledError(SkinappError):
 def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
     which by default is shown here. BusyError where too many visitors wait."""
-    # always there, so that nothing below moves when a sentence comes and goes, and when a fragment runs again by itself,
-    # which had the page's turn at first
+    # always there, so that nothing below moves when a sentence comes and goes, or when a fragment that had the page's
+    # turn at first runs again by itself
     place = None if say else st.empty()
     if getattr(_thread, "answer", None):
         yield
