@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, comparison, measures
 from skinapp.evaluation.bootstrap import Interval
@@ -35,7 +36,7 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
     every: list[Result] = []
     internal: np.ndarray | None = None
     for number, dataset in enumerate(predictions.datasets):
-        external = dataset in predictions.further
+        external = is_external(predictions, dataset)
         rows = predictions.rows_of(dataset)
         values = _draws(predictions, dataset, score, target_id, resamples, number)
         groups = bootstrap.count(rows["group"].to_numpy())
@@ -49,6 +50,15 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
                 internal = values
         every.append(Result(predictions.id, dataset, external, len(rows), groups, measured, change))
     return every
+
+
+def is_external(predictions: Predictions, dataset: str) -> bool:
+    """Whether a model was tested on a data set that gave none of its training images."""
+    if dataset not in predictions.further:
+        return False
+    if dataset not in DATASETS or predictions.model is None:
+        return True
+    return DATASETS[dataset].name not in predictions.model.card["training"]["dataset"]
 
 
 def _draws(

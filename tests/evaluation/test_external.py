@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from skinapp.evaluation import external
+from skinapp.evaluation import external, predictions
 from skinapp.evaluation.predictions import Predictions
+from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000
 from tests.evaluation.conftest import made
 
@@ -49,3 +50,11 @@ def test_a_set_without_the_target_has_no_score_of_it(tested: Predictions) -> Non
     assert np.isnan(other.score.value)
     assert np.isnan(other.change.value)
     assert (other.dataset, other.images) == ("elsewhere", len(without.rows_of("elsewhere")))
+
+
+def test_a_set_that_gave_training_images_is_internal() -> None:
+    committee, single = (
+        predictions.of_model(registry.model(f"ham10000-{name}")) for name in ("committee", "efficientnetv2b0")
+    )
+    assert [external.is_external(committee, name) for name in ("ham10000", "milk10k")] == [False, False]
+    assert [external.is_external(single, name) for name in ("ham10000", "milk10k")] == [False, True]
