@@ -20,6 +20,12 @@ from skinapp.labels.sets import HAM10000, MALIGNANCY
 HEAD = "image,label,p_benign,p_malignant\n"
 
 
+@pytest.fixture(scope="module")
+def model() -> registry.Model:
+    """A bundled model with a single test set."""
+    return registry.model("ham10000-cnn32")
+
+
 def read(text: str) -> predictions.Predictions:
     return predictions.read(text.encode(), "mine.csv")
 

@@ -11,8 +11,21 @@ from skinapp.inference import registry
 from skinapp.inference.modality import Recognised
 
 
-@pytest.fixture(scope="session")
-def model() -> registry.Model:
+@pytest.fixture(scope="package", autouse=True)
+def without_committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The bundled models without the committee, whose answers take several times as long; test_committee.py makes one
+    of its own, and the browser's tests have the bundled one."""
+    root = tmp_path_factory.mktemp("bundled")
+    for folder in registry.default_root().iterdir():
+        if folder.name != "ham10000-committee":
+            (root / folder.name).symlink_to(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SKINAPP_MODELS", str(root))
+        yield
+
+
+@pytest.fixture(scope="package")
+def model(without_committee: None) -> registry.Model:
     """The bundled model that answers where nothing else is chosen or recognised, with or without questions."""
     return registry.ranked()[0]
 

@@ -167,4 +167,5 @@ def test_images_on_the_device_train_the_same_network(backend: str, mixed: Config
         done = run("fit", mixed, folder, *option, KERAS_BACKEND=backend)
         assert done.returncode == 0, done.stderr
         losses.append(history(folder, 2)["loss"].to_numpy())
-    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    # PyTorch adds bfloat16 numbers in another order each time
+    assert losses[0] == pytest.approx(losses[1], abs=0.01 if backend == "torch" else 1e-4)
