@@ -108,7 +108,8 @@ def test_every_page_opens_without_tensorflow_and_says_what_needs_it() -> None:
 
 
 @pytest.mark.parametrize("chosen", registry.models().values(), ids=lambda chosen: chosen.id)
-def test_a_model_card_shows_every_section_and_figure(chosen: registry.Model) -> None:
+def test_a_model_card_shows_every_section_and_figure(chosen: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_MODELS", str(chosen.folder.parent))
     at = AppTest.from_file(layout.path("models"), default_timeout=30)
     at.query_params["card"] = chosen.id
     at.run()
