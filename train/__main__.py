@@ -54,7 +54,7 @@ TOOLS = {
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "change": ("train.studies.change", "measure how far two photos of an unchanged lesion differ"),
     "square": ("train.studies.square", "measure what the square around the lesion changes, and choose its margin"),
-    "conformal": ("train.publish.conformal", "give an exported model prediction sets"),
+    "conformal": ("train.publish.conformal", "give an exported model prediction sets and operating points"),
     "coverage": ("train.studies.coverage", "measure the prediction sets of every model on every test set"),
     "sanity-check": (
         "train.studies.sanity_check",
