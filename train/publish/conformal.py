@@ -58,11 +58,13 @@ def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model, options.models)
     truth, probabilities, groups, name = held_out(model, options.config)
     sets = conformal.calibrate(model.labels, truth, probabilities, groups, name)
-    points = operating_points(model, HeldOut(name, truth, probabilities, groups, np.zeros(len(truth), dtype=bool)))
+    card = model.card | {"conformal": sets}
+    if "operating_points" not in card:
+        card |= operating_points(model, HeldOut(name, truth, probabilities, groups, np.zeros(len(truth), dtype=bool)))
     with draft(options.models, model.id) as folder:
         for file in model.card["files"]:
             shutil.copy2(model.folder / file, folder)
-        print(publish(folder, points | model.card | {"conformal": sets}, options.models, options.changes))
+        print(publish(folder, card, options.models, options.changes))
     return 0
 
 
