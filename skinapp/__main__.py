@@ -163,6 +163,23 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--test", metavar="DATASET", help="the test images, such as milk10k (default: the models' own test images)"
     )
     compare.add_argument(
+        "--find", metavar="CLASS", help="what is to be found: the code of a class, cancer or cancer-or-pre-cancer"
+    )
+    compare.add_argument(
+        "--sensitivity",
+        type=float,
+        default=0.95,
+        metavar="SHARE",
+        help="how much of it each model is set to find (default: %(default)s)",
+    )
+    compare.add_argument(
+        "--prevalence",
+        type=float,
+        default=0.05,
+        metavar="SHARE",
+        help="the share of the people examined who have it (default: %(default)s)",
+    )
+    compare.add_argument(
         "--coverage",
         type=float,
         default=0.95,
@@ -521,8 +538,12 @@ def score_images(options: argparse.Namespace) -> int:
 
 
 def compare_models(options: argparse.Namespace) -> int:
-    from skinapp.evaluation import comparison, conformal, predictions, summary
+    from skinapp.evaluation import comparison, conformal, operating_points, predictions, summary
+    from skinapp.report import operating_point_views
 
+    for name in ("sensitivity", "prevalence"):
+        if not 0 < (value := getattr(options, name)) < 1:
+            raise DataError(f"--{name} must be above 0 and below 1, such as 0.95 for 95%, not {value:g}.")
     shipped, left_out = predictions.shipped()
     chosen: dict[str, predictions.Predictions] = {}
     for name in (options.first, *options.others):
@@ -535,8 +556,24 @@ def compare_models(options: argparse.Namespace) -> int:
         else:
             chosen[name] = shipped[registry.model(name).id]
     models = list(chosen.values())
-    shared = comparison.share(models, comparison.questions(models)[0], options.test)
+    question = comparison.questions(models)[0]
+    target = comparison.target(models, question, options.find, options.test) if options.find else None
+    shared = comparison.share(models, question, options.test, target)
     compared = summary.summary(shared)
+    weights = shared.weights()
+    thresholds = operating_points.for_sensitivity(shared, chosen, options.sensitivity, options.test)
+    points = {
+        name: operating_points.operating_point(shared, weights, name, thresholds[name], options.prevalence)
+        for name in shared.ids
+    }
+    aim = operating_point_views.aim(shared.target, options.sensitivity)
+    for pair in compared["pairs"]:
+        first, second = pair["first"], pair["second"]
+        names = {first: first, second: second}
+        apart = operating_points.difference(shared, weights, first, second, thresholds, options.prevalence)
+        of_pair = {name: points[name] for name in names}
+        pair["answer"] = operating_point_views.answer(of_pair, apart, shared.target, names, aim)
+        pair["answer"].append(operating_point_views.source({name: thresholds[name] for name in names}, names))
     sets = [one for each in models for one in conformal.on_every_test_set(each, options.coverage)]
     if options.json:
         print(json.dumps(compared | {"prediction_sets": [conformal.in_json(one) for one in sets]}, indent=2))

@@ -125,6 +125,17 @@ def test_a_model_without_sets_says_so(
     assert "has no prediction sets" in capsys.readouterr().err
 
 
+def test_compare_answers_what_a_sensitivity_costs(capsys: pytest.CaptureFixture) -> None:
+    assert main(["compare", MODEL, "ham10000-efficientnetv2b0", "--find", "mel", "--sensitivity", "0.9", "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert compared["find"] == {"id": "mel", "name": "melanoma", "images": 168}
+    [pair] = compared["pairs"]
+    first, second, *_ = pair["answer"]
+    assert first.startswith(f"Set to find 90% of melanomas, {MODEL} also flags ")
+    assert second.startswith(f"Of the 168 melanomas here, {MODEL} finds ")
+    assert "chosen on held-out training lesions" in pair["answer"][-1]
+
+
 def test_compare_measures_the_sets(capsys: pytest.CaptureFixture) -> None:
     assert main(["compare", MODEL, "ham10000-efficientnetv2b0", "--json", "--coverage", "0.9"]) == 0
     measured = json.loads(capsys.readouterr().out)["prediction_sets"]
@@ -169,6 +180,8 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
         (["compare", MODEL, MODEL], "named twice"),
         (["compare", MODEL, "oracle"], "There is no model 'oracle'"),
         (["compare", MODEL, "missing.csv"], "The file missing.csv cannot be read"),
+        (["compare", MODEL, "ham10000-cnn32", "--find", "wart"], "choose one of: mel, cancer"),
+        (["compare", MODEL, "ham10000-cnn32", "--sensitivity", "95"], "--sensitivity must be above 0 and below 1"),
         (["score", "missing", "--model", MODEL, "--out", "out.csv"], "There is no folder or table missing"),
         (["score", ".", "--model", "oracle", "--out", "out.csv"], "There is no model 'oracle'"),
         (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),

@@ -74,6 +74,14 @@ def targets(labels: LabelSet, dataset: str | None = None) -> dict[str, Target]:
     return melanoma | together | single
 
 
+def target(chosen: list[Predictions], question: str, target_id: str, dataset: str | None = None) -> Target:
+    """What these models are to find, by its id. DataError if they have no such class."""
+    wanted = targets(chosen[0].labels if question == CLASSES else MALIGNANCY, dataset)
+    if target_id not in wanted:
+        raise DataError(f"These models cannot find '{target_id}' together; choose one of: {', '.join(wanted)}.")
+    return wanted[target_id]
+
+
 def malignant_target(labels: LabelSet, dataset: str | None = None) -> Target:
     """What counts as malignant: cancer, or cancer and pre-cancer, by the diagnoses of the classes or, with two classes,
     those that `dataset` was published with."""

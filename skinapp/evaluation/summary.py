@@ -13,7 +13,8 @@ from skinapp.evaluation.pairs import UNTESTED
 
 
 def summary(shared: Shared) -> dict[str, Any]:
-    """A whole comparison as one object for JSON: question, images, groups, malignant, models and pairs. NaN is None."""
+    """A whole comparison as one object for JSON: question, images, groups, find (the target and the count of
+    its images), models and pairs. NaN is None."""
     weights = shared.weights()
     draws = measures.draw(shared, weights)
     names = {name: name for name in shared.ids}
@@ -39,7 +40,7 @@ def summary(shared: Shared) -> dict[str, Any]:
         "question": shared.question,
         "images": len(shared.images),
         "groups": bootstrap.count(shared.groups),
-        "malignant": int(shared.positive.sum()),
+        "find": {"id": shared.target.id, "name": shared.target.spoken, "images": int(shared.positive.sum())},
         "resamples": bootstrap.RESAMPLES,
         "models": {
             name: {
@@ -59,23 +60,31 @@ def _plain(value: Any) -> Any:
 
 
 def lines(summary: dict[str, Any]) -> Iterator[str]:
-    """A `summary` as lines for a terminal."""
+    """A `summary` as lines for a terminal, those of the `answer` that a pair may have first."""
     question = QUESTIONS[summary["question"]].lower()
     yield f"{summary['images']:,} images of {summary['groups']:,} lesions or patients; question: {question}"
+    for pair in summary["pairs"]:
+        yield ""
+        yield from pair.get("answer", ())
     yield ""
     for name, scores in summary["models"].items():
         yield name
         for score, value in scores.items():
-            yield f"  {MEASURES[score].name:28} {_interval(value).text()}"
+            yield f"  {_name(score, summary):28} {_interval(value).text()}"
     for pair in summary["pairs"]:
         yield ""
         yield f"{pair['first']} minus {pair['second']}"
         for score, value in pair["differences"].items():
             conclusion = "" if value["conclusion"] == UNTESTED else f"  {value['conclusion']}"
-            yield f"  {MEASURES[score].name:28} {_interval(value).text('+.3f')}{conclusion}"
-        for test, words in (("mcnemar", "McNemar's exact test"), ("delong", "DeLong's test of the malignant ROC AUC")):
+            yield f"  {_name(score, summary):28} {_interval(value).text('+.3f')}{conclusion}"
+        delong = f"DeLong's test of the ROC AUC, {summary['find']['name']}"
+        for test, words in (("mcnemar", "McNemar's exact test"), ("delong", delong)):
             yield f"  {words}: {_p_value(pair, test, len(summary['pairs']))}"
         yield f"  {pair['sentence']}"
+
+
+def _name(score: str, summary: dict[str, Any]) -> str:
+    return MEASURES[score].name.format(target=summary["find"]["name"])
 
 
 def _interval(value: dict[str, Any]) -> Interval:

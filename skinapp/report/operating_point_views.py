@@ -26,6 +26,13 @@ CURVES = {
 """Kind of curve -> its title and axes."""
 
 
+def aim(target: Target, sensitivity: float | None, threshold: float = 0.5) -> str:
+    """How a sentence on what is found begins: thresholds set for a sensitivity, or all at one threshold."""
+    if sensitivity is None:
+        return f"At a threshold of {threshold:.0%} for {target.spoken}"
+    return f"Set to find {sensitivity:.0%} of {target.many}"
+
+
 def answer(
     points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names, aim: str
 ) -> list[str]:

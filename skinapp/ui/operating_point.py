@@ -65,9 +65,7 @@ class Setting:
 
     def aim(self, target: Target) -> str:
         """How a sentence on what is found begins."""
-        if self.sensitivity is None:
-            return f"At a threshold of {self.threshold:.0%} for {target.spoken}"
-        return f"Set to find {self.sensitivity:.0%} of {target.many}"
+        return operating_point_views.aim(target, self.sensitivity, self.threshold)
 
 
 @dataclass(frozen=True)

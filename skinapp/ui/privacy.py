@@ -22,7 +22,7 @@ def show() -> None:
     st.markdown(
         f"""
 - **It stays in the memory of your session**: photos, tables and predictions. They are written to no file and no log,
-  are not in the address of a page, and no other visitor sees them.
+  are not part of a page's address, and no other visitor sees them.
 - **When you leave**, the session is kept for {minutes}, in case only the connection broke. Then it ends, and its
   memory is overwritten. “Remove” drops an image at once.
 - **What you save is yours to keep safe**: a saved answer holds your image.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from skinapp.evaluation import summary
-from skinapp.evaluation.comparison import Shared
+from skinapp.evaluation.comparison import Shared, targets
 
 
 def test_the_summary_is_json(shared: Shared) -> None:
@@ -28,6 +28,21 @@ def test_the_lines_for_a_terminal(shared: Shared) -> None:
     assert compared["pairs"][0]["sentence"] in text
     assert f"p = {compared['pairs'][0]['mcnemar_p']:.3g}" in text
     assert "Holm" not in text
+
+
+def test_the_answer_of_a_pair_comes_before_the_scores(shared: Shared) -> None:
+    compared = summary.summary(shared)
+    compared["pairs"][0]["answer"] = ["One finds more."]
+    printed = list(summary.lines(compared))
+    assert printed.index("One finds more.") < printed.index("one")
+
+
+def test_scores_of_a_class_are_printed_with_its_name(shared: Shared) -> None:
+    melanoma = targets(shared.labels)["mel"]
+    text = "\n".join(summary.lines(summary.summary(dataclasses.replace(shared, target=melanoma))))
+    assert "  ROC AUC, melanoma " in text
+    assert "DeLong's test of the ROC AUC, melanoma: p = " in text
+    assert "{" not in text
 
 
 def test_few_lesions_are_reported_as_few(shared: Shared) -> None:
