@@ -18,7 +18,10 @@ def test_a_cell_says_what_is_missing_and_why() -> None:
         ["not trained", "0.500 (0.400 to 0.600)", "no operating point"],
         ["no network stated", "no network stated", "0.500 (0.400 to 0.600)"],
     ]
-    assert table["Published"].tolist() == [repeated.value, unnamed.value]
+    assert table["Published"].tolist() == [
+        "91% accuracy, malignant or benign",
+        "85% to 90% accuracy, malignant or benign",
+    ]
 
 
 def test_the_notes_name_models_images_and_thresholds() -> None:
