@@ -73,9 +73,9 @@ def notes(compared: Sequence[Compared], names: Names) -> list[str]:
     return sentences
 
 
-def search(found: HeadSearch) -> pd.DataFrame:
+def search(searched: HeadSearch) -> pd.DataFrame:
     """A row for each head that was tried, the best first, with 95% intervals."""
-    rows = found.trials
+    rows = searched.trials
 
     def words(score: str) -> list[str]:
         limits = zip(rows[score], rows[f"{score}_low"], rows[f"{score}_high"], strict=True)
@@ -95,13 +95,13 @@ def search(found: HeadSearch) -> pd.DataFrame:
     )
 
 
-def search_words(found: HeadSearch) -> str:
-    """What was searched, on which images, and how far to trust it."""
-    images, lesions = found.images, found.lesions
+def search_words(searched: HeadSearch) -> str:
+    """What was searched, on which images, and why the best score is optimistic."""
+    images, lesions, size = searched.images, searched.lesions, searched.settings["size"]
     return (
-        f"{len(found.trials)} heads of an EfficientNetV2B0 whose other weights stay as ImageNet left them, at "
-        f"{found.settings['size']} px, each with one augmentation. They were trained on {images['train']:,} images, at "
-        f"most {found.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
+        f"{len(searched.trials)} heads of an EfficientNetV2B0 whose other weights stay as ImageNet left them, at {size} "
+        f"px, each with one augmentation. They were trained on {images['train']:,} images, at most "
+        f"{searched.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
         f"{lesions['validation']:,} other lesions. These also chose the epoch and the first row, so its score is "
         "optimistic. No test image was used."
     )

@@ -28,15 +28,15 @@ def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
 def show_search() -> None:
     """The heads of a pre-trained network that were tried; nothing where there was no search."""
     try:
-        found = head_search.read()
+        searched = head_search.read()
     except DataError as error:
         st.warning(plain(str(error)))
         return
-    if found is None:
+    if searched is None:
         return
     st.markdown("**A search over the head and the augmentation of a pre-trained network**")
-    st.markdown(published_views.search_words(found))
-    panel.show_table(published_views.search(found), "head_search", "Every head that was tried, the best first")
+    st.markdown(published_views.search_words(searched))
+    panel.show_table(published_views.search(searched), "head_search", "Every head that was tried, the best first")
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -226,10 +226,10 @@ def test_the_address_holds_the_tab_and_only_its_content_is_computed() -> None:
     assert not any("origin" in frame.value for frame in at.dataframe)
     [claims] = [frame.value for frame in at.dataframe if published_views.OURS in frame.value]
     assert claims["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
-    found = head_search.read()
-    assert found is not None
-    [searched] = [frame.value for frame in at.dataframe if "Augmentation" in frame.value]
-    assert len(searched) == len(found.trials)
+    searched = head_search.read()
+    assert searched is not None
+    [heads] = [frame.value for frame in at.dataframe if "Augmentation" in frame.value]
+    assert len(heads) == len(searched.trials)
     at = opened(a=A, b=B, tab="elsewhere")
     assert "tab" not in at.query_params
 

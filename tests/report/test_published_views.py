@@ -45,13 +45,13 @@ def test_every_head_of_a_search_has_a_row() -> None:
             **{f"val_accuracy{end}": [0.7, 0.8] for end in ("", "_low", "_high")},
         }
     )
-    found = HeadSearch(
+    searched = HeadSearch(
         {"size": 160, "per_class": 400}, {"train": 1937, "validation": 967}, {"train": 1500, "validation": 754}, trials
     )
-    table = published_views.search(found)
+    table = published_views.search(searched)
     assert table["Balanced accuracy"].tolist() == ["0.600 (0.600 to 0.600)", "0.500 (0.500 to 0.500)"]
     assert table["Augmentation"].tolist() == ["none", "standard"]
-    words = published_views.search_words(found)
+    words = published_views.search_words(searched)
     for part in ("2 heads", "160 px", "1,937 images", "400 of each class", "967 images of 754 other lesions"):
         assert part in words
     assert "optimistic" in words

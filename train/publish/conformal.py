@@ -3,7 +3,7 @@ seen.
 
 `evaluate`, `export` and `fuse` do this for a new model. For one that was exported before, the probabilities of its
 held-out images are in its folder, after a cross-validation, or are computed again from the validation images. Operating
-points that a card has already are kept.
+points that a card has already stay.
 """
 
 import argparse

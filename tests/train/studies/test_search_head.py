@@ -40,14 +40,14 @@ def searched(tmp_path_factory: pytest.TempPathFactory, data: None) -> Path:
 
 
 def test_a_search_gives_a_row_per_head_and_no_test_score(searched: Path) -> None:
-    found = head_search.read(searched / "result.json")
-    assert found is not None
-    assert sorted(found.trials["trial"]) == [1, 2]
-    assert found.trials["val_balanced_accuracy"].is_monotonic_decreasing
+    result = head_search.read(searched / "result.json")
+    assert result is not None
+    assert sorted(result.trials["trial"]) == [1, 2]
+    assert result.trials["val_balanced_accuracy"].is_monotonic_decreasing
     # two of the three training images of a class at most, and of the tested lesions none
-    assert found.images["train"] <= 2 * 7
-    assert found.lesions["train"] + found.lesions["validation"] == 2 * 7
-    for row in found.trials.to_dict("records"):
+    assert result.images["train"] <= 2 * 7
+    assert result.lesions["train"] + result.lesions["validation"] == 2 * 7
+    for row in result.trials.to_dict("records"):
         assert search_head.build(row, 16).count_params() == row["parameters"]
     assert "test" not in json.loads((searched / "result.json").read_text())["parts"]
     table = pd.read_csv(searched / "search-head.csv")
@@ -57,8 +57,8 @@ def test_a_search_gives_a_row_per_head_and_no_test_score(searched: Path) -> None
 def test_a_search_resumes_with_the_same_heads(searched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, trained = (searched / "search-head.csv").read_text(), []
     work = search_head.train
-    monkeypatch.setattr(search_head, "train", lambda *given: trained.append(given) or work(*given))
-    monkeypatch.setattr(search_head, "pretrained", lambda *given: pytest.fail("embeddings are there"))
+    monkeypatch.setattr(search_head, "train", lambda *arguments: trained.append(arguments) or work(*arguments))
+    monkeypatch.setattr(search_head, "pretrained", lambda *_: pytest.fail("embeddings are there"))
     assert run(searched) == 0
     assert not trained
     assert run(searched, "--trials", "3") == 0
