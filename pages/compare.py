@@ -108,9 +108,7 @@ with layout.page("Compare"):
         elif tab == "training":
             comparison_panels.show_training(known, pair, names)
         else:
-            claims.show_claims(known, comparison.names_of(known))
-            comparison_panels.show_protocols(known, comparison.names_of(known))
-            claims.show_search()
+            claims.show(known, comparison.names_of(known))
 
     st.download_button(
         "Download the whole comparison",

@@ -52,9 +52,10 @@ def notes(compared: Sequence[Compared], names: Names) -> list[str]:
                 models.setdefault(one.claim.question, {}).setdefault(figure.model, []).append(figure)
     sentences = []
     for question, figures in models.items():
+        short = {name: names[name].removeprefix(f"{question}, ") for name in figures}
         images = max(figure.images for listed in figures.values() for figure in listed)
         sentences.append(
-            f"{question}: ours are {together([names[name] for name in figures])}, on {images:,} images of held-out "
+            f"{question}: ours are {together([short[name] for name in figures])}, on {images:,} images of held-out "
             "lesions."
         )
         thresholds = {
@@ -63,7 +64,7 @@ def notes(compared: Sequence[Compared], names: Names) -> list[str]:
         }
         if chosen := {name: threshold for name, threshold in thresholds.items() if threshold}:
             each = [
-                f"{threshold.value:.3f} for {names[name]} ({threshold.chosen_on[0].lower()}{threshold.chosen_on[1:]})"
+                f"{threshold.value:.3f} for {short[name]} ({threshold.chosen_on[0].lower()}{threshold.chosen_on[1:]})"
                 for name, threshold in chosen.items()
             ]
             sentences.append(

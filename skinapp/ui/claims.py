@@ -10,8 +10,25 @@ from skinapp.evaluation.claims import Compared, compare
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import published_views
 from skinapp.report.comparison_views import Names
-from skinapp.ui import panel
+from skinapp.ui import address, comparison_panels, panel
 from skinapp.ui.layout import plain
+
+CLAIMS, PROTOCOLS, SEARCH = "claims", "protocols", "search"
+
+
+def show(known: Mapping[str, Predictions], names: Names) -> None:
+    """What tutorials report beside ours, the networks that were tested in two ways, or the search."""
+    options = {CLAIMS: "Accuracies", PROTOCOLS: "Same network, two tests", SEARCH: "Search for a head"}
+    # a link from before the choice was offered
+    if "protocols_of" in st.query_params and "published" not in {*st.query_params, *st.session_state}:
+        st.query_params["published"] = PROTOCOLS
+    shown = address.segmented_control(st.container(), "Show", options, "published")
+    if shown == CLAIMS:
+        show_claims(known, names)
+    elif shown == PROTOCOLS:
+        comparison_panels.show_protocols(known, names)
+    else:
+        show_search()
 
 
 def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
@@ -26,17 +43,23 @@ def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
 
 
 def show_search() -> None:
-    """The heads of a pre-trained network that were tried; nothing where there was no search."""
+    """The heads of a pre-trained network that were tried; or how to make the search."""
     try:
         searched = head_search.read()
     except DataError as error:
         st.warning(plain(str(error)))
         return
     if searched is None:
+        st.markdown("There is no result here; `python -m train search-head` writes one.")
         return
     st.markdown("**A search over the head and the augmentation of a pre-trained network**")
     st.markdown(published_views.search_words(searched))
-    panel.show_table(published_views.search(searched), "head_search", "Every head that was tried, the best first")
+    panel.show_table(
+        published_views.search(searched),
+        "head_search",
+        "Every head that was tried, the best first",
+        {"Parameters": st.column_config.NumberColumn(format="localized")},
+    )
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -226,12 +226,22 @@ def test_the_address_holds_the_tab_and_only_its_content_is_computed() -> None:
     assert not any("origin" in frame.value for frame in at.dataframe)
     [claims] = [frame.value for frame in at.dataframe if published_views.OURS in frame.value]
     assert claims["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    at = opened(a=A, b=B, tab="elsewhere")
+    assert "tab" not in at.query_params
+
+
+def test_the_published_tab_shows_one_thing_at_a_time() -> None:
+    at = opened(a=A, b=B, tab="protocols", published="search")
     searched = head_search.read()
     assert searched is not None
     [heads] = [frame.value for frame in at.dataframe if "Augmentation" in frame.value]
     assert len(heads) == len(searched.trials)
-    at = opened(a=A, b=B, tab="elsewhere")
-    assert "tab" not in at.query_params
+    assert not any(published_views.OURS in frame.value for frame in at.dataframe)
+    # a link from before the tab had a choice
+    at = opened(a=A, b=B, tab="protocols", protocols_of="ham10000-cnn32")
+    assert not at.exception
+    assert at.query_params["published"] == "protocols"
+    assert at.selectbox(key="protocols_of").value == "ham10000-cnn32"
 
 
 @pytest.mark.parametrize("tab", ["pair", "training"])

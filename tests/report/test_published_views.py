@@ -26,9 +26,11 @@ def test_a_cell_says_what_is_missing_and_why() -> None:
 
 def test_the_notes_name_models_images_and_thresholds() -> None:
     claim = next(claim for claim in CLAIMS if claim.question == TWO)
-    first, second = published_views.notes([Compared(claim, None, None, FIGURE)], {"a": "Network A"})
-    assert first == "Malignant or benign: ours are Network A, on 406 images of held-out lesions."
-    assert second.endswith("0.250 for Network A (validation images).")
+    first, second = published_views.notes(
+        [Compared(claim, None, None, FIGURE)], {"a": "Malignant or benign, network A"}
+    )
+    assert first == "Malignant or benign: ours are network A, on 406 images of held-out lesions."
+    assert second.endswith("0.250 for network A (validation images).")
     assert published_views.notes([Compared(claim, None, None, None)], {}) == []
 
 
