@@ -11,7 +11,7 @@ from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import comparison_report, document
 from skinapp.report.comparison_views import Names
-from skinapp.ui import address, comparison, comparison_panels, error_gallery, layout, operating_point
+from skinapp.ui import address, claims, comparison, comparison_panels, error_gallery, layout, operating_point
 from skinapp.ui.layout import plain
 from skinapp.ui.operating_point import Answer
 
@@ -23,7 +23,7 @@ TABS = {
     "subgroups": "Subgroups",
     "errors": "Errors",
     "training": "Training",
-    "protocols": "Protocols",
+    "protocols": "Published",
 }
 
 
@@ -108,7 +108,9 @@ with layout.page("Compare"):
         elif tab == "training":
             comparison_panels.show_training(known, pair, names)
         else:
+            claims.show_claims(known, comparison.names_of(known))
             comparison_panels.show_protocols(known, comparison.names_of(known))
+            claims.show_search()
 
     st.download_button(
         "Download the whole comparison",

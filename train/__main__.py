@@ -24,6 +24,7 @@ TOOLS = {
     "compare-published": ("train.publish.compare_published", "compare published models with ours on the same images"),
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
     "search": ("train.studies.search", "search for the best small network, with or without leakage"),
+    "search-head": ("train.studies.search_head", "search for the best head and augmentation of a pre-trained network"),
     "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
     "sort-by-class": (
         "train.data.sort_by_class",
@@ -53,7 +54,7 @@ TOOLS = {
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "change": ("train.studies.change", "measure how far two photos of an unchanged lesion differ"),
     "square": ("train.studies.square", "measure what the square around the lesion changes, and choose its margin"),
-    "conformal": ("train.publish.conformal", "give an exported model prediction sets"),
+    "conformal": ("train.publish.conformal", "give an exported model prediction sets and operating points"),
     "coverage": ("train.studies.coverage", "measure the prediction sets of every model on every test set"),
     "sanity-check": (
         "train.studies.sanity_check",

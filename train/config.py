@@ -33,7 +33,8 @@ class Stage:
     """Some epochs at one image size (px), with a linear warm-up and a cosine from `learning_rate` to `final_rate`.
 
     `mixup` and `cutmix` are beta parameters, 0 for none; larger images need more of them (Tan and Le 2021,
-    arXiv:2104.00298, section 4). `frozen_blocks` freezes the stem and that many blocks of the backbone.
+    arXiv:2104.00298, section 4). `frozen_blocks` freezes the stem and that many blocks of the backbone; with all of
+    them (5 of VGG16, 6 of EfficientNetV2B0, 7 of EfficientNetB1) only the head trains.
     """
 
     image_size: int

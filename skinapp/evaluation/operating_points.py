@@ -313,10 +313,11 @@ def measure(
     probabilities: np.ndarray,
     groups: np.ndarray,
     wanted: np.ndarray | None = None,
-) -> tuple[Interval, Interval]:
-    """Sensitivity and specificity of a threshold on the summed probability of `classes`, on images with these class
-    indices [n], probabilities [n, classes] and groups [n]. With `wanted`, boolean [n], sensitivity is of those images;
-    specificity is still that of the images of other classes."""
+) -> dict[str, Interval]:
+    """Sensitivity, specificity and accuracy, by these names, of a threshold on the summed probability of `classes`, on
+    images with these class indices [n], probabilities [n, classes] and groups [n]. With `wanted`, boolean [n],
+    sensitivity is of those images, specificity is still that of the images of other classes, and there is no
+    accuracy."""
     indices = [labels.codes.index(code) for code in classes]
     positives = np.isin(truth, indices)
 
@@ -327,6 +328,10 @@ def measure(
             correct=lambda _, rows: (rows[:, indices].sum(axis=1) >= threshold) == positive,
         )
 
-    scores = {"sensitivity": score(True), "specificity": score(False)}
-    intervals = bootstrap.intervals(scores, truth, probabilities, groups)
-    return intervals["sensitivity"], intervals["specificity"]
+    scores: dict[str, bootstrap.Score] = {"sensitivity": score(True), "specificity": score(False)}
+    if wanted is None:
+        scores["accuracy"] = bootstrap.Proportion(
+            eligible=lambda _: np.ones(len(truth), dtype=bool),
+            correct=lambda _, rows: (rows[:, indices].sum(axis=1) >= threshold) == positives,
+        )
+    return bootstrap.intervals(scores, truth, probabilities, groups)

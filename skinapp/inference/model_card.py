@@ -303,6 +303,9 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
 def _operating_points(card: Card) -> Section:
     labels = of_card(card["labels"])
     largest = max((point["classes"] for point in card["operating_points"]), key=len)
+    measured = [row for point in card["operating_points"] for row in point["measured"]]
+    # cards from before accuracy was measured have none
+    rates = [name for name in ("sensitivity", "specificity", "accuracy") if any(name in row for row in measured)]
     together = f"{target(labels, largest).capitalize()}: {'; '.join(labels[code].name for code in largest)}"
     return Section(
         "Operating points",
@@ -310,15 +313,14 @@ def _operating_points(card: Card) -> Section:
             "Thresholds on the summed probability of the classes, each chosen for a sensitivity on the first images "
             f"that are listed for it, with 95% intervals. {together}.",
             Table(
-                ("operating point", "threshold", "images", "sensitivity", "specificity"),
+                ("operating point", "threshold", "images", *rates),
                 tuple(
                     (
                         f"{point['sensitivity']:.0%} sensitivity for "
                         f"{point.get('of') or target(labels, point['classes'])}",
                         f"{point['threshold']:.3f}",
                         f"{row['name']}, {row['images']:,}",
-                        _score_text(row["sensitivity"]),
-                        _score_text(row["specificity"]),
+                        *(_score_text(row[name]) if name in row else "-" for name in rates),
                     )
                     for point in card["operating_points"]
                     for row in point["measured"]

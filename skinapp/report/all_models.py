@@ -17,7 +17,7 @@ from skinapp.charts import performance, probabilities
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records
 from skinapp.errors import ImageError
-from skinapp.evaluation import comparison, curves, error_analysis
+from skinapp.evaluation import claims, comparison, curves, error_analysis
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.measures import MEASURES
@@ -34,6 +34,7 @@ from skinapp.report import (
     error_views,
     operating_point_views,
     population_views,
+    published_views,
     training_views,
 )
 from skinapp.report.document import Block, Chart, Heading, Picture, Section, png
@@ -65,7 +66,7 @@ def sections(
 ) -> list[Section]:
     """The whole document about the models of `known`. `progress` gets the models done and their number."""
     models = [known[model_id].model for model_id in known]
-    parts = [overview([model for model in models if model])]
+    parts = [overview([model for model in models if model]), published(known)]
     parts += [data(dataset) for dataset in DATASETS]
     for number, predictions in enumerate(known.values()):
         progress(number, len(known))
@@ -99,6 +100,16 @@ def overview(models: Sequence[Model]) -> Section:
             "on. To compare models on the images they share, run python -m skinapp compare.",
             *(_forest(models, score) for score in OVERVIEW),
         ],
+    )
+
+
+def published(known: Mapping[str, Predictions]) -> Section:
+    """Published accuracies beside those of the models."""
+    compared = claims.compare(known)
+    names = {name: name for name in known}
+    return Section(
+        published_views.TITLE,
+        [published_views.INTRODUCTION, published_views.claims(compared), *published_views.notes(compared, names)],
     )
 
 

@@ -198,10 +198,15 @@ def test_published_points_by_hand() -> None:
         "melanoma-95": 0.1,
     }
     assert points["cancer-90"].classes == ("akiec", "bcc", "mel")
-    sensitivity, specificity = operating_points.measure(
+    rates = operating_points.measure(
         ("mel",), points["melanoma-90"].threshold, HAM10000, truth, probabilities, np.arange(20)
     )
-    assert (sensitivity.value, specificity.value) == (0.9, 0.2)
+    # 9 of 10 melanomas and 2 of 10 moles
+    assert {name: rate.value for name, rate in rates.items()} == {
+        "sensitivity": 0.9,
+        "specificity": 0.2,
+        "accuracy": 0.55,
+    }
     by_class = dict(zip(HAM10000.codes, probabilities[1], strict=True))
     assert points["melanoma-90"].reached(by_class)
     assert not points["melanoma-90"].reached(by_class | {"mel": 0.19})
@@ -222,10 +227,10 @@ def test_a_model_of_malignancy_has_points_for_melanoma_where_it_is_known_which_i
     assert (points["cancer-90"].threshold, points["cancer-90"].of) == (0.2, "")
     point = points["melanoma-90"]
     assert (point.threshold, point.of, point.classes) == (0.7, "melanoma", ("malignant",))
-    sensitivity, specificity = operating_points.measure(
+    rates = operating_points.measure(
         point.classes, point.threshold, MALIGNANCY, truth, probabilities, np.arange(8), melanoma
     )
-    assert (sensitivity.value, specificity.value) == (1, 0.75)
+    assert {name: rate.value for name, rate in rates.items()} == {"sensitivity": 1, "specificity": 0.75}
     none = operating_points.choose(MALIGNANCY, truth, probabilities, np.zeros(8, dtype=bool))
     assert {one.id for one in none} == {"cancer-90", "cancer-95"}
     # where it is a class, the class counts

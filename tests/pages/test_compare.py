@@ -12,11 +12,12 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from skinapp.evaluation import bootstrap, comparison, conformal, operating_points, predictions
+from skinapp.evaluation import bootstrap, comparison, conformal, head_search, operating_points, predictions
+from skinapp.evaluation.claims import CLAIMS
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.evaluation.operating_points import Threshold
 from skinapp.inference import registry
-from skinapp.report import conformal_views
+from skinapp.report import conformal_views, published_views
 from skinapp.ui import layout, session_images
 
 ALL_RESAMPLES = comparison.Shared.weights
@@ -223,6 +224,12 @@ def test_the_address_holds_the_tab_and_only_its_content_is_computed() -> None:
     assert not at.exception
     assert at.query_params["tab"] == "protocols"
     assert not any("origin" in frame.value for frame in at.dataframe)
+    [claims] = [frame.value for frame in at.dataframe if published_views.OURS in frame.value]
+    assert claims["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    searched = head_search.read()
+    assert searched is not None
+    [heads] = [frame.value for frame in at.dataframe if "Augmentation" in frame.value]
+    assert len(heads) == len(searched.trials)
     at = opened(a=A, b=B, tab="elsewhere")
     assert "tab" not in at.query_params
 

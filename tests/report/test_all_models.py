@@ -14,10 +14,11 @@ from PIL import Image
 
 from skinapp.__main__ import main
 from skinapp.evaluation import predictions
+from skinapp.evaluation.claims import CLAIMS
 from skinapp.inference import registry
 from skinapp.inference.analysis import analyse
 from skinapp.inference.modality import Recognised
-from skinapp.report import all_models, comparison_report, document
+from skinapp.report import all_models, comparison_report, document, published_views
 from skinapp.report.document import Chart, Heading, Picture, Section
 from tests.metadata_model import make
 from tests.pictures import encode, lesion
@@ -48,6 +49,16 @@ def test_every_model_has_a_row_and_the_figures_of_its_card(known: dict[str, pred
     chart = next(block for block in section.blocks if isinstance(block, Chart))
     cards = {model.id: model.card["scores"]["balanced_accuracy"]["value"] for model in models}
     assert dict(zip(chart.table["model"], chart.table["value"], strict=True)) == cards
+
+
+def test_published_accuracies_stand_beside_ours(known: dict[str, predictions.Predictions]) -> None:
+    section = all_models.published(known)
+    [table] = [block for block in section.blocks if hasattr(block, "columns")]
+    assert table["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    score = registry.model("ham10000-efficientnetb1").card["scores"]["accuracy"]
+    repeated = table.loc[table["Published"] == "84.3% accuracy, seven classes", published_views.REPEATED].item()
+    assert repeated == f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+    assert any("threshold" in block for block in section.blocks if isinstance(block, str))
 
 
 @pytest.mark.parametrize("model_id", ["ham10000-efficientnetb1", MODEL])

@@ -187,6 +187,26 @@ def resampled_ham10000(root: Path) -> pd.DataFrame:
     return table.assign(dataset=RESAMPLED.id, source=RESAMPLED.id, image=name, group=name).reset_index(drop=True)
 
 
+def split_by_image(root: Path) -> pd.DataFrame:
+    """The malignant/benign set split as in a tutorial: a random fifth of the images is `test`, whatever their lesions.
+    Every image counts as a separate lesion."""
+    table = malignant_benign(root)
+    test = np.random.default_rng(0).permutation(len(table)) < round(TEST_SHARE * len(table))
+    split = np.where(test, "test", "train")
+    return table.assign(dataset=BY_IMAGE.id, source=BY_IMAGE.id, group=table["image"], split=split, copy_of=np.nan)
+
+
+TEST_SHARE = 0.2
+
+BY_IMAGE = dataclasses.replace(
+    registry.DATASETS["malignant_benign"],
+    id="malignant_benign-by-image",
+    name="Malignant/benign, split by image",
+    protocol=(
+        "A tutorial's protocol, for comparison only: a random fifth of the images is test. Images of one lesion are in "
+        "training and test."
+    ),
+)
 RESAMPLED = dataclasses.replace(
     registry.DATASETS["ham10000"],
     id="ham10000-resampled",
@@ -236,6 +256,7 @@ TRAINABLE = registry.DATASETS | {
         MILK10K_PAIRS_CLINICAL,
         ISIC_MORE,
         RESAMPLED,
+        BY_IMAGE,
     )
 }
 """The data sets that a run can be trained on, by their name in a configuration."""
@@ -250,6 +271,7 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     MILK10K_PAIRS_CLINICAL.id: milk10k_pairs_clinical,
     ISIC_MORE.id: isic_more,
     RESAMPLED.id: resampled_ham10000,
+    BY_IMAGE.id: split_by_image,
 }
 """Functions that read each from its folder into the common form."""
 

@@ -126,11 +126,14 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 
 
 def freeze(network: keras.Model, blocks: int) -> None:
-    """Freeze the stem and the first `blocks` blocks, batch-norm statistics included; the rest trains."""
+    """Freeze the stem and the first `blocks` blocks, batch-norm statistics included; the rest trains.
+
+    The head, from the layer `embedding` on, always trains. With all blocks frozen, nothing else does.
+    """
     frozen = blocks > 0
     for layer in network.layers:
         block = re.match(r"block(\d+)", layer.name)
-        frozen = frozen and not (block and int(block[1]) > blocks)
+        frozen = frozen and layer.name != "embedding" and not (block and int(block[1]) > blocks)
         layer.trainable = not frozen
 
 

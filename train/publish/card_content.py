@@ -75,6 +75,8 @@ SETTINGS = (
     "ema",
     "seed",
 )
+RATES = ("sensitivity", "specificity", "accuracy")
+"""What is measured at an operating point; accuracy only where it is to find what counts as positive."""
 STAGE = ("image_size", "epochs", "learning_rate", "final_rate", "mixup", "cutmix", "frozen_blocks")
 
 
@@ -150,11 +152,7 @@ def operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
     """A card's `operating_points`; nothing for an evaluation without any."""
     points = [
         point
-        | {
-            "measured": [
-                row | rounded({name: row[name] for name in ("sensitivity", "specificity")}) for row in point["measured"]
-            ]
-        }
+        | {"measured": [row | rounded({name: row[name] for name in RATES if name in row}) for row in point["measured"]]}
         for point in evaluation.get("operating_points", ())
     ]
     return {"operating_points": points} if points else {}

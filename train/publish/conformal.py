@@ -1,27 +1,32 @@
-"""python -m train conformal: give an exported model prediction sets, calibrated on images that it has not seen.
+"""python -m train conformal: give an exported model prediction sets and operating points, from images that it has not
+seen.
 
 `evaluate`, `export` and `fuse` do this for a new model. For one that was exported before, the probabilities of its
-held-out images are in its folder, after a cross-validation, or are computed again from the validation images.
+held-out images are in its folder, after a cross-validation, or are computed again from the validation images. Operating
+points that a card has already stay.
 """
 
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
 from skinapp.errors import DataError, ModelError, SkinappError
-from skinapp.evaluation import conformal, metrics
+from skinapp.evaluation import conformal, metrics, predictions
 from skinapp.inference import model_card, registry
 from skinapp.inference.registry import Model
 from skinapp.inference.rows import Case
 from skinapp.inference.scoring import classify_all
 from skinapp.inference.training_images import OUT_OF_FOLD
 from train.config import Config, load_config
-from train.data.datasets import encode, read, with_validation
+from train.data.datasets import TRAINABLE, encode, read, with_validation
 from train.fit import metadata as fitting
+from train.publish import card_content, evaluate
+from train.publish.evaluate import HeldOut
 from train.publish.folder import draft, publish
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -42,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the folder of the app's models (default: %(default)s)",
     )
     parser.add_argument(
-        "--changes", default="Prediction sets.", metavar="TEXT", help="a sentence for the model's changelog"
+        "--changes",
+        default="Prediction sets and operating points.",
+        metavar="TEXT",
+        help="a sentence for the model's changelog",
     )
 
 
@@ -50,11 +58,35 @@ def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model, options.models)
     truth, probabilities, groups, name = held_out(model, options.config)
     sets = conformal.calibrate(model.labels, truth, probabilities, groups, name)
+    card = model.card | {"conformal": sets}
+    if "operating_points" not in card:
+        card |= operating_points(model, HeldOut(name, truth, probabilities, groups, np.zeros(len(truth), dtype=bool)))
     with draft(options.models, model.id) as folder:
         for file in model.card["files"]:
             shutil.copy2(model.folder / file, folder)
-        print(publish(folder, model.card | {"conformal": sets}, options.models, options.changes))
+        print(publish(folder, card, options.models, options.changes))
     return 0
+
+
+def operating_points(model: Model, held_out: HeldOut) -> dict[str, Any]:
+    """A card's `operating_points`, chosen on held-out images and measured on every test set that did not choose them.
+
+    There are none for melanoma in a model that only tells malignant from benign, as its test images do not say which
+    show one.
+    """
+    tested = predictions.of_model(model)
+    unseen = tested.further if model_card.cross_validated(model.card) else tested.datasets
+    tests = []
+    for dataset in unseen:
+        rows = tested.rows_of(dataset)
+        name = TRAINABLE[dataset].name if dataset in TRAINABLE else dataset
+        truth, groups = encode(rows["label"], model.labels), rows["group"].to_numpy()
+        tests.append(HeldOut(name, truth, rows[tested.columns].to_numpy(), groups, np.zeros(len(rows), dtype=bool)))
+    points = [
+        point | {"measured": [*point["measured"], *(evaluate.measured(point, model.labels, test) for test in tests)]}
+        for point in evaluate.chosen_points(model.labels, held_out)
+    ]
+    return card_content.operating_points({"operating_points": points})
 
 
 def held_out(model: Model, config_file: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:

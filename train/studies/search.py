@@ -10,6 +10,7 @@ import dataclasses
 import json
 import tempfile
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,13 +97,18 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace, file: Path) -> None:
     """DataError for impossible options."""
-    for name, least in {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0}.items():
-        if getattr(options, name) < least:
-            raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {least}.")
+    check_least(options, {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
     if not SIZES[0] <= options.size <= SIZES[1]:
         raise DataError(f"--size is {options.size}; it must be from {SIZES[0]} to {SIZES[1]}.")
     if file.suffix != ".csv":
         raise DataError(f"--out is {file}; it must end in .csv.")
+
+
+def check_least(options: argparse.Namespace, least: Mapping[str, int]) -> None:
+    """DataError if one of the options is below its least value."""
+    for name, value in least.items():
+        if getattr(options, name) < value:
+            raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {value}.")
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
@@ -146,9 +152,24 @@ def split(data: Dataset, protocol: str, per_class: int, seed: int) -> dict[str, 
 
 def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed: int) -> pd.DataFrame:
     """One row per network, written to `file` after each; networks in the file are not trained again."""
+
+    def attempted(network_settings: dict[str, Any], rows: list[Row]) -> Row:
+        return attempt(network_settings, rows, parts, file, epochs, seed)
+
+    return sample(space, trials, seed, read(file), attempted)
+
+
+def sample(
+    space: Callable[["keras_tuner.HyperParameters"], dict[str, Any]],
+    trials: int,
+    seed: int,
+    earlier: list[Row],
+    attempt: Callable[[dict[str, Any], list[Row]], Row],
+) -> pd.DataFrame:
+    """One row for each of the settings that KerasTuner samples from a space: the row of `earlier` that has them, or
+    what `attempt` returns for the settings and the rows so far."""
     import keras_tuner
 
-    earlier = read(file)
     trials = max(trials, len(earlier))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, tqdm(total=trials, unit=" networks") as bar:
@@ -166,7 +187,7 @@ def search(parts: dict[str, Dataset], file: Path, trials: int, epochs: int, seed
         while (trial := oracle.create_trial("search")).status == "RUNNING":
             network_settings = space(trial.hyperparameters)
             known = next((row for row in earlier if network_settings.items() <= row.items()), None)
-            rows.append(known or attempt(network_settings, rows, parts, file, epochs, seed))
+            rows.append(known or attempt(network_settings, rows))
             oracle.update_trial(trial.trial_id, {CHOSEN_BY: rows[-1][CHOSEN_BY]})
             trial.status = "COMPLETED"
             oracle.end_trial(trial)

@@ -55,6 +55,19 @@ def test_vgg16_subtracts_the_means_of_its_own_weights() -> None:
     assert np.asarray(scaled.predict(red, verbose=0)) == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("blocks", "trained"),
+    [
+        (5, set()),
+        (3, {f"block{block}_conv{number}" for block in (4, 5) for number in (1, 2, 3)}),
+    ],
+)
+def test_a_new_head_trains_on_a_frozen_base(blocks: int, trained: set[str]) -> None:
+    built = network.build("vgg16", 32, 2, "none")
+    network.freeze(built, blocks)
+    assert {layer.name for layer in built.layers if layer.trainable_weights} == trained | {"logits"}
+
+
 def test_initial_weights_of_another_network_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_WEIGHTS", str(tmp_path))
     network.build("mlp64", 8, 2, "none").save_weights(tmp_path / "other.weights.h5")

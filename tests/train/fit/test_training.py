@@ -17,13 +17,14 @@ from skinapp.files import locked
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
-from tests.train.conftest import light_augmentation, nth_call, tiny_command
-from train.config import SAMPLING, Config, Stage
+from tests.train.conftest import light_augmentation, nth_call, stepwise, tiny_command
+from train.config import SAMPLING, Config, Stage, load_config
 from train.data.datasets import prepare, read, with_validation
 from train.fit import augmentation, callbacks, network, run_folder, stages, training, validation
 from train.publish import evaluate, export
 
 CODES = np.array([0] * 16 + [1] * 4 + [2])
+CONFIGS = Path(training.__file__).parents[1] / "configs"
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,8 @@ def test_the_published_network_takes_0_to_255_is_flat_and_can_be_frozen_in_part(
     trained = {layer.name for layer in model.layers if layer.trainable and layer.weights}
     assert not [name for name in trained if name.startswith(("stem", "block1", "block2"))]
     assert {"block3a_expand_conv", "block3a_expand_bn", "block7b_bn", "top_conv", "top_bn", "logits"} <= trained
+    network.freeze(model, 7)
+    assert {layer.name for layer in model.layers if layer.trainable_weights} == {"logits"}
     network.freeze(model, 0)
     assert all(layer.trainable for layer in model.layers)
 
@@ -102,6 +105,63 @@ def test_another_size_keeps_the_weights(tiny: Config) -> None:
     again = network.resized(large, "tiny", 24, dropout=0.2)
     images = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), dtype=np.uint8)
     assert validation.predict(again, images) == pytest.approx(validation.predict(small, images), abs=1e-5)
+
+
+def tiny_vgg(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
+    """As VGG16: five blocks, by its names, of a convolution and a pooling."""
+    images = keras.Input(input_shape)
+    x = keras.layers.Rescaling(1 / 255)(images)
+    for block in range(1, 6):
+        x = keras.layers.Conv2D(4, 3, padding="same", activation="relu", name=f"block{block}_conv1")(x)
+        x = keras.layers.MaxPooling2D(name=f"block{block}_pool")(x)
+    return keras.Model(images, x)
+
+
+def test_the_first_iteration_trains_the_head_and_the_second_the_last_blocks_too(
+    tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, both = (load_config(CONFIGS / f"malignancy-vgg16-{name}.yaml") for name in ("frozen", "unfrozen"))
+    own = ("id", "title", "short_name", "stages", "note")
+    settings = [
+        {name: value for name, value in dataclasses.asdict(one).items() if name not in own} for one in (first, both)
+    ]
+    assert settings[0] == settings[1], "the second begins with the first"
+    assert first.stages == both.stages[:1]
+    assert first.optimizer == "sgd"
+
+    monkeypatch.setitem(network.ARCHITECTURES, "vgg16", tiny_vgg)
+    monkeypatch.setenv("SKINAPP_WEIGHTS", str(tmp_path))
+    keras.utils.set_random_seed(0)
+    start = tiny_vgg(False, None, (32, 32, 3))
+    start.save_weights(tmp_path / "start.weights.h5")
+    config = dataclasses.replace(
+        both,
+        dataset="ham10000",
+        init="start.weights.h5",
+        cache_size=32,
+        samples_per_epoch=8,
+        batch_size=4,
+        folds=2,
+        stages=tuple(dataclasses.replace(stage, image_size=32, epochs=1) for stage in both.stages),
+    )
+    with stepwise():
+        training.fit(config, tmp_path)
+    one, two = (
+        keras.saving.load_model(tmp_path / config.id / f"stage-{number}" / "last.keras", compile=False)
+        for number in (1, 2)
+    )
+
+    def changed(before: keras.Model, after: keras.Model) -> set[str]:
+        return {
+            layer.name
+            for layer in before.layers
+            if layer.weights
+            for old, new in zip(layer.get_weights(), after.get_layer(layer.name).get_weights(), strict=True)
+            if (old != new).any()
+        }
+
+    assert not changed(start, one)
+    assert changed(one, two) == {"block4_conv1", "block5_conv1", "logits"}
 
 
 def best_weights(run: Path, config: Config) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ def without_sets(published: Published, root: Path, **validation: float) -> regis
     """A copy of the model as it would be without prediction sets, and with other validation scores."""
     folder = shutil.copytree(published.models / published.config.id, root / published.config.id)
     card: dict[str, Any] = json.loads((folder / registry.CARD_FILE).read_text())
-    del card["conformal"]
+    del card["conformal"], card["operating_points"]
     for name, value in validation.items():
         card["validation"][name]["value"] = value
     (folder / registry.CARD_FILE).write_text(json.dumps(card))
@@ -51,7 +51,12 @@ def test_the_sets_of_a_cross_validation_come_from_its_out_of_fold_predictions(
     assert stored["classes"]["mel"]["thresholds"] == [0.0] * 4
     old = without_sets(crossed, tmp_path)
     assert train(command(crossed, tmp_path)) == 0
-    assert (thresholds(registry.read_model(old.folder)) == thresholds(exported)).all()
+    new = registry.read_model(old.folder)
+    assert (thresholds(new) == thresholds(exported)).all()
+    for point, same in zip(new.card["operating_points"], exported.card["operating_points"], strict=True):
+        assert point["threshold"] == pytest.approx(same["threshold"], abs=2e-6)
+        # the images that chose the points are those that are tested
+        assert [row["name"] for row in point["measured"]] == ["HAM10000, out of fold"]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -63,7 +68,13 @@ def test_validation_images_are_classified_again(published: Published, tmp_path: 
     new = registry.model("tiny", tmp_path)
     assert new.card["conformal"]["classes"].keys() == exported.card["conformal"]["classes"].keys()
     assert thresholds(new) == pytest.approx(thresholds(exported), abs=0.02)
-    assert new.card["changelog"][-1]["changes"] == "Prediction sets."
+    assert new.card["changelog"][-1]["changes"] == "Prediction sets and operating points."
+    for point, same in zip(new.card["operating_points"], exported.card["operating_points"], strict=True):
+        assert point["threshold"] == pytest.approx(same["threshold"], abs=0.02)
+        chosen, tested = point["measured"]
+        assert chosen["sensitivity"]["value"] >= point["sensitivity"]
+        assert (tested["name"], tested["images"]) == ("HAM10000", same["measured"][1]["images"])
+        assert set(tested) == {"name", "images", "sensitivity", "specificity", "accuracy"}
     assert new.card["version"] != old.card["version"]
     assert "## Prediction sets" in (new.folder / "README.md").read_text()
     for name in ("predictions.csv", "model.tflite"):

@@ -109,6 +109,14 @@ def test_resampling_first_puts_copies_on_both_sides(both: Path) -> None:
     assert train & test
 
 
+@pytest.mark.usefixtures("both")
+def test_the_tutorials_split_of_the_malignant_benign_set_is_by_image() -> None:
+    table = datasets.read("malignant_benign-by-image")
+    assert set(table["image"]) == set(datasets.read("malignant_benign")["image"])
+    assert (table["split"] == "test").sum() == round(0.2 * 2 * IMAGES_PER_CLASS)
+    assert table["group"].is_unique
+
+
 def test_each_data_set_is_scored_separately(runs: Path, config: Config) -> None:
     report = json.loads((runs / "both" / "evaluation.json").read_text())
     assert [test["name"] for test in report["tests"]] == ["HAM10000", "Skin Cancer: Malignant vs. Benign"]

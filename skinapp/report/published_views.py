@@ -1,0 +1,115 @@
+"""What was published elsewhere beside what the models here reach, and what a search found: tables and sentences."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.claims import AREA, SENSITIVITY, Claim, Compared, Figure
+from skinapp.evaluation.head_search import HeadSearch
+from skinapp.report.comparison_views import Names
+
+TITLE = "Published accuracies, and ours"
+INTRODUCTION = (
+    "What tutorials report, beside the same network tested the same way, and beside networks tested on lesions that "
+    "none of their training images show."
+)
+SCORES = {"accuracy": "accuracy", "sensitivity_malignancy": "sensitivity (recall)", AREA: "ROC AUC"}
+SAME_TEST, REPEATED, OURS = "Same network, same test", "Same network, lesions held out", "Our model, lesions held out"
+
+
+def claims(compared: Sequence[Compared]) -> pd.DataFrame:
+    """A row for each published score: what is claimed, and ours with 95% intervals."""
+    return pd.DataFrame(
+        {
+            "Published": claim(one.claim),
+            SAME_TEST: _words(one.same_test, "not trained" if one.claim.repeated_by else "no network stated"),
+            REPEATED: _words(one.repeated, _absent(one.claim) if one.claim.repeated_by else "no network stated"),
+            OURS: _words(one.ours, _absent(one.claim)),
+            "Network": one.claim.network,
+            "How it was tested": one.claim.tested,
+            "Source": one.claim.source,
+        }
+        for one in compared
+    )
+
+
+def claim(one: Claim) -> str:
+    """84.3% accuracy, seven classes."""
+    return f"{one.value} {SCORES[one.score]}, {one.question[0].lower()}{one.question[1:]}"
+
+
+def notes(compared: Sequence[Compared], names: Names) -> list[str]:
+    """Sentences on which of our models are in the table, on how many images, and at which threshold."""
+
+    def together(listed: Sequence[str]) -> str:
+        return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
+
+    models: dict[str, dict[str, list[Figure]]] = {}
+    for one in compared:
+        for figure in (one.repeated, one.ours):
+            if figure:
+                models.setdefault(one.claim.question, {}).setdefault(figure.model, []).append(figure)
+    sentences = []
+    for question, figures in models.items():
+        images = max(figure.images for listed in figures.values() for figure in listed)
+        sentences.append(
+            f"{question}: ours are {together([names[name] for name in figures])}, on {images:,} images of held-out "
+            "lesions."
+        )
+        thresholds = {
+            name: next((figure.threshold for figure in listed if figure.threshold), None)
+            for name, listed in figures.items()
+        }
+        if chosen := {name: threshold for name, threshold in thresholds.items() if threshold}:
+            each = [
+                f"{threshold.value:.3f} for {names[name]} ({threshold.chosen_on[0].lower()}{threshold.chosen_on[1:]})"
+                for name, threshold in chosen.items()
+            ]
+            sentences.append(
+                f"Their accuracy and sensitivity are at the threshold that gave {SENSITIVITY:.0%} sensitivity on "
+                f"training lesions that were held out of training: {together(each)}."
+            )
+    return sentences
+
+
+def search(searched: HeadSearch) -> pd.DataFrame:
+    """A row for each head that was tried, the best first, with 95% intervals."""
+    rows = searched.trials
+
+    def words(score: str) -> list[str]:
+        limits = zip(rows[score], rows[f"{score}_low"], rows[f"{score}_high"], strict=True)
+        return [Interval(*values).text() for values in limits]
+
+    return pd.DataFrame(
+        {
+            "Balanced accuracy": words("val_balanced_accuracy"),
+            "Accuracy": words("val_accuracy"),
+            "Augmentation": rows["augmentation"],
+            "Hidden units": rows["hidden"],
+            "Dropout": rows["dropout"],
+            "Learning rate": rows["learning_rate"],
+            "Parameters": rows["parameters"],
+            "Epoch": rows["epoch"],
+        }
+    )
+
+
+def search_words(searched: HeadSearch) -> str:
+    """What was searched, on which images, and why the best score is optimistic."""
+    images, lesions, size = searched.images, searched.lesions, searched.settings["size"]
+    return (
+        f"{len(searched.trials)} heads of an EfficientNetV2B0 whose other weights stay as ImageNet left them, at "
+        f"{size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
+        f"{searched.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
+        f"{lesions['validation']:,} other lesions. These also chose the epoch and the first row, so its score is "
+        "optimistic. No test image was used."
+    )
+
+
+def _absent(claim: Claim) -> str:
+    return "no operating point" if claim.at_threshold else "not here"
+
+
+def _words(figure: Figure | None, absent: str) -> str:
+    return figure.score.text() if figure else absent

@@ -1,0 +1,45 @@
+"""What was published elsewhere beside what the models here reach, and what a search found, on the screen."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from skinapp.errors import DataError
+from skinapp.evaluation import head_search
+from skinapp.evaluation.claims import Compared, compare
+from skinapp.evaluation.predictions import Predictions
+from skinapp.report import published_views
+from skinapp.report.comparison_views import Names
+from skinapp.ui import panel
+from skinapp.ui.layout import plain
+
+
+def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
+    """Published accuracies beside ours."""
+    models = {name: one.model for name, one in known.items() if one.model}
+    key = tuple((name, known[name].digest, model.card["version"]) for name, model in models.items())
+    compared = _compared(key, {name: known[name] for name in models})
+    st.markdown(f"**{published_views.TITLE}**")
+    st.markdown(published_views.INTRODUCTION)
+    panel.show_table(published_views.claims(compared), "claims", "Published accuracies, each beside ours")
+    st.caption(plain(" ".join(published_views.notes(compared, names))))
+
+
+def show_search() -> None:
+    """The heads of a pre-trained network that were tried; nothing where there was no search."""
+    try:
+        searched = head_search.read()
+    except DataError as error:
+        st.warning(plain(str(error)))
+        return
+    if searched is None:
+        return
+    st.markdown("**A search over the head and the augmentation of a pre-trained network**")
+    st.markdown(published_views.search_words(searched))
+    panel.show_table(published_views.search(searched), "head_search", "Every head that was tried, the best first")
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _compared(files: tuple[tuple[str, str, str], ...], _known: Mapping[str, Predictions]) -> list[Compared]:
+    """Computed once for everyone, from the files with these digests and versions."""
+    return compare(_known)
