@@ -24,6 +24,10 @@ TOOLS = {
     "compare-published": ("train.publish.compare_published", "compare published models with ours on the same images"),
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
     "search": ("train.studies.search", "search for the best small network, with or without leakage"),
+    "tutorial": (
+        "train.studies.tutorial",
+        "the classic tutorial on 300 images: split them wrongly, then rightly, and compare",
+    ),
     "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
     "sort-by-class": (
         "train.data.sort_by_class",
