@@ -21,7 +21,7 @@ STEPS = {
     "shows where the evidence for a class is. It does not show that the answer is right, or that the model was tested "
     "well; the sanity check says whether the map is worth reading at all.",
     "models": "**Read the card.** It says which data a model was trained on, how the test images were kept apart, how "
-    "good it is and how sure that is, and what it is not for. Look for the same in any paper.",
+    "good it is, with intervals, and what it is not for. Look for the same in any paper.",
     "guide": "**Know what the words mean.** Every diagnosis in plain words, and when to see a doctor. This was the "
     "last step. To split, train and compare yourself, on 300 images, run `python -m train tutorial`; "
     "`docs/tutorial.md` explains what it does.",

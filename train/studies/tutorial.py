@@ -7,7 +7,6 @@ image is predicted once per split, by a network that was not trained on it, so t
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 DATASET = DATASETS["ham10000"]
 CLASSES = ("nv", "mel")
-"""Moles and melanomas: benign or malignant is the question of most tutorials."""
+"""Moles and melanomas: benign or malignant is the question of many tutorials."""
 LESIONS, IMAGES_EACH = 50, 3
 """How many lesions of each class are chosen, and how many images of each lesion."""
 BY_IMAGE, BY_LESION = "by-image", "by-lesion"
@@ -135,7 +134,7 @@ def find(table: pd.DataFrame, folder: Path) -> list[Path]:
 def divide(table: pd.DataFrame, split: str, folds: int, seed: int) -> np.ndarray:
     """The part, 0 to folds - 1, of each image [n]; classes are spread evenly over the parts.
 
-    BY_IMAGE ignores which images show the same lesion, as most tutorials do; BY_LESION keeps them together.
+    BY_IMAGE ignores which images show the same lesion, as many tutorials do; BY_LESION keeps them together.
     """
     kind = StratifiedKFold if split == BY_IMAGE else StratifiedGroupKFold
     groups = None if split == BY_IMAGE else table["group"]
@@ -147,9 +146,9 @@ def divide(table: pd.DataFrame, split: str, folds: int, seed: int) -> np.ndarray
     return parts
 
 
-def seen_lesions(groups: Sequence[str], parts: np.ndarray) -> np.ndarray:
+def seen_lesions(groups: pd.Series, parts: np.ndarray) -> np.ndarray:
     """Whether an image of the same lesion is in another part, and so in training when this one is tested: bool [n]."""
-    return pd.Series(parts).groupby(np.asarray(groups)).transform("nunique").to_numpy() > 1
+    return pd.Series(parts).groupby(groups.to_numpy()).transform("nunique").to_numpy() > 1
 
 
 def with_weights(config: "Config") -> "Config":

@@ -128,7 +128,7 @@ def summary(lesson: Lesson) -> str:
 def _points(difference: Interval) -> str:
     """A difference of shares, in percentage points."""
     value, low, high = (100 * limit for limit in (difference.value, difference.low, difference.high))
-    return f"{Interval(value, low, high).text('.0f')} percentage points"
+    return f"{Interval(value, low, high).text('z.0f')} percentage points"
 
 
 def _setting(lesson: Lesson) -> list[Block]:
@@ -196,7 +196,7 @@ def _split(lesson: Lesson, split: str) -> list[Block]:
     answers = lesson.answers[split]
     accuracy, total, seen = lesson.accuracy(split), len(lesson.table), int(answers.seen.sum())
     how = {
-        BY_IMAGE: "Shuffle the images and cut them into parts, as most tutorials do.",
+        BY_IMAGE: "Shuffle the images and cut them into parts, as many tutorials do.",
         BY_LESION: "Cut the lesions into parts, and let the images follow.",
     }[split]
     caught = (
@@ -251,6 +251,8 @@ def _curves(lesson: Lesson, split: str) -> Chart:
             "Accuracy of the first network",
             references=training,
             x_range=(1, max(epochs, 2)),
+            # chance is a half
+            y_range=(0.4, 1),
             percent=False,
         ),
         table.rename(columns={"accuracy": "training", "val_accuracy": "test"})[["split", "epoch", "training", "test"]],
@@ -296,7 +298,7 @@ def _maps(lesson: Lesson) -> list[Block]:
     weights = bootstrap.weights(lesson.shared.groups)
     means = [bootstrap.mean(values, known, lesson.shared.groups, weights, False) for values in (by_image, by_lesion)]
     apart = bootstrap.mean(by_image - by_lesion, known, lesson.shared.groups, weights, False)
-    rows = changed(lesson.shared)
+    rows = changed(lesson.shared, lesson.answers[BY_IMAGE].seen)
     endings = {
         pairs.UNDECIDED: "The interval includes zero: the maps give no hint of which networks had seen the lesions.",
         pairs.UNTESTED: "The difference has no interval, so they cannot be compared.",
@@ -314,10 +316,10 @@ def _maps(lesson: Lesson) -> list[Block]:
     ]
     if len(rows):
         blocks.append(
-            f"{len(rows)} images are classified correctly when split by image and wrongly when split by lesion. "
-            f"{'The first of each class' if len(rows) > EXAMPLES else 'These'}: the image, the map of the network that "
-            "had seen its lesion, and the map of the one that had not, both for the right diagnosis; yellow areas "
-            "counted most towards it."
+            f"{len(rows)} images are classified correctly by a network that had seen their lesion and wrongly by the "
+            f"one that had not. {'The first of each class' if len(rows) > EXAMPLES else 'These'}: the image, the map "
+            "of the former and the map of the latter, both for the right diagnosis; yellow areas counted most towards "
+            "it."
         )
     for row in _some_of_each(rows, lesson.shared.truth):
         likely = [
@@ -337,9 +339,9 @@ def _maps(lesson: Lesson) -> list[Block]:
     return blocks
 
 
-def changed(shared: Shared) -> np.ndarray:
-    """The rows that are right when split by image, and wrong when split by lesion."""
-    return np.flatnonzero(shared.correct(BY_IMAGE) & ~shared.correct(BY_LESION))
+def changed(shared: Shared, seen: np.ndarray) -> np.ndarray:
+    """The rows that are right when split by image, with their lesion `seen` [n], and wrong when split by lesion."""
+    return np.flatnonzero(seen & shared.correct(BY_IMAGE) & ~shared.correct(BY_LESION))
 
 
 def _some_of_each(rows: np.ndarray, truth: np.ndarray) -> list[int]:

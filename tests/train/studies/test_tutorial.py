@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from skinapp.demographics import records
 from skinapp.evaluation import bootstrap
 from tests.pictures import lesion
-from tests.train.conftest import light_augmentation, tiny_network_on
+from tests.train.conftest import CHECKOUT, light_augmentation, tiny_network_on
 from train.__main__ import main
 from train.config import load_config
 from train.fit import augmentation, stages
@@ -59,7 +60,7 @@ def test_only_the_split_by_lesion_keeps_lesions_together() -> None:
 
 
 def test_a_lesion_counts_as_seen_if_it_is_in_another_part() -> None:
-    assert tutorial.seen_lesions(["a", "a", "b", "b", "c"], np.array([0, 1, 1, 1, 0])).tolist() == [
+    assert tutorial.seen_lesions(pd.Series(["a", "a", "b", "b", "c"]), np.array([0, 1, 1, 1, 0])).tolist() == [
         True,
         True,
         False,
@@ -86,6 +87,15 @@ def test_the_share_of_images_that_a_random_split_leaks() -> None:
     assert leak == pytest.approx(4 / 5 * 0.8)
 
 
+def test_the_page_states_what_is_counted() -> None:
+    frame = records.shipped("ham10000").frame
+    text = " ".join((CHECKOUT / "docs" / "tutorial.md").read_text().split())
+    with_others, leak = tutorial_report.sharing(frame)
+    assert f"{frame['images'].sum():,} images, but only {frame['lesion'].nunique():,} lesions" in text
+    assert f"{with_others:.0%} of the images show a lesion that another image shows too" in text
+    assert f"of a random fifth, {leak:.0%} show a lesion that is also in training" in text
+
+
 def answers(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series) -> Answers:
     rows = np.arange(len(labels))
     probabilities = np.empty((len(labels), 2))
@@ -110,7 +120,11 @@ def test_the_summary_says_what_the_interval_says(
     text = tutorial_report.summary(lesson)
     assert words in text
     assert f"Split by image, the networks classify {right_by_image:.0%}" in text
-    assert len(tutorial_report.changed(lesson.shared)) == round(max(right_by_image - right_by_lesion, 0) * 300)
+    everywhere = np.ones(300, bool)
+    changed = tutorial_report.changed(lesson.shared, everywhere)
+    assert len(changed) == round(max(right_by_image - right_by_lesion, 0) * 300)
+    everywhere[changed[:1]] = False
+    assert tutorial_report.changed(lesson.shared, everywhere).tolist() == changed[1:].tolist()
 
 
 def a_lesson(
@@ -125,7 +139,7 @@ def a_lesson(
     table = tutorial.choose()
     labels = encode(table["label"], MALIGNANCY)
     order = np.random.default_rng(0).permutation(len(table))
-    known = {}
+    known: dict[str, Answers] = {}
     for split, right in zip(SPLITS, (right_by_image, right_by_lesion), strict=True):
         correct = order < round(right * len(table))
         # another order of certainty, so that the two are not the same model
