@@ -300,7 +300,7 @@ def _maps(lesson: Lesson) -> list[Block]:
     apart = bootstrap.mean(by_image - by_lesion, known, lesson.shared.groups, weights, False)
     rows = changed(lesson.shared, lesson.answers[BY_IMAGE].seen)
     endings = {
-        pairs.UNDECIDED: "The interval includes zero: the maps give no hint of which networks had seen the lesions.",
+        pairs.UNDECIDED: "The interval includes zero: this gives no hint of which networks had seen the lesions.",
         pairs.UNTESTED: "The difference has no interval, so they cannot be compared.",
         pairs.FIRST: "The networks that had seen the lesions look more at them. A map on the lesion does not show that "
         "a network knows anything about melanoma.",
@@ -318,8 +318,8 @@ def _maps(lesson: Lesson) -> list[Block]:
         blocks.append(
             f"{len(rows)} images are classified correctly by a network that had seen their lesion and wrongly by the "
             f"one that had not. {'The first of each class' if len(rows) > EXAMPLES else 'These'}: the image, the map "
-            "of the former and the map of the latter, both for the right diagnosis; yellow areas counted most towards "
-            "it."
+            "of the former and the map of the latter, both for the right diagnosis. Yellow areas counted most towards "
+            "it; without any, nothing did."
         )
     for row in _some_of_each(rows, lesson.shared.truth):
         likely = [
