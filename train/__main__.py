@@ -25,6 +25,10 @@ TOOLS = {
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
     "search": ("train.studies.search", "search for the best small network, with or without leakage"),
     "search-head": ("train.studies.search_head", "search for the best head and augmentation of a pre-trained network"),
+    "tutorial": (
+        "train.studies.tutorial",
+        "the classic tutorial on 300 images: split them wrongly, then rightly, and compare",
+    ),
     "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
     "sort-by-class": (
         "train.data.sort_by_class",
