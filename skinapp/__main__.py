@@ -313,8 +313,7 @@ def classify_images(options: argparse.Namespace) -> int:
             warn_unused(model, raw)
             warned.add(model.id)
         values = metadata.parse(model.clinical, raw)
-        remove = removal.by_default(model.modality) if options.remove is None else options.remove
-        analysis = analyse(image, model, remove=remove, modality=kind, values=values)
+        analysis = analyse(image, model, remove=options.remove, modality=kind, values=values)
         prediction = analysis.prediction
         observed = meaning(prediction, options.prevalence)
         codes = conformal.prediction_set(prediction, options.coverage) if options.coverage is not None else None
@@ -427,7 +426,7 @@ def print_analysis(
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
     if sentence := agreement(prediction):
         print(f"  {sentence}")
-    if analysis.removed:
+    if analysis.removed and analysis.removed.found:
         print(f"  {removal.sentence(analysis.removed)}")
     for sentence in warnings_of(analysis).values():
         print(f"  Warning: {sentence}")

@@ -17,6 +17,8 @@ from skinapp.images.removal import DARK_CORNERS, HAIR, INK, KINDS, RULER, STICKE
 
 SIDE = 224
 """Pixels of the shorter side of the copy in which all but hairs are detected; the limits below are for it."""
+SMALLEST = 64
+"""Pixels of the shorter side of the smallest image in which anything but hairs is detected."""
 LARGEST = 0.75
 """The share of an image from which on nothing is filled in, since too little skin is left to do it from."""
 
@@ -89,13 +91,14 @@ def remove(pixels: np.ndarray, kinds: Collection[str]) -> Removed:
 
 def masks(pixels: np.ndarray, kinds: Collection[str]) -> dict[str, np.ndarray]:
     """Kind -> bool [H, W], True where it was detected, in the order of KINDS."""
-    small = _small(pixels)
-    shape = pixels.shape[:2]
-    return {
-        kind: hair.mask(pixels) if kind == HAIR else _enlarged(DETECTORS[kind](small), shape)
-        for kind in KINDS
-        if kind in kinds
-    }
+    small, shape = _small(pixels), pixels.shape[:2]
+
+    def detected(kind: str) -> np.ndarray:
+        if kind == HAIR:
+            return hair.mask(pixels)
+        return _enlarged(DETECTORS[kind](small), shape) if min(shape) >= SMALLEST else np.zeros(shape, bool)
+
+    return {kind: detected(kind) for kind in KINDS if kind in kinds}
 
 
 def dark_corners(pixels: np.ndarray) -> np.ndarray:

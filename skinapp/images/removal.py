@@ -33,6 +33,11 @@ class Removed:
     shares: dict[str, float]
     too_much: bool
 
+    @property
+    def found(self) -> bool:
+        """Whether any artefact was detected."""
+        return any(self.shares.values())
+
 
 def advice(modality: str) -> str:
     """Which removals are on for images of this modality, and why."""

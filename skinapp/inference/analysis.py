@@ -16,7 +16,7 @@ from skinapp.formatting import percent
 from skinapp.images import imaging, quality
 from skinapp.images.imaging import CENTRE, Crop
 from skinapp.images.quality import Quality
-from skinapp.images.removal import KINDS, Removed
+from skinapp.images.removal import KINDS, Removed, by_default
 from skinapp.inference import runtime
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.modality import Recognised
@@ -40,7 +40,7 @@ class Analysis:
     """One image and what one model predicts of its square.
 
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
-    network's input; remove: the kinds of artefact that the visitor chose to have removed from it; removed: what was
+    network's input; remove: the kinds of artefact that were to be removed from it; removed: what was
     removed, None where nothing was to be; modality: None where it was not needed or not recognised; quality: of the
     square before anything is removed; image_prediction: from the pixels alone; prediction: with the patient metadata,
     which is empty for a model that uses none.
@@ -73,16 +73,18 @@ def analyse(
     model: Model,
     crop: Crop = CENTRE,
     *,
-    remove: Collection[str] = (),
+    remove: Collection[str] | None = None,
     modality: Recognised | None = None,
     values: Metadata | None = None,
 ) -> Analysis:
     """Measure and classify the square `crop` of an upright RGB image, with the patient metadata `values`, after the
-    kinds of artefact in `remove`, keys of `removal.KINDS`, were removed from it.
+    kinds of artefact in `remove`, keys of `removal.KINDS`, were removed from it; by default those whose removal was
+    measured to help.
 
     ModelError where the model cannot be run.
     """
     started = time.perf_counter()
+    remove = by_default(model.modality) if remove is None else remove
     pixels = imaging.crop_resize(image, model.input_size, crop)
     removed = runtime.removed_from(model, pixels, remove)
     pixels = removed.pixels if removed else pixels

@@ -149,7 +149,7 @@ def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMa
 
 
 def _analyse(
-    found: Route, photo: Photo, model: Model, remove: Sequence[str] = (), values: Metadata | None = None
+    found: Route, photo: Photo, model: Model, remove: Sequence[str] | None = None, values: Metadata | None = None
 ) -> Analysis:
     crop = square.crop_of(photo)
     image = photos.decoded(photo, crop)

@@ -35,7 +35,7 @@ SEARCHED = ("ham10000", "milk10k", "isic_more")
 HAIRY = 0.03
 """The share of an image from which on its hairs count: nearly every image has some."""
 CHECKS_FILE = Path(__file__).with_name("artefact_checks.csv")
-"""Detections in test images that a person looked at: kind, dataset, image, right (1 or 0), date."""
+"""Detections in test images that were looked at by eye: kind, dataset, image, right (1 or 0), date."""
 LOOKED_AT = 48
 """Detections of a kind on a contact sheet."""
 TILE = 112
@@ -129,9 +129,9 @@ def run(options: argparse.Namespace) -> int:
 def measure(
     model: Model, images: dict[str, pd.DataFrame], most: int, searched: int, sheets: Path | None = None
 ) -> dict[str, Any]:
-    """The figures for one model from the `unseen` images of each data set: of each kind of artefact, whether its removal
-    is on, and what it changes on drawn and on real ones in each part. At most `most` images of each condition, and
-    `searched` of each data set and part."""
+    """The figures for one model from the `unseen` images of each data set: of each kind of artefact, whether its
+    removal is on, and what it changes on drawn and on real ones in each part. At most `most` images of each condition,
+    and `searched` of each data set and part."""
     network = Classifier(model, threads=1)
     drawn: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     real: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -243,7 +243,7 @@ def compare(labels: np.ndarray, groups: np.ndarray, before: np.ndarray, after: n
 
 
 def checked(kind: str, file: Path = CHECKS_FILE) -> dict[str, Any] | None:
-    """The hand count of a kind in the file; None where nobody looked at any."""
+    """The count by eye of a kind in the file; None where none was looked at."""
     if not file.exists():
         return None
     known = pd.read_csv(file)
@@ -281,9 +281,9 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     yield "## Which removals are on"
     on = [kind for kind in kinds if kinds[kind]["on"]]
     yield (
-        f"`python -m train artefacts` measures with `{figures['model']}`, on images that it was not trained on, writes "
-        "this page, and writes `skinapp/images/removal.json`, which the app reads. A removal is on by default where, on "
-        "validation images, the mean probability of the right class rises with all of its 95% interval both where the "
+        f"`python -m train artefacts` measures with `{figures['model']}`, on images that it was not trained on. It "
+        "writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on by default where, "
+        "on validation images, the mean probability of the right class rises with all of its 95% interval both where the "
         "artefact was drawn and where a real one was detected, and the accuracy on the real ones does not fall. Test "
         "images decided nothing. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
     )
@@ -334,9 +334,10 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     names = ", ".join(TRAINABLE[name].name for name in SEARCHED)
     yield (
         f"Images of {names} in which the detector found the artefact; of hairs, those that they cover {HAIRY:.0%} of. "
-        "“Right” is how many of the detections in test images that a person looked at mark such an artefact; "
-        "`train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them again. Accuracy is measured on "
-        "at most the first few hundred of each, right or wrong, since the app cannot tell them apart either."
+        f"“Right” is how many of the first {LOOKED_AT} or fewer detections in test images mark such an artefact, looked "
+        "at one by one; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them again. Of hairs, a "
+        "detection is right if most of what is marked is hair: the others mark texture of the lesion. Scores are of all "
+        "detections that were measured, right or wrong, since the app cannot tell them apart either."
     )
     yield _table(
         ["", "test images searched", "detected", "right", "measured"],
