@@ -7,6 +7,7 @@ show what that changes. Predictions are compared image by image, with intervals 
 
 import argparse
 import json
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -71,6 +72,12 @@ it in from the skin around it, nearer pixels first:
 
 All but hairs are detected in a copy of 224 pixels. Where more than 75% of the square would be filled in, as for a ruler
 alone, nothing is removed, and the app says so. The limits were set by looking at training images."""
+
+CONSEQUENCES = """A removal that is on applies wherever an answer is shown: on the classify and attention pages, in
+`skinapp classify` and in reports. The tab “Artefacts” of the classify page, and `classify --remove KIND,...`, choose
+others, or none. `score`, evaluation and the shipped predictions leave images as they are, and so do pairs of images. A
+network can be trained without artefacts (`remove: [hair, ruler]` in a configuration; none of the published ones does).
+Its card then says so, and it gets every image that way: `runtime.removed_from` alone decides."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -273,7 +280,12 @@ def contact_sheet(model: Model, rows: pd.DataFrame, kind: str, folder: Path) -> 
 
 def markdown(figures: dict[str, Any]) -> str:
     """docs/artefacts.md."""
-    return "\n\n".join([INTRODUCTION, *_sections(figures)]) + "\n"
+    return "\n\n".join([INTRODUCTION, *map(_wrapped, _sections(figures))]) + "\n"
+
+
+def _wrapped(part: str) -> str:
+    """A paragraph in lines of at most 120 characters; tables, headings and what is in lines already as they are."""
+    return part if part.startswith(("|", "#")) or "\n" in part else textwrap.fill(part, 120, break_long_words=False)
 
 
 def _sections(figures: dict[str, Any]) -> Iterator[str]:
@@ -283,9 +295,9 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     yield (
         f"`python -m train artefacts` measures with `{figures['model']}`, on images that it was not trained on. It "
         "writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on by default where, "
-        "on validation images, the mean probability of the right class rises with all of its 95% interval both where the "
-        "artefact was drawn and where a real one was detected, and the accuracy on the real ones does not fall. Test "
-        "images decided nothing. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
+        "on validation images, the mean probability of the right class rises with all of its 95% interval both where "
+        "the artefact was drawn and where a real one was detected, and the accuracy on the real ones does not fall. "
+        "Test images decided nothing. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
     )
     yield _table(
         ["", "probability, drawn", "probability, real", "accuracy, real", "real ones", "by default"],
@@ -305,6 +317,7 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
         "Differences on validation images, with removal minus without; “real ones” is how many images with a real "
         "artefact were measured."
     )
+    yield CONSEQUENCES
     yield "## Drawn over test images"
     first = kinds[HAIR]["drawn"]["test"]["drawn"]
     yield (
@@ -334,10 +347,11 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     names = ", ".join(TRAINABLE[name].name for name in SEARCHED)
     yield (
         f"Images of {names} in which the detector found the artefact; of hairs, those that they cover {HAIRY:.0%} of. "
-        f"“Right” is how many of the first {LOOKED_AT} or fewer detections in test images mark such an artefact, looked "
-        "at one by one; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them again. Of hairs, a "
-        "detection is right if most of what is marked is hair: the others mark texture of the lesion. Scores are of all "
-        "detections that were measured, right or wrong, since the app cannot tell them apart either."
+        f"“Right” is how many of the first detections in test images, at most {LOOKED_AT}, mark such an artefact. They "
+        "were looked at one by one; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them "
+        "again. Of hairs, a detection is right if most of what is marked is hair: the others mark texture of the "
+        "lesion. Scores are of all detections that were measured, right or wrong, since the app cannot tell them "
+        "apart either."
     )
     yield _table(
         ["", "test images searched", "detected", "right", "measured"],
