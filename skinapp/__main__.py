@@ -426,7 +426,7 @@ def print_analysis(
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
     if sentence := agreement(prediction):
         print(f"  {sentence}")
-    if analysis.removed and analysis.removed.found:
+    if analysis.removed and analysis.removed.any_detected:
         print(f"  {removal.sentence(analysis.removed)}")
     for sentence in warnings_of(analysis).values():
         print(f"  Warning: {sentence}")

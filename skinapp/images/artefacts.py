@@ -65,7 +65,7 @@ SMALLEST_STEP, LARGEST_STEP = 4, 45
 EVEN = 0.35
 """The least correlation of the ticks of a scale bar with themselves, moved by one step and by two."""
 PARALLEL, UPRIGHT = 10, 70
-"""Degrees by which the directions of ticks without a line may differ, and the least angle between them and their
+"""Degrees by which the angles of ticks without a line may differ, and the least angle between them and their
 row."""
 UNEVEN = 0.12
 """How far such ticks may be from even steps, as a share of a step; a pixel at least."""
@@ -82,9 +82,9 @@ NUMBERS = 12
 def remove(pixels: np.ndarray, kinds: Collection[str]) -> Removed:
     """Uint8 RGB [H, W, 3] -> the image with what was detected of the `kinds`, keys of KINDS, filled in. The same pixels
     where nothing was."""
-    found = masks(pixels, kinds)
-    shares = {kind: float(mask.mean()) for kind, mask in found.items()}
-    hidden = np.logical_or.reduce([np.zeros(pixels.shape[:2], bool), *found.values()])
+    marks = masks(pixels, kinds)
+    shares = {kind: float(mask.mean()) for kind, mask in marks.items()}
+    hidden = np.logical_or.reduce([np.zeros(pixels.shape[:2], bool), *marks.values()])
     too_much = bool(hidden.mean() > LARGEST)
     return Removed(pixels if too_much else hair.fill(pixels, hidden), shares, too_much)
 
@@ -113,16 +113,16 @@ def dark_corners(pixels: np.ndarray) -> np.ndarray:
     usual = float(np.median(middle))
     dark = value < min(BLACK, SHADE * usual)
     labels, _ = ndimage.label(dark)
-    corners = {labels[place] for place in ((0, 0), (0, -1), (-1, 0), (-1, -1))} - {0}
-    found = np.isin(labels, list(corners))
-    depth = _beyond_a_circle(found, side)
+    corners = {labels[corner] for corner in ((0, 0), (0, -1), (-1, 0), (-1, -1))} - {0}
+    marked = np.isin(labels, list(corners))
+    depth = _beyond_a_circle(marked, side)
     if depth is None:
-        found = _bars(dark)
+        marked = _bars(dark)
     else:
-        found &= depth > -2 * ROUND * side
+        marked &= depth > -2 * ROUND * side
         soft = (depth > -SOFT_RIM * side / SIDE) & (value < SOFT_SHADE * usual)
-        found |= ndimage.binary_propagation(found, mask=found | soft)
-    return ndimage.binary_dilation(found, iterations=max(1, round(RIM * side / SIDE))) if found.any() else found
+        marked |= ndimage.binary_propagation(marked, mask=marked | soft)
+    return ndimage.binary_dilation(marked, iterations=max(1, round(RIM * side / SIDE))) if marked.any() else marked
 
 
 def _bars(dark: np.ndarray) -> np.ndarray:
@@ -197,13 +197,13 @@ def _stickers(lab: np.ndarray, skin: np.ndarray) -> np.ndarray:
     vivid = (chroma > VIVID) & (np.hypot(a - skin[1], b - skin[2]) > 32)
     coloured = ndimage.binary_opening((unlike | vivid) & (lightness > 28), iterations=2)
     labels, count = ndimage.label(_closed(coloured, 4))
-    found = np.zeros_like(coloured)
+    marked = np.zeros_like(coloured)
     for region in measure.regionprops(labels) if count else []:
         top, left, bottom, right = region.bbox
-        at_edge = top == 0 or left == 0 or bottom == found.shape[0] or right == found.shape[1]
-        if at_edge and region.area >= STICKER_SHARE * found.size and region.solidity >= SOLID:
-            found |= labels == region.label
-    return ndimage.binary_dilation(ndimage.binary_fill_holes(found), iterations=4) if found.any() else found
+        at_edge = top == 0 or left == 0 or bottom == marked.shape[0] or right == marked.shape[1]
+        if at_edge and region.area >= STICKER_SHARE * marked.size and region.solidity >= SOLID:
+            marked |= labels == region.label
+    return ndimage.binary_dilation(ndimage.binary_fill_holes(marked), iterations=4) if marked.any() else marked
 
 
 def rulers(pixels: np.ndarray) -> np.ndarray:
@@ -217,10 +217,10 @@ def rulers(pixels: np.ndarray) -> np.ndarray:
     hat = hair.black_hat(grey, max(3, round(hair.REACH * scale)))
     # what is next to the edge of the image has no other side
     hat[:2] = hat[-2:] = hat[:, :2] = hat[:, -2:] = 0
-    found = np.zeros(grey.shape, bool)
+    marked = np.zeros(grey.shape, bool)
     for ticks in [*_scale_bars(hat), *_rows_of_ticks(hat)]:
-        found |= _ruler(pixels, hat, ticks)
-    return found
+        marked |= _ruler(pixels, hat, ticks)
+    return marked
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ class _Ticks:
 @dataclass(frozen=True, eq=False)
 class _Parts:
     """The connected parts of a mask: `labels` int [H, W], and of each of n parts its number of pixels, centre, length,
-    width, direction of its length from -pi / 2 to pi / 2 (all [n], by the moments of its pixels)."""
+    width, angle of its length from -pi / 2 to pi / 2 (all [n], by the moments of its pixels)."""
 
     labels: np.ndarray
     sizes: np.ndarray
@@ -276,8 +276,8 @@ def _scale_bars(hat: np.ndarray) -> list[_Ticks]:
         parts = _parts(ndimage.binary_closing(dark, np.ones((3, 3))))
         long = (parts.length > LINE * scale) & (parts.width < WIDEST_BAR * scale)
         bars = [_scale_bar(hat, dark & (parts.labels == part + 1), parts.angle[part]) for part in np.flatnonzero(long)]
-        if found := [bar for bar in bars if bar]:
-            return found
+        if any(bars):
+            return [bar for bar in bars if bar]
     return []
 
 
@@ -334,25 +334,25 @@ def _rows_of_ticks(hat: np.ndarray) -> list[_Ticks]:
     if chosen.sum() > MOST_TICKS:
         chosen &= parts.sizes >= np.sort(parts.sizes[chosen])[-MOST_TICKS]
     x, y, angle, length = (values[chosen] for values in (parts.x, parts.y, parts.angle, parts.length))
-    found: list[_Ticks] = []
+    rows: list[_Ticks] = []
     for _ in range(2):
         row, line = _longest_row(x, y, angle, length, scale)
         if len(row) < FEWEST_TICKS:
             break
         u, v = _along(x[row], y[row], line)
         reach = length[row].max() / 2
-        found.append(_Ticks(line, u.min(), u.max(), v.min() - reach, v.max() + reach))
+        rows.append(_Ticks(line, u.min(), u.max(), v.min() - reach, v.max() + reach))
         rest = np.setdiff1d(np.arange(len(x)), row)
         x, y, angle, length = (values[rest] for values in (x, y, angle, length))
-    return found
+    return rows
 
 
 def _longest_row(
     x: np.ndarray, y: np.ndarray, angle: np.ndarray, length: np.ndarray, scale: float
 ) -> tuple[np.ndarray, float]:
-    """The most lines [n] that are parallel, and beside each other at even steps: which ones, and the direction of their
-    row. Tried for each pair of neighbours."""
-    best, direction = np.empty(0, int), 0.0
+    """The most lines [n] that are parallel, and beside each other at even steps: which ones, and how far their row is
+    turned. Tried for each pair of neighbours."""
+    best, turn = np.empty(0, int), 0.0
     apart = np.hypot(x[:, np.newaxis] - x, y[:, np.newaxis] - y)
     parallel = abs(np.sin(angle[:, np.newaxis] - angle)) < np.sin(np.radians(PARALLEL))
     pairs = parallel & (apart > SMALLEST_STEP * scale) & (apart < LARGEST_STEP * scale)
@@ -374,8 +374,8 @@ def _longest_row(
         run = next(one_run for one_run in runs if 0 in one_run)
         if len(run) > len(best) and (len(run) - 1) * apart[one, other] > SHORTEST_ROW * scale:
             members = np.flatnonzero(near & np.isin(np.rint(steps), run))
-            best, direction = members[np.unique(np.rint(steps[members]), return_index=True)[1]], row
-    return best, direction
+            best, turn = members[np.unique(np.rint(steps[members]), return_index=True)[1]], row
+    return best, turn
 
 
 def _along(x: np.ndarray, y: np.ndarray, angle: float) -> tuple[np.ndarray, np.ndarray]:

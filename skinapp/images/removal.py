@@ -34,7 +34,7 @@ class Removed:
     too_much: bool
 
     @property
-    def found(self) -> bool:
+    def any_detected(self) -> bool:
         """Whether any artefact was detected."""
         return any(self.shares.values())
 
@@ -52,15 +52,12 @@ def advice(modality: str) -> str:
 
 def sentence(removed: Removed) -> str:
     """What was removed, or why nothing was."""
-    found = {kind: share for kind, share in removed.shares.items() if share}
+    detected = {kind: share for kind, share in removed.shares.items() if share}
     if removed.too_much:
-        return (
-            f"Nothing was removed: {named(found)} would cover most of the square, so too little skin is left to fill "
-            "it from."
-        )
-    if not found:
+        return f"Nothing was removed: {named(detected)} would cover most of the square and leave too little skin."
+    if not detected:
         return f"Nothing was removed: no {named(removed.shares, 'or')} detected."
-    areas = [f"{KINDS[kind].lower()} ({percent(share)} of the square)" for kind, share in found.items()]
+    areas = [f"{KINDS[kind].lower()} ({percent(share)} of the square)" for kind, share in detected.items()]
     return f"Removed: {joined(areas)}."
 
 

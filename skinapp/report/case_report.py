@@ -110,7 +110,7 @@ def _image(analysis: Analysis) -> list[Block]:
     small = analysis.image.copy()
     small.thumbnail((LONGER_SIDE, LONGER_SIDE))
     caption = "The image; the model saw what is in the square."
-    if analysis.removed and analysis.removed.found:
+    if analysis.removed and analysis.removed.any_detected:
         caption += f" {removal.sentence(analysis.removed)}"
     return [
         Picture(png(picture.in_image(small, analysis.crop)), caption),

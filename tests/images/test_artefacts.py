@@ -50,8 +50,8 @@ def test_with_no_kind_nothing_is_looked_at() -> None:
 def test_each_kind_is_detected_by_itself() -> None:
     image = square()
     for kind in (STICKER, DARK_CORNERS, INK):
-        found = artefacts.masks(np.asarray(DRAWINGS[kind](image, np.random.default_rng(1))), OTHERS)
-        assert [name for name, mask in found.items() if mask.any()] == [kind]
+        marked = artefacts.masks(np.asarray(DRAWINGS[kind](image, np.random.default_rng(1))), OTHERS)
+        assert [name for name, mask in marked.items() if mask.any()] == [kind]
 
 
 def test_hairs_are_those_of_the_hair_module() -> None:
@@ -121,9 +121,9 @@ def test_a_lesion_cut_by_the_frame_is_no_dark_corner() -> None:
 def test_black_bars_are_dark_corners() -> None:
     pixels = np.asarray(square()).copy()
     pixels[:20] = 5
-    found = artefacts.dark_corners(pixels)
-    assert found[:20].all()
-    assert not found[40:].any()
+    bars = artefacts.dark_corners(pixels)
+    assert bars[:20].all()
+    assert not bars[40:].any()
 
 
 def test_a_blue_lesion_in_the_middle_is_no_ink_and_no_sticker() -> None:

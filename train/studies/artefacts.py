@@ -149,13 +149,13 @@ def measure(
         rows = pd.concat([_sampled(known, part, searched) for known in images.values()], ignore_index=True)
         detections = detect(network.model, rows)
         for kind in KINDS:
-            found = rows[detections[kind]]
+            marked = rows[detections[kind]]
             if sheets and part == "test":
-                contact_sheet(network.model, found.iloc[:LOOKED_AT], kind, sheets)
-            real[kind][part] = on_real(network, found.iloc[:most], kind) | {
+                contact_sheet(network.model, marked.iloc[:LOOKED_AT], kind, sheets)
+            real[kind][part] = on_real(network, marked.iloc[:most], kind) | {
                 "searched": len(rows),
-                "detected": len(found),
-                "by_dataset": {name: int((found["dataset"] == name).sum()) for name in found["dataset"].unique()},
+                "detected": len(marked),
+                "by_dataset": {name: int((marked["dataset"] == name).sum()) for name in marked["dataset"].unique()},
             }
     return {
         "model": model.id,
@@ -215,11 +215,11 @@ def on_drawn(network: Classifier, rows: pd.DataFrame) -> dict[str, dict[str, Any
 def detect(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
     """Kind -> in which of the rows it is detected, bool [n]; of hairs, only where they cover HAIRY of the image."""
     least = {kind: HAIRY if kind == HAIR else 0.0 for kind in KINDS}
-    found: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    detected: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     for pixels in tqdm(_squares(model, rows), total=len(rows), unit="image", desc="searched"):
         for kind, mask in artefacts.masks(pixels, KINDS).items():
-            found[kind].append(bool(mask.mean() > least[kind]))
-    return {kind: np.array(values, bool) for kind, values in found.items()}
+            detected[kind].append(bool(mask.mean() > least[kind]))
+    return {kind: np.array(values, bool) for kind, values in detected.items()}
 
 
 def on_real(network: Classifier, rows: pd.DataFrame, kind: str) -> dict[str, Any]:
@@ -271,8 +271,8 @@ def contact_sheet(model: Model, rows: pd.DataFrame, kind: str, folder: Path) -> 
         mask = artefacts.masks(pixels, [kind])[kind]
         marked = np.where(mask[..., np.newaxis], (0.3 * pixels + (0, 178, 0)).astype(np.uint8), pixels)
         left, top = number % across * 3 * TILE, number // across * TILE
-        for place, picture in enumerate((pixels, marked, artefacts.remove(pixels, [kind]).pixels)):
-            sheet.paste(Image.fromarray(picture).resize((TILE - 2, TILE - 2)), (left + place * TILE, top))
+        for column, picture in enumerate((pixels, marked, artefacts.remove(pixels, [kind]).pixels)):
+            sheet.paste(Image.fromarray(picture).resize((TILE - 2, TILE - 2)), (left + column * TILE, top))
         pen.text((left + 2, top + 1), str(number), fill="blue")
     sheet.save(folder / f"{kind}.png")
     rows.assign(kind=kind, right=1)[["kind", "dataset", "image", "right"]].to_csv(folder / f"{kind}.csv", index=False)
@@ -346,7 +346,7 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     yield "## Real ones"
     names = ", ".join(TRAINABLE[name].name for name in SEARCHED)
     yield (
-        f"Images of {names} in which the detector found the artefact; of hairs, those that they cover {HAIRY:.0%} of. "
+        f"Images of {names} in which the artefact was detected; of hairs, those that they cover {HAIRY:.0%} of. "
         f"“Right” is how many of the first detections in test images, at most {LOOKED_AT}, mark such an artefact. They "
         "were looked at one by one; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them "
         "again. Of hairs, a detection is right if most of what is marked is hair: the others mark texture of the "

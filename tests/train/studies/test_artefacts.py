@@ -95,8 +95,8 @@ def test_it_measures_and_writes_its_tables(model: registry.Model, tmp_path: Path
     assert drawn["detected"] == 1
     assert drawn["drawn"]["images"] == 2
     assert drawn["drawn"]["probability"]["difference"]["value"] != 0
-    found = figures["kinds"][INK]["real"]["test"]
-    assert (found["searched"], found["detected"]) == (2, 1)
+    real = figures["kinds"][INK]["real"]["test"]
+    assert (real["searched"], real["detected"]) == (2, 1)
     assert json.loads(json.dumps(figures)) == figures
     assert "| Ink |" in artefacts.markdown(figures)
     assert (tmp_path / "sheets" / "ink.png").exists()
