@@ -34,7 +34,10 @@ TOOLS = {
         "train.data.sort_by_class",
         "copy a data set into one folder per class, as image tutorials expect",
     ),
-    "artefacts": ("train.studies.artefacts", "measure how hairs, rulers and stickers affect predictions"),
+    "artefacts": (
+        "train.studies.artefacts",
+        "measure whether removing hairs, rulers, stickers, dark corners and ink helps",
+    ),
     "sources": ("train.studies.sources", "measure whether a network tells its sources apart, and score it on each"),
     "left-out": ("train.studies.left_out", "score networks on the images of clinics that they were not trained on"),
     "missing-metadata": (

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skinapp.images import removal
 from skinapp.inference import metadata, model_index
 from skinapp.inference.model_index import score_name
 from skinapp.labels.sets import HAM10000, of_card, target
@@ -131,7 +132,7 @@ def _classifier(card: Card) -> Iterator[Section]:
         else "ending in dense layers, so it has no class maps"
     )
     size = card["input"]["size"]
-    hair = "; dark hairs are removed first" if card["input"].get("hair_removal") else ""
+    removed = f"; {removal.named(card['input']['remove'])} are removed first" if "remove" in card["input"] else ""
     outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
     views, members = card["input"].get("views", ()), card.get("members", ())
     name = f"{len(members)} x {network['name']}" if members else network["name"]
@@ -144,7 +145,7 @@ def _classifier(card: Card) -> Iterator[Section]:
             _list(
                 f"**Network**: {name}, {network['parameters']:,} parameters, {maps}.",
                 f"**Initial weights**: {card['initial_weights']}.",
-                f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}{hair}.",
+                f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}{removed}.",
                 f"**Output**: {outputs}.{mean} Probabilities are the softmax of logits / {card['temperature']:g}.",
                 f"**Licence**: {card['licence']}, as the training data require.",
             ),

@@ -60,9 +60,10 @@ class Model:
         return tuple(self.card["input"].get("views", (views.UPRIGHT,)))
 
     @property
-    def removes_hair(self) -> bool:
-        """Whether it was trained on images without hairs, so that hairs are removed from every image."""
-        return self.card["input"].get("hair_removal", False)
+    def removes(self) -> tuple[str, ...]:
+        """The kinds of artefact, keys of `removal.KINDS`, that it was trained without, so that they are removed from
+        every image."""
+        return tuple(self.card["input"].get("remove", ()))
 
     @property
     def has_class_maps(self) -> bool:

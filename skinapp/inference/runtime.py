@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from skinapp.errors import ModelError
+from skinapp.images.removal import Removed
 from skinapp.inference import metadata, registry, views
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
@@ -206,15 +207,22 @@ def _malignant(model: Model) -> list[bool]:
     return [label.malignant for label in model.labels.labels]
 
 
-def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
-    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model was trained on images
-    without any, or where the visitor chose so. Hair removal is decided only here."""
-    if not (remove_hair or model.removes_hair):
-        return pixels
-    # SciPy takes a quarter of a second to load
-    from skinapp.images import hair
+def network_input(model: Model, pixels: np.ndarray, remove: Collection[str] = ()) -> np.ndarray:
+    """A square, uint8 RGB of any size, as the network sees it, see `removed_from`."""
+    removed = removed_from(model, pixels, remove)
+    return removed.pixels if removed else pixels
 
-    return hair.remove(pixels)
+
+def removed_from(model: Model, pixels: np.ndarray, remove: Collection[str] = ()) -> Removed | None:
+    """A square, uint8 RGB of any size, without the kinds of artefact that the model was trained without, and those in
+    `remove`; None where there are none of either. What is removed is decided only here."""
+    kinds = {*model.removes, *remove}
+    if not kinds:
+        return None
+    # SciPy and scikit-image take most of a second to load
+    from skinapp.images import artefacts
+
+    return artefacts.remove(pixels, kinds)
 
 
 _loaded: OrderedDict[tuple[str, ...], Classifier] = OrderedDict()

@@ -7,6 +7,7 @@ a kind of image is not shown for it.
 
 import functools
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -88,13 +89,16 @@ def is_far(recognised: Recognised | None, modality: str) -> bool:
 def disagrees(analysis: Analysis) -> bool:
     """Whether the networks of a committee name different classes, or a single network names another one for a square
     that is moved a little. Goes by the image alone."""
-    return is_open(
-        analysis.image_prediction, analysis.model, analysis.image, analysis.crop, remove_hair=analysis.remove_hair
-    )
+    return is_open(analysis.image_prediction, analysis.model, analysis.image, analysis.crop, remove=analysis.remove)
 
 
 def is_open(
-    prediction: Prediction, model: Model, image: Image.Image, crop: Crop = imaging.CENTRE, *, remove_hair: bool = False
+    prediction: Prediction,
+    model: Model,
+    image: Image.Image,
+    crop: Crop = imaging.CENTRE,
+    *,
+    remove: Collection[str] = (),
 ) -> bool:
     """The same for the `prediction` of a square of an upright RGB image."""
     agreed = runtime.agreement(prediction)
@@ -103,7 +107,7 @@ def is_open(
     classifier, named = runtime.classifier(model), int(prediction.logits.argmax())
 
     def again(square: Crop) -> int:
-        pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, square), remove_hair)
+        pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, square), remove)
         return int(classifier.predict_input(pixels).logits.argmax())
 
     return any(again(square) != named for square in moved(image, crop))

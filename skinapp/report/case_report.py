@@ -11,7 +11,7 @@ from skinapp.errors import DataError, ModelError, SegmentationError
 from skinapp.evaluation import observed_risk
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.formatting import percent
-from skinapp.images import quality
+from skinapp.images import quality, removal
 from skinapp.inference import analysis as analyses
 from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
@@ -109,9 +109,11 @@ def _image(analysis: Analysis) -> list[Block]:
     kind = f"{modality.looks(recognised)} " if recognised else ""
     small = analysis.image.copy()
     small.thumbnail((LONGER_SIDE, LONGER_SIDE))
-    hair = " Hairs were removed before the model saw it." if analysis.remove_hair else ""
+    caption = "The image; the model saw what is in the square."
+    if analysis.removed and analysis.removed.any_detected:
+        caption += f" {removal.sentence(analysis.removed)}"
     return [
-        Picture(png(picture.in_image(small, analysis.crop)), f"The image; the model saw what is in the square.{hair}"),
+        Picture(png(picture.in_image(small, analysis.crop)), caption),
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
         *(quality.warnings(measured) or ["No problem was found with sharpness, light or glare."]),

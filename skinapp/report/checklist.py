@@ -13,6 +13,7 @@ import pandas as pd
 from skinapp.datasets.registry import DATASETS
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.measures import MEASURES
+from skinapp.images import removal
 from skinapp.inference import metadata, modality, model_card, registry
 from skinapp.inference.registry import Model
 from skinapp.report.document import Block, Heading, List, Section
@@ -114,9 +115,9 @@ def _groups(card: Card) -> str:
 
 def _preparation(card: Card) -> str:
     entry = card["input"]
-    hair = "; dark hairs are removed" if entry.get("hair_removal") else ""
+    resize = entry["resize"] + (f"; {removal.named(entry['remove'])} are removed" if "remove" in entry else "")
     low, high = entry["range"]
-    return f"{entry['channels']}, {entry['size']} x {entry['size']} px, values {low}-{high}; {entry['resize']}{hair}."
+    return f"{entry['channels']}, {entry['size']} x {entry['size']} px, values {low}-{high}; {resize}."
 
 
 def _predictors(card: Card) -> str:

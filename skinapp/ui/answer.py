@@ -1,6 +1,7 @@
 """The answer to one image: in words, with the map over the photo, and everything else in tabs."""
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from skinapp.ui import (
     over_time,
     pair,
     prediction,
+    removal,
     retrieval,
     segmentation,
     square,
@@ -80,7 +82,7 @@ def _show_one(found: Route, photo: Photo) -> None:
     model = found.models[0]
     st.session_state[ANSWERED_BY] = model.id
     words, picture = st.columns([5, 6], gap="medium")
-    names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Hairs", "Limits"]
+    names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Artefacts", "Limits"]
     if model.clinical:
         names.insert(1, "Patient")
     tabs = dict(zip(names, st.tabs(names), strict=True))
@@ -88,9 +90,9 @@ def _show_one(found: Route, photo: Photo) -> None:
     if model.clinical:
         with tabs["Patient"]:
             values = metadata_form.show(model)
-    with tabs["Hairs"]:
-        remove_hair = _choose_hair_removal(model)
-    made = _analyse(found, photo, model, remove_hair, values)
+    with tabs["Artefacts"]:
+        remove = removal.choose(model)
+    made = _analyse(found, photo, model, remove, values)
     shown = attention_map.of(made, photo)
     observed = None if found.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
@@ -120,8 +122,8 @@ def _show_one(found: Route, photo: Photo) -> None:
         retrieval.show(made)
     with tabs["Over time"]:
         over_time.offer()
-    with tabs["Hairs"]:
-        st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square of the image")
+    with tabs["Artefacts"]:
+        removal.show(made)
     with tabs["Limits"]:
         model_notes.show_limits(model)
 
@@ -147,21 +149,8 @@ def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMa
 
 
 def _analyse(
-    found: Route, photo: Photo, model: Model, remove_hair: bool = False, values: Metadata | None = None
+    found: Route, photo: Photo, model: Model, remove: Sequence[str] | None = None, values: Metadata | None = None
 ) -> Analysis:
     crop = square.crop_of(photo)
     image = photos.decoded(photo, crop)
-    return analysis.analyse(image, model, crop, remove_hair=remove_hair, modality=found.recognised, values=values)
-
-
-def _choose_hair_removal(model: Model) -> bool:
-    if model.removes_hair:
-        st.caption("This model was trained on images without hairs, so hairs are removed from every image.")
-        return False
-    return st.toggle(
-        "Remove hairs first",
-        key="hair_removal",
-        persist_state="session",
-        help="Dark hairs are detected and filled in from the skin beside them. The model was trained on images with "
-        "hairs, and removing them does not improve its results on test images.",
-    )
+    return analysis.analyse(image, model, crop, remove=remove, modality=found.recognised, values=values)
