@@ -73,8 +73,13 @@ def cautions(analysis: Analysis) -> dict[str, str]:
     kind, found = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
         found["distance"] = FAR
-    # two images cannot be moved together
-    if analysis.model.kind != "pair" and predicts_errors("disagreement", kind) and disagrees(analysis):
+    # two images cannot be moved together, and the warning was measured for networks
+    if (
+        analysis.model.kind != "pair"
+        and analysis.model.is_network
+        and predicts_errors("disagreement", kind)
+        and disagrees(analysis)
+    ):
         found["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
     return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in found.items()}
 
