@@ -22,18 +22,23 @@ class Measured:
     notes: tuple[str, ...] = ()
 
     @property
-    def missing(self) -> int:
-        """How many features are missing."""
-        return sum(np.isnan(value) for value in self.values)
+    def note(self) -> str:
+        """How many features are missing and why, as sentences; empty where all were measured."""
+        if not self.notes:
+            return ""
+        missing = sum(np.isnan(value) for value in self.values)
+        if missing == len(self.names):
+            return f"{' '.join(self.notes)} The answer only reflects how common each class is among such images."
+        return f"{' '.join(self.notes)} {missing} of {len(self.names)} features are missing."
 
 
 @dataclass(frozen=True, eq=False)
 class Contributions:
-    """What each feature added to the logit of each class, float64 [features, K], in the order of `names`; and the mean
-    logits of the training images [K], to which they are added: together they are the logits."""
+    """What each feature `added` to the logit of each class, float64 [features, K], in the order of `names`; and the
+    mean logits of the training images [K], the `base` that they are added to: together they are the logits."""
 
     names: tuple[str, ...]
-    values: np.ndarray
+    added: np.ndarray
     base: np.ndarray
 
 
@@ -54,8 +59,8 @@ class FeatureModel:
 
     def contributions(self, measured: Measured) -> Contributions:
         """How the features led to the logits of a prediction, see `Trees.contributions`."""
-        values, base = self.trees.contributions(self._row(measured))
-        return Contributions(tuple(map(str, self.trees.names)), values, base)
+        added, base = self.trees.contributions(self._row(measured))
+        return Contributions(tuple(map(str, self.trees.names)), added, base)
 
     def _row(self, measured: Measured) -> np.ndarray:
         by_name = dict(zip(measured.names, measured.values, strict=True))

@@ -68,11 +68,14 @@ def of_quality(measured: Quality, modality: str) -> dict[str, str]:
 
 
 def cautions(analysis: Analysis) -> dict[str, str]:
-    """Why the answer may be wrong although the image is usable: "distance" or "disagreement" -> a sentence, where that
-    predicts errors of this kind of model."""
+    """Why the answer may be wrong although the image is usable: "distance", "disagreement" -> a sentence, where that
+    predicts errors of this kind of model, or "features" where some are missing."""
     kind, found = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
         found["distance"] = FAR
+    measured = analysis.prediction.measured
+    if measured and measured.note:
+        found["features"] = measured.note
     # two images cannot be moved together, and the warning was measured for networks
     if (
         analysis.model.kind != "pair"

@@ -45,8 +45,7 @@ def _of_dataset(dataset: str, runs: Path) -> pd.DataFrame:
             except ImageError as error:
                 failures.append(f"{image}: {error}")
                 continue
-            # the name comes last: where a line was cut off, it is not one of the images
-            writer.writerow([*map(repr, found.values), image])
+            writer.writerow([image, *map(repr, found.values)])
             stream.flush()
     if failures:
         raise packed.unreadable(failures, len(table))
@@ -54,12 +53,15 @@ def _of_dataset(dataset: str, runs: Path) -> pd.DataFrame:
 
 
 def _read(file: Path, images: pd.Series) -> pd.DataFrame:
-    """The lines of a file that are complete, in the order of the images."""
-    names = [*features.TITLES, "image"]
+    """The images of a file, in this order; a line that was not finished is taken out of it."""
+    names = ["image", *features.TITLES]
     if not file.exists():
-        return pd.DataFrame(columns=names[:-1], dtype=np.float64)
-    rows = pd.read_csv(file, names=names, dtype={"image": str}, float_precision="round_trip")
-    rows = rows[rows["image"].isin(images)].drop_duplicates("image").set_index("image").astype(np.float64)
+        return pd.DataFrame(columns=names[1:], dtype=np.float64)
+    content = file.read_bytes()
+    # the last line, where the process was stopped in the middle of it
+    if not content.endswith(b"\n"):
+        file.write_bytes(content[: content.rfind(b"\n") + 1])
+    rows = pd.read_csv(file, names=names, dtype={"image": str}).set_index("image").astype(np.float64)
     return rows.loc[images[images.isin(rows.index)]]
 
 

@@ -201,7 +201,7 @@ def cross_validated(config: Config, table: pd.DataFrame, values: np.ndarray) -> 
         train, held_back = np.flatnonzero(split == "train"), np.flatnonzero(split == "validation")
         fitted = fit(config, values[train], encoded[train], config.iterations)
         for iteration, raw in enumerate(fitted.staged_decision_function(values[held_back])):
-            staged[iteration, held_back] = _logits(raw)
+            staged[iteration, held_back] = two_logits(raw)
     plain = np.ones((1, len(rows)))
     losses = [metrics.log_loss(encoded[rows], softmax(logits[rows].astype(np.float64)), plain)[0] for logits in staged]
     best = int(np.argmin(losses))
@@ -339,6 +339,6 @@ def describe(
     return card | {"good_at": good, "bad_at": bad, "limits": [LIMIT, *card_content.limits(card)]}
 
 
-def _logits(raw: np.ndarray) -> np.ndarray:
+def two_logits(raw: np.ndarray) -> np.ndarray:
     """scikit-learn's scores as logits [n, K]; of two classes it gives one score [n]."""
     return raw if raw.ndim == 2 else np.stack([-raw / 2, raw / 2], axis=1)
