@@ -192,8 +192,8 @@ with layout.page("Attention", chip=False):
     answered = registry.models().get(st.session_state.get(answer.ANSWERED_BY, ""))
     if answered and not answered.is_network:
         st.info(
-            f"“{layout.plain(answered.short_name)}” answered last. {case_report.no_map(answered)} The features that led to its "
-            "answer are on the Classify page."
+            f"“{layout.plain(answered.short_name)}” answered last. {case_report.no_map(answered)} The features that "
+            "led to its answer are on the Classify page."
         )
     photo = session_images.current() or map_strip.first_readable()
     if photo is None:

@@ -187,7 +187,8 @@ def _on_features(card: Card) -> Iterator[Section]:
         "Training",
         (
             f"Learning rate {trees['learning_rate']:g}, at most {trees['leaves']} leaves in a tree, at least "
-            f"{trees['least_images']} images in a leaf, L2 penalty {trees['penalty']:g}, seed {trees['seed']}.",
+            f"{trees['least_images']} images in a leaf, L2 penalty {trees['penalty']:g}, seed {trees['seed']}. "
+            "`history.csv` has a row for each iteration of the cross-validation, under the name epoch.",
             f"To train it again: `python -m train features --config train/configs/features/"
             f"{card['id'].removesuffix('-features')}.yaml`; see docs/features.md.",
             *filter(None, [training["note"]]),

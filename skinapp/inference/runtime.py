@@ -16,6 +16,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from skinapp.errors import ModelError
+from skinapp.images import imaging, synthetic
 from skinapp.inference import feature_model, metadata, registry, views
 from skinapp.inference.feature_model import Contributions, Measured
 from skinapp.inference.metadata import Metadata
@@ -265,6 +266,9 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
     timed = [Classifier(model) for model in registry.pictures(registry.read_model(Path(published[0])))]
     size = timed[0].model.input_size
     pixels = np.full((size, size, 3), 128, np.uint8)
+    if any(not classifier.model.is_network for classifier in timed):
+        # without a lesion there would be nothing to measure
+        pixels = imaging.crop_resize(synthetic.draw(1), size)
     durations = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()

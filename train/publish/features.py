@@ -82,12 +82,14 @@ class Config:
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
     """The training images: rows [n] in the common form, class indices [n], logits [n, K] of trees that were not trained
-    on their lesions, before any adjustment, and the number of iterations that was best."""
+    on their lesions, before any adjustment, the number of iterations that was best, and the log loss after each, as a
+    model's history.csv has it."""
 
     rows: pd.DataFrame
     labels: np.ndarray
     logits: np.ndarray
     iterations: int
+    history: pd.DataFrame
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -174,6 +176,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
             write_predictions(
                 folder / (part.file or "predictions.csv"), labels, part.rows, part.images(labels).probabilities
             )
+        held_out.history.to_csv(folder / "history.csv", index=False)
         write_predictions(folder / OUT_OF_FOLD, labels, rows, unseen.probabilities, with_facts=False)
         card = describe(config, labels, everything, tests, unseen, temperature, held_out.iterations, made)
         card["logit_adjustment"] = card_content.tried_adjustments(
@@ -196,16 +199,27 @@ def cross_validated(config: Config, table: pd.DataFrame, values: np.ndarray) -> 
     rows = np.flatnonzero(everything["split"] == "train")
     encoded = encode(table["label"], labels)
     staged = np.zeros((config.iterations, len(table), len(labels.codes)), np.float32)
+    trained = np.zeros((config.folds, config.iterations))
     for fold in range(config.folds):
         split = with_validation(table, config.folds, fold, config.seed)["split"]
         train, held_back = np.flatnonzero(split == "train"), np.flatnonzero(split == "validation")
         fitted = fit(config, values[train], encoded[train], config.iterations)
         for iteration, raw in enumerate(fitted.staged_decision_function(values[held_back])):
-            staged[iteration, held_back] = two_logits(raw)
-    plain = np.ones((1, len(rows)))
-    losses = [metrics.log_loss(encoded[rows], softmax(logits[rows].astype(np.float64)), plain)[0] for logits in staged]
+            staged[iteration, held_back] = all_logits(raw)
+        for iteration, raw in enumerate(fitted.staged_decision_function(values[train])):
+            trained[fold, iteration] = log_loss(encoded[train], all_logits(raw))
+    losses = [log_loss(encoded[rows], logits[rows].astype(np.float64)) for logits in staged]
     best = int(np.argmin(losses))
-    return OutOfFold(everything.iloc[rows], encoded[rows], staged[best][rows].astype(np.float64), best + 1)
+    history = pd.DataFrame({"epoch": range(1, config.iterations + 1), "loss": trained.mean(axis=0), "val_loss": losses})
+    history["chosen"] = history["epoch"] == best + 1
+    return OutOfFold(
+        everything.iloc[rows], encoded[rows], staged[best][rows].astype(np.float64), best + 1, history.round(6)
+    )
+
+
+def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
+    """The log loss of logits [n, K] for class indices [n]."""
+    return float(metrics.log_loss(labels, softmax(logits), np.ones((1, len(labels))))[0])
 
 
 def fit(config: Config, values: np.ndarray, labels: np.ndarray, iterations: int) -> HistGradientBoostingClassifier:
@@ -339,6 +353,6 @@ def describe(
     return card | {"good_at": good, "bad_at": bad, "limits": [LIMIT, *card_content.limits(card)]}
 
 
-def two_logits(raw: np.ndarray) -> np.ndarray:
+def all_logits(raw: np.ndarray) -> np.ndarray:
     """scikit-learn's scores as logits [n, K]; of two classes it gives one score [n]."""
     return raw if raw.ndim == 2 else np.stack([-raw / 2, raw / 2], axis=1)

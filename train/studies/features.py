@@ -28,7 +28,7 @@ from skinapp.lesion import features, features_border, features_texture
 from train.config import load_config
 from train.data.datasets import encode, read, validation_rows, with_validation
 from train.data.features import measured
-from train.publish.features import Config, fit, two_logits
+from train.publish.features import Config, all_logits, fit
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 DATASET = "malignant_benign"
@@ -118,7 +118,7 @@ def claim(table: pd.DataFrame, sets: dict[str, np.ndarray]) -> list[tuple[str, .
             probabilities = np.full((len(table), 2), np.nan)
             for train, test in divided:
                 trees = fit(Config("", "", "", DATASET, MALIGNANCY.id), values[train], labels[train], ITERATIONS)
-                probabilities[test] = softmax(two_logits(trees.decision_function(values[test])))
+                probabilities[test] = softmax(all_logits(trees.decision_function(values[test])))
             tested = np.flatnonzero(np.isfinite(probabilities[:, 0]))
             scores = bootstrap.intervals(CLAIMED, labels[tested], probabilities[tested], groups[tested])
             rows.append((name, protocol, f"{len(tested):,}", *(scores[score].text() for score in CLAIMED)))
