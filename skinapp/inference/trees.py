@@ -164,10 +164,10 @@ def load(content: bytes) -> Trees:
             trees = Trees(**{field.name: arrays[field.name] for field in fields(Trees)})
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{NOT_TREES} ({error})") from None
-    nodes, places = len(trees.feature), np.arange(len(trees.feature))
+    nodes, positions = len(trees.feature), np.arange(len(trees.feature))
     inner = trees.feature >= 0
     forward = all(
-        ((next_ > places) & (next_ < nodes))[inner].all() if next_.shape == places.shape else False
+        ((next_ > positions) & (next_ < nodes))[inner].all() if next_.shape == positions.shape else False
         for next_ in (trees.left, trees.right)
     )
     columns = len(trees.baseline)

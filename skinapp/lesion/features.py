@@ -39,10 +39,10 @@ def measure(square: np.ndarray) -> Measured:
     ModelError if the network is missing or was altered.
     """
     try:
-        found = segmentation.segment(square)
+        lesion = segmentation.segment(square)
     except SegmentationError:
         return _none(NO_LESION)
-    return of_mask(square, found.mask)
+    return of_mask(square, lesion.mask)
 
 
 def of_mask(square: np.ndarray, mask: np.ndarray) -> Measured:

@@ -18,8 +18,8 @@ RADII = (1, 3)
 NEIGHBOURS = 8
 RINGS = (1, 4, 8, 16, 32, 64, 112)
 """Limits of the frequency rings, in cycles per side of the square; the last is the finest that 224 pixels show."""
-DIRECTIONS = 4
-DIRECTED_FROM = 4
+ORIENTATIONS = 4
+ORIENTED_FROM = 4
 """The least frequency, in cycles per side, that counts in the directions: lower ones show the lesion's own shape."""
 TAPER = 0.02
 """How softly the spectrum's window begins inside the border: the standard deviation of a blur, in shares of the
@@ -29,7 +29,7 @@ FLAT = 1.0
 
 FOURIER = (
     *(f"ring_{low}_{high}" for low, high in itertools.pairwise(RINGS)),
-    *(f"direction_{180 * step // DIRECTIONS}" for step in range(DIRECTIONS)),
+    *(f"orientation_{180 * step // ORIENTATIONS}" for step in range(ORIENTATIONS)),
     "spectral_slope",
 )
 TITLES = {
@@ -47,9 +47,9 @@ TITLES = {
         for low, high in itertools.pairwise(RINGS)
     },
     **{
-        f"direction_{180 * step // DIRECTIONS}": f"Fourier power at {180 * step // DIRECTIONS}° to the strongest "
+        f"orientation_{180 * step // ORIENTATIONS}": f"Fourier power at {180 * step // ORIENTATIONS}° to the strongest "
         "direction"
-        for step in range(DIRECTIONS)
+        for step in range(ORIENTATIONS)
     },
     "spectral_slope": "Slope of the Fourier power spectrum",
 }
@@ -116,8 +116,8 @@ def binary_patterns(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 def spectrum(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     """The Fourier power spectrum of the grey values [H, W] inside a mask, minus their mean.
 
-    `ring_` is the share of the power, 0-1, at frequencies between two of RINGS; `direction_` the share, among
-    frequencies of DIRECTED_FROM or more, whose waves run within 22.5 degrees of the strongest direction, or at 45, 90
+    `ring_` is the share of the power, 0-1, at frequencies between two of RINGS; `orientation_` the share, among
+    frequencies of ORIENTED_FROM or more, whose waves run within 22.5 degrees of the strongest direction, or at 45, 90
     and 135 degrees to it, counter-clockwise; `spectral_slope` the slope of the logarithm of the mean power in a ring
     over that of its frequency. All NaN where there is no power.
     """
@@ -130,13 +130,13 @@ def spectrum(grey: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     rings = np.digitize(frequency.ravel(), RINGS)
     sums, sizes = (np.bincount(rings, values, len(RINGS) + 1)[1:-1] for values in (power.ravel(), np.ones(power.size)))
     angle = np.degrees(np.arctan2(-down, right))
-    wedges = np.round(angle / (180 / DIRECTIONS)).astype(int) % DIRECTIONS
-    directed = (frequency >= DIRECTED_FROM) & (frequency < RINGS[-1])
-    by_direction = np.bincount(wedges[directed], power[directed], DIRECTIONS)
-    if not sums.all() or not by_direction.all():
+    wedges = np.round(angle / (180 / ORIENTATIONS)).astype(int) % ORIENTATIONS
+    oriented = (frequency >= ORIENTED_FROM) & (frequency < RINGS[-1])
+    by_orientation = np.bincount(wedges[oriented], power[oriented], ORIENTATIONS)
+    if not sums.all() or not by_orientation.all():
         return dict.fromkeys(FOURIER, np.nan)
     centres = np.sqrt(np.array(RINGS[:-1]) * np.array(RINGS[1:]))
     slope = np.polyfit(np.log(centres), np.log(sums / sizes), 1)[0]
-    turned = np.roll(by_direction, -by_direction.argmax())
+    turned = np.roll(by_orientation, -by_orientation.argmax())
     values = [*(sums / sums.sum()), *(turned / turned.sum()), slope]
     return {name: float(value) for name, value in zip(FOURIER, values, strict=True)}

@@ -25,22 +25,22 @@ def table(prediction: Prediction, code: str) -> pd.DataFrame:
 
     ModelError for a prediction of a network.
     """
-    found = runtime.classifier(prediction.model).contributions(prediction)
+    explained = runtime.classifier(prediction.model).contributions(prediction)
     index = prediction.model.labels.codes.index(code)
     assert prediction.measured
     values = dict(zip(prediction.measured.names, prediction.measured.values, strict=True))
     groups = {name: group for group, titles in features.GROUPS.items() for name in titles}
     frame = pd.DataFrame(
         {
-            "feature": found.names,
-            "title": [features.TITLES[name] for name in found.names],
-            "group": [groups[name] for name in found.names],
-            "value": [values[name] for name in found.names],
-            "contribution": found.added[:, index],
+            "feature": explained.names,
+            "title": [features.TITLES[name] for name in explained.names],
+            "group": [groups[name] for name in explained.names],
+            "value": [values[name] for name in explained.names],
+            "contribution": explained.added[:, index],
         }
     )
     frame = frame.sort_values("contribution", key=np.abs, ascending=False, kind="stable")
-    start = pd.DataFrame([{"feature": "start", "title": START, "contribution": found.base[index]}])
+    start = pd.DataFrame([{"feature": "start", "title": START, "contribution": explained.base[index]}])
     return pd.concat([frame, start], ignore_index=True)
 
 

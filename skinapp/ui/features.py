@@ -46,14 +46,14 @@ def show_segmentation(analysis: Analysis) -> None:
     """The border inside which the features were measured."""
     try:
         # as the features were measured, but drawn on the larger square
-        found = segmentation.segment(analysis.pixels)
+        lesion = segmentation.segment(analysis.pixels)
     except (SegmentationError, ModelError) as error:
         st.warning(str(error))
         return
     size = analysis.square.shape[:2]
-    mask = np.asarray(Image.fromarray(found.mask).resize(size, Image.Resampling.NEAREST))
+    mask = np.asarray(Image.fromarray(lesion.mask).resize(size, Image.Resampling.NEAREST))
     st.image(
-        segmentation.with_border(analysis.square, dataclasses.replace(found, mask=mask)),
+        segmentation.with_border(analysis.square, dataclasses.replace(lesion, mask=mask)),
         "The features were measured inside this border. If it is wrong, so is the answer.",
         width=photos.SHOWN_HEIGHT,
         alt="The square with the border of the lesion",

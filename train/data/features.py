@@ -1,4 +1,4 @@
-"""The features of every image of a data set, measured once and kept in the folder of runs."""
+"""The features of every image of a data set, measured once, in the folder of runs."""
 
 import csv
 import hashlib
@@ -41,11 +41,11 @@ def _of_dataset(dataset: str, runs: Path) -> pd.DataFrame:
             zip(left["image"], left["path"], strict=True), f"measuring {dataset}", len(left), unit="image"
         ):
             try:
-                found = features.measure(imaging.load(path, features.SIDE))
+                one = features.measure(imaging.load(path, features.SIDE))
             except ImageError as error:
                 failures.append(f"{image}: {error}")
                 continue
-            writer.writerow([image, *map(repr, found.values)])
+            writer.writerow([image, *map(repr, one.values)])
             stream.flush()
     if failures:
         raise packed.unreadable(failures, len(table))

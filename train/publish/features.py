@@ -105,7 +105,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs"),
         metavar="DIR",
-        help="the folder that the measured features are kept in (default: %(default)s)",
+        help="the folder for the measured features (default: %(default)s)",
     )
     parser.add_argument(
         "--models",

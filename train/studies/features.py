@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("runs"),
         metavar="DIR",
-        help="the folder that the measured features are kept in (default: %(default)s)",
+        help="the folder for the measured features (default: %(default)s)",
     )
 
 
@@ -160,8 +160,8 @@ def fit_weights(labels: np.ndarray, network: np.ndarray, on_features: np.ndarray
     def loss(weights: np.ndarray) -> float:
         return float(metrics.log_loss(labels, Fusion(*weights).probabilities(network, on_features), plain)[0])
 
-    found = minimize(loss, (1.0, 0.1), bounds=((0, 5), (0, 5)), method="Nelder-Mead")
-    return Fusion(*map(float, found.x))
+    optimum = minimize(loss, (1.0, 0.1), bounds=((0, 5), (0, 5)), method="Nelder-Mead")
+    return Fusion(*map(float, optimum.x))
 
 
 def held_out(network: Model) -> pd.DataFrame:

@@ -29,22 +29,22 @@ def images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> pd.DataFrame:
 def test_features_are_measured_once_as_the_app_measures_them(
     images: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = measuring.measured("malignant_benign", tmp_path)
-    assert list(found.index) == list(images["image"])
-    measured = features.measure(imaging.load(images["path"][1], features.SIDE))
-    assert tuple(found.columns) == measured.names
-    assert np.array_equal(found.iloc[1].to_numpy(), measured.values, equal_nan=True)
+    measured = measuring.measured("malignant_benign", tmp_path)
+    assert list(measured.index) == list(images["image"])
+    expected = features.measure(imaging.load(images["path"][1], features.SIDE))
+    assert tuple(measured.columns) == expected.names
+    assert np.array_equal(measured.iloc[1].to_numpy(), expected.values, equal_nan=True)
     monkeypatch.setattr(features, "measure", None)
-    assert measuring.measured("malignant_benign", tmp_path).equals(found)
+    assert measuring.measured("malignant_benign", tmp_path).equals(measured)
 
 
 def test_a_line_that_was_cut_off_is_measured_again(images: pd.DataFrame, tmp_path: Path) -> None:
-    found = measuring.measured("malignant_benign", tmp_path)
+    measured = measuring.measured("malignant_benign", tmp_path)
     [file] = (tmp_path / "features").iterdir()
     lines = file.read_text().splitlines(keepends=True)
     for cut in (40, len(lines[1]) - 4):
         file.write_text(lines[0] + lines[1][:cut])
-        assert measuring.measured("malignant_benign", tmp_path).equals(found)
+        assert measuring.measured("malignant_benign", tmp_path).equals(measured)
 
 
 def test_images_that_cannot_be_read_are_listed(images: pd.DataFrame, tmp_path: Path) -> None:

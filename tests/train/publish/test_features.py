@@ -94,8 +94,8 @@ def test_no_lesion_is_predicted_by_trees_that_were_trained_on_it() -> None:
     values[:] = 0
     values[:, 0] = np.random.default_rng(1).permutation(100)[np.arange(200) // 2]
     config = dataclasses.replace(CONFIG, least_images=1, leaves=30, learning_rate=0.5, penalty=0.0)
-    found = publishing.cross_validated(config, rows, values)
-    right = (found.logits.argmax(axis=1) == found.labels).mean()
+    held_out = publishing.cross_validated(config, rows, values)
+    right = (held_out.logits.argmax(axis=1) == held_out.labels).mean()
     assert right < 0.75
     labels = (rows["label"] == "malignant").to_numpy().astype(int)
     everything = publishing.fit(config, values, labels, 30)
