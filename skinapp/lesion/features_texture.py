@@ -37,8 +37,8 @@ TITLES = {
         f"{name}_{distance}": f"Co-occurrence at {distance} px: {name}" for distance in DISTANCES for name in PROPERTIES
     },
     **{
-        f"pattern_{radius}_{bin_}": f"Local binary pattern at {radius} px, "
-        + ("not uniform" if bin_ > NEIGHBOURS else f"{bin_} of {NEIGHBOURS} neighbours not darker")
+        f"pattern_{radius}_{bin_}": f"Local pattern at {radius} px, "
+        + ("irregular" if bin_ > NEIGHBOURS else f"{bin_} of {NEIGHBOURS} not darker")
         for radius in RADII
         for bin_ in range(NEIGHBOURS + 2)
     },
@@ -47,8 +47,9 @@ TITLES = {
         for low, high in itertools.pairwise(RINGS)
     },
     **{
-        f"orientation_{180 * step // ORIENTATIONS}": f"Fourier power at {180 * step // ORIENTATIONS}° to the strongest "
-        "direction"
+        f"orientation_{180 * step // ORIENTATIONS}": "Fourier power in its main direction"
+        if step == 0
+        else f"Fourier power at {180 * step // ORIENTATIONS}° to its main direction"
         for step in range(ORIENTATIONS)
     },
     "spectral_slope": "Slope of the Fourier power spectrum",
