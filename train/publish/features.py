@@ -52,8 +52,8 @@ PROTOCOL = (
     "points and the prediction sets. The trees in this folder were then trained on all the training images."
 )
 LIMIT = (
-    "It sees nothing but the measured features. If the segmentation is wrong, so are they, and it is never warned of "
-    "that. Features that cannot be measured are left out, and the answer says which."
+    "It sees nothing but the measured features. Where the segmentation is wrong, so are they, and nothing may warn of "
+    "it. Features that cannot be measured are left out, and the answer says why."
 )
 
 
