@@ -122,9 +122,18 @@ def cross_validated(card: Card) -> bool:
 def voters(card: Card) -> str:
     """What answers together, in words: "one network, no test-time augmentation" or "5 networks, 4 views of each
     image"."""
+    if card["kind"] == "features":
+        return "trees on the features of one view"
     members, views = len(card.get("members", ())) or 1, len(card["input"].get("views", ())) or 1
     networks = f"{members} networks" if members > 1 else "one network"
     return f"{networks}, {views} views of each image" if views > 1 else f"{networks}, no test-time augmentation"
+
+
+def settings_file(card: Card) -> str:
+    """The settings that a model was trained with, in the repository."""
+    if card["kind"] == "features":
+        return f"train/configs/features/{card['id'].removesuffix('-features')}.yaml"
+    return f"train/configs/{card['id']}.yaml"
 
 
 def _classifier(card: Card) -> Iterator[Section]:
@@ -189,8 +198,7 @@ def _on_features(card: Card) -> Iterator[Section]:
             f"Learning rate {trees['learning_rate']:g}, at most {trees['leaves']} leaves in a tree, at least "
             f"{trees['least_images']} images in a leaf, L2 penalty {trees['penalty']:g}, seed {trees['seed']}. "
             "`history.csv` has a row for each iteration of the cross-validation, under the name epoch.",
-            f"To train it again: `python -m train features --config train/configs/features/"
-            f"{card['id'].removesuffix('-features')}.yaml`; see docs/features.md.",
+            f"To train it again: `python -m train features --config {settings_file(card)}`; see docs/features.md.",
             *filter(None, [training["note"]]),
         ),
     )
@@ -416,7 +424,7 @@ def _training(card: Card) -> Iterator[str | Table]:
     yield from _stages(training)
     yield (
         f"To train it again, run `prepare`, `fit`, `evaluate` and `export` with "
-        f"`--config train/configs/{card['id']}.yaml`; see docs/training.md."
+        f"`--config {settings_file(card)}`; see docs/training.md."
     )
     if training["note"]:
         yield training["note"]
