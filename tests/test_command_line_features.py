@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from skinapp.__main__ import main
-from skinapp.inference import registry
 from skinapp.lesion import features
 from tests.test_command_line import photo
 
@@ -47,10 +46,3 @@ def test_maps_and_embeddings_are_refused(tmp_path: Path, capsys: pytest.CaptureF
     for option, words in (("--embeddings", "has no embedding"), ("--cam", "has no class maps")):
         assert main(["score", str(tmp_path), "--model", MODEL, "--out", str(tmp_path / "out"), option]) == 2
         assert words in capsys.readouterr().err
-
-
-def test_it_is_never_the_default() -> None:
-    for one in ("ham10000-features", "malignancy-features"):
-        model = registry.model(one)
-        others = [other for other in registry.ranked() if other.is_network]
-        assert registry.ranked().index(model) >= len(others)

@@ -48,7 +48,7 @@ class Trees:
         # added up one after another, as scikit-learn does
         return np.array(
             [
-                np.cumsum(np.r_[start, self.value[node[self.columns == column]]])[-1]
+                np.cumsum(np.concatenate([[start], self.value[node[self.columns == column]]]))[-1]
                 for column, start in enumerate(self.baseline)
             ]
         )
