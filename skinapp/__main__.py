@@ -445,6 +445,10 @@ def print_analysis(
         print(f"  {sentence}")
     if analysis.removed and analysis.removed.any_detected:
         print(f"  {removal.sentence(analysis.removed)}")
+    if not prediction.model.is_network:
+        from skinapp.report import feature_views
+
+        print(f"  {feature_views.sentence(prediction, prediction.predicted)}")
     for sentence in warnings_of(analysis).values():
         print(f"  Warning: {sentence}")
     if observed:
@@ -493,13 +497,17 @@ def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any
 
 
 def more(prediction: "Prediction") -> dict[str, Any]:
-    """What only some models say of an image, for JSON: how far their networks and views agree, and which of their
-    operating points the image reaches."""
+    """What only some models say of an image, for JSON: how far their networks and views agree, what they measured, and
+    which of their operating points the image reaches."""
     from skinapp.inference import runtime
 
     result: dict[str, Any] = {}
     if agreed := runtime.agreement(prediction):
         result["agreement"] = dataclasses.asdict(agreed)
+    if not prediction.model.is_network:
+        from skinapp.report import feature_views
+
+        result["features"] = feature_views.in_json(prediction)
     if prediction.model.card.get("operating_points"):
         from skinapp.evaluation import operating_points
 

@@ -57,6 +57,14 @@ TOOLS = {
         "compute the limits for blur, light and glare, and count how often they warn",
     ),
     "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
+    "features": (
+        "train.publish.features",
+        "measure the features of lesions, train boosted trees on them, and write the model folder",
+    ),
+    "features-study": (
+        "train.studies.features",
+        "try the published claim for Fourier features, and fuse the models on features with networks",
+    ),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "change": ("train.studies.change", "measure how far two photos of an unchanged lesion differ"),

@@ -301,16 +301,17 @@ def from_settings(settings: dict[str, Any]) -> Config:
     stages = settings.get("stages")
     if not isinstance(stages, list):
         raise DataError("Setting 'stages' is missing or is not a list.")
-    settings = settings | {"stages": tuple(_build(Stage, stage, "stages: ") for stage in stages)}
+    settings = settings | {"stages": tuple(build(Stage, stage, "stages: ") for stage in stages)}
     for name in ("views", "remove"):
         if name in settings:
             if not isinstance(settings[name], list):
                 raise DataError(f"Setting '{name}' is {settings[name]!r}; it must be a list.")
             settings[name] = tuple(map(str, settings[name]))
-    return _build(Config, settings, "")
+    return build(Config, settings, "")
 
 
-def _build(kind: type, settings: Any, where: str) -> Any:
+def build(kind: type, settings: Any, where: str) -> Any:
+    """Settings -> a dataclass of that kind. DataError names an unknown key or impossible value, and says `where`."""
     if not isinstance(settings, dict):
         raise DataError(f"{where}{settings!r} is not a set of settings.")
     fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -16,8 +16,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from skinapp.errors import ModelError
+from skinapp.images import imaging, synthetic
 from skinapp.images.removal import Removed
-from skinapp.inference import metadata, registry, views
+from skinapp.inference import feature_model, metadata, registry, views
+from skinapp.inference.feature_model import Contributions, Measured
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
 
@@ -33,7 +35,8 @@ class Prediction:
     the metadata; class_maps float32 [h, w, K], whose mean over the image plus a constant is the logit, None for
     networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image,
     of length 0 for a network without that output; votes float32 [members, views, K], the logits of each network for
-    each view of the image, whose mean is `logits`.
+    each view of the image, whose mean is `logits`; measured, what a model on features measured of the lesion, None for
+    networks.
     """
 
     model: Model
@@ -42,6 +45,7 @@ class Prediction:
     class_maps: np.ndarray | None
     embedding: np.ndarray
     votes: np.ndarray
+    measured: Measured | None = None
 
     @property
     def predicted(self) -> str:
@@ -87,8 +91,8 @@ def agreement(prediction: Prediction) -> Agreement | None:
 
 
 class Classifier:
-    """A loaded model: one network, or the members of a committee. `predict` may be called from several threads; they
-    take turns."""
+    """A loaded model: one network, the members of a committee, or trees on features. `predict` may be called from
+    several threads; they take turns."""
 
     def __init__(self, model: Model, threads: int | None = None):
         """Check every file of the model against its hash and load it; `threads` defaults to the number of cores.
@@ -104,7 +108,9 @@ class Classifier:
             )
         registry.verify(model)
         cores = threads or os.cpu_count() or 1
-        self._networks = [_network(model, name, max(cores // len(model.weights), 1)) for name in model.weights]
+        self._on_features = None if model.is_network else feature_model.load(model)
+        names = model.weights if model.is_network else ()
+        self._networks = [_network(model, name, max(cores // len(names), 1)) for name in names]
         # members on one thread each, side by side, take as long as one after another on all threads, and need no
         # synchronisation within a network
         workers = min(cores, len(model.weights))
@@ -128,6 +134,11 @@ class Classifier:
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
+        if self._on_features:
+            measured, logits = self._on_features.predict(pixels)
+            probabilities = self._probabilities(logits, values or {})
+            nothing = np.empty(0, np.float32)
+            return Prediction(self.model, logits, probabilities, None, nothing, logits[None, None], measured)
         images = views.seen(pixels, self.model.views).astype(np.float32)
         with self._lock:
             each = self._pool.map if self._pool else map
@@ -146,6 +157,12 @@ class Classifier:
     def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
         """What `predict` would give the same image with these values, without running the network again."""
         return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, values))
+
+    def contributions(self, prediction: Prediction) -> Contributions:
+        """How the features that were measured led to the logits. ModelError for networks, which measure none."""
+        if self._on_features is None or prediction.measured is None:
+            raise ModelError(f"The model '{self.model.id}' measures no features.")
+        return self._on_features.contributions(prediction.measured)
 
     def _probabilities(self, logits: np.ndarray, values: Metadata) -> np.ndarray:
         total = logits.astype(np.float64)
@@ -257,6 +274,9 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
     timed = [Classifier(model) for model in registry.pictures(registry.read_model(Path(published[0])))]
     size = timed[0].model.input_size
     pixels = np.full((size, size, 3), 128, np.uint8)
+    if any(not classifier.model.is_network for classifier in timed):
+        # without a lesion there would be nothing to measure
+        pixels = imaging.crop_resize(synthetic.draw(1), size)
     durations = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()

@@ -69,13 +69,21 @@ def of_quality(measured: Quality, modality: str) -> dict[str, str]:
 
 
 def cautions(analysis: Analysis) -> dict[str, str]:
-    """Why the answer may be wrong although the image is usable: "distance" or "disagreement" -> a sentence, where that
-    predicts errors of this kind of model."""
+    """Why the answer may be wrong although the image is usable: "distance", "disagreement" -> a sentence, where that
+    predicts errors of this kind of model, or "features" where some are missing."""
     kind, found = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
         found["distance"] = FAR
-    # two images cannot be moved together
-    if analysis.model.kind != "pair" and predicts_errors("disagreement", kind) and disagrees(analysis):
+    measured = analysis.prediction.measured
+    if measured and measured.note:
+        found["features"] = measured.note
+    # two images cannot be moved together, and the warning was measured for networks
+    if (
+        analysis.model.kind != "pair"
+        and analysis.model.is_network
+        and predicts_errors("disagreement", kind)
+        and disagrees(analysis)
+    ):
         found["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
     return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in found.items()}
 

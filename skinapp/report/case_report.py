@@ -15,10 +15,11 @@ from skinapp.images import quality, removal
 from skinapp.inference import analysis as analyses
 from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
+from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
 from skinapp.lesion.segmentation import Segmentation
-from skinapp.report import document, operating_point_views
+from skinapp.report import document, feature_views, operating_point_views
 from skinapp.report.document import Block, Heading, Picture, Section, png
 
 TITLE = "A model's answer to one image"
@@ -26,7 +27,6 @@ CAUTION = (
     "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
     "whatever it says here."
 )
-NO_MAP = "This network ends in dense layers, so there is no map of where it looked."
 COVERAGE = 0.95
 """Of the prediction set, unless another one is asked for."""
 LONGER_SIDE = 720
@@ -60,7 +60,7 @@ def sections(
     return [
         Section("Answer", _answer(analysis, coverage, prevalence, doubt)),
         Section("Image", _image(analysis)),
-        Section("Where the model looked", _map(analysis, lesion)),
+        _explanation(analysis, lesion),
         Section("Every class", _classes(analysis)),
         Section("Model", _model(analysis)),
     ]
@@ -121,10 +121,33 @@ def _image(analysis: Analysis) -> list[Block]:
     ]
 
 
+def no_map(model: Model) -> str:
+    """Why there is no map, for a model without class maps."""
+    if model.is_network:
+        return "This network ends in dense layers, so there is no map of where it looked."
+    return "This model measures the lesion and classifies the numbers, so there is no map of where it looked."
+
+
+def _explanation(analysis: Analysis, lesion: Segmentation | None) -> Section:
+    if analysis.model.is_network:
+        return Section("Where the model looked", _map(analysis, lesion))
+    return Section("What the model measured", _features(analysis))
+
+
+def _features(analysis: Analysis) -> list[Block]:
+    """What a model on features measured, and how that led to the most likely class."""
+    prediction = analysis.prediction
+    return [
+        no_map(prediction.model),
+        feature_views.chart(prediction, prediction.predicted),
+        feature_views.READING,
+    ]
+
+
 def _map(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
     prediction = analysis.prediction
     if prediction.class_maps is None:
-        return [NO_MAP]
+        return [no_map(prediction.model)]
     name = prediction.model.labels[prediction.predicted].name
     cam = heatmap.grad_cam(prediction.class_maps, _index(prediction))
     if not cam.any():

@@ -18,6 +18,7 @@ from skinapp.inference.registry import Model
 from skinapp.report import case_report
 from skinapp.ui import (
     attention_map,
+    features,
     gate,
     metadata_form,
     model_notes,
@@ -85,6 +86,8 @@ def _show_one(found: Route, photo: Photo) -> None:
     names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Artefacts", "Limits"]
     if model.clinical:
         names.insert(1, "Patient")
+    if not model.is_network:
+        names = ["Features", *(name for name in names if name != "Map")]
     tabs = dict(zip(names, st.tabs(names), strict=True))
     values: Metadata = {}
     if model.clinical:
@@ -99,7 +102,7 @@ def _show_one(found: Route, photo: Photo) -> None:
         prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
         gate.show_cautions(made)
     with picture:
-        attention_map.show_picture(photo, shown)
+        attention_map.show_picture(model, photo, shown)
         photos.show_origin(photo, model)
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
@@ -111,11 +114,17 @@ def _show_one(found: Route, photo: Photo) -> None:
     with tabs["Every class"]:
         prediction.show_every_class(made)
         model_notes.show_classes(model)
-    with tabs["Map"]:
-        attention_map.show_details(made, photo, shown)
+    if model.is_network:
+        with tabs["Map"]:
+            attention_map.show_details(made, photo, shown)
+    else:
+        with tabs["Features"]:
+            features.show(made, photo)
     with tabs["Segmentation"]:
-        if shown is None:
-            st.caption(case_report.NO_MAP)
+        if not model.is_network:
+            features.show_segmentation(made)
+        elif shown is None:
+            st.caption(case_report.no_map(model))
         else:
             segmentation.show(shown)
     with tabs["Similar cases"]:
