@@ -94,9 +94,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     classify.add_argument(
         "--remove",
         type=kinds_of,
+        default=(),
         metavar="KIND,...",
-        help=f"fill in what is detected of these before the image is classified: {', '.join(removal.KINDS)}, or none "
-        "(default: what was measured to help)",
+        help=f"fill in what is detected of these before the image is classified: {', '.join(removal.KINDS)} (default: "
+        "nothing, as in score)",
     )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
@@ -227,11 +228,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def kinds_of(text: str) -> tuple[str, ...]:
-    """The kinds of artefact in "hair,ruler"; none for "none"."""
-    kinds = tuple(one.strip() for one in text.split(",")) if text.strip() != "none" else ()
+    """The kinds of artefact in "hair,ruler"."""
+    kinds = tuple(one.strip() for one in text.split(","))
     if unknown := [kind for kind in kinds if kind not in removal.KINDS]:
         raise argparse.ArgumentTypeError(
-            f"'{unknown[0]}' cannot be removed; use one or more of {', '.join(removal.KINDS)}, or none"
+            f"'{unknown[0]}' cannot be removed; use one or more of {', '.join(removal.KINDS)}"
         )
     return kinds
 
@@ -377,7 +378,9 @@ def classify_pair(options: argparse.Namespace) -> int:
     if len(options.images) != 1:
         raise DataError("--close-up goes with one dermoscopy image; name one image.")
     if given := [
-        f"--{name}" for name in ("coverage", "prevalence", "report", "remove") if getattr(options, name) is not None
+        f"--{name}"
+        for name in ("coverage", "prevalence", "report", "remove")
+        if getattr(options, name) not in (None, ())
     ]:
         raise DataError(f"With --close-up there is no {' or '.join(given)}; leave it out.")
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)

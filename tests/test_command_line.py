@@ -67,7 +67,7 @@ def test_classify_removes_what_is_asked_for(tmp_path: Path, capsys: pytest.Captu
     assert answer["removed"] == {"hair": round(without.shares["hair"], 4), "sticker": 0.0}
     assert main(["classify", str(file), "--model", MODEL, "--remove", "hair"]) == 0
     assert "Removed: hairs" in capsys.readouterr().out
-    assert main(["classify", str(file), "--model", MODEL, "--json", "--remove", "none"]) == 0
+    assert main(["classify", str(file), "--model", MODEL, "--json"]) == 0
     assert "removed" not in json.loads(capsys.readouterr().out)
     with pytest.raises(SystemExit) as stopped:
         main(["classify", str(file), "--remove", "freckles"])

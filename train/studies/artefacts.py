@@ -73,11 +73,12 @@ it in from the skin around it, nearer pixels first:
 All but hairs are detected in a copy of 224 pixels. Where more than 75% of the square would be filled in, as for a ruler
 alone, nothing is removed, and the app says so. The limits were set by looking at training images."""
 
-CONSEQUENCES = """A removal that is on applies wherever an answer is shown: on the classify and attention pages, in
-`skinapp classify` and in reports. The tab “Artefacts” of the classify page, and `classify --remove KIND,...`, choose
-others, or none. `score`, evaluation and the shipped predictions leave images as they are, and so do pairs of images. A
-network can be trained without artefacts (`remove: [hair, ruler]` in a configuration; none of the published ones does).
-Its card then says so, and it gets every image that way: `runtime.removed_from` alone decides."""
+CONSEQUENCES = """A removal that is on applies in the app: on the classify and attention pages and in what is saved
+there. The tab “Artefacts” of the classify page turns others on, or all off. The command line leaves images as they
+are, so that `classify` and `score` agree with each other and with the published scores; `classify --remove KIND,...`
+removes what it names. Pairs of images are left as they are, too. A network can be trained without artefacts (`remove:
+[hair, ruler]` in a configuration; none of the published ones is). Its card then says so, and it gets every image that
+way: `runtime.removed_from` alone decides."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
