@@ -350,8 +350,8 @@ def _rows_of_ticks(hat: np.ndarray) -> list[_Ticks]:
 def _longest_row(
     x: np.ndarray, y: np.ndarray, angle: np.ndarray, length: np.ndarray, scale: float
 ) -> tuple[np.ndarray, float]:
-    """The most lines [n] that are parallel, and beside each other at even steps: which ones, and how far their row is
-    turned. Tried for each pair of neighbours."""
+    """The most lines [n] that are parallel and beside each other at even steps: which ones, and the angle of their row.
+    Tried for each pair of neighbours."""
     best, turn = np.empty(0, int), 0.0
     apart = np.hypot(x[:, np.newaxis] - x, y[:, np.newaxis] - y)
     parallel = abs(np.sin(angle[:, np.newaxis] - angle)) < np.sin(np.radians(PARALLEL))

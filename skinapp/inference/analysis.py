@@ -40,10 +40,10 @@ class Analysis:
     """One image and what one model predicts of its square.
 
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
-    network's input; remove: the kinds of artefact that were to be removed from it; removed: what was
-    removed, None where nothing was to be; modality: None where it was not needed or not recognised; quality: of the
-    square before anything is removed; image_prediction: from the pixels alone; prediction: with the patient metadata,
-    which is empty for a model that uses none.
+    network's input; remove: the kinds of artefact that were to be removed from it; removed: what was removed, None
+    where nothing was to be; modality: None where it was not needed or not recognised; quality: of the square before
+    anything is removed; image_prediction: from the pixels alone; prediction: with the patient metadata, which is empty
+    for a model that uses none.
     """
 
     image: Image.Image

@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from skinapp.images import hair, imaging, quality, synthetic
+from skinapp.images import hair, imaging, quality, removal, synthetic
 from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, registry, runtime
 
@@ -38,7 +38,7 @@ def test_artefacts_are_removed_once_where_chosen_or_where_the_model_learnt_so(mo
     raw = imaging.crop_resize(image, model.input_size)
     bare = hair.remove(raw)
     assert (raw != bare).any()
-    untouched = analysis.analyse(image, model)
+    untouched = analysis.analyse(image, model, remove=())
     assert (untouched.pixels == raw).all()
     assert untouched.removed is None
     chosen = analysis.analyse(image, model, remove=["hair"])
@@ -52,6 +52,17 @@ def test_artefacts_are_removed_once_where_chosen_or_where_the_model_learnt_so(mo
     hairless = dataclasses.replace(model, card=card)
     for remove in ((), ("hair",)):
         assert (analysis.analyse(image, hairless, remove=remove).pixels == bare).all()
+
+
+def test_what_was_measured_to_help_is_removed_by_default(
+    model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = synthetic.with_hairs(synthetic.draw(0), np.random.default_rng(0), 12)
+    assert analysis.analyse(image, model).remove == removal.by_default(model.modality)
+    monkeypatch.setattr(analysis, "by_default", lambda modality: ("hair",))
+    made = analysis.analyse(image, model)
+    assert made.remove == ("hair",)
+    assert (made.pixels == hair.remove(imaging.crop_resize(image, model.input_size))).all()
 
 
 def test_a_removal_that_finds_nothing_changes_no_probability(model: registry.Model, photos: list[bytes]) -> None:

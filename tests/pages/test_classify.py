@@ -109,7 +109,7 @@ def test_what_is_removed_is_chosen_and_said(page: AppTest, model: registry.Model
     assert list(choice.options) == list(removal.KINDS.values())
     assert choice.value == list(removal.by_default("dermoscopy"))
     assert removal.advice("dermoscopy") in choice.help
-    for chosen in ([], ["hair"], ["hair", "sticker"]):
+    for chosen in ([], ["hair", "sticker"]):
         page.pills(key="remove_dermoscopy").set_value(chosen).run()
         assert not page.exception
         made = analysis.analyse(image, model, remove=chosen)
