@@ -58,8 +58,8 @@ def show(page: str, titles: dict[str, str]) -> str | None:
         st.caption(f":material/tour: Tour, step {number + 1} of {len(pages)}")
         st.markdown(STEPS[page])
         with st.container(horizontal=True, gap="small"):
-            asked = following is not None and st.button(
+            requested = following is not None and st.button(
                 f"Next: {titles[following]}", type="primary", icon=":material/arrow_forward:", key="tour_next"
             )
             st.button("End the tour", icon=":material/close:", key="tour_end", on_click=end)
-    return following if asked else None
+    return following if requested else None

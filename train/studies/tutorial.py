@@ -38,7 +38,7 @@ PICTURE_SIDE = 240
 
 
 @dataclass(frozen=True)
-class Answers:
+class HeldOut:
     """What the networks of one split say about images [n] that they were not trained on.
 
     `parts` [n] numbers the parts that are held out. `seen` [n] is whether the network that predicted an image was
@@ -79,12 +79,12 @@ def run(options: argparse.Namespace) -> int:
 
     config = with_weights(load_config(options.config))
     data = Dataset(table, np.stack([imaging.load(file, config.cache_size) for file in files]))
-    answers = {}
+    held_out = {}
     for split in SPLITS:
-        answers[split] = answer(config, data, split, folder)
-        write_predictions(folder / f"{split}.csv", MALIGNANCY, table, answers[split].probabilities, with_facts=False)
+        held_out[split] = predict_held_out(config, data, split, folder)
+        write_predictions(folder / f"{split}.csv", MALIGNANCY, table, held_out[split].probabilities, with_facts=False)
     pictures = np.stack([imaging.load(file, PICTURE_SIDE) for file in files])
-    lesson = tutorial_report.measure(table, pictures, answers, folder)
+    lesson = tutorial_report.measure(table, pictures, held_out, folder)
     report = folder / "report.html"
     with replacing(report) as partial:
         partial.write_text(tutorial_report.write(lesson))
@@ -168,7 +168,7 @@ def with_weights(config: "Config") -> "Config":
     return config
 
 
-def answer(config: "Config", data: "Dataset", split: str, folder: Path) -> Answers:
+def predict_held_out(config: "Config", data: "Dataset", split: str, folder: Path) -> HeldOut:
     """Train a network without each part, and classify the part with it; finished networks are not trained again."""
     import keras
 
@@ -190,8 +190,8 @@ def answer(config: "Config", data: "Dataset", split: str, folder: Path) -> Answe
         print(f"Split {split.replace('-', ' ')}: network {part + 1} of {config.folds}", file=sys.stderr)
         network_config = dataclasses.replace(config, id=f"{split}-{part}")
         # scored after each epoch for the chart; the network of the last epoch is used in any case
-        held_out = "validation" if part == 0 else "test"
-        table = data.table.assign(split=np.where(parts == part, held_out, "train"))
+        tested_as = "validation" if part == 0 else "test"
+        table = data.table.assign(split=np.where(parts == part, tested_as, "train"))
         network_run = open_run(network_config, folder)
         with locked(network_run), interruptible() as stop:
             fit_stages(network_config, Dataset(table, data.images), network_run, [stop])
@@ -206,7 +206,7 @@ def answer(config: "Config", data: "Dataset", split: str, folder: Path) -> Answe
             logits[row], maps[row] = of_image, grad_cam(maps_of_image, labels[row])
         keras.utils.clear_session()
     epochs = history(config, folder / f"{split}-0").rename(columns={"logits_accuracy": "accuracy"})
-    return Answers(
+    return HeldOut(
         parts,
         seen_lesions(data.table["group"], parts),
         softmax(np.stack(logits)),

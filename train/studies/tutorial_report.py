@@ -19,7 +19,7 @@ from skinapp.evaluation.measures import Draws
 from skinapp.lesion import segmentation
 from skinapp.report import comparison_views, document, population_views, training_views
 from skinapp.report.document import Block, Chart, Picture, Section
-from train.studies.tutorial import BY_IMAGE, BY_LESION, CLASSES, DATASET, IMAGES_EACH, LESIONS, SPLITS, Answers
+from train.studies.tutorial import BY_IMAGE, BY_LESION, CLASSES, DATASET, IMAGES_EACH, LESIONS, SPLITS, HeldOut
 
 TITLE = "The same images, split wrongly and rightly"
 CAUTION = (
@@ -52,7 +52,7 @@ class Lesson:
 
     table: pd.DataFrame
     pictures: np.ndarray
-    answers: Mapping[str, Answers]
+    held_out: Mapping[str, HeldOut]
     shared: Shared
     draws: Draws
     inside: Mapping[str, np.ndarray]
@@ -71,22 +71,22 @@ class Lesson:
         return self.draws.interval(split, "accuracy")
 
 
-def measure(table: pd.DataFrame, pictures: np.ndarray, answers: Mapping[str, Answers], folder: Path) -> Lesson:
+def measure(table: pd.DataFrame, pictures: np.ndarray, held_out: Mapping[str, HeldOut], folder: Path) -> Lesson:
     """Compare the predictions that were written to `folder`, as the compare page would, and the maps."""
     read = [predictions.read((folder / f"{split}.csv").read_bytes(), split) for split in SPLITS]
     shared = comparison.share(read, MALIGNANT)
-    return Lesson(table, pictures, answers, shared, measures.draw(shared), inside_lesions(pictures, answers))
+    return Lesson(table, pictures, held_out, shared, measures.draw(shared), inside_lesions(pictures, held_out))
 
 
-def inside_lesions(pictures: np.ndarray, answers: Mapping[str, Answers]) -> dict[str, np.ndarray]:
+def inside_lesions(pictures: np.ndarray, held_out: Mapping[str, HeldOut]) -> dict[str, np.ndarray]:
     """By split, the share of each map that is on the lesion, as the app segments it."""
-    inside = {split: np.full(len(pictures), np.nan) for split in answers}
+    inside = {split: np.full(len(pictures), np.nan) for split in held_out}
     for row, picture in enumerate(pictures):
         try:
             mask = segmentation.segment(picture).mask
         except SegmentationError:
             continue
-        for split, of_split in answers.items():
+        for split, of_split in held_out.items():
             if of_split.maps[row].any():
                 inside[split][row] = faithfulness.energy_inside(of_split.maps[row], mask)
     return inside
@@ -132,7 +132,7 @@ def _points(difference: Interval) -> str:
 
 
 def _setting(lesson: Lesson) -> list[Block]:
-    parts = lesson.answers[BY_LESION].parts.max() + 1
+    parts = lesson.held_out[BY_LESION].parts.max() + 1
     return [
         f"Images, network, settings and random seed are the same both times. The {len(lesson.table)} images are "
         f"divided into {parts} parts, and {parts} networks are trained, each without one part, on which it is then "
@@ -193,8 +193,8 @@ def _examples(table: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
 
 
 def _split(lesson: Lesson, split: str) -> list[Block]:
-    answers = lesson.answers[split]
-    accuracy, total, seen = lesson.accuracy(split), len(lesson.table), int(answers.seen.sum())
+    held_out = lesson.held_out[split]
+    accuracy, total, seen = lesson.accuracy(split), len(lesson.table), int(held_out.seen.sum())
     how = {
         BY_IMAGE: "Shuffle the images and cut them into parts, as many tutorials do.",
         BY_LESION: "Cut the lesions into parts, and let the images follow.",
@@ -209,16 +209,16 @@ def _split(lesson: Lesson, split: str) -> list[Block]:
     return [
         f"{how} Accuracy: {accuracy.text('.0%')}.",
         _curves(lesson, split),
-        _parts(lesson.table, answers),
+        _parts(lesson.table, held_out),
         caught,
     ]
 
 
-def _parts(table: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+def _parts(table: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
     """What is in each part."""
     rows = []
-    for part in range(answers.parts.max() + 1):
-        tested = answers.parts == part
+    for part in range(held_out.parts.max() + 1):
+        tested = held_out.parts == part
         images = table[tested]
         rows.append(
             {
@@ -226,7 +226,7 @@ def _parts(table: pd.DataFrame, answers: Answers) -> pd.DataFrame:
                 "Images": len(images),
                 **{DATASET.labels[code].name: int((images["label"] == code).sum()) for code in CLASSES},
                 "Lesions": images["group"].nunique(),
-                "Lesions also in training": images.loc[answers.seen[tested], "group"].nunique(),
+                "Lesions also in training": images.loc[held_out.seen[tested], "group"].nunique(),
             }
         )
     return pd.DataFrame(rows)
@@ -235,10 +235,10 @@ def _parts(table: pd.DataFrame, answers: Answers) -> pd.DataFrame:
 def _curves(lesson: Lesson, split: str) -> Chart:
     """Accuracy over epochs of the first network, in training and on the part that it is tested on; for the second
     split, the latter beside that of the first."""
-    shown = {NAMES[each]: lesson.answers[each].history for each in SPLITS[: SPLITS.index(split) + 1]}
+    shown = {NAMES[each]: lesson.held_out[each].history for each in SPLITS[: SPLITS.index(split) + 1]}
     curves = {f"{name}, test": _curve(history, "val_accuracy") for name, history in shown.items()}
-    training = {f"{NAMES[split]}, training": _curve(lesson.answers[split].history, "accuracy")}
-    epochs = int(lesson.answers[split].history["epoch"].max())
+    training = {f"{NAMES[split]}, training": _curve(lesson.held_out[split].history, "accuracy")}
+    epochs = int(lesson.held_out[split].history["epoch"].max())
     table = pd.concat([history.assign(split=name) for name, history in shown.items()], ignore_index=True)
     last = "; ".join(
         f"{name}: {history['accuracy'].iloc[-1]:.0%} in training and {history['val_accuracy'].iloc[-1]:.0%} on test"
@@ -298,7 +298,7 @@ def _maps(lesson: Lesson) -> list[Block]:
     weights = bootstrap.weights(lesson.shared.groups)
     means = [bootstrap.mean(values, known, lesson.shared.groups, weights, False) for values in (by_image, by_lesion)]
     apart = bootstrap.mean(by_image - by_lesion, known, lesson.shared.groups, weights, False)
-    rows = changed(lesson.shared, lesson.answers[BY_IMAGE].seen)
+    rows = changed(lesson.shared, lesson.held_out[BY_IMAGE].seen)
     endings = {
         pairs.UNDECIDED: "The interval includes zero: this gives no hint of which networks had seen the lesions.",
         pairs.UNTESTED: "The difference has no interval, so they cannot be compared.",
@@ -323,7 +323,7 @@ def _maps(lesson: Lesson) -> list[Block]:
         )
     for row in _some_of_each(rows, lesson.shared.truth):
         likely = [
-            f"{lesson.answers[split].probabilities[row, lesson.shared.truth[row]]:.0%} {NAMES[split].lower()}"
+            f"{lesson.held_out[split].probabilities[row, lesson.shared.truth[row]]:.0%} {NAMES[split].lower()}"
             for split in SPLITS
         ]
         label = _name(lesson.table["label"].iloc[row])
@@ -331,7 +331,7 @@ def _maps(lesson: Lesson) -> list[Block]:
             np.stack(
                 [
                     lesson.pictures[row],
-                    *(heatmap.overlay(lesson.pictures[row], lesson.answers[split].maps[row]) for split in SPLITS),
+                    *(heatmap.overlay(lesson.pictures[row], lesson.held_out[split].maps[row]) for split in SPLITS),
                 ]
             )
         )

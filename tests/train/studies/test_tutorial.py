@@ -8,14 +8,15 @@ import pytest
 import yaml
 
 from skinapp.demographics import records
+from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from tests.pictures import lesion
 from tests.train.conftest import CHECKOUT, light_augmentation, tiny_network_on
 from train.__main__ import main
 from train.config import load_config
-from train.fit import augmentation, stages
+from train.fit import augmentation, network, stages
 from train.studies import tutorial, tutorial_report
-from train.studies.tutorial import BY_IMAGE, BY_LESION, SPLITS, Answers
+from train.studies.tutorial import BY_IMAGE, BY_LESION, SPLITS, HeldOut
 
 CONFIG = Path(tutorial.__file__).parents[1] / "configs" / "studies" / "tutorial.yaml"
 
@@ -79,6 +80,23 @@ def test_without_the_images_the_command_says_how_to_download_them(
     assert ids.read_text().split() == tutorial.choose()["image"].tolist()
 
 
+def test_without_a_weights_file_keras_downloads_the_weights_or_says_why_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKINAPP_WEIGHTS", str(tmp_path))
+    inits = []
+    monkeypatch.setattr(network, "build", lambda architecture, size, classes, init: inits.append(init))
+    assert tutorial.with_weights(load_config(CONFIG)).init == "imagenet"
+    assert inits == ["imagenet"]
+
+    def offline(*_: object) -> None:
+        raise Exception("URL fetch failure")
+
+    monkeypatch.setattr(network, "build", offline)
+    with pytest.raises(DataError, match="could not download the initial weights: URL fetch failure"):
+        tutorial.with_weights(load_config(CONFIG))
+
+
 def test_the_share_of_images_that_a_random_split_leaks() -> None:
     frame = pd.DataFrame({"lesion": [0, 1, 1, 2], "images": [1, 1, 1, 2]})
     with_others, leak = tutorial_report.sharing(frame)
@@ -96,13 +114,13 @@ def test_the_page_states_what_is_counted() -> None:
     assert f"of a random fifth, {leak:.0%} show a lesion that is also in training" in text
 
 
-def answers(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series) -> Answers:
+def a_split(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series) -> HeldOut:
     rows = np.arange(len(labels))
     probabilities = np.empty((len(labels), 2))
     probabilities[rows, labels], probabilities[rows, 1 - labels] = probability_of_label, 1 - probability_of_label
     history = pd.DataFrame({"epoch": [1, 2], "accuracy": [0.6, 0.9], "val_accuracy": [0.5, 0.6]})
     maps = np.random.default_rng(0).random((len(labels), 4, 4), np.float32)
-    return Answers(parts, tutorial.seen_lesions(groups, parts), probabilities, maps, history)
+    return HeldOut(parts, tutorial.seen_lesions(groups, parts), probabilities, maps, history)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +157,13 @@ def a_lesson(
     table = tutorial.choose()
     labels = encode(table["label"], MALIGNANCY)
     order = np.random.default_rng(0).permutation(len(table))
-    known: dict[str, Answers] = {}
+    known: dict[str, HeldOut] = {}
     for split, right in zip(SPLITS, (right_by_image, right_by_lesion), strict=True):
         correct = order < round(right * len(table))
         # another order of certainty, so that the two are not the same model
         sure = 0.6 + 0.3 * np.random.default_rng(len(known)).random(len(table))
         parts = tutorial.divide(table, split, 5, 0)
-        known[split] = answers(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
+        known[split] = a_split(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
         write_predictions(folder / f"{split}.csv", MALIGNANCY, table, known[split].probabilities, with_facts=False)
     return tutorial_report.measure(table, np.zeros((len(table), 1, 1, 3), np.uint8), known, folder)
 
@@ -156,7 +174,7 @@ def test_maps_are_measured_where_there_is_a_map_and_a_lesion(monkeypatch: pytest
     maps = np.ones((3, 4, 4), np.float32)
     maps[1] = 0
     none = np.zeros(3, int)
-    known = Answers(none, none.astype(bool), np.full((3, 2), 0.5), maps, pd.DataFrame())
+    known = HeldOut(none, none.astype(bool), np.full((3, 2), 0.5), maps, pd.DataFrame())
     inside = tutorial_report.inside_lesions(pictures, {BY_IMAGE: known})[BY_IMAGE]
     assert 0 < inside[0] < 1
     assert np.isnan(inside[1:]).all()
@@ -195,7 +213,7 @@ def test_the_whole_tutorial_in_small(
             assert heading in report
         written = pd.read_csv(tmp_path / "tutorial" / f"{BY_LESION}.csv")
         assert written["image"].tolist() == table["image"].tolist()
-        # what is trained is not trained again, and gives the same answers
+        # what is trained is not trained again, and gives the same predictions
         patch.setattr(stages, "fit_stage", None)
         assert main(command) == 0
     assert capsys.readouterr().out == said
