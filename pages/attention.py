@@ -11,6 +11,7 @@ from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
+from skinapp.report import case_report
 from skinapp.ui import (
     add_image,
     answer,
@@ -184,10 +185,16 @@ with layout.page("Attention", chip=False):
     )
     for reason in registry.problems().values():
         st.warning(reason)
-    usable = {model.id: model for model in registry.ranked()}
+    usable = {model.id: model for model in registry.ranked() if model.is_network}
     if not usable:
         st.error(layout.NO_MODELS)
         st.stop()
+    answered = registry.models().get(st.session_state.get(answer.ANSWERED_BY, ""))
+    if answered and not answered.is_network:
+        st.info(
+            f"“{layout.plain(answered.short_name)}” answered last. {case_report.no_map(answered)} The features that "
+            "led to its answer are on the Classify page."
+        )
     photo = session_images.current() or map_strip.first_readable()
     if photo is None:
         privacy.link()

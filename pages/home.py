@@ -11,7 +11,7 @@ from skinapp.inference import registry
 from skinapp.inference.registry import Model
 from skinapp.report import headlines
 from skinapp.report.headlines import Headline
-from skinapp.ui import layout, privacy
+from skinapp.ui import layout, privacy, tour
 
 
 @st.cache_data(max_entries=1, show_spinner=False)
@@ -86,6 +86,8 @@ with layout.page("Home"):
                 st.switch_page(layout.path("classify"))
             if st.button("See where a model looks", icon=":material/visibility:", key="start_attention"):
                 st.switch_page(layout.path("attention"))
+            if not tour.running():
+                st.button("Take the tour", icon=":material/tour:", key="start_tour", on_click=tour.start)
         st.caption("No photo at hand? Try the drawing on the Classify page. Nothing you add is stored.")
         privacy.link()
     drawing.image(

@@ -10,6 +10,7 @@ from skinapp.evaluation.bootstrap import Interval
 from skinapp.inference import modality, model_card, registry
 from skinapp.inference.model_card import Section, Table
 from skinapp.inference.registry import Model
+from skinapp.lesion import features
 from skinapp.ui import address, layout, panel
 
 
@@ -78,7 +79,8 @@ def show_contract(model: Model) -> None:
         "Output": "; ".join(f"{name} {shape}" for name, shape in card["outputs"].items()),
         **({"Views": ", ".join(model.views)} if len(model.views) > 1 else {}),
         "Probabilities": f"softmax of logits / {model.temperature:g}",
-        "Network": f"{networks}{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
+        ("Network" if model.is_network else "Classifier"): f"{networks}{card['architecture']['name']}, "
+        f"{card['architecture']['parameters']:,} {'parameters' if model.is_network else 'leaves'}",
         "Initial weights": card["initial_weights"],
         "Trained on": card["training"]["dataset"],
         "Licence": card["licence"],
@@ -95,6 +97,11 @@ def show_layers(model: Model) -> None:
         f"layers_{model.id}",
         "From top to bottom: " + "; ".join(f"{stage.name}, {stage.shape}" for stage in stages),
     )
+
+
+def show_features() -> None:
+    for group, titles in features.GROUPS.items():
+        st.markdown(f"- **{group}**: {'; '.join(titles.values())}")
 
 
 def show_section(section: Section) -> None:
@@ -130,8 +137,12 @@ with layout.page("Models"):
     layout.guide_links({label.code: label.name for label in model.labels.labels})
     with st.expander("Input, output and licence", icon=":material/input:", key="contract"):
         show_contract(model)
-    with st.expander("Layers of the network", icon=":material/layers:", key="layers"):
-        show_layers(model)
+    if model.is_network:
+        with st.expander("Layers of the network", icon=":material/layers:", key="layers"):
+            show_layers(model)
+    else:
+        with st.expander("Features that it measures", icon=":material/straighten:", key="layers"):
+            show_features()
     with st.expander("The whole card", icon=":material/description:", key="whole_card"):
         st.header(model.title, anchor=False)
         for section in model_card.sections(model.card):

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
+from skinapp.images import removal
 from skinapp.inference import allowed, metadata, modality, registry
 from skinapp.inference.conformal import COVERAGES
 
@@ -89,6 +90,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=float,
         metavar="SHARE",
         help="also give the probability of cancer if this share of such lesions is cancer, such as 0.02",
+    )
+    classify.add_argument(
+        "--remove",
+        type=kinds_of,
+        default=(),
+        metavar="KIND,...",
+        help=f"fill in what is detected of these before the image is classified: {', '.join(removal.KINDS)} (default: "
+        "nothing, as in score)",
     )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
@@ -218,6 +227,16 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def kinds_of(text: str) -> tuple[str, ...]:
+    """The kinds of artefact in "hair,ruler"."""
+    kinds = tuple(one.strip() for one in text.split(","))
+    if unknown := [kind for kind in kinds if kind not in removal.KINDS]:
+        raise argparse.ArgumentTypeError(
+            f"'{unknown[0]}' cannot be removed; use one or more of {', '.join(removal.KINDS)}"
+        )
+    return kinds
+
+
 def list_models(options: argparse.Namespace) -> int:
     from skinapp.evaluation.bootstrap import Interval
 
@@ -312,7 +331,7 @@ def classify_images(options: argparse.Namespace) -> int:
             warn_unused(model, raw)
             warned.add(model.id)
         values = metadata.parse(model.clinical, raw)
-        analysis = analyse(image, model, modality=kind, values=values)
+        analysis = analyse(image, model, remove=options.remove, modality=kind, values=values)
         prediction = analysis.prediction
         observed = meaning(prediction, options.prevalence)
         codes = conformal.prediction_set(prediction, options.coverage) if options.coverage is not None else None
@@ -327,6 +346,7 @@ def classify_images(options: argparse.Namespace) -> int:
                         "malignancy": prediction.malignancy,
                         "predicted": prediction.predicted,
                         **({"set": list(codes)} if codes is not None else {}),
+                        **({"removed": removed_in_json(analysis.removed)} if analysis.removed else {}),
                         "warnings": list(warnings_of(analysis)),
                         **more(prediction),
                         **(in_json(observed, options.prevalence) if observed else {}),
@@ -357,7 +377,11 @@ def classify_pair(options: argparse.Namespace) -> int:
 
     if len(options.images) != 1:
         raise DataError("--close-up goes with one dermoscopy image; name one image.")
-    if given := [f"--{name}" for name in ("coverage", "prevalence", "report") if getattr(options, name) is not None]:
+    if given := [
+        f"--{name}"
+        for name in ("coverage", "prevalence", "report", "remove")
+        if getattr(options, name) not in (None, ())
+    ]:
         raise DataError(f"With --close-up there is no {' or '.join(given)}; leave it out.")
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
     if chosen is None:
@@ -422,6 +446,12 @@ def print_analysis(
         print(f"  {prediction.probabilities[index]:6.1%}  {prediction.model.labels.labels[index].name}")
     if sentence := agreement(prediction):
         print(f"  {sentence}")
+    if analysis.removed and analysis.removed.any_detected:
+        print(f"  {removal.sentence(analysis.removed)}")
+    if not prediction.model.is_network:
+        from skinapp.report import feature_views
+
+        print(f"  {feature_views.sentence(prediction, prediction.predicted)}")
     for sentence in warnings_of(analysis).values():
         print(f"  Warning: {sentence}")
     if observed:
@@ -470,13 +500,17 @@ def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any
 
 
 def more(prediction: "Prediction") -> dict[str, Any]:
-    """What only some models say of an image, for JSON: how far their networks and views agree, and which of their
-    operating points the image reaches."""
+    """What only some models say of an image, for JSON: how far their networks and views agree, what they measured, and
+    which of their operating points the image reaches."""
     from skinapp.inference import runtime
 
     result: dict[str, Any] = {}
     if agreed := runtime.agreement(prediction):
         result["agreement"] = dataclasses.asdict(agreed)
+    if not prediction.model.is_network:
+        from skinapp.report import feature_views
+
+        result["features"] = feature_views.in_json(prediction)
     if prediction.model.card.get("operating_points"):
         from skinapp.evaluation import operating_points
 
@@ -485,6 +519,11 @@ def more(prediction: "Prediction") -> dict[str, Any]:
             point.id: point.reached(by_class) for point in operating_points.of_card(prediction.model.card)
         }
     return result
+
+
+def removed_in_json(removed: removal.Removed) -> dict[str, float]:
+    """Kind -> the share of the square that was filled in."""
+    return {kind: 0.0 if removed.too_much else round(share, 4) for kind, share in removed.shares.items()}
 
 
 def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from skinapp.__main__ import main
 from skinapp.evaluation import predictions
-from skinapp.images import imaging
+from skinapp.images import artefacts, imaging, synthetic
 from skinapp.inference import registry, runtime, warnings
 from tests.pictures import lesion
 
@@ -53,6 +53,26 @@ def test_classify_json(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         malignant = sum(answer["probabilities"][code] for code in ("akiec", "bcc", "mel"))
         assert answer["malignancy"] == pytest.approx(malignant)
         assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
+
+
+def test_classify_removes_what_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model, file = registry.model(MODEL), tmp_path / "marked.png"
+    image = synthetic.with_hairs(synthetic.draw(0, 400, 400), np.random.default_rng(0), 12)
+    image.save(file)
+    assert main(["classify", str(file), "--model", MODEL, "--json", "--remove", "hair,sticker"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    without = artefacts.remove(imaging.load(file, model.input_size), ["hair", "sticker"])
+    expected = runtime.classifier(model).predict(without.pixels)
+    assert list(answer["probabilities"].values()) == pytest.approx(expected.probabilities.tolist())
+    assert answer["removed"] == {"hair": round(without.shares["hair"], 4), "sticker": 0.0}
+    assert main(["classify", str(file), "--model", MODEL, "--remove", "hair"]) == 0
+    assert "Removed: hairs" in capsys.readouterr().out
+    assert main(["classify", str(file), "--model", MODEL, "--json"]) == 0
+    assert "removed" not in json.loads(capsys.readouterr().out)
+    with pytest.raises(SystemExit) as stopped:
+        main(["classify", str(file), "--remove", "freckles"])
+    assert stopped.value.code == 2
+    assert "'freckles' cannot be removed; use one or more of hair, ruler" in capsys.readouterr().err
 
 
 def test_classify_warns_of_what_predicts_errors(

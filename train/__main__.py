@@ -25,12 +25,19 @@ TOOLS = {
     "audit": ("train.data.audit", "check a data set and its split for shared lesions, duplicates and drift"),
     "search": ("train.studies.search", "search for the best small network, with or without leakage"),
     "search-head": ("train.studies.search_head", "search for the best head and augmentation of a pre-trained network"),
+    "tutorial": (
+        "train.studies.tutorial",
+        "the classic tutorial on 300 images: split them wrongly, then rightly, and compare",
+    ),
     "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
     "sort-by-class": (
         "train.data.sort_by_class",
         "copy a data set into one folder per class, as image tutorials expect",
     ),
-    "artefacts": ("train.studies.artefacts", "measure how hairs, rulers and stickers affect predictions"),
+    "artefacts": (
+        "train.studies.artefacts",
+        "measure whether removing hairs, rulers, stickers, dark corners and ink helps",
+    ),
     "sources": ("train.studies.sources", "measure whether a network tells its sources apart, and score it on each"),
     "left-out": ("train.studies.left_out", "score networks on the images of clinics that they were not trained on"),
     "missing-metadata": (
@@ -50,6 +57,14 @@ TOOLS = {
         "compute the limits for blur, light and glare, and count how often they warn",
     ),
     "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
+    "features": (
+        "train.publish.features",
+        "measure the features of lesions, train boosted trees on them, and write the model folder",
+    ),
+    "features-study": (
+        "train.studies.features",
+        "try the published claim for Fourier features, and fuse the models on features with networks",
+    ),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
     "change": ("train.studies.change", "measure how far two photos of an unchanged lesion differ"),

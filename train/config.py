@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from skinapp.errors import DataError
+from skinapp.images.removal import KINDS
 from skinapp.inference.views import UPRIGHT, VIEWS
 from skinapp.labels.sets import label_set
 from train.data.datasets import sources
@@ -69,7 +70,8 @@ class Config:
       left out with probability `metadata_dropout`, each time that it is sampled. The network itself sees the image
       alone.
     - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.
-    - `hair_removal` removes dark hairs from every image, in training and wherever the model is used.
+    - `remove` lists kinds of artefact, see skinapp/images/removal.py, that are removed from every image, in training
+      and wherever the model is used.
     - `colour_constancy` takes the colour of the light out of every image, see train/data/colour_constancy.py. It is for
       studies: the app does not do it, so such a network cannot be exported.
     - `packed` is a file that `python -m train pack` has written; table and images are then read from it.
@@ -103,7 +105,7 @@ class Config:
     input_size: int | None = None
     cache_size: int = 240
     packed: str = ""
-    hair_removal: bool = False
+    remove: tuple[str, ...] = ()
     colour_constancy: bool = False
     samples_per_epoch: int = 6000
     batch_size: int = 32
@@ -152,6 +154,8 @@ class Config:
         _one_of("augmentation", self.augmentation, POLICIES)
         _one_of("loss", self.loss, LOSSES)
         _one_of("optimizer", self.optimizer, ("adamw", "sgd"))
+        for kind in self.remove:
+            _one_of("remove", kind, KINDS)
         for view in self.views:
             _one_of("views", view, VIEWS)
         if UPRIGHT not in self.views or len(set(self.views)) < len(self.views):
@@ -225,7 +229,7 @@ class Config:
     @property
     def pixels(self) -> dict[str, Any]:
         """The arguments of `prepare` that change the decoded images."""
-        return {"hair_removal": self.hair_removal, "colour_constancy": self.colour_constancy, "pack": self.packed}
+        return {"remove": self.remove, "colour_constancy": self.colour_constancy, "pack": self.packed}
 
     @property
     def fingerprint(self) -> str:
@@ -255,7 +259,7 @@ class Config:
             ("teacher", "teacher_share"),
             ("metadata", "metadata_dropout"),
             ("packed",),
-            ("hair_removal",),
+            ("remove",),
             ("colour_constancy",),
             ("hold_out_all",),
             ("without",),
@@ -297,15 +301,17 @@ def from_settings(settings: dict[str, Any]) -> Config:
     stages = settings.get("stages")
     if not isinstance(stages, list):
         raise DataError("Setting 'stages' is missing or is not a list.")
-    settings = settings | {"stages": tuple(_build(Stage, stage, "stages: ") for stage in stages)}
-    if "views" in settings:
-        if not isinstance(settings["views"], list):
-            raise DataError(f"Setting 'views' is {settings['views']!r}; it must be a list.")
-        settings["views"] = tuple(map(str, settings["views"]))
-    return _build(Config, settings, "")
+    settings = settings | {"stages": tuple(build(Stage, stage, "stages: ") for stage in stages)}
+    for name in ("views", "remove"):
+        if name in settings:
+            if not isinstance(settings[name], list):
+                raise DataError(f"Setting '{name}' is {settings[name]!r}; it must be a list.")
+            settings[name] = tuple(map(str, settings[name]))
+    return build(Config, settings, "")
 
 
-def _build(kind: type, settings: Any, where: str) -> Any:
+def build(kind: type, settings: Any, where: str) -> Any:
+    """Settings -> a dataclass of that kind. DataError names an unknown key or impossible value, and says `where`."""
     if not isinstance(settings, dict):
         raise DataError(f"{where}{settings!r} is not a set of settings.")
     fields = {field.name: field for field in dataclasses.fields(kind)}

@@ -1,6 +1,7 @@
 """Hair removal, after DullRazor (Lee et al. 1997, doi:10.1016/S0010-4825(97)00020-6)."""
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 REACH = 9
@@ -10,6 +11,8 @@ CONTRAST = 18
 STRAIGHT = 20
 """Pixels of a 224 px image over which a hair runs straight, give or take one: dots, and the net of a lesion, do not."""
 ANGLES = 16
+FULL_SIZE_BLUR = 6
+"""Pixels of the largest blur that `fill` computes at full size."""
 
 
 def mask(pixels: np.ndarray) -> np.ndarray:
@@ -21,8 +24,7 @@ def mask(pixels: np.ndarray) -> np.ndarray:
     scale = min(pixels.shape[:2]) / 224
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     reach = max(3, round(REACH * scale))
-    hat = np.max([ndimage.grey_closing(grey, footprint=line) - grey for line in _lines(reach)], axis=0)
-    thin = hat > CONTRAST
+    thin = black_hat(grey, reach) > CONTRAST
     if not thin.any():
         return thin
     # a little thicker, so that a bend is still straight enough
@@ -43,16 +45,39 @@ def fill(pixels: np.ndarray, hidden: np.ndarray) -> np.ndarray:
         return pixels
     filled = pixels.astype(np.float32)
     known = (~hidden).astype(np.float32)
+    layers = np.dstack([pixels * known[..., np.newaxis], known])
     open_ = hidden.copy()
-    for sigma in (1.5, 3, 6, 12, 24, 48, 96):
-        weight = ndimage.gaussian_filter(known, sigma, truncate=3)
-        reached = open_ & (weight > 0.05)
-        blurred = ndimage.gaussian_filter(pixels * known[..., np.newaxis], (sigma, sigma, 0), truncate=3)
-        filled[reached] = blurred[reached] / weight[reached, np.newaxis]
+    sigma = 1.5
+    while open_.any():
+        blurred = _blurred(layers, sigma)
+        reached = open_ & (blurred[..., 3] > 0.05)
+        filled[reached] = blurred[reached, :3] / blurred[reached, 3:]
         open_ &= ~reached
-        if not open_.any():
-            break
+        sigma *= 2
     return filled.round().clip(0, 255).astype(np.uint8)
+
+
+def _blurred(layers: np.ndarray, sigma: float) -> np.ndarray:
+    """Float32 [H, W, n], blurred; with a large sigma computed from a smaller copy, which looks the same."""
+    factor = max(1, int(sigma / FULL_SIZE_BLUR))
+    height, width = layers.shape[:2]
+    padding = [(0, -height % factor), (0, -width % factor), (0, 0)]
+    blocks = np.pad(layers, padding).reshape(-(-height // factor), factor, -(-width // factor), factor, -1)
+    blurred = ndimage.gaussian_filter(blocks.mean(axis=(1, 3)), (sigma / factor, sigma / factor, 0), truncate=3)
+    if factor == 1:
+        return blurred
+    size = blurred.shape[1] * factor, blurred.shape[0] * factor
+    larger = [
+        np.asarray(Image.fromarray(np.ascontiguousarray(layer)).resize(size, Image.Resampling.BILINEAR))
+        for layer in np.moveaxis(blurred, -1, 0)
+    ]
+    return np.dstack(larger)[:height, :width]
+
+
+def black_hat(grey: np.ndarray, reach: int) -> np.ndarray:
+    """Float [H, W] -> by how much each pixel is darker than what is within `reach` pixels on both sides of it, along
+    the line at which that is most: what is dark and thin."""
+    return np.max([ndimage.grey_closing(grey, footprint=line) - grey for line in _lines(reach)], axis=0)
 
 
 def _lines(length: int) -> list[np.ndarray]:

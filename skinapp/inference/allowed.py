@@ -19,7 +19,7 @@ SHIPPED = Path(__file__).parents[2] / "models"
 """Their folder. What is published there gets into LISTED, so that it can be committed with the model."""
 ALL = "SKINAPP_ALLOW_MODELS"
 """The environment variable that, set to 1, allows every model folder, for servers whose operator put them there."""
-NETWORKS = (".tflite", ".keras")
+NETWORKS = (".tflite", ".keras", "trees.npz")
 
 
 def refusal(card: Mapping[str, Any]) -> str | None:

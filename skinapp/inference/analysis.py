@@ -5,6 +5,7 @@ The app's panels, the attention page and the command line take an `Analysis` and
 
 import functools
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from skinapp.formatting import percent
 from skinapp.images import imaging, quality
 from skinapp.images.imaging import CENTRE, Crop
 from skinapp.images.quality import Quality
+from skinapp.images.removal import KINDS, Removed, by_default
 from skinapp.inference import runtime
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.modality import Recognised
@@ -38,15 +40,17 @@ class Analysis:
     """One image and what one model predicts of its square.
 
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
-    network's input; remove_hair: whether the visitor chose to have hairs removed from it; modality: None where it was
-    not needed or not recognised; quality: of the square before hairs are removed; image_prediction: from the pixels
-    alone; prediction: with the patient metadata, which is empty for a model that uses none.
+    network's input; remove: the kinds of artefact that were to be removed from it; removed: what was removed, None
+    where nothing was to be; modality: None where it was not needed or not recognised; quality: of the square before
+    anything is removed; image_prediction: from the pixels alone; prediction: with the patient metadata, which is empty
+    for a model that uses none.
     """
 
     image: Image.Image
     crop: Crop
     pixels: np.ndarray
-    remove_hair: bool
+    remove: tuple[str, ...]
+    removed: Removed | None
     modality: Recognised | None
     quality: Quality
     image_prediction: Prediction
@@ -61,7 +65,7 @@ class Analysis:
     def square(self) -> np.ndarray:
         """What the network sees, larger: uint8 [SQUARE_SIDE, SQUARE_SIDE, 3]."""
         square = imaging.crop_resize(self.image, SQUARE_SIDE, self.crop)
-        return runtime.network_input(self.model, square, self.remove_hair)
+        return runtime.network_input(self.model, square, self.remove)
 
 
 def analyse(
@@ -69,16 +73,21 @@ def analyse(
     model: Model,
     crop: Crop = CENTRE,
     *,
-    remove_hair: bool = False,
+    remove: Collection[str] | None = None,
     modality: Recognised | None = None,
     values: Metadata | None = None,
 ) -> Analysis:
-    """Measure and classify the square `crop` of an upright RGB image, with the patient metadata `values`.
+    """Measure and classify the square `crop` of an upright RGB image, with the patient metadata `values`, after the
+    kinds of artefact in `remove`, keys of `removal.KINDS`, were removed from it; by default those whose removal was
+    measured to help.
 
     ModelError where the model cannot be run.
     """
     started = time.perf_counter()
-    pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, crop), remove_hair)
+    remove = by_default(model.modality) if remove is None else remove
+    pixels = imaging.crop_resize(image, model.input_size, crop)
+    removed = runtime.removed_from(model, pixels, remove)
+    pixels = removed.pixels if removed else pixels
     classifier = runtime.classifier(model)
     prediction = classifier.predict_input(pixels)
     events.answered(model.id, time.perf_counter() - started)
@@ -86,7 +95,8 @@ def analyse(
         image,
         crop,
         pixels,
-        remove_hair,
+        tuple(kind for kind in KINDS if kind in remove),
+        removed,
         modality,
         quality.measure(image, crop),
         prediction,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skinapp.images import removal
 from skinapp.inference import metadata, model_index
 from skinapp.inference.model_index import score_name
 from skinapp.labels.sets import HAM10000, of_card, target
@@ -28,6 +29,8 @@ PREPROCESSING = {
     "imagenet-bgr": "A first layer orders the channels blue, green, red and subtracts ImageNet's mean.",
 }
 """What was put before an adopted network, by its name in the card."""
+OUT_OF_FOLD = ("committee", "features")
+"""The kinds of models whose choices were made on out-of-fold predictions."""
 FEW_IMAGES = 20
 """With fewer test images of a class, the card makes no claim about it."""
 
@@ -70,6 +73,8 @@ def sections(card: Card) -> list[Section]:
         parts = _pair(card)
     elif "adopted" in card:
         parts = _adopted(card)
+    elif card["kind"] == "features":
+        parts = _on_features(card)
     else:
         parts = _classifier(card)
     return [*parts, *_ending(card)]
@@ -112,15 +117,24 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def cross_validated(card: Card) -> bool:
     """Whether the scores come from cross-validation, and not from a test set that was held out."""
-    return card["kind"] != "committee" and "validation" not in card["training"]["images"]
+    return card["kind"] not in OUT_OF_FOLD and "validation" not in card["training"]["images"]
 
 
 def voters(card: Card) -> str:
     """What answers together, in words: "one network, no test-time augmentation" or "5 networks, 4 views of each
     image"."""
+    if card["kind"] == "features":
+        return "trees on the features of one view"
     members, views = len(card.get("members", ())) or 1, len(card["input"].get("views", ())) or 1
     networks = f"{members} networks" if members > 1 else "one network"
     return f"{networks}, {views} views of each image" if views > 1 else f"{networks}, no test-time augmentation"
+
+
+def settings_file(card: Card) -> str:
+    """The settings that a model was trained with, in the repository."""
+    if card["kind"] == "features":
+        return f"train/configs/features/{card['id'].removesuffix('-features')}.yaml"
+    return f"train/configs/{card['id']}.yaml"
 
 
 def _classifier(card: Card) -> Iterator[Section]:
@@ -131,7 +145,7 @@ def _classifier(card: Card) -> Iterator[Section]:
         else "ending in dense layers, so it has no class maps"
     )
     size = card["input"]["size"]
-    hair = "; dark hairs are removed first" if card["input"].get("hair_removal") else ""
+    removed = f"; {removal.named(card['input']['remove'])} are removed first" if "remove" in card["input"] else ""
     outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
     views, members = card["input"].get("views", ()), card.get("members", ())
     name = f"{len(members)} x {network['name']}" if members else network["name"]
@@ -144,7 +158,7 @@ def _classifier(card: Card) -> Iterator[Section]:
             _list(
                 f"**Network**: {name}, {network['parameters']:,} parameters, {maps}.",
                 f"**Initial weights**: {card['initial_weights']}.",
-                f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}{hair}.",
+                f"**Input**: RGB, {size} x {size} px, values 0-255; {card['input']['resize']}{removed}.",
                 f"**Output**: {outputs}.{mean} Probabilities are the softmax of logits / {card['temperature']:g}.",
                 f"**Licence**: {card['licence']}, as the training data require.",
             ),
@@ -153,12 +167,55 @@ def _classifier(card: Card) -> Iterator[Section]:
     yield from _strengths(card)
     yield _data(card, "images")
     yield Section("Training", tuple(_training(card)))
+    yield from _results(card)
+
+
+def _on_features(card: Card) -> Iterator[Section]:
+    training, size = card["training"], card["input"]["size"]
+    trees = training["boosting"]
+    yield Section(
+        "",
+        (
+            card["intended_use"],
+            "No network classifies here: the lesion is segmented, its shape, colour and texture are measured, and "
+            "decision trees name the class. docs/features.md defines every feature.",
+            _list(
+                f"**Trees**: scikit-learn's gradient boosting, {trees['iterations']:,} iterations, "
+                f"{card['architecture']['parameters']:,} leaves.",
+                f"**Input**: RGB, {size} x {size} px; {card['input']['resize']}. The network of "
+                "[lesion-segmentation](../lesion-segmentation/README.md) finds the lesion. A feature that cannot be "
+                "measured is missing.",
+                f"**Output**: `logits` {card['outputs']['logits']}. Probabilities are the softmax of logits / "
+                f"{card['temperature']:g}. The contributions of the features to a logit are exact (TreeSHAP).",
+                f"**Licence**: {card['licence']}, as the training data require.",
+            ),
+        ),
+    )
+    yield from _strengths(card)
+    yield _data(card, "images")
+    yield Section(
+        "Training",
+        (
+            f"Learning rate {trees['learning_rate']:g}, at most {trees['leaves']} leaves in a tree, at least "
+            f"{trees['least_images']} images in a leaf, L2 penalty {trees['penalty']:g}, seed {trees['seed']}. "
+            "`history.csv` has a row for each iteration of the cross-validation, under the name epoch.",
+            f"To train it again: `python -m train features --config {settings_file(card)}`; see docs/features.md.",
+            *filter(None, [training["note"]]),
+        ),
+    )
+    yield from _results(card)
+
+
+def _results(card: Card) -> Iterator[Section]:
+    """The scores on every set of images, and the logit adjustment."""
     yield from _scored(card)
     if "published" in card:
         yield _published(card)
     if "validation" in card:
         yield _validation(card)
-    images = "cross-validated" if cross_validated(card) else "out-of-fold" if members else "validation"
+    images = (
+        "out-of-fold" if card["kind"] in OUT_OF_FOLD else "cross-validated" if cross_validated(card) else "validation"
+    )
     yield _adjustment(card, images)
 
 
@@ -262,12 +319,15 @@ def _adjustment(card: Card, images: str) -> Section:
 
 
 def _validation(card: Card) -> Section:
-    if card["kind"] == "committee":
+    if card["kind"] in OUT_OF_FOLD:
+        networks = card["kind"] == "committee"
         words = (
-            f"Of the training images of {card['test']['dataset']}, each by the network that was not trained on its "
+            f"Of the training images of {card['test']['dataset']}, each by the "
+            f"{'network that was' if networks else 'trees that were'} not trained on its "
             f"{MEMBERS[card['modality']].removesuffix('s')}. They chose the operating points and the temperature."
         )
-        return Section("Scores of single networks, out of fold", (words, _scores(card["validation"])))
+        title = f"Scores of {'single networks' if networks else 'the trees of single parts'}, out of fold"
+        return Section(title, (words, _scores(card["validation"])))
     words = (
         "Used to fit the temperature, so optimistic."
         if "adopted" in card
@@ -367,7 +427,7 @@ def _training(card: Card) -> Iterator[str | Table]:
     yield from _stages(training)
     yield (
         f"To train it again, run `prepare`, `fit`, `evaluate` and `export` with "
-        f"`--config train/configs/{card['id']}.yaml`; see docs/training.md."
+        f"`--config {settings_file(card)}`; see docs/training.md."
     )
     if training["note"]:
         yield training["note"]
@@ -719,7 +779,9 @@ def _ending(card: Card) -> Iterator[Section]:
 
 
 def _conversion(card: Card) -> Iterator[str]:
-    if "conversion" in card:
+    if card["kind"] == "features":
+        yield f"The file gives scikit-learn's numbers to the last bit, over {card['conversion']['images']:,} images."
+    elif "conversion" in card:
         conversion = card["conversion"]
         yield (
             f"The LiteRT file{'s differ' if 'pair' in card else ' differs'} from the trained "

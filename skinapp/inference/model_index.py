@@ -25,7 +25,8 @@ def metadata(card: Card) -> dict[str, Any]:
     return {
         "license": licence or "other",
         **({} if licence else {"license_name": card["licence"]}),
-        "library_name": "tflite",
+        # the trees of a model on features are no format of a library there
+        **({} if card["kind"] == "features" else {"library_name": "tflite"}),
         "pipeline_tag": task,
         "tags": ["dermatology", "skin-lesion", *card["modality"].split(" and ")],
         "model-index": [{"name": card["id"], "results": [_result(task, test) for test in _tests(card)]}],

@@ -76,7 +76,8 @@ def analyse(
     """Measure and classify the squares of two upright RGB images of a lesion, dermoscopy first. ModelError as for
     `predict`."""
     each = [
-        analysis.analyse(image, network, crop, modality=kind)
+        # no removal was measured for pairs
+        analysis.analyse(image, network, crop, remove=(), modality=kind)
         for network, image, crop, kind in zip(networks_of(model), images, crops, recognised, strict=True)
     ]
     prediction = _together(model, [one.prediction for one in each])

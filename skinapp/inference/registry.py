@@ -19,6 +19,8 @@ from skinapp.labels.sets import LabelSet, of_card
 
 CARD_FILE = "model.json"
 WEIGHTS_FILE = "model.tflite"
+TREES_FILE = "trees.npz"
+"""The weights of a model of the kind `features`."""
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
 LARGEST_ROOT = 200 * 1024**2
 """Maximum total size of the shipped model folders, in bytes."""
@@ -26,8 +28,8 @@ LARGEST_ROOT = 200 * 1024**2
 
 @dataclass(frozen=True)
 class Model:
-    """The folder of a classifier, committee or pair whose `model.json` has passed the schema; `card` is that file,
-    parsed."""
+    """The folder of a classifier, committee, pair or model on features whose `model.json` has passed the schema; `card`
+    is that file, parsed."""
 
     id: str
     kind: str
@@ -50,9 +52,18 @@ class Model:
 
     @property
     def weights(self) -> tuple[str, ...]:
-        """The LiteRT files: one for each member of a committee or each image of a pair, or the only one."""
+        """The LiteRT files: one for each member of a committee or each image of a pair, or the only one; for a model on
+        features, its trees."""
+        if not self.is_network:
+            return (TREES_FILE,)
         parts = self.card.get("members") or self.card.get("pair", {}).get("pictures", ())
         return tuple(part["file"] for part in parts) or (WEIGHTS_FILE,)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether networks answer, which attention methods, similar cases and sanity checks need; a model of the kind
+        `features` measures the lesion instead."""
+        return self.kind != "features"
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -60,9 +71,10 @@ class Model:
         return tuple(self.card["input"].get("views", (views.UPRIGHT,)))
 
     @property
-    def removes_hair(self) -> bool:
-        """Whether it was trained on images without hairs, so that hairs are removed from every image."""
-        return self.card["input"].get("hair_removal", False)
+    def removes(self) -> tuple[str, ...]:
+        """The kinds of artefact, keys of `removal.KINDS`, that it was trained without, so that they are removed from
+        every image."""
+        return tuple(self.card["input"].get("remove", ()))
 
     @property
     def has_class_maps(self) -> bool:
@@ -128,13 +140,14 @@ def no_models(root: Path | None = None) -> ModelError:
 def ranked(root: Path | None = None) -> list[Model]:
     """The models that can run on one image, the default first: those trained here before adopted ones, diagnosis before
     malignancy, dermoscopy before smartphone, committees before single networks, then by `held_out_score`; those without
-    it come last.
+    it come last, and models on features after all networks, so that none of them is a default.
 
     Committees come first because their held-out scores are those of single networks, which their mean surpasses.
     """
 
-    def rank(model: Model) -> tuple[bool, bool, bool, bool, float]:
+    def rank(model: Model) -> tuple[bool, bool, bool, bool, bool, float]:
         return (
+            not model.is_network,
             "adopted" in model.card,
             model.task != "diagnosis",
             model.modality != "dermoscopy",

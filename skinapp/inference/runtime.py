@@ -7,7 +7,7 @@ import statistics
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,10 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
 from skinapp.errors import ModelError
-from skinapp.inference import metadata, registry, views
+from skinapp.images import imaging, synthetic
+from skinapp.images.removal import Removed
+from skinapp.inference import feature_model, metadata, registry, views
+from skinapp.inference.feature_model import Contributions, Measured
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model
 
@@ -32,7 +35,8 @@ class Prediction:
     the metadata; class_maps float32 [h, w, K], whose mean over the image plus a constant is the logit, None for
     networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image,
     of length 0 for a network without that output; votes float32 [members, views, K], the logits of each network for
-    each view of the image, whose mean is `logits`.
+    each view of the image, whose mean is `logits`; measured, what a model on features measured of the lesion, None for
+    networks.
     """
 
     model: Model
@@ -41,6 +45,7 @@ class Prediction:
     class_maps: np.ndarray | None
     embedding: np.ndarray
     votes: np.ndarray
+    measured: Measured | None = None
 
     @property
     def predicted(self) -> str:
@@ -86,8 +91,8 @@ def agreement(prediction: Prediction) -> Agreement | None:
 
 
 class Classifier:
-    """A loaded model: one network, or the members of a committee. `predict` may be called from several threads; they
-    take turns."""
+    """A loaded model: one network, the members of a committee, or trees on features. `predict` may be called from
+    several threads; they take turns."""
 
     def __init__(self, model: Model, threads: int | None = None):
         """Check every file of the model against its hash and load it; `threads` defaults to the number of cores.
@@ -103,7 +108,9 @@ class Classifier:
             )
         registry.verify(model)
         cores = threads or os.cpu_count() or 1
-        self._networks = [_network(model, name, max(cores // len(model.weights), 1)) for name in model.weights]
+        self._on_features = None if model.is_network else feature_model.load(model)
+        names = model.weights if model.is_network else ()
+        self._networks = [_network(model, name, max(cores // len(names), 1)) for name in names]
         # members on one thread each, side by side, take as long as one after another on all threads, and need no
         # synchronisation within a network
         workers = min(cores, len(model.weights))
@@ -127,6 +134,11 @@ class Classifier:
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
+        if self._on_features:
+            measured, logits = self._on_features.predict(pixels)
+            probabilities = self._probabilities(logits, values or {})
+            nothing = np.empty(0, np.float32)
+            return Prediction(self.model, logits, probabilities, None, nothing, logits[None, None], measured)
         images = views.seen(pixels, self.model.views).astype(np.float32)
         with self._lock:
             each = self._pool.map if self._pool else map
@@ -145,6 +157,12 @@ class Classifier:
     def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
         """What `predict` would give the same image with these values, without running the network again."""
         return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, values))
+
+    def contributions(self, prediction: Prediction) -> Contributions:
+        """How the features that were measured led to the logits. ModelError for networks, which measure none."""
+        if self._on_features is None or prediction.measured is None:
+            raise ModelError(f"The model '{self.model.id}' measures no features.")
+        return self._on_features.contributions(prediction.measured)
 
     def _probabilities(self, logits: np.ndarray, values: Metadata) -> np.ndarray:
         total = logits.astype(np.float64)
@@ -206,15 +224,22 @@ def _malignant(model: Model) -> list[bool]:
     return [label.malignant for label in model.labels.labels]
 
 
-def network_input(model: Model, pixels: np.ndarray, remove_hair: bool = False) -> np.ndarray:
-    """A square, uint8 RGB of any size, as the network sees it: without hairs where the model was trained on images
-    without any, or where the visitor chose so. Hair removal is decided only here."""
-    if not (remove_hair or model.removes_hair):
-        return pixels
-    # SciPy takes a quarter of a second to load
-    from skinapp.images import hair
+def network_input(model: Model, pixels: np.ndarray, remove: Collection[str] = ()) -> np.ndarray:
+    """A square, uint8 RGB of any size, as the network sees it, see `removed_from`."""
+    removed = removed_from(model, pixels, remove)
+    return removed.pixels if removed else pixels
 
-    return hair.remove(pixels)
+
+def removed_from(model: Model, pixels: np.ndarray, remove: Collection[str] = ()) -> Removed | None:
+    """A square, uint8 RGB of any size, without the kinds of artefact that the model was trained without, and those in
+    `remove`; None where there are none of either. What is removed is decided only here."""
+    kinds = {*model.removes, *remove}
+    if not kinds:
+        return None
+    # SciPy and scikit-image take most of a second to load
+    from skinapp.images import artefacts
+
+    return artefacts.remove(pixels, kinds)
 
 
 _loaded: OrderedDict[tuple[str, ...], Classifier] = OrderedDict()
@@ -249,6 +274,9 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
     timed = [Classifier(model) for model in registry.pictures(registry.read_model(Path(published[0])))]
     size = timed[0].model.input_size
     pixels = np.full((size, size, 3), 128, np.uint8)
+    if any(not classifier.model.is_network for classifier in timed):
+        # without a lesion there would be nothing to measure
+        pixels = imaging.crop_resize(synthetic.draw(1), size)
     durations = []
     for _ in range(TIMED + 2):
         start = time.perf_counter()

@@ -7,6 +7,7 @@ a kind of image is not shown for it.
 
 import functools
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,21 @@ def of_quality(measured: Quality, modality: str) -> dict[str, str]:
 
 
 def cautions(analysis: Analysis) -> dict[str, str]:
-    """Why the answer may be wrong although the image is usable: "distance" or "disagreement" -> a sentence, where that
-    predicts errors of this kind of model."""
+    """Why the answer may be wrong although the image is usable: "distance", "disagreement" -> a sentence, where that
+    predicts errors of this kind of model, or "features" where some are missing."""
     kind, found = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
         found["distance"] = FAR
-    # two images cannot be moved together
-    if analysis.model.kind != "pair" and predicts_errors("disagreement", kind) and disagrees(analysis):
+    measured = analysis.prediction.measured
+    if measured and measured.note:
+        found["features"] = measured.note
+    # two images cannot be moved together, and the warning was measured for networks
+    if (
+        analysis.model.kind != "pair"
+        and analysis.model.is_network
+        and predicts_errors("disagreement", kind)
+        and disagrees(analysis)
+    ):
         found["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
     return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in found.items()}
 
@@ -88,13 +97,16 @@ def is_far(recognised: Recognised | None, modality: str) -> bool:
 def disagrees(analysis: Analysis) -> bool:
     """Whether the networks of a committee name different classes, or a single network names another one for a square
     that is moved a little. Goes by the image alone."""
-    return is_open(
-        analysis.image_prediction, analysis.model, analysis.image, analysis.crop, remove_hair=analysis.remove_hair
-    )
+    return is_open(analysis.image_prediction, analysis.model, analysis.image, analysis.crop, remove=analysis.remove)
 
 
 def is_open(
-    prediction: Prediction, model: Model, image: Image.Image, crop: Crop = imaging.CENTRE, *, remove_hair: bool = False
+    prediction: Prediction,
+    model: Model,
+    image: Image.Image,
+    crop: Crop = imaging.CENTRE,
+    *,
+    remove: Collection[str] = (),
 ) -> bool:
     """The same for the `prediction` of a square of an upright RGB image."""
     agreed = runtime.agreement(prediction)
@@ -103,7 +115,7 @@ def is_open(
     classifier, named = runtime.classifier(model), int(prediction.logits.argmax())
 
     def again(square: Crop) -> int:
-        pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, square), remove_hair)
+        pixels = runtime.network_input(model, imaging.crop_resize(image, model.input_size, square), remove)
         return int(classifier.predict_input(pixels).logits.argmax())
 
     return any(again(square) != named for square in moved(image, crop))

@@ -133,7 +133,11 @@ def notches(mask: np.ndarray) -> float:
 
 def variegation(square: np.ndarray, mask: np.ndarray) -> float:
     """Root mean square distance of the lesion's pixels from their mean, in CIELAB."""
-    colours = lab(square[mask])
+    return spread(lab(square[mask]))
+
+
+def spread(colours: np.ndarray) -> float:
+    """Root mean square distance of CIELAB colours [n, 3] from their mean."""
     return float(np.sqrt(((colours - colours.mean(axis=0)) ** 2).sum(axis=1).mean()))
 
 

@@ -187,7 +187,8 @@ def card_of(model: Model) -> pd.DataFrame:
     rows = {
         "Kind of image": modality.IMAGES[model.modality],
         "Classes": ", ".join(f"{label.name} ({label.code})" for label in model.labels.labels),
-        "Network": f"{card['architecture']['name']}, {card['architecture']['parameters']:,} parameters",
+        ("Network" if model.is_network else "Classifier"): f"{card['architecture']['name']}, "
+        f"{card['architecture']['parameters']:,} {'parameters' if model.is_network else 'leaves'}",
         "Initial weights": card["initial_weights"],
         "Input": f"{'two images, each ' if model.kind == 'pair' else ''}{model.input_size} x {model.input_size} px; "
         f"{card['input']['resize']}",

@@ -11,14 +11,15 @@ from skinapp.errors import DataError, ModelError, SegmentationError
 from skinapp.evaluation import observed_risk
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.formatting import percent
-from skinapp.images import quality
+from skinapp.images import quality, removal
 from skinapp.inference import analysis as analyses
 from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
+from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
 from skinapp.lesion.segmentation import Segmentation
-from skinapp.report import document, operating_point_views
+from skinapp.report import document, feature_views, operating_point_views
 from skinapp.report.document import Block, Heading, Picture, Section, png
 
 TITLE = "A model's answer to one image"
@@ -26,7 +27,6 @@ CAUTION = (
     "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
     "whatever it says here."
 )
-NO_MAP = "This network ends in dense layers, so there is no map of where it looked."
 COVERAGE = 0.95
 """Of the prediction set, unless another one is asked for."""
 LONGER_SIDE = 720
@@ -60,7 +60,7 @@ def sections(
     return [
         Section("Answer", _answer(analysis, coverage, prevalence, doubt)),
         Section("Image", _image(analysis)),
-        Section("Where the model looked", _map(analysis, lesion)),
+        _explanation(analysis, lesion),
         Section("Every class", _classes(analysis)),
         Section("Model", _model(analysis)),
     ]
@@ -109,9 +109,11 @@ def _image(analysis: Analysis) -> list[Block]:
     kind = f"{modality.looks(recognised)} " if recognised else ""
     small = analysis.image.copy()
     small.thumbnail((LONGER_SIDE, LONGER_SIDE))
-    hair = " Hairs were removed before the model saw it." if analysis.remove_hair else ""
+    caption = "The image; the model saw what is in the square."
+    if analysis.removed and analysis.removed.any_detected:
+        caption += f" {removal.sentence(analysis.removed)}"
     return [
-        Picture(png(picture.in_image(small, analysis.crop)), f"The image; the model saw what is in the square.{hair}"),
+        Picture(png(picture.in_image(small, analysis.crop)), caption),
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
         *(quality.warnings(measured) or ["No problem was found with sharpness, light or glare."]),
@@ -119,10 +121,33 @@ def _image(analysis: Analysis) -> list[Block]:
     ]
 
 
+def no_map(model: Model) -> str:
+    """Why there is no map, for a model without class maps."""
+    if model.is_network:
+        return "This network ends in dense layers, so there is no map of where it looked."
+    return "This model measures the lesion and classifies the numbers, so there is no map of where it looked."
+
+
+def _explanation(analysis: Analysis, lesion: Segmentation | None) -> Section:
+    if analysis.model.is_network:
+        return Section("Where the model looked", _map(analysis, lesion))
+    return Section("What the model measured", _features(analysis))
+
+
+def _features(analysis: Analysis) -> list[Block]:
+    """What a model on features measured, and how that led to the most likely class."""
+    prediction = analysis.prediction
+    return [
+        no_map(prediction.model),
+        feature_views.chart(prediction, prediction.predicted),
+        feature_views.READING,
+    ]
+
+
 def _map(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
     prediction = analysis.prediction
     if prediction.class_maps is None:
-        return [NO_MAP]
+        return [no_map(prediction.model)]
     name = prediction.model.labels[prediction.predicted].name
     cam = heatmap.grad_cam(prediction.class_maps, _index(prediction))
     if not cam.any():

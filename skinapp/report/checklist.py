@@ -13,6 +13,7 @@ import pandas as pd
 from skinapp.datasets.registry import DATASETS
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.measures import MEASURES
+from skinapp.images import removal
 from skinapp.inference import metadata, modality, model_card, registry
 from skinapp.inference.registry import Model
 from skinapp.report.document import Block, Heading, List, Section
@@ -114,9 +115,9 @@ def _groups(card: Card) -> str:
 
 def _preparation(card: Card) -> str:
     entry = card["input"]
-    hair = "; dark hairs are removed" if entry.get("hair_removal") else ""
+    resize = entry["resize"] + (f"; {removal.named(entry['remove'])} are removed" if "remove" in entry else "")
     low, high = entry["range"]
-    return f"{entry['channels']}, {entry['size']} x {entry['size']} px, values {low}-{high}; {entry['resize']}{hair}."
+    return f"{entry['channels']}, {entry['size']} x {entry['size']} px, values {low}-{high}; {resize}."
 
 
 def _predictors(card: Card) -> str:
@@ -131,6 +132,8 @@ def _predictors(card: Card) -> str:
 def _missing_values(card: Card) -> str:
     if metadata.fields_of(card):
         return "Every question about the patient may be left open; it then adds nothing to the answer."
+    if card["kind"] == "features":
+        return "A feature that cannot be measured is missing; the trees were trained with missing features."
     return "The image is the only input, so no value can be missing."
 
 
@@ -144,7 +147,8 @@ def _reference(card: Card) -> str:
 def _network(card: Card) -> str:
     network = card["architecture"]
     outputs = ", ".join(f"{name} {shape}" for name, shape in card["outputs"].items())
-    return f"{network['name']}, {network['parameters']:,} parameters; {outputs}."
+    counted = "leaves" if card["kind"] == "features" else "parameters"
+    return f"{network['name']}, {network['parameters']:,} {counted}; {outputs}."
 
 
 def _libraries(card: Card) -> str:
@@ -152,11 +156,17 @@ def _libraries(card: Card) -> str:
 
 
 def _weights(card: Card) -> str:
-    return "The weights, with their SHA-256." if any(name.endswith(".tflite") for name in card["files"]) else ""
+    shipped = any(name.endswith(".tflite") or name == registry.TREES_FILE for name in card["files"])
+    return "The weights, with their SHA-256." if shipped else ""
 
 
 def _training(card: Card) -> str:
     settings, stages = card["training"].get("settings"), card["training"].get("stages", ())
+    if trees := card["training"].get("boosting"):
+        return (
+            f"Gradient boosting, {trees['iterations']:,} iterations, learning rate {trees['learning_rate']:g}, at most "
+            f"{trees['leaves']} leaves in a tree, seed {trees['seed']}."
+        )
     if not settings:
         return ""
     return (
@@ -173,6 +183,8 @@ def _chosen(card: Card) -> str:
 
 def _imbalance(card: Card) -> str:
     settings, adjustment = card["training"].get("settings"), card.get("logit_adjustment")
+    if adjustment and card["kind"] == "features":
+        return f"Logit adjustment {adjustment['applied']:g}."
     if not settings or not adjustment:
         return ""
     return f"{settings['sampling'].capitalize()} sampling; logit adjustment {adjustment['applied']:g}."
@@ -204,6 +216,8 @@ def _recalibrated(card: Card) -> str:
 
 
 def _maps(card: Card) -> str:
+    if card["kind"] == "features":
+        return "What each feature added to the answer, exactly."
     return "Class maps that are exact, with a sanity check." if "class_maps" in card["outputs"] else ""
 
 
@@ -247,7 +261,8 @@ def _errors(card: Card) -> str:
 
 
 def _again(card: Card) -> str:
-    return f"The settings are in train/configs/{card['id']}.yaml." if card["training"].get("settings") else ""
+    known = card["training"].get("settings") or card["training"].get("boosting")
+    return f"The settings are in {model_card.settings_file(card)}." if known else ""
 
 
 def _shared(card: Card) -> str:

@@ -1,6 +1,7 @@
 """The answer to one image: in words, with the map over the photo, and everything else in tabs."""
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,12 +18,14 @@ from skinapp.inference.registry import Model
 from skinapp.report import case_report
 from skinapp.ui import (
     attention_map,
+    features,
     gate,
     metadata_form,
     model_notes,
     over_time,
     pair,
     prediction,
+    removal,
     retrieval,
     segmentation,
     square,
@@ -80,24 +83,26 @@ def _show_one(found: Route, photo: Photo) -> None:
     model = found.models[0]
     st.session_state[ANSWERED_BY] = model.id
     words, picture = st.columns([5, 6], gap="medium")
-    names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Hairs", "Limits"]
+    names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Artefacts", "Limits"]
     if model.clinical:
         names.insert(1, "Patient")
+    if not model.is_network:
+        names = ["Features", *(name for name in names if name != "Map")]
     tabs = dict(zip(names, st.tabs(names), strict=True))
     values: Metadata = {}
     if model.clinical:
         with tabs["Patient"]:
             values = metadata_form.show(model)
-    with tabs["Hairs"]:
-        remove_hair = _choose_hair_removal(model)
-    made = _analyse(found, photo, model, remove_hair, values)
+    with tabs["Artefacts"]:
+        remove = removal.choose(model)
+    made = _analyse(found, photo, model, remove, values)
     shown = attention_map.of(made, photo)
     observed = None if found.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
         prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
         gate.show_cautions(made)
     with picture:
-        attention_map.show_picture(photo, shown)
+        attention_map.show_picture(model, photo, shown)
         photos.show_origin(photo, model)
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
@@ -109,19 +114,25 @@ def _show_one(found: Route, photo: Photo) -> None:
     with tabs["Every class"]:
         prediction.show_every_class(made)
         model_notes.show_classes(model)
-    with tabs["Map"]:
-        attention_map.show_details(made, photo, shown)
+    if model.is_network:
+        with tabs["Map"]:
+            attention_map.show_details(made, photo, shown)
+    else:
+        with tabs["Features"]:
+            features.show(made, photo)
     with tabs["Segmentation"]:
-        if shown is None:
-            st.caption(case_report.NO_MAP)
+        if not model.is_network:
+            features.show_segmentation(made)
+        elif shown is None:
+            st.caption(case_report.no_map(model))
         else:
             segmentation.show(shown)
     with tabs["Similar cases"]:
         retrieval.show(made)
     with tabs["Over time"]:
         over_time.offer()
-    with tabs["Hairs"]:
-        st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square of the image")
+    with tabs["Artefacts"]:
+        removal.show(made)
     with tabs["Limits"]:
         model_notes.show_limits(model)
 
@@ -147,21 +158,8 @@ def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMa
 
 
 def _analyse(
-    found: Route, photo: Photo, model: Model, remove_hair: bool = False, values: Metadata | None = None
+    found: Route, photo: Photo, model: Model, remove: Sequence[str] | None = None, values: Metadata | None = None
 ) -> Analysis:
     crop = square.crop_of(photo)
     image = photos.decoded(photo, crop)
-    return analysis.analyse(image, model, crop, remove_hair=remove_hair, modality=found.recognised, values=values)
-
-
-def _choose_hair_removal(model: Model) -> bool:
-    if model.removes_hair:
-        st.caption("This model was trained on images without hairs, so hairs are removed from every image.")
-        return False
-    return st.toggle(
-        "Remove hairs first",
-        key="hair_removal",
-        persist_state="session",
-        help="Dark hairs are detected and filled in from the skin beside them. The model was trained on images with "
-        "hairs, and removing them does not improve its results on test images.",
-    )
+    return analysis.analyse(image, model, crop, remove=remove, modality=found.recognised, values=values)

@@ -5,7 +5,8 @@ import streamlit as st
 from skinapp.attention import heatmap
 from skinapp.charts import probabilities
 from skinapp.inference.analysis import Analysis
-from skinapp.report.case_report import NO_MAP
+from skinapp.inference.registry import Model
+from skinapp.report.case_report import no_map
 from skinapp.ui import explained_map, faithfulness, layout, sanity_check, square
 from skinapp.ui import photo as photos
 from skinapp.ui.explained_map import ExplainedMap
@@ -25,12 +26,12 @@ def of(analysis: Analysis, photo: Photo) -> ExplainedMap | None:
 
 
 @st.fragment
-def show_picture(photo: Photo, shown: ExplainedMap | None) -> None:
+def show_picture(model: Model, photo: Photo, shown: ExplainedMap | None) -> None:
     """The photo with its square, the map over it, and how far the map can be used. A fragment, so that the switch and
     the opacity redraw no more."""
     if shown is None:
         square.show(photo)
-        st.caption(NO_MAP)
+        st.caption(no_map(model))
         return
     place = st.container(gap="xsmall")
     with st.container(horizontal=True, vertical_alignment="center", wrap=False, gap="small"):
@@ -64,7 +65,7 @@ def show_picture(photo: Photo, shown: ExplainedMap | None) -> None:
 def show_details(analysis: Analysis, photo: Photo, shown: ExplainedMap | None) -> None:
     """The class of the map, its download, its faithfulness, and the way to other methods."""
     if shown is None:
-        st.caption(NO_MAP)
+        st.caption(no_map(analysis.model))
         return
     labels = analysis.model.labels
     st.selectbox(

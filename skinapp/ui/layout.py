@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartParser
 from skinapp.errors import DataError
 from skinapp.images import imaging, isolated
 from skinapp.labels import guide
-from skinapp.ui import address, departed, session_images, sign_in
+from skinapp.ui import address, departed, session_images, sign_in, tour
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -87,6 +87,16 @@ def show_menu() -> None:
         sign_in.offer_sign_out()
 
 
+def show_tour(title: str) -> None:
+    """The note of the tour on the page with that title, while the tour is on."""
+    if not tour.running():
+        return
+    titles = {name: shown for name, (shown, _, _) in MENU.items()}
+    following = tour.show(next(name for name, shown in titles.items() if shown == title), titles)
+    if following:
+        st.switch_page(path(following), query_params=address.last_choices(titles[following]) or None)
+
+
 def show_image_chip() -> None:
     """The images of the session, with the way to their answers and a button that removes them; nothing without any."""
     several = len(session_images.files())
@@ -148,6 +158,7 @@ def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
             sign_in.ask()
             st.stop()
         show_menu()
+        show_tour(title)
         if chip and (session_images.current() or session_images.files()):
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 show_image_chip()

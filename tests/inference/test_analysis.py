@@ -1,4 +1,4 @@
-"""One analysis of an image: the same prediction as by the parts, and one rule about hairs."""
+"""One analysis of an image: the same prediction as by the parts, and one rule about what is removed."""
 
 import dataclasses
 import json
@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from skinapp.images import hair, imaging, quality, synthetic
+from skinapp.images import hair, imaging, quality, removal, synthetic
 from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, registry, runtime
 
@@ -33,18 +33,42 @@ def test_shares_are_named_and_add_up_to_one(model: registry.Model, photos: list[
     assert ("Cancer or pre-cancer" in shares) == (len(model.labels.codes) == 2 and model.modality == "dermoscopy")
 
 
-def test_hairs_are_removed_once_where_chosen_or_where_the_model_learnt_so(model: registry.Model) -> None:
+def test_artefacts_are_removed_once_where_chosen_or_where_the_model_learnt_so(model: registry.Model) -> None:
     image = synthetic.with_hairs(synthetic.draw(0), np.random.default_rng(0), 12)
     raw = imaging.crop_resize(image, model.input_size)
     bare = hair.remove(raw)
     assert (raw != bare).any()
-    assert (analysis.analyse(image, model).pixels == raw).all()
-    chosen = analysis.analyse(image, model, remove_hair=True)
+    untouched = analysis.analyse(image, model, remove=())
+    assert (untouched.pixels == raw).all()
+    assert untouched.removed is None
+    chosen = analysis.analyse(image, model, remove=["hair"])
     assert (chosen.pixels == bare).all()
     assert (chosen.square == hair.remove(imaging.crop_resize(image, analysis.SQUARE_SIDE))).all()
+    assert chosen.removed is not None
+    assert list(chosen.removed.shares) == ["hair"]
 
     card = json.loads(json.dumps(model.card))
-    card["input"]["hair_removal"] = True
+    card["input"]["remove"] = ["hair"]
     hairless = dataclasses.replace(model, card=card)
-    for remove_hair in (False, True):
-        assert (analysis.analyse(image, hairless, remove_hair=remove_hair).pixels == bare).all()
+    for remove in ((), ("hair",)):
+        assert (analysis.analyse(image, hairless, remove=remove).pixels == bare).all()
+
+
+def test_what_was_measured_to_help_is_removed_by_default(
+    model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = synthetic.with_hairs(synthetic.draw(0), np.random.default_rng(0), 12)
+    assert analysis.analyse(image, model).remove == removal.by_default(model.modality)
+    monkeypatch.setattr(analysis, "by_default", lambda modality: ("hair",))
+    made = analysis.analyse(image, model)
+    assert made.remove == ("hair",)
+    assert (made.pixels == hair.remove(imaging.crop_resize(image, model.input_size))).all()
+
+
+def test_a_removal_that_finds_nothing_changes_no_probability(model: registry.Model, photos: list[bytes]) -> None:
+    image = imaging.decode(photos[0])
+    plain = analysis.analyse(image, model)
+    searched = analysis.analyse(image, model, remove=["sticker", "ink"])
+    assert searched.removed is not None
+    assert searched.removed.shares == {"sticker": 0.0, "ink": 0.0}
+    assert searched.prediction.probabilities.tolist() == plain.prediction.probabilities.tolist()

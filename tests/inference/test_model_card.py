@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from skinapp.images.removal import KINDS
 from skinapp.inference import model_card, registry
 
 FOLDERS = sorted(folder for folder in registry.default_root().iterdir() if folder.is_dir())
@@ -54,6 +56,18 @@ def test_the_card_states_scores_limits_and_use(folder: Path) -> None:
     for sentence in (*card["limits"], *card["good_at"], *card["bad_at"], card["intended_use"], card["licence"]):
         assert sentence in text
     assert not re.search(r"\bnan\b", text)
+
+
+def test_the_card_says_what_is_removed_and_the_schema_knows_its_kinds() -> None:
+    card = read(registry.default_root() / "ham10000-efficientnetb1")
+    card["input"]["remove"] = ["hair", "dark-corners"]
+    jsonschema.validate(card, json.loads(registry.SCHEMA_FILE.read_text()))
+    assert "; hairs and dark corners are removed first." in model_card.markdown(card)
+    card["input"]["remove"] = list(KINDS)
+    jsonschema.validate(card, json.loads(registry.SCHEMA_FILE.read_text()))
+    card["input"]["remove"] = ["freckles"]
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(card, json.loads(registry.SCHEMA_FILE.read_text()))
 
 
 def test_strengths_worked_by_hand() -> None:

@@ -14,7 +14,7 @@ from skinapp import formatting
 from skinapp.datasets import isic
 from skinapp.errors import DataError, SkinappError
 from skinapp.evaluation import observed_risk
-from skinapp.images import imaging, synthetic
+from skinapp.images import imaging, removal, synthetic
 from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, conformal, registry, runtime
 from skinapp.labels import sets
@@ -100,6 +100,32 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
     assert sum(analysis.shares(prediction).values()) == pytest.approx(1)
     assert page.get("plotly_chart")
     assert any(f"Answered by “{layout.plain(model.short_name)}”" in caption.value for caption in page.caption)
+
+
+def test_what_is_removed_is_chosen_and_said(page: AppTest, model: registry.Model) -> None:
+    image = synthetic.with_hairs(lesion(400, 300, seed=1), np.random.default_rng(0), 12)
+    upload(page, encode(image, "PNG"), "hairy.png")
+    choice = page.pills(key="remove_dermoscopy")
+    assert list(choice.options) == list(removal.KINDS.values())
+    assert choice.value == list(removal.by_default("dermoscopy"))
+    assert removal.advice("dermoscopy") in choice.help
+    for chosen in ([], ["hair", "sticker"]):
+        page.pills(key="remove_dermoscopy").set_value(chosen).run()
+        assert not page.exception
+        made = analysis.analyse(image, model, remove=chosen)
+        assert shown(page) == dict(zip(model.labels.codes, made.prediction.probabilities, strict=True))
+        said = [caption.value for caption in page.caption if "emoved" in caption.value]
+        assert said == ([removal.sentence(made.removed)] if made.removed else [])
+    assert said[0].startswith("Removed: hairs (")
+
+
+def test_an_old_link_with_the_option_for_hairs_still_opens() -> None:
+    at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=30)
+    at.query_params["hair_removal"] = "true"
+    at.switch_page("pages/classify.py").run()
+    assert not at.exception
+    upload(at, PHOTO)
+    assert headline(at)
 
 
 def test_below_the_answer_are_its_set_and_what_its_number_has_meant(page: AppTest, model: registry.Model) -> None:

@@ -88,6 +88,8 @@ def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> Non
         ("committee=5", "'committee' is 5; it must be bool"),
         ("dataset=imagenet", "no data set 'imagenet'; use one of ham10000"),
         ("architecture=vgg", "'architecture' is 'vgg'; it must be one of efficientnetb1"),
+        ("remove=[hair, freckles]", "'remove' is 'freckles'; it must be one of hair, ruler"),
+        ("remove=hair", "'remove' is 'hair'; it must be a list"),
         ("sampling=odd", "'sampling' is 'odd'; it must be one of natural"),
         ("labels=birds", "no label set 'birds'"),
         ("seed", "'seed' is not of the form key=value"),
@@ -129,7 +131,13 @@ def test_the_fingerprint_follows_what_changes_the_weights(file: Path) -> None:
     assert config.load_config(file, ("seed=99",)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("shares={ham10000: 1}",)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("reference=ham10000",)).fingerprint != plain.fingerprint
-    for change in ("without=ham10000", "hold_out_all=true", "colour_constancy=true", "metadata=true"):
+    for change in (
+        "remove=[hair, ruler]",
+        "without=ham10000",
+        "hold_out_all=true",
+        "colour_constancy=true",
+        "metadata=true",
+    ):
         assert config.load_config(file, (change,)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("committee=true",)).fingerprint == plain.fingerprint
     # what is chosen after training does not make another run of it

@@ -3,6 +3,7 @@ server, that nothing of it stays in memory."""
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import MagicMock
@@ -48,7 +49,9 @@ def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: thre
         while not collected.is_set():
             await asyncio.sleep(0.01)
 
-    asyncio.run(asyncio.wait_for(serve(), PATIENCE_SECONDS))
+    # in a thread of its own: browser tests leave a running loop in this one
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(serve(), PATIENCE_SECONDS)).result()
     gone.session.shutdown.assert_called_once()
     back.session.shutdown.assert_not_called()
     # with the arguments of callbacks, which hold photos

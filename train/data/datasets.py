@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,7 @@ from skinapp.datasets.registry import ISIC_MORE, DataSet, files_in
 from skinapp.datasets.registry import data_root as data_root
 from skinapp.errors import DataError, ImageError
 from skinapp.files import replacing
-from skinapp.images import hair, imaging
+from skinapp.images import artefacts, imaging
 from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20, LabelSet
 from train.data import packed, splits
 from train.data.colour_constancy import shades_of_grey
@@ -396,17 +396,23 @@ def validation_rows(table: pd.DataFrame) -> np.ndarray:
 
 
 def prepare(
-    name: str, size: int, runs: Path, hair_removal: bool = False, colour_constancy: bool = False, pack: str = ""
+    name: str,
+    size: int,
+    runs: Path,
+    remove: Sequence[str] = (),
+    colour_constancy: bool = False,
+    pack: str = "",
 ) -> Dataset:
     """Decode a data set into a memory-mapped uint8 cache below `runs`, or open the cache if it exists.
 
-    With `hair_removal`, dark hairs are removed from every image, see `skinapp.images.hair`; with `colour_constancy`,
-    the colour of the light. The images of a `pack`, see `train.data.packed`, have a cache of their own. If images
-    cannot be read, one DataError lists them all, and no cache is left.
+    The kinds of artefact in `remove` are removed from every image, see `skinapp.images.artefacts`; with
+    `colour_constancy`, the colour of the light is. The images of a `pack`, see `train.data.packed`, have a cache of
+    their own. If images cannot be read, one DataError lists them all, and no cache is left.
     """
     table = read(name, pack)
     opened = packed.read(Path(pack)) if pack else None
-    changes = "-hairless" * hair_removal + "-grey" * colour_constancy
+    changes = f"-without-{'-'.join(sorted(remove))}" if remove else ""
+    changes += "-grey" * colour_constancy
     changes += f"-packed-{opened.digest[:12]}" if opened else ""
     folder = runs / "cache" / f"{name}-{size}{changes}"
     images_file, stamp_file = folder / "images.npy", folder / "stamp.json"
@@ -425,7 +431,7 @@ def prepare(
     def decode(image: str, file: Path | bytes) -> np.ndarray:
         try:
             pixels = imaging.load(file, size)
-            pixels = hair.remove(pixels) if hair_removal else pixels
+            pixels = artefacts.remove(pixels, remove).pixels if remove else pixels
             return shades_of_grey(pixels) if colour_constancy else pixels
         except ImageError as error:
             failures.append(f"{image}: {error}")

@@ -190,7 +190,7 @@ def input_of(config: Config) -> dict[str, Any]:
         "range": [0, 255],
         "channels": "RGB",
         "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
-        **({"hair_removal": True} if config.hair_removal else {}),
+        **({"remove": list(config.remove)} if config.remove else {}),
         **({"views": list(config.views)} if len(config.views) > 1 else {}),
     }
 

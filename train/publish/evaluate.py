@@ -184,22 +184,10 @@ def report(
             older.unlink()
 
     first = Part(test["dataset"].iloc[0], test, logits, temperatures)
-    tests = [_scored_part(part, labels) for part in (first, *further)]
+    tests = [scored_part(part, labels) for part in (first, *further)]
     # the images that a cross-validation tests are those that it chooses on
     unseen = further if config.fold is None and not config.is_committee else [first, *further]
-    points = [
-        point
-        | {
-            "measured": point["measured"]
-            + [
-                measured(point, labels, images)
-                for images in (part.images(labels) for part in unseen)
-                # which of the malignant images are melanomas is not known of every data set
-                if "of" not in point or images.melanoma.any()
-            ]
-        }
-        for point in more.get("operating_points", ())
-    ]
+    points = measured_points(more.get("operating_points", ()), labels, [part.images(labels) for part in unseen])
     content: dict[str, Any] = {
         "epochs": epochs(config, run),
         "input_size": config.image_size,
@@ -216,7 +204,8 @@ def report(
     return {name: bootstrap.Interval(**score) for name, score in tests[0]["scores"].items()}
 
 
-def _scored_part(part: Part, labels: LabelSet) -> dict[str, Any]:
+def scored_part(part: Part, labels: LabelSet) -> dict[str, Any]:
+    """The scores of one part, see `scored`."""
     source, images = TRAINABLE[part.dataset], part.images(labels)
     test = scored(
         source.name,
@@ -239,6 +228,25 @@ def chosen_points(labels: LabelSet, held_out: HeldOut) -> list[dict[str, Any]]:
         described |= {"of": point.of} if point.of else {}
         points.append(described | {"measured": [measured(described, labels, held_out)]})
     return points
+
+
+def measured_points(
+    points: Sequence[dict[str, Any]], labels: LabelSet, tests: Sequence[HeldOut]
+) -> list[dict[str, Any]]:
+    """A card's operating points, measured on further images as well."""
+    return [
+        point
+        | {
+            "measured": point["measured"]
+            + [
+                measured(point, labels, images)
+                for images in tests
+                # which of the malignant images are melanomas is not known of every data set
+                if "of" not in point or images.melanoma.any()
+            ]
+        }
+        for point in points
+    ]
 
 
 def calibrated_sets(labels: LabelSet, held_out: HeldOut) -> dict[str, Any]:

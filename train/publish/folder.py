@@ -28,6 +28,7 @@ EXPORTED = (
     "member-*.tflite",
     "dermoscopy.tflite",
     "close-up.tflite",
+    registry.TREES_FILE,
     "model.keras",
     metadata.WEIGHTS_FILE,
 )

@@ -55,7 +55,7 @@ TITLE = "Eleven kinds of skin lesion, from a dermoscopy image and a close-up"
 SHORT_NAME = "Eleven classes, two images"
 DATASET = published.DATASETS["milk10k"]
 FILES = {"dermoscopy": "dermoscopy.tflite", "smartphone": "close-up.tflite"}
-SAME = ("labels", "image_size", "views", "hair_removal", "folds", "fold", "seed")
+SAME = ("labels", "image_size", "views", "remove", "folds", "fold", "seed")
 """The settings in which the two networks must not differ."""
 DECIMALS = 6
 """Of the weights and constants in the card."""

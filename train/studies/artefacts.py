@@ -1,28 +1,84 @@
-"""python -m train artefacts: how hairs, rulers and stickers affect predictions, and whether removing hairs helps.
+"""python -m train artefacts: whether removing hairs, rulers, stickers, dark corners and ink makes predictions better.
 
-The same test images are classified unchanged, with something drawn on them, and with hairs removed. Predictions are
-compared image by image, with intervals over lesions.
+Images that the network was not trained on are classified with and without removal: images with an artefact drawn over
+them, and images in which a real one is detected. Validation images decide which removals are on by default; test images
+show what that changes. Predictions are compared image by image, with intervals over lesions.
 """
 
 import argparse
 import json
-from collections.abc import Callable
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation.bootstrap import Interval, Score
 from skinapp.files import replacing
-from skinapp.images import hair, imaging, synthetic
+from skinapp.images import artefacts, imaging, removal
+from skinapp.images.removal import HAIR, KINDS
 from skinapp.inference import registry
-from skinapp.inference.runtime import classifier
-from train.data import datasets
-from train.data.datasets import encode
+from skinapp.inference.registry import Model
+from skinapp.inference.runtime import Classifier
+from train.data.datasets import TRAINABLE, encode
+from train.studies.drawn_artefacts import DRAWINGS
+from train.studies.square import unseen
 
-Change = Callable[[Image.Image, np.random.Generator], Image.Image]
+PARTS = ("validation", "test")
+DRAWN_ON = "ham10000"
+SEARCHED = ("ham10000", "milk10k", "isic_more")
+"""The data sets in whose images artefacts are searched."""
+HAIRY = 0.03
+"""The share of an image from which on its hairs count: nearly every image has some."""
+CHECKS_FILE = Path(__file__).with_name("artefact_checks.csv")
+"""Detections in test images that were looked at by eye: kind, dataset, image, right (1 or 0), date."""
+LOOKED_AT = 48
+"""Detections of a kind on a contact sheet."""
+TILE = 112
+"""Pixels of the side of each picture on a contact sheet."""
+
+
+def _probability(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The mean probability of the right class."""
+    return (weights @ probabilities[np.arange(len(labels)), labels]) / weights.sum(axis=1)
+
+
+SCORES: dict[str, Score] = {
+    "accuracy": metrics.accuracy,
+    "balanced_accuracy": metrics.balanced_accuracy,
+    "probability": _probability,
+}
+
+INTRODUCTION = """# Hairs, rulers, stickers, dark corners and ink
+
+`skinapp/images/artefacts.py` detects what lies over or beside a lesion and is not skin, each kind by itself, and fills
+it in from the skin around it, nearer pixels first:
+
+- **hairs**, after DullRazor (`skinapp/images/hair.py`): what is dark and thin by a black-hat transform along lines, and
+  runs straight;
+- **rulers**: a straight, dark, thin line with evenly spaced ticks beside it, or a row of parallel, evenly spaced ticks;
+  with the numbers near it, and the paper that it is printed on. Rulers whose ticks touch the edge of the square are
+  missed;
+- **stickers**: solid areas at an edge, greener, bluer or more vivid than the skin of the image;
+- **dark corners**: what is dark, connected to a corner, and bounded by a circle around the middle of the image, and
+  black bars along an edge. A soft vignette is left as it is;
+- **ink**: the blue and violet of a surgical marker, outside the middle of the image. Black and red ink are missed, and
+  a blue or violet lesion at the edge of the square can be taken for ink.
+
+All but hairs are detected in a copy of 224 pixels. Where more than 75% of the square would be filled in, as for a ruler
+alone, nothing is removed, and the app says so. The limits were set by looking at training images."""
+
+CONSEQUENCES = """A removal that is on applies in the app: on the classify and attention pages and in what is saved
+there. The tab “Artefacts” of the classify page turns others on, or all off. The command line leaves images as they
+are, so that `classify` and `score` agree with each other and with the published scores; `classify --remove KIND,...`
+removes what it names. Pairs of images are left as they are, too. A network can be trained without artefacts (`remove:
+[hair, ruler]` in a configuration; none of the published ones is). Its card then says so, and it gets every image that
+way: `runtime.removed_from` alone decides."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,102 +86,339 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model", default="ham10000-efficientnetb1", metavar="ID", help="the model (default: %(default)s)"
     )
     parser.add_argument(
-        "--lesions", type=int, default=300, metavar="N", help="test lesions, one image of each (default: %(default)s)"
+        "--images",
+        type=int,
+        default=150,
+        metavar="N",
+        help="images of each condition in validation and test (default: %(default)s)",
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.json", help="also write the results to this file")
+    parser.add_argument(
+        "--searched",
+        type=int,
+        default=700,
+        metavar="N",
+        help="images of each data set and part in which real artefacts are searched (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--sheets", type=Path, metavar="DIR", help="also write contact sheets of the detections in test images to DIR"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=removal.FIGURES_FILE,
+        metavar="FILE.json",
+        help="where to write the figures (default: the file in the package)",
+    )
+    parser.add_argument(
+        "--table",
+        type=Path,
+        default=Path("docs/artefacts.md"),
+        metavar="FILE.md",
+        help="where to write the tables (default: %(default)s)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
-    table = datasets.ham10000(datasets.data_root() / "ham10000")
-    table = table[table["split"] == "test"].drop_duplicates("group")
-    table = table.sample(min(options.lesions, len(table)), random_state=0)
-    probabilities = classify_all(model, table)
-    compared = compare(probabilities, encode(table["label"], model.labels), table["group"].to_numpy())
-    print(compared.to_string(index=False))
-    if options.out:
-        with replacing(options.out) as partial:
-            partial.write_text(json.dumps(compared.to_dict("records"), indent=2) + "\n")
+    images = {name: unseen(model, name) for name in SEARCHED}
+    # copies of an image of another data set may have been trained on
+    images = {name: rows[rows["copy_of"].fillna("") == ""] for name, rows in images.items()}
+    figures = {model.modality: measure(model, images, options.images, options.searched, options.sheets)}
+    with replacing(options.out) as partial:
+        partial.write_text(json.dumps(figures, indent=2) + "\n")
+    removal.figures.cache_clear()
+    text = markdown(figures[model.modality])
+    with replacing(options.table) as partial:
+        partial.write_text(text)
+    print(text)
     return 0
 
 
-def ruler(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a pale ruler along one edge: a tick per millimetre, a number per centimetre."""
-    width, height = image.size
-    deep = int(height * generator.uniform(0.1, 0.16))
-    strip = Image.new("RGB", (width, deep), (236, 236, 230))
-    pen = ImageDraw.Draw(strip)
-    step = generator.uniform(0.025, 0.05) * width
-    for tick in range(int(width / step) + 1):
-        long = 0.55 if tick % 10 == 0 else 0.4 if tick % 5 == 0 else 0.25
-        pen.line((tick * step, 0, tick * step, deep * long), fill=(25, 25, 30), width=max(1, width // 220))
-        if tick % 10 == 0:
-            pen.text((tick * step + 2, deep * 0.45), str(tick // 10 + 1), fill=(25, 25, 30), font_size=deep * 0.5)
-    result = image.copy()
-    result.paste(strip, (0, height - deep))
-    return result.transpose(Image.Transpose.ROTATE_90) if generator.random() < 0.5 else result
+def measure(
+    model: Model, images: dict[str, pd.DataFrame], most: int, searched: int, sheets: Path | None = None
+) -> dict[str, Any]:
+    """The figures for one model from the `unseen` images of each data set: of each kind of artefact, whether its
+    removal is on, and what it changes on drawn and on real ones in each part. At most `most` images of each condition,
+    and `searched` of each data set and part."""
+    network = Classifier(model, threads=1)
+    drawn: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    real: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
+    for part in PARTS:
+        chosen = _sampled(images[DRAWN_ON], part, most)
+        for kind, figures in on_drawn(network, chosen).items():
+            drawn[kind][part] = figures
+        rows = pd.concat([_sampled(known, part, searched) for known in images.values()], ignore_index=True)
+        detections = detect(network.model, rows)
+        for kind in KINDS:
+            marked = rows[detections[kind]]
+            if sheets and part == "test":
+                contact_sheet(network.model, marked.iloc[:LOOKED_AT], kind, sheets)
+            real[kind][part] = on_real(network, marked.iloc[:most], kind) | {
+                "searched": len(rows),
+                "detected": len(marked),
+                "by_dataset": {name: int((marked["dataset"] == name).sum()) for name in marked["dataset"].unique()},
+            }
+    return {
+        "model": model.id,
+        "kinds": {
+            kind: {"on": helps(drawn[kind]["validation"], real[kind]["validation"])}
+            | {"drawn": drawn[kind], "real": real[kind], "checked": checked(kind)}
+            for kind in KINDS
+        },
+    }
 
 
-def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a round, coloured sticker at an edge, as some clinics place beside lesions."""
-    width, height = image.size
-    radius = generator.uniform(0.14, 0.22) * width
-    across = generator.choice([0.0, 1.0]) * width
-    down = generator.uniform(0.1, 0.9) * height
-    mask = Image.new("L", image.size)
-    ImageDraw.Draw(mask).ellipse((across - radius, down - radius, across + radius, down + radius), fill=255)
-    colour = [(30, 90, 190), (40, 150, 70), (215, 60, 60), (235, 190, 40)][int(generator.integers(4))]
-    result = image.copy()
-    result.paste(colour, mask=mask.filter(ImageFilter.GaussianBlur(1)))
+def helps(drawn: dict[str, Any], real: dict[str, Any]) -> bool:
+    """Whether removal is on by default, from the figures of validation images: the mean probability of the right class
+    rises with all of its interval on drawn and on real artefacts, and the accuracy on real ones does not fall."""
+    if not real["images"]:
+        return False
+    rises = [figures["probability"]["difference"]["low"] for figures in (drawn["removed"], real)]
+    return all(low is not None and low > 0 for low in rises) and real["accuracy"]["difference"]["value"] >= 0
+
+
+def on_drawn(network: Classifier, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Kind -> the figures of images with that artefact drawn over them: `drawn` against the images as they are,
+    `removed` against drawn, `unneeded`: removal from the images as they are against those, and the share of images in
+    which the drawn artefact was `detected`."""
+    labels, groups = encode(rows["label"], network.model.labels), rows["group"].to_numpy()
+    plain: list[np.ndarray] = []
+    after: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in KINDS}
+    detected = dict.fromkeys(KINDS, 0)
+    for row, pixels in enumerate(tqdm(_squares(network.model, rows), total=len(rows), unit="image", desc="drawn")):
+        as_it_is = network.predict_input(pixels).probabilities
+        plain.append(as_it_is)
+        for kind, draw in DRAWINGS.items():
+            spoilt = np.asarray(draw(Image.fromarray(pixels), np.random.default_rng(row)))
+            removed, unneeded = artefacts.remove(spoilt, [kind]), artefacts.remove(pixels, [kind])
+            before = network.predict_input(spoilt).probabilities
+            detected[kind] += bool(removed.shares[kind] > unneeded.shares[kind])
+            after[kind].append(
+                [
+                    before,
+                    before if removed.pixels is spoilt else network.predict_input(removed.pixels).probabilities,
+                    as_it_is if unneeded.pixels is pixels else network.predict_input(unneeded.pixels).probabilities,
+                ]
+            )
+    first = np.array(plain)
+    result = {}
+    for kind, probabilities in after.items():
+        spoilt, removed, unneeded = np.moveaxis(np.array(probabilities), 1, 0)
+        result[kind] = {
+            "detected": round(detected[kind] / len(rows), 3),
+            "drawn": compare(labels, groups, first, spoilt),
+            "removed": compare(labels, groups, spoilt, removed),
+            "unneeded": compare(labels, groups, first, unneeded),
+        }
     return result
 
 
-def hairy(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with eight to sixteen dark hairs across it."""
-    return synthetic.with_hairs(image.copy(), generator, int(generator.integers(8, 17)))
+def detect(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Kind -> in which of the rows it is detected, bool [n]; of hairs, only where they cover HAIRY of the image."""
+    least = {kind: HAIRY if kind == HAIR else 0.0 for kind in KINDS}
+    detected: dict[str, list[bool]] = {kind: [] for kind in KINDS}
+    for pixels in tqdm(_squares(model, rows), total=len(rows), unit="image", desc="searched"):
+        for kind, mask in artefacts.masks(pixels, KINDS).items():
+            detected[kind].append(bool(mask.mean() > least[kind]))
+    return {kind: np.array(values, bool) for kind, values in detected.items()}
 
 
-def plain(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    return image
+def on_real(network: Classifier, rows: pd.DataFrame, kind: str) -> dict[str, Any]:
+    """The figures of images in which that artefact was detected: removal against the images as they are."""
+    if rows.empty:
+        return {"images": 0}
+    probabilities = []
+    for pixels in tqdm(_squares(network.model, rows), total=len(rows), unit="image", desc=kind):
+        removed = artefacts.remove(pixels, [kind]).pixels
+        probabilities.append([network.predict_input(one).probabilities for one in (pixels, removed)])
+    before, after = np.moveaxis(np.array(probabilities), 1, 0)
+    return compare(encode(rows["label"], network.model.labels), rows["group"].to_numpy(), before, after)
 
 
-CHANGES: dict[str, tuple[Change, bool]] = {
-    "as it is": (plain, False),
-    "hairs removed": (plain, True),
-    "hairs drawn": (hairy, False),
-    "hairs drawn and removed": (hairy, True),
-    "ruler drawn": (ruler, False),
-    "sticker drawn": (sticker, False),
+def compare(labels: np.ndarray, groups: np.ndarray, before: np.ndarray, after: np.ndarray) -> dict[str, Any]:
+    """Each of SCORES of probabilities [n, K] `before` and `after` a change, and the difference, with 95% intervals over
+    groups [n]; the share of images whose most likely class changes."""
+    one, other = (bootstrap.intervals(SCORES, labels, values, groups) for values in (before, after))
+    difference = bootstrap.paired_differences(SCORES, labels, after, before, groups)
+    figures: dict[str, Any] = {"images": len(labels), "groups": bootstrap.count(groups)}
+    for name in SCORES:
+        figures[name] = {
+            "before": _rounded(one[name]),
+            "after": _rounded(other[name]),
+            "difference": _rounded(difference[name]),
+        }
+    return figures | {"changed": round(float((before.argmax(axis=1) != after.argmax(axis=1)).mean()), 4)}
+
+
+def checked(kind: str, file: Path = CHECKS_FILE) -> dict[str, Any] | None:
+    """The count by eye of a kind in the file; None where none was looked at."""
+    if not file.exists():
+        return None
+    known = pd.read_csv(file)
+    known = known[known["kind"] == kind]
+    if known.empty:
+        return None
+    return {"right": int(known["right"].sum()), "looked_at": len(known), "date": str(known["date"].max())}
+
+
+def contact_sheet(model: Model, rows: pd.DataFrame, kind: str, folder: Path) -> None:
+    """DIR/<kind>.png with each image, what was detected in green, and the image after removal; DIR/<kind>.csv lists the
+    images by their number on it, as CHECKS_FILE has them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    across = 4
+    sheet = Image.new("RGB", (across * 3 * TILE, -(-max(len(rows), 1) // across) * TILE), "white")
+    pen = ImageDraw.Draw(sheet)
+    for number, pixels in enumerate(_squares(model, rows)):
+        mask = artefacts.masks(pixels, [kind])[kind]
+        marked = np.where(mask[..., np.newaxis], (0.3 * pixels + (0, 178, 0)).astype(np.uint8), pixels)
+        left, top = number % across * 3 * TILE, number // across * TILE
+        for column, picture in enumerate((pixels, marked, artefacts.remove(pixels, [kind]).pixels)):
+            sheet.paste(Image.fromarray(picture).resize((TILE - 2, TILE - 2)), (left + column * TILE, top))
+        pen.text((left + 2, top + 1), str(number), fill="blue")
+    sheet.save(folder / f"{kind}.png")
+    rows.assign(kind=kind, right=1)[["kind", "dataset", "image", "right"]].to_csv(folder / f"{kind}.csv", index=False)
+
+
+def markdown(figures: dict[str, Any]) -> str:
+    """docs/artefacts.md."""
+    return "\n\n".join([INTRODUCTION, *map(_wrapped, _sections(figures))]) + "\n"
+
+
+def _wrapped(part: str) -> str:
+    """A paragraph in lines of at most 120 characters; tables, headings and what is in lines already as they are."""
+    return part if part.startswith(("|", "#")) or "\n" in part else textwrap.fill(part, 120, break_long_words=False)
+
+
+def _sections(figures: dict[str, Any]) -> Iterator[str]:
+    kinds = figures["kinds"]
+    yield "## Which removals are on"
+    on = [kind for kind in kinds if kinds[kind]["on"]]
+    yield (
+        f"`python -m train artefacts` measures with `{figures['model']}`, on images that it was not trained on. It "
+        "writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on by default where, "
+        "on validation images, the mean probability of the right class rises with all of its 95% interval both where "
+        "the artefact was drawn and where a real one was detected, and the accuracy on the real ones does not fall. "
+        "Test images decided nothing. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
+    )
+    yield _table(
+        ["", "probability, drawn", "probability, real", "accuracy, real", "real ones", "by default"],
+        [
+            [
+                KINDS[kind],
+                _difference(one["drawn"]["validation"]["removed"], "probability"),
+                _difference(one["real"]["validation"], "probability"),
+                _difference(one["real"]["validation"], "accuracy"),
+                str(one["real"]["validation"]["images"]),
+                "on" if one["on"] else "off",
+            ]
+            for kind, one in kinds.items()
+        ],
+    )
+    yield (
+        "Differences on validation images, with removal minus without; “real ones” is how many images with a real "
+        "artefact were measured."
+    )
+    yield CONSEQUENCES
+    yield "## Drawn over test images"
+    first = kinds[HAIR]["drawn"]["test"]["drawn"]
+    yield (
+        f"Each artefact is drawn over the same {first['images']} test images of "
+        f"{TRAINABLE[DRAWN_ON].name}, one at a time. As they are, the accuracy is "
+        f"{_text(first['accuracy']['before'])}, the balanced accuracy {_text(first['balanced_accuracy']['before'])}, "
+        f"and the mean probability of the right class {_text(first['probability']['before'])}."
+    )
+    for score, title in TITLES.items():
+        yield f"{title}:"
+        yield _table(
+            ["", "detected", "drawn", "drawn, then removed", "difference", "removed where nothing was drawn"],
+            [
+                [
+                    KINDS[kind],
+                    f"{one['detected']:.0%}",
+                    _text(one["drawn"][score]["after"]),
+                    _text(one["removed"][score]["after"]),
+                    _difference(one["removed"], score),
+                    _difference(one["unneeded"], score),
+                ]
+                for kind, one in ((kind, each["drawn"]["test"]) for kind, each in kinds.items())
+            ],
+        )
+    yield "The last column is the difference that removal makes to the images as they are."
+    yield "## Real ones"
+    names = ", ".join(TRAINABLE[name].name for name in SEARCHED)
+    yield (
+        f"Images of {names} in which the artefact was detected; of hairs, those that they cover {HAIRY:.0%} of. "
+        f"“Right” is how many of the first detections in test images, at most {LOOKED_AT}, mark such an artefact. They "
+        "were looked at one by one; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them "
+        "again. Of hairs, a detection is right if most of what is marked is hair: the others mark texture of the "
+        "lesion. Scores are of all detections that were measured, right or wrong, since the app cannot tell them "
+        "apart either."
+    )
+    yield _table(
+        ["", "test images searched", "detected", "right", "measured"],
+        [
+            [
+                KINDS[kind],
+                f"{one['real']['test']['searched']:,}",
+                f"{one['real']['test']['detected']:,}",
+                _checked(one["checked"]),
+                f"{one['real']['test']['images']:,}",
+            ]
+            for kind, one in kinds.items()
+        ],
+    )
+    for score, title in TITLES.items():
+        yield f"{title}, test images:"
+        yield _table(
+            ["", "as they are", "removed", "difference", "predictions that change"],
+            [
+                [
+                    KINDS[kind],
+                    _text(one[score]["before"]),
+                    _text(one[score]["after"]),
+                    _difference(one, score),
+                    f"{one['changed']:.1%}",
+                ]
+                for kind, one in ((kind, each["real"]["test"]) for kind, each in kinds.items())
+                if one["images"]
+            ],
+        )
+
+
+TITLES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "probability": "Mean probability of the right class",
 }
-"""Each change to an image, and whether hairs are removed afterwards. The others are compared with the first."""
 
 
-def classify_all(model: registry.Model, table: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Probabilities [n, K] of the table's images, by change. Both changes with hairs draw the same hairs."""
-    network = classifier(model)
-    predicted = {name: np.empty((len(table), len(model.labels.codes))) for name in CHANGES}
-    for row, path in enumerate(tqdm(table["path"], unit="image")):
-        image = Image.fromarray(imaging.load(path, model.input_size))
-        for name, (change, without_hairs) in CHANGES.items():
-            pixels = np.asarray(change(image, np.random.default_rng(row)))
-            predicted[name][row] = network.predict(hair.remove(pixels) if without_hairs else pixels).probabilities
-    return predicted
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def compare(probabilities: dict[str, np.ndarray], labels: np.ndarray, groups: np.ndarray) -> pd.DataFrame:
-    """One row per change: accuracy and balanced accuracy, each with its difference from the first change, and the share
-    of images whose most likely class changes; all with 95% intervals over groups."""
-    scores: dict[str, bootstrap.Score] = {"accuracy": metrics.accuracy, "balanced accuracy": metrics.balanced_accuracy}
-    first = next(iter(probabilities.values()))
-    rows = []
-    for name, changed in probabilities.items():
-        row: dict[str, object] = {"image": name}
-        for score, interval in bootstrap.intervals(scores, labels, changed, groups).items():
-            row[score] = interval.text()
-        for score, interval in bootstrap.paired_differences(scores, labels, changed, first, groups).items():
-            row[f"{score}, difference"] = interval.text("+.3f")
-        # "accuracy" against the first change's predictions is how often the prediction stays
-        same = bootstrap.intervals({"same": metrics.accuracy}, first.argmax(axis=1), changed, groups)["same"]
-        row["predictions that change"] = bootstrap.Interval(1 - same.value, 1 - same.high, 1 - same.low).text()
-        rows.append(row)
-    return pd.DataFrame(rows)
+def _checked(count: dict[str, Any] | None) -> str:
+    return f"{count['right']} of {count['looked_at']}, {count['date']}" if count else "not looked at"
+
+
+def _text(interval: dict[str, Any], form: str = ".3f") -> str:
+    return Interval(**{name: np.nan if value is None else value for name, value in interval.items()}).text(form)
+
+
+def _difference(figures: dict[str, Any], score: str) -> str:
+    return _text(figures[score]["difference"], "+.3f") if figures.get("images") else "none found"
+
+
+def _rounded(interval: Interval) -> dict[str, float | None]:
+    """For JSON, which has no NaN."""
+    return {name: None if np.isnan(value) else round(float(value), 4) for name, value in vars(interval).items()}
+
+
+def _sampled(rows: pd.DataFrame, part: str, most: int) -> pd.DataFrame:
+    """At most `most` images of a part, one of each lesion, in random order."""
+    rows = rows[rows["part"] == part].sample(frac=1, random_state=0)
+    return rows.drop_duplicates("group").iloc[:most]
+
+
+def _squares(model: Model, rows: pd.DataFrame) -> Iterator[np.ndarray]:
+    return (imaging.load(path, model.input_size) for path in rows["path"])

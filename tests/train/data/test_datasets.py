@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
-from skinapp.images import imaging
+from skinapp.images import artefacts, imaging
 from skinapp.labels.sets import HAM10000, MALIGNANCY, MILK10K, PAD_UFES_20
 from tests.full_disk import full_disk_from_now, only_where_there_is_one
 from tests.sources import write_isic_more, write_milk10k
@@ -82,6 +82,14 @@ def test_the_cache_holds_what_the_app_would_see(own_data: Path, tmp_path: Path) 
     assert data.images.dtype == np.uint8
     for row in (0, 13, 28):
         assert (data.images[row] == imaging.load(data.table["path"].iloc[row], 40)).all()
+
+
+def test_what_is_removed_has_a_cache_of_its_own(own_data: Path, tmp_path: Path) -> None:
+    plain = datasets.prepare("ham10000", 40, tmp_path / "runs")
+    bare = datasets.prepare("ham10000", 40, tmp_path / "runs", remove=("hair", "ink"))
+    for row in (0, 13, 28):
+        assert (bare.images[row] == artefacts.remove(plain.images[row], ["hair", "ink"]).pixels).all()
+    assert (tmp_path / "runs" / "cache" / "ham10000-40-without-hair-ink").is_dir()
 
 
 def test_the_cache_is_used_again_and_rebuilt_for_another_table(

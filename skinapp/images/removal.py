@@ -1,0 +1,84 @@
+"""Which kinds of artefact can be removed from an image before it is classified, which of them are by default, and how
+what was removed is said. `skinapp.images.artefacts` detects and removes them.
+
+`python -m train artefacts` measures what each removal changes, decides on validation images which ones help, and writes
+removal.json beside this file and the tables in docs/artefacts.md.
+"""
+
+import functools
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skinapp.formatting import percent
+
+FIGURES_FILE = Path(__file__).with_name("removal.json")
+
+HAIR, RULER, STICKER, DARK_CORNERS, INK = "hair", "ruler", "sticker", "dark-corners", "ink"
+
+KINDS = {HAIR: "Hairs", RULER: "Rulers", STICKER: "Stickers", DARK_CORNERS: "Dark corners", INK: "Ink"}
+"""Each kind, by its code, and what it is called."""
+
+
+@dataclass(frozen=True, eq=False)
+class Removed:
+    """`pixels`: uint8 RGB [H, W, 3], the image after removal; `shares`: the share of the image that each kind covers,
+    0 where none was detected; `too_much`: whether so much was detected that nothing was removed."""
+
+    pixels: np.ndarray
+    shares: dict[str, float]
+    too_much: bool
+
+    @property
+    def any_detected(self) -> bool:
+        """Whether any artefact was detected."""
+        return any(self.shares.values())
+
+
+def advice(modality: str) -> str:
+    """Which removals are on for images of this modality, and why."""
+    if modality not in figures():
+        return "What this changes was not measured for such images, so everything is off."
+    on = by_default(modality)
+    off = [kind for kind in KINDS if kind not in on]
+    helps = f"Removing {named(on)} made answers on validation images better, so it is on." if on else ""
+    not_ = f"Removing {named(off, 'or')} did not make answers on validation images better, so it is off." if off else ""
+    return f"{helps} {not_}".strip()
+
+
+def sentence(removed: Removed) -> str:
+    """What was removed, or why nothing was."""
+    detected = {kind: share for kind, share in removed.shares.items() if share}
+    if removed.too_much:
+        return f"Nothing was removed: {named(detected)} would cover most of the square and leave too little skin."
+    if not detected:
+        return f"Nothing was removed: no {named(removed.shares, 'or')} detected."
+    areas = [f"{KINDS[kind].lower()} ({percent(share)} of the square)" for kind, share in detected.items()]
+    return f"Removed: {joined(areas)}."
+
+
+def named(kinds: Collection[str], word: str = "and") -> str:
+    """The kinds within a sentence: "hairs, rulers and ink"."""
+    return joined([name.lower() for kind, name in KINDS.items() if kind in kinds], word)
+
+
+def joined(names: Collection[str], word: str = "and") -> str:
+    *first, last = names
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
+@functools.cache
+def figures() -> dict[str, Any]:
+    """What the command wrote: by kind of image, the model and, of each kind of artefact, whether removal is on and what
+    it was measured to change."""
+    return json.loads(FIGURES_FILE.read_text())
+
+
+def by_default(modality: str) -> tuple[str, ...]:
+    """The kinds whose removal helped on images of this modality; none where it was not measured."""
+    measured = figures().get(modality, {}).get("kinds", {})
+    return tuple(kind for kind in KINDS if measured.get(kind, {}).get("on", False))

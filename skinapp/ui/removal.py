@@ -1,0 +1,37 @@
+"""Which artefacts are removed from the image before it is classified, and what the model sees then."""
+
+import streamlit as st
+
+from skinapp.images import removal
+from skinapp.images.removal import KINDS
+from skinapp.inference.analysis import Analysis
+from skinapp.inference.registry import Model
+from skinapp.ui import photo as photos
+
+
+def choose(model: Model) -> list[str]:
+    """The kinds that the visitor wants removed besides those that the model was trained without."""
+    if model.removes:
+        st.caption(
+            f"This model was trained on images without {removal.named(model.removes)}, so these are removed from every "
+            "image."
+        )
+    return st.pills(
+        "Remove before classifying",
+        [kind for kind in KINDS if kind not in model.removes],
+        selection_mode="multi",
+        default=[kind for kind in removal.by_default(model.modality) if kind not in model.removes],
+        format_func=KINDS.__getitem__,
+        wrap=True,
+        # the options, and what is on, are those of the model
+        key="_".join(("remove", model.modality, *model.removes)),
+        persist_state="session",
+        help=f"What is detected is filled in from the skin around it. {removal.advice(model.modality)}",
+    )
+
+
+def show(made: Analysis) -> None:
+    """The square that the model saw, and what was removed from it."""
+    if made.removed:
+        st.caption(removal.sentence(made.removed))
+    st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square as the model saw it")
