@@ -100,6 +100,7 @@ def _show_one(found: Route, photo: Photo) -> None:
     observed = None if found.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
         prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
+        removal.note(made)
         gate.show_cautions(made)
     with picture:
         attention_map.show_picture(model, photo, shown)

@@ -30,6 +30,12 @@ def choose(model: Model) -> list[str]:
     )
 
 
+def note(made: Analysis) -> None:
+    """Beside the answer: what was removed from the image, if anything was detected."""
+    if made.removed and made.removed.any_detected:
+        st.caption(f":material/healing: {removal.sentence(made.removed)} See “Artefacts” below.")
+
+
 def show(made: Analysis) -> None:
     """The square that the model saw, and what was removed from it."""
     if made.removed:

@@ -115,8 +115,10 @@ def test_what_is_removed_is_chosen_and_said(page: AppTest, model: registry.Model
         made = analysis.analyse(image, model, remove=chosen)
         assert shown(page) == dict(zip(model.labels.codes, made.prediction.probabilities, strict=True))
         said = [caption.value for caption in page.caption if "emoved" in caption.value]
-        assert said == ([removal.sentence(made.removed)] if made.removed else [])
-    assert said[0].startswith("Removed: hairs (")
+        sentence = removal.sentence(made.removed) if made.removed else ""
+        # beside the answer, and above what the model saw
+        assert said == ([f":material/healing: {sentence} See “Artefacts” below.", sentence] if sentence else [])
+    assert sentence.startswith("Removed: hairs (")
 
 
 def test_an_old_link_with_the_option_for_hairs_still_opens() -> None:
