@@ -20,6 +20,7 @@ from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry, runtime
+from skinapp.inference.model_index import score_name
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import softmax
 from skinapp.inference.training_images import OUT_OF_FOLD, TESTED
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> int:
             model_card.table(
                 ("score", "network alone", "fused", "fused minus network"),
                 [
-                    (model_card.score_name(name), *(one[name].text() for one in tested), difference.text("+.3f"))
+                    (score_name(name), *(one[name].text() for one in tested), difference.text("+.3f"))
                     for name, difference in differences.items()
                 ],
             )
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 def feature_sets(table: pd.DataFrame, runs: Path) -> dict[str, np.ndarray]:
     """Features [n, F] of every image of a table in the common form, by the name of the set."""
     values = measured(DATASET, runs).loc[table["image"]]
-    fourier = [name for name in values if name in features_texture.FOURIER or "lobes" in name]
+    fourier = [name for name in features.TITLES if name in features_texture.FOURIER or "lobes" in name]
     assert set(fourier) >= {f"lobes_{number}" for number in features_border.HARMONICS}
     whole = np.array([_whole(path) for path in tqdm(table["path"], "whole pictures", unit="image")])
     return {
