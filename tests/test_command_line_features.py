@@ -17,7 +17,7 @@ def test_classify_gives_every_feature_and_what_it_added(tmp_path: Path, capsys: 
     assert main(["classify", str(photo(tmp_path / "a.jpg")), "--model", MODEL, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)
-    assert set(answer["features"]) == {*features.TITLES}
+    assert set(answer["features"]) == {*features.TITLES, "start"}
     assert all(isinstance(one["contribution"], float) for one in answer["features"].values())
     assert answer["features"]["colours"]["value"] in range(7)
 

@@ -69,10 +69,10 @@ class Trees:
         Gauss-Legendre quadrature is exact.
         """
         paths = self._paths
-        taken = np.ones(paths.shares.shape)
+        taken = np.ones_like(paths.shares)
         follows = self._goes_left(row)[paths.nodes] == paths.lefts
         np.minimum.at(taken, (paths.leaves, paths.slots), follows)
-        depth = paths.shares.shape[1]
+        depth = paths.features.shape[1]
         points, weights = np.polynomial.legendre.leggauss(depth // 2 + 1)
         points, weights = (points + 1) / 2, weights / 2
         factors = paths.shares[..., None] * (1 - points) + taken[..., None] * points

@@ -14,9 +14,9 @@ STEPS = {
     "“Confirmation” and “Limits”: what else can go wrong?",
     "classify": "**Ask a model.** Add an image, or choose “Without a photo”. Read on after the first line: how likely "
     "the other classes are, what such an answer has meant for test images, and where the model looked.",
-    "compare": "**Compare, with intervals.** “Published” has the same kind of network twice: scored on lesions that it "
-    "had never seen, and scored as many tutorials do. See which looks better, and which to believe. Then open “Two "
-    "models”: if the interval of a difference includes zero, it may be chance.",
+    "compare": "**Compare, with intervals.** “Published”, then “Same network, two tests”, has a network twice: scored "
+    "on lesions that it had never seen, and scored as many tutorials do. See which looks better, and which to believe. "
+    "Then open “Two models”: if the interval of a difference includes zero, it may be chance.",
     "attention": "**Look at the maps.** Add an image if you have not, then try another class and another method. A map "
     "shows where the evidence for a class is. It does not show that the answer is right, or that the model was tested "
     "well; the sanity check says whether the map is worth reading at all.",

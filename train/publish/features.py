@@ -155,13 +155,6 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     of_first = (held_out.rows["dataset"] == first).to_numpy()
     rows, chosen_on, encoded = held_out.rows[of_first], adjusted[of_first], held_out.labels[of_first]
     temperature = fit_temperature(chosen_on, encoded)
-    unseen = HeldOut(
-        f"{sources(config.dataset)[0].name}, out of fold",
-        encoded,
-        softmax(chosen_on / temperature),
-        rows["group"].to_numpy(),
-        melanomas(rows["label"]),
-    )
     tests: list[Part] = []
     for name in (first, *others):
         tested = ((everything["split"] == "test") & (everything["dataset"] == name)).to_numpy()
@@ -177,7 +170,16 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
                 folder / (part.file or "predictions.csv"), labels, part.rows, part.images(labels).probabilities
             )
         held_out.history.to_csv(folder / "history.csv", index=False)
-        write_predictions(folder / OUT_OF_FOLD, labels, rows, unseen.probabilities, with_facts=False)
+        saved = write_predictions(
+            folder / OUT_OF_FOLD, labels, rows, softmax(chosen_on / temperature), with_facts=False
+        )
+        unseen = HeldOut(
+            f"{sources(config.dataset)[0].name}, out of fold",
+            encoded,
+            saved[[f"p_{code}" for code in labels.codes]].to_numpy(),
+            rows["group"].to_numpy(),
+            melanomas(rows["label"]),
+        )
         card = describe(config, labels, everything, tests, unseen, temperature, held_out.iterations, made)
         card["logit_adjustment"] = card_content.tried_adjustments(
             config.logit_adjustment, by_adjustment(chosen_on, encoded, shares, config.logit_adjustment)

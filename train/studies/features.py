@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 def feature_sets(table: pd.DataFrame, runs: Path) -> dict[str, np.ndarray]:
     """Features [n, F] of every image of a table in the common form, by the name of the set."""
     values = measured(DATASET, runs).loc[table["image"]]
-    fourier = [name for name in map(str, values) if name in features_texture.FOURIER or "lobes" in name]
+    fourier = [name for name in features.TITLES if name in features_texture.FOURIER or "lobes" in name]
     assert set(fourier) >= {f"lobes_{number}" for number in features_border.HARMONICS}
     whole = np.array([_whole(path) for path in tqdm(table["path"], "whole pictures", unit="image")])
     return {
