@@ -88,11 +88,14 @@ def test_a_decoder_that_crashes_costs_one_image(own_decoders: None) -> None:
             isolated.decode(slow)
         failures.append(str(caught.value))
 
+    # or it might be done before it is to crash
+    os.kill(crashed, signal.SIGSTOP)
     visitor = threading.Thread(target=upload)
     visitor.start()
     while len(isolated._free.queue) > 1:
         time.sleep(0.001)
     os.kill(crashed, signal.SIGSEGV)
+    os.kill(crashed, signal.SIGCONT)
     visitor.join()
     assert failures == [imaging.TOO_MUCH]
     assert isolated.decode(PHOTO).size == imaging.decode(PHOTO).size

@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 from skinapp.images import imaging, synthetic
 from skinapp.inference.feature_model import Measured
 from skinapp.lesion import features, features_border, features_colour, features_texture, segmentation
-from train.studies import artefacts
+from train.studies import drawn_artefacts
 
 SIDE = features.SIDE
 ROWS, COLUMNS = np.mgrid[:SIDE, :SIDE] + 0.5
@@ -252,7 +252,7 @@ def test_an_image_of_one_colour_has_no_lesion(colour: tuple[int, int, int]) -> N
 def test_a_ruler_alone_is_no_lesion(seed: int) -> None:
     generator = np.random.default_rng(seed)
     skin = np.array(SKIN) + generator.normal(0, 4, (SIDE, SIDE, 3))
-    image = artefacts.ruler(Image.fromarray(skin.clip(0, 255).astype(np.uint8)), generator)
+    image = drawn_artefacts.ruler(Image.fromarray(skin.clip(0, 255).astype(np.uint8)), generator)
     measured = features.measure(np.asarray(image))
     assert np.isnan(measured.values).all()
     assert measured.notes
