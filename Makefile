@@ -72,8 +72,8 @@ fuzz: .venv/installed-dev
 	$(BIN)/python -m tests.fuzz
 
 # The pin: later versions declare that they are not for Python 3.11, which uv does not read.
-LOCK := .venv-tools/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-	--no-emit-find-links --no-header --no-annotate --quiet
+LOCK := .venv-tools/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --quiet
 PIN := echo 'backports-strenum<1.3' |
 
 .venv-tools/installed:

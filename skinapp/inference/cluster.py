@@ -125,7 +125,7 @@ class Scorer:
         if differing := [name for name, version in libraries().items() if version != versions[name]]:
             raise DataError(
                 f"On {socket.gethostname()}, other versions of {', '.join(differing)} are installed than where the "
-                "command was started; install the same requirements.txt on every machine."
+                "command was started; use the same requirements.txt on every machine."
             )
         self._classifier = Classifier(model, threads=1)
         self._folder, self._extras, self._schema = folder, extras, parts.schema(model, extras)

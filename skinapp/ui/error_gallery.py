@@ -83,10 +83,10 @@ def _select_cell(model_id: str, label: str, predicted: str) -> None:
 def _show_chosen(shared: Shared, pair: list[str], names: Names) -> None:
     """The images of a cell, the most confident errors of one model, or what only one of two classifies correctly."""
     lists = {name: f"Most confident errors of {names[name]}" for name in pair}
-    # verbatim as links that were shared before the rewording hold them
-    old_labels = {f"Surest mistakes of {name}": name for name in pair}
+    old_labels = {}
     if len(pair) == 2:
         lists = {BOTH: "Only one of the two is correct", **lists}
+        # verbatim as links that were shared before the rewording hold it
         old_labels["Only one of the two is right"] = BOTH
     lists |= {f"{CELL}:{name}": f"One cell of {names[name]}" for name in pair}
     classes = {label.code: label.name for label in shared.labels.labels}

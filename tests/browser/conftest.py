@@ -26,7 +26,7 @@ expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a busy machine a click can reach a page that is being drawn anew, and is lost: each test here gets a second
+    """On a busy machine a click can reach a page that is being redrawn, and is lost: each test here gets a second
     try, which the summary names."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):

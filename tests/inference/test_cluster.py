@@ -213,7 +213,7 @@ def test_what_a_worker_raises_is_our_own_sentence(
 ) -> None:
     monkeypatch.setattr(cluster, "libraries", lambda: dict.fromkeys(manifest.LIBRARIES, "1.0"))
     # the workers have the real ones
-    with pytest.raises(DataError, match=r"^On \S+, other versions of .*pillow.*install the same requirements.txt"):
+    with pytest.raises(DataError, match=r"^On \S+, other versions of .*pillow.*use the same requirements.txt"):
         cluster.score(images, model, tmp_path / "out")
     assert not (tmp_path / "out" / cluster.WAITING).exists()
 

@@ -198,7 +198,7 @@ LINKS = {
     "coverage": ("0.8", "80%", "calibration"),
     "by_fact": ("age", "Age", "subgroups"),
     "subgroup_score": ("accuracy", "Accuracy", "subgroups"),
-    "errors": ("smartphone-efficientnetb1-6class", "Surest mistakes of smartphone-efficientnetb1-6class", "errors"),
+    "errors": ("smartphone-efficientnetb1-6class", "smartphone-efficientnetb1-6class", "errors"),
     "errors_label": ("MEL", "Melanoma", "errors"),
 }
 """Parameter -> its code, the label that links once had, and its tab."""
