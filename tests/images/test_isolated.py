@@ -81,6 +81,7 @@ def test_the_day_of_a_photo_is_read_there_too() -> None:
 def test_a_decoder_that_crashes_costs_one_image(own_decoders: None) -> None:
     assert isolated.start()
     crashed, slow = process(), slow_image()
+    shared = isolated._free.queue[-1].shared
     failures: list[str] = []
 
     def upload() -> None:
@@ -92,7 +93,8 @@ def test_a_decoder_that_crashes_costs_one_image(own_decoders: None) -> None:
     os.kill(crashed, signal.SIGSTOP)
     visitor = threading.Thread(target=upload)
     visitor.start()
-    while len(isolated._free.queue) > 1:
+    # the file is there only once the process has been found alive
+    while not shared[0]:
         time.sleep(0.001)
     os.kill(crashed, signal.SIGSEGV)
     os.kill(crashed, signal.SIGCONT)
