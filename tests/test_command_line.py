@@ -156,6 +156,7 @@ def test_compare_answers_what_a_sensitivity_costs(capsys: pytest.CaptureFixture)
     assert "chosen on held-out training lesions" in pair["answer"][-1]
 
 
+@pytest.mark.slow
 def test_compare_measures_the_sets(capsys: pytest.CaptureFixture) -> None:
     assert main(["compare", MODEL, "ham10000-efficientnetv2b0", "--json", "--coverage", "0.9"]) == 0
     measured = json.loads(capsys.readouterr().out)["prediction_sets"]
@@ -332,6 +333,7 @@ def test_score_never_writes_into_another_table(tmp_path: Path, capsys: pytest.Ca
     assert out.read_text() == "name,value\nx,1\n"
 
 
+@pytest.mark.slow
 def test_compare_prints_the_statistics_of_the_library(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     own = tmp_path / "mine.csv"
     table = predictions.of_model(registry.model(MODEL)).table.head(300)

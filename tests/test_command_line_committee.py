@@ -92,6 +92,7 @@ def test_a_missing_member_is_a_sentence(
     assert main(["classify", str(photo)]) == 0
 
 
+@pytest.mark.slow
 def test_compare_takes_a_further_test_set(
     root: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,6 +106,7 @@ def test_without_a_pair_there_is_a_sentence(
     assert "no model for a dermoscopy image and a close-up" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_takes_a_pair_on_the_images_that_others_share(
     root: Path, images: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -51,6 +51,7 @@ def test_closed_form_grad_cam_is_the_gradient_computation(
     assert some_positive
 
 
+@pytest.mark.slow
 def test_litert_predicts_like_keras(model: registry.Model, network: Any, inputs: list[np.ndarray]) -> None:
     logits = np.asarray(network.predict(np.stack(inputs).astype(np.float32), verbose=0))
     expected = runtime.softmax(logits.astype(np.float64) / model.temperature)

@@ -32,6 +32,8 @@ FEW = {
     "occlusion": {"cells": 4, "patch": 2},
     "rise": {"masks": 8},
 }
+QUICK = {"grad-cam", "occlusion"}
+"""A method of each kind: by gradients, and by hiding parts of the image."""
 EARLY = {"package-scorecam", "package-ablationcam"}
 """One prediction for each channel, so tested where there are few."""
 COMPARING = {"rise", "package-ablationcam", "package-finercam"}
@@ -62,7 +64,7 @@ def skip_without(method: lab.Method) -> None:
 @pytest.mark.parametrize(
     "method",
     [
-        pytest.param(method, id=method.id, marks=[pytest.mark.slow] if "torch" in method.needs else [])
+        pytest.param(method, id=method.id, marks=[] if method.id in QUICK else [pytest.mark.slow])
         for method in lab.METHODS.values()
     ],
 )
@@ -108,6 +110,7 @@ def test_grad_cam_at_the_last_block_is_the_exported_map(lab_model: registry.Mode
     assert by_gradient == pytest.approx(exported, abs=0.02)
 
 
+@pytest.mark.slow
 def test_integrated_gradients_add_up_to_the_change_of_the_score(lab_model: registry.Model, square: np.ndarray) -> None:
     class_weights = targets.class_weights(lab_model, lab_model.labels.codes[0])
     both = np.stack([square, np.zeros_like(square)])

@@ -65,6 +65,7 @@ def test_the_answer_for_melanoma_at_95_percent(app: str, open_page: Callable[...
     keep(page, "compare")
 
 
+@pytest.mark.slow
 def test_the_threshold_moves_the_answer(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/compare?{MODELS}&by=threshold")
     expect(headline(page)).to_contain_text("At a threshold of 50% for melanoma", timeout=120_000)
@@ -79,6 +80,7 @@ def test_the_threshold_moves_the_answer(app: str, open_page: Callable[..., Page]
     expect(headline(page)).to_contain_text(f"At a threshold of {chosen[1]}% for melanoma, A also flags {count:,} of")
 
 
+@pytest.mark.slow
 def test_a_click_on_a_cell_opens_its_images(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/compare?{MODELS}&tab=errors")
     table = predictions(A)

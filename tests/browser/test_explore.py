@@ -47,7 +47,8 @@ def test_a_filter_changes_the_numbers_and_the_address(app: str, open_page: Calla
     assert images(shared) == melanomas
 
 
-@pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 390])
 def test_the_count_is_read_off_without_scrolling_and_filters_are_folded_on_a_phone(
     app: str, open_page: Callable[..., Page], width: int
 ) -> None:
@@ -100,6 +101,7 @@ def click_in_chart(page: Page, key: str, text: str) -> None:
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
 
 
+@pytest.mark.slow
 def test_a_cell_opens_its_images_and_the_menu_and_back_keep_the_choices(
     app: str, open_page: Callable[..., Page]
 ) -> None:

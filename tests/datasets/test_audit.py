@@ -89,6 +89,7 @@ def test_a_lesion_number_that_counts_within_its_patient_is_no_shared_lesion() ->
     assert result.summary["lesions"] == 2
 
 
+@pytest.mark.slow
 def test_half_a_million_rows() -> None:
     rows = 500_000
     numbers = pd.Series(range(rows)).astype(str)

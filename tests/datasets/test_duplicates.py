@@ -24,6 +24,7 @@ def pairs_in(folder: Path, files: dict[str, bytes]) -> set[tuple[str, str, str, 
     }
 
 
+@pytest.mark.slow
 def test_unrelated_images_are_not_matched(tmp_path: Path) -> None:
     assert pairs_in(tmp_path, {f"{seed}": encode(texture(seed)) for seed in range(60)}) == set()
 
@@ -113,6 +114,7 @@ def test_many_images_are_searched_in_blocks(tmp_path: Path, monkeypatch: pytest.
     assert list(zip(whole["first"], whole["second"], strict=True)) == [(0, 5), (1, 6)]
 
 
+@pytest.mark.slow
 def test_beyond_the_limit_sorted_neighbours_are_compared_and_copies_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

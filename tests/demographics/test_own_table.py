@@ -125,6 +125,7 @@ def test_unknown_labels_stay() -> None:
     assert records.select(table, Filters(malignant=True)).empty
 
 
+@pytest.mark.slow
 def test_thousands_of_sites_and_half_a_million_rows() -> None:
     generator = np.random.default_rng(0)
     rows = 500_000

@@ -14,6 +14,8 @@ from skinapp.ui import layout
 from tests import adopted_model
 from tests.pictures import encode, lesion
 
+pytestmark = pytest.mark.slow
+
 PHOTO = encode(lesion(400, 300, seed=1))
 
 

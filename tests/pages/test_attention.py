@@ -137,6 +137,7 @@ def test_methods_that_are_not_installed_are_greyed_out_with_the_command_that_add
     assert sum(raw is not None for raw, _ in made_maps(page).values()) == 1
 
 
+@pytest.mark.slow
 def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     upload(page, PHOTO)
     with monkeypatch.context() as patch:
@@ -207,6 +208,7 @@ def test_a_new_image_of_another_kind_gets_the_model_for_its_kind(monkeypatch: py
     assert registry.model(chosen).modality == kind
 
 
+@pytest.mark.slow
 def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registry.Model) -> None:
     photos = {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)}
     china = encode(Image.fromarray(load_sample_image("china.jpg")))
@@ -363,7 +365,7 @@ def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.Monke
     )
 
 
-@pytest.mark.parametrize("randomised_head", [True, False])
+@pytest.mark.parametrize("randomised_head", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_rise_of_a_network_whose_head_is_randomised_fails_the_comparison_with_copies(
     model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, randomised_head: bool
 ) -> None:

@@ -222,6 +222,7 @@ def test_one_picture_has_the_map_over_it_with_a_switch_and_an_opacity(page: AppT
     assert page.slider(key="map_opacity").disabled
 
 
+@pytest.mark.slow
 def test_every_model_can_be_chosen(page: AppTest) -> None:
     upload(page, PHOTO)
     for chosen in registry.ranked():
@@ -354,6 +355,7 @@ def test_a_photos_bytes_and_name_stay_out_of_what_is_printed() -> None:
     assert "secret" not in repr(photo)
 
 
+@pytest.mark.slow
 def test_a_session_holds_one_decoded_picture(page: AppTest) -> None:
     # a JPEG that is decoded reduced, less so for a small square
     upload(page, encode(lesion(3000, 2000, seed=1)))

@@ -297,6 +297,7 @@ def test_every_model_can_be_compared_on_what_counts_as_malignant(dataset: str) -
     assert table_with(at, "origin")["id"].dropna().nunique() == len(there)
 
 
+@pytest.mark.slow
 def test_prediction_sets_are_measured_on_the_models_test_images(model: registry.Model) -> None:
     at = opened(a=model.id, tab="calibration", shown="sets")
     measured = conformal.on_every_test_set(predictions.of_model(model), 0.95)

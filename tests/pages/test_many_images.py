@@ -169,6 +169,7 @@ def answered(photo: session_images.Photo, chosen: object) -> object:
     return batch.Row(batch._settings(photo, None), PHOTOS["photo-0.jpg"], "", batch.ANSWERED, "mole", "nv", 0.9)
 
 
+@pytest.mark.slow
 def test_the_bytes_of_a_session_are_bounded(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_images, "MAX_BYTES", sum(map(len, PHOTOS.values())) - 1)
     for data in PHOTOS.values():

@@ -100,6 +100,7 @@ assert not {name.partition(".")[0] for name in tried} & set(missing)
 """
 
 
+@pytest.mark.slow
 def test_every_page_opens_without_tensorflow_and_says_what_needs_it() -> None:
     finished = subprocess.run(
         [sys.executable, "-c", WITHOUT_TENSORFLOW], cwd=ROOT, capture_output=True, text=True, timeout=120

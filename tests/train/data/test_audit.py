@@ -158,6 +158,7 @@ def test_command_on_a_data_set(
     assert "test rows: 35" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_command_against_another_data_set(
     tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:

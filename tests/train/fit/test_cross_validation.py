@@ -20,7 +20,7 @@ from train.data import datasets
 from train.fit import augmentation, cross_validation, run_folder
 from train.publish import export, fuse
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_graphs")]
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from train.data.datasets import read, with_validation
 from train.fit import augmentation, trained_metadata, training
 from train.fit.trained_metadata import Answers
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def with_ages(tiny: Config, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:

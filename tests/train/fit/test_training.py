@@ -117,6 +117,7 @@ def tiny_vgg(include_top: bool, weights: str | None, input_shape: tuple[int, int
     return keras.Model(images, x)
 
 
+@pytest.mark.slow
 def test_the_first_iteration_trains_the_head_and_the_second_the_last_blocks_too(
     tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,6 +238,7 @@ def test_an_interrupted_run_resumes_to_the_same_network(
     assert not list((tmp_path / "tiny").rglob("checkpoint*"))
 
 
+@pytest.mark.slow
 def test_a_swallowed_interrupt_is_not_lost(one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start_epoch = callbacks.StartEpoch.on_epoch_begin
 
@@ -357,6 +359,7 @@ def test_the_average_of_the_weights_is_validated_and_saved(one_stage: Config, tm
     assert history["val_balanced_log_loss"].std() < 0.1
 
 
+@pytest.mark.slow
 def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path) -> None:
     mixed = dataclasses.replace(tiny, precision="mixed_bfloat16", stages=tiny.stages[:1])
     training.fit(mixed, tmp_path)
@@ -405,6 +408,7 @@ def improving(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: 1 / next(scores)})
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("worsening")
 @pytest.mark.parametrize("owner", [callbacks.StartEpoch, pytest.param(callbacks.Checkpoint, marks=pytest.mark.slow)])
 def test_patience_does_not_restart_after_an_interruption(owner: Any, one_stage: Config, tmp_path: Path) -> None:

@@ -162,6 +162,7 @@ def test_a_lesion_is_in_one_part(tmp_path: Path, files: Callable[[str, str], Pat
     assert parted["fits"].mean() == pytest.approx(0.25, abs=0.05)
 
 
+@pytest.mark.slow
 def test_adopting_again_makes_another_version(
     maps: registry.Model, table: Path, files: Callable[[str, str], Path], tmp_path: Path
 ) -> None:

@@ -210,6 +210,7 @@ def test_a_disagreeing_member_leaves_the_older_committee_alone(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -257,6 +258,7 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
         committee.evaluate(both, tmp_path, also=["other"])
 
 
+@pytest.mark.slow
 def test_any_model_is_scored_on_further_data_sets(
     published: Published, known: object, tmp_path: Path, tiny: Config
 ) -> None:

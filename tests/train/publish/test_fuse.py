@@ -99,6 +99,7 @@ def asked(trained_in: Published, aged: Path, monkeypatch: pytest.MonkeyPatch) ->
     return trained_in
 
 
+@pytest.mark.slow
 def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked: Published, tmp_path: Path) -> None:
     folder = fused(asked, tmp_path)
     model = registry.model("asked-clinical", folder.parent)

@@ -22,7 +22,7 @@ from train.data import datasets, splits
 from train.fit import network, training
 from train.publish import evaluate, export
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_graphs")]
 
 IMAGES_PER_CLASS = 8
 

@@ -25,7 +25,7 @@ from train.data import datasets
 from train.fit import augmentation, training
 from train.publish import pair
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_graphs")]
 
 COLUMNS = [f"p_{code}" for code in MILK10K.codes]
 

@@ -148,6 +148,7 @@ def test_commands_out_of_order_say_what_comes_first(
         assert f"run {first} first" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_graphs")
 def test_a_stopped_run_is_evaluated_and_exported_until_it_resumes(
     config: Config,

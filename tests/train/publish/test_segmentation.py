@@ -15,6 +15,8 @@ from train.__main__ import main
 from train.data import masks
 from train.publish import segmentation
 
+pytestmark = pytest.mark.slow
+
 
 def draw_lesion(seed: int) -> tuple[Image.Image, Image.Image]:
     """A dark ellipse on skin, 160x120, and its mask."""

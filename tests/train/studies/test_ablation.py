@@ -19,6 +19,8 @@ from train.fit.validation import predict
 from train.publish.fuse import HeldOut
 from train.studies import ablation
 
+pytestmark = pytest.mark.slow
+
 SHIPPED = Path(config.__file__).parent / "configs" / "studies" / "ablation.yaml"
 ROWS = {
     "natural": {"sampling": "natural"},

@@ -80,6 +80,7 @@ def test_hand_counts_are_read_from_the_file(tmp_path: Path) -> None:
     assert artefacts.checked(STICKER, file) is None
 
 
+@pytest.mark.slow
 def test_it_measures_and_writes_its_tables(model: registry.Model, tmp_path: Path) -> None:
     rows = []
     for row, kind in enumerate([None, INK] * 2):

@@ -24,6 +24,7 @@ def run(*arguments: object) -> int:
     return attention_audit.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
+@pytest.mark.slow
 def test_the_table_is_written_resumes_and_is_part_of_the_model(
     data: Path, own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,7 @@ def run(data: Path, *arguments: object) -> int:
     return attribution.run(parser.parse_args([str(argument) for argument in (*arguments, *files)]))
 
 
+@pytest.mark.slow
 def test_the_tables_are_written_resume_and_name_what_was_measured(
     data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -45,6 +45,7 @@ def saved(folder: Path, seed: int, zoom: float) -> Path:
     return file
 
 
+@pytest.mark.slow
 def test_what_is_measured(model: Model, tmp_path: Path) -> None:
     # photos of three lesions from two distances, and two photos of different lesions
     photos = [pair(tmp_path, (seed, 1.0), (seed, 1.15)) for seed in (11, 12, 13)]

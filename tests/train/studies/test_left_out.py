@@ -16,7 +16,7 @@ from train.data import datasets
 from train.fit import augmentation, stages
 from train.studies import left_out
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_graphs")]
 
 
 @pytest.fixture

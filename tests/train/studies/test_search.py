@@ -50,6 +50,7 @@ def grouped(runs: Path, data: None) -> Path:
     return runs / "search-grouped.csv"
 
 
+@pytest.mark.slow
 def test_a_search_gives_a_row_per_network_and_tests_the_best(grouped: Path, runs: Path) -> None:
     table = pd.read_csv(grouped, dtype={"widths": str})
     assert table["trial"].tolist() == [1, 2]

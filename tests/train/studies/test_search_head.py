@@ -39,6 +39,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory, data: None) -> Path:
     return runs
 
 
+@pytest.mark.slow
 def test_a_search_gives_a_row_per_head_and_no_test_score(searched: Path) -> None:
     result = head_search.read(searched / "result.json")
     assert result is not None
