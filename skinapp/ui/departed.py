@@ -23,7 +23,7 @@ from streamlit.runtime.session_manager import SessionInfo
 from streamlit.runtime.state import SessionState
 
 from skinapp.errors import SkinappError
-from skinapp.images import imaging
+from skinapp.images import imaging, isolated
 from skinapp.inference import modality, runtime
 from skinapp.lesion import segmentation
 
@@ -40,6 +40,11 @@ MOST_OBJECTS = 2_000_000
 """Of one size."""
 WIPE_ON_FREE, PATTERN = -6, 0x55
 """M_PERTURB of glibc's mallopt, and the byte from which it makes those that it writes."""
+ARENAS, MOST_ARENAS = -8, 2
+"""M_ARENA_MAX of glibc's mallopt. Every visitor has a thread, every arena keeps memory, and by default there are eight
+arenas for each core."""
+OF_ITS_OWN, LARGE = -3, 2**20
+"""M_MMAP_THRESHOLD of glibc's mallopt, in bytes: what is larger goes back to the system as soon as it is freed."""
 
 _due = threading.Event()
 """Whether a collection is about to begin."""
@@ -59,7 +64,8 @@ def free_in_time() -> None:
         asyncio.get_running_loop().call_later(self._cache.ttl + MARGIN_SECONDS, _end_expired, self)  # type: ignore[attr-defined]
 
     MemorySessionStorage.save = save_for_a_time  # type: ignore[method-assign]
-    _c_library("mallopt", WIPE_ON_FREE, PATTERN)
+    for option in ((WIPE_ON_FREE, PATTERN), (ARENAS, MOST_ARENAS), (OF_ITS_OWN, LARGE)):
+        _c_library("mallopt", *option)
     # tables get their memory from the C library too, so that it is wiped
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
@@ -95,6 +101,7 @@ def _collect(loop: asyncio.AbstractEventLoop) -> None:
         modality.features(blank)
         segmentation.probabilities(np.asarray(blank))
     _overwrite_free_blocks()
+    isolated.stop_spare()
     _c_library("malloc_trim", 0)
     # each thread has a cache of its own; the other threads end with the run of a page
     loop.call_soon_threadsafe(_overwrite_thread_cache)

@@ -113,6 +113,24 @@ def test_a_decoder_that_died_between_images_costs_none(own_decoders: None) -> No
     assert process() != dead
 
 
+def test_decoders_are_stopped_down_to_one(own_decoders: None) -> None:
+    assert isolated.start()
+    first, second = isolated._free.get(), isolated._free.get()
+    assert second is None
+    second = isolated._Decoder()
+    isolated._free.put(second)
+    isolated._free.put(first)
+    isolated.stop_spare()
+    assert second.process.poll() is not None
+    assert isolated._free.queue == [None, first]
+    assert isolated.decode(PHOTO).size == imaging.decode(PHOTO).size
+    # also where one is at work
+    assert isolated._free.get() is first
+    isolated.stop_spare()
+    assert isolated._free.queue == [None]
+    isolated._free.put(first)
+
+
 def test_an_image_that_takes_too_long_is_given_up(own_decoders: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(isolated, "SECONDS", 0.05)
     with pytest.raises(ImageError, match="too much time or memory"):
