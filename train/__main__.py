@@ -172,8 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    from train.publish import evaluate_folder
-
+    chosen = (sys.argv[1:] if arguments is None else arguments)[:1]
     parser = argparse.ArgumentParser(
         prog="python -m train",
         description="Train a model and write its folder, which the app shows.",
@@ -283,15 +282,20 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 help="with --config: a further data set, not trained on, whose test images are scored as well; repeat "
                 "it for several",
             )
-            evaluate_folder.add_arguments(command)
+            if chosen == [name]:
+                from train.publish import evaluate_folder
+
+                evaluate_folder.add_arguments(command)
         if name == "ablate":
             command.add_argument("--out", type=Path, required=True, metavar="FILE.csv", help="the table to write")
         command.set_defaults(run=run, command=name)
     for name, (module, text) in TOOLS.items():
-        tool = importlib.import_module(module)
         command = commands.add_parser(name, help=text, description=text)
-        tool.add_arguments(command)
-        command.set_defaults(run=tool.run)
+        # many import Keras, which takes seconds
+        if chosen == [name]:
+            tool = importlib.import_module(module)
+            tool.add_arguments(command)
+            command.set_defaults(run=tool.run)
     return parser.parse_args(arguments)
 
 
