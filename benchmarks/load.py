@@ -55,7 +55,7 @@ class Photo:
     """A photo, and what the library answers to its centre square and to a smaller one."""
 
     data: bytes
-    whole: Probabilities
+    centre: Probabilities
     smaller: Probabilities
 
 
@@ -79,9 +79,9 @@ class Round:
     megabytes: float
 
     def row(self, visitors: str) -> str:
-        times = [one.seconds for one in self.responses]
-        wrong = sum(not one.right for one in self.responses)
-        mixed = sum(one.of_another for one in self.responses)
+        times = [response.seconds for response in self.responses]
+        wrong = sum(not response.right for response in self.responses)
+        mixed = sum(response.of_another for response in self.responses)
         return (
             f"| {visitors} | {len(times) / self.seconds:.1f} | {np.median(times):.2f} s | "
             f"{np.percentile(times, 99):.2f} s | {wrong} of {len(times)} | {mixed} | {self.megabytes:.0f} MB |"
@@ -94,12 +94,12 @@ def photos(count: int) -> list[Photo]:
 
 
 def _photo(seed: int) -> Photo | None:
-    """A photo with its answers; None where the page would ask something first, or begin with another square."""
+    """A photo with its answers; None if the page would ask something first, or begin with another square."""
     data = encode(lesion(*pictures.HAM10000_SIZE, seed=seed))
     image = imaging.decode(data)
     route = modality.route(registry.ranked(), modality.recognise(image))
     kind = route.recognised.kind if route.recognised else ""
-    doubtful = route.doubt or route.asked or warnings.of_quality(quality.measure(image, CENTRE), route.model.modality)
+    doubtful = route.doubt or route.can_ask or warnings.of_quality(quality.measure(image, CENTRE), route.model.modality)
     if doubtful or (kind in square.figures() and square.propose(image, kind).used):
         return None
     responses = []
@@ -131,12 +131,15 @@ def visit(address: str, photo: Photo, others: Sequence[Photo], together: threadi
         together.wait()
         responses = [
             timed(
-                visitor, lambda: visitor.upload({"photo.jpg": photo.data}), photo.whole, [one.whole for one in others]
+                visitor,
+                lambda: visitor.upload({"photo.jpg": photo.data}),
+                photo.centre,
+                [other.centre for other in others],
             )
         ]
         if visitor.has("crop_side"):
             move = {"double_array_value": [SIDE]}
-            expected = photo.smaller, [one.smaller for one in others]
+            expected = photo.smaller, [other.smaller for other in others]
             responses.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
         together.wait()
         # the server's memory is read
@@ -163,7 +166,7 @@ def together(address: str, process: int, visitors: Sequence[Photo], many: Sequen
             batch = pool.submit(add_many, address, many, started)
             started.wait()
         runs = [
-            pool.submit(visit, address, photo, [one for one in visitors if one is not photo], barrier)
+            pool.submit(visit, address, photo, [visitor for visitor in visitors if visitor is not photo], barrier)
             for photo in visitors
         ]
         barrier.wait()

@@ -83,7 +83,7 @@ def onnx_runtime() -> Sequence[Logits]:
 
 def logits_of(outputs: Sequence[np.ndarray]) -> np.ndarray:
     """The logits [K] among a network's outputs; runtimes rename and reorder them."""
-    return next(one[0] for one in outputs if one.shape == (1, len(model().labels.codes)))
+    return next(output[0] for output in outputs if output.shape == (1, len(model().labels.codes)))
 
 
 def classify(folder: Path, each: Sequence[Logits]) -> np.ndarray:

@@ -26,7 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 XSRF_COOKIE = "_streamlit_xsrf"
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 ANSWER = "Most likely: "
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
 
@@ -40,7 +40,7 @@ class Visitor:
         self.address, self.page = address, page
         self._open = contextlib.ExitStack()
         self.http = self._open.enter_context(requests.Session())
-        self.http.get(f"{address}/_stcore/health", timeout=PATIENCE_SECONDS).raise_for_status()
+        self.http.get(f"{address}/_stcore/health", timeout=TIMEOUT_SECONDS).raise_for_status()
         self.token = self.http.cookies.get(XSRF_COOKIE, "")
         connection = connect(
             f"ws{address.removeprefix('http')}/_stcore/stream",
@@ -48,7 +48,7 @@ class Visitor:
             origin=address,  # type: ignore[arg-type]
             additional_headers={"Cookie": f"{XSRF_COOKIE}={self.token}"},
             max_size=None,
-            open_timeout=PATIENCE_SECONDS,
+            open_timeout=TIMEOUT_SECONDS,
         )
         self.socket: ClientConnection = self._open.enter_context(connection)
         self.elements: dict[tuple[int, ...], Delta] = {}
@@ -87,8 +87,8 @@ class Visitor:
         # a click counts once
         self.states = {key: state for key, state in self.states.items() if not state.trigger_value}
 
-    def wait(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Receive until a run has ended, and fetch the pictures that are new. TimeoutError where that takes longer."""
+    def wait(self, seconds: float = TIMEOUT_SECONDS) -> None:
+        """Receive until a run has ended, and fetch the pictures that are new. TimeoutError if that takes longer."""
         deadline = time.monotonic() + seconds
         while True:
             message = self.receive(deadline - time.monotonic())
@@ -96,8 +96,8 @@ class Visitor:
                 self._fetch_pictures()
                 return
 
-    def receive(self, seconds: float = PATIENCE_SECONDS) -> ForwardMsg:
-        """The next message, taken into account. TimeoutError where none comes."""
+    def receive(self, seconds: float = TIMEOUT_SECONDS) -> ForwardMsg:
+        """The next message, taken into account. TimeoutError if none comes."""
         message = ForwardMsg.FromString(self.socket.recv(max(seconds, 0), decode=False))
         kind = message.WhichOneof("type")
         if kind == "new_session":
@@ -143,7 +143,7 @@ class Visitor:
             self.address + urls.upload_url,
             files={"file": (name, io.BytesIO(data), "image/jpeg")},
             headers={"X-Xsrftoken": self.token},
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         response.raise_for_status()
 
@@ -223,7 +223,7 @@ class Visitor:
                 yield from (image.url for image in delta.new_element.imgs.imgs if image.url.startswith("/"))
 
     def _get(self, url: str) -> bytes:
-        response = self.http.get(self.address + url, timeout=PATIENCE_SECONDS)
+        response = self.http.get(self.address + url, timeout=TIMEOUT_SECONDS)
         response.raise_for_status()
         return response.content
 

@@ -18,7 +18,7 @@ HEAD = 20_000
 HEAD_ROWS = 20
 LONGEST_HEADER = 1_000_000
 """Characters of the first line that are read to name the columns."""
-MOST_COLUMNS = 5_000
+MAX_COLUMNS = 5_000
 """More would keep a page busy for minutes before anyone could choose among them."""
 BLOCK = 1024**2
 """Bytes of a file that are looked at at a time."""
@@ -42,7 +42,7 @@ def read(
     text: Collection[str] | None = None,
     required: Sequence[str] = (),
     unique: str | None = None,
-    most_rows: int | None = None,
+    max_rows: int | None = None,
     has_header: Callable[[list[str]], bool] = lambda cells: True,
 ) -> pd.DataFrame:
     """The bytes of a CSV -> its table, one row per line.
@@ -51,12 +51,12 @@ def read(
     with decimal points or commas. Extra blanks in column names are removed; a repeated name gets a number, a missing
     one is "Column 3".
 
-    Without `text` every cell is text, "" where it is empty. With `text`, the columns that it names are text, and the
+    Without `text` every cell is text, "" if it is empty. With `text`, the columns that it names are text, and the
     others numbers or booleans where all their cells are; empty cells are NaN. `has_header` takes the cells of the
     first line; where it returns False, that line is data and the columns are "Column 1" and so on.
 
-    DataError, beginning with `name`, where the content is empty, not text, damaged, has no rows, more than `most_rows`
-    or MOST_COLUMNS, lacks a `required` column, or names something twice in the column `unique`.
+    DataError, beginning with `name`, where the content is empty, not text, damaged, has no rows, more than `max_rows`
+    or MAX_COLUMNS, lacks a `required` column, or names something twice in the column `unique`.
     """
     decoded = _decoded(content, name)
     rows, separator = _head(decoded)
@@ -75,12 +75,12 @@ def read(
             na_filter=text is not None,
             index_col=False,
             skipinitialspace=True,
-            nrows=None if most_rows is None else most_rows + 1,
+            nrows=None if max_rows is None else max_rows + 1,
         )
     except UNREADABLE as error:
         raise _unreadable(name, error) from None
-    if most_rows is not None and len(table) > most_rows:
-        raise DataError(f"{name} has more than {most_rows:,} rows. Use part of it.")
+    if max_rows is not None and len(table) > max_rows:
+        raise DataError(f"{name} has more than {max_rows:,} rows. Use part of it.")
     if table.empty:
         raise DataError(f"{name} has a header but no rows. Add at least one row.")
     table.columns = pd.Index(columns if len(columns) == table.shape[1] else _names([""] * table.shape[1]))
@@ -165,7 +165,7 @@ def downloadable(table: pd.DataFrame) -> str:
 
 
 def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    """DataError where the table lacks one of the columns; it lists those that the table has."""
+    """DataError if the table lacks one of the columns; it lists those that the table has."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
         plural = "s" * (len(missing) > 1)
@@ -173,8 +173,8 @@ def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
 
 
 def _check_width(cells: list[str], name: str) -> None:
-    if len(cells) > MOST_COLUMNS:
-        raise DataError(f"{name} has more than {MOST_COLUMNS:,} columns. Keep only those that are needed.")
+    if len(cells) > MAX_COLUMNS:
+        raise DataError(f"{name} has more than {MAX_COLUMNS:,} columns. Keep only those that are needed.")
 
 
 def _unreadable(name: str, error: Exception) -> DataError:

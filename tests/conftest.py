@@ -51,7 +51,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def set_aside() -> Iterator[None]:
+def freeze_garbage() -> Iterator[None]:
     """Keras collects garbage after every network; it would search all that earlier files and TensorFlow have left in
     the process, most of a second each time."""
     gc.freeze()

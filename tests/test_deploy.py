@@ -73,7 +73,7 @@ def test_the_proxy_takes_the_largest_upload_and_streamlits_own_script() -> None:
     assert int(largest) * 2**20 > imaging.MAX_BYTES
     page = Path(streamlit.__file__).with_name("static") / "index.html"
     scripts = re.findall(r"<script>(.*?)</script>", page.read_text(), re.DOTALL)
-    hashes = {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts}
+    hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
     assert set(re.findall(r"'sha256-(.*?)'", nginx)) == hashes
     # neither addresses nor pages reach a log
     log_format = nginx[nginx.index("log_format") : nginx.index("access_log")]

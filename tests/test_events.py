@@ -76,6 +76,6 @@ def test_reports_are_counted() -> None:
     assert values["skinapp_answer_seconds_count"] == 2
     assert values["skinapp_answer_seconds_sum"] == 0.75
     [refusals] = counters.refusals.collect()
-    assert [(one.labels, one.value) for one in refusals.samples if one.name.endswith("_total")] == [
+    assert [(sample.labels, sample.value) for sample in refusals.samples if sample.name.endswith("_total")] == [
         ({"reason": "busy"}, 1)
     ]

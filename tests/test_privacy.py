@@ -21,7 +21,7 @@ ROWS = 60
 TABLE = "image,dx,age,sex,localization\n" + "".join(
     f"okapi-row-{number},{('nv', 'mel')[number % 2]},{30 + number % 50},male,back\n" for number in range(ROWS)
 )
-FORGOTTEN_SECONDS = 120
+CLEANUP_SECONDS = 120
 """After the time for which the session is kept; on a busy machine, a search alone takes 20."""
 
 
@@ -109,7 +109,7 @@ def test_nothing_that_a_visitor_adds_is_kept(tmp_path: Path) -> None:
             other.run()
             seen = other.words()
         assert "okapi" not in seen + "".join(addresses)
-        deadline = time.monotonic() + SESSION_SECONDS + FORGOTTEN_SECONDS
+        deadline = time.monotonic() + SESSION_SECONDS + CLEANUP_SECONDS
         while (remaining := server.in_memory(TRACES)) and time.monotonic() < deadline:
             time.sleep(1)
         assert remaining == []

@@ -10,7 +10,7 @@ from skinapp.ui import map_grid
 from tests.browser.conftest import served
 from tests.pictures import encode, lesion
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def attention(address: str, seed: int) -> Visitor:
@@ -30,7 +30,7 @@ def begin_rise(visitor: Visitor) -> None:
 
 def can_cancel(visitor: Visitor) -> None:
     """Wait until work has begun that can be cancelled."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         message = visitor.receive(deadline - time.monotonic())
         if message.WhichOneof("type") == "delta" and "Cancel" in texts(message.delta):

@@ -71,7 +71,7 @@ def test_a_first_line_that_is_data_is_kept() -> None:
 )
 def test_what_is_no_table_is_a_sentence(content: bytes, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
-        tables.read(content, "The list", required=("image",), unique="image", most_rows=3)
+        tables.read(content, "The list", required=("image",), unique="image", max_rows=3)
 
 
 def test_tens_of_thousands_of_columns_are_refused_before_they_are_read(

@@ -1,4 +1,4 @@
-"""The attention methods by id: what each does, what it needs, and one call that runs any of them."""
+"""The attention methods by id: a description of each, its requirements, and one function that runs any of them."""
 
 import functools
 import importlib.util
@@ -43,7 +43,7 @@ class Method:
     settings: dict[str, Any] = field(default_factory=dict)
     """The settings that can be changed, with their defaults."""
     most: dict[str, Any] = field(default_factory=dict)
-    """The largest value of each setting that costs time."""
+    """The maximum of each setting that affects the running time."""
     classifications: Callable[..., int] = field(default=lambda **settings: 1, repr=False)
     """How many images a map with these settings classifies, forwards or backwards."""
 
@@ -217,14 +217,15 @@ METHODS |= {
 
 
 def method(method_id: str) -> Method:
-    """The method of that id; ModelError if there is none."""
+    """The method with this id; ModelError if there is none."""
     if method_id not in METHODS:
         raise ModelError(f"There is no method '{method_id}'; choose one of {', '.join(METHODS)}.")
     return METHODS[method_id]
 
 
 def available(method: Method, model: Model) -> bool:
-    """Whether the folder of the model has the network that the method needs, or its network the class maps."""
+    """Whether the model's folder has the network that the method needs, or its network gives the class maps that it
+    needs."""
     if method.id == "last-convolution":
         return model.has_class_maps
     return method.needs == LITERT or "model.keras" in model.card["files"]
@@ -243,8 +244,8 @@ def explain(
 
     `pixels` is uint8 [S, S, 3], the model's input from `runtime.network_input`; `layer` names a block of
     `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, a setting
-    beyond its bound, or if a library is missing; ImageError for an image of one colour. What `progress` raises stops
-    the work.
+    beyond its bound, or if a library is missing; ImageError for an image of one colour. An exception raised by
+    `progress` stops the work.
     """
     return scaled(raw(method_id, model, pixels, target, layer, progress, **settings))
 
@@ -288,7 +289,7 @@ def scaled(values: np.ndarray, peak: float | None = None) -> np.ndarray:
 
 
 def missing(needs: frozenset[str]) -> str:
-    """A sentence on what to install first, and with which command, or "" if nothing is missing. Imports nothing."""
+    """A message naming what to install and the command to do so, or "" if nothing is missing. Imports nothing."""
     if "torch" in needs:
         parts = [name for name in ("torch", "torchvision", "pytorch_grad_cam") if not importlib.util.find_spec(name)]
         if parts:

@@ -1,4 +1,4 @@
-"""Patient metadata: checked, coded, and added to the logits of the image.
+"""Checks patient metadata, encodes it, and adds it to the logits of the image.
 
 A model that uses it lists its fields in `model.json` under `inputs.clinical`, with their coding, and keeps the weights
 in `clinical.json`:
@@ -6,8 +6,8 @@ in `clinical.json`:
     logits = scale * logits of the image + coded values @ weights + bias
 
 Every coded column is zero on average over the patients with a value, and zero where a value is missing. So a missing
-value adds nothing, and neither does the fact that it was recorded. The image's own logits, and with them its class
-maps, stay as they are.
+value adds nothing, and neither does the mere fact that a value was recorded. The image's own logits, and with them its
+class maps, are unchanged.
 """
 
 import dataclasses
@@ -33,9 +33,9 @@ YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": 
 class Field:
     """A question about the patient or the lesion.
 
-    `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of
-    a category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a
-    question that no model uses.
+    `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of a
+    category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a field
+    that no model uses.
     """
 
     name: str
@@ -83,13 +83,13 @@ QUESTIONS = (
     Field("diameter_1", "Larger diameter", "number", "", "mm", 0.5, 200),
     Field("diameter_2", "Smaller diameter", "number", "At right angles to the larger one.", "mm", 0.5, 200),
 )
-"""Everything a model may use; the sites are the model's own. Whether a biopsy was taken must never be among them: in
-PAD-UFES-20 it is recorded only where a cancer was suspected, so it gives the diagnosis away."""
+"""All fields that a model may use; each model defines its own sites. Whether a biopsy was taken must never be among
+them: in PAD-UFES-20 it is recorded only if cancer was suspected, so it reveals the diagnosis."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How coded metadata [D] joins the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
+    """How coded metadata [D] is added to the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
 
     scale: float
     bias: np.ndarray
@@ -115,7 +115,8 @@ def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
 
 
 def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
-    """Values typed, chosen or read from a table -> Metadata. DataError with a sentence where a value is impossible.
+    """Parse values that were typed, selected or read from a table. DataError with a sentence where a value is
+    impossible.
 
     Empty, None, NaN and "unknown" count as missing; entries that `fields` does not name are ignored.
     """
@@ -128,7 +129,8 @@ def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
 
 
 def columns(one: Field) -> int:
-    """The number of columns of a field: for a number, one and one per knot; one per category; one for yes or no."""
+    """The number of columns of a field: for a number, one plus one per knot; otherwise one per category, or one for yes
+    or no."""
     if one.kind == "number":
         return 1 + len(one.coding["knots"])
     return len(one.categories) if one.kind == "category" else 1
@@ -138,8 +140,8 @@ def raw_columns(one: Field, value: float | str) -> np.ndarray:
     """A value before centring, float64 [columns].
 
     A number is clipped to `seen`, the range of the training data, put on a logarithmic scale where `log` is set, and
-    followed by its excess over each of the `knots`, so that its effect may change slope there. A category is 1 in its
-    own column. Yes is 1, no is 0.
+    followed by its excess over each of the `knots`, so that the slope of its effect may change there. A category is
+    one-hot. Yes is 1, no is 0.
     """
     if one.kind == "number":
         low, high = one.coding["seen"]
@@ -153,8 +155,8 @@ def raw_columns(one: Field, value: float | str) -> np.ndarray:
 
 
 def code(fields: Iterable[Field], values: Metadata) -> np.ndarray:
-    """Metadata -> float64 [D]: each field's `raw_columns` less the `centre` and over the `spread` of its coding, one
-    after the other; zeros for a missing value."""
+    """Metadata -> float64 [D]: the concatenation of each field's `raw_columns`, minus the `centre` and divided by the
+    `spread` of its coding; zeros for a missing value."""
     parts = [
         (raw_columns(one, values[one.name]) - one.coding["centre"]) / one.coding["spread"]
         if one.name in values
@@ -175,7 +177,7 @@ def to_json(fusion: Fusion, fields: Iterable[Field]) -> str:
 
 
 def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fusion:
-    """Read `clinical.json` back. ModelError where it does not belong to these fields and that many classes."""
+    """Read `clinical.json` back. ModelError if it does not fit these fields and this number of classes."""
     try:
         read = json.loads(content)
         weights = [np.array(read["weights"][one.name], dtype=np.float64).reshape(columns(one), -1) for one in fields]

@@ -240,7 +240,7 @@ LABEL_SETS = {label_set.id: label_set for label_set in (HAM10000, MALIGNANCY, PA
 
 
 def label_set(set_id: str) -> LabelSet:
-    """The label set of that id; DataError where there is none."""
+    """The label set of that id; DataError if there is none."""
     try:
         return LABEL_SETS[set_id]
     except KeyError:
@@ -250,7 +250,7 @@ def label_set(set_id: str) -> LabelSet:
 def of_card(described: Mapping[str, Any]) -> LabelSet:
     """The label set of the `labels` of a model's card: one of those here or, with `classes`, the model's own.
 
-    DataError where there is no such set, or where a set of its own has the id of one here.
+    DataError if there is no such set, or where a set of its own has the id of one here.
     """
     if "classes" not in described:
         return label_set(described["set"])

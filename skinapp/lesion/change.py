@@ -26,7 +26,7 @@ from skinapp.lesion import segmentation, shape
 NOISE_FILE = Path(__file__).with_name("change.json")
 SIDE = 240
 """Pixels of the squares in which points are matched."""
-FEWEST_POINTS = 6
+MIN_POINTS = 6
 """With fewer points of one square found again in the other, the photos may show different lesions."""
 DISTANCE_RATIO = 0.85
 """Of the nearest descriptor to the next one: a point whose two candidates are closer to each other is not matched
@@ -69,7 +69,7 @@ class Change:
 
     @property
     def by_camera(self) -> bool | None:
-        """Whether the two differ by no more than the camera explains; None where that is not known."""
+        """Whether the two differ by no more than the camera explains; None if that is not known."""
         if self.noise is None:
             return None
         if self.name == SIZE:
@@ -127,17 +127,17 @@ def align(first: np.ndarray, second: np.ndarray) -> Alignment:
     lesion fills the square, its own growth counts as a change of distance. ImageError if the photos do not match.
     """
     (points, descriptors), (other_points, other_descriptors) = _features(first), _features(second)
-    if min(len(points), len(other_points)) < FEWEST_POINTS:
+    if min(len(points), len(other_points)) < MIN_POINTS:
         raise ImageError(NO_MATCH)
     matched = match_descriptors(descriptors, other_descriptors, max_ratio=DISTANCE_RATIO, cross_check=True)
-    if len(matched) < FEWEST_POINTS:
+    if len(matched) < MIN_POINTS:
         raise ImageError(NO_MATCH)
     # x before y
     pairs = points[matched[:, 0]][:, ::-1], other_points[matched[:, 1]][:, ::-1]
     transform, inliers = ransac(
         pairs, SimilarityTransform, min_samples=2, residual_threshold=TOLERANCE, max_trials=TRIALS, rng=0
     )
-    if inliers is None or inliers.sum() < FEWEST_POINTS:
+    if inliers is None or inliers.sum() < MIN_POINTS:
         raise ImageError(NO_MATCH)
     side = first.shape[0]
     full = _scaling(second.shape[0]) @ transform.params @ np.linalg.inv(_scaling(side))
@@ -192,7 +192,7 @@ def sentence(change: Change) -> str:
 
 
 def limit(change: Change) -> str:
-    """By how much two photos of an unchanged lesion differ, in words; "" where it was not measured."""
+    """By how much two photos of an unchanged lesion differ, in words; "" if it was not measured."""
     if change.noise is None:
         return ""
     if change.name == SIZE:

@@ -32,7 +32,7 @@ CERTAIN = 0.75
 """The least mean probability of such a region."""
 APART = 0.1
 """The least gap between the boxes of two lesions, as a share of the shorter side."""
-MOST = 2
+MAX_LESIONS = 2
 """Lesions that a visitor chooses from."""
 
 
@@ -65,7 +65,7 @@ class Proposal:
 
 
 def lesions(image: Image.Image) -> list[Box]:
-    """The boxes of at most MOST lesions in an upright RGB image, the largest first; empty if none is found.
+    """The boxes of at most MAX_LESIONS lesions in an upright RGB image, the largest first; empty if none is found.
 
     ModelError if the segmentation network is missing or was altered.
     """
@@ -75,7 +75,7 @@ def lesions(image: Image.Image) -> list[Box]:
         closer = _closer(image, box) if box.side < SMALL * shorter else box
         if all(_gap(closer, other) >= APART * shorter for other in boxes):
             boxes.append(closer)
-    return boxes[:MOST]
+    return boxes[:MAX_LESIONS]
 
 
 def around(box: Box, size: tuple[int, int], margin: float) -> Crop:

@@ -103,7 +103,7 @@ def leaderboard(board: pd.DataFrame, score: str, target: Target, order: Sequence
 def test_sets(results: Sequence[Result], names: Names) -> pd.DataFrame:
     """A row for each model, and a column of words for each data set that one of them was tested on: its own first."""
     table = pd.DataFrame(
-        {"Model": names[one.model], "column": column_of(one), "text": _in_words(one)} for one in results
+        {"Model": names[result.model], "column": column_of(result), "text": _in_words(result)} for result in results
     )
     wide = table.pivot_table(index="Model", columns="column", values="text", aggfunc="first", sort=False)
     order = sorted(table["column"].unique(), key=lambda column: "external" in column)
@@ -125,7 +125,7 @@ def _in_words(one: Result) -> str:
 
 def drop(results: Sequence[Result], title: str, order: Sequence[str], names: Names) -> Chart | None:
     """What each model loses from its own test images to other data sets; None if none was tested on another."""
-    tested = [one for one in results if not np.isnan(one.score.value)]
+    tested = [result for result in results if not np.isnan(result.score.value)]
     outside = {one.model for one in tested if one.external}
     if not outside:
         return None

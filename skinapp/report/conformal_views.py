@@ -21,14 +21,15 @@ MEASURES = {"coverage": "Share of sets that hold the label", "size": "Mean numbe
 
 def parts(tests: Sequence[Measured]) -> dict[str, str]:
     """What the sets are measured by: "class", and the columns of `subgroups.SUBGROUPS` that a test set has."""
-    there = {name for one in tests for name in one.table["by"]}
+    there = {name for test in tests for name in test.table["by"]}
     return {CLASS: "Class"} | {name: title for name, title in subgroups.SUBGROUPS.items() if name in there}
 
 
 def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, names: Names) -> Chart:
     """A measure of MEASURES on every test set of one model, for all images and by class or by a subgroup."""
     tables = [
-        one.table[one.table["by"].isin(["all", by])].assign(test=titles(one), promised=one.promised) for one in tests
+        test.table[test.table["by"].isin(["all", by])].assign(test=titles(test), promised=test.promised)
+        for test in tests
     ]
     table = pd.concat(tables, ignore_index=True)
     rows = [
@@ -66,7 +67,7 @@ def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, na
 
 def sentences(tests: Sequence[Measured], labels: LabelSet) -> list[str]:
     """For every test set of a model, whether the sets kept their promise on it, overall and for the worst class."""
-    return [_sentence(one, labels) for one in tests]
+    return [_sentence(test, labels) for test in tests]
 
 
 def titles(one: Measured) -> str:
@@ -83,7 +84,7 @@ def blocks(tests: Sequence[Measured], labels: LabelSet, names: Names) -> list[Bl
 
 
 def _has(tests: Sequence[Measured], by: str) -> bool:
-    return any((one.table["by"] == by).any() for one in tests)
+    return any((test.table["by"] == by).any() for test in tests)
 
 
 def _sentence(one: Measured, labels: LabelSet) -> str:

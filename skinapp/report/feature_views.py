@@ -83,7 +83,7 @@ def sentence(prediction: Prediction, code: str, count: int = 3) -> str:
 
 
 def in_json(prediction: Prediction) -> dict[str, dict[str, float | None]]:
-    """For each feature its value, None where it is missing, and what it added to the logit of the most likely class;
+    """For each feature its value, None if it is missing, and what it added to the logit of the most likely class;
     they are added to the contribution of `start`."""
     frame = table(prediction, prediction.predicted)
     return {

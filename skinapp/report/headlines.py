@@ -24,7 +24,7 @@ class Headline:
 
 def recognised(model: Model) -> Headline:
     """The share of melanomas that the model recognises, of all cancers where it has no class for melanoma, or its
-    balanced accuracy where it knows no cancer. DataError where its predictions cannot be read."""
+    balanced accuracy where it knows no cancer. DataError if its predictions cannot be read."""
     dataset = predictions.of_model(model).datasets[0]
     for code in guide.entry(MELANOMA).codes:
         if code in model.labels.codes and dataset in DATASETS:

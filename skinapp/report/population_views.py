@@ -137,7 +137,7 @@ def sites_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
 
 
 def codes_explained(table: Table, frame: pd.DataFrame) -> str:
-    """mel: Melanoma, nv: Melanocytic nevus. "" where the codes are the names."""
+    """mel: Melanoma, nv: Melanocytic nevus. "" if the codes are the names."""
     codes = [code for code in statistics.counts(frame, "diagnosis")["value"] if table.name(code) != code]
     return ", ".join(f"{code}: {table.name(code)}" for code in codes) + "." * bool(codes)
 
@@ -155,7 +155,7 @@ def symptoms(table: Table, frame: pd.DataFrame) -> Chart:
 
 
 def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.DataFrame) -> Chart | None:
-    """Standardised differences between two selections, the largest first; None where they have no values in common.
+    """Standardised differences between two selections, the largest first; None if they have no values in common.
 
     Between two data sets, sites and diagnoses are grouped into those that both have.
     """
@@ -232,7 +232,7 @@ def counts_of(entry: Entry) -> pd.DataFrame:
 def sensitivities(entry: Entry) -> pd.DataFrame:
     """How often each model recognises a diagnosis in its test images, by data set; the default model first.
 
-    DataError where a model's predictions cannot be read.
+    DataError if a model's predictions cannot be read.
     """
     rows = []
     for model in registry.listed():

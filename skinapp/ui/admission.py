@@ -59,13 +59,13 @@ OnWait = Callable[[Wait], None]
 
 
 class Admission:
-    """`at_once` turns at work at most, and `most_waiting` visitors that wait for one.
+    """`at_once` turns at work at most, and `max_waiting` visitors that wait for one.
 
     `seconds` is what a turn is expected to take until some were timed. May be used from several threads.
     """
 
-    def __init__(self, at_once: int, most_waiting: int, seconds: float):
-        self._at_once, self._most_waiting = at_once, most_waiting
+    def __init__(self, at_once: int, max_waiting: int, seconds: float):
+        self._at_once, self._max_waiting = at_once, max_waiting
         self._mean = seconds
         self._changed = threading.Condition()
         self._at_work: dict[str, tuple[Turn, float]] = {}
@@ -76,7 +76,7 @@ class Admission:
     @contextlib.contextmanager
     def turn(self, visitor: str, on_wait: OnWait = lambda wait: None) -> Iterator["Turn"]:
         """Wait for a turn and hold it. `on_wait` is called again and again meanwhile; if it raises, the place in the
-        queue is given up. BusyError where too many wait."""
+        queue is given up. BusyError if too many wait."""
         turn = Turn(self, visitor, on_wait)
         self._wait(turn)
         try:
@@ -93,7 +93,7 @@ class Admission:
     def _wait(self, turn: "Turn", again: bool = False) -> None:
         visitor = turn.visitor
         with self._changed:
-            full = len(self._waiting) >= self._most_waiting and visitor not in self._waiting
+            full = len(self._waiting) >= self._max_waiting and visitor not in self._waiting
             if full and not again and len(self._at_work) >= self._at_once:
                 raise BusyError(len(self._waiting), self._expected(len(self._waiting)))
             self._waiting.setdefault(visitor, deque()).append(turn)

@@ -19,7 +19,7 @@ THUMBNAIL = 320
 def examples(
     address: str, ids: tuple[str, ...] = isic.EXAMPLES, licences: tuple[str, ...] = isic.OPEN_LICENCES
 ) -> list[Example]:
-    """The images that the archive at this address has; none where it is not reached."""
+    """The images that the archive at this address has; none if it is not reached."""
     return isic.examples(ids, licences)
 
 

@@ -72,7 +72,7 @@ def _show(model: Model, names: str) -> None:
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is shown: intervals in brackets, empty where a measure is missing."""
+    """The table as it is shown: intervals in brackets, empty if a measure is missing."""
     shown = pd.DataFrame({"Method": table["title"], "Images": table["images"]})
     for measure, (name, _) in MEASURES.items():
         shown[name] = _with_interval(table, measure, ".2f")

@@ -49,7 +49,7 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attrib
     with st.grid(4, min_column_width=150, gap="small"):
         with st.container(gap="xsmall"):
             st.image(shown.analysis.pixels, width="stretch", alt="The unchanged square")
-            st.markdown(f"Unchanged  \n**{percent(found.whole)}**")
+            st.markdown(f"Unchanged  \n**{percent(found.unchanged)}**")
         for feature, change in changed.items():
             effect = found.effects[feature]
             with st.container(gap="xsmall"):

@@ -88,7 +88,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
 
 def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]:
     """Answer what is new, and what another model or square was chosen for; stopped halfway, the next run goes on. Each
-    image waits for a turn of its own. BusyError where too many visitors wait."""
+    image waits for a turn of its own. BusyError if too many visitors wait."""
     rows: dict[str, Row] = st.session_state.setdefault(session_images.ROWS, {})
     listed = {file.key for file in session_images.files() if file.key}
     for key in set(rows) - listed:

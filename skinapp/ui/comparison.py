@@ -243,5 +243,5 @@ def _for_everyone(key: tuple[str, ...], _compute: Callable[[], Any]) -> Any:
 
 
 def share(choice: Choice) -> Shared:
-    """The images that all chosen models have predictions for; DataError where they cannot be compared."""
+    """The images that all chosen models have predictions for; DataError if they cannot be compared."""
     return comparison.share(choice.models, choice.question, choice.dataset, choice.target)

@@ -8,7 +8,7 @@ import streamlit as st
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, conformal, measures, pairs, subgroups, training_history
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
@@ -53,7 +53,7 @@ def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.
     )
     st.caption(
         f"Value (95% interval), from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or patients. A score "
-        f"based on fewer than {FEWEST_GROUPS} lesions or patients has no interval. Sensitivity and specificity are at "
+        f"based on fewer than {MIN_GROUPS} lesions or patients has no interval. Sensitivity and specificity are at "
         "a threshold of 50%. Click a column header to sort."
     )
     score = address.selectbox(st.container(), "Score", _scores(shared), "measure")
@@ -203,7 +203,7 @@ def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Thr
     panel.show_chart(error_views.by_subgroup(table, column, score, shared.target, shared.ids, names), "subgroups")
     st.caption(
         f"“Too few images” means fewer than {subgroups.FEW_IMAGES} images, fewer than {subgroups.FEW_ON_A_SIDE} "
-        f"{shared.target.many} or other images where the score needs both, or fewer than {FEWEST_GROUPS} lesions or "
+        f"{shared.target.many} or other images where the score needs both, or fewer than {MIN_GROUPS} lesions or "
         "patients. Subgroups also differ in their mix of diagnoses, and with many subgroups some gap is always large. "
         "Skin type or tone is known for PAD-UFES-20 and MILK10k, where the data set is on this machine."
     )

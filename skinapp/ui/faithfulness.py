@@ -125,7 +125,7 @@ def _show_parts(shown: ExplainedMap) -> None:
         pd.DataFrame(
             {
                 "shown": ["the whole square", "the lesion alone", "the skin alone"],
-                "probability": [percent(share) for share in (parts.whole, parts.lesion, parts.background)],
+                "probability": [percent(share) for share in (parts.unchanged, parts.lesion, parts.background)],
             }
         ),
         hide_index=True,

@@ -19,7 +19,7 @@ UNCLEAR = "In tests, it was not clear that answers to such images are wrong more
 def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
     """Which of the models, best first, answer for a photo: the `chosen` one, or those for its kind.
 
-    Where the kind cannot be recognised, `doubt` says why. ImageError where the photo cannot be read.
+    Where the kind cannot be recognised, `doubt` says why. ImageError if the photo cannot be read.
     """
     try:
         recognised = photos.recognised(photo)

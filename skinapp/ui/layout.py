@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartParser
 from skinapp.errors import DataError
 from skinapp.images import imaging, isolated
 from skinapp.labels import guide
-from skinapp.ui import address, departed, session_images, sign_in, tour
+from skinapp.ui import address, session_cleanup, session_images, sign_in, tour
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -58,7 +58,7 @@ MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
 session_images.limit_uploads()
 # beside the first page, so that the first image does not wait for it
 threading.Thread(target=isolated.start, daemon=True).start()
-departed.free_in_time()
+session_cleanup.install()
 
 
 def configure(title: str = NAME) -> None:

@@ -85,8 +85,8 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
 def choose(analyses: list[Analysis]) -> list[MapRequest]:
     """The maps that the visitor chooses, of the models of one or two analyses."""
     chosen_targets = _choose_targets(analyses)
-    methods = _choose_methods([one.model for one in analyses])
-    layers = {one.model.id: _choose_layer(one.model, methods) for one in analyses}
+    methods = _choose_methods([analysis.model for analysis in analyses])
+    layers = {analysis.model.id: _choose_layer(analysis.model, methods) for analysis in analyses}
     settings = _choose_settings(methods)
     return [
         MapRequest(
@@ -103,20 +103,20 @@ def choose(analyses: list[Analysis]) -> list[MapRequest]:
 
 def within_bounds(requests: list[MapRequest]) -> list[MapRequest]:
     """The first of these maps, MAX_MAPS at most, and as many as MAX_CLASSIFICATIONS allow."""
-    total = itertools.accumulate(one.method.classifications(**one.settings) for one in requests[:MAX_MAPS])
+    total = itertools.accumulate(request.method.classifications(**request.settings) for request in requests[:MAX_MAPS])
     return [one for one, so_far in zip(requests, total, strict=False) if so_far <= MAX_CLASSIFICATIONS]
 
 
 def _choose_targets(analyses: list[Analysis]) -> list[Target]:
     """The classes to explain, from all the models; at first the most likely one of the first model."""
-    names = {label.code: label.name for one in analyses for label in one.model.labels.labels}
+    names = {label.code: label.name for analysis in analyses for label in analysis.model.labels.labels}
     classes, other_class = st.columns([3, 2], gap="medium")
     codes = classes.multiselect(
         "Classes",
         list(names),
         [analyses[0].prediction.predicted],
         format_func=names.__getitem__,
-        key="attention_classes_" + "_".join(one.model.id for one in analyses),
+        key="attention_classes_" + "_".join(analysis.model.id for analysis in analyses),
         help="One map is made for each class. The default is the model's most likely class.",
     )
     other = other_class.selectbox(

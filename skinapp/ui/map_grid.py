@@ -46,11 +46,11 @@ class View:
 
 
 def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
-    """The maps. The session holds those made last for this photo and square. BusyError where too many visitors wait
+    """The maps. The session holds those made last for this photo and square. BusyError if too many visitors wait
     for slow maps."""
     crop, remove = requests[0].analysis.crop, requests[0].analysis.remove
     cache: dict[tuple, tuple[np.ndarray | None, str]] = photos.cached("attention_maps", (photo.key, crop, remove), dict)
-    keys = [one.key for one in requests]
+    keys = [request.key for request in requests]
     new = {key: one for key, one in zip(keys, requests, strict=True) if key not in cache}
     slow = [key for key, one in new.items() if one.method.id != "last-convolution"]
     cache |= {key: _make(one) for key, one in new.items() if key not in slow}

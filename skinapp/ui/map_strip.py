@@ -60,7 +60,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     """The maps of `photo`, and of the other images of the session the same, `most` maps in all; nothing for a single
     image. Slow methods wait until they are asked for."""
     others = [one for one in images() if one.key != photo.key][: MAX_IMAGES - 1]
-    made = [one for one in maps if one.raw is not None]
+    made = [cam for cam in maps if cam.raw is not None]
     if not others or not made:
         return
     rows = made[: max(most // (len(others) + 1), 1)]
@@ -71,7 +71,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
             f"At most {most} maps are made for several images together: for {len(others) + 1} images, the first "
             f"{'map' if len(rows) == 1 else f'{len(rows)} maps'}."
         )
-    slow = [one for one in rows if not one.request.method.quick]
+    slow = [row for row in rows if not row.request.method.quick]
     if slow and not st.toggle(
         f"Make {len(slow) * len(others)} more {'map' if len(slow) * len(others) == 1 else 'maps'}",
         key=SWITCH,
@@ -79,7 +79,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     ):
         return
     try:
-        tiles = _make([one.request for one in rows], others, models)
+        tiles = _make([row.request for row in rows], others, models)
     except turn.CancelledError:
         # the switch is off in the next run
         return

@@ -10,7 +10,7 @@ from skinapp.inference.registry import Model
 def show(model: Model) -> Metadata:
     """Show the model's questions; return the values, none for a model without questions.
 
-    DataError where a value is impossible.
+    DataError if a value is impossible.
     """
     if not model.clinical:
         return {}

@@ -142,7 +142,11 @@ def show_answer(
         for sentence in others:
             st.markdown(sentence)
         notes = [operating_point_views.source(thresholds, letters), _without(shared, known, answered, names)]
-        if answered.apart and answered.setting.sensitivity and any(one.chosen_on for one in thresholds.values()):
+        if (
+            answered.apart
+            and answered.setting.sensitivity
+            and any(threshold.chosen_on for threshold in thresholds.values())
+        ):
             notes.append(_matched(shared, pair, answered.setting, letters))
         st.caption(" ".join(filter(None, notes)))
 

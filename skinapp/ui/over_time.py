@@ -22,7 +22,7 @@ from skinapp.ui import photo as photos
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
 
-MOST = 6
+MAX_PHOTOS = 6
 """Photos that are compared at once."""
 FIRST = datetime.date(1990, 1, 1)
 """No photo is older."""
@@ -115,7 +115,7 @@ def _choose() -> list[Photo]:
         list(held),
         list(held)[-2:],
         format_func=names.__getitem__,
-        max_selections=MOST,
+        max_selections=MAX_PHOTOS,
         key=f"over_time_{'_'.join(held)}",
     )
     return [held[key] for key in keys]
@@ -176,7 +176,7 @@ def _keep_box(photo: Photo, key: str) -> None:
 
 
 def _millimetres(photo: Photo) -> float | None:
-    """The length that the side of the photo's square shows; None where it is not known."""
+    """The length that the side of the photo's square shows; None if it is not known."""
     drawn = st.session_state.get(f"length_box_{photo.key}")
     length = LENGTHS[st.session_state.get(f"length_{photo.key}", OTHER)]
     length = length or st.session_state.get(f"length_mm_{photo.key}")
@@ -190,7 +190,7 @@ def _millimetres(photo: Photo) -> float | None:
 
 def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[Photo]) -> dict[str, Analysis]:
     """Each photo by the model that suits the first; none, with a sentence, where the photos are of different kinds, or
-    show no skin and the visitor has not asked for more. ImageError where one cannot be read."""
+    show no skin and the visitor has not asked for more. ImageError if one cannot be read."""
     routes = [gate.route(models, photo, chosen) for photo in selected]
     for photo, route in zip(selected, routes, strict=True):
         if route.unknown and not gate.ask_anyway(photo, [f"{plain(_names()[photo.key])}: {route.doubt}"]):

@@ -109,7 +109,7 @@ def _add() -> None:
         "Useful columns: diagnosis, lesion, patient, image, sex, age, site, how the diagnosis was confirmed, skin "
         "type, and training or test. If a name is not recognised, you can assign the column yourself."
     )
-    uploads = [one for one in uploads if not isinstance(one, DeletedFile)]
+    uploads = [upload for upload in uploads if not isinstance(upload, DeletedFile)]
     if not uploads:
         return
     try:
@@ -122,10 +122,10 @@ def _add() -> None:
 
 
 def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
-    """Hold the table among the uploaded files, and the images that it names. DataError where there is no table."""
-    tables = [one for one in uploads if not folder or PurePosixPath(one.name).suffix.lower() == ".csv"]
+    """Hold the table among the uploaded files, and the images that it names. DataError if there is no table."""
+    tables = [upload for upload in uploads if not folder or PurePosixPath(upload.name).suffix.lower() == ".csv"]
     table = next((one for one in tables if PurePosixPath(one.name).name == FILE), tables[0] if tables else None)
-    files = [one for one in uploads if one not in tables]
+    files = [upload for upload in uploads if upload not in tables]
     if table is None:
         raise DataError(
             f"The folder has {len(files):,} images but no {FILE}. isic-cli writes it last, so the download did not "

@@ -25,7 +25,7 @@ SHOWN_HEIGHT = 360
 
 
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
-    """The photo as upright RGB, fine enough for the crop. ImageError where it cannot be read.
+    """The photo as upright RGB, fine enough for the crop. ImageError if it cannot be read.
 
     The session holds one decoded image: that of the latest photo and crop.
     """
@@ -45,7 +45,7 @@ def count_refusal(photo: Photo, reason: str) -> None:
 def recognised(photo: Photo) -> Recognised | None:
     """What kind of image the photo is; None for a drawing, and where the network for it is not installed.
 
-    ModelError where it cannot be recognised.
+    ModelError if it cannot be recognised.
     """
     return None if photo.synthetic else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
 
@@ -64,7 +64,7 @@ def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
 
 def preview_of(photo: Photo) -> tuple[tuple[int, int], Image.Image]:
     """The size at which a photo is decoded for its centre square, and the photo with its longer side PREVIEW_SIDE.
-    ImageError where it cannot be read."""
+    ImageError if it cannot be read."""
     return cached("preview", photo.key, lambda: _reduced(photo))
 
 
@@ -75,7 +75,7 @@ def show_picture(picture: Image.Image, caption: str, alt: str) -> None:
 
 
 def show_uncropped(photo: Photo) -> None:
-    """The photo alone, with nothing to choose. ImageError where it cannot be read."""
+    """The photo alone, with nothing to choose. ImageError if it cannot be read."""
     _, small = preview_of(photo)
     show_picture(small, photo.caption, "The image")
 

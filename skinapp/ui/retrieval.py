@@ -57,7 +57,7 @@ def show(analysis: Analysis) -> None:
 
 
 def _interval(share: dict[str, float | None]) -> str:
-    """The interval of a share, empty where it was computed from too few lesions."""
+    """The interval of a share, empty if it was computed from too few lesions."""
     low, high = share["low"], share["high"]
     return "" if low is None or high is None else f"95% interval {low:.0%} to {high:.0%}, "
 

@@ -22,7 +22,7 @@ MARKS = {
 
 def show_badge(shown: ExplainedMap, switch: str = "") -> None:
     """Whether the map can be used: a badge, and why in one sentence. `switch` is the key of what the check is turned on
-    with. CancelledError where a slow check was cancelled."""
+    with. CancelledError if a slow check was cancelled."""
     mask, missing = None, ""
     try:
         lesion = segmentation.current(shown)

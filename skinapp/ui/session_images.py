@@ -235,7 +235,7 @@ def _list(added: Sequence[AddedFile]) -> None:
 
 
 def _size() -> int:
-    return sum(len(one.data) for images in (held(), pending()) for one in images.values())
+    return sum(len(image.data) for images in (held(), pending()) for image in images.values())
 
 
 def _forget_widgets(key: str) -> None:

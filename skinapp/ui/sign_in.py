@@ -9,7 +9,7 @@ from skinapp.errors import DataError
 
 
 def check() -> None:
-    """DataError where the server's secrets cannot be read, as the app would then be open to everyone, or where the
+    """DataError if the server's secrets cannot be read, as the app would then be open to everyone, or where the
     package that signs visitors in is missing."""
     files = [file for file in st.get_option("secrets.files") if Path(file).exists()]
     if files and not st.secrets.load_if_toml_exists():

@@ -29,7 +29,7 @@ THUMBNAIL = 96
 
 def crop_of(photo: Photo) -> Crop:
     """The square that the visitor chose on any page; until then the proposed one where models do well with it, or else
-    imaging.CENTRE. ImageError where the photo cannot be read."""
+    imaging.CENTRE. ImageError if the photo cannot be read."""
     (width, height), _ = photos.preview_of(photo)
     percent = settings(photo)
     side = percent["side"] / 100
@@ -83,7 +83,7 @@ def offer_change(photo: Photo) -> None:
 
 
 def ask_which(photo: Photo) -> None:
-    """The squares of several lesions to choose from; nothing where a single one is in view."""
+    """The squares of several lesions to choose from; nothing if a single one is in view."""
     if len(proposed(photo).squares) < 2:
         return
     _, small = photos.preview_of(photo)
@@ -177,7 +177,7 @@ def _choose(photo: Photo, crop: Crop) -> None:
 
 
 def _kind(photo: Photo) -> str:
-    """The kind of image that a photo is; "" where that is not known."""
+    """The kind of image that a photo is; "" if that is not known."""
     try:
         recognised = photos.recognised(photo)
     except ModelError:

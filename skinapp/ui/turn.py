@@ -40,7 +40,7 @@ class CancelledError(SkinappError):
 @contextlib.contextmanager
 def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
     """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
-    which by default is shown here. BusyError where too many visitors wait."""
+    which by default is shown here. BusyError if too many visitors wait."""
     # always there, so that nothing below moves when a sentence comes and goes, or when a fragment that had the page's
     # turn at first runs again by itself
     place = None if say else st.empty()
@@ -93,8 +93,8 @@ def at_slow_work(
     """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
 
     Yields a function to be called often with the share done, 0-1: there the work stops if the visitor has cancelled it
-    or has gone, and lets others go first. A turn at an answer is given back before. CancelledError where the work was
-    cancelled, BusyError where too many visitors wait.
+    or has gone, and lets others go first. A turn at an answer is given back before. CancelledError if the work was
+    cancelled, BusyError if too many visitors wait.
     """
     if answer := getattr(_thread, "answer", None):
         answer.end()
@@ -130,14 +130,14 @@ def off(switch: str) -> Callable[[], None]:
 
 
 def _stop_if_cancelled(key: str) -> None:
-    """CancelledError where a click on the button of that key waits for the end of this run: Streamlit interrupts the
+    """CancelledError if a click on the button of that key waits for the end of this run: Streamlit interrupts the
     run of a page for a click, but not that of a fragment."""
     context = get_script_run_ctx()
     requests = context.script_requests if context else None
     if requests is None or requests._state != ScriptRequestType.RERUN:
         return
     states = requests._rerun_data.widget_states
-    if states and any(one.trigger_value and one.id.endswith(f"-{key}") for one in states.widgets):
+    if states and any(widget.trigger_value and widget.id.endswith(f"-{key}") for widget in states.widgets):
         raise CancelledError
 
 

@@ -67,7 +67,7 @@ def test_only_the_feature_that_a_classifier_looks_at_counts(seen: str) -> None:
         return np.array([1 - share, share])
 
     found = attribution.measure(probabilities, attribution.changes(square, LESION), square, 1)
-    assert found.whole == 1
+    assert found.unchanged == 1
     for feature, effect in found.effects.items():
         assert effect.skin == pytest.approx(1, abs=0.02)
         assert not effect.skin_changes_class

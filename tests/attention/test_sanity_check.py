@@ -116,7 +116,7 @@ def test_what_is_hidden() -> None:
 
     result = sanity_check.gather(probabilities, explain, pixels, 1, cam, mask)
     assert set(result.hidden) == {"strongest", "detail", "lesion", "skin"}
-    assert result.whole[1] == pytest.approx(0.25)
+    assert result.unchanged[1] == pytest.approx(0.25)
     assert result.hidden["lesion"][1] == 0
     assert result.hidden["skin"][1] == pytest.approx(0.25)
     assert result.hidden["strongest"][1] < 0.25

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from skinapp.inference import registry
 
 ROOT = Path(__file__).parents[2]
-LARGEST_FILE = 64 * 1024
+MAX_FILE_BYTES = 64 * 1024
 START_SECONDS = 60
 
 expect.set_options(timeout=30_000)
@@ -62,7 +62,7 @@ def model() -> registry.Model:
 
 
 def no_large_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
 
 
 def free_port() -> int:
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def served() -> Iterator[str]:
-    """The address of a new server, which is not able to write a file of more than LARGEST_FILE bytes."""
+    """The address of a new server, which is not able to write a file of more than MAX_FILE_BYTES bytes."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]

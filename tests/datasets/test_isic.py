@@ -48,7 +48,7 @@ class Archive(BaseHTTPRequestHandler):
         elif self.path == "/api/v2/images/ISIC_0000004/":
             self.respond(b"{}", status=500)
         elif self.path == "/api/v2/images/ISIC_0000005/":
-            self.respond(b" " * (isic.LARGEST_ENTRY + 1) + json.dumps(ENTRY).encode())
+            self.respond(b" " * (isic.MAX_ENTRY_BYTES + 1) + json.dumps(ENTRY).encode())
         elif self.path == "/api/v2/images/ISIC_0000006/":
             self.respond(json.dumps({"files": {"full": {"url": f"{base}/drip.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000007/":
@@ -157,7 +157,7 @@ def test_metadata_without_end_are_cut_off() -> None:
 def test_a_server_that_sends_a_byte_now_and_then_is_not_waited_for(
     isic_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isic, "WHOLE_SECONDS", 0.5)
+    monkeypatch.setattr(isic, "TOTAL_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.raises(SkinappError, match="too slow"):
         isic.fetch(isic_id)

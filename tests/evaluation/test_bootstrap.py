@@ -50,7 +50,7 @@ def test_copies_of_an_image_add_no_certainty(rows: Rows) -> None:
 @given(rows=predictions())
 def test_an_interval_contains_its_value(rows: Rows) -> None:
     interval = bootstrap.intervals({"accuracy": metrics.accuracy}, *rows, np.arange(len(rows[0])), 500)["accuracy"]
-    if len(rows[0]) < bootstrap.FEWEST_GROUPS:
+    if len(rows[0]) < bootstrap.MIN_GROUPS:
         assert not interval.exists
     else:
         assert 0 <= interval.low <= interval.value <= interval.high <= 1

@@ -30,7 +30,7 @@ def test_what_people_write_is_understood() -> None:
 
 @pytest.mark.parametrize("nothing", ["", "  ", "unknown", "UNK", "NaN", None, float("nan")])
 def test_what_is_not_known_is_no_answer(nothing: object) -> None:
-    assert metadata.parse(FIELDS, {one.name: nothing for one in FIELDS}) == {}
+    assert metadata.parse(FIELDS, {field.name: nothing for field in FIELDS}) == {}
 
 
 @pytest.mark.parametrize(

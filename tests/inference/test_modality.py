@@ -91,7 +91,7 @@ def test_a_changed_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartphone: registry.Model) -> None:
     models = [model, smartphone]
     phone, dermoscopy = modality.route(models, PHONE), modality.route(models, DERMOSCOPY)
-    assert (phone.models, phone.doubt, phone.asked) == ((smartphone,), "", False)
+    assert (phone.models, phone.doubt, phone.can_ask) == ((smartphone,), "", False)
     assert phone.words == f"Phone photo, 98% sure. Answered by “{smartphone.title}”."
     assert (dermoscopy.models, dermoscopy.doubt) == ((model,), "")
     assert "over 99% sure" in dermoscopy.sentence
@@ -102,14 +102,14 @@ def test_below_90_percent_both_models_answer_and_a_person_is_asked(
 ) -> None:
     models = [model, smartphone]
     found = modality.route(models, UNSURE)
-    assert (found.models, found.asked, found.doubt) == ((smartphone, model), True, "")
+    assert (found.models, found.can_ask, found.doubt) == ((smartphone, model), True, "")
     assert f"If it is a dermoscopy image, choose “{model.title}” instead." in found.words
     stated = modality.route(models, UNSURE, stated="dermoscopy")
     # the question stays, to be answered otherwise
-    assert (stated.models, stated.asked, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
+    assert (stated.models, stated.can_ask, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
     # nothing to ask: the model was chosen, or there is none for the other kind
     assert modality.route(models, UNSURE, model).models == (model,)
-    assert not modality.route(models, UNSURE, model).asked
+    assert not modality.route(models, UNSURE, model).can_ask
     assert modality.route([smartphone], UNSURE).models == (smartphone,)
 
 

@@ -44,7 +44,7 @@ def test_every_file_is_the_published_one(folder: Path) -> None:
 
 
 def test_the_models_are_small_enough_to_clone() -> None:
-    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < registry.LARGEST_ROOT
+    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < registry.MAX_ROOT_BYTES
 
 
 def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> None:

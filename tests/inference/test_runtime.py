@@ -40,7 +40,7 @@ def test_every_model_answers_as_its_card_says_or_says_why_not(model_id: str, pho
         with pytest.raises(ModelError, match="One image is missing"):
             runtime.classifier(model)
         pixels = imaging.crop_resize(imaging.decode(photos[0]), model.input_size)
-        assert list(pair.predict(model, [pixels, pixels]).together.logits.shape) == model.card["outputs"]["logits"]
+        assert list(pair.predict(model, [pixels, pixels]).combined.logits.shape) == model.card["outputs"]["logits"]
         return
     prediction = runtime.classifier(model).predict(imaging.crop_resize(imaging.decode(photos[0]), model.input_size))
     assert list(prediction.logits.shape) == model.card["outputs"]["logits"] == [len(model.labels.codes)]
@@ -113,7 +113,7 @@ def test_loaded_models_take_a_bounded_amount_of_memory(monkeypatch: pytest.Monke
     small = sorted(registry.ranked(), key=registry.size)[:3]
     sizes = [registry.size(one) for one in small]
     monkeypatch.setattr(runtime, "_loaded", OrderedDict())
-    monkeypatch.setattr(registry, "LARGEST_ROOT", sizes[1] + sizes[2])
+    monkeypatch.setattr(registry, "MAX_ROOT_BYTES", sizes[1] + sizes[2])
     loaded = [runtime.classifier(one) for one in small]
     assert list(runtime._loaded.values()) == loaded[1:]
     # used again, it outlives the other one

@@ -73,7 +73,7 @@ def test_a_jagged_border_has_a_higher_fractal_dimension() -> None:
         peak = corners + step + step * np.exp(-1j * np.pi / 3)
         corners = np.stack([corners, corners + step, peak, corners + 2 * step], axis=1).ravel()
     image = Image.new("1", (SIDE, SIDE))
-    ImageDraw.Draw(image).polygon([(one.real + SIDE / 2, one.imag + SIDE / 2) for one in corners], fill=1)
+    ImageDraw.Draw(image).polygon([(corner.real + SIDE / 2, corner.imag + SIDE / 2) for corner in corners], fill=1)
     assert features_border.fractal_dimension(np.asarray(image)) == pytest.approx(np.log(4) / np.log(3), abs=0.08)
 
 

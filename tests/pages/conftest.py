@@ -38,7 +38,7 @@ def no_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(autouse=True)
-def set_aside() -> Iterator[None]:
+def freeze_garbage() -> Iterator[None]:
     """As for other files, but before every test: Streamlit collects garbage after every run of a page."""
     gc.freeze()
     yield

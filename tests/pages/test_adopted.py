@@ -89,7 +89,7 @@ def test_a_gradient_map_is_compared_with_randomised_copies(adopted: Path, monkey
     at = opened("attention")
     at.file_uploader[0].upload("photo.jpg", PHOTO).run()
     at.multiselect(key="attention_models").set_value(["dense"]).run()
-    methods = next(one for one in at.pills if one.label == "Methods")
+    methods = next(pill for pill in at.pills if pill.label == "Methods")
     assert "Grad-CAM, last convolution" not in methods.options
     assert methods.value == ["grad-cam"]
     [layer] = [one for one in at.selectbox if one.label.startswith("Block of")]

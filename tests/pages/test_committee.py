@@ -72,8 +72,8 @@ def test_a_spoiled_member_leaves_the_other_models(root: Path) -> None:
 def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path) -> None:
     at = uploaded("attention")
     at.multiselect(key="attention_models").set_value(["committee"]).run()
-    [chosen] = [one for one in at.pills if one.label == "Methods"]
-    assert [one for pills in at.pills if pills.disabled for one in pills.options]
+    [chosen] = [pill for pill in at.pills if pill.label == "Methods"]
+    assert [option for pills in at.pills if pills.disabled for option in pills.options]
     assert chosen.options == ["Grad-CAM, last convolution", "Occlusion", "RISE"]
     assert any("comes without the network that gradients need" in caption.value for caption in at.caption)
     raw, problem = list(at.session_state["cached_attention_maps"][1].values())[-1]

@@ -225,7 +225,7 @@ def test_the_address_holds_the_tab_and_only_its_content_is_computed() -> None:
     assert at.query_params["tab"] == "protocols"
     assert not any("origin" in frame.value for frame in at.dataframe)
     [claims] = [frame.value for frame in at.dataframe if published_views.OURS in frame.value]
-    assert claims["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    assert claims["Published"].tolist() == [published_views.claim(claim) for claim in CLAIMS]
     at = opened(a=A, b=B, tab="elsewhere")
     assert "tab" not in at.query_params
 

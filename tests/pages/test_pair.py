@@ -59,7 +59,7 @@ def with_both(at: AppTest, second: bytes = CLOSE_UP) -> AppTest:
 
 
 def both_images(at: AppTest) -> dict[str, float]:
-    """Code -> probability from both images; empty where there is no answer."""
+    """Code -> probability from both images; empty if there is no answer."""
     for table in (frame.value for frame in at.dataframe):
         if "close-up" in table:
             return dict(zip(table["code"], table["probability"], strict=True))
@@ -69,7 +69,7 @@ def both_images(at: AppTest) -> dict[str, float]:
 def expected(root: Path, first: bytes, second: bytes) -> dict[str, float]:
     model = registry.model("pair", root)
     predicted = pair.predict(model, [imaging.load(one, model.input_size) for one in (first, second)])
-    return dict(zip(model.labels.codes, predicted.together.probabilities, strict=True))
+    return dict(zip(model.labels.codes, predicted.combined.probabilities, strict=True))
 
 
 def test_without_a_model_for_both_nothing_is_offered(root: Path) -> None:

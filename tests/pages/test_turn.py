@@ -12,7 +12,7 @@ from skinapp.ui import admission, layout, map_grid, turn
 from skinapp.ui.admission import Admission, Wait
 from tests.pages.test_classify import PHOTO, headline, upload, upload_several
 from tests.pictures import encode, lesion
-from tests.ui.test_admission import PATIENCE_SECONDS, taken
+from tests.ui.test_admission import TIMEOUT_SECONDS, taken
 
 pytestmark = pytest.mark.usefixtures("clear_dermoscopy")
 
@@ -83,12 +83,12 @@ def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None
     def others() -> None:
         with taken(turns, "another visitor"):
             begun.set()
-            assert shown_wait.wait(PATIENCE_SECONDS)
+            assert shown_wait.wait(TIMEOUT_SECONDS)
 
     begun = threading.Event()
     thread = threading.Thread(target=others)
     thread.start()
-    begun.wait(PATIENCE_SECONDS)
+    begun.wait(TIMEOUT_SECONDS)
     upload(at, PHOTO)
     thread.join()
     assert said[0] == "Waiting for a turn: 1 other is before you, about 4 seconds."

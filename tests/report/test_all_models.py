@@ -54,7 +54,7 @@ def test_every_model_has_a_row_and_the_figures_of_its_card(known: dict[str, pred
 def test_published_accuracies_stand_beside_ours(known: dict[str, predictions.Predictions]) -> None:
     section = all_models.published(known)
     [table] = [block for block in section.blocks if hasattr(block, "columns")]
-    assert table["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    assert table["Published"].tolist() == [published_views.claim(claim) for claim in CLAIMS]
     score = registry.model("ham10000-efficientnetb1").card["scores"]["accuracy"]
     repeated = table.loc[table["Published"] == "84.3% accuracy, seven classes", published_views.REPEATED].item()
     assert repeated == f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"

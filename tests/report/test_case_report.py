@@ -66,7 +66,7 @@ def test_the_sanity_check_of_the_map_is_in_it(made: Analysis) -> None:
     at = section.blocks.index(Heading(evidence.badge))
     assert section.blocks[at + 1] == case_report.sanity_check.sentence(evidence, made.model.labels)
     border = Image.fromarray(segmentation.with_border(made.square, drawn))
-    assert [one.png for one in section.blocks if isinstance(one, Picture)][1] == document.png(border)
+    assert [block.png for block in section.blocks if isinstance(block, Picture)][1] == document.png(border)
 
 
 def test_a_square_without_a_lesion_says_so(model: Model) -> None:

@@ -11,11 +11,11 @@ import pytest
 from skinapp.ui import admission
 from skinapp.ui.admission import Admission, BusyError, Wait
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -29,11 +29,11 @@ def taken(turns: Admission, visitor: str = "first") -> Iterator[None]:
     def hold() -> None:
         with turns.turn(visitor):
             begun.set()
-            assert end.wait(PATIENCE_SECONDS)
+            assert end.wait(TIMEOUT_SECONDS)
 
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold)
-        assert begun.wait(PATIENCE_SECONDS)
+        assert begun.wait(TIMEOUT_SECONDS)
         try:
             yield
         finally:
@@ -86,7 +86,7 @@ def test_a_visitor_has_one_turn_at_a_time_and_others_get_the_rest() -> None:
             # comes later, and is not held up
             enter(turns, "one")
             assert not again.done()
-        again.result(PATIENCE_SECONDS)
+        again.result(TIMEOUT_SECONDS)
 
 
 def enter(turns: Admission, visitor: str) -> None:
@@ -125,8 +125,8 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
             pool.submit(enter, turns, "before")
             until(lambda: turns.waiting == 1)
             last = pool.submit(work)
-            assert shown.wait(PATIENCE_SECONDS)
-        last.result(PATIENCE_SECONDS)
+            assert shown.wait(TIMEOUT_SECONDS)
+        last.result(TIMEOUT_SECONDS)
     assert waits[0] == Wait(2, 20.0)
     assert waits[0].sentence == "Waiting for a turn: 2 others are before you, about 20 seconds."
     # the turns took no time, so the next is expected to take less
@@ -134,8 +134,8 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
         shown.clear()
         with taken(turns):
             again = pool.submit(work)
-            assert shown.wait(PATIENCE_SECONDS)
-        again.result(PATIENCE_SECONDS)
+            assert shown.wait(TIMEOUT_SECONDS)
+        again.result(TIMEOUT_SECONDS)
     assert waits[-1].seconds < 10
 
 
@@ -169,7 +169,7 @@ def test_long_work_lets_others_go_first_and_goes_on(monkeypatch: pytest.MonkeyPa
             until(lambda: turns.waiting == 1)
             held.give_way()
             order.append("long again")
-        short.result(PATIENCE_SECONDS)
+        short.result(TIMEOUT_SECONDS)
     assert order == ["long", "other", "long again"]
 
 

@@ -53,10 +53,10 @@ def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
             yield f"drawn {name}", draw(np.random.default_rng([seed, 1000 + number, view]))
 
 
-def viewed(photograph: Image.Image, generator: np.random.Generator, least: float = 0.3) -> Image.Image:
-    """A square of a photograph, a share from `least` to 1 of its shorter side, rotated, with other light and colours,
-    and some of them blurred, dark or overexposed."""
-    side = generator.uniform(least, 1) * min(photograph.size)
+def viewed(photograph: Image.Image, generator: np.random.Generator, min_share: float = 0.3) -> Image.Image:
+    """A square of a photograph, from `min_share` to all of its shorter side, rotated, with altered light and colours;
+    some squares are blurred, dark or overexposed."""
+    side = generator.uniform(min_share, 1) * min(photograph.size)
     left, top = (generator.uniform(0, edge - side) for edge in photograph.size)
     square = photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     square = square.transpose(Image.Transpose(int(generator.integers(0, 7))))
@@ -182,7 +182,7 @@ def _leaves(generator: np.random.Generator) -> Image.Image:
             pen.ellipse((x - radius, y - tall, x + radius, y + tall), fill=fill)
         else:
             pen.regular_polygon((x, y, radius), int(generator.integers(3, 6)), generator.uniform(0, 90), fill=fill)
-    return viewed(page, generator, least=0.5)
+    return viewed(page, generator, min_share=0.5)
 
 
 def _clouds(generator: np.random.Generator) -> Image.Image:
@@ -192,7 +192,7 @@ def _clouds(generator: np.random.Generator) -> Image.Image:
     noise = np.fft.fft2(generator.normal(size=(3, SIDE, SIDE))) / frequency
     channels = np.moveaxis(np.fft.ifft2(noise).real, 0, 2) @ generator.normal(size=(3, 3))
     channels = (channels - channels.mean()) / channels.std() * generator.uniform(20, 70) + _colour(generator, 60, 200)
-    return viewed(Image.fromarray(channels.clip(0, 255).astype(np.uint8)), generator, least=0.5)
+    return viewed(Image.fromarray(channels.clip(0, 255).astype(np.uint8)), generator, min_share=0.5)
 
 
 def _face(generator: np.random.Generator) -> Image.Image:
@@ -222,7 +222,7 @@ def _face(generator: np.random.Generator) -> Image.Image:
     for _ in range(int(generator.integers(0, 9))):
         start, end = generator.uniform(-1, 1, 2)
         pen.line((x, y + tall / 4, x + wide * 1.5 * start, y + tall * end), fill="black")
-    return viewed(page, generator, least=0.6)
+    return viewed(page, generator, min_share=0.6)
 
 
 DRAWINGS: dict[str, Callable[[np.random.Generator], Image.Image]] = {

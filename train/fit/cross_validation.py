@@ -17,6 +17,7 @@ from train.fit.run_folder import last_file, open_run, write_logits
 from train.fit.training import fit
 from train.publish.evaluate import (
     HeldOut,
+    averaged_logits,
     best_network,
     by_adjustment,
     calibrated_sets,
@@ -27,7 +28,6 @@ from train.publish.evaluate import (
     log_shares,
     report,
     test_part,
-    viewed_logits,
 )
 
 
@@ -79,7 +79,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         table = with_validation(data.table, **part.division)
         network = best_network(part, last_file(part, open_run(part, runs)), table)
         rows = validation_rows(table)
-        logits[rows] = viewed_logits(network, data.images[rows], config.views)
+        logits[rows] = averaged_logits(network, data.images[rows], config.views)
         folds[rows] = fold
         keras.utils.clear_session()
     temperatures = np.ones((len(data.table), 1))
@@ -96,7 +96,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     if unseen:
         network = best_network(config, last_file(config, run), data.table)
         for name, test in unseen.items():
-            test_logits = viewed_logits(network, test.images, config.views)
+            test_logits = averaged_logits(network, test.images, config.views)
             further.append(further_part(name, test.table, test_logits, temperature))
     held_out = HeldOut(
         f"{first.name}, out of fold",

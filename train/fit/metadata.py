@@ -66,9 +66,11 @@ def questions(table: pd.DataFrame) -> tuple[Field, ...]:
     """The questions that the table has a column for; the sites are those in the table."""
     sites = sorted({str(site).lower() for site in table["site"].dropna()} - metadata.MISSING) if "site" in table else []
     return tuple(
-        dataclasses.replace(one, categories={site: site.capitalize() for site in sites}) if one.name == "site" else one
-        for one in metadata.QUESTIONS
-        if one.name in table
+        dataclasses.replace(question, categories={site: site.capitalize() for site in sites})
+        if question.name == "site"
+        else question
+        for question in metadata.QUESTIONS
+        if question.name in table
     )
 
 
@@ -172,7 +174,7 @@ def cross_fitted(
 
 def field_indices(fields: Sequence[Field]) -> np.ndarray:
     """For each coded column, the number of its field, [D]."""
-    return np.repeat(np.arange(len(fields)), [metadata.columns(one) for one in fields])
+    return np.repeat(np.arange(len(fields)), [metadata.columns(field) for field in fields])
 
 
 def regress(
@@ -267,5 +269,5 @@ def _fixed_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray
 
 def _metadata_by_image(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of a parsed table that have a question, as lower-case text by image id."""
-    columns = [one.name for one in metadata.QUESTIONS if one.name in table]
+    columns = [question.name for question in metadata.QUESTIONS if question.name in table]
     return table.set_index("image")[columns].astype("string").apply(lambda column: column.str.lower())

@@ -18,7 +18,7 @@ from train.fit import augmentation, hosts, losses, network, torch_kernels, train
 from train.fit.callbacks import Checkpoint, History, Patience, Progress, StartEpoch, resume
 from train.fit.devices import ImagesOnDevice
 from train.fit.run_folder import LOGITS_FILE, initial, stage_epochs, stage_scores
-from train.fit.trained_metadata import Answers
+from train.fit.trained_metadata import CodedMetadata
 from train.fit.validation import Choice, Validate, resize
 
 
@@ -77,7 +77,7 @@ def fit_stage(
     train_rows = np.flatnonzero(data.table["split"] == "train")
     validation_rows = np.flatnonzero(data.table["split"] == "validation")
     train_table = data.table.iloc[train_rows]
-    weights = drawing_weights(config, train_table, codes[train_rows])
+    weights = sampling_probabilities(config, train_table, codes[train_rows])
     targets = np.eye(len(labels.codes), dtype=np.float32)[codes]
     offsets = np.zeros_like(targets)
     if config.reference:
@@ -86,15 +86,15 @@ def fit_stage(
         )
     if config.teacher:
         logits = teacher_logits(config, folder.parents[1])
-        targets = taught(targets, data.table["image"], logits, config.teacher_share, offsets)
-    answers = trained_metadata.answers(config, data.table) if config.metadata else None
+        targets = distilled_targets(targets, data.table["image"], logits, config.teacher_share, offsets)
+    coded_metadata = trained_metadata.coded_metadata(config, data.table) if config.metadata else None
 
     def rows(epoch: int) -> np.ndarray:
         generator = np.random.default_rng([seed, epoch])
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
     images = np.arange(len(data.images), dtype=np.int32) if stored else data.images
-    batches = Batches(images, targets, offsets, rows, config.batch_size, answers, config.metadata_dropout)
+    batches = Batches(images, targets, offsets, rows, config.batch_size, coded_metadata, config.metadata_dropout)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -103,8 +103,8 @@ def fit_stage(
         label_smoothing=config.label_smoothing,
     )
     added = None
-    if answers:
-        added = trained_metadata.layer(len(labels.codes), answers, folder)
+    if coded_metadata:
+        added = trained_metadata.layer(len(labels.codes), coded_metadata, folder)
     trainer = training_model(config, stage, model, loss, data.images.shape[1], seed, added, stored)
     trainer.compile(
         optimizer=optimizer(config, stage, len(batches)),
@@ -116,8 +116,8 @@ def fit_stage(
     def save(name: str) -> None:
         with replacing(folder / f"{name}.keras") as partial:
             model.save(partial)
-        if answers:
-            trained_metadata.save(added, answers, folder / trained_metadata.FILES[name])
+        if coded_metadata:
+            trained_metadata.save(added, coded_metadata, folder / trained_metadata.FILES[name])
 
     save_best = functools.partial(save, "best")
     scores = stage_scores(folder)
@@ -158,10 +158,10 @@ def fit_stage(
 class Batches(keras.utils.PyDataset):
     """Batches of an epoch, read from a memory-mapped cache.
 
-    A batch holds `images`, uint8 [b, s, s, 3], or whatever is in their rows, `targets`, float32 [b, classes] that sum
-    to 1, `offsets`, what the loss adds to the logits, float32 [b, classes], and with `answers` the coded `metadata`,
-    float32 [b, D], of which each field is zero, as if not stated, with probability `dropout`. Of several hosts, each
-    gets its part of the batch.
+    A batch holds `images`, uint8 [b, s, s, 3], or whatever stands in for them; `targets`, float32 [b, classes] that sum
+    to 1; `offsets`, which the loss adds to the logits, float32 [b, classes]; and with `coded_metadata` the input
+    `metadata`, float32 [b, D], in which each field is zero, as if not stated, with probability `dropout`. With several
+    hosts, each gets its part of the batch.
 
     `rows` maps the number of an epoch to all of its cache rows, so that an epoch is the same whether the run was
     interrupted before it or not.
@@ -174,12 +174,12 @@ class Batches(keras.utils.PyDataset):
         offsets: np.ndarray,
         rows: Callable[[int], np.ndarray],
         batch: int,
-        answers: Answers | None = None,
+        coded_metadata: CodedMetadata | None = None,
         dropout: float = 0.0,
     ):
         super().__init__()
         self.images, self.targets, self.offsets, self.rows, self.batch = images, targets, offsets, rows, batch
-        self.answers, self.dropout = answers, dropout
+        self.coded_metadata, self.dropout = coded_metadata, dropout
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -194,9 +194,9 @@ class Batches(keras.utils.PyDataset):
         own = hosts.part(self.batch)
         targets = self.targets[rows[own]]
         inputs = {"images": self.images[rows[own]], "targets": targets, "offsets": self.offsets[rows[own]]}
-        if self.answers:
+        if self.coded_metadata:
             generator = np.random.default_rng([self.epoch, index])
-            inputs["metadata"] = self.answers.dropped(rows, self.dropout, generator)[own]
+            inputs["metadata"] = self.coded_metadata.dropped(rows, self.dropout, generator)[own]
         return inputs, {"loss": targets, "logits": targets}
 
 
@@ -212,7 +212,7 @@ def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def drawing_weights(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
+def sampling_probabilities(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
     """The sampling probability of each training image [n]: by class, and with `shares` by class within its data set.
 
     DataError if a data set with a share has no training image, unless the setting `without` leaves it none.
@@ -253,7 +253,7 @@ def source_offsets(
 
 
 def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
-    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError where it
+    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError if it
     is not evaluated, or has other classes."""
     file = runs / config.teacher / LOGITS_FILE
     try:
@@ -267,7 +267,7 @@ def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
     return logits
 
 
-def taught(
+def distilled_targets(
     targets: np.ndarray, images: pd.Series, logits: pd.DataFrame, share: float, offsets: np.ndarray
 ) -> np.ndarray:
     """One-hot targets [n, classes] of images, mixed with the teacher's probabilities for those that it knows.

@@ -29,7 +29,7 @@ a network's learning rate would leave them there."""
 
 
 @dataclass(frozen=True)
-class Answers:
+class CodedMetadata:
     """Coded metadata of every image, float32 [n, D], zero where not stated; the `fields`, coded on the training
     images; and for each column the number of its field, [D]."""
 
@@ -43,7 +43,7 @@ class Answers:
         return self.coded[rows] * stated[:, self.column_fields]
 
 
-def answers(config: Config, table: pd.DataFrame) -> Answers:
+def coded_metadata(config: Config, table: pd.DataFrame) -> CodedMetadata:
     """The metadata of a divided table in the common form; those of other data sets than the first are not stated.
 
     DataError if the first data set publishes none.
@@ -57,10 +57,10 @@ def answers(config: Config, table: pd.DataFrame) -> Answers:
     column_fields = fitting.field_indices(fields)
     coded = np.zeros((len(table), len(column_fields)), np.float32)
     coded[rows] = [metadata.code(fields, values) for values in parsed]
-    return Answers(coded, fields, column_fields)
+    return CodedMetadata(coded, fields, column_fields)
 
 
-def layer(classes: int, known: Answers, folder: Path) -> keras.layers.Dense:
+def layer(classes: int, known: CodedMetadata, folder: Path) -> keras.layers.Dense:
     """The layer from PACE times coded metadata to what they add to the logits: zeros, or the weights of the stage
     before."""
     added = keras.layers.Dense(classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="added")
@@ -72,7 +72,7 @@ def layer(classes: int, known: Answers, folder: Path) -> keras.layers.Dense:
     return added
 
 
-def save(added: keras.layers.Dense, known: Answers, file: Path) -> None:
+def save(added: keras.layers.Dense, known: CodedMetadata, file: Path) -> None:
     """Write the fields and the layer's weights beside a network."""
     weights = PACE * keras.ops.convert_to_numpy(added.kernel).astype(np.float64)
     fusion = Fusion(1.0, np.zeros(weights.shape[1]), weights)

@@ -23,7 +23,7 @@ from train.fit.stages import fit_stages, teacher_logits
 def fit(config: Config, runs: Path, devices: int = 1, images_on_device: bool = False) -> Path:
     """Train or resume every stage of `config`; return the file of the best network, a whole model.
 
-    `devices` of each host share a batch. Settings and data are checked before images are decoded. DataError where
+    `devices` of each host share a batch. Settings and data are checked before images are decoded. DataError if
     another process trains this run. The message of KeyboardInterrupt states the progress.
     """
     hosts.join()

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
+from skinapp.evaluation.bootstrap import MIN_GROUPS, Interval
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
 from skinapp.inference.cases import find_cases
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 PARTS = 4
 """One part of the lesions fits the temperature; the others are scored."""
-FEWEST = 2 * FEWEST_GROUPS
+MIN_LESIONS = 2 * MIN_GROUPS
 """Lesions or patients that are needed, so that the scores have intervals."""
 CHECKED_IMAGES = 64
 GROUP_COLUMNS = ("lesion_id", "lesion", "patient_id", "patient", "group")
@@ -118,14 +118,14 @@ def run(options: argparse.Namespace) -> int:
     )
     # Keras takes seconds to import, and only now it is needed
     from train.publish import export
-    from train.publish.adopt_keras import LARGEST_FILE
+    from train.publish.adopt_keras import MAX_FILE_BYTES
     from train.publish.folder import draft, publish
 
     with draft(options.models, options.id) as folder:
         (folder / "model.tflite").write_bytes(converted.content)
         if converted.network is not None:
             export.save_compressed(converted.network, folder / "model.keras")
-            if (folder / "model.keras").stat().st_size > LARGEST_FILE:
+            if (folder / "model.keras").stat().st_size > MAX_FILE_BYTES:
                 (folder / "model.keras").unlink()
         card = described(options, source, head, converted, labels, folder) | {"conversion": conversion}
         model = _provisional(card, labels, folder)
@@ -188,10 +188,10 @@ def with_parts(table: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if (groups := table["group"].nunique()) < FEWEST:
+    if (groups := table["group"].nunique()) < MIN_LESIONS:
         raise DataError(
-            f"The table labels {groups} lesions or patients; {FEWEST} are needed: a part fits the temperature, and "
-            "scores of the others need intervals."
+            f"The table labels {groups} lesions or patients; {MIN_LESIONS} are needed: a part fits the temperature, "
+            "and scores of the others need intervals."
         )
     folds = StratifiedGroupKFold(PARTS, shuffle=True, random_state=0)
     with warnings.catch_warnings():

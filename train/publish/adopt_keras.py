@@ -33,7 +33,7 @@ IDLE = (layers.Dropout, layers.Identity, layers.SpatialDropout2D)
 """Layers that do nothing to an image that is classified."""
 MARGINS = (layers.ZeroPadding2D, layers.Cropping2D)
 """Layers whose output is the features before them, with another margin."""
-LARGEST_FILE = 100 * 1024**2
+MAX_FILE_BYTES = 100 * 1024**2
 """Bytes of a `model.keras` that is written; larger networks go without gradient methods."""
 BATCH = 16
 
@@ -53,7 +53,7 @@ def read(file: Path, size: int | None = None) -> Source:
     if not _is_graph(network):
         raise ModelError(f"{file.name} is a {type(network).__name__}, not a network of layers; save it as one.")
     check_one("input", [one.name for one in network.inputs])
-    check_one("output", [str(one) for one in network.output_names])
+    check_one("output", [str(output_name) for output_name in network.output_names])
     side = checked_shape(tuple(network.input_shape), size)
     count = checked_count(tuple(network.output_shape))
     outputs, *_ = _ending(_flat(network, keras.Input((side, side, 3))))
@@ -207,7 +207,7 @@ def _operations(output: Tensor) -> list[tuple[Operation, list[Tensor], list[Tens
     while waiting:
         history = waiting[-1]._keras_history
         node = history.operation._inbound_nodes[history.node_index]
-        missing = [one for one in node.input_tensors if id(_node(one)) not in done]
+        missing = [input_tensor for input_tensor in node.input_tensors if id(_node(input_tensor)) not in done]
         if missing:
             waiting += missing
             continue

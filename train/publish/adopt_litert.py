@@ -125,7 +125,7 @@ class Graph:
         signatures = self.model.signatureDefs or []
         number = 0
         if len(signatures) > 1:
-            names = [one.signatureKey.decode() for one in signatures]
+            names = [signature.signatureKey.decode() for signature in signatures]
             number = signatures[names.index(_chosen(names))].subgraphIndex
         elif signatures:
             number = signatures[0].subgraphIndex
@@ -137,7 +137,7 @@ class Graph:
 
     def operation(self, tensor: int) -> Any | None:
         """The operation that a tensor comes from; None for an input or a constant."""
-        return next((one for one in self.graph.operators if tensor in one.outputs), None)
+        return next((operator for operator in self.graph.operators if tensor in operator.outputs), None)
 
     def code_of(self, tensor: int) -> int | None:
         """What that operation is, one of BuiltinOperator."""

@@ -91,7 +91,7 @@ class Converted:
 @dataclass(frozen=True)
 class Source:
     """A network as it came. `format` as in a card; `name` of the architecture; `size` of the images, in pixels;
-    `count` of outputs; `outputs` what they are, None where the network does not say.
+    `count` of outputs; `outputs` what they are, None if the network does not say.
 
     `run` maps preprocessed float32 [n, size, size, 3] to the outputs [n, count]; `convert` makes the app's network.
     """

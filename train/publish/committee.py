@@ -33,6 +33,7 @@ from train.fit.run_folder import last_file, open_run, write_logits
 from train.publish import card_content
 from train.publish.evaluate import (
     HeldOut,
+    averaged_logits,
     best_network,
     by_adjustment,
     calibrated_sets,
@@ -44,7 +45,6 @@ from train.publish.evaluate import (
     log_shares,
     report,
     test_part,
-    viewed_logits,
     write_predictions,
 )
 from train.publish.export import CHECKED_IMAGES, checked_evaluation, checked_litert, history, output_shapes, read_run
@@ -82,23 +82,23 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     folds = np.full(len(everything), -1)
     for part, table in zip(parts(config), divided, strict=True):
         folds[table["split"] == "validation"] = part.fold
-    asked = np.where(folds >= 0, folds, np.arange(len(folds)) % config.folds)
+    predicted_by = np.where(folds >= 0, folds, np.arange(len(folds)) % config.folds)
     adjusted = np.zeros((len(data.table), len(labels.codes)), np.float32)
-    taught = np.zeros_like(adjusted)
+    teacher_logits = np.zeros_like(adjusted)
     test_logits: dict[str, list[np.ndarray]] = {name: [] for name in tests}
     spread = []
     for part, table, file in zip(parts(config), divided, files, strict=True):
         network = best_network(part, file, table)
-        rows = np.flatnonzero(trained_on & (asked == part.fold))
-        adjusted[rows] = viewed_logits(network, data.images[rows], config.views)
-        taught[rows] = adjusted[rows] + config.logit_adjustment * log_shares(part, table)
+        rows = np.flatnonzero(trained_on & (predicted_by == part.fold))
+        adjusted[rows] = averaged_logits(network, data.images[rows], config.views)
+        teacher_logits[rows] = adjusted[rows] + config.logit_adjustment * log_shares(part, table)
         for name, test in tests.items():
-            test_logits[name].append(viewed_logits(network, test.images, config.views))
+            test_logits[name].append(averaged_logits(network, test.images, config.views))
         if len(unseen):
-            spread.append(viewed_logits(network, data.images[unseen], config.views))
+            spread.append(averaged_logits(network, data.images[unseen], config.views))
         keras.utils.clear_session()
 
-    write_logits(run, data.table["image"][trained_on], taught[trained_on], folds[trained_on])
+    write_logits(run, data.table["image"][trained_on], teacher_logits[trained_on], folds[trained_on])
     predicted = (folds >= 0) & (data.table["dataset"] == first).to_numpy()
     logits, rows_of_first = adjusted[predicted], data.table[predicted]
     encoded = encode(rows_of_first["label"], labels)

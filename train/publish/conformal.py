@@ -30,7 +30,7 @@ from train.publish.evaluate import HeldOut
 from train.publish.folder import draft, publish
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LARGEST_DIFFERENCE = 0.01
+MAX_DIFFERENCE = 0.01
 """In accuracy, between the card and the images here: more, and these are not the model's validation images."""
 
 
@@ -138,7 +138,7 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
         )
     accuracy = float(metrics.accuracy(truth, probabilities, np.ones((1, len(truth))))[0])
     expected = model.card["validation"]["accuracy"]["value"]
-    if abs(accuracy - expected) > LARGEST_DIFFERENCE:
+    if abs(accuracy - expected) > MAX_DIFFERENCE:
         raise DataError(
             f"The accuracy on the validation images here is {accuracy:.3f}; the card of '{model.id}' says "
             f"{expected:.3f}. The images or the settings are not those of the model; pass its --config."

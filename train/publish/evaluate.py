@@ -92,7 +92,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     labels = label_set(config.labels)
 
     rows = validation_rows(data.table)
-    validation, validation_logits = data.table.iloc[rows], viewed_logits(network, data.images[rows], config.views)
+    validation, validation_logits = data.table.iloc[rows], averaged_logits(network, data.images[rows], config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
     held_out = HeldOut(
@@ -110,7 +110,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     unseen = {name: tested for name in others if len((tested := test_part(data, name)).table)}
     unseen |= {name: further_test(config, name, runs) for name in also}
     further = [
-        further_part(name, other.table, viewed_logits(network, other.images, config.views), temperature)
+        further_part(name, other.table, averaged_logits(network, other.images, config.views), temperature)
         for name, other in unseen.items()
     ]
     return report(
@@ -118,7 +118,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         run,
         data.table,
         test.table,
-        viewed_logits(network, test.images, config.views),
+        averaged_logits(network, test.images, config.views),
         np.full((len(test.table), 1), temperature),
         {
             "temperature": temperature,
@@ -366,7 +366,7 @@ def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, ap
     return rows
 
 
-def viewed_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:
+def averaged_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:
     """The network's logits, float32 [n, classes], of uint8 images [n, size, size, 3], averaged over the views."""
     # one view at a time, to hold only one copy of the images
     logits = [predict(network, views.seen(images, [view])[0]) for view in seen]

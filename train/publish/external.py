@@ -11,7 +11,7 @@ import pandas as pd
 from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.evaluation import predictions
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.images import imaging
 from skinapp.inference.registry import Model
 from skinapp.inference.training_images import OUT_OF_FOLD
@@ -43,9 +43,9 @@ def check(model: Model, name: str, table: pd.DataFrame) -> None:
             f"The labels say malignant or benign, but the classes of '{model.id}' are {', '.join(model.labels.codes)}. "
             "Label the images with these, or leave out --name to score malignant and benign only."
         )
-    if (groups := table["group"].nunique()) < FEWEST_GROUPS:
+    if (groups := table["group"].nunique()) < MIN_GROUPS:
         raise DataError(
-            f"{groups} lesions or patients are too few for intervals; a named result needs {FEWEST_GROUPS} or more."
+            f"{groups} lesions or patients are too few for intervals; a named result needs {MIN_GROUPS} or more."
         )
     seen = _images(model, except_for=name)
     if shared := [one for one in table["image"].map(image_id) if one in seen]:

@@ -113,7 +113,7 @@ def run(options: argparse.Namespace) -> int:
 
 def first_stages(model: registry.Model) -> bytes:
     """The STAGES of a model's network as a LiteRT file: `features` float32 [1, D], the mean and the standard deviation
-    of each channel of each stage's last layer. ModelError where the model has no such network."""
+    of each channel of each stage's last layer. ModelError if the model has no such network."""
     trained = from_verified_bytes(model)
     # stages with a single block end differently
     last = {layer.name[: len("block1")]: layer for layer in trained.layers if layer.name.endswith("_add")}
@@ -122,7 +122,7 @@ def first_stages(model: registry.Model) -> bytes:
             f"The network of '{model.id}' has no stages named {', '.join(STAGES)}; choose an EfficientNet."
         )
     maps = [last[name].output for name in STAGES]
-    statistics = [statistic(one, axis=(1, 2)) for one in maps for statistic in (keras.ops.mean, keras.ops.std)]
+    statistics = [statistic(cam, axis=(1, 2)) for cam in maps for statistic in (keras.ops.mean, keras.ops.std)]
     network = keras.Model(trained.input, keras.ops.concatenate(statistics, axis=-1))
     round_kernels(network)
     return converted(network, lambda image: {"features": network(image, training=False)})
@@ -171,7 +171,7 @@ def features(network: Network, known: pd.DataFrame, photographs: Path | None = N
         add(image, **shared, view=False)
         if row in altered:
             generator = np.random.default_rng([2, int(str(row))])
-            add(non_lesions.viewed(image, generator, least=0.5), **shared, view=True)
+            add(non_lesions.viewed(image, generator, min_share=0.5), **shared, view=True)
     for name, image in tqdm(non_lesions.pictures(VIEWS), desc="anything else", unit="image", mininterval=5):
         dataset = "drawn" if name.startswith("drawn ") else "microscope" if name in MICROSCOPE else "photographs"
         add(image, dataset=dataset, group=name, kind="neither", test=False, view=True)

@@ -63,7 +63,9 @@ def _known_codes(text: str | None, codes: list[str], option: str) -> list[str] |
 
 def _label(code: str, name: str, cancers: list[str] | None, pre_cancers: list[str] | None) -> Label:
     """A class of a label set of its own. What the options do not say is that of the same code in our sets."""
-    known = next((one for ours in LABEL_SETS.values() for one in ours.labels if one.code.lower() == code.lower()), None)
+    known = next(
+        (label for ours in LABEL_SETS.values() for label in ours.labels if label.code.lower() == code.lower()), None
+    )
     if cancers is None and known is None:
         raise DataError(f"Nothing here says what '{code}' is; name all malignant classes with --malignant.")
     if cancers is None and known is not None:

@@ -32,12 +32,12 @@ from train.publish import card_content
 from train.publish.evaluate import (
     RESAMPLES,
     HeldOut,
+    averaged_logits,
     best_network,
     by_adjustment,
     chosen_points,
     kinds,
     measured,
-    viewed_logits,
     write_predictions,
 )
 from train.publish.export import (
@@ -306,7 +306,7 @@ def describe(
 def _trained(config: Config, network: keras.Model, images: dict[str, np.ndarray]) -> Trained:
     content, difference = checked_litert(network, images["test"][:CHECKED_IMAGES])
     # after the kernels were rounded, so that these are the logits of the published file
-    logits = {split: viewed_logits(network, pixels, config.views) for split, pixels in images.items()}
+    logits = {split: averaged_logits(network, pixels, config.views) for split, pixels in images.items()}
     return Trained(config, content, difference, network.count_params(), output_shapes(network), logits)
 
 

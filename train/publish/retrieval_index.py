@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def images(model: Model) -> pd.DataFrame:
     """The images to index, `train`, and to look up, `validation` and `test`, in the common form, with the codes of the
-    model's classes as labels. DataError where the model takes other images or predicts something else."""
+    model's classes as labels. DataError if the model takes other images or predicts something else."""
     if model.modality not in INDEXED:
         raise DataError(f"'{model.id}' takes more than one image; similar cases are found for one.")
     if "adopted" in model.card:
@@ -114,8 +114,8 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
                 np.savez(
                     stream,
                     images=chunk["image"].to_numpy(dtype=str),
-                    embeddings=np.stack([one.embedding for one in answers]),
-                    predicted=np.array([one.predicted for one in answers]),
+                    embeddings=np.stack([answer.embedding for answer in answers]),
+                    predicted=np.array([answer.predicted for answer in answers]),
                 )
         with np.load(file) as arrays:
             if list(arrays["images"]) != list(chunk["image"]):
@@ -186,7 +186,7 @@ def neighbour_scores(
 
 
 def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
-    """The mean of values [n] with its 95% interval from a bootstrap over groups; None where there are too few."""
+    """The mean of values [n] with its 95% interval from a bootstrap over groups; None if there are too few."""
     weights = bootstrap.weights(groups, RESAMPLES, seed=0)
     counted = np.concatenate([np.ones((1, len(values))), weights])
     with np.errstate(invalid="ignore"):

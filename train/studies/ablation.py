@@ -34,7 +34,7 @@ from train.fit.cross_validation import fold_config
 from train.fit.run_folder import last_file
 from train.fit.training import fit
 from train.publish import fuse
-from train.publish.evaluate import best_network, log_shares, viewed_logits
+from train.publish.evaluate import averaged_logits, best_network, log_shares
 from train.publish.fuse import HeldOut
 
 BASE = "base"
@@ -208,7 +208,7 @@ def fold_logits(part: Config, base: Config, runs: Path) -> tuple[pd.DataFrame, n
     if not file.exists():
         last = best_network(replace(part, logit_adjustment=0.0), last_file(part, runs / part.id), table)
         with replacing(file) as partial, partial.open("wb") as stream:
-            np.save(stream, viewed_logits(last, data.images[rows], part.views))
+            np.save(stream, averaged_logits(last, data.images[rows], part.views))
         keras.utils.clear_session()
     own = table[table["dataset"].isin([source.id for source in sources(part.dataset)])]
     adjustment = part.logit_adjustment * log_shares(part, own)
@@ -251,7 +251,7 @@ def unseen(base: Config, runs: Path) -> tuple[HeldOut, np.ndarray]:
     for part in parts(base):
         divided = with_validation(data.table, **part.division)
         last = best_network(part, last_file(part, runs / part.id), divided)
-        each.append(viewed_logits(last, data.images[rows], part.views))
+        each.append(averaged_logits(last, data.images[rows], part.views))
         keras.utils.clear_session()
     logits, chosen = np.array(each), table.iloc[rows]
     labels = encode(chosen["label"], label_set(base.labels))

@@ -251,7 +251,7 @@ def compare(labels: np.ndarray, groups: np.ndarray, before: np.ndarray, after: n
 
 
 def checked(kind: str, file: Path = CHECKS_FILE) -> dict[str, Any] | None:
-    """The count by eye of a kind in the file; None where none was looked at."""
+    """The count by eye of a kind in the file; None if none was looked at."""
     if not file.exists():
         return None
     known = pd.read_csv(file)

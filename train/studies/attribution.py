@@ -32,7 +32,7 @@ COLUMNS = (
     "whole",
     *(f"{feature}_{value}" for feature in FEATURES for value in ("lesion", "skin", "lesion_changes", "skin_changes")),
 )
-"""The columns for one image; all but the first two are empty where the lesion leaves too little skin."""
+"""The columns for one image; all but the first two are empty if the lesion leaves too little skin."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -137,7 +137,7 @@ def of_image(classifier: Classifier, record: dict[Any, Any]) -> dict[str, object
     found = attribution.measure(
         lambda square: classifier.predict(square).probabilities, attribution.changes(pixels, mask), pixels, index
     )
-    row |= {"class": prediction.predicted, "whole": round(found.whole, 5)}
+    row |= {"class": prediction.predicted, "whole": round(found.unchanged, 5)}
     for feature, effect in found.effects.items():
         assert effect.skin is not None
         row |= {
@@ -157,7 +157,7 @@ def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
     by_class = {
         code: of_rows(part)
         for code in model.labels.codes
-        if (part := known[known["class"] == code])["group"].nunique() >= bootstrap.FEWEST_GROUPS
+        if (part := known[known["class"] == code])["group"].nunique() >= bootstrap.MIN_GROUPS
     }
     return {
         "networks": sanity_check.networks(model),

@@ -127,7 +127,7 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
                 if one.name != shape.SHARE
             }
         )
-        cancer.append({one.model.id: one.difference(pair) for one in predictors})
+        cancer.append({predictor.model.id: predictor.difference(pair) for predictor in predictors})
     if not differences:
         raise DataError("No pair could be laid over each other; use more pairs.")
     return {

@@ -39,7 +39,7 @@ ITERATIONS = 200
 FOLDS, SEED = 5, 0
 FUSED = {"ham10000-features": "ham10000-committee", "malignancy-features": "malignancy-efficientnetb1"}
 """Model on features -> the network that it is fused with."""
-LEAST = 1e-6
+MIN_PROBABILITY = 1e-6
 """Probabilities are stored with six decimals; a smaller one counts as this."""
 CLAIMED: dict[str, bootstrap.Score] = {"accuracy": metrics.accuracy, "ROC AUC": metrics.macro_roc_auc}
 
@@ -53,7 +53,7 @@ class Fusion:
 
     def probabilities(self, network: np.ndarray, on_features: np.ndarray) -> np.ndarray:
         """Probabilities [n, K] of both together."""
-        logs = [np.log(np.maximum(one, LEAST)) for one in (network, on_features)]
+        logs = [np.log(np.maximum(one, MIN_PROBABILITY)) for one in (network, on_features)]
         return softmax(self.network * logs[0] + self.features * logs[1])
 
 

@@ -58,7 +58,7 @@ def one_member(model: Model, member: str) -> Model:
 
 
 def outline(record: dict[Any, Any], side: int) -> np.ndarray | None:
-    """The lesion in the centre square of a record's image, bool [side, side]; None where the network finds none."""
+    """The lesion in the centre square of a record's image, bool [side, side]; None if the network finds none."""
     if record["mask"] is not None:
         return masks.square_mask(record["mask"], side)
     try:

@@ -104,12 +104,12 @@ def trained_logits(config: "Config", runs: Path, rows: np.ndarray) -> np.ndarray
     from train.data.datasets import prepare
     from train.fit.run_folder import last_file
     from train.fit.training import fit
-    from train.publish.evaluate import best_network, viewed_logits
+    from train.publish.evaluate import averaged_logits, best_network
 
     fit(config, runs)
     keras.utils.clear_session()
     data = prepare(config.dataset, config.image_size, runs, **config.pixels)
     network = best_network(config, last_file(config, runs / config.id), data.table)
-    logits = viewed_logits(network, data.images[rows], config.views)
+    logits = averaged_logits(network, data.images[rows], config.views)
     keras.utils.clear_session()
     return logits

@@ -108,7 +108,7 @@ def measure(
             scored[test] = softmax(fusion.add(logits[test], np.array([metadata.code(coded, row) for row in left])))
         return scored
 
-    names = [one.name for one in fields]
+    names = [field.name for field in fields]
     subsets = {"all": names, "none": []}
     subsets |= {f"all but {name}": [other for other in names if other != name] for name in names}
     subsets |= {f"{name} alone": [name] for name in names}

@@ -83,7 +83,7 @@ def alarms(table: pd.DataFrame, chosen: Limits = quality.LIMITS) -> pd.DataFrame
         ]
         wanted = [SPOILT[str(spoilt)][0]] if spoilt else ["sharpness", "dark", "bright", "glare"]
         for problem in [*wanted, "any"]:
-            count = sum(bool(one) if problem == "any" else problem in one for one in warnings)
+            count = sum(bool(warning) if problem == "any" else problem in warning for warning in warnings)
             share = round(100 * count / len(part), 1)
             rows.append([dataset, spoilt or "as published", problem, count, len(part), share])
     return pd.DataFrame(rows, columns=["data set", "pictures", "problem", "with the problem", "of", "percent"])

@@ -53,7 +53,7 @@ def with_random_head(model: Model, folder: Path, seed: int = SEED) -> Model:
     """The model with random weights in the last layer of each of its networks, below `folder`; it is made each time.
 
     The weights are replaced in the LiteRT files, which hold them once, in half precision, for the logits and the class
-    maps alike. So it needs no Keras network, and a committee has none. DataError where the weights are not found.
+    maps alike. So it needs no Keras network, and a committee has none. DataError if the weights are not found.
     """
     target = folder / "head" / model.id
     target.mkdir(parents=True, exist_ok=True)

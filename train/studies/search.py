@@ -97,14 +97,14 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace, file: Path) -> None:
     """DataError for impossible options."""
-    check_least(options, {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
+    check_minimums(options, {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
     if not SIZES[0] <= options.size <= SIZES[1]:
         raise DataError(f"--size is {options.size}; it must be from {SIZES[0]} to {SIZES[1]}.")
     if file.suffix != ".csv":
         raise DataError(f"--out is {file}; it must end in .csv.")
 
 
-def check_least(options: argparse.Namespace, least: Mapping[str, int]) -> None:
+def check_minimums(options: argparse.Namespace, least: Mapping[str, int]) -> None:
     """DataError if one of the options is below its least value."""
     for name, value in least.items():
         if getattr(options, name) < value:
@@ -353,7 +353,7 @@ def network_file(file: Path, row: Row) -> Path:
 
 
 def read(file: Path) -> list[Row]:
-    """The rows of the table; none where there is no file."""
+    """The rows of the table; none if there is no file."""
     if not file.exists():
         return []
     return pd.read_csv(file, dtype={"widths": str}).to_dict("records")

@@ -25,7 +25,7 @@ from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import HAM10000
 from train.data.datasets import Dataset, encode, prepare, with_validation
-from train.studies.search import CHOSEN_BY, SHOWN, Row, begin, best, check_least, read, sample, write
+from train.studies.search import CHOSEN_BY, SHOWN, Row, begin, best, check_minimums, read, sample, write
 
 if TYPE_CHECKING:
     import keras
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    check_least(options, {"size": SMALLEST, "per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
+    check_minimums(options, {"size": SMALLEST, "per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
     if options.out.suffix != ".json":
         raise DataError(f"--out is {options.out}; it must end in .json.")
     file = options.runs / "search-head.csv"

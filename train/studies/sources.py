@@ -27,7 +27,7 @@ from train.data import datasets
 from train.data.datasets import encode
 
 FOLDS = 5
-FEWEST = 25
+MIN_LESIONS = 25
 """Lesions of a source below which it is left out of a probe."""
 
 
@@ -90,14 +90,14 @@ def probes(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
     """How well a probe finds the source of images, of all diagnoses and of each that several sources have.
 
     One row per probe: `images`, of which diagnosis, `sources`, how many, `balanced accuracy` with its 95% interval over
-    lesions, and `chance`. Sources with fewer than FEWEST lesions are left out.
+    lesions, and `chance`. Sources with fewer than MIN_LESIONS lesions are left out.
     """
     rows = []
     selections = {"all": np.ones(len(table), dtype=bool)}
     selections |= {str(label): (table["label"] == label).to_numpy() for label in sorted(table["label"].unique())}
     for name, chosen in selections.items():
         lesions = table[chosen].groupby("source")["group"].nunique()
-        sources = sorted(lesions.index[lesions >= FEWEST])
+        sources = sorted(lesions.index[lesions >= MIN_LESIONS])
         if len(sources) < 2:
             continue
         kept = np.flatnonzero(chosen & table["source"].isin(sources).to_numpy())
@@ -115,7 +115,7 @@ def probes(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
             }
         )
     if not rows:
-        raise DataError(f"Fewer than two sources have {FEWEST} lesions; add data sets, or lesions with --lesions.")
+        raise DataError(f"Fewer than two sources have {MIN_LESIONS} lesions; add data sets, or lesions with --lesions.")
     return pd.DataFrame(rows)
 
 

@@ -139,7 +139,7 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
             }
             for name, one in parts.items()
         },
-        "two_lesions": two_found([path for one in parts.values() for path in one["test"]["path"]]),
+        "two_lesions": two_found([path for part in parts.values() for path in part["test"]["path"]]),
     }
 
 

@@ -77,7 +77,7 @@ TITLES = {
 }
 DISTANCE_QUANTILE = 0.95
 """The share of validation images, as they are, within the limit of distance."""
-FEWEST = 10
+MIN_ANSWERS = 10
 """With fewer answers with a warning, or without it, nothing is decided against the warning."""
 
 
@@ -93,7 +93,7 @@ class is. Intervals are 95%, over lesions.
 A warning predicts errors if on validation lesions the difference is positive with all of its interval. If it does not,
 distance and disagreement are not shown for that kind of image, and a warning about quality becomes a hint below the
 answer, which it no longer holds back. The verdict on the map, the kind of image and "not recognised as skin" stay: they
-say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {FEWEST}
+say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {MIN_ANSWERS}
 answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which
 decided nothing. Phone photos are MILK10k's close-ups here."""
 
@@ -250,14 +250,14 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
 def decide(rates: dict[str, Any]) -> bool:
     """Whether answers with the warning are wrong more often, by an interval that excludes 0; too few answers decide
     nothing, and the warning stays."""
-    if min(rates["images_with"], rates["images_without"]) < FEWEST:
+    if min(rates["images_with"], rates["images_without"]) < MIN_ANSWERS:
         return True
     return bool(rates["difference"]["low"] is not None and rates["difference"]["low"] > 0)
 
 
 def error_rates(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     """The error rates of the answers with and without a warning, and their difference, with 95% intervals over
-    lesions; None where there is no answer."""
+    lesions; None if there is no answer."""
     flagged, wrong = rows[name].to_numpy(dtype=bool), rows["wrong"].to_numpy(dtype=float)
     groups = rows["group"].to_numpy()
     result: dict[str, Any] = {"images_with": int(flagged.sum()), "images_without": int((~flagged).sum())}
@@ -298,7 +298,7 @@ def markdown(card: dict[str, Any]) -> str:
         ]
         for name, known in entry["warnings"].items():
             rates = known["test"]
-            few = min(known["validation"]["images_with"], known["validation"]["images_without"]) < FEWEST
+            few = min(known["validation"]["images_with"], known["validation"]["images_without"]) < MIN_ANSWERS
             cells = [
                 TITLES[name],
                 str(rates["images_with"]),

@@ -113,7 +113,7 @@ def test_the_published_tables_are_read(tmp_path: Path) -> None:
     table = fitting.pad_ufes_20(tmp_path)
     assert "biopsed" not in table
     fields = fitting.questions(table)
-    assert dict(next(one for one in fields if one.name == "site").categories) == {"arm": "Arm", "nose": "Nose"}
+    assert dict(next(field for field in fields if field.name == "site").categories) == {"arm": "Arm", "nose": "Nose"}
     first, second = fitting.parse(fields, table)
     assert first["diameter_1"] == 6
     assert first["skin_type"] == 2
@@ -127,7 +127,7 @@ def test_every_published_value_is_possible(data_root: Path) -> None:
     for read, name in ((fitting.pad_ufes_20, "pad_ufes_20"), (fitting.ham10000, "ham10000")):
         table = read(data_root / name)
         fields = fitting.questions(table)
-        assert not [one.name for one in fields if "biops" in one.name]
+        assert not [field.name for field in fields if "biops" in field.name]
         metadata_rows = fitting.parse(fields, table)
         assert all(one.coding for one in fitting.with_coding(fields, metadata_rows))
 

@@ -22,7 +22,7 @@ def config(tiny: Config, **settings: object) -> Config:
 
 def test_each_data_set_is_sampled_by_its_share_and_by_class_within_it(tiny: Config) -> None:
     shares = {"ham10000": 0.7, "milk10k": 0.3}
-    weights = stages.drawing_weights(config(tiny, shares=shares, sampling="square-root"), TABLE, CODES)
+    weights = stages.sampling_probabilities(config(tiny, shares=shares, sampling="square-root"), TABLE, CODES)
     assert weights.sum() == pytest.approx(1)
     for name, share in shares.items():
         assert weights[name == DATASET].sum() == pytest.approx(share)
@@ -32,14 +32,14 @@ def test_each_data_set_is_sampled_by_its_share_and_by_class_within_it(tiny: Conf
 
 
 def test_without_shares_the_data_sets_are_one(tiny: Config) -> None:
-    weights = stages.drawing_weights(config(tiny, sampling="natural"), TABLE, CODES)
+    weights = stages.sampling_probabilities(config(tiny, sampling="natural"), TABLE, CODES)
     assert weights == pytest.approx(np.full(35, 1 / 35))
 
 
 def test_a_share_of_nothing_is_an_error(tiny: Config) -> None:
     setting = config(tiny, shares={"ham10000": 0.5, "milk10k": 0.5})
     with pytest.raises(DataError, match="samples from milk10k, which has no training image"):
-        stages.drawing_weights(setting, TABLE[:20], CODES[:20])
+        stages.sampling_probabilities(setting, TABLE[:20], CODES[:20])
 
 
 def test_offsets_are_the_logarithm_of_the_class_shares_within_a_source() -> None:
@@ -54,7 +54,7 @@ def test_offsets_are_the_logarithm_of_the_class_shares_within_a_source() -> None
 
 
 def test_offsets_follow_what_is_sampled_and_not_what_is_there(tiny: Config) -> None:
-    balanced = stages.drawing_weights(
+    balanced = stages.sampling_probabilities(
         config(tiny, shares={"ham10000": 0.5, "milk10k": 0.5}, sampling="balanced"), TABLE, CODES
     )
     offsets = stages.source_offsets("milk10k", DATASET, CODES, balanced, classes=3)

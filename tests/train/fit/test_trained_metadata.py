@@ -12,7 +12,7 @@ from tests.train.conftest import light_augmentation
 from train.config import Config
 from train.data.datasets import read, with_validation
 from train.fit import augmentation, trained_metadata, training
-from train.fit.trained_metadata import Answers
+from train.fit.trained_metadata import CodedMetadata
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def with_ages(tiny: Config, tiny_data: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_answers_are_coded_on_training_images_and_zero_where_not_stated(with_ages: Config) -> None:
     table = with_validation(read("ham10000"), with_ages.folds, with_ages.fold, with_ages.seed)
-    known = trained_metadata.answers(with_ages, table)
+    known = trained_metadata.coded_metadata(with_ages, table)
     assert known.coded.shape == (len(table), len(known.column_fields))
     assert not known.coded[0].any()
     stated = (table["split"] == "train").to_numpy() & (np.arange(len(table)) > 0)
@@ -42,7 +42,7 @@ def test_answers_are_coded_on_training_images_and_zero_where_not_stated(with_age
 
 
 def test_fields_are_left_out_whole_and_as_often_as_asked() -> None:
-    known = Answers(np.ones((1000, 3), np.float32), (), np.array([0, 0, 1]))
+    known = CodedMetadata(np.ones((1000, 3), np.float32), (), np.array([0, 0, 1]))
     known = dataclasses.replace(known, fields=(None, None))  # type: ignore[arg-type]
     dropped = known.dropped(np.arange(1000), 0.3, np.random.default_rng(0))
     assert (dropped[:, 0] == dropped[:, 1]).all()
@@ -53,7 +53,7 @@ def test_fields_are_left_out_whole_and_as_often_as_asked() -> None:
 def test_the_weights_are_learnt_passed_on_and_kept_beside_each_network(with_ages: Config, tmp_path: Path) -> None:
     file = training.fit(with_ages, tmp_path / "runs")
     fields, fusion = trained_metadata.read(file.with_name(trained_metadata.FILES["best"]))
-    assert [one.name for one in fields] == ["age", "sex", "site"]
+    assert [field.name for field in fields] == ["age", "sex", "site"]
     mel = 4
     age = trained_metadata.metadata.code(fields, {"age": 85.0})
     assert (age @ fusion.weights).argmax() == mel
@@ -80,7 +80,7 @@ def test_a_teacher_makes_up_its_share_of_the_targets(crossed: object, tiny: Conf
     targets = np.eye(7, dtype=np.float32)[np.zeros(len(table), int)]
     offsets = np.zeros_like(targets)
     offsets[::2, 3] = 2.0
-    mixed = stages.taught(targets, table["image"], logits, 0.4, offsets)
+    mixed = stages.distilled_targets(targets, table["image"], logits, 0.4, offsets)
     known = table["image"].isin(logits.index).to_numpy()
     assert known.any()
     assert not known.all()

@@ -145,7 +145,7 @@ def test_the_folder_is_complete(maps: registry.Model, table: Path, files: Callab
 
 def test_gradient_methods_run_at_its_blocks(maps: registry.Model) -> None:
     blocks = architecture.blocks(maps)
-    assert [(one.name, one.side, one.channels) for one in blocks] == [("block1", 16, 8), ("top", 8, 16)]
+    assert [(block.name, block.side, block.channels) for block in blocks] == [("block1", 16, 8), ("top", 8, 16)]
     free = catalogue.raw("last-convolution", maps, PIXELS[0], "nv")
     assert catalogue.raw("grad-cam", maps, PIXELS[0], "nv") * 64 == pytest.approx(
         free, abs=2e-3 * float(np.abs(free).max())

@@ -146,7 +146,8 @@ def test_after_a_cross_validation_each_part_has_the_metadata_of_its_own_network(
         clinical_fit.questions(table), clinical_fit.parse(clinical_fit.questions(table), table)
     )
     fields = tuple(
-        dataclasses.replace(one, coding=one.coding | {"centre": [0.0] * len(one.coding["centre"])}) for one in fields
+        dataclasses.replace(field, coding=field.coding | {"centre": [0.0] * len(field.coding["centre"])})
+        for field in fields
     )
     for name, weight in (("crossed", 0.5), ("crossed-fold-0", 0.0), ("crossed-fold-1", 1.0)):
         weights = np.zeros((len(clinical_fit.field_indices(fields)), 7))

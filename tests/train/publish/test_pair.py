@@ -59,7 +59,10 @@ def model(configs: tuple[Config, Config], runs: Path, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("models")
     files = []
     for config in configs:
-        settings = dataclasses.asdict(config) | {"views": ["upright"], "stages": [vars(one) for one in config.stages]}
+        settings = dataclasses.asdict(config) | {
+            "views": ["upright"],
+            "stages": [vars(stage) for stage in config.stages],
+        }
         files.append(folder.parent / f"{folder.name}-{config.id}.yaml")
         files[-1].write_text(yaml.safe_dump(settings))
         assert load_config(files[-1]) == config
@@ -88,9 +91,11 @@ def test_what_is_published_is_what_the_app_answers(model: registry.Model) -> Non
     constants = []
     for row in table.head(4).to_dict("records"):
         predicted = runtime_pair.predict(model, squares(model, row))
-        assert [row[column] for column in COLUMNS] == pytest.approx(predicted.together.probabilities, abs=2e-3)
+        assert [row[column] for column in COLUMNS] == pytest.approx(predicted.combined.probabilities, abs=2e-3)
         assert predicted.class_maps is not None
-        constants.append(predicted.together.logits - sum(one.mean(axis=(0, 1)) for one in predicted.class_maps))
+        constants.append(
+            predicted.combined.logits - sum(class_map.mean(axis=(0, 1)) for class_map in predicted.class_maps)
+        )
     assert constants[1:] == pytest.approx(np.array([constants[0]] * 3), abs=1e-3)
 
 

@@ -95,7 +95,7 @@ def test_the_command_probes_a_model(
     write_milk10k(tmp_path)
     write_isic_more(tmp_path)
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
-    monkeypatch.setattr(sources, "FEWEST", 5)
+    monkeypatch.setattr(sources, "MIN_LESIONS", 5)
     file = tmp_path / "sources.json"
     assert command.main(["sources", "--model", model.id, "--dataset", "milk10k+isic_more", "--out", str(file)]) == 0
     said = capsys.readouterr().out

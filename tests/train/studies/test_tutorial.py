@@ -186,7 +186,7 @@ def test_the_whole_tutorial_in_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """With few drawn images, downloaded one by one, a tiny network and one epoch; and again, without training."""
-    monkeypatch.setattr(tutorial, "LESIONS", bootstrap.FEWEST_GROUPS // 2)
+    monkeypatch.setattr(tutorial, "LESIONS", bootstrap.MIN_GROUPS // 2)
     table = tutorial.choose()
     images = tmp_path / "data" / "isic" / "images"
     images.mkdir(parents=True)

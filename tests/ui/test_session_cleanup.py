@@ -11,23 +11,23 @@ from unittest.mock import MagicMock
 import pytest
 from streamlit.runtime.memory_session_storage import MemorySessionStorage
 
-from skinapp.ui import departed
+from skinapp.ui import session_cleanup
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set when memory is freed; the methods that are patched for good are as before after the test."""
     collected = threading.Event()
-    monkeypatch.setattr(departed, "MARGIN_SECONDS", 0.01)
-    monkeypatch.setattr(departed, "get_instance", MagicMock())
-    monkeypatch.setattr(departed, "_collect", lambda loop: (departed._due.clear(), collected.set()))
-    monkeypatch.setattr(departed, "_c_library", lambda *_: None)
+    monkeypatch.setattr(session_cleanup, "MARGIN_SECONDS", 0.01)
+    monkeypatch.setattr(session_cleanup, "get_instance", MagicMock())
+    monkeypatch.setattr(session_cleanup, "_collect", lambda loop: (session_cleanup._due.clear(), collected.set()))
+    monkeypatch.setattr(session_cleanup, "_c_library", lambda *_: None)
     monkeypatch.setattr(
         MemorySessionStorage, "save", getattr(MemorySessionStorage.save, "__wrapped__", MemorySessionStorage.save)
     )
-    departed.free_in_time()
+    session_cleanup.install()
     return collected
 
 
@@ -51,7 +51,7 @@ def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: thre
 
     # in a thread of its own: browser tests leave a running loop in this one
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(asyncio.run, asyncio.wait_for(serve(), PATIENCE_SECONDS)).result()
+        pool.submit(asyncio.run, asyncio.wait_for(serve(), TIMEOUT_SECONDS)).result()
     gone.session.shutdown.assert_called_once()
     back.session.shutdown.assert_not_called()
     # with the arguments of callbacks, which hold photos
@@ -59,10 +59,10 @@ def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: thre
 
 
 def test_memory_is_overwritten_and_given_back_without_an_error() -> None:
-    departed._due.set()
+    session_cleanup._due.set()
     loop = MagicMock()
     # in its thread, an error would go unnoticed
-    departed._collect(loop)
-    assert not departed._due.is_set()
+    session_cleanup._collect(loop)
+    assert not session_cleanup._due.is_set()
     [scheduled] = loop.call_soon_threadsafe.call_args.args
     scheduled()

@@ -36,7 +36,7 @@ CACHED_BLOCKS = 16
 """Blocks of each of these sizes that glibc may keep for a thread."""
 AREA = 2**20
 """Bytes that Python gets from the system when there is no free block left."""
-MOST_OBJECTS = 2_000_000
+MAX_OBJECTS = 2_000_000
 """Of one size."""
 WIPE_ON_FREE, PATTERN = -6, 0x55
 """M_PERTURB of glibc's mallopt, and the byte from which it makes those that it writes."""
@@ -45,7 +45,7 @@ _due = threading.Event()
 """Whether a collection is about to begin."""
 
 
-def free_in_time() -> None:
+def install() -> None:
     """From now on, end the sessions of visitors who do not come back, and overwrite what they leave in memory."""
     save = MemorySessionStorage.save
     if hasattr(save, "__wrapped__"):
@@ -117,9 +117,9 @@ def _overwrite_free_blocks() -> None:
     """Overwrite what Python's small objects leave when they are freed, such as the name of a file: with zeros of every
     size, until one needs a new area of memory."""
     for size in OBJECT_SIZES:
-        held: list[bytes | None] = [None] * MOST_OBJECTS
+        held: list[bytes | None] = [None] * MAX_OBJECTS
         length, before = size - sys.getsizeof(b""), _address_space()
-        for number in range(MOST_OBJECTS):
+        for number in range(MAX_OBJECTS):
             held[number] = bytes(length)
             if number % 1024 == 0 and _address_space() >= before + AREA:
                 break
