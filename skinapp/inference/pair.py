@@ -57,7 +57,7 @@ def combine(logits: Sequence[np.ndarray], weights: Sequence[float], bias: np.nda
 
 
 def predict(model: Model, pixels: Sequence[np.ndarray]) -> PairPrediction:
-    """The squares of the dermoscopy image and the close-up, each as for `Classifier.predict`, to a prediction.
+    """Classify the squares of the dermoscopy image and the close-up, each as for `Classifier.predict`.
 
     ModelError if the model takes one image, or cannot be run.
     """

@@ -86,9 +86,9 @@ def images(file: Path, columns: pa.Schema) -> Iterator[str]:
 
 
 class PartsFolder:
-    """The folder `folder`, which several shards may write to at once, each its own parts.
+    """The folder `folder`, to which several shards may write at once, each its own parts.
 
-    Parts of an earlier run stay, but its failures, which are tried again.
+    Parts of an earlier run are kept, except its failures, which are retried.
     """
 
     def __init__(self, folder: Path, model: Model, extras: Extras, shard: Shard = WHOLE):

@@ -184,10 +184,10 @@ def held_out_score(card: Mapping[str, Any]) -> float | None:
 
 
 def pictures(model: Model) -> tuple[Model, ...]:
-    """A model for each image that the model takes: of a pair, the networks for the dermoscopy image and the close-up,
-    in this order; of any other, the model itself.
+    """A model for each image that the model takes: for a pair, the networks for the dermoscopy image and the close-up,
+    in this order; for any other, the model itself.
 
-    The logits of a network of a pair are its own, without the weight that they have in the pair.
+    The logits of a network of a pair are unweighted.
     """
     if model.kind != "pair":
         return (model,)

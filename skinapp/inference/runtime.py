@@ -60,10 +60,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the votes on one image agree, going by the image alone.
+    """How far the votes on one image agree, without metadata.
 
-    `agreeing` of the `networks`, their logits averaged over the `views`, name the class that all of them together
-    name. `low` and `high` are the lowest and highest malignant probability among the votes.
+    `agreeing` of the `networks`, with logits averaged over the `views`, predict the same class as all of them together.
+    `low` and `high` are the lowest and highest malignant probability among the votes.
     """
 
     networks: int

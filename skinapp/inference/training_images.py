@@ -16,8 +16,8 @@ def trained_on(model: Model, dataset: str, image: str) -> bool | None:
     """Whether the model was trained on an image of the data set with this id; None if its folder does not say, as
     for the images that chose its settings.
 
-    After a cross-validation, all its images trained the network that answers, or members of the committee. What an
-    adopted network was trained on is not known.
+    After a cross-validation, all its images trained the final network, or members of the committee. The training images
+    of an adopted network are unknown.
     """
     if "adopted" in model.card:
         return None

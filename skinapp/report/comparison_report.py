@@ -1,4 +1,4 @@
-"""A whole comparison as the sections of a report."""
+"""A complete comparison as the sections of a report."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def sections(
     names: Names,
 ) -> list[Section]:
     """Everything that the compare page shows of these models, at these thresholds and this prevalence. `aim` begins the
-    sentence on what they find, and `tested` are their scores on every test set."""
+    sentence on what the models detect, and `tested` are their scores on every test set."""
     target = shared.target
     of_target = int(shared.positive.sum())
     board = comparison_views.scoreboard(shared, draws, published, names)

@@ -1,4 +1,4 @@
-"""The one figure that matters most to each reader: who has an image, who studies the data, who studies models."""
+"""The most important figure for each reader: one with an image, one who studies the data, one who studies models."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Headline:
 
 def recognised(model: Model) -> Headline:
     """The share of melanomas that the model recognises, of all cancers where it has no class for melanoma, or its
-    balanced accuracy where it knows no cancer. DataError if its predictions cannot be read."""
+    balanced accuracy if no class is a cancer. DataError if its predictions cannot be read."""
     dataset = predictions.of_model(model).datasets[0]
     for code in guide.entry(MELANOMA).codes:
         if code in model.labels.codes and dataset in DATASETS:

@@ -1,4 +1,4 @@
-"""Charts of a data set with their tables and words, for both the Explore page and the report."""
+"""Charts of a data set with their tables and texts, for the Explore page and the report."""
 
 from collections.abc import Iterable
 
@@ -109,7 +109,7 @@ def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> 
 
 
 def on_the_body(frame: pd.DataFrame) -> tuple[Chart, pd.DataFrame]:
-    """The sites on a drawing of the body, and those that are not on it."""
+    """The sites on a drawing of the body, and a list of those that are not on it."""
     counts = _most_common_first(statistics.counts(frame, "site"))
     words = "Images by site on a drawing of the body: " + listed(counts["value"].head(15), counts["images"])
     return Chart(body.drawing(counts), counts, words), body.elsewhere(counts)
@@ -182,7 +182,7 @@ def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.Data
 def performance(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> Chart:
     """A model's sensitivity, specificity and calibration in the cells of a `subgroups.predictions` frame.
 
-    The first row of the table is all of the frame. Values with an interval wider than `widest` are UNCERTAIN.
+    The first row of the table is the whole frame. Values with an interval wider than `widest` are UNCERTAIN.
     """
     cells = subgroups.cells(frame, by, widest)
     if by == "diagnosis":
@@ -210,7 +210,7 @@ def parts(audited: Audit) -> pd.DataFrame:
 
 def headline(table: Table) -> tuple[pd.DataFrame, str]:
     """The headline figures of a data set, without the column of published ones if there are none, and a sentence on
-    those that disagree."""
+    figures that disagree."""
     facts = limitations.headline(table)
     figures = pd.DataFrame(facts)
     if not figures["published"].any():

@@ -1,4 +1,4 @@
-"""The answer to one image: in words, with the map over the photo, and everything else in tabs."""
+"""The answer to one image: as text, with the map over the photo, and everything else in tabs."""
 
 import contextlib
 from collections.abc import Sequence
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 ANSWERED_BY = "answered_by"
-"""The id of the model that answered last, for the attention page."""
+"""The session key for the id of the model that answered last, for the attention page."""
 
 
 @st.fragment
 @turn.needed
 def show(found: Route, photo: Photo) -> None:
-    """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
+    """The answer, or the question that has to be answered first. A fragment, so that a new square redraws only this."""
     try:
         crop = square.crop_of(photo)
         reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
@@ -71,7 +71,8 @@ def show(found: Route, photo: Photo) -> None:
 
 
 def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
-    """The photo with its square, which may be what is wrong with it; the place beside it, which a phone shows first."""
+    """Show the photo with its square, which may need changing; return the container next to it, which a phone shows
+    first."""
     words, picture = st.columns(2, gap="medium")
     with picture:
         square.show(photo)
@@ -139,7 +140,7 @@ def _show_one(found: Route, photo: Photo) -> None:
 
 
 def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMap | None) -> None:
-    """The answer as one HTML file, which is written only when it is asked for."""
+    """The answer as one HTML file, which is written only on request."""
     prevalence = prediction.chosen_prevalence()
     lesion = None
     if shown:

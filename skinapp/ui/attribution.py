@@ -1,4 +1,4 @@
-"""What an answer depends on: the lesion's border, its colour or its texture, for the image shown and on test images."""
+"""How far an answer depends on the lesion's border, colour and texture, for the current image and on test images."""
 
 import numpy as np
 import streamlit as st

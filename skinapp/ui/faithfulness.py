@@ -1,4 +1,4 @@
-"""The faithfulness of a map, measured in full: insertion and deletion, stability, parts of the square, ROAD."""
+"""The full faithfulness measures of a map: insertion and deletion, stability, parts of the square, ROAD."""
 
 import dataclasses
 import itertools

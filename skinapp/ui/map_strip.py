@@ -1,4 +1,5 @@
-"""The maps of the attention page for the other images of the session, so that a method is judged on more than one."""
+"""The maps of the attention page for the other images of the session, so that a method can be judged on more than one
+image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ SIDE = 320
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A map of one image: its `square` uint8 [SIDE, SIDE, 3], the map `raw` float32 [h, w] or the `problem` that there
-    is none, the `probability` of the class in words, and a `doubt` about the image."""
+    """A map of one image: its `square` uint8 [SIDE, SIDE, 3], the map `raw` float32 [h, w] or the `problem` that
+    prevented it, the `probability` of the class as text, and a `doubt` about the image."""
 
     square: np.ndarray | None = None
     raw: np.ndarray | None = None
@@ -41,7 +42,7 @@ class Tile:
 
 
 def images() -> list[Photo]:
-    """The images of the session, as they were added, those that are not answered yet included."""
+    """The images of the session, in the order in which they were added, including those not yet classified."""
     return list((session_images.held() | session_images.pending()).values())
 
 
@@ -57,8 +58,8 @@ def first_readable() -> Photo | None:
 
 
 def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: View, most: int) -> None:
-    """The maps of `photo`, and of the other images of the session the same, `most` maps in all; nothing for a single
-    image. Slow methods wait until they are asked for."""
+    """Show the maps of `photo`, and the same maps of the session's other images, at most `most` maps in total; nothing
+    for a single image. Slow methods run only on request."""
     others = [one for one in images() if one.key != photo.key][: MAX_IMAGES - 1]
     made = [cam for cam in maps if cam.raw is not None]
     if not others or not made:
@@ -81,7 +82,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     try:
         tiles = _make([row.request for row in rows], others, models)
     except turn.CancelledError:
-        # the switch is off in the next run
+        # turns the switch off in the next run
         return
     except BusyError as error:
         turn.show_busy(error, "strip")
@@ -91,7 +92,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
 
 
 def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Sequence[Model]) -> dict[tuple, Tile]:
-    """A tile for each image and request, one image after another. The session holds those of the last run."""
+    """A tile for each image and request, one image after another. The session caches those of the last run."""
     held: dict[tuple, Tile] = photos.cached("attention_strip", "", dict)
     keys = {_key(request, photo) for photo in others for request in requests}
     for key in set(held) - keys:
@@ -115,7 +116,7 @@ def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Seque
 
 
 def _key(request: MapRequest, photo: Photo) -> tuple:
-    """Distinguishes tiles by the image with its square, what the visitor said of it, and the request."""
+    """The cache key of a tile: the image with its square, the visitor's statements about it, and the request."""
     try:
         settings = tuple(square.settings(photo).values())
     except SkinappError:
@@ -130,7 +131,7 @@ def _tile(
     analyses: dict[str, Analysis],
     progress: Callable[[float], None],
 ) -> Tile:
-    """The map of one image, which has to pass the same checks as the first. `analyses` holds those of this image, by
+    """The map of one image, which has to pass the same checks as the first. `analyses` caches those of this image, by
     model."""
     model, seen = request.model, None
     try:

@@ -24,7 +24,7 @@ def show(model: Model) -> Metadata:
 
 
 def _widget(one: Field, key: str) -> float | str | None:
-    # this version's wording, even if the model's card has an older one
+    # use the current wording, even if the model's card has an older one
     question = next((known for known in metadata.QUESTIONS if known.name == one.name), one)
     hint = question.hint or None
     if one.kind == "number":

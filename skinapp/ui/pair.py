@@ -1,4 +1,4 @@
-"""The other image of the same lesion, dermoscopy or close-up, and what a model for both predicts from the two."""
+"""The other image of the same lesion, dermoscopy or close-up, and the prediction of a model for both."""
 
 from typing import Any
 
@@ -27,7 +27,8 @@ HINT = "It stays in this session's memory and is never stored."
 @st.fragment
 @turn.needed
 def show(made: Analysis, photo: Photo) -> None:
-    """A way to add the other image of the lesion, and the answer from both; nothing if no model takes two images."""
+    """Offer to add the other image of the lesion, and show the answer from both; nothing if no model takes two
+    images."""
     models = registry.pairs()
     if not models:
         return
@@ -66,12 +67,12 @@ def _recognised(image: Any) -> modality.Recognised | None:
     try:
         return modality.recognise(image)
     except ModelError:
-        # the page has said so already, for the first image
+        # the page has already reported this for the first image
         return None
 
 
 def _show(made: PairAnalysis) -> None:
-    """The answer from both images beside those from each alone, and the map of both."""
+    """The answer from both images next to those from each alone, and both maps."""
     combined = made.prediction.combined
     model = combined.model
     st.subheader(f"Both images, most likely: {analyses.most_likely(combined)}", anchor=False)

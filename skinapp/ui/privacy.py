@@ -1,4 +1,4 @@
-"""What happens to what a visitor adds, and how that is tested: the chapter of the guide, and the link to it."""
+"""What happens to visitors' data, and how that is tested: the chapter of the guide, and the link to it."""
 
 import streamlit as st
 
