@@ -127,7 +127,7 @@ def _overwrite_free_blocks() -> None:
 
 
 def _address_space() -> int:
-    """Bytes that the process has got from the system; 0 where that is not known."""
+    """Bytes of address space of the process; 0 if that is not known."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
     except OSError:

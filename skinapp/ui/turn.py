@@ -130,8 +130,8 @@ def off(switch: str) -> Callable[[], None]:
 
 
 def _stop_if_cancelled(key: str) -> None:
-    """CancelledError if a click on the button of that key waits for the end of this run: Streamlit interrupts the
-    run of a page for a click, but not that of a fragment."""
+    """CancelledError if a click on the button with this key is pending: Streamlit interrupts the run of a page for a
+    click, but not that of a fragment."""
     context = get_script_run_ctx()
     requests = context.script_requests if context else None
     if requests is None or requests._state != ScriptRequestType.RERUN:

@@ -1,10 +1,10 @@
 """Pictures of anything but a skin lesion: photographs that come with installed packages, and drawings.
 
 The photographs are those of scikit-learn (CC BY) and scikit-image (public domain, CC0 or CC BY; its
-`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, some of
-them in the colours of skin, and a classifier is only tested on photographs of which it has seen no part. Two of the
-drawings have the statistics of photographs: overlapping shapes of all sizes ("dead leaves") and noise whose spectrum
-falls with frequency (Baradad et al. 2021, arXiv:2106.05963).
+`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, sometimes
+in the colours of skin, and a classifier is only tested on photographs of which it has seen no part. Two of the drawings
+have the statistics of photographs: overlapping shapes of all sizes ("dead leaves") and noise whose spectrum falls with
+frequency (Baradad et al. 2021, arXiv:2106.05963).
 """
 
 import importlib.util
@@ -76,7 +76,7 @@ def viewed(photograph: Image.Image, generator: np.random.Generator, min_share: f
 
 
 def in_skin_colours(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with its light and shade in the colours of skin, so that colour alone does not tell what is skin."""
+    """The image recoloured in the colours of skin, so that colour alone does not identify skin."""
     red = generator.integers(150, 240)
     skin = (int(red), int(red * generator.uniform(0.62, 0.85)), int(red * generator.uniform(0.5, 0.8)))
     return ImageOps.colorize(ImageOps.autocontrast(image.convert("L")), (50, 25, 20), (250, 235, 225), skin)

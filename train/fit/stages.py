@@ -31,11 +31,11 @@ def fit_stages(
 ) -> None:
     """Train the stages that are not done; each starts from the last weights of the one before.
 
-    With `images_on_device`, all images are in its memory, and a batch is a list of their numbers.
+    With `images_on_device`, all images are in device memory, and a batch is a list of their indices.
     """
     classes = len(label_set(config.labels).codes)
     stored = ImagesOnDevice(data.images) if images_on_device else None
-    # for the initial weights of the last layer
+    # seeds the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     torch_kernels.install()
@@ -52,7 +52,7 @@ def fit_stages(
                     earlier = keras.saving.load_model(previous, compile=False)
                     model = network.resized(earlier, config.architecture, stage.image_size, config.dropout)
                 fit_stage(config, stage, model, data, folder, config.seed + 1000 * number, callbacks, stored)
-            # the next stage starts from the last epoch: a better validation score may only have been luck
+            # the next stage starts from the last epoch: an earlier, better validation score may have been luck
             previous = folder / "last.keras"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -134,7 +134,7 @@ def fit_stage(
             batches,
             initial_epoch=resume(trainer, folder),
             epochs=stage_epochs(stage, scores, config.patience),
-            # the rows are sampled already, and Keras's shuffling would depend on what the process did before
+            # the rows are already sampled, and Keras's shuffling would depend on what the process did before
             shuffle=False,
             verbose=0,
             callbacks=[
@@ -201,7 +201,7 @@ class Batches(keras.utils.PyDataset):
 
 
 def by_dataset(table: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Data set -> those of `rows` (positions in the table) that are its own, in the order of the rows."""
+    """Maps each data set to its own `rows` (positions in the table), in their order."""
     names = table["dataset"].to_numpy()[rows]
     return {name: rows[names == name] for name in dict.fromkeys(names)}
 
@@ -215,7 +215,7 @@ def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
 def sampling_probabilities(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
     """The sampling probability of each training image [n]: by class, and with `shares` by class within its data set.
 
-    DataError if a data set with a share has no training image, unless the setting `without` leaves it none.
+    DataError if a data set with a share has no training image, unless this is due to the setting `without`.
     """
     if config.shares is None:
         return sampling_weights(codes, SAMPLING[config.sampling])
@@ -237,12 +237,12 @@ RARE = 0.002
 def source_offsets(
     reference: str, sources: np.ndarray, codes: np.ndarray, weights: np.ndarray, classes: int
 ) -> np.ndarray:
-    """What the loss adds to the logits of each training image, float32 [n, classes], from its source, class index and
-    sampling probability [n]: the logarithm of the class shares sampled from its source, less that of the source
-    `reference`.
+    """The offsets that the loss adds to the logits of each training image, float32 [n, classes], from its source, class
+    index and sampling probability [n]: the logarithm of the class shares sampled from its source, minus that of the
+    source `reference`.
 
-    So a network does not learn from the look of a clinic's images which diagnoses that clinic collected; its logits
-    are for the class shares of `reference` (Menon et al. 2021, arXiv:2007.07314, section 4.2, with shares by source).
+    So a network does not learn to infer a clinic's mix of diagnoses from the look of its images; its logits are for the
+    class shares of `reference` (Menon et al. 2021, arXiv:2007.07314, section 4.2, with shares by source).
     """
     logarithms = {}
     for source in dict.fromkeys(sources):
@@ -253,7 +253,7 @@ def source_offsets(
 
 
 def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
-    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError if it
+    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError if the run
     is not evaluated, or has other classes."""
     file = runs / config.teacher / LOGITS_FILE
     try:
@@ -270,10 +270,10 @@ def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
 def distilled_targets(
     targets: np.ndarray, images: pd.Series, logits: pd.DataFrame, share: float, offsets: np.ndarray
 ) -> np.ndarray:
-    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities for those that it knows.
+    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities if known.
 
-    The teacher's logits are for the class shares of the reference. So, like those of the network that learns, they get
-    the `offsets` [n, classes] of the image's source: otherwise the network would learn to undo these.
+    The teacher's logits are for the class shares of the reference. So, like the student's logits, they get the
+    `offsets` [n, classes] of the image's source: otherwise the student would learn to undo these.
     """
     known = images.isin(logits.index).to_numpy()
     mixed = targets.copy()
@@ -311,7 +311,7 @@ def training_model(
     images = keras.Input(shape, dtype=dtype, name="images")
     targets = keras.Input((classes,), name="targets")
     offsets = keras.Input((classes,), name="offsets")
-    # pixels in full precision: `config.precision` is the network's
+    # pixels are in full precision: `config.precision` applies to the network
     keras.config.set_dtype_policy("float32")
     try:
         policy = augmentation.POLICIES[config.augmentation](seed)
@@ -328,7 +328,7 @@ def training_model(
     if added is not None:
         inputs["metadata"] = keras.Input((added.kernel.shape[0],), name="metadata")
         beside = offsets + added(trained_metadata.PACE * inputs["metadata"])
-    # what is added to an image's logits is mixed as its label is
+    # offsets are mixed in the same way as labels
     mixed = {"images": x, "labels": keras.ops.concatenate([targets, beside], axis=1)}
     for layer in mixing:
         mixed = layer(mixed)
@@ -338,7 +338,7 @@ def training_model(
 
 
 def optimizer(config: Config, stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """AdamW or SGD with a linear warm-up and a cosine, and the moving average of the weights if it is set."""
+    """AdamW or SGD with a linear warm-up and a cosine schedule, and a moving average of the weights if set."""
     warmup = round(stage.warmup_epochs * steps_per_epoch)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=stage.learning_rate / 100,

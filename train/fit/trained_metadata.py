@@ -1,7 +1,7 @@
-"""What patient metadata add to a network's logits, trained together with the network.
+"""Patient metadata whose contribution to the logits is trained together with the network.
 
 Like the metadata that `train.fit.metadata` fits afterwards, they are coded by `skinapp.inference.metadata`, and a
-missing value adds nothing. As each field is often left out in training, the network learns to do without.
+missing value adds nothing. As each field is often left out in training, the network learns to cope with missing values.
 """
 
 import json
@@ -24,27 +24,27 @@ FILES = {"best": "best-metadata.json", "last": "last-metadata.json"}
 `clinical.json`."""
 
 PACE = 10
-"""How much faster than the network's the weights of metadata change: they start from zero, and a few hundred steps at
-a network's learning rate would leave them there."""
+"""How much faster the metadata weights change than the network's: they start from zero, and a few hundred steps at the
+network's learning rate would leave them close to it."""
 
 
 @dataclass(frozen=True)
 class CodedMetadata:
-    """Coded metadata of every image, float32 [n, D], zero where not stated; the `fields`, coded on the training
-    images; and for each column the number of its field, [D]."""
+    """Coded metadata of every image, float32 [n, D], zero if not stated; the `fields`, coded on the training images;
+    and for each column the index of its field, [D]."""
 
     coded: np.ndarray
     fields: tuple[Field, ...]
     column_fields: np.ndarray
 
     def dropped(self, rows: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
-        """The coded metadata [b, D] of some rows, each field zero with that probability."""
+        """The coded metadata [b, D] of some rows, each field set to zero with this probability."""
         stated = generator.random((len(rows), len(self.fields))) >= probability
         return self.coded[rows] * stated[:, self.column_fields]
 
 
 def coded_metadata(config: Config, table: pd.DataFrame) -> CodedMetadata:
-    """The metadata of a divided table in the common form; those of other data sets than the first are not stated.
+    """The metadata of a table in the common form, after splitting; only the first data set's metadata are used.
 
     DataError if the first data set publishes none.
     """
@@ -61,8 +61,8 @@ def coded_metadata(config: Config, table: pd.DataFrame) -> CodedMetadata:
 
 
 def layer(classes: int, known: CodedMetadata, folder: Path) -> keras.layers.Dense:
-    """The layer from PACE times coded metadata to what they add to the logits: zeros, or the weights of the stage
-    before."""
+    """The layer from PACE times coded metadata to their contribution to the logits: initialised with zeros, or with the
+    weights of the previous stage."""
     added = keras.layers.Dense(classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="added")
     added.build((None, len(known.column_fields)))
     number = int(folder.name.removeprefix("stage-"))
@@ -85,7 +85,7 @@ def save(added: keras.layers.Dense, known: CodedMetadata, file: Path) -> None:
 
 
 def read(file: Path) -> tuple[tuple[Field, ...], Fusion]:
-    """What `save` has written."""
+    """Read the file written by `save`."""
     content = json.loads(file.read_text())
     fields = metadata.fields_of({"inputs": {"clinical": content["clinical"]}})
     weights = content["weights"]
