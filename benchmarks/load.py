@@ -1,7 +1,7 @@
 """python -m benchmarks.load: many visitors at once on a real server, and with --write the table in the README.
 
 Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a photo of their own: they upload it,
-read the answer, move the square, read again, and leave. Every answer is compared with the library's own.
+read the answer, move the square, read again, and leave. Every answer is compared with the library's.
 """
 
 import argparse
@@ -32,15 +32,15 @@ from tests.pictures import encode, lesion
 MARKED = re.compile(r"(?<=<!-- load -->\n).*(?=<!-- load end -->)", re.DOTALL)
 VISITORS = (1, 10, 50)
 FILES = 50
-"""Of the visitor who adds many."""
+"""The number of files of the visitor who adds many."""
 BESIDE = 10
-"""Visitors with one photo each beside that one."""
+"""The number of visitors with one photo each in addition to that one."""
 SIDE = 70
-"""Percent of the shorter side, to which each visitor shrinks the square."""
+"""Each visitor shrinks the square to this percentage of the shorter side."""
 SESSION_SECONDS = 10
-"""For how long the server keeps the session of somebody who has left; by default it is 120."""
+"""How long the server keeps the session of a visitor who has left; the default is 120."""
 FREED_SECONDS = 8
-"""After which what they left is freed."""
+"""How long to wait until it has freed the session's data."""
 
 HEADER = (
     "| visitors at once | answers a second | time to the answer, median | 99th percentile | wrong | of another visitor "
@@ -52,7 +52,7 @@ Probabilities = dict[str, float]
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo, and what the library answers to its centre square and to a smaller one."""
+    """A photo, and the library's answers for its centre square and for a smaller one."""
 
     data: bytes
     centre: Probabilities
@@ -61,8 +61,8 @@ class Photo:
 
 @dataclass(frozen=True)
 class Answer:
-    """Seconds from the visitor's action to the headline on the page, and whether it was the right answer, or that to
-    the photo of another visitor."""
+    """Seconds from the visitor's action to the headline on the page, and whether it was correct, or the answer to
+    another visitor's photo."""
 
     seconds: float
     right: bool
@@ -71,8 +71,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class Round:
-    """The answers of visitors who came at once, from the first action to the last answer in `seconds`, and the memory
-    of the server while all of them were there, in MB."""
+    """The answers to simultaneous visitors, the `seconds` from the first action to the last answer, and the server's
+    memory while all of them were connected, in MB."""
 
     responses: list[Answer]
     seconds: float
@@ -89,12 +89,12 @@ class Round:
 
 
 def photos(count: int) -> list[Photo]:
-    """Different photos that are answered without a question, with the library's answers to them."""
+    """Distinct photos that are classified without a question, with the library's answers."""
     return list(itertools.islice(filter(None, map(_photo, itertools.count())), count))
 
 
 def _photo(seed: int) -> Photo | None:
-    """A photo with its answers; None if the page would ask something first, or begin with another square."""
+    """A photo with its answers; None if the page would ask a question first, or start with another square."""
     data = encode(lesion(*pictures.HAM10000_SIZE, seed=seed))
     image = imaging.decode(data)
     route = modality.route(registry.ranked(), modality.recognise(image))
@@ -126,7 +126,7 @@ def server() -> Iterator[tuple[str, int]]:
 
 
 def visit(address: str, photo: Photo, others: Sequence[Photo], together: threading.Barrier) -> list[Answer]:
-    """What one visitor does, beginning and leaving together with the others."""
+    """The actions of one visitor, starting and leaving at the same time as the others."""
     with Visitor(address) as visitor:
         together.wait()
         responses = [
@@ -142,7 +142,7 @@ def visit(address: str, photo: Photo, others: Sequence[Photo], together: threadi
             expected = photo.smaller, [other.smaller for other in others]
             responses.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
         together.wait()
-        # the server's memory is read
+        # wait while the server's memory is measured
         together.wait()
     return responses
 
@@ -157,7 +157,7 @@ def timed(
 
 
 def together(address: str, process: int, visitors: Sequence[Photo], many: Sequence[Photo] = ()) -> Round:
-    """As many visitors at once as there are photos, beside one who adds `many` where there are some."""
+    """One simultaneous visitor per photo and, if `many` is given, another visitor who adds all of these."""
     barrier = threading.Barrier(len(visitors) + 1)
     with ThreadPoolExecutor(len(visitors) + 1) as pool:
         batch = None
@@ -216,7 +216,7 @@ def measure() -> list[str]:
 
 
 def left(process: int) -> None:
-    """Wait until nothing is kept of those who left."""
+    """Wait until the data of visitors who left is freed."""
     time.sleep(SESSION_SECONDS + FREED_SECONDS)
 
 

@@ -1,8 +1,8 @@
-"""python -m train artefacts: whether removing hairs, rulers, stickers, dark corners and ink makes predictions better.
+"""python -m train artefacts: whether removing hairs, rulers, stickers, dark corners and ink improves predictions.
 
-Images that the network was not trained on are classified with and without removal: images with an artefact drawn over
+Images that the network was not trained on are classified with and without removal: images with an artefact drawn on
 them, and images in which a real one is detected. Validation images decide which removals are on by default; test images
-show what that changes. Predictions are compared image by image, with intervals over lesions.
+show the effect. Predictions are compared image by image, with intervals over lesions.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from train.studies.square import unseen
 PARTS = ("validation", "test")
 DRAWN_ON = "ham10000"
 SEARCHED = ("ham10000", "milk10k", "isic_more")
-"""The data sets in whose images artefacts are searched."""
+"""The data sets in whose images artefacts are searched for."""
 HAIRY = 0.03
 """The share of an image from which on its hairs count: nearly every image has some."""
 CHECKS_FILE = Path(__file__).with_name("artefact_checks.csv")
-"""Detections in test images that were looked at by eye: kind, dataset, image, right (1 or 0), date."""
+"""Visually checked detections in test images: kind, dataset, image, right (1 or 0), date."""
 LOOKED_AT = 48
 """Detections of a kind on a contact sheet."""
 TILE = 112
@@ -121,7 +121,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     images = {name: unseen(model, name) for name in SEARCHED}
-    # copies of an image of another data set may have been trained on
+    # copies of images in another data set may have been trained on
     images = {name: rows[rows["copy_of"].fillna("") == ""] for name, rows in images.items()}
     figures = {model.modality: measure(model, images, options.images, options.searched, options.sheets)}
     with replacing(options.out) as partial:
@@ -137,9 +137,9 @@ def run(options: argparse.Namespace) -> int:
 def measure(
     model: Model, images: dict[str, pd.DataFrame], most: int, searched: int, sheets: Path | None = None
 ) -> dict[str, Any]:
-    """The figures for one model from the `unseen` images of each data set: of each kind of artefact, whether its
-    removal is on, and what it changes on drawn and on real ones in each part. At most `most` images of each condition,
-    and `searched` of each data set and part."""
+    """The figures for one model from the `unseen` images of each data set: for each kind of artefact, whether its
+    removal is on, and its effect on drawn and on real ones in each part. At most `most` images of each condition, and
+    `searched` of each data set and part, are used."""
     network = Classifier(model, threads=1)
     drawn: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     real: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -170,7 +170,7 @@ def measure(
 
 def helps(drawn: dict[str, Any], real: dict[str, Any]) -> bool:
     """Whether removal is on by default, from the figures of validation images: the mean probability of the right class
-    rises with all of its interval on drawn and on real artefacts, and the accuracy on real ones does not fall."""
+    rises, with an interval above 0, on drawn and on real artefacts, and the accuracy on real ones does not fall."""
     if not real["images"]:
         return False
     rises = [figures["probability"]["difference"]["low"] for figures in (drawn["removed"], real)]
@@ -178,9 +178,9 @@ def helps(drawn: dict[str, Any], real: dict[str, Any]) -> bool:
 
 
 def on_drawn(network: Classifier, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Kind -> the figures of images with that artefact drawn over them: `drawn` against the images as they are,
-    `removed` against drawn, `unneeded`: removal from the images as they are against those, and the share of images in
-    which the drawn artefact was `detected`."""
+    """By kind, the figures of images with that artefact drawn on them: `drawn` compared with the original images,
+    `removed` compared with drawn, `unneeded`, removal from the originals compared with the originals, and the share of
+    images in which the drawn artefact was `detected`."""
     labels, groups = encode(rows["label"], network.model.labels), rows["group"].to_numpy()
     plain: list[np.ndarray] = []
     after: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in KINDS}
@@ -214,7 +214,7 @@ def on_drawn(network: Classifier, rows: pd.DataFrame) -> dict[str, dict[str, Any
 
 
 def detect(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Kind -> in which of the rows it is detected, bool [n]; of hairs, only where they cover HAIRY of the image."""
+    """By kind, whether it is detected in each row, bool [n]; hairs count only if they cover HAIRY of the image."""
     least = {kind: HAIRY if kind == HAIR else 0.0 for kind in KINDS}
     detected: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     for pixels in tqdm(_squares(model, rows), total=len(rows), unit="image", desc="searched"):
@@ -224,7 +224,7 @@ def detect(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def on_real(network: Classifier, rows: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """The figures of images in which that artefact was detected: removal against the images as they are."""
+    """The figures of images in which that artefact was detected: removal compared with the original images."""
     if rows.empty:
         return {"images": 0}
     probabilities = []
@@ -251,7 +251,7 @@ def compare(labels: np.ndarray, groups: np.ndarray, before: np.ndarray, after: n
 
 
 def checked(kind: str, file: Path = CHECKS_FILE) -> dict[str, Any] | None:
-    """The count by eye of a kind in the file; None if none was looked at."""
+    """The visually checked count of a kind in the file; None if none was checked."""
     if not file.exists():
         return None
     known = pd.read_csv(file)
@@ -285,7 +285,7 @@ def markdown(figures: dict[str, Any]) -> str:
 
 
 def _wrapped(part: str) -> str:
-    """A paragraph in lines of at most 120 characters; tables, headings and what is in lines already as they are."""
+    """A paragraph in lines of at most 120 characters; tables, headings and existing lines are kept."""
     return part if part.startswith(("|", "#")) or "\n" in part else textwrap.fill(part, 120, break_long_words=False)
 
 

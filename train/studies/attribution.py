@@ -1,7 +1,7 @@
 """python -m train attribution: how far a model's answers depend on a lesion's border, its colour and its texture.
 
-`skinapp.attention.attribution` says how each is removed, and what the same change to the skin beside the lesion is for.
-Every image's probabilities are saved at once, so the same command resumes where it stopped.
+`skinapp.attention.attribution` explains how each is removed, and the purpose of the same change to the skin next to the
+lesion. Every image's probabilities are saved at once, so the same command resumes where it stopped.
 """
 
 import argparse
@@ -97,13 +97,13 @@ def current(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(model: Model, images: int, file: Path) -> pd.DataFrame:
-    """The rows of `images` sampled images with enough skin, and of those without that the sample met on the way. Rows
-    that `file` lacks are appended to it."""
-    # a file that was only created is empty
+    """The rows of `images` sampled images with enough skin, and of those without that were encountered while sampling.
+    Missing rows are appended to `file`."""
+    # the file is empty if it was only created
     begun = file.exists() and file.stat().st_size > 0
     saved = pd.read_csv(file) if begun else pd.DataFrame(columns=COLUMNS)
     enough = dict(zip(saved["image"], saved["whole"].notna(), strict=True))
-    # on one thread, since several slow each other down on a busy machine
+    # on a single thread, since several would slow each other down on a busy machine
     classifier = Classifier(model, threads=1)
     sampled: list[str] = []
     with file.open("a", newline="") as stream, tqdm(total=images, unit="image", mininterval=5) as bar:
@@ -150,7 +150,7 @@ def of_image(classifier: Classifier, record: dict[Any, Any]) -> dict[str, object
 
 
 def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
-    """The figures of a model: of all answers, and of those of each class with enough lesions for an interval."""
+    """The figures of a model: for all answers, and for each class with enough lesions for an interval."""
     known = rows.dropna(subset="whole")
     if known.empty:
         raise DataError("No image has enough skin beside the lesion; measure more images.")
@@ -171,8 +171,8 @@ def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def of_rows(rows: pd.DataFrame) -> dict[str, Any]:
-    """Of each feature, with 95% intervals over lesions: how much probability goes with it, `lesion`, with the same
-    change to the skin, `skin`, and the `difference`; and how often either changes the most likely class."""
+    """For each feature, with 95% intervals over lesions: how much the probability falls without it, `lesion`, with the
+    same change to the skin, `skin`, and the `difference`; and how often either changes the most likely class."""
     groups = rows["group"].to_numpy()
     weights = bootstrap.weights(groups)
     everything = np.ones(len(rows), bool)

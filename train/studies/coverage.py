@@ -1,4 +1,5 @@
-"""python -m train coverage: how often the prediction sets of each model hold the label, on every test set, as tables.
+"""python -m train coverage: how often the prediction sets of each model contain the label, on every test set, as
+tables.
 
 It writes docs/coverage.md from the predictions in the model folders, so it needs no images.
 """

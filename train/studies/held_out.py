@@ -1,8 +1,8 @@
-"""Images that no network was trained on, and the outline of the lesion in each, for studies of attention.
+"""Images that no network was trained on, with lesion masks, for studies of attention.
 
 Dermoscopy: test images of HAM10000 and their published lesion masks. Phone photos: test close-ups of MILK10k, since the
-networks learnt from all of PAD-UFES-20. Neither of these two sets has masks, so the outline is the one that the app's
-segmentation network draws.
+networks were trained on all of PAD-UFES-20. Neither of these two sets has masks, so the masks come from the app's
+segmentation network.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ IMAGES = {
     "dermoscopy": DATASETS["ham10000"].title,
     "smartphone": datasets.MILK10K_CLINICAL.name,
 }
-"""By modality, where the images are from."""
+"""By modality, the source of the images."""
 OUTLINES = {
     "dermoscopy": "the published lesion masks",
     "smartphone": "outlines by the app's segmentation network, as no masks are published",
 }
-"""By modality, what says where the lesion is."""
+"""By modality, the source of the lesion masks."""
 
 
 def table(modality: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""python -m train quality: compute the limits of `skinapp.images.quality`, and how often they warn."""
+"""python -m train quality: compute the limits of `skinapp.images.quality`, and how often the warnings appear."""
 
 import argparse
 from collections.abc import Callable
@@ -26,7 +26,7 @@ SPOILT: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
     "2.2 times the light": ("bright", lambda image: ImageEnhance.Brightness(image).enhance(2.2)),
     "a reflection": ("glare", lambda image: reflected(image)),
 }
-"""Ways to spoil a picture of 224 x 224 px, and the problem that should then be reported."""
+"""Ways to degrade a picture of 224 x 224 px, and the problem that should then be reported."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure_all() -> pd.DataFrame:
-    """One row per picture and way of spoiling it ("" for none): data set, group, spoilt, and the quality measures."""
+    """One row per picture and degradation ("" for none): data set, group, spoilt, and the quality measures."""
     rows = []
     for name in ("ham10000", "pad_ufes_20"):
         table = datasets.read(name)
@@ -52,7 +52,7 @@ def measure_all() -> pd.DataFrame:
         ):
             image = Image.fromarray(imaging.load(path, quality.SIDE))
             rows.append({"dataset": name, "group": group, "spoilt": "", **measured(image)})
-            # a fifth of them is enough to count the warnings
+            # a fifth of the pictures is enough to count the warnings
             for spoilt, (_, spoil) in SPOILT.items() if number % 5 == 0 else ():
                 rows.append({"dataset": name, "group": group, "spoilt": spoilt, **measured(spoil(image))})
     return pd.DataFrame(rows)
@@ -63,7 +63,7 @@ def measured(image: Image.Image) -> dict[str, float]:
 
 
 def limits(table: pd.DataFrame) -> Limits:
-    """Limits that PERCENT of the unspoilt pictures are beyond, in the data set with more of them there."""
+    """Limits that PERCENT of the original pictures exceed, in the data set where more do."""
     sets = [rows for _, rows in table[table["spoilt"] == ""].groupby("dataset")]
     return Limits(
         min(float(np.percentile(rows["sharpness"], PERCENT)) for rows in sets),
@@ -74,7 +74,7 @@ def limits(table: pd.DataFrame) -> Limits:
 
 
 def alarms(table: pd.DataFrame, chosen: Limits = quality.LIMITS) -> pd.DataFrame:
-    """How many pictures of each data set have each problem, unspoilt and spoilt, with the share in percent."""
+    """How many pictures of each data set have each problem, original and degraded, with the share in percent."""
     rows = []
     for (dataset, spoilt), part in table.groupby(["dataset", "spoilt"]):
         warnings = [

@@ -1,7 +1,7 @@
 """python -m train search: a random search over small networks, split as in a tutorial, or without leakage.
 
 KerasTuner samples the networks, the same ones in the same order under both protocols, so that their tables can be
-compared. Random search is enough for so few trials and so noisy a score (Bergstra and Bengio 2012,
+compared. Random search is enough for so few trials and such a noisy score (Bergstra and Bengio 2012,
 https://jmlr.org/papers/v13/bergstra12a.html).
 """
 
@@ -105,14 +105,14 @@ def check(options: argparse.Namespace, file: Path) -> None:
 
 
 def check_minimums(options: argparse.Namespace, least: Mapping[str, int]) -> None:
-    """DataError if one of the options is below its least value."""
+    """DataError if one of the options is below its minimum."""
     for name, value in least.items():
         if getattr(options, name) < value:
             raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {value}.")
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that scores depend on; not the number of trials, which may grow."""
+    """The settings that affect scores; not the number of trials, which may increase."""
     names = ("protocol", "size", "per_class", "epochs", "seed")
     return {name: getattr(options, name) for name in names} | {"patience": PATIENCE, "space": SPACE}
 
@@ -173,7 +173,7 @@ def sample(
     trials = max(trials, len(earlier))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, tqdm(total=trials, unit=" networks") as bar:
-        # KerasTuner's own record is discarded: given the scores in the table, it samples the same networks again
+        # KerasTuner's own record is discarded: given the scores in the table, it samples the same networks
         oracle = keras_tuner.RandomSearch(
             space,
             objective=keras_tuner.Objective(CHOSEN_BY, "max"),
@@ -207,7 +207,7 @@ def attempt(
     network = build(network_settings, parts["train"].images.shape[1])
     row = {"trial": len(rows) + 1} | network_settings | train(network, parts, epochs)
     better = best([*rows, row]) is row
-    # save before the row is written and delete after it, so that the table's best network always exists
+    # save before the row is written and delete afterwards, so that the table's best network always exists
     if better:
         with replacing(network_file(file, row)) as partial:
             network.save(partial)
@@ -279,7 +279,7 @@ def train(network: "keras.Model", parts: dict[str, Dataset], epochs: int) -> dic
 
 
 def probabilities(network: "keras.Model", images: np.ndarray) -> np.ndarray:
-    """Float [n, classes] of uint8 images [n, size, size, 3]; without `predict`, which would compile every network."""
+    """Float [n, classes] of uint8 images [n, size, size, 3]; avoiding `predict`, which would compile every network."""
     logits = [np.asarray(network(images[start : start + 256])) for start in range(0, len(images), 256)]
     return softmax(np.concatenate(logits))
 

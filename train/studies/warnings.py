@@ -1,9 +1,8 @@
 """python -m train warnings: how often answers with and without each warning are wrong.
 
-The model that answers by default for a kind of image classifies held-out images as they are, and spoilt copies of them:
-blurred, darkened, overexposed, with a reflection, downscaled. Validation lesions decide whether a warning predicts
-errors, and set the limit of distance; the figures are of test lesions. For phone photos, the lesions are those of
-MILK10k's close-ups.
+The default model for a kind of image classifies held-out images, and degraded copies of them: blurred, darkened,
+overexposed, with a reflection, downscaled. Validation lesions decide whether a warning predicts errors, and set the
+distance limit; the figures are from test lesions. For phone photos, the lesions are those of MILK10k's close-ups.
 """
 
 import argparse
@@ -31,7 +30,7 @@ from train.studies import sanity_check
 from train.studies.quality import SPOILT
 
 SIDE = 240
-"""Pixels of the side of each square, before it is spoilt."""
+"""Side of each square, in pixels, before degradation."""
 AS_TAKEN = "as taken"
 SPOILS = {
     AS_TAKEN: lambda image: image,
@@ -59,7 +58,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "map": (AS_TAKEN,),
     "weak map": (AS_TAKEN,),
 }
-"""Each warning, and the conditions over which answers with and without it are compared."""
+"""The conditions over which answers with and without each warning are compared."""
 TITLES = {
     "sharpness": "blurred",
     "dark": "dark",
@@ -76,9 +75,9 @@ TITLES = {
     "weak map": "map: weak or do not use",
 }
 DISTANCE_QUANTILE = 0.95
-"""The share of validation images, as they are, within the limit of distance."""
+"""The share of original validation images within the distance limit."""
 MIN_ANSWERS = 10
-"""With fewer answers with a warning, or without it, nothing is decided against the warning."""
+"""With fewer answers with or without a warning, the warning is kept."""
 
 
 INTRODUCTION = f"""# Which warnings predict wrong answers
@@ -159,8 +158,8 @@ def measure(model: Model, images: int) -> pd.DataFrame:
 def balanced(table: pd.DataFrame, images: int) -> pd.DataFrame:
     """About `images` validation and as many test lesions, the same number of each class as far as there are as many.
 
-    So the share of wrong answers is that of classes, not that of the commonest one, which an image that shows nothing
-    is taken for.
+    So the error rate is not dominated by the most common class, which is also the usual prediction for an uninformative
+    image.
     """
     parts = []
     for split in ("validation", "test"):
@@ -173,7 +172,7 @@ def both_kinds(model: Model, images: int) -> pd.DataFrame:
     """Both images of lesions of MILK10k with a class of the model: path, group, label, condition, split.
 
     `split` is "validation" for lesions of the training part: no shipped network is trained on both kinds of image, so
-    none has learnt from the images of the other kind.
+    none was trained on the images of the other kind.
     """
     root = datasets.data_root() / "milk10k"
     kinds = {"dermoscopy": ("dermoscopy", datasets.milk10k), "smartphone": ("clinical", datasets.milk10k_clinical)}
@@ -204,7 +203,8 @@ def both_kinds(model: Model, images: int) -> pd.DataFrame:
 
 
 def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, alone: bool = False) -> dict[str, Any]:
-    """Whether the answer to an image is wrong, and its warnings. `alone` leaves out all but its kind."""
+    """Whether the answer to an image is wrong, and its warnings. With `alone`, only the warning about the kind of image
+    is computed."""
     classifier = runtime.classifier(model)
     pixels = imaging.crop_resize(image, model.input_size)
     prediction = classifier.predict(pixels)
@@ -229,7 +229,7 @@ def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, al
 
 
 def summary(rows: pd.DataFrame) -> dict[str, Any]:
-    """The limit of distance; and for each warning whether it predicts errors on validation lesions, and the error rates
+    """The distance limit; and for each warning, whether it predicts errors on validation lesions, and the error rates
     on both parts."""
     known = rows[(rows["split"] == "validation") & (rows["condition"] == AS_TAKEN)]
     limit = float(known["far"].quantile(DISTANCE_QUANTILE))
@@ -248,8 +248,8 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def decide(rates: dict[str, Any]) -> bool:
-    """Whether answers with the warning are wrong more often, by an interval that excludes 0; too few answers decide
-    nothing, and the warning stays."""
+    """Whether answers with the warning are wrong more often, by an interval that excludes 0; with too few answers
+    nothing is decided, and the warning is kept."""
     if min(rates["images_with"], rates["images_without"]) < MIN_ANSWERS:
         return True
     return bool(rates["difference"]["low"] is not None and rates["difference"]["low"] > 0)
