@@ -89,7 +89,7 @@ def explore(folder: Path) -> Iterator[Comparison]:
     for rows in (10_015, 500_000):
         file = pictures.demographics_table(folder / f"{rows}.csv", rows)
         with worker("plain_explore") as plain, worker("explore") as ours:
-            alternate(plain, ours, file, repeats=3)  # load, and warm up
+            alternate(plain, ours, file, repeats=3)  # load and warm up
             values = alternate(plain, ours, file, repeats=15)
         # at most three times as long as the group-by, that is, a ratio of at least one third
         yield Comparison(f"explorer, a filter changed on {rows:,} rows", "s", 1 / 3, *values)
@@ -110,11 +110,11 @@ def attention(folder: Path) -> Iterator[Comparison]:
         ("Grad-CAM at the earliest block, against 3 Keras classifications", "three_predictions", "early_block"),
     ):
         with worker(plain_task) as plain, worker(task) as ours:
-            alternate(plain, ours, file, repeats=3)  # load, and warm up
+            alternate(plain, ours, file, repeats=3)  # load and warm up
             values = alternate(plain, ours, file, repeats=15)
         yield Comparison(name, "s", 1, *values)
     with worker("plain_rise") as plain, worker("rise") as ours:
-        plain(file), ours(file)  # load, and warm up
+        plain(file), ours(file)  # load and warm up
         seconds, values = alternate(plain, ours, file, repeats=3)
     yield Comparison(f"RISE with {MASKS} masks", "s", 3, [MASKS_EVERY * value for value in seconds], values)
 

@@ -75,7 +75,7 @@ def test_classify_removes_what_is_asked_for(tmp_path: Path, capsys: pytest.Captu
     assert "'freckles' cannot be removed; use one or more of hair, ruler" in capsys.readouterr().err
 
 
-def test_classify_warns_of_what_predicts_errors(
+def test_classify_shows_warnings_that_predict_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # a warning that was not measured is given
@@ -207,7 +207,7 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
         (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence_and_exit_code_2(
+def test_failures_give_an_error_message_and_exit_code_2(
     arguments: list[str],
     sentence: str,
     tmp_path: Path,
@@ -317,7 +317,7 @@ def test_score_into_a_folder_of_parquet_files(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("content", ["", "file\na.jpg\n", "image\n", "\x00\xff"])
-def test_score_a_table_that_is_none(content: str, tmp_path: Path) -> None:
+def test_score_a_file_that_is_not_a_table(content: str, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text(content)
     assert main(["score", str(table), "--model", MODEL, "--out", str(tmp_path / "p.csv")]) == 2

@@ -45,7 +45,7 @@ def test_metadata_options_reach_the_model(phone: registry.Model, photo: Path, ca
     ],
 )
 @pytest.mark.usefixtures("phone")
-def test_an_impossible_value_is_refused_with_a_sentence(
+def test_an_impossible_value_is_refused_with_an_error_message(
     options: list[str], sentence: str, photo: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["classify", str(photo), "--model", "phone", *options]) == 2

@@ -97,7 +97,7 @@ def test_one_image_alone_is_for_other_models(
     assert json.loads(capsys.readouterr().out)["model"] == MODEL
 
 
-def test_without_a_pair_there_is_a_sentence(
+def test_a_missing_pair_is_reported(
     root: Path, images: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree(root / MODEL, tmp_path / "models" / MODEL)

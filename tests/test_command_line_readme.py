@@ -70,9 +70,7 @@ def test_the_version_stands_in_two_files() -> None:
     assert f"## {citation['version']}" in (CHECKOUT / "CHANGELOG.md").read_text()
 
 
-def test_a_missing_training_package_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_missing_training_package_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     def missing(arguments: list[str] | None) -> argparse.Namespace:
         raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
 

@@ -42,7 +42,7 @@ def test_an_answer_is_reported_with_its_model_and_nothing_else(
         assert 0 < fields["seconds"] < 60
 
 
-def test_a_file_that_is_no_image_is_refused_once(seen: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_file_that_is_not_an_image_is_refused_once(seen: list[tuple[str, dict[str, Any]]]) -> None:
     at = classify(b"not an image")
     at.run()
     assert seen == [(events.REFUSAL, {"reason": events.UNREADABLE})]

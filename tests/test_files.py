@@ -113,7 +113,7 @@ def test_a_process_that_dies_leaves_no_lock(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_locked_is_a_sentence(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_locked_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="run cannot be written: "), locked(tmp_path / "file" / "run"):
         pass

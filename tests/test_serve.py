@@ -103,7 +103,7 @@ def test_a_server_without_models_runs_and_is_not_ready(tmp_path: Path) -> None:
         ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: correct them as TOML"),
     ],
 )
-def test_a_server_with_an_impossible_setting_stops_with_a_sentence(
+def test_a_server_with_an_invalid_setting_stops_with_an_error_message(
     setting: str, value: str, sentence: str, tmp_path: Path
 ) -> None:
     (tmp_path / "secrets.toml").write_text("[auth\nclient_secret = 'swordfish'")

@@ -111,7 +111,7 @@ def test_colour_keeps_the_mean_and_texture_keeps_the_colours() -> None:
     assert stripes(attribution.without("colour", square, LESION)) > 0.8 * stripes(square)
 
 
-def test_the_area_beside_the_lesion_is_as_large_and_not_on_it() -> None:
+def test_the_area_next_to_the_lesion_is_as_large_and_does_not_overlap_it() -> None:
     square = drawing()
     shift = attribution.beside(square, LESION)
     assert shift is not None

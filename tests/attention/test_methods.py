@@ -207,7 +207,7 @@ def test_blocks_have_the_shapes_of_keras(lab_model: registry.Model) -> None:
         assert network_of_keras.get_layer(block.layer).output.shape == (None, block.side, block.side, block.channels)
 
 
-def test_impossible_requests_get_a_sentence(model: registry.Model) -> None:
+def test_impossible_requests_are_reported(model: registry.Model) -> None:
     size = model.input_size
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     for arguments, sentence in (
@@ -242,7 +242,7 @@ def test_networks_without_class_maps_or_gradients_say_what_works(photos: list[by
     assert lab.explain("occlusion", dense, pixels, code, cells=4, patch=1).max() == 1
 
 
-def test_without_tensorflow_gradients_get_a_sentence_and_the_exported_map_is_there(
+def test_without_tensorflow_gradient_methods_are_refused_and_the_exported_map_works(
     model: registry.Model, inputs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = builtins.__import__
@@ -289,7 +289,7 @@ def test_the_stated_number_of_classifications_is_what_a_map_takes(
     assert len(classified) == chosen.classifications(**{**chosen.settings, **settings})
 
 
-def test_what_progress_raises_stops_a_map(model: Model, inputs: list[np.ndarray]) -> None:
+def test_an_exception_in_progress_stops_a_map(model: Model, inputs: list[np.ndarray]) -> None:
     shares: list[float] = []
 
     def stop(share: float) -> None:

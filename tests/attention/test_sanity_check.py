@@ -97,7 +97,7 @@ def test_odds_of_a_certain_prediction_are_finite() -> None:
     assert result.log_odds_change > 20
 
 
-def test_what_is_hidden() -> None:
+def test_hidden_parts() -> None:
     pixels = np.full((40, 40, 3), 200, dtype=np.uint8)
     mask = np.zeros((20, 20), dtype=bool)
     mask[5:15, 5:15] = True

@@ -127,7 +127,7 @@ def test_upload_two_methods_two_classes_download(
 
 
 @pytest.mark.slow
-def test_the_chart_of_test_images_has_no_texts_that_cover_each_other(app: str, open_page: Callable[..., Page]) -> None:
+def test_the_chart_of_test_images_has_no_overlapping_texts(app: str, open_page: Callable[..., Page]) -> None:
     measured = next((one for one in registry.ranked() if attribution.measured(one)), None)
     if measured is None:
         pytest.skip("no shipped network was measured: run python -m train attribution")

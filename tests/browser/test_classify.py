@@ -189,7 +189,9 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
 
 
 @pytest.mark.slow
-def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, open_page: Callable[..., Page]) -> None:
+def test_a_bad_file_gets_an_error_message_and_the_next_good_one_an_answer(
+    app: str, open_page: Callable[..., Page]
+) -> None:
     page = open_page(f"{app}/classify")
     for file, sentence in (
         (as_upload(b"just text"), "This is not an image that can be read"),

@@ -79,7 +79,7 @@ def test_without_parts_the_notes_say_how_to_split() -> None:
     assert result.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."
 
 
-def test_a_lesion_number_that_counts_within_its_patient_is_no_shared_lesion() -> None:
+def test_lesion_numbers_within_a_patient_are_not_shared_lesions() -> None:
     # PAD-UFES-20's table numbers lesions for each patient
     names = "img_id,lesion_id,patient_id,diagnostic,biopsed,age,gender,region,fitspatrick"
     names += ",itch,grew,hurt,changed,bleed,elevation,diameter_1,diameter_2"
@@ -161,7 +161,7 @@ def test_a_folder_of_isic_cli_is_checked_by_the_archives_rules(tmp_path: Path, c
     assert "for diagnosis: Unsupported value for diagnosis: 'Benign:Benign cysts'." in text
 
 
-def test_a_half_downloaded_folder_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_partly_downloaded_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = isic_folder(tmp_path / "isic")
     (folder / "ISIC_0000003.jpg").unlink()
     (folder / ".isic-partial.12.ISIC_0000003.jpg").write_bytes(b"half")
@@ -183,7 +183,7 @@ def test_a_half_downloaded_folder_is_a_sentence(tmp_path: Path, capsys: pytest.C
         (TABLE, "nowhere", "There is no folder"),
     ],
 )
-def test_a_table_or_folder_that_cannot_be_used_is_a_sentence(
+def test_a_table_or_folder_that_cannot_be_used_is_reported(
     folder: Path, text: str, images: str | None, sentence: str
 ) -> None:
     (folder / "table.csv").write_text(text)

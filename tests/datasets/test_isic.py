@@ -131,12 +131,12 @@ def test_an_unknown_id_is_named() -> None:
 
 
 @pytest.mark.parametrize("isic_id", ["ISIC_0000001", "ISIC_0000002", "ISIC_0000004"])
-def test_a_broken_response_is_a_sentence(isic_id: str) -> None:
+def test_a_broken_response_is_reported(isic_id: str) -> None:
     with pytest.raises(SkinappError, match="sent an unexpected response"):
         isic.fetch(isic_id)
 
 
-def test_an_archive_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_archive_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
     with pytest.raises(SkinappError, match="could not be reached"):
         isic.fetch("ISIC_0024306")

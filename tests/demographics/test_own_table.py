@@ -71,7 +71,7 @@ def test_columns_are_known_by_their_published_names() -> None:
     assert (guess["diagnosis"], guess["sex"], guess["site"], guess["age"]) == ("DX", "Gender", "localization", None)
 
 
-def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
+def test_no_column_or_one_for_two_fields_is_reported() -> None:
     raw = own_table.read(PLAIN.encode())
     with pytest.raises(DataError, match="at least one column"):
         own_table.build(raw, {})
@@ -79,7 +79,7 @@ def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
         own_table.build(raw, {"diagnosis": "dx", "site": "dx"})
 
 
-def test_a_clean_table_has_no_unneeded_problems() -> None:
+def test_a_clean_table_has_no_problems() -> None:
     own = built(PLAIN)
     assert own.problems == own.audit.problems == ()
     assert own.audit.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."

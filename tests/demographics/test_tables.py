@@ -72,7 +72,7 @@ def test_the_facts_on_the_page_have_published_and_counted_values() -> None:
     assert "male is 54.0% here (5,406 images) and 54.1% in publications" in said
 
 
-def test_figures_that_agree_need_no_sentence() -> None:
+def test_figures_that_agree_are_not_mentioned() -> None:
     facts = [limitations.Fact("Images", "10,015", "all rows", "10,015"), limitations.Fact("Lesions", "7", "all rows")]
     assert limitations.disagreements(facts) == ""
     assert "images is 9 here" in limitations.disagreements([limitations.Fact("Images", "9", "all rows", "10")])
@@ -108,7 +108,7 @@ def test_the_shipped_tables_are_those_of_the_publishers(data_root: Path) -> None
     assert statistics.images_per_lesion(ours).equals(statistics.images_per_lesion(theirs))
 
 
-def test_words_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
+def test_values_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
     frame = small.frame
     assert frame["sex"].astype(object).tolist()[:3] == ["male", "male", "female"]
     assert frame["sex"].isna().tolist() == [False, False, False, True, False, True]
@@ -263,7 +263,7 @@ def test_lesions_are_counted_by_kind_of_image() -> None:
     assert statistics.lesions_by_modality(frame.iloc[:0])["share"].tolist() == [0, 0, 0]
 
 
-def test_a_missing_or_foreign_table_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_table_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no table"):
         registry.published("ham10000", tmp_path)
     (tmp_path / "ham10000").mkdir()
@@ -305,7 +305,7 @@ def test_filters_in_words(filters: Filters, words: str) -> None:
     assert bool(said) == bool(words)
 
 
-def test_ages_that_are_not_in_fives_are_not_said_to_be() -> None:
+def test_ages_not_recorded_in_fives_are_not_described_so() -> None:
     assert records.in_words(records.shipped("pad_ufes_20"), Filters(age=(60, np.inf))) == "60 or older"
 
 

@@ -33,7 +33,7 @@ def test_the_bootstrap_is_repeatable_and_fair() -> None:
 
 
 @given(rows=predictions())
-def test_copies_of_an_image_add_no_certainty(rows: Rows) -> None:
+def test_copies_of_an_image_do_not_narrow_the_interval(rows: Rows) -> None:
     names = np.arange(len(rows[0]))
     once = bootstrap.intervals({"accuracy": metrics.accuracy}, *rows, names, resamples=200)
     copied = bootstrap.intervals(
@@ -82,7 +82,7 @@ def test_a_paired_difference_is_that_of_the_scores(rows: Rows, seed: int) -> Non
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
-def test_an_interval_of_what_is_not_defined() -> None:
+def test_an_undefined_score_has_no_interval() -> None:
     result = bootstrap.interval(np.array([0.5, np.nan, np.nan]), groups=100)
     assert result.value == 0.5
     assert np.isnan(result.low)

@@ -84,7 +84,7 @@ def test_without_the_models_the_claims_stand_alone(known: dict[str, Predictions]
     assert alone.repeated is None
 
 
-def test_a_model_without_an_operating_point_has_the_area_alone(known: dict[str, Predictions]) -> None:
+def test_a_model_without_an_operating_point_has_only_the_area(known: dict[str, Predictions]) -> None:
     # without weights, its validation images cannot be classified
     vgg16 = [dataclasses.replace(claim, ours="malignancy-vgg16") for claim in CLAIMS if claim.question == TWO]
     figures = {one.claim.score: one.ours for one in claims.compare(known, vgg16)}

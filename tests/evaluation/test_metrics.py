@@ -76,7 +76,7 @@ def test_classes_without_a_row_do_not_count(rows: Rows) -> None:
 
 
 @given(rows=predictions(all_classes=False))
-def test_the_balanced_log_loss_weighs_present_classes_alike(rows: Rows) -> None:
+def test_the_balanced_log_loss_weights_present_classes_equally(rows: Rows) -> None:
     labels, probabilities = rows
     balance = 1 / np.bincount(labels)[labels]
     by_reference = reference.log_loss(

@@ -66,7 +66,7 @@ def observed(probability: float, positive: int = 200) -> ObservedRisk:
     return ObservedRisk("cancer", probability, 0.2, 0.4, 50, 40, 15, Interval(0.3, 0.2, 0.4), 1000, positive)
 
 
-def test_what_the_number_means_in_words() -> None:
+def test_the_observed_risk_as_a_sentence() -> None:
     assert sentence(observed(0.3)) == (
         "Of 100 test images that got an answer like this, 30 were cancer (95% interval 20 to 40; counted on 50 images "
         "with a probability of cancer from 20% to 40%). Among all test images, 20 of 100 were."

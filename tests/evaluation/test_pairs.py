@@ -41,7 +41,7 @@ def test_conclusions() -> None:
 
 
 @pytest.mark.parametrize("groups", [1, MIN_GROUPS - 1])
-def test_with_few_lesions_nobody_is_better(groups: int) -> None:
+def test_with_few_lesions_no_model_is_better(groups: int) -> None:
     chosen = [made("good", HAM10000, seed=1, skill=4), made("bad", HAM10000, seed=2, skill=0)]
     shared = comparison.share(chosen, CLASSES)
     few = dataclasses.replace(shared, groups=np.arange(len(shared.images)) % groups)

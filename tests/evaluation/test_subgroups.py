@@ -56,7 +56,7 @@ def test_the_intervals_are_those_of_the_comparison(tested: pd.DataFrame) -> None
     assert (row["sensitivity_low"], row["sensitivity_high"]) == pytest.approx(limits)
 
 
-def test_what_is_too_wide_is_not_shown(tested: pd.DataFrame) -> None:
+def test_results_with_wide_intervals_are_not_shown(tested: pd.DataFrame) -> None:
     table = subgroups.cells(tested, "sex", 0.3).set_index("cell")
     assert table["sensitivity_shown"].tolist() == [True, True, False]
     assert table["specificity_shown"].tolist() == [True, True, True]

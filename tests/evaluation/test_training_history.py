@@ -21,7 +21,7 @@ def test_every_models_training_is_shown_with_its_chosen_epoch(chosen: registry.M
     assert training_views.history(table, chosen.id).figure.data
 
 
-def test_a_broken_history_is_a_sentence(own_models: Path, model: registry.Model) -> None:
+def test_a_broken_history_is_reported(own_models: Path, model: registry.Model) -> None:
     broken = registry.read_model(own_models / model.id)
     (broken.folder / "history.csv").write_text("stage\n1\n")
     with pytest.raises(DataError, match="lacks the columns epoch and loss"):

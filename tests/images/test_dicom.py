@@ -193,14 +193,14 @@ BAD = {
 
 
 @pytest.mark.parametrize(("data", "sentence"), BAD.values(), ids=BAD)
-def test_a_bad_file_gets_a_sentence(data: bytes, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_file_gets_an_error_message(data: bytes, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(ImageError, match=sentence) as caught:
         imaging.decode(data)
     assert "Muster" not in str(caught.value)
     assert "Muster" not in caplog.text
 
 
-def test_the_patient_goes_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+def test_patient_data_never_leaves_the_file(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     # values that the standard does not allow, which a reader may quote in a warning
     data = dicom.native(RGB).replace(b"19700101", b"Erika 70").replace(b"4711", b"\xff\xfe\x00!")
     folder, out = tmp_path / "images", tmp_path / "predictions.csv"

@@ -257,7 +257,7 @@ def test_the_same_bytes_give_the_same_pixels(photos: list[bytes], tmp_path: Path
         "cut gif", "cut heic", "one pixel", "narrow", "icon",
     ],
 )  # fmt: skip
-def test_refuses_with_a_sentence(data: bytes, sentence: str) -> None:
+def test_refuses_with_an_error_message(data: bytes, sentence: str) -> None:
     message = refusal(data)
     assert sentence in message
     assert message.endswith((".", "!"))
@@ -356,7 +356,7 @@ def test_a_file_that_grows_is_not_read_without_end(monkeypatch: pytest.MonkeyPat
         imaging.read("/proc/self/status")
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         imaging.load(tmp_path / "none.jpg", 96)
     with pytest.raises(ImageError, match="a folder, not an image"):

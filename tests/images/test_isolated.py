@@ -62,7 +62,7 @@ def test_the_crop_decides_the_size_as_it_does_in_this_process() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"%PDF-1.7", PHOTO[:2000], bytes(imaging.MAX_BYTES + 1)])
-def test_what_is_no_image_gets_the_same_sentence(data: bytes) -> None:
+def test_files_that_are_not_images_get_the_same_error_message(data: bytes) -> None:
     with pytest.raises(ImageError) as expected:
         imaging.decode(data)
     with pytest.raises(ImageError) as caught:
@@ -136,7 +136,7 @@ def test_a_decoder_that_stops_is_replaced(own_decoders: None, monkeypatch: pytes
     assert isolated.decode(PHOTO).size == imaging.decode(PHOTO).size
 
 
-def test_an_interrupted_visitor_leaves_no_reply_to_the_next(
+def test_an_interrupted_request_leaves_no_reply_for_the_next_visitor(
     own_decoders: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isolated.start()
@@ -193,7 +193,7 @@ def test_where_decoders_cannot_start_the_server_decodes(
 
 
 @pytest.mark.parametrize("first", [0, 40])
-def test_mutated_files_become_an_image_or_a_sentence(first: int) -> None:
+def test_mutated_files_give_an_image_or_an_error_message(first: int) -> None:
     """`make fuzz` does this with 10,000."""
     results = {number: fuzz.outcome(fuzz.mutated(number)[1]) for number in range(first, first + 40)}
     assert {number: result for number, result in results.items() if result not in ("image", "sentence")} == {}

@@ -108,7 +108,7 @@ def test_a_worker_of_a_run_that_was_replaced_writes_nothing(
     assert not list((out / parts.PREDICTIONS).iterdir())
 
 
-def test_one_machine_goes_on_with_the_parts_of_a_cluster(images: Path, tmp_path: Path, model: registry.Model) -> None:
+def test_one_machine_resumes_a_run_of_a_cluster(images: Path, tmp_path: Path, model: registry.Model) -> None:
     out = tmp_path / "out"
     named = list(cases.open_source(images).cases)
     with cluster._lists(named[:4], tmp_path / "lists", 4) as lists:
@@ -135,7 +135,7 @@ def test_a_machine_with_other_libraries_or_another_model_is_refused(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{free}", "nowhere.invalid:6379", "127.0.0.1", "127.0.0.1:99999"])
-def test_an_address_that_does_not_answer_is_a_sentence(
+def test_an_address_that_does_not_answer_is_reported(
     address: str, images: Path, tmp_path: Path, model: registry.Model
 ) -> None:
     with socket.socket() as free:
@@ -208,7 +208,7 @@ def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: re
 @pytest.mark.slow
 # Ray warns of its own settings
 @pytest.mark.filterwarnings("ignore")
-def test_what_a_worker_raises_is_our_own_sentence(
+def test_an_error_in_a_worker_is_our_own_message(
     images: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "libraries", lambda: dict.fromkeys(manifest.LIBRARIES, "1.0"))

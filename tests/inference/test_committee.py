@@ -73,7 +73,7 @@ def test_what_a_view_shows_by_hand() -> None:
     }
 
 
-def test_the_votes_are_what_each_member_answers_to_each_view(
+def test_the_votes_are_the_answers_of_each_member_to_each_view(
     made: registry.Model, tiny_inputs: list[np.ndarray], tmp_path: Path
 ) -> None:
     together = runtime.Classifier(made).predict(tiny_inputs[0])
@@ -204,7 +204,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_committee_is_left_out_with_a_sentence(name: str, own: Path, model: registry.Model) -> None:
+def test_a_corrupted_committee_is_left_out_with_a_reason(name: str, own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
     spoil_it, sentence = SPOILED[name]
     spoil_it(own)

@@ -27,7 +27,7 @@ def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_is_no_default_however_well_it_does(copies: Path) -> None:
+def test_it_is_never_the_default(copies: Path) -> None:
     file = copies / "ham10000-features" / registry.CARD_FILE
     card = json.loads(file.read_text())
     card["validation"]["balanced_accuracy"]["value"] = 0.999

@@ -97,7 +97,7 @@ def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartpho
     assert "over 99% sure" in dermoscopy.sentence
 
 
-def test_below_90_percent_both_models_answer_and_a_person_is_asked(
+def test_below_90_percent_both_models_answer_and_the_visitor_is_asked(
     model: registry.Model, smartphone: registry.Model
 ) -> None:
     models = [model, smartphone]
@@ -123,7 +123,7 @@ def test_a_chosen_model_answers_for_the_other_kind_with_a_warning(
     assert not modality.route([model, smartphone], PHONE, smartphone).doubt
 
 
-def test_without_a_model_for_phone_photos_the_other_one_answers_and_it_is_said(model: registry.Model) -> None:
+def test_without_a_model_for_phone_photos_the_other_one_answers_with_a_note(model: registry.Model) -> None:
     route = modality.route([model], PHONE)
     assert route.model == model
     assert "No model for phone photos is installed" in route.doubt

@@ -25,7 +25,7 @@ def test_the_hub_reads_every_score_of_the_card(folder: Path) -> None:
     assert {result.task_type for result in data.eval_results} == {data.pipeline_tag}
 
 
-def test_a_further_test_set_has_results_of_its_own_and_another_protocol_none() -> None:
+def test_a_further_test_set_has_separate_results_and_another_protocol_has_none() -> None:
     card = json.loads((registry.default_root() / "malignancy-cnn64" / "model.json").read_text())
     scores = {"accuracy": {"value": 0.5, "low": None, "high": None}}
     card["other_tests"] = [

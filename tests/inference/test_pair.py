@@ -35,7 +35,7 @@ def own(made: registry.Model, tmp_path: Path) -> Path:
     return Path(shutil.copytree(made.folder, tmp_path / "models" / made.id))
 
 
-def test_the_answer_is_the_weighted_sum_of_what_each_network_says_of_its_image(
+def test_the_answer_is_the_weighted_sum_of_both_networks_logits(
     made: registry.Model, squares: list[np.ndarray]
 ) -> None:
     predicted = pair.predict(made, squares[:2])
@@ -88,7 +88,7 @@ def test_a_network_of_weight_0_does_not_count(model: registry.Model, squares: li
     assert not pair.maps(first, first.combined.predicted)[1].any()
 
 
-def test_a_pair_is_listed_apart_from_the_models_for_one_image(own: Path, model: registry.Model) -> None:
+def test_a_pair_is_listed_separately_from_models_for_one_image(own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
     assert [one.id for one in registry.ranked(own.parent)] == [model.id]
     assert [one.id for one in registry.pairs(own.parent)] == ["pair"]
@@ -104,7 +104,7 @@ def test_it_is_timed_and_drawn_with_both_networks(made: registry.Model) -> None:
     assert "Each of two images" in stages
 
 
-def test_the_card_has_each_image_alone_beside_both(made: registry.Model) -> None:
+def test_the_card_compares_each_image_alone_with_both(made: registry.Model) -> None:
     text = model_card.markdown(made.card)
     assert "| score | both images | dermoscopy image alone | close-up alone |" in text
     assert "| score | minus dermoscopy image alone | minus close-up alone |" in text
@@ -187,7 +187,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_pair_is_left_out_with_a_sentence(name: str, own: Path, model: registry.Model) -> None:
+def test_a_corrupted_pair_is_left_out_with_a_reason(name: str, own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
     spoil, sentence = SPOILED[name]
     spoil(own)

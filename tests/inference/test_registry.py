@@ -25,7 +25,7 @@ def bundled(request: pytest.FixtureRequest) -> registry.Model:
     return registry.read_model(request.param)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(registry.SCHEMA_FILE.read_text()))
 
 
@@ -126,7 +126,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_folder_is_left_out_with_a_sentence(name: str, own_models: Path, model: registry.Model) -> None:
+def test_a_corrupted_folder_is_left_out_with_a_reason(name: str, own_models: Path, model: registry.Model) -> None:
     spoil, sentence = SPOILED[name]
     spoil(own_models / model.id)
     assert registry.models(own_models) == {}
@@ -193,7 +193,7 @@ def test_the_environment_names_another_root(
     assert registry.model(model.id).folder == own_models / model.id
 
 
-def test_stray_files_and_hidden_folders_are_no_models(own_models: Path, model: registry.Model) -> None:
+def test_stray_files_and_hidden_folders_are_not_models(own_models: Path, model: registry.Model) -> None:
     (own_models / "notes.txt").write_text("x")
     (own_models / ".partial").mkdir()
     assert list(registry.models(own_models)) == [model.id]
@@ -255,7 +255,7 @@ def test_every_bundled_model_has_a_held_out_score(bundled: registry.Model) -> No
     assert registry.held_out_score(bundled.card) is not None
 
 
-def test_the_segmentation_network_is_no_classifier(own_models: Path, model: registry.Model) -> None:
+def test_the_segmentation_network_is_not_a_classifier(own_models: Path, model: registry.Model) -> None:
     network = registry.segmentation()
     with pytest.raises(ModelError, match="is a segmentation network, not a classifier"):
         registry.read_model(network.folder)
@@ -266,7 +266,7 @@ def test_the_segmentation_network_is_no_classifier(own_models: Path, model: regi
     assert registry.segmentation(own_models).card == network.card
 
 
-def test_a_spoiled_segmentation_network_is_a_problem(own_models: Path) -> None:
+def test_a_corrupted_segmentation_network_is_listed_as_a_problem(own_models: Path) -> None:
     network = registry.segmentation()
     shutil.copytree(network.folder, own_models / network.id)
     (own_models / network.id / "dice.csv").write_text("short")

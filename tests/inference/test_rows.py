@@ -49,7 +49,7 @@ def test_a_bad_image_is_a_row_with_the_reason(classifier: runtime.Classifier, tm
     assert "empty" in row["reason"]
 
 
-def test_extras_that_a_model_lacks_are_a_sentence(model: registry.Model) -> None:
+def test_extras_that_a_model_lacks_are_reported(model: registry.Model) -> None:
     bare = dataclasses.replace(model, card=model.card | {"outputs": {"logits": [7]}, "conformal": None})
     for extras, sentence in (
         (Extras(embedding=True), "no embedding"),

@@ -80,7 +80,7 @@ def read(file: Path) -> dict[str, dict[str, str]]:
         b"image,model,predicted,malignancy\na,b,c,d\n",
     ],
 )
-def test_a_file_that_is_not_predictions_stays_as_it_is(
+def test_a_file_that_is_not_predictions_is_not_changed(
     content: bytes, images: Path, tmp_path: Path, model: registry.Model
 ) -> None:
     out = tmp_path / "notes.json"
@@ -91,7 +91,7 @@ def test_a_file_that_is_not_predictions_stays_as_it_is(
     assert not (tmp_path / "notes.failed.csv").exists()
 
 
-def test_predictions_of_another_model_stay_as_they_are(images: Path, tmp_path: Path, model: registry.Model) -> None:
+def test_predictions_of_another_model_are_not_changed(images: Path, tmp_path: Path, model: registry.Model) -> None:
     out = tmp_path / "p.csv"
     scoring.score(images, model, out)
     content = out.read_bytes().replace(model.id.encode(), b"another")[:-5]
@@ -250,7 +250,7 @@ def test_a_run_that_was_killed_is_completed_part_by_part(five: Path, tmp_path: P
     assert content(out) == whole
 
 
-def test_what_is_done_when_a_run_is_stopped_is_kept(five: Path, tmp_path: Path, model: registry.Model) -> None:
+def test_finished_rows_are_kept_when_a_run_is_stopped(five: Path, tmp_path: Path, model: registry.Model) -> None:
     def stop(done: int, total: int | None) -> None:
         assert total == 5
         if done == 3:
@@ -329,7 +329,7 @@ def test_parts_with_other_columns_are_not_continued(images: Path, tmp_path: Path
         scoring.score(images, model, tmp_path / "out", extras=Extras(coverages=(0.9,)))
 
 
-def test_a_folder_of_other_files_stays_as_it_is(images: Path, model: registry.Model) -> None:
+def test_a_folder_of_other_files_is_not_changed(images: Path, model: registry.Model) -> None:
     before = sorted(images.iterdir())
     with pytest.raises(DataError, match="holds other files, such as"):
         scoring.score(images, model, images)

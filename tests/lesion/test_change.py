@@ -76,7 +76,7 @@ def test_size_is_compared_at_one_distance() -> None:
     assert SIZE not in {one.name for one in unscaled}
 
 
-def test_what_was_not_measured_is_not_judged() -> None:
+def test_unmeasured_differences_are_not_judged() -> None:
     square = seen(skin(5))
     made = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy and close-up")
     assert {one.by_camera for one in made} == {None}
@@ -125,7 +125,7 @@ def test_a_known_length_replaces_the_scale_of_the_photos(model: Model) -> None:
     assert " mm" in change.sentence(by_name[DIAMETER])
 
 
-def test_photos_of_different_lesions_are_told_apart(model: Model) -> None:
+def test_photos_of_different_lesions_are_distinguished(model: Model) -> None:
     made = change.compare(analysed(model, closer(skin(11), 400)), analysed(model, closer(skin(12), 400)))
     assert made.alignment is None
     assert change.NO_MATCH in made.note

@@ -101,7 +101,7 @@ def test_each_reference_is_its_own_colour() -> None:
         assert measured["colours"] == 1
 
 
-def test_blue_white_veil_is_counted_beside_skin() -> None:
+def test_blue_white_veil_is_measured_against_the_skin() -> None:
     square = painted(DISC, (120, 70, 50))
     veil = DISC & (ROWS < SIDE / 2)
     # red 105 below the skin's, blue 40% of the sum
@@ -223,7 +223,7 @@ def test_without_skin_around_it_a_lesion_is_not_compared_with_skin() -> None:
     assert all(np.isnan(named(measured)[name]) for name in features_colour.OF_SKIN)
 
 
-def test_a_tiny_lesion_lacks_what_it_is_too_small_for() -> None:
+def test_a_tiny_lesion_lacks_features_that_need_more_pixels() -> None:
     mask = at_radius(9)
     measured = features.of_mask(rough(mask), mask)
     assert measured.notes == (features.TOO_SMALL,)
@@ -249,7 +249,7 @@ def test_an_image_of_one_colour_has_no_lesion(colour: tuple[int, int, int]) -> N
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_ruler_alone_is_no_lesion(seed: int) -> None:
+def test_a_ruler_alone_is_not_a_lesion(seed: int) -> None:
     generator = np.random.default_rng(seed)
     skin = np.array(SKIN) + generator.normal(0, 4, (SIDE, SIDE, 3))
     image = drawn_artefacts.ruler(Image.fromarray(skin.clip(0, 255).astype(np.uint8)), generator)
@@ -258,7 +258,7 @@ def test_a_ruler_alone_is_no_lesion(seed: int) -> None:
     assert measured.notes
 
 
-def test_a_region_beside_the_middle_is_no_lesion() -> None:
+def test_a_region_away_from_the_middle_is_not_a_lesion() -> None:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[:, :40] = True
     assert features.of_mask(rough(mask), mask).notes == (features.AT_EDGE,)

@@ -153,7 +153,7 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
     assert scores["ROAD"].between(-1, 1).all()
 
 
-def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
+def test_a_new_image_frees_the_maps_of_the_old_one(page: AppTest) -> None:
     upload(page, PHOTO)
     before = page.session_state["cached_attention_maps"][0]
     upload(page, encode(lesion(400, 300, seed=2)))
@@ -242,7 +242,7 @@ def test_a_slow_method_waits_before_it_is_run_for_every_image(page: AppTest, mod
     assert [key[-1][1] for key in page.session_state["cached_attention_strip"][1]] == ["last-convolution", "occlusion"]
 
 
-def test_no_more_maps_than_the_page_allows(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_maps_is_limited_by_the_page(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_several(page, {f"{seed}.jpg": encode(lesion(300, 225, seed=seed)) for seed in range(9)})
     page.multiselect(key=page.multiselect[1].key).set_value(["mel", "nv"]).run()
     assert not page.exception
@@ -251,7 +251,7 @@ def test_no_more_maps_than_the_page_allows(page: AppTest, monkeypatch: pytest.Mo
     assert any("for 8 images, the first map" in caption.value for caption in page.caption)
 
 
-def test_what_is_no_picture_of_skin_gets_no_map_unless_asked_for(page: AppTest) -> None:
+def test_pictures_not_of_skin_get_no_map_unless_requested(page: AppTest) -> None:
     upload(page, encode(Image.fromarray(load_sample_image("china.jpg"))))
     assert "The models know nothing else" in page.warning[0].value
     assert "cached_attention_maps" not in page.session_state
@@ -294,7 +294,7 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
     assert any("was changed after it was published" in error.value for error in at.error)
 
 
-def test_what_goes_without_the_border_the_colour_and_the_texture(page: AppTest, model: registry.Model) -> None:
+def test_the_effect_of_border_colour_and_texture_is_shown(page: AppTest, model: registry.Model) -> None:
     page.session_state["lesion_panels"] = "Border, colour, texture"
     upload(page, PHOTO)
     changed, found = page.session_state["cached_attribution"][1]

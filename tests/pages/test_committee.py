@@ -61,7 +61,7 @@ def test_the_answer_says_how_far_the_networks_agree(root: Path) -> None:
     assert "specificity 61% (50% to 70%)" in text
 
 
-def test_a_spoiled_member_leaves_the_other_models(root: Path) -> None:
+def test_a_corrupted_member_leaves_the_other_models_usable(root: Path) -> None:
     (root / "committee" / "member-2.tflite").unlink()
     at = uploaded("classify")
     assert any("lacks its file member-2.tflite" in warning.value for warning in at.warning)

@@ -263,7 +263,7 @@ def test_a_step_back_in_the_browser_is_followed(model: registry.Model) -> None:
     assert at.selectbox(key="measure").value == "roc_auc_target"
 
 
-def test_a_link_to_what_is_not_there_opens_the_page() -> None:
+def test_a_link_with_unknown_values_opens_the_page() -> None:
     at = opened(test="elsewhere", question="<b>", models="nobody", target="**", a="nobody", also="nobody")
     assert not at.exception
     assert not at.error
@@ -272,7 +272,7 @@ def test_a_link_to_what_is_not_there_opens_the_page() -> None:
     assert not {"test", "question", "models", "target", "a", "also"} & set(at.query_params)
 
 
-def test_a_model_that_lacks_the_class_is_named_and_what_it_can_be_compared_on() -> None:
+def test_a_model_without_the_class_is_named_with_the_questions_it_can_answer() -> None:
     at = opened(target="mel", b="malignancy-efficientnetb1")
     assert not at.exception
     sentence = at.warning[0].value.replace("\\", "")
@@ -365,7 +365,7 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
     assert len(at.selectbox(key="a").options) == 2
 
 
-def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
+def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     half = theirs.table.iloc[: len(theirs.table) // 2][theirs.columns].reset_index()
     at = opened(a=model.id)
@@ -401,7 +401,7 @@ BAD_FILES = {
 }
 
 
-def test_a_bad_file_is_a_sentence_and_the_page_goes_on(model: registry.Model) -> None:
+def test_a_bad_file_is_reported_and_the_page_still_works(model: registry.Model) -> None:
     at = opened(a=model.id)
     for content, sentence in BAD_FILES.items():
         at.file_uploader(key="own_predictions").clear().upload("mine.csv", content).run()
@@ -411,7 +411,7 @@ def test_a_bad_file_is_a_sentence_and_the_page_goes_on(model: registry.Model) ->
         assert answer(at)
 
 
-def test_labels_that_disagree_are_named_and_the_page_goes_on(model: registry.Model) -> None:
+def test_labels_that_disagree_are_named_and_the_page_still_works(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     moles = theirs.table[theirs.table["label"] == "nv"].head(2)
     table = theirs.table[[*theirs.columns, "label"]].reset_index()

@@ -54,7 +54,7 @@ def test_the_contributions_stand_in_place_of_a_map(answered: AppTest, model: reg
 
 
 @pytest.mark.usefixtures("clear_dermoscopy")
-def test_the_attention_page_leaves_it_out_with_a_sentence(answered: AppTest) -> None:
+def test_the_attention_page_leaves_it_out_with_a_reason(answered: AppTest) -> None:
     answered.switch_page("pages/attention.py").run()
     assert not answered.exception
     assert not answered.error

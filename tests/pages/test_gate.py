@@ -56,7 +56,9 @@ def test_a_blurred_picture_says_how_often_such_answers_were_wrong(
     assert not page.metric
 
 
-def test_a_warning_that_predicts_no_errors_holds_nothing_back(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_that_predicts_no_errors_does_not_withhold_the_answer(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use(monkeypatch, sharpness=False, disagreement=False)
     upload(page, BLURRED)
     assert warned(page) == []

@@ -80,7 +80,7 @@ def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, mon
         assert name not in page.session_state or not page.session_state[name]
 
 
-def test_answering_goes_on_where_it_was_stopped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answering_resumes_where_it_was_stopped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def interrupted(photo: session_images.Photo, *_: object) -> object:
@@ -142,7 +142,7 @@ def test_the_csv_has_a_row_for_every_file(page: AppTest, monkeypatch: pytest.Mon
     assert "not an image" in table.loc["text.jpg", "note"]
 
 
-def test_the_same_file_twice_is_answered_once_and_said(page: AppTest) -> None:
+def test_the_same_file_twice_is_answered_once_and_reported(page: AppTest) -> None:
     first, data = next(iter(PHOTOS.items()))
     upload_several(page, {first: data, "copy.jpg": data})
     assert f"The same image as {first}" in text(page).replace("\\", "")
@@ -177,7 +177,7 @@ def test_the_bytes_of_a_session_are_bounded(page: AppTest, monkeypatch: pytest.M
     assert session_images.TOO_MANY in text(page)
 
 
-def test_uploads_beyond_the_bound_are_not_stored_and_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_beyond_the_limit_are_reported_and_not_stored(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = MemoryUploadedFileManager("/upload")
     monkeypatch.setattr(session_images, "MAX_BYTES", 250)
     for number in range(4):
@@ -189,7 +189,7 @@ def test_uploads_beyond_the_bound_are_not_stored_and_said(page: AppTest, monkeyp
     assert "The files exceed" in text(page) or "the files exceed" in text(page)
 
 
-def test_the_uploader_lets_go_of_what_the_session_holds(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
+def test_the_uploader_frees_files_that_the_session_holds(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
     removed = []
     remove = MemoryUploadedFileManager.remove_file
     monkeypatch.setattr(

@@ -64,7 +64,7 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
 
 
 @pytest.mark.parametrize("share", [0.57, 0.89])
-def test_an_unsure_kind_is_asked_for_and_both_answers_are_shown_until_then(
+def test_an_uncertain_kind_is_asked_for_and_both_answers_are_shown_until_then(
     share: float, phone: registry.Model, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognise_as("smartphone", monkeypatch, share)
@@ -84,7 +84,7 @@ def test_an_unsure_kind_is_asked_for_and_both_answers_are_shown_until_then(
     assert "Dermoscopy, as you said" in said(at)
 
 
-def test_an_unsure_kind_on_which_both_models_agree_is_answered_and_asked_for(
+def test_an_uncertain_kind_on_which_both_models_agree_is_answered_and_asked_for(
     phone: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognise_as("smartphone", monkeypatch, 0.6)
@@ -95,14 +95,14 @@ def test_an_unsure_kind_on_which_both_models_agree_is_answered_and_asked_for(
     assert f"Answered by “{layout.plain(phone.short_name)}”" in said(at)
 
 
-def test_a_kind_that_is_clear_is_not_asked_for(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clear_kind_is_not_asked_for(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     recognise_as("smartphone", monkeypatch, 0.9)
     at = upload(open_classify(), PHOTO)
     assert not any(one.label == "Phone photo or dermoscopy?" for one in at.segmented_control)
     assert at.metric
 
 
-def test_a_blurred_picture_is_to_be_taken_again_or_answered_anyway() -> None:
+def test_a_blurred_picture_can_be_retaken_or_answered_anyway() -> None:
     blurred = lesion(400, 300, seed=1).filter(ImageFilter.GaussianBlur(8))
     at = upload(open_classify(), encode(blurred))
     assert any("The image is blurred" in warning.value for warning in at.warning)
@@ -114,7 +114,7 @@ def test_a_blurred_picture_is_to_be_taken_again_or_answered_anyway() -> None:
     assert any("The image is blurred" in warning.value for warning in at.warning)
 
 
-def test_what_is_no_picture_of_skin_gets_no_probabilities_unless_asked_for() -> None:
+def test_pictures_not_of_skin_get_no_probabilities_unless_requested() -> None:
     at = upload(open_classify(), encode(Image.fromarray(load_sample_image("china.jpg"))))
     assert "The models know nothing else" in at.warning[0].value
     assert not at.metric
@@ -179,7 +179,7 @@ def test_with_two_lesions_or_one_in_a_corner_the_square_decides(
     assert values[0] != values[1]
 
 
-def test_a_photo_of_a_screen_is_answered_and_the_visitor_is_warned_of_such() -> None:
+def test_a_photo_of_a_screen_is_answered_with_a_warning() -> None:
     pixels = np.asarray(lesion(600, 450, seed=1)).astype(float)
     # the grid of a display's pixels, which a camera turns into coarse stripes
     pixels *= 0.85 + 0.15 * np.sin(np.arange(600) * 2.1)[np.newaxis, :, np.newaxis]

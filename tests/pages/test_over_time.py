@@ -120,7 +120,7 @@ def test_of_three_photos_two_are_chosen_and_more_can_be(page: AppTest) -> None:
     assert "at least two photos" in words(page)
 
 
-def test_a_second_photo_is_added_beside_an_answer(page: AppTest) -> None:
+def test_a_second_photo_can_be_added_to_an_answer(page: AppTest) -> None:
     upload(page, FIRST)
     headline(page)
     uploader = next(one for one in page.file_uploader if one.label == "Another photo of the same spot")

@@ -119,14 +119,14 @@ def test_an_image_of_the_wrong_kind_is_named_and_the_visitor_may_go_on(
     assert both_images(at) == pytest.approx(expected(root, DERMOSCOPY, CLOSE_UP))
 
 
-def test_a_second_file_that_is_no_image_gets_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_file_that_is_not_an_image_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen(monkeypatch, {400: "dermoscopy"})
     at = with_both(uploaded(), b"this is not an image")
     assert len(at.error) == 1
     assert at.dataframe[0].value["probability"].sum() == pytest.approx(1), "the answer to the first image stays"
 
 
-def test_a_changed_network_gets_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_network_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
     file = root / "pair" / "close-up.tflite"
     content = bytearray(file.read_bytes())

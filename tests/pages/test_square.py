@@ -89,7 +89,7 @@ def test_one_lesion_asks_nothing(page: AppTest) -> None:
     assert not buttons(page, "lesion_")
 
 
-def test_the_square_goes_with_the_photo_to_attention_and_is_forgotten_with_it(page: AppTest) -> None:
+def test_the_square_follows_the_photo_to_attention_and_is_removed_with_it(page: AppTest) -> None:
     upload(page, ONE)
     [photo] = page.session_state["images"].values()
     chosen = settings(page)

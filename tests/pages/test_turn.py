@@ -44,7 +44,7 @@ def test_a_busy_server_says_so_and_answers_when_asked_again(full: Admission) -> 
     assert headline(at)
 
 
-def test_a_batch_on_a_busy_server_goes_on_where_it_was(full: Admission) -> None:
+def test_a_batch_on_a_busy_server_resumes(full: Admission) -> None:
     photos = {f"photo-{seed}.jpg": encode(lesion(160, 120, seed=seed)) for seed in range(2)}
     at = opened()
     with taken(full, "another visitor"):
@@ -65,7 +65,7 @@ def test_the_attention_page_of_a_busy_server_says_so(full: Admission) -> None:
     assert at.multiselect(key="attention_models").value
 
 
-def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_visitor_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     turns, shown_wait = Admission(1, 5, 4.0), threading.Event()
     monkeypatch.setattr(turn, "FOR_ANSWER", turns)
     monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
@@ -95,7 +95,7 @@ def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None
     assert headline(at)
 
 
-def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_work_on_an_answer_does_not_delay_other_answers(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
     curves, answered = faithfulness.curves, []
 
     def meanwhile(*parts: object) -> object:
@@ -111,7 +111,7 @@ def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkey
     assert answered == [True] * 3
 
 
-def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_maps_is_limited_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
     raw: Any = catalogue.raw
 

@@ -51,7 +51,7 @@ def test_every_model_has_a_row_and_the_figures_of_its_card(known: dict[str, pred
     assert dict(zip(chart.table["model"], chart.table["value"], strict=True)) == cards
 
 
-def test_published_accuracies_stand_beside_ours(known: dict[str, predictions.Predictions]) -> None:
+def test_published_accuracies_are_shown_with_ours(known: dict[str, predictions.Predictions]) -> None:
     section = all_models.published(known)
     [table] = [block for block in section.blocks if hasattr(block, "columns")]
     assert table["Published"].tolist() == [published_views.claim(claim) for claim in CLAIMS]
@@ -80,7 +80,7 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert right / model.card["test"]["images"] == pytest.approx(model.card["scores"]["accuracy"]["value"], abs=1e-4)
 
 
-def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
+def test_charts_use_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
     for model_id, one in known.items():
         assert len(all_models.tested(one).images) == registry.model(model_id).card["test"]["images"], model_id
 

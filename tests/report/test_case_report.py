@@ -76,7 +76,7 @@ def test_a_square_without_a_lesion_says_so(model: Model) -> None:
     assert "fails the sanity check" in words or "No part of the image counted" in words
 
 
-def test_patient_metadata_is_beside_the_answer_from_the_image_alone() -> None:
+def test_patient_metadata_is_shown_with_the_answer_from_the_image_alone() -> None:
     clinical = next(one for one in registry.ranked() if one.clinical)
     both = analysis.analyse(lesion(), clinical, values={"age": 71.0, "sex": "male"})
     blocks = case_report.sections(both)[0].blocks

@@ -50,7 +50,7 @@ def test_a_kept_promise_with_its_worst_class() -> None:
         (np.nan, np.nan, "These are too few lesions or patients to compare with the 95% promised."),
     ],
 )
-def test_a_shift_is_said_beside_the_models_own_images(low: float, high: float, words: str) -> None:
+def test_a_shift_is_reported_next_to_the_models_own_images(low: float, high: float, words: str) -> None:
     own, shifted = conformal_views.sentences([OWN, other(coverage_low=low, coverage_high=high)], MALIGNANCY)
     assert "That agrees" in own
     assert shifted.startswith("MILK10k: ")
@@ -74,7 +74,7 @@ def test_the_chart_has_every_test_set_and_the_promise() -> None:
     assert (line.x0, line.x1) == (0.95, 0.95)
 
 
-def test_sizes_have_no_promise_and_subgroups_only_where_there_are_some() -> None:
+def test_sizes_have_no_target_line_and_only_existing_subgroups_are_shown() -> None:
     assert conformal_views.parts([OWN]) == {"class": "Class", "sex": "Sex"}
     assert conformal_views.parts([other()]) == {"class": "Class"}
     chart = conformal_views.chart([OWN], "sex", "size", MALIGNANCY, {"one": "One"})

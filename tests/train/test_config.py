@@ -96,7 +96,7 @@ def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> Non
         ("seed=[1", "seed"),
     ],
 )
-def test_what_cannot_be_is_named(file: Path, override: str, sentence: str) -> None:
+def test_impossible_settings_are_named(file: Path, override: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         config.load_config(file, (override,))
 
@@ -113,7 +113,7 @@ def test_a_missing_setting_is_named(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "sentence"), [("a: [", "is not valid YAML"), ("", "holds no settings")])
-def test_a_file_that_is_no_configuration(file: Path, text: str, sentence: str) -> None:
+def test_a_file_that_is_not_a_configuration(file: Path, text: str, sentence: str) -> None:
     file.write_text(text)
     with pytest.raises(DataError, match=sentence):
         config.load_config(file)

@@ -41,7 +41,7 @@ def taken(turns: Admission, visitor: str = "first") -> Iterator[None]:
             held.result()
 
 
-def test_no_more_work_at_once_than_allowed_and_nobody_is_left_out() -> None:
+def test_concurrent_work_is_limited_and_every_visitor_is_served() -> None:
     turns, lock = Admission(2, 50, 1.0), threading.Lock()
     at_work, most, served = 0, 0, []
 
@@ -63,7 +63,7 @@ def test_no_more_work_at_once_than_allowed_and_nobody_is_left_out() -> None:
     assert sorted(served) == sorted(visitors)
 
 
-def test_one_visitors_many_files_do_not_hold_up_the_others() -> None:
+def test_one_visitors_many_files_do_not_delay_the_others() -> None:
     turns, order = Admission(1, 50, 1.0), []
 
     def work(visitor: str) -> None:
@@ -139,7 +139,7 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
     assert waits[-1].seconds < 10
 
 
-def test_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visitor_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
     turns = Admission(1, 50, 1.0)
 
@@ -153,7 +153,7 @@ def test_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     enter(turns, "next")
 
 
-def test_long_work_lets_others_go_first_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_lets_others_go_first_and_then_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SLICE_SECONDS", 0.0)
     turns, order = Admission(1, 50, 1.0), []
 

@@ -84,7 +84,7 @@ def test_the_cache_holds_what_the_app_would_see(own_data: Path, tmp_path: Path) 
         assert (data.images[row] == imaging.load(data.table["path"].iloc[row], 40)).all()
 
 
-def test_what_is_removed_has_a_cache_of_its_own(own_data: Path, tmp_path: Path) -> None:
+def test_images_after_removal_have_a_separate_cache(own_data: Path, tmp_path: Path) -> None:
     plain = datasets.prepare("ham10000", 40, tmp_path / "runs")
     bare = datasets.prepare("ham10000", 40, tmp_path / "runs", remove=("hair", "ink"))
     for row in (0, 13, 28):
@@ -141,7 +141,7 @@ def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, t
 
 @only_where_there_is_one
 @pytest.mark.parametrize("name", ["images.npy", "stamp.json"])
-def test_a_full_disk_is_a_sentence_and_leaves_no_cache(
+def test_a_full_disk_is_reported_and_leaves_no_cache(
     name: str, own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "runs" / "cache" / "ham10000-40"
@@ -169,7 +169,7 @@ SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_table_is_refused(name: str, own_data: Path) -> None:
+def test_a_corrupted_table_is_refused(name: str, own_data: Path) -> None:
     spoil, sentence = SPOILED[name]
     spoil(pd.read_csv(own_data / "metadata.csv")).to_csv(own_data / "metadata.csv", index=False)
     with pytest.raises(DataError, match=sentence):
@@ -298,7 +298,7 @@ def test_a_picture_of_the_malignant_benign_sets_test_part_is_never_trained_on(
         assert splits_of(more)["train"] == expected
 
 
-def test_close_ups_train_in_every_fold_beside_another_set_and_are_divided_on_their_own(own_data: Path) -> None:
+def test_close_ups_train_in_every_fold_with_another_set_and_are_divided_when_alone(own_data: Path) -> None:
     write_milk10k(own_data.parent)
     table = datasets.read("milk10k-clinical")
     assert splits_of(datasets.with_validation(table, 2, 0, seed=0))["validation"] == 9

@@ -161,7 +161,7 @@ def test_ham10000_lies_as_training_reads_it(ham10000: Publisher, tmp_path: Path)
     assert not (tmp_path / "data" / ".download-ham10000").exists()
 
 
-def test_attribution_and_licence_lie_beside_the_images(ham10000: Publisher, tmp_path: Path) -> None:
+def test_attribution_and_licence_are_stored_with_the_images(ham10000: Publisher, tmp_path: Path) -> None:
     command("ham10000", "--out", tmp_path)
     attribution = (tmp_path / "ham10000" / "ATTRIBUTION.md").read_text()
     assert "Tschandl" in attribution
@@ -599,7 +599,7 @@ def damaged_data(archive: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("spoil", [encrypted, unknown_compression, damaged_data])
-def test_an_archive_that_cannot_be_unpacked_is_a_sentence(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_an_archive_that_cannot_be_unpacked_is_reported(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr("a.jpg", bytes(range(256)) * 100)

@@ -153,7 +153,7 @@ def test_another_file_is_refused(content: bytes | str | None, file: Path, tmp_pa
         (["--out", "nowhere/at/all.parquet"], "There is no folder nowhere/at"),
     ],
 )
-def test_impossible_options_are_a_sentence(
+def test_impossible_options_are_reported(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pack", "ham10000", *arguments]) == 2
@@ -172,7 +172,7 @@ def test_unreadable_images_are_listed_and_no_file_is_left(several: Path, tmp_pat
 
 
 @only_where_there_is_one
-def test_a_full_disk_is_a_sentence(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out.parquet"
     with tiny_network_on(several):
         full_disk_from_now(monkeypatch, out)

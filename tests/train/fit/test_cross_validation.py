@@ -34,7 +34,7 @@ def runs(crossed: Published) -> Path:
     return crossed.runs
 
 
-def test_what_is_not_trained_cannot_be_evaluated(config: Config, tmp_path: Path) -> None:
+def test_an_untrained_run_cannot_be_evaluated(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not finished; run fit"):
         cross_validation.evaluate(config, tmp_path)
 

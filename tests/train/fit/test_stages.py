@@ -53,7 +53,7 @@ def test_offsets_are_the_logarithm_of_the_class_shares_within_a_source() -> None
     assert offsets[20:] == pytest.approx(np.tile(expected, (15, 1)), rel=1e-6)
 
 
-def test_offsets_follow_what_is_sampled_and_not_what_is_there(tiny: Config) -> None:
+def test_offsets_follow_the_sampled_images_and_not_the_available_ones(tiny: Config) -> None:
     balanced = stages.sampling_probabilities(
         config(tiny, shares={"ham10000": 0.5, "milk10k": 0.5}, sampling="balanced"), TABLE, CODES
     )

@@ -41,7 +41,7 @@ def test_answers_are_coded_on_training_images_and_zero_where_not_stated(with_age
     assert known.coded[stated].mean(axis=0) == pytest.approx(np.zeros(known.coded.shape[1]), abs=1e-5)
 
 
-def test_fields_are_left_out_whole_and_as_often_as_asked() -> None:
+def test_complete_fields_are_left_out_at_the_given_rate() -> None:
     known = CodedMetadata(np.ones((1000, 3), np.float32), (), np.array([0, 0, 1]))
     known = dataclasses.replace(known, fields=(None, None))  # type: ignore[arg-type]
     dropped = known.dropped(np.arange(1000), 0.3, np.random.default_rng(0))
@@ -50,7 +50,7 @@ def test_fields_are_left_out_whole_and_as_often_as_asked() -> None:
     assert 0 < np.abs(dropped[:, 0] - dropped[:, 2]).mean() < 1
 
 
-def test_the_weights_are_learnt_passed_on_and_kept_beside_each_network(with_ages: Config, tmp_path: Path) -> None:
+def test_the_weights_are_learned_passed_on_and_saved_with_each_network(with_ages: Config, tmp_path: Path) -> None:
     file = training.fit(with_ages, tmp_path / "runs")
     fields, fusion = trained_metadata.read(file.with_name(trained_metadata.FILES["best"]))
     assert [field.name for field in fields] == ["age", "sex", "site"]

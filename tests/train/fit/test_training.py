@@ -59,7 +59,7 @@ def test_batches_are_those_of_the_epoch() -> None:
     assert batches[0][0]["images"].ravel().tolist() != first[0]
 
 
-def test_validation_scores_weigh_classes_alike() -> None:
+def test_validation_scores_weight_classes_equally() -> None:
     labels = np.array([0, 0, 0, 1])
     probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.6, 0.4]])
     scores = validation.validation_scores(labels, probabilities)
@@ -377,7 +377,7 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
         (0, "by 0 dev"),
     ],
 )
-def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
+def test_impossible_devices_are_reported(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=sentence):
         training.fit(tiny, tmp_path, devices=devices)
     assert not (tmp_path / "cache").exists()
@@ -429,7 +429,7 @@ FULL = [
 @only_where_there_is_one
 @pytest.mark.usefixtures("improving")
 @pytest.mark.parametrize("name", FULL)
-def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
+def test_a_full_disk_is_reported_and_costs_at_most_one_epoch(
     name: str, one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "tiny" / "stage-1"
@@ -456,7 +456,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
 
 @only_where_there_is_one
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
-def test_a_full_disk_at_the_first_files_is_a_sentence(
+def test_a_full_disk_at_the_first_files_is_reported(
     name: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "fit_stages", lambda *_: None)
@@ -466,7 +466,7 @@ def test_a_full_disk_at_the_first_files_is_a_sentence(
         training.fit(tiny, tmp_path)
 
 
-def test_diverged_training_is_a_sentence(one_stage: Config, tmp_path: Path) -> None:
+def test_diverged_training_is_reported(one_stage: Config, tmp_path: Path) -> None:
     wild = dataclasses.replace(one_stage.stages[0], learning_rate=1e38, warmup_epochs=0.0)
     with pytest.raises(DataError, match=r"Training diverged in epoch 1: .* Lower the learning rate"):
         training.fit(dataclasses.replace(one_stage, stages=(wild,), optimizer="sgd"), tmp_path)
@@ -500,7 +500,7 @@ def test_the_validation_images_that_choose_need_every_class(tiny: Config) -> Non
     training.check_classes(pd.concat([table, further[further["label"] != "df"]]), label_set(tiny.labels))
 
 
-def test_a_source_of_one_class_is_refused_beside_others(tiny: Config) -> None:
+def test_a_source_of_one_class_is_refused_among_others(tiny: Config) -> None:
     table = read(tiny.dataset)
     single = table[table["label"] == "mel"].assign(source="clinic")
     labels = label_set(tiny.labels)
@@ -518,7 +518,7 @@ def test_a_source_of_one_class_is_refused_beside_others(tiny: Config) -> None:
         training.check_sources(pd.concat([table, cancers]), label_set("malignancy"))
 
 
-def test_frozen_blocks_stay_as_they_are() -> None:
+def test_frozen_blocks_do_not_change() -> None:
     images = x = keras.Input((8, 8, 3))
     for name in ("stem", "block1a", "block2a", "block3a", "top"):
         x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)

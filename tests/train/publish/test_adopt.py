@@ -245,7 +245,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_work_is_refused_with_the_reason(
+def test_unsupported_networks_are_refused_with_a_reason(
     name: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, words = REFUSED[name]

@@ -120,7 +120,7 @@ def test_every_training_image_is_predicted_by_the_member_that_has_not_seen_its_l
         assert saved.loc[divided["image"].iloc[rows], COLUMNS].to_numpy() == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_what_a_committee_teaches_is_out_of_fold_where_a_fold_holds_the_image_out(config: Config, runs: Path) -> None:
+def test_teacher_logits_are_out_of_fold_if_a_fold_holds_out_the_image(config: Config, runs: Path) -> None:
     saved = np.load(runs / "crossed" / "logits.npz")
     out_of_fold = pd.read_csv(runs / "crossed" / "out_of_fold.csv").set_index("image")
     assert set(saved["images"]) == set(out_of_fold.index)
@@ -157,7 +157,7 @@ def test_the_single_temperature_and_the_thresholds_follow_from_the_out_of_fold_t
         assert sensitivity.value >= point.sensitivity
 
 
-def test_what_is_published_is_what_the_app_answers(model: registry.Model, config: Config) -> None:
+def test_published_predictions_match_the_app(model: registry.Model, config: Config) -> None:
     registry.verify(model)
     assert model.weights == ("member-1.tflite", "member-2.tflite")
     assert [member["fold"] for member in model.card["members"]] == [0, 1]
@@ -210,7 +210,7 @@ def test_a_disagreeing_member_leaves_the_older_committee_alone(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
+def test_a_further_training_data_set_gets_a_separate_file(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Networks of one data set stand in for those of two: only how tests are divided counts."""
@@ -310,7 +310,7 @@ def test_metadata_are_not_added_to_a_committee(config: Config, runs: Path, tmp_p
         fuse.fuse(config, "With metadata", 0.0, runs, tmp_path)
 
 
-def test_a_further_data_set_goes_with_a_run_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_further_data_set_needs_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model", "m", "--images", "d", "--labels", "l.csv"]
     assert train(["evaluate", *options, "--also", "milk10k"]) == 2
     assert "only goes with --config" in capsys.readouterr().err

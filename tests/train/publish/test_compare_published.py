@@ -196,7 +196,7 @@ def test_the_command_writes_one_row_a_model_and_score(
     assert "worse" in capsys.readouterr().out
 
 
-def test_a_card_sets_the_model_beside_the_published_ones(
+def test_a_card_compares_the_model_with_the_published_ones(
     ours: registry.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = ours.folder / "predictions.csv"

@@ -99,7 +99,7 @@ def asked(trained_in: Published, aged: Path, monkeypatch: pytest.MonkeyPatch) ->
     return trained_in
 
 
-def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked: Published, tmp_path: Path) -> None:
+def test_trained_in_metadata_are_published_with_a_temperature_from_validation(asked: Published, tmp_path: Path) -> None:
     folder = fused(asked, tmp_path)
     model = registry.model("asked-clinical", folder.parent)
     fields, fusion = trained_metadata.read(asked.runs / "asked" / "stage-1" / trained_metadata.FILES["best"])
@@ -127,7 +127,7 @@ def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
 
 
-def test_what_was_trained_in_may_be_fitted_afterwards_all_the_same(asked: Published, tmp_path: Path) -> None:
+def test_trained_in_metadata_can_also_be_fitted_afterwards(asked: Published, tmp_path: Path) -> None:
     models = shutil.copytree(asked.models, tmp_path / "models")
     folder = fuse.fuse(asked.config, "With metadata", 0.0, asked.runs, models, afterwards=True)
     card = (folder / "README.md").read_text()

@@ -49,7 +49,7 @@ def test_without_options_known_codes_count_as_they_do_here() -> None:
         ("akiec,bcc,bkl,df,mel,nv,vasc", "mel", None, "of which akiec, bcc, mel count as malignant"),
     ],
 )
-def test_what_is_open_or_contradictory_is_refused(
+def test_ambiguous_or_contradictory_options_are_refused(
     listed: str, malignant: str | None, pre_cancer: str | None, words: str
 ) -> None:
     with pytest.raises(DataError, match=words):

@@ -79,7 +79,7 @@ def squares(model: registry.Model, row: dict[str, str]) -> list[np.ndarray]:
     return [imaging.load(path, model.input_size) for path in paths]
 
 
-def test_what_is_published_is_what_the_app_answers(model: registry.Model) -> None:
+def test_published_predictions_match_the_app(model: registry.Model) -> None:
     registry.verify(model)
     table = pd.read_csv(model.folder / "predictions.csv")
     assert len(table) == model.card["test"]["images"] == len(MILK10K.codes)
@@ -210,7 +210,7 @@ def rows(*lesions: tuple[str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(lesions, columns=["group", "split", "label"])
 
 
-def test_lesions_are_matched_and_none_is_trained_on_that_the_other_holds_out() -> None:
+def test_lesions_are_matched_and_none_is_trained_on_and_held_out() -> None:
     one = rows(("a", "test", "NV"), ("b", "validation", "MEL"), ("c", "test", "DF"))
     other = rows(("c", "test", "DF"), ("d", "test", "NV"), ("a", "test", "NV"), ("b", "validation", "MEL"))
     assert [part.tolist() for part in pair.matched([one, other], "test")] == [[0, 2], [2, 0]]

@@ -143,7 +143,7 @@ def test_a_mean_and_its_interval() -> None:
         (("--model", "malignancy-vgg16"), "shipped without its network"),
     ],
 )
-def test_what_cannot_be_measured_gets_a_sentence(arguments: tuple[str, ...], sentence: str, data: Path) -> None:
+def test_impossible_requests_are_reported(arguments: tuple[str, ...], sentence: str, data: Path) -> None:
     from skinapp.errors import SkinappError
 
     with pytest.raises(SkinappError, match=sentence):

@@ -72,7 +72,7 @@ def test_a_copy_has_another_last_layer_and_nothing_else(model: registry.Model, t
     np.testing.assert_allclose(spread, 0, atol=0.02)
 
 
-def test_a_network_without_such_a_layer_is_refused(model: registry.Model) -> None:
+def test_a_network_without_a_dense_last_layer_is_refused(model: registry.Model) -> None:
     content = (model.folder / "model.tflite").read_bytes()
     with pytest.raises(DataError, match="last layer of the model"):
         randomised.random_head(registry.model("malignancy-efficientnetb1"), content, 0)

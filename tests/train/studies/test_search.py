@@ -153,7 +153,7 @@ def test_a_table_of_something_else_is_not_overwritten(tmp_path: Path, capsys: py
         ("--out", "table.txt", "it must end in .csv"),
     ],
 )
-def test_impossible_options_are_sentences(
+def test_impossible_options_are_reported(
     option: str, value: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("grouped", tmp_path, option, value) == 2

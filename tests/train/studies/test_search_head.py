@@ -96,7 +96,7 @@ def test_the_space_is_declared_whole() -> None:
     assert {choice.name for choice in choices.space} == set(search_head.SPACE)
 
 
-def test_impossible_options_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_options_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option, value, sentence in (
         ("--size", "8", "--size is 8; it must be at least 32"),
         ("--trials", "0", "--trials is 0"),
