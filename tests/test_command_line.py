@@ -78,7 +78,7 @@ def test_classify_removes_what_is_asked_for(tmp_path: Path, capsys: pytest.Captu
 def test_classify_shows_warnings_that_predict_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # a warning that was not measured is given
+    # a warning that was not measured is shown
     monkeypatch.setattr(warnings, "card", dict)
     lesion(120, 90).save(tmp_path / "a.png")
     assert main(["classify", str(tmp_path / "a.png"), "--model", MODEL, "--json"]) == 0
@@ -121,7 +121,7 @@ def test_a_coverage_gives_a_set(tmp_path: Path, capsys: pytest.CaptureFixture) -
     command = ["score", str(tmp_path), "--model", MODEL, "--out", str(out)]
     assert main([*command, "--coverage", "0.9"]) == 0
     assert rows(out)[0]["set_0.9"].split() == answer["set"]
-    # another coverage would be another column
+    # another coverage would add another column
     assert main([*command, "--coverage", "0.8"]) == 2
     assert "name another file" in capsys.readouterr().err
 
@@ -262,7 +262,7 @@ def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest
         ("empty.jpg", True)
     ]
 
-    # as a run that was stopped in the middle of writing its second row
+    # like a run that was stopped while writing its second row
     lines = out.read_text().splitlines(keepends=True)
     out.write_text("".join(lines[:2]) + lines[2][:20])
     photo(folder / "empty.jpg", 2)

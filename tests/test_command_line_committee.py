@@ -1,4 +1,4 @@
-"""The commands with a committee: what it adds to the answer, and which model answers where none is named."""
+"""The commands with a committee: additional output, and the default model."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The commands with a pair: both images of a lesion in, one answer out, and a sentence for what does not fit."""
+"""The commands with a pair: one answer from both images of a lesion, and error messages for mismatches."""
 
 import json
 import shutil

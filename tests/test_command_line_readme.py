@@ -1,4 +1,4 @@
-"""The README lists every command that exists, and the package holds what the commands need."""
+"""The README lists every command, and the package contains everything that the commands need."""
 
 import argparse
 import fnmatch
@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 
 
 def commands(parse: Callable[[list[str]], object], capsys: pytest.CaptureFixture) -> set[str]:
-    """The subcommands that argparse names when it is given an unknown one."""
+    """The subcommands that argparse lists for an unknown one."""
     with pytest.raises(SystemExit):
         parse(["no-such-command"])
     return set(re.findall(r"[a-z][a-z-]+", capsys.readouterr().err.partition("choose from")[2]))

@@ -1,4 +1,4 @@
-"""What is reported of the app: each classification, and each image without an answer, once."""
+"""Reported events: each classification, and each image without an answer, once."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Files are whole or not there, however many write them."""
+"""Files are complete or absent, however many processes write them."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     with replacing(file) as partial:
         partial.write_text("newer")
         assert file.read_text() == "older"
-        # what chooses its format by the ending finds it
+        # keeps the extension, for code that chooses the format by it
         assert partial.suffix == ".txt"
     assert file.read_text() == "newer"
     assert list(tmp_path.iterdir()) == [file]

@@ -1,4 +1,4 @@
-"""A hosted server: it answers, leaves out a changed model, logs JSON, and counts."""
+"""A hosted server answers, leaves out a changed model, logs JSON, and counts events."""
 
 import contextlib
 import json
@@ -99,7 +99,7 @@ def test_a_server_without_models_runs_and_is_not_ready(tmp_path: Path) -> None:
     ("setting", "value", "sentence"),
     [
         ("SKINAPP_METRICS_PORT", "many", "SKINAPP_METRICS_PORT is 'many', which is not a free port"),
-        # it would be open to everyone
+        # otherwise it would be open to everyone
         ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: correct them as TOML"),
     ],
 )

@@ -1,4 +1,4 @@
-"""A CSV of any kind becomes the same table; a file that is no table becomes a sentence."""
+"""Any form of a CSV gives the same table; a file that is not a table is reported."""
 
 import csv
 from pathlib import Path

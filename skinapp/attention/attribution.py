@@ -193,7 +193,7 @@ def card() -> dict[str, Any]:
 
 
 def measured(model: Model) -> dict[str, Any] | None:
-    """The figures of the model; None if they were not measured for the networks as they are now."""
+    """The figures of the model; None if they were not measured for the current networks."""
     networks = sanity_check.networks(model)
     return next((one for one in card()["models"].values() if one["networks"] == networks), None)
 

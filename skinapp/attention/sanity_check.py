@@ -136,7 +136,7 @@ def limits() -> Limits:
 
 def measured(model: Model) -> dict[str, Any] | None:
     """How often the verdict on the model's maps is right, on test lesions; None if this was not measured for the
-    networks as they are now."""
+    current networks."""
     known = card()["models"].get(model.id)
     return known if known and known["networks"] == networks(model) else None
 

@@ -1,4 +1,4 @@
-"""Border, colour and texture, on drawings whose classifiers look at one of them alone."""
+"""Border, colour and texture, with classifiers that depend on only one of them."""
 
 import numpy as np
 import pytest
@@ -82,7 +82,8 @@ def test_only_the_feature_that_a_classifier_looks_at_counts(seen: str) -> None:
 
 
 def test_texture_of_the_skin_counts_against_the_lesion() -> None:
-    """A classifier that looks at the skin loses nothing with the lesion, and all with the same change beside it."""
+    """A classifier that looks at the skin loses nothing when the lesion changes, and everything when the skin next to
+    it does."""
     square = drawing()
     shift = attribution.beside(square, LESION)
     assert shift is not None
@@ -159,7 +160,7 @@ def test_the_sentence_names_the_feature_that_counts_most_beyond_the_skin() -> No
         }
         return Attribution(0.83, effects)
 
-    # the border loses more, but so does the same change to the skin
+    # removing the border has a larger effect, but so has the same change to the skin
     words = attribution.sentence(found(0.6), "Melanoma")
     assert "most on the lesion's texture: without its texture, it is 60% instead of 83%" in words
     assert "leaves 81%" in words

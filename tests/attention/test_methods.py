@@ -1,6 +1,7 @@
-"""Every method on every shipped network with gradients; cases worked by hand; and a sentence for what cannot be done.
+"""Every method on every shipped network with gradients; cases worked by hand; and error messages.
 
-The quick tier has one network and the methods of our own, the slow one all networks and those of the grad-cam package.
+The fast tier covers one network and our own methods, the slow tier all networks and the methods of the grad-cam
+package.
 """
 
 import builtins
@@ -33,13 +34,13 @@ FEW = {
     "rise": {"masks": 8},
 }
 EARLY = {"package-scorecam", "package-ablationcam"}
-"""One prediction for each channel, so tested where there are few."""
+"""These methods need one prediction per channel, so they are tested at a block with few."""
 COMPARING = {"rise", "package-ablationcam", "package-finercam"}
-"""By the probability, or by the difference to the nearest class."""
+"""Methods that compare classes, by the probability or by the difference from the nearest class."""
 
 
 NETWORKS = [model.id for model in registry.ranked() if "model.keras" in model.card["files"]]
-"""The first is the one that most tests here take, so that it is loaded once."""
+"""Most tests here use the first one, so that it is loaded once."""
 
 
 @pytest.fixture(
@@ -79,12 +80,12 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
     assert shares == sorted(shares)
-    # the package cannot say how far it is, so its methods stay at 0
+    # the package does not report progress, so its methods stay at 0
     assert not any(shares) or shares[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
-    # a pattern without a class; and with two classes, what already compares them
+    # methods without a class; and, with two classes, methods that already compare classes
     other = lab.raw(method.id, lab_model, square, (codes[0], codes[1]), layer, **FEW.get(method.id, {}))
     same = method.id == "package-eigencam" or (method.id in COMPARING and len(codes) == 2)
     assert (np.abs(other - raw).max() <= 1e-3 * np.abs(raw).max()) == same
@@ -157,7 +158,7 @@ def test_one_scale_for_several_maps() -> None:
 
 @pytest.fixture
 def looks_left_top(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model whose logit 0 is the brightness of the left top quarter, and nothing else."""
+    """A model whose logit 0 depends only on the brightness of the top left quarter."""
 
     def logits(model: registry.Model, images: np.ndarray, progress: Any = None) -> np.ndarray:
         half = images.shape[1] // 2

@@ -26,7 +26,7 @@ def test_the_contour_encloses_the_fewest_pixels_with_a_share_of_the_sum() -> Non
 
 
 def test_the_contour_of_a_speckled_map_is_in_few_pieces() -> None:
-    # two hills under specks, as gradients have them: nine in ten pixels are nearly nothing
+    # two hills under specks, as in gradient maps: nine in ten pixels are almost zero
     generator = np.random.default_rng(0)
     y, x = np.mgrid[0:224, 0:224]
     hills = sum(np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 25**2)) for row, column in ((70, 70), (150, 160)))

@@ -21,7 +21,7 @@ def evidence(before: float, after: float, similarity: float = 0.2, inside: float
 
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that do not move when the command is run again."""
+    """Fixed limits, independent of the published ones."""
     chosen = {"log_odds_change": 1.2, "lead": 0.1}
     monkeypatch.setattr(sanity_check, "card", lambda: {"limits": chosen, "models": {}})
 

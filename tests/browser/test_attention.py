@@ -35,7 +35,7 @@ OVERLAPS = """() => {
 
 @pytest.fixture(scope="module")
 def model() -> registry.Model:
-    """The model that the page begins with: the best single network that takes the image alone."""
+    """The default model of the page: the best image-only single network."""
     return next(one for one in registry.ranked() if one.kind == "classifier" and not one.clinical)
 
 
@@ -50,7 +50,7 @@ def choose(page: Page, label: str, name: str) -> None:
 
 
 def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
-    """The name and the content of a file that the panel at that place offers."""
+    """The name and the content of a file offered by the panel at this position."""
     page.get_by_role("button", name="Save").nth(place).click()
     with page.expect_download() as download:
         page.get_by_role("button", name=label).click()

@@ -34,7 +34,7 @@ def test_the_bars_follow_the_frame_and_mark_cancer_and_pre_cancer(prediction: Pr
     assert [bool(shape) for shape in bars.marker.pattern.shape] == frame["malignant"].tolist()
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert texts[:4] == ["Melanocytic nevus", "50%", "Melanoma · cancer", "30%"]
-    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first row stands on top
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first row is on top
 
 
 def test_every_class_has_its_own_colour() -> None:

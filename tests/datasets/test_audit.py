@@ -1,4 +1,4 @@
-"""The audit of any table: what parts share, contradicting labels, duplicates; bad folders get sentences."""
+"""The audit of any table: groups shared between parts, contradictory labels, duplicates; and errors for bad folders."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_table_without_problems_has_none() -> None:
 
 def test_what_the_parts_share_and_which_labels_disagree() -> None:
     result = audited(TABLE)
-    # the part that is left out may share lesions with the others
+    # the excluded part may share lesions with the others
     assert result.problems == (
         "1 lesion is in both test and train, with 1 and 1 images: L1. Scores on them are optimistic.",
         "2 patients are in both test and train, with 2 and 2 images: P1, P2. Scores on them are optimistic.",

@@ -1,4 +1,4 @@
-"""The ISIC archive's client, against a server of our own."""
+"""The ISIC archive's client, against a local server."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ MOVED = {"/moved.jpg": "/full.jpg", "/round.jpg": "/round.jpg"}
 
 
 class Archive(BaseHTTPRequestHandler):
-    """One image, the examples, one with a broken entry, one without end; everything else is unknown."""
+    """Serves one image, the examples, a broken entry and an endless file; everything else is unknown."""
 
     def do_GET(self) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"

@@ -10,7 +10,7 @@ from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import croissant, records
 from skinapp.errors import DataError
 
-# rdflib, which reads JSON-LD for mlcroissant, uses classes that it calls outdated itself
+# rdflib, which reads JSON-LD for mlcroissant, uses classes that it has itself deprecated
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 

@@ -1,4 +1,4 @@
-"""A CSV of any kind becomes a table; sentences say what is wrong with it."""
+"""Any CSV becomes a table, with messages on its problems."""
 
 import io
 

@@ -242,7 +242,7 @@ def test_data_sets_are_compared_by_what_they_have_in_common() -> None:
     ("positive", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)]
 )
 def test_the_wilson_interval(positive: int, total: int, low: float, high: float) -> None:
-    """The last from Newcombe 1998 (Stat Med 17, 857-872), table I, method 3."""
+    """The last case is from Newcombe 1998 (Stat Med 17, 857-872), table I, method 3."""
     assert statistics.wilson(positive, total) == pytest.approx((low, high), abs=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Intervals: whole groups, and no more certainty than the groups give."""
+"""Intervals: whole groups are resampled, and the number of groups determines the certainty."""
 
 import numpy as np
 import pytest
@@ -119,7 +119,7 @@ def test_a_share_counts_the_lesions_of_its_own_side() -> None:
     z2 = 1.959964**2
     assert result["sensitivity_malignancy"].low == pytest.approx(25 / (25 + z2), abs=1e-6)
     assert result["specificity_malignancy"].low == pytest.approx(40 / (40 + z2), abs=1e-6)
-    # an area of 1 in every resample is no proportion
+    # an area is not a proportion, even if it is 1 in every resample
     assert result["roc_auc_malignancy"].value == 1
     assert not result["roc_auc_malignancy"].exists
 

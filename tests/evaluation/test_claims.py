@@ -1,4 +1,4 @@
-"""Published claims beside the models here: every figure of ours is one of the model folders'."""
+"""Published claims next to our models: every figure of ours comes from the model folders."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def test_the_same_test_is_that_of_the_claim_or_missing(known: dict[str, Predicti
     assert model is not None
     [test] = [test for test in model.card["other_tests"] if "resampled" in test["name"]]
     assert (again.score.value, again.images) == (test["scores"]["accuracy"]["value"], test["images"])
-    # how the images were split is not stated, so nothing was trained
+    # the split of the images is not stated, so nothing was trained
     assert by_value["84.3%"].same_test is None
     assert by_value["85% to 90%"].same_test is by_value["85% to 90%"].repeated is None
 

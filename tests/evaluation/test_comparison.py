@@ -1,4 +1,4 @@
-"""Which images are compared, and what cannot be."""
+"""Which images are compared, and which cannot be."""
 
 import dataclasses
 
@@ -34,7 +34,7 @@ def test_different_classes_are_compared_on_malignancy() -> None:
 
 
 def relabelled(one: Predictions, labels: dict[str, str]) -> Predictions:
-    """Another model with the same predictions, and other labels for some images."""
+    """Another model with the same predictions, but other labels for some images."""
     table = one.table.assign(label=[labels.get(image, label) for image, label in one.table["label"].items()])
     return Predictions("two", "two", one.labels, table, "x")
 

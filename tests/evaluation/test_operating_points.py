@@ -1,4 +1,4 @@
-"""What a threshold costs, counted by another route."""
+"""The consequences of a threshold, counted independently."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -114,7 +114,7 @@ def test_the_difference_of_two_models_at_their_thresholds(shared: Shared, weight
 
 @pytest.fixture
 def with_a_card(shared: Shared) -> Callable[..., Predictions]:
-    """A model of seven classes with that in its card."""
+    """A model of seven classes with these contents in its card."""
     model = registry.models()["ham10000-cnn32"]
 
     def with_a_card(files: Mapping[str, Any] = {}, **card: Any) -> Predictions:
@@ -233,7 +233,7 @@ def test_a_malignancy_model_has_operating_points_for_melanoma_if_melanomas_are_l
     assert {name: rate.value for name, rate in rates.items()} == {"sensitivity": 1, "specificity": 0.75}
     none = operating_points.choose(MALIGNANCY, truth, probabilities, np.zeros(8, dtype=bool))
     assert {one.id for one in none} == {"cancer-90", "cancer-95"}
-    # where it is a class, the class counts
+    # if melanoma is a class, the class is used
     seven = np.eye(7)[[4, 4, 5]]
     points = {one.id: one for one in operating_points.choose(HAM10000, np.array([4, 4, 5]), seven, np.ones(3, bool))}
     assert (points["melanoma-90"].classes, points["melanoma-90"].of) == (("mel",), "")

@@ -1,4 +1,4 @@
-"""Predictions files: what is read, what is completed from the models here, and the sentence for what cannot be used."""
+"""Predictions files: reading, completion from the models here, and error messages."""
 
 import hashlib
 import json
@@ -93,11 +93,11 @@ def test_every_shipped_file_is_read(model: registry.Model) -> None:
 
 
 def test_an_incomplete_folder_is_named_and_the_others_are_read(own_models: Path, model: registry.Model) -> None:
-    shutil.copytree(own_models / model.id, own_models / "spoiled")
-    (own_models / "spoiled" / "history.csv").unlink()
+    shutil.copytree(own_models / model.id, own_models / "corrupted")
+    (own_models / "corrupted" / "history.csv").unlink()
     shipped, left_out = predictions.shipped(own_models)
     assert list(shipped) == [model.id]
-    assert list(left_out) == ["spoiled"]
+    assert list(left_out) == ["corrupted"]
 
 
 def test_a_file_without_labels_gets_them_and_the_groups(model: registry.Model) -> None:

@@ -20,7 +20,8 @@ BANDS = ["0 to 29", "30 to 44", "45 to 59", "60 to 74", "75 and over"]
 
 @pytest.fixture
 def tested() -> pd.DataFrame:
-    """Eighty images of eighty lesions: three of four malignant ones called malignant, and none of the others."""
+    """Eighty images of eighty lesions: three in four malignant ones are classified as malignant, and none of the
+    others."""
     ten = 10
     raw = pd.DataFrame(
         {

@@ -33,7 +33,7 @@ def test_figures_of_several_protocols_stand_side_by_side() -> None:
     assert set(tables["ham10000-cnn32"]["test"]) > {"HAM10000, resampled before it was split"}
     for name, table in tables.items():
         card = registry.model(name).card
-        # held-out images of another set that was trained on are no other protocol
+        # held-out images of another training set do not count as another protocol
         assert not any(test in card["training"]["dataset"] for test in table["test"])
         own_protocol = table[table["score"] == "accuracy"].iloc[0]
         assert own_protocol["value"] == card["scores"]["accuracy"]["value"]

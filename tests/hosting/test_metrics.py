@@ -1,4 +1,4 @@
-"""The counters are off without a port; a port that cannot be used gets a sentence."""
+"""The counters are off without a port; an unusable port is reported."""
 
 import socket
 import sys

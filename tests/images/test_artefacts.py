@@ -1,4 +1,5 @@
-"""Rulers, stickers, dark corners and ink are detected and filled in; skin, lesions and hopeless images stay."""
+"""Rulers, stickers, dark corners and ink are detected and filled in; skin, lesions and fully covered images are
+unchanged."""
 
 import numpy as np
 import pytest
@@ -24,14 +25,14 @@ def test_drawn_artefacts_are_removed(kind: str) -> None:
     # two rulers of paper and a scale bar; some drawn rulers are missed, as docs/artefacts.md says
     for seed in (1, 2, 4):
         bare = square(seed=seed)
-        spoilt = np.asarray(DRAWINGS[kind](bare, np.random.default_rng(seed + 1)))
+        with_artefact = np.asarray(DRAWINGS[kind](bare, np.random.default_rng(seed + 1)))
         if kind == RULER:
-            # it may turn the image that it lies on
+            # drawing a ruler may rotate the image
             turned = bare.transpose(Image.Transpose.ROTATE_90)
-            bare = min(bare, turned, key=lambda one: distance(np.asarray(one), spoilt))
-        removed = artefacts.remove(spoilt, [kind])
+            bare = min(bare, turned, key=lambda one: distance(np.asarray(one), with_artefact))
+        removed = artefacts.remove(with_artefact, [kind])
         assert removed.shares[kind] > 0
-        assert distance(removed.pixels, np.asarray(bare)) < 0.6 * distance(spoilt, np.asarray(bare))
+        assert distance(removed.pixels, np.asarray(bare)) < 0.6 * distance(with_artefact, np.asarray(bare))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -86,7 +87,7 @@ NOISE = np.random.default_rng(0)
     ids=["grey", "black", "white", "blue", "noise", "tiny noise", "one pixel"],
 )
 def test_an_image_without_content_is_not_changed(pixels: np.ndarray) -> None:
-    """One colour only, noise, no lesion: nothing is a ruler, a sticker, a dark corner or ink."""
+    """Uniform colour, noise, no lesion: nothing is detected as a ruler, a sticker, a dark corner or ink."""
     removed = artefacts.remove(pixels, OTHERS)
     assert removed.pixels is pixels
     assert removal.sentence(removed).startswith("Nothing was removed")

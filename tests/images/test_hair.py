@@ -1,4 +1,4 @@
-"""Hairs are detected and filled in; everything else stays."""
+"""Hairs are detected and filled in; everything else is unchanged."""
 
 import numpy as np
 from PIL import Image
@@ -57,9 +57,9 @@ def test_hidden_pixels_are_filled_from_their_surroundings() -> None:
     pixels[:, :30], pixels[:, 30:] = 100, 200
     hidden = np.zeros((60, 60), bool)
     hidden[20:24, 5:55] = True
-    spoilt = pixels.copy()
-    spoilt[hidden] = 0
-    filled = hair.fill(spoilt, hidden)
+    degraded = pixels.copy()
+    degraded[hidden] = 0
+    filled = hair.fill(degraded, hidden)
     assert np.abs(filled[22, 8:22].astype(int) - 100).max() <= 2
     assert np.abs(filled[22, 38:52].astype(int) - 200).max() <= 2
     np.testing.assert_array_equal(filled[~hidden], pixels[~hidden])

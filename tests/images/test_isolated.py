@@ -1,4 +1,4 @@
-"""Decoding in processes of their own gives the same pixels and sentences, and outlives its decoders."""
+"""Decoding in separate processes gives the same pixels and messages, and survives its decoders."""
 
 import datetime
 import functools
@@ -28,7 +28,7 @@ PHOTO = encode(lesion())
 
 @pytest.fixture
 def own_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Decoders of this test alone, so that limits can be changed before they start."""
+    """Decoders for one test, so that limits can be changed before they start."""
     monkeypatch.setattr(isolated, "_free", queue.LifoQueue())
     monkeypatch.setattr(isolated, "_works", [])
     yield
@@ -42,7 +42,7 @@ def process() -> int:
 
 @functools.cache
 def slow_image() -> bytes:
-    """It takes most of a second to decode, and all the memory that an image may."""
+    """An image that takes most of a second to decode, and the maximum memory for an image."""
     return encode(Image.new("RGB", (7_000, 5_700)), "PNG", compress_level=1)
 
 
@@ -89,11 +89,11 @@ def test_a_decoder_that_crashes_costs_one_image(own_decoders: None) -> None:
             isolated.decode(slow)
         failures.append(str(caught.value))
 
-    # or it might be done before it is to crash
+    # otherwise decoding might finish before the crash
     os.kill(crashed, signal.SIGSTOP)
     visitor = threading.Thread(target=upload)
     visitor.start()
-    # the file is there only once the process has been found alive
+    # the file exists only once the process has been found alive
     while not shared[0]:
         time.sleep(0.001)
     os.kill(crashed, signal.SIGSEGV)
@@ -164,7 +164,7 @@ def test_nothing_of_an_image_stays_in_a_decoder(own_decoders: None) -> None:
 
 
 def memory_of(process: int) -> bytes:
-    """All that a process can write to."""
+    """The writable memory of a process."""
     parts = []
     with Path(f"/proc/{process}/maps").open() as maps, Path(f"/proc/{process}/mem").open("rb", 0) as memory:
         for line in maps:

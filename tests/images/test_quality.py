@@ -1,4 +1,4 @@
-"""Pictures that should be taken again, and those that should not."""
+"""Pictures that should be retaken, and those that should not."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def test_skin_of_any_tone_is_accepted(seed: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "spoil"),
+    ("problem", "degrade"),
     [
         ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(16))),
         ("dark", lambda image: ImageEnhance.Brightness(image).enhance(0.2)),
@@ -28,11 +28,11 @@ def test_skin_of_any_tone_is_accepted(seed: int) -> None:
         ("small", lambda image: image.resize((160, 120))),
     ],
 )
-def test_a_degraded_picture_comes_with_advice_on_retaking_it(problem: str, spoil: object) -> None:
-    assert callable(spoil)
-    spoilt = spoil(synthetic.draw(1))
-    assert problem in problems(spoilt)
-    sentences = quality.warnings(quality.measure(spoilt))
+def test_a_degraded_picture_comes_with_advice_on_retaking_it(problem: str, degrade: object) -> None:
+    assert callable(degrade)
+    degraded = degrade(synthetic.draw(1))
+    assert problem in problems(degraded)
+    sentences = quality.warnings(quality.measure(degraded))
     assert any(sentence.startswith(SENTENCES[problem][:18]) for sentence in sentences)
 
 

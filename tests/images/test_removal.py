@@ -1,4 +1,4 @@
-"""Which removals are on, and how what was removed is said."""
+"""Which removals are on, and the wording for what was removed."""
 
 import numpy as np
 import pytest

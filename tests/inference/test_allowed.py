@@ -1,4 +1,4 @@
-"""Networks that came from elsewhere are used only if their hashes are listed or the user says so."""
+"""Networks from elsewhere are used only if their hashes are listed or the user allows them."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def strangers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def from_elsewhere(own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a model whose network is not one of ours; its root is the default."""
+    """The id of a model with an unlisted network, in the default root."""
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
     folder = own_models / model.id
     (folder / "model.tflite").write_bytes((folder / "model.tflite").read_bytes() + b" ")

@@ -1,4 +1,4 @@
-"""One analysis of an image: the same prediction as by the parts, and one rule about what is removed."""
+"""The analysis of an image: the same prediction as from its parts, and a single rule for removals."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def test_shares_are_named_and_add_up_to_one(model: registry.Model, photos: list[
     assert sum(shares.values()) == pytest.approx(1)
     if len(model.labels.codes) > 2:
         assert list(shares) == ["Cancer, all types together", "Pre-cancer", "Harmless"]
-    # of a phone photo, actinic keratosis does not count as malignant
+    # in a phone photo, actinic keratosis does not count as malignant
     assert ("Cancer or pre-cancer" in shares) == (len(model.labels.codes) == 2 and model.modality == "dermoscopy")
 
 

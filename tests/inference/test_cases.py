@@ -1,4 +1,4 @@
-"""Images are found in folders, tables and lists, and a shard has its part of them."""
+"""Images are found in folders, tables and lists, and each shard gets its part."""
 
 import io
 import sys

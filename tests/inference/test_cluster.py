@@ -1,4 +1,4 @@
-"""Scoring on a Ray cluster gives the rows of one machine, whatever dies meanwhile."""
+"""Scoring on a Ray cluster gives the same rows as one machine, whatever fails meanwhile."""
 
 import importlib.util
 import json
@@ -92,7 +92,7 @@ def test_a_worker_of_a_run_that_was_replaced_writes_nothing(
     out = tmp_path / "out"
     work = scorer(out, model)
     monkeypatch.setattr(cluster, "SETTLING_SECONDS", 0)
-    # as if the other run began while this one wrote
+    # as if another run began while this one was writing
     write = parts.write
 
     def replaced_meanwhile(*arguments: Any) -> None:
@@ -248,7 +248,7 @@ def test_killed_workers_and_nodes_and_a_stopped_run_lose_and_double_nothing(
     stopped.kill()
     stopped.communicate()
     assert (out / cluster.WAITING).exists()
-    # what a machine leaves that dies while it writes
+    # left by a machine that dies while writing
     (out / parts.PREDICTIONS / "partial-0123-part-of-0.parquet").write_bytes(b"PAR1 half")
 
     resumed = begun(images, out, model, address)

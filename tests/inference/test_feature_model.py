@@ -1,4 +1,4 @@
-"""Models on features: run like any other, never a default, and the same numbers as in training."""
+"""Features models run like any other model, are never the default, and give the same numbers as in training."""
 
 import json
 import shutil

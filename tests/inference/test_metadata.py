@@ -1,4 +1,4 @@
-"""Patient metadata: read, coded, added; and never whether a biopsy was taken."""
+"""Patient metadata is read, coded and added to the logits, but never includes whether a biopsy was taken."""
 
 import dataclasses
 import json
@@ -80,7 +80,7 @@ def test_an_answer_that_is_missing_adds_nothing() -> None:
 
 
 def test_recording_a_value_carries_no_information() -> None:
-    # over the people with a value, who were 60% female, the columns are zero on average
+    # over the people with a value, 60% of them female, the columns are zero on average
     coded = np.array([metadata.code([SEX], {"sex": sex}) for sex in ["female"] * 6 + ["male"] * 4])
     assert coded.mean(axis=0) == pytest.approx([0, 0])
     assert coded.sum(axis=1) == pytest.approx(np.zeros(10))

@@ -1,4 +1,4 @@
-"""Dermoscopy, phone photo or neither: what is recognised, and which model is used."""
+"""Dermoscopy, phone photo or neither: recognition, and the choice of the model."""
 
 import hashlib
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_an_image_is_neither_when_it_is_far_or_when_that_is_likelier_than_for_ne
     assert (far.kind, far.unlike) == ("neither", True)
     assert "sure" in near.reason
     assert "differs from nearly all images of either kind" in far.reason
-    # a third each: neither is not the likeliest, and more likely than the limit allows
+    # one third each: neither is not the most probable, but above its limit
     open_kind = known.recognise(np.array([0.01, 0.0]))
     assert (open_kind.kind, open_kind.unlike) == ("neither", False)
     assert "differs from nearly all images of either kind" in open_kind.reason
@@ -105,9 +105,9 @@ def test_below_90_percent_both_models_answer_and_the_visitor_is_asked(
     assert (found.models, found.can_ask, found.doubt) == ((smartphone, model), True, "")
     assert f"If it is a dermoscopy image, choose “{model.title}” instead." in found.words
     stated = modality.route(models, UNSURE, stated="dermoscopy")
-    # the question stays, to be answered otherwise
+    # the question stays, so that the choice can be changed
     assert (stated.models, stated.can_ask, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
-    # nothing to ask: the model was chosen, or there is none for the other kind
+    # no question: the model was chosen, or there is none for the other kind
     assert modality.route(models, UNSURE, model).models == (model,)
     assert not modality.route(models, UNSURE, model).can_ask
     assert modality.route([smartphone], UNSURE).models == (smartphone,)

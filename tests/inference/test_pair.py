@@ -1,4 +1,4 @@
-"""Two images of a lesion, one answer: exact maps of both, and a sentence for whatever does not belong together."""
+"""Two images of a lesion with one answer: exact maps of both, and error messages for mismatches."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def squares(photos: list[bytes]) -> list[np.ndarray]:
 
 @pytest.fixture
 def own(made: registry.Model, tmp_path: Path) -> Path:
-    """A copy of the pair's folder, to be spoiled."""
+    """A copy of the pair's folder, for tests that corrupt it."""
     return Path(shutil.copytree(made.folder, tmp_path / "models" / made.id))
 
 
@@ -146,7 +146,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     (folder / "model.json").write_text(json.dumps(card))
 
 
-SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file missing": (lambda folder: (folder / "close-up.tflite").unlink(), r"lacks its file close-up\.tflite"),
     "a file not listed": (
         lambda folder: change(folder, lambda card: card["files"].pop("dermoscopy.tflite")),
@@ -186,11 +186,11 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
+@pytest.mark.parametrize("name", CORRUPTIONS)
 def test_a_corrupted_pair_is_left_out_with_a_reason(name: str, own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
-    spoil, sentence = SPOILED[name]
-    spoil(own)
+    corrupt, sentence = CORRUPTIONS[name]
+    corrupt(own)
     assert list(registry.models(own.parent)) == [model.id], "the other model is still there"
     assert registry.pairs(own.parent) == []
     with pytest.raises(ModelError, match=sentence):

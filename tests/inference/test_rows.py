@@ -1,4 +1,4 @@
-"""A row holds what the model predicts for an image, and comes back from Parquet to the last bit."""
+"""A row contains the prediction for an image, and is read back from Parquet bit for bit."""
 
 import dataclasses
 from pathlib import Path

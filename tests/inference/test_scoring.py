@@ -1,4 +1,4 @@
-"""Scoring writes its own two files and no others, and one bad image never stops the rest."""
+"""Scoring writes only its own two files, and a bad image never stops the rest."""
 
 import csv
 import dataclasses
@@ -29,7 +29,7 @@ from tests.pictures import encode, lesion
 
 
 class Constant:
-    """In place of a loaded model: the same logits for every image, whose pixels it collects."""
+    """A stub for a loaded model: the same logits for every image, whose pixels it collects."""
 
     classified: ClassVar[list[np.ndarray]] = []
 
@@ -51,7 +51,7 @@ def _constant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def classified() -> list[np.ndarray]:
-    """What the model of this test has classified."""
+    """The images classified by this test's model."""
     Constant.classified.clear()
     return Constant.classified
 
@@ -108,7 +108,7 @@ def test_failures_are_named_after_the_output(images: Path, tmp_path: Path, model
     assert summary.failures == tmp_path / "failed.failed.csv"
     assert list(read(own)) == ["a.png", "b.png"]
     assert list(read(summary.failures)) == ["empty.png"]
-    # mended, it is scored, and no failures are left
+    # once repaired, it is scored, and no failures are left
     (images / "empty.png").write_bytes((images / "a.png").read_bytes())
     assert scoring.score(images, model, own).scored == 1
     assert not summary.failures.exists()
@@ -189,7 +189,7 @@ def test_an_image_listed_twice_is_scored_once_or_refused(images: Path, tmp_path:
 
 @pytest.fixture
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows a part."""
+    """Two rows per part."""
     monkeypatch.setattr(parts, "ROWS", 2)
 
 
@@ -315,7 +315,7 @@ def test_predictions_of_another_version_are_not_continued(
     scoring.score(images, model, tmp_path / name)
     with pytest.raises(DataError, match=f"not the '{model.id}' that is here now"):
         scoring.score(images, dataclasses.replace(model, temperature=2.0), tmp_path / name)
-    # what the card says of scores does not matter
+    # the scores in the card do not matter
     card = model.card | {"scores": {}}
     assert scoring.score(images, dataclasses.replace(model, card=card), tmp_path / name).skipped == 2
 

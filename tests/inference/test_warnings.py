@@ -1,4 +1,4 @@
-"""Which warnings are shown, in which words, and when an answer counts as open."""
+"""Which warnings are shown, their wording, and when networks disagree."""
 
 import dataclasses
 from typing import Any

@@ -1,4 +1,4 @@
-"""Features on drawn lesions, whose values are known."""
+"""Features of drawn lesions with known values."""
 
 import numpy as np
 import pytest
@@ -121,7 +121,7 @@ def test_co_occurrence_of_stripes() -> None:
     grey = np.where(COLUMNS.astype(int) % 2, 28.0, 156.0)
     measured = features_texture.co_occurrence(grey, DISC)
     assert measured["contrast_1"] == pytest.approx(0.75 * 16**2, rel=0.02)
-    # 4 pixels on, every stripe is itself again, but not on the diagonals, where the pair is 3 columns apart
+    # at 4 pixels the stripes repeat, except on the diagonals, where the pair is 3 columns apart
     assert measured["contrast_4"] == pytest.approx(0.5 * 16**2, rel=0.02)
     assert measured["correlation_4"] == pytest.approx(0, abs=0.01)
     # so the four pairs of two levels are equally common
@@ -210,7 +210,7 @@ def test_one_colour_has_no_texture() -> None:
     values = named(measured)
     assert measured.notes == (features.ONE_GREY,)
     assert all(np.isnan(values[name]) for name in features_texture.TITLES)
-    # these are true of one colour
+    # these also apply to a single colour
     assert values["variegation"] == pytest.approx(0, abs=1e-6)
     assert values["colours"] == 1
 

@@ -1,4 +1,4 @@
-"""The square around a lesion: found, with a margin, inside the image."""
+"""The square around a lesion: detection, margin, and limits of the image."""
 
 import numpy as np
 import pytest
@@ -105,5 +105,5 @@ def test_the_measured_figures(kind: str) -> None:
         for part in ("validation", "test"):
             assert one[part]["images"] > 100
             assert one[part]["difference"]["low"] <= one[part]["difference"]["value"] <= one[part]["difference"]["high"]
-            # two lesions are asked about in few images of one
+            # few images with one lesion lead to a question about two
             assert one[part]["several_found"] < 0.05

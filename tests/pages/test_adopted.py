@@ -1,4 +1,4 @@
-"""Every page with networks that were adopted: with exact class maps, without, and without anything but logits."""
+"""Every page with adopted networks: with exact class maps, without them, and with logits only."""
 
 import json
 import shutil
@@ -31,7 +31,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def forget(folder: Path, name: str) -> None:
-    """Take a file out of a model's card."""
+    """Remove a file from a model's card."""
     card = json.loads((folder / "model.json").read_text())
     del card["files"][name], card["architecture"]["blocks"]
     (folder / "model.json").write_text(json.dumps(card))
@@ -41,7 +41,7 @@ def forget(folder: Path, name: str) -> None:
 def alone(
     request: pytest.FixtureRequest, adopted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> registry.Model:
-    """Each of them as the only model."""
+    """Each adopted network as the only model."""
     shutil.copytree(adopted / request.param, tmp_path / request.param)
     monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
     return registry.model(request.param)

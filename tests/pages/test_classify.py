@@ -1,4 +1,4 @@
-"""The classify page: an image in, the library's own answer out; a bad file gets a sentence and the page goes on."""
+"""The classify page: shows the library's own answer for an image; a bad file is reported and the page still works."""
 
 import io
 import re
@@ -62,7 +62,7 @@ def upload_several(at: AppTest, files: Mapping[str, bytes]) -> AppTest:
 
 
 def shown(at: AppTest) -> dict[str, float]:
-    """Code -> probability, as the page's table has it."""
+    """The probabilities in the page's table, by code."""
     table = at.dataframe[0].value
     return dict(zip(table["code"], table["probability"], strict=True))
 
@@ -72,7 +72,7 @@ def expected(model: registry.Model, data: bytes, crop: Crop = imaging.CENTRE) ->
 
 
 def words(at: AppTest) -> str:
-    """Everything that is written on the page."""
+    """All text on the page."""
     return "\n".join(element.value for element in at.markdown)
 
 
@@ -81,7 +81,7 @@ def headline(at: AppTest) -> str:
 
 
 def shares(at: AppTest) -> dict[str, str]:
-    """Cancer, pre-cancer and harmless, as they are shown."""
+    """The displayed shares of cancer, pre-cancer and harmless."""
     names = [group_name(name) for name in sets.GROUPS.values()]
     return {metric.label: metric.value for metric in at.metric if metric.label in names}
 
@@ -116,7 +116,7 @@ def test_removals_are_chosen_and_reported(page: AppTest, model: registry.Model) 
         assert shown(page) == dict(zip(model.labels.codes, made.prediction.probabilities, strict=True))
         said = [caption.value for caption in page.caption if "emoved" in caption.value]
         sentence = removal.sentence(made.removed) if made.removed else ""
-        # beside the answer, and above what the model saw
+        # next to the answer, and above the square that the model saw
         assert said == ([f":material/healing: {sentence} See “Artefacts” below.", sentence] if sentence else [])
     assert sentence.startswith("Removed: hairs (")
 
@@ -282,7 +282,7 @@ def test_examples_replace_the_drawing_where_the_archive_is_reached(
     monkeypatch.setattr(isic, "examples", lambda *_: [example])
     page.segmented_control(key="photo_source").set_value("sample").run()
     assert not page.exception
-    # nothing is answered before one is chosen
+    # no answer before one is chosen
     assert not page.metric
     assert any("Imperial College London, CC" in caption.value.replace("\\", "") for caption in page.caption)
     page.button(key="example_ISIC_5254934").click().run()
@@ -300,7 +300,7 @@ def test_an_uploaded_photo_has_no_published_diagnosis(page: AppTest) -> None:
 def test_without_the_archive_an_existing_image_is_not_replaced_by_a_drawing(page: AppTest) -> None:
     page.segmented_control(key="photo_source").set_value("sample").run()
     page.button(key="draw").click().run()
-    # another run of the page, as by any widget
+    # another run of the page, as after any widget change
     page.run()
     assert list(page.session_state["images"]) == ["drawing-1", "drawing-2"]
 
@@ -360,7 +360,7 @@ def test_a_session_holds_one_decoded_picture(page: AppTest) -> None:
     assert page.session_state["cached_image"][1].width == 750
     next(slider for slider in page.slider if slider.label == "Size").set_value(30).run()
     assert not page.exception
-    # in the place of the other one; beside it there is only the small preview
+    # it replaces the other one; the only other image is the small preview
     assert page.session_state["cached_image"][1].width == 3000
     assert max(page.session_state["cached_preview"][1][1].size) == photos_module.PREVIEW_SIDE
     assert "decoded" not in page.session_state
@@ -421,6 +421,6 @@ def test_the_full_measures_are_computed_on_request(page: AppTest) -> None:
         assert set(table) == {"share", "this map", "centred blob", "random map"}
         assert table.to_numpy().min() >= 0
     inserted, deleted = curves
-    # with everything, and with nothing, it is the same whatever the order
+    # with all or no pixels, the result does not depend on the order
     assert inserted.iloc[-1].nunique() == inserted.iloc[0, 1:].nunique() + 1 == 2
     assert deleted["this map"].iloc[0] == inserted["this map"].iloc[-1]

@@ -1,4 +1,4 @@
-"""A committee on the classify and attention pages, and what they do where one of its members is spoiled."""
+"""A committee on the classify and attention pages, and their behaviour if one of its members is corrupted."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> registry.Model:
 
 @pytest.fixture
 def root(made: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A models folder with the committee, which is taken for the best, and a single network."""
+    """A models folder with the committee, which ranks first, and a single network."""
     single = registry.model("ham10000-efficientnetb1")
     folder = tmp_path / "models"
     shutil.copytree(single.folder, folder / single.id)
@@ -82,7 +82,7 @@ def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path
     prediction = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size))
     assert raw == pytest.approx(prediction.class_maps[..., prediction.probabilities.argmax()], abs=1e-5)
 
-    # beside a network that allows them, all are offered, and those of the committee are left out
+    # together with a network that allows them, all are offered, and the committee is skipped for these
     at.multiselect(key="attention_models").set_value(["committee", "ham10000-efficientnetb1"]).run()
     [chosen] = [one for one in at.pills if one.label == "Methods"]
     assert "Grad-CAM, any block" in chosen.options

@@ -1,4 +1,4 @@
-"""The explore page: filters act on everything and can be undone; bad tables get sentences."""
+"""The explore page: filters apply to everything and can be undone; bad tables are reported."""
 
 import re
 import shutil

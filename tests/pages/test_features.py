@@ -1,4 +1,4 @@
-"""Models on features on every page: what they measured in place of a map, and left out where a network is needed."""
+"""Features models on every page: measurements instead of a map, and left out where a network is needed."""
 
 import numpy as np
 import pytest

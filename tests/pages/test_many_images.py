@@ -1,4 +1,4 @@
-"""Several files dropped together: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
+"""Several files at once: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
 
 import pytest
 import streamlit as st
@@ -47,7 +47,7 @@ def test_files_get_a_grid_and_bad_ones_are_named_in_it(page: AppTest) -> None:
 
 def test_every_bad_file_is_named_and_stops_nothing(page: AppTest) -> None:
     bad = BAD_FILES | {f"{name}.dcm": content for name, (content, _) in BAD_DICOM.items()}
-    # fifty megabytes have a test of their own
+    # another test covers fifty megabytes
     bad.pop("heavy.bmp")
     upload_several(
         page, {"photo-0.jpg": PHOTOS["photo-0.jpg"], "photo-1.dcm": dicom.compressed(PHOTOS["photo-1.jpg"])} | bad
@@ -66,7 +66,7 @@ def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, mon
     def interrupted(photo: session_images.Photo, *_: object) -> object:
         calls.append(photo)
         if len(calls) == 2:
-            # as a click does while the run is under way
+            # like a click during the run
             st.stop()
         return answered(photo, None)
 
@@ -93,7 +93,7 @@ def test_answering_resumes_where_it_was_stopped(page: AppTest, monkeypatch: pyte
     upload_several(page, PHOTOS)
     page.run()
     assert "**4 files**: 4 answered" in text(page)
-    # the second was answered again, the first was not
+    # the second was classified again, the first was not
     assert len(calls) == 5
     assert calls.count(calls[0]) == 1
 

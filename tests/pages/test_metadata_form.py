@@ -1,4 +1,4 @@
-"""Which model an upload gets, what is said of it, and the optional questions about the patient."""
+"""The model used for an upload, messages about it, and the optional patient metadata."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ OTHER = {"dermoscopy": "smartphone", "smartphone": "dermoscopy"}
 
 @pytest.fixture
 def phone(own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> registry.Model:
-    """A model for phone photos with questions, beside the bundled one for dermoscopy; no other is installed."""
+    """A model for phone photos with metadata fields, and the bundled one for dermoscopy; no others are installed."""
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
     return make(model, own_models, "phone", "smartphone")
 
@@ -157,7 +157,7 @@ def test_a_model_without_questions_asks_none(tmp_path: Path, monkeypatch: pytest
 
 
 def two_lesions() -> Image.Image:
-    """One in the upper left corner, another one to the right."""
+    """One lesion in the upper left corner, another one to the right."""
     canvas = Image.new("RGB", (800, 400), (214, 168, 142))
     canvas.paste(lesion(260, 200, seed=1), (0, 0))
     canvas.paste(lesion(260, 200, seed=3).rotate(180), (540, 200))

@@ -1,5 +1,4 @@
-"""The other image of a lesion on the classify page: the answer from both, and what is said of images that do not
-belong together."""
+"""The other image of a lesion on the classify page: the answer from both, and messages about mismatched images."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +35,7 @@ def root(made: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def seen(monkeypatch: pytest.MonkeyPatch, by_width: dict[int, str]) -> None:
-    """The recogniser goes by the width of the image."""
+    """Replace the recogniser: the width of the image determines its kind."""
 
     def recognise(image: Image.Image) -> Recognised:
         return Recognised(by_width[image.width], dict.fromkeys(modality.KINDS, 0.9), False)
@@ -59,7 +58,7 @@ def with_both(at: AppTest, second: bytes = CLOSE_UP) -> AppTest:
 
 
 def both_images(at: AppTest) -> dict[str, float]:
-    """Code -> probability from both images; empty if there is no answer."""
+    """The probabilities from both images, by code; empty if there is no answer."""
     for table in (frame.value for frame in at.dataframe):
         if "close-up" in table:
             return dict(zip(table["code"], table["probability"], strict=True))

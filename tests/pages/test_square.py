@@ -1,4 +1,4 @@
-"""The square of a photo: proposed, chosen among two lesions, drawn, and kept."""
+"""The square of a photo: proposed, chosen among two lesions, drawn, and remembered."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -33,7 +33,7 @@ def settings(page: AppTest) -> dict[str, int]:
 
 
 def buttons(page: AppTest, start: str) -> list[str]:
-    """The keys of the buttons that begin so."""
+    """The keys of the buttons with this prefix."""
     return [str(button.key) for button in page.button if str(button.key).startswith(start)]
 
 

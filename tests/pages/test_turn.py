@@ -1,4 +1,4 @@
-"""What a visitor sees when others are served first: a sentence with the expected wait, or when to come back."""
+"""What a visitor sees when others are served first: the expected wait, or when to come back."""
 
 import threading
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("clear_dermoscopy")
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Admission:
-    """A server that takes one answer, and nobody who waits."""
+    """A server that computes one answer at a time, with no room to wait."""
     turns = Admission(1, 0, 3.0)
     monkeypatch.setattr(turn, "FOR_ANSWER", turns)
     return turns
@@ -127,7 +127,7 @@ def test_the_number_of_maps_is_limited_by_the_server(monkeypatch: pytest.MonkeyP
     [classes] = [box for box in at.multiselect if str(box.key).startswith("attention_classes")]
     classes.set_value(["nv", "mel", "bcc", "akiec", "bkl", "df", "vasc"]).run()
     assert not at.exception
-    # seven times a thousand classifications, of which six thousand are allowed
+    # seven thousand classifications, of which six thousand are allowed
     assert requested.count("rise") == 6
     assert any("Only the first 6 are shown" in box.value for box in at.info)
     assert at.number_input(key="attention_rise_masks").max == 1000
@@ -140,7 +140,7 @@ def test_cancelled_maps_are_not_made_until_asked_for(monkeypatch: pytest.MonkeyP
     def cancelled_once(method_id: str, *rest: object, **settings: object) -> object:
         made.append(method_id)
         if method_id == "occlusion" and made.count("occlusion") == 1:
-            # what a click on Cancel leaves
+            # the effect of a click on Cancel
             raise ModelError(map_grid.CANCELLED)
         return raw("last-convolution", *rest[:2], rest[2])
 

@@ -1,4 +1,4 @@
-"""The results document: every model is in it, with the figures of its folder, and refusals are sentences."""
+"""The report on all models: every model is in it, with the figures of its folder; errors are reported."""
 
 import datetime
 import io
@@ -73,7 +73,7 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert {model.card["training"]["protocol"], *model.card["limits"]} <= set(paragraphs)
     scores = all_models.scores_of(model)
     assert scores["Value"].tolist() == [score["value"] for score in model.card["scores"].values()]
-    # what the charts count is what the card's scores were counted of
+    # the charts count the same images as the card's scores
     confusion = next(block for block in section.blocks if isinstance(block, Chart))
     right = confusion.table[confusion.table["label"] == confusion.table["predicted"]]["images"].sum()
     assert confusion.table["images"].sum() == model.card["test"]["images"]
@@ -196,7 +196,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_drawn(
     assert "notes.jpg: This is not an image" in capsys.readouterr().err
     text = out.read_text()
     assert "<h3>skin.jpg</h3>" in text
-    # the one model there is ends in dense layers
+    # the only model ends in dense layers
     assert "No model here can make a map" in text
 
 

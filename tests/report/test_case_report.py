@@ -1,4 +1,4 @@
-"""The report of one image: everything that was found is in it, and nothing outside it is needed."""
+"""The report of one image: it contains all results, and is self-contained."""
 
 import re
 from pathlib import Path
@@ -91,7 +91,7 @@ def test_the_picture_is_the_image_with_the_square(made: Analysis) -> None:
     assert isinstance(picture, Picture)
     pixels = np.asarray(imaging.decode(picture.png)).astype(int)
     assert pixels.shape == (300, 400, 3)
-    # outside the square it is pale
+    # the picture is pale outside the square
     assert pixels[290, 390].min() > np.asarray(made.image)[290, 390].min()
     left, top, right, bottom = (round(edge) for edge in made.crop.box(400, 300))
     inside = slice(top + 5, bottom - 5), slice(left + 5, right - 5)

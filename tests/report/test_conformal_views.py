@@ -1,4 +1,4 @@
-"""Measured prediction sets in words and charts: a broken promise is said, never averaged away."""
+"""Measured prediction sets in sentences and charts: insufficient coverage is stated, never averaged away."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ def test_the_chart_has_every_test_set_and_the_promise() -> None:
     assert set(chart.table["test"]) == {"HAM10000", "MILK10k"}
     assert len(chart.table) == 6
     assert "Benign, MILK10k 97% (94% to 99%)" in chart.words
-    # 20 images say nothing
+    # 20 images are too few
     assert "Malignant, HAM10000 too few images" in chart.words
     [line] = chart.figure.layout.shapes
     assert (line.x0, line.x1) == (0.95, 0.95)

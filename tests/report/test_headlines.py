@@ -1,4 +1,4 @@
-"""The figures on the first page are those of the cards and tables."""
+"""The figures on the home page agree with the cards and tables."""
 
 import dataclasses
 

@@ -140,5 +140,5 @@ def test_the_fingerprint_follows_what_changes_the_weights(file: Path) -> None:
     ):
         assert config.load_config(file, (change,)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("committee=true",)).fingerprint == plain.fingerprint
-    # what is chosen after training does not make another run of it
+    # settings that only apply after training do not change the run
     assert config.load_config(file, ("input_size=50", "logit_adjustment=0.3")).fingerprint == plain.fingerprint

@@ -1,4 +1,4 @@
-"""Turns are bounded, go round the visitors, and are refused in words where too many wait."""
+"""Turns are limited, rotate among visitors, and are refused with a message if too many are waiting."""
 
 import contextlib
 import threading
@@ -23,7 +23,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def taken(turns: Admission, visitor: str = "first") -> Iterator[None]:
-    """A turn of that visitor, held in another thread."""
+    """A turn of this visitor, held in another thread."""
     begun, end = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -83,7 +83,7 @@ def test_a_visitor_has_one_turn_at_a_time_and_others_get_the_rest() -> None:
         with taken(turns, "many"):
             again = pool.submit(enter, turns, "many")
             until(lambda: turns.waiting == 1)
-            # comes later, and is not held up
+            # comes later, and is not delayed
             enter(turns, "one")
             assert not again.done()
         again.result(TIMEOUT_SECONDS)
@@ -178,7 +178,7 @@ def test_a_turn_can_end_before_its_block() -> None:
     with turns.turn("one") as held:
         held.end()
         with turns.turn("other"):
-            # the end of the block of the first does not end this one
+            # the end of the first block does not end this turn
             held.end()
             with pytest.raises(BusyError):
                 enter(turns, "third")

@@ -1,4 +1,4 @@
-"""Every text can be read: at least 4.5 : 1 against what is behind it, in both themes (WCAG 2.2, 1.4.3)."""
+"""Every text is readable: at least 4.5 : 1 against its background, in both themes (WCAG 2.2, 1.4.3)."""
 
 import re
 import tomllib
@@ -16,7 +16,7 @@ MIN_SHAPE_CONTRAST = 3
 FADED = 0.6
 """The opacity at which Streamlit draws captions, placeholders and unselected tabs in the text colour."""
 TINTED = 0.2
-"""The most of a colour that Streamlit mixes into the background behind a badge or a box of that colour."""
+"""The maximum share of a colour that Streamlit mixes into the background of a badge or box of that colour."""
 SELECTED = 0.1
 """The opacity of the accent behind a selected segment."""
 NAMED = ("red", "orange", "yellow", "green", "blue", "gray")

@@ -1,5 +1,5 @@
-"""A session that nobody comes back to is ended without another visitor's help. `tests/test_privacy.py` tests, on a real
-server, that nothing of it stays in memory."""
+"""An abandoned session is ended without activity of another visitor. `tests/test_privacy.py` tests, on a real server,
+that nothing of it stays in memory."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ TIMEOUT_SECONDS = 30
 
 @pytest.fixture
 def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set when memory is freed; the methods that are patched for good are as before after the test."""
+    """Set when memory is freed; permanently patched methods are restored after the test."""
     collected = threading.Event()
     monkeypatch.setattr(session_cleanup, "MARGIN_SECONDS", 0.01)
     monkeypatch.setattr(session_cleanup, "get_instance", MagicMock())
@@ -49,19 +49,19 @@ def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: thre
         while not collected.is_set():
             await asyncio.sleep(0.01)
 
-    # in a thread of its own: browser tests leave a running loop in this one
+    # in a separate thread, as browser tests leave a running loop in this one
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, asyncio.wait_for(serve(), TIMEOUT_SECONDS)).result()
     gone.session.shutdown.assert_called_once()
     back.session.shutdown.assert_not_called()
-    # with the arguments of callbacks, which hold photos
+    # including the arguments of callbacks, which may hold photos
     assert gone.session._session_state is not state
 
 
 def test_memory_is_overwritten_and_given_back_without_an_error() -> None:
     session_cleanup._due.set()
     loop = MagicMock()
-    # in its thread, an error would go unnoticed
+    # in a thread, an error would go unnoticed
     session_cleanup._collect(loop)
     assert not session_cleanup._due.is_set()
     [scheduled] = loop.call_soon_threadsafe.call_args.args

@@ -1,4 +1,4 @@
-"""Sign-in is off until the server's secrets configure it; then nothing is shown before it."""
+"""Sign-in is off until the server's secrets configure it; then nothing is shown before sign-in."""
 
 from typing import Any
 

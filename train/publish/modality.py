@@ -53,19 +53,19 @@ photographs."""
 INTRODUCTION = """# Dermoscopy, phone photo or neither
 
 `python -m train modality` writes this page, the recogniser and its figures (`skinapp/inference/modality.json`). A
-logistic regression decides, on what the first stages of a network see ({network}): the mean and the standard deviation
-of each channel. Two limits, which {quantile:.0%} of held-out skin images are within, are of the probability of being
-neither, and of the distance from both kinds of skin image. Below a probability of {sure:.0%}, the page asks which kind
-it is and shows both answers if they differ.
+logistic regression classifies the features of a network's first stages ({network}): the mean and the standard deviation
+of each channel. There are two limits, on the probability of being neither and on the distance from both kinds of skin
+image; {quantile:.0%} of held-out skin images are within each. Below a probability of {sure:.0%}, the page asks which
+kind it is and shows both answers if they differ.
 
-It learns from {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
+It is trained on {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
 {smartphone:,} phone photos and close-ups (PAD-UFES-20, MILK10k), some of them as altered views, and {neither:,}
-pictures of anything else: crops of the photographs that come with scikit-learn and scikit-image, rotated, with other
-light and colours, some of them blurred or in the colours of skin; and drawings: {drawings}.
+other pictures: crops of the photographs that come with scikit-learn and scikit-image, rotated, with altered light and
+colours, some of them blurred or in the colours of skin; and drawings: {drawings}.
 
-No image is scored by a recogniser that learnt from it, from its lesion or patient, or from its photograph or kind of
-drawing. "Other photographs" are those of the folder given with `--photographs`, which the command never learns from.
-Intervals are 95%, over lesions, patients or photographs; with fewer than 20 of them there are none."""
+No image is scored by a recogniser that was trained on it, its lesion or patient, its photograph or its kind of drawing.
+"Other photographs" are those in the folder given with `--photographs`, which are never used for training. Intervals are
+95%, over lesions, patients or photographs; with fewer than 20 of them there is no interval."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -198,26 +198,26 @@ def of_rows(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-INTRODUCTION = f"""# What an answer depends on: border, colour, texture
+INTRODUCTION = f"""# How answers depend on border, colour and texture
 
 `python -m train attribution --model ID` writes this page and `skinapp/attention/attribution.json`, which the app reads.
 
-Each feature is removed from test images, and the model classifies what is left:
+Each feature is removed from test images, and the model classifies the result:
 
 - **border**: the ring along the outline, {attribution.BORDER:.0%} of the lesion's diameter to either side, is blurred
   with a Gaussian whose standard deviation is as wide;
 - **colour**: the colours inside the outline are reduced to their mean; detail finer than {attribution.DETAIL:.0%} of
-  the square's side stays;
-- **texture**: that detail is blurred away inside the outline, and the colours stay.
+  the square's side is kept;
+- **texture**: that detail is blurred away inside the outline, and the colours are kept.
 
-A changed picture looks unlike any that the model was trained on, and that alone moves an answer. So the same change is
-made to an area of the same size and shape, moved beside the lesion. The **difference** between the two is what the
-lesion's own border, colour or texture is worth. Numbers are means, in percentage points of the probability of the class
-that is most likely for the unchanged image; below 0, the probability rises. Intervals are 95%, from
-{bootstrap.RESAMPLES:,} bootstrap resamples of lesions or patients. An image is left out where the lesion leaves too
-little skin for the comparison, so all of this is about lesions that cover less than about 40% of the square. Beside a
-large lesion, the ring of the moved area reaches the lesion's own, which makes the difference for the border too small
-rather than too large.
+A changed picture looks unlike any that the model was trained on, and that alone affects an answer. So the same change
+is made to an area of skin of the same size and shape, next to the lesion. The **difference** between the two is the
+effect of the lesion's own border, colour or texture. Numbers are means of the drop in the probability of the most
+likely class of the unchanged image, in percentage points; below 0, the probability rises. Intervals are 95%, from
+{bootstrap.RESAMPLES:,} bootstrap resamples of lesions or patients. Images are left out if the lesion leaves too little
+skin for the comparison, so these results apply to lesions that cover less than about 40% of the square. Next to a large
+lesion, the ring around the area of skin overlaps with that of the lesion, so that the difference for the border is
+underestimated rather than overestimated.
 """
 
 

@@ -264,20 +264,20 @@ def introduction(limits: Limits) -> str:
 
 `python -m train sanity-check` writes this page and `skinapp/attention/sanity_check.json`, which the app reads.
 
-- **Do not use**: whatever is hidden (the strongest 30% of the map, all detail, the lesion, the skin), the natural log
-  odds of the class change by less than {limits.log_odds_change:g}; or the map of the blurred square looks the same
+- **Do not use**: no matter what is hidden (the strongest 30% of the map, all detail, the lesion, the skin), the natural
+  log odds of the class change by less than {limits.log_odds_change:g}; or the map of the blurred square looks the same
   (rank correlation above {MAX_SIMILARITY:g}).
 - **Supported**: hiding the strongest 30% of the map changes the prediction, or lowers the probability by 5 points; and
-  the share of the map that is on the lesion is larger than the lesion's share of the square and than that of a centred
-  blob, by at least {limits.lead:g}.
+  the share of the map on the lesion exceeds both the lesion's share of the square and the share of a centred blob on
+  the lesion by at least {limits.lead:g}.
 - **Weak**: everything else, and every map without a segmentation.
 
-Validation lesions set the limits, for all models together; the counts are of other lesions: test lesions of HAM10000,
-and of MILK10k's close-ups for models of phone photos. A supported map is **right** if that also holds by other
-means than the verdict's: by the published mask (MILK10k has none, so there it is the app's segmentation), and with the
-mean colour of the skin over its strongest part instead of a blur. A copy has a random last layer, and none of its maps
-should be supported. A model that also takes metadata has the networks, and so the maps, of the one for the image alone.
-Intervals are 95%, over lesions."""
+The limits were chosen on validation lesions, for all models together; the counts are from test lesions of HAM10000 or,
+for phone photo models, of MILK10k's close-ups. A supported map is **right** if independent measurements agree: with the
+published mask (MILK10k has none, so there it is the app's segmentation), and with the strongest part hidden by the mean
+colour of the skin instead of a blur. A copy has a random last layer, and none of its maps should be supported. A model
+that also takes metadata has the same networks, and so the same maps, as the image-only model. Intervals are 95%, over
+lesions."""
 
 
 def markdown(card: dict[str, Any]) -> str:

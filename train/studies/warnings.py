@@ -27,22 +27,22 @@ from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation
 from train.data import datasets
 from train.studies import sanity_check
-from train.studies.quality import SPOILT
+from train.studies.quality import DEGRADATIONS
 
 SIDE = 240
 """Side of each square, in pixels, before degradation."""
 AS_TAKEN = "as taken"
-SPOILS = {
+DEGRADED_COPIES = {
     AS_TAKEN: lambda image: image,
-    "blurred": SPOILT["blurred, 3 px"][1],
-    "dark": SPOILT["a quarter of the light"][1],
-    "overexposed": SPOILT["2.2 times the light"][1],
-    "reflection": SPOILT["a reflection"][1],
+    "blurred": DEGRADATIONS["blurred, 3 px"][1],
+    "dark": DEGRADATIONS["a quarter of the light"][1],
+    "overexposed": DEGRADATIONS["2.2 times the light"][1],
+    "reflection": DEGRADATIONS["a reflection"][1],
     "downscaled": lambda image: image.resize((64, 64), Image.Resampling.BICUBIC),
 }
 OWN_KIND, OTHER_KIND = "own kind", "other kind"
 """The conditions of the two images of a lesion of MILK10k: of the kind that the model was trained on, and the other."""
-EVERY = (*SPOILS,)
+EVERY = (*DEGRADED_COPIES,)
 POOLS: dict[str, tuple[str, ...]] = {
     "sharpness": (AS_TAKEN, "blurred"),
     "dark": (AS_TAKEN, "dark"),
@@ -82,19 +82,19 @@ MIN_ANSWERS = 10
 
 INTRODUCTION = f"""# Which warnings predict wrong answers
 
-`python -m train warnings` writes this page and `skinapp/inference/warnings.json`, which the app reads. The model that
-answers by default classifies held-out lesions, one image each, as many of each class as there are: as taken, and spoilt
-(blurred by 3 of {SIDE} px, a quarter of the light, 2.2 times the light, a reflection, downscaled to 64 px). A warning
-about quality is compared over the images as taken and the copies spoilt in its way; the kind of image, over both images
-of lesions of MILK10k; the map, over images as taken; the others, over all copies. An answer is wrong if its most likely
+`python -m train warnings` writes this page and `skinapp/inference/warnings.json`, which the app reads. The
+default model classifies held-out lesions, one image each, with classes balanced as far as possible: as taken, and
+degraded (blurred by 3 of {SIDE} px, a quarter of the light, 2.2 times the light, a reflection, downscaled to 64 px). A
+quality warning is evaluated on the images as taken and the copies with that defect; the kind of image, on both images
+of MILK10k's lesions; the map, on images as taken; the others, on all copies. An answer is wrong if its most likely
 class is. Intervals are 95%, over lesions.
 
-A warning predicts errors if on validation lesions the difference is positive with all of its interval. If it does not,
-distance and disagreement are not shown for that kind of image, and a warning about quality becomes a hint below the
-answer, which it no longer holds back. The verdict on the map, the kind of image and "not recognised as skin" stay: they
-say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {MIN_ANSWERS}
-answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which
-decided nothing. Phone photos are MILK10k's close-ups here."""
+A warning predicts errors if the interval of the difference on validation lesions is above 0. If it does not, distance
+and disagreement are not shown for that kind of image, and a quality warning becomes a hint below the answer, which is
+then no longer withheld. The verdict on the map, the kind of image and "not recognised as skin" are always shown: they
+say how far the map can be used, which model answered, and that it was not trained on such images. With fewer than
+{MIN_ANSWERS} answers with or without a warning, nothing is decided, and the warning is kept. The figures are from test
+lesions, which were not used for these decisions. Phone photos are MILK10k's close-ups here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -145,9 +145,9 @@ def measure(model: Model, images: int) -> pd.DataFrame:
     taken = balanced(sanity_check.lesions(model.modality), images)
     for record in tqdm(taken.to_dict("records"), desc=model.id, unit="image", mininterval=5):
         square = Image.fromarray(imaging.load(record["path"], SIDE))
-        for condition, spoil in SPOILS.items():
+        for condition, degrade in DEGRADED_COPIES.items():
             known = {name: record[name] for name in ("group", "split")} | {"condition": condition}
-            rows.append(known | measured(model, spoil(square), record["label"], with_map=condition == AS_TAKEN))
+            rows.append(known | measured(model, degrade(square), record["label"], with_map=condition == AS_TAKEN))
     for record in tqdm(both_kinds(model, images).to_dict("records"), desc="kinds", unit="image", mininterval=5):
         square = Image.fromarray(imaging.load(record["path"], SIDE))
         known = {name: record[name] for name in ("group", "split", "condition")}
@@ -286,7 +286,7 @@ def rounded(interval: bootstrap.Interval) -> dict[str, float | None]:
 
 def markdown(card: dict[str, Any]) -> str:
     """docs/warnings.md."""
-    lines = [*INTRODUCTION.splitlines()]
+    lines = INTRODUCTION.splitlines()
     for kind, entry in card.items():
         lines += [
             "",

@@ -120,7 +120,7 @@ def test_two_hosts_of_jax_train_the_network_of_one_and_resume_together(mixed: Co
     first, second = begun_on_two_hosts(mixed, together, {"SIGNAL": "SIGKILL Checkpoint.on_epoch_end 1"})
     second.communicate()
     assert second.returncode == -signal.SIGKILL
-    # the first one would only notice after its heartbeats have timed out
+    # the first host would notice only after a heartbeat timeout
     first.kill()
     first.communicate()
     assert not (together / "tiny" / "stage-1" / "done").exists()
@@ -167,5 +167,5 @@ def test_images_on_the_device_train_the_same_network(backend: str, mixed: Config
         done = run("fit", mixed, folder, *option, KERAS_BACKEND=backend)
         assert done.returncode == 0, done.stderr
         losses.append(history(folder, 2)["loss"].to_numpy())
-    # PyTorch adds bfloat16 numbers in another order each time
+    # PyTorch sums bfloat16 numbers in a different order each time
     assert losses[0] == pytest.approx(losses[1], abs=0.01 if backend == "torch" else 1e-4)

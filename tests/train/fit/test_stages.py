@@ -88,12 +88,12 @@ def test_the_loss_is_that_of_the_logits_plus_the_offsets(tiny: Config, network: 
 
 
 def test_offsets_are_mixed_as_the_images_are(tiny: Config, network: keras.Model) -> None:
-    # an offset of every class alike changes no softmax, so one that grows with the image only shows if mixed alike
+    # an equal offset for all classes does not change the softmax, so this test uses one that depends on the image
     plain, stage = dataclasses.replace(tiny, augmentation="none"), Stage(8, 1, 0.1, mixup=0.4)
     without = losses_of(plain, stage, network, np.zeros((4, 3), np.float32))
     taken_back = np.zeros((4, 3), np.float32)
     taken_back[:, 1] = -np.arange(4)
     corrected = losses_of(plain, stage, network, taken_back)
-    # the offset of an image takes back its logit: every class is equally likely, whatever was mixed
+    # the offset of an image cancels its logit: every class is equally likely, whatever the mix
     assert corrected == pytest.approx(np.full(4, np.log(3)), rel=1e-4)
     assert np.abs(without - corrected).max() > 0.1

@@ -94,7 +94,7 @@ def test_missing_initial_weights_are_named(tmp_path: Path, monkeypatch: pytest.M
 
 def test_another_size_keeps_the_weights(tiny: Config) -> None:
     small = network.build("tiny", 24, 7, "none")
-    # as in published weights: a mean and variance that the layer derives its factors from
+    # as in published weights: a mean and variance from which the layer derives its factors
     normalization = small.get_layer("normalization")
     normalization.set_weights([np.full(3, 0.4), np.full(3, 0.2), np.array(0)])
     normalization.finalize_state()
@@ -108,7 +108,7 @@ def test_another_size_keeps_the_weights(tiny: Config) -> None:
 
 
 def tiny_vgg(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
-    """As VGG16: five blocks, by its names, of a convolution and a pooling."""
+    """Like VGG16: five blocks, with its layer names, of a convolution and a pooling."""
     images = keras.Input(input_shape)
     x = keras.layers.Rescaling(1 / 255)(images)
     for block in range(1, 6):
@@ -180,7 +180,7 @@ EVERY_EPOCH = [(1, 24), (2, 32), (2, 32), (2, 32)]
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """The pipeline's test has the whole augmentation."""
+    """Light augmentation; the pipeline's test uses the full one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         yield
@@ -195,7 +195,7 @@ def unbroken(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_stage(tiny: Config) -> Config:
-    """The last stage alone, where it does not matter that training starts from nothing."""
+    """Only the last stage, for tests in which the initial weights do not matter."""
     return dataclasses.replace(tiny, stages=tiny.stages[1:])
 
 
@@ -350,7 +350,7 @@ def test_the_average_of_the_weights_is_validated_and_saved(one_stage: Config, tm
     for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
         file = training.fit(config, tmp_path / str(config.ema))
         saved.append(keras.saving.load_model(file, compile=False).trainable_weights)
-    # an average that hardly moves stays where the first step led, whatever the weights do
+    # an average with high momentum stays where the first step led
     changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*saved, strict=True)]
     assert max(changes) > 1e-3
     history = pd.read_csv(tmp_path / "0.999999" / "tiny" / "stage-1" / "history.csv")
@@ -393,14 +393,14 @@ def test_patience_ends_a_stage(scores: list[float], expected: int) -> None:
 
 @pytest.fixture
 def worsening(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every epoch scores worse than all before it."""
+    """Every epoch scores worse than all previous ones."""
     scores = itertools.count(1)
     monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: float(next(scores))})
 
 
 @pytest.fixture
 def improving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every epoch scores better than all before it."""
+    """Every epoch scores better than all previous ones."""
     scores = itertools.count(1)
     monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: 1 / next(scores)})
 
@@ -411,7 +411,7 @@ def test_patience_does_not_restart_after_an_interruption(owner: Any, one_stage: 
     impatient = dataclasses.replace(one_stage, patience=1)
     name = "on_epoch_begin" if owner is callbacks.StartEpoch else "on_epoch_end"
     with pytest.MonkeyPatch.context() as patch:
-        # in the second epoch, which is the last by patience
+        # in the second epoch, the last one because of early stopping
         nth_call(patch, owner, name, 2, after=True)
         with pytest.raises(KeyboardInterrupt):
             training.fit(impatient, tmp_path)
@@ -506,7 +506,7 @@ def test_a_source_of_one_class_is_refused_among_others(tiny: Config) -> None:
     labels = label_set(tiny.labels)
     with pytest.raises(DataError, match=r"images of the source clinic are of one class. Leave"):
         training.check_sources(pd.concat([table, single]), labels)
-    # as the only source, in a part that is not trained on, and with a second class, it is none of this rule's
+    # the rule does not apply to the only source, to parts that are not trained on, or with a second class
     training.check_sources(single, labels)
     training.check_sources(pd.concat([table, single.assign(split="excluded")]), labels)
     training.check_sources(

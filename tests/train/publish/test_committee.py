@@ -1,4 +1,4 @@
-"""From the networks of a cross-validation to one model: what each choice is made from, and what is published."""
+"""From the networks of a cross-validation to one model: the data behind each choice, and the published files."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ def data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def known(data: Path, tiny: Config) -> object:
-    """The second data set can be read and trained on."""
+    """Register the second data set for reading and training."""
     entry = dataclasses.replace(datasets.TRAINABLE["ham10000"], id="other", name="Other clinic", folder="other")
 
     def read(root: Path) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def known(data: Path, tiny: Config) -> object:
 
 @pytest.fixture(scope="module")
 def config(tiny: Config, known: object, crossed: Published) -> Config:
-    """The cross-validated networks of `crossed` as a committee that sees every view."""
+    """The cross-validated networks of `crossed` as a committee with all views."""
     return dataclasses.replace(crossed.config, committee=True, views=tuple(VIEWS))
 
 
@@ -213,7 +213,7 @@ def test_a_disagreeing_member_leaves_the_older_committee_alone(
 def test_a_further_training_data_set_gets_a_separate_file(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Networks of one data set stand in for those of two: only how tests are divided counts."""
+    """Networks of one data set stand in for those of two: only the division of the tests matters."""
     both = dataclasses.replace(config, id="both", dataset="ham10000+other", views=("upright",))
     for part in committee.parts(both):
         one = config.id + part.id.removeprefix("both")
@@ -236,7 +236,7 @@ def test_a_further_training_data_set_gets_a_separate_file(
     pupil = dataclasses.replace(both, id="pupil", teacher="both")
     assert set(stages.teacher_logits(pupil, tmp_path).index) == set(saved["images"])
 
-    # and those that no fold holds out get theirs from one of the networks
+    # and those that no fold holds out have logits from one of the networks
     monkeypatch.setattr(datasets, "NEVER_HELD_OUT", ("other",))
     committee.evaluate(both, tmp_path)
     again = np.load(tmp_path / "both" / "logits.npz")
@@ -245,7 +245,7 @@ def test_a_further_training_data_set_gets_a_separate_file(
     assert set(again["folds"][~other]) == {0, 1}
     assert np.isfinite(again["logits"]).all()
     assert (np.abs(again["logits"][other]).sum(axis=1) > 0).all()
-    # what is learnt from has no adjustment, which the network that learns gets by itself
+    # teacher logits have no adjustment, since the student gets its own
     predictions = (tmp_path / "both" / "predictions.csv").read_text()
     committee.evaluate(dataclasses.replace(both, logit_adjustment=1.0), tmp_path)
     assert np.load(tmp_path / "both" / "logits.npz")["logits"] == pytest.approx(again["logits"], abs=1e-4)
@@ -272,7 +272,7 @@ def test_any_model_is_scored_on_further_data_sets(
     assert len(pd.read_csv(folder / "predictions-other.csv")) == 14
     before = pd.read_csv(published.models / "tiny" / "predictions.csv")
     pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), before)
-    # without it again, nothing of it is left
+    # without it, no trace of it is left
     evaluate.evaluate(published.config, runs)
     export.export(published.config, runs, tmp_path / "models")
     assert not (folder / "predictions-other.csv").exists()
@@ -285,8 +285,8 @@ def test_a_further_data_set_without_test_images_is_refused(published: Published,
 
 
 def test_the_temperature_of_a_mean_is_that_which_fits_it() -> None:
-    """Synthetic networks with errors of their own: the temperature that is extrapolated from one network for each
-    image comes close to the one that fits the mean of all five, which calibrates it."""
+    """Synthetic networks with independent errors: the temperature extrapolated from one network per image is close to
+    the one that fits the mean of all five, which calibrates it."""
     generator = np.random.default_rng(1)
     prior = np.array([0.03, 0.05, 0.11, 0.01, 0.11, 0.67, 0.02])
 

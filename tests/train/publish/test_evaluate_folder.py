@@ -28,7 +28,8 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four pictures, one in a folder of its own and one named with another ending than in the table, and a fifth."""
+    """Four labelled pictures, one in a subfolder and one with another extension than in the table, and an unlabelled
+    one."""
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for seed, name in enumerate(("a.jpg", "deep/b.jpg", "c.jpg", "d.jpg", "unlabelled.jpg")):

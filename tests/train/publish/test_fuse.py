@@ -138,8 +138,8 @@ def test_trained_in_metadata_can_also_be_fitted_afterwards(asked: Published, tmp
 def test_after_a_cross_validation_each_part_has_the_metadata_of_its_own_network(
     crossed: Published, tiny: Config, tmp_path: Path
 ) -> None:
-    """Metadata by hand beside the networks of `crossed`: where fold 1 knows that 50 years mean melanoma, fold 0 does
-    not."""
+    """Adds hand-written metadata weights to the networks of `crossed`: in fold 1, an age of 50 means melanoma, in fold
+    0 it does not."""
     runs = shutil.copytree(crossed.runs, tmp_path / "runs")
     table = clinical_fit.published("ham10000")
     fields = clinical_fit.with_coding(

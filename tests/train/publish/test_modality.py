@@ -1,4 +1,4 @@
-"""The recogniser of the kind of image, learnt from made-up embeddings."""
+"""The recogniser of the kind of image, trained on synthetic embeddings."""
 
 import numpy as np
 import pandas as pd

@@ -1,4 +1,4 @@
-"""From a folder of images to a model that the app runs, by the commands that people type."""
+"""From a folder of images to a model that the app runs, using the commands."""
 
 import json
 from pathlib import Path

@@ -25,13 +25,13 @@ def run(data: Path, *arguments: object) -> int:
 def test_the_tables_are_written_resume_and_name_what_was_measured(
     data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # figures of a model that is no longer there, and of networks that were replaced, go
+    # figures of missing models and of replaced networks are removed
     old = {"networks": ["0" * 64]}
     (data / "attribution.json").write_text(json.dumps({"models": {"gone": old, "ham10000-cnn32": old}}))
     assert run(data, "--model", model.id, "--images", 2) == 0
     [file] = (data / "runs" / "attribution").iterdir()
     before = file.read_text()
-    # more than there are: all of them
+    # more than available: all of them
     assert run(data, "--model", model.id, "--images", IMAGES + 3) == 0
     assert file.read_text().startswith(before)
     assert len(pd.read_csv(file)) == IMAGES

@@ -40,7 +40,7 @@ def test_counts_of_verdicts_and_of_those_that_are_right() -> None:
 
 
 def test_limits_keep_wrong_maps_and_those_of_copies_out() -> None:
-    """Maps are right where the lead is large, and the predictions of copies depend less on the picture."""
+    """In these data, maps are right if the lead is large, and the predictions of copies depend less on the picture."""
     rows = [row("shipped", number, lead=0.06, published_lead=-0.1) for number in range(10)]
     rows += [row("shipped", number, lead=0.3) for number in range(10, 40)]
     rows += [row("head", number, log_odds_change=2.9, lead=0.3) for number in range(40)]

@@ -13,7 +13,7 @@ from train import __main__ as command
 from train.config import Config
 from train.studies import search
 
-# KerasTuner's lock asks for the thread by a name that Python has replaced
+# KerasTuner's lock uses a deprecated name of Python's threading module
 pytestmark = pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning", "ignore:getName:DeprecationWarning")
 
 QUICK = ["--size", "16", "--per-class", "4", "--epochs", "1", "--trials", "2"]
@@ -120,7 +120,7 @@ def test_the_tutorials_protocol_tests_on_copies(runs: Path) -> None:
     assert result["parts"]["test"]["rows"] == 21
     # 84 draws from 29 images
     assert 0 < result["copies"] <= result["lesions"] <= 1
-    # what chose the network is what tests it
+    # the same images choose and test the network
     assert result["scores"]["accuracy"]["value"] == pytest.approx(result["best"]["val_accuracy"])
 
 

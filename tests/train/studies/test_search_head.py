@@ -13,7 +13,7 @@ from train import __main__ as command
 from train.config import Config
 from train.studies import search_head
 
-# KerasTuner's lock asks for the thread by a name that Python has replaced
+# KerasTuner's lock uses a deprecated name of Python's threading module
 pytestmark = pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning", "ignore:getName:DeprecationWarning")
 
 QUICK = ["--init", "none", "--size", "32", "--per-class", "2", "--epochs", "1", "--trials", "2"]
@@ -44,7 +44,7 @@ def test_a_search_gives_a_row_per_head_and_no_test_score(searched: Path) -> None
     assert result is not None
     assert sorted(result.trials["trial"]) == [1, 2]
     assert result.trials["val_balanced_accuracy"].is_monotonic_decreasing
-    # two of the three training images of a class at most, and of the tested lesions none
+    # at most two of the three training images of a class, and none of the test lesions
     assert result.images["train"] <= 2 * 7
     assert result.lesions["train"] + result.lesions["validation"] == 2 * 7
     for row in result.trials.to_dict("records"):

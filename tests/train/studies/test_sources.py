@@ -54,7 +54,7 @@ def test_a_diagnosis_gives_a_source_away_only_among_several_diagnoses(table: pd.
 
 
 def test_no_lesion_is_in_training_and_test_of_the_probe(table: pd.DataFrame) -> None:
-    # each lesion twice, with the same embedding: only a probe that has seen the lesion could tell
+    # each lesion twice, with the same embedding: only a probe that has seen the lesion could recognise its source
     twice = pd.concat([table, table], ignore_index=True)
     embeddings = np.tile(RANDOM.normal(size=(120, 100)), (2, 1))
     assert found(twice, embeddings).loc["all", "value"] < 0.7

@@ -1,4 +1,5 @@
-"""What the square around the lesion changes: no network is asked about what it was trained on, and the arithmetic."""
+"""The effect of the square around the lesion: no network classifies its training images, and the arithmetic is
+right."""
 
 import dataclasses
 from pathlib import Path

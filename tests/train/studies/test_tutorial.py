@@ -1,4 +1,4 @@
-"""The tutorial: which images it takes, what each split keeps together, and what the report says of it."""
+"""The tutorial: the choice of images, the two splits, and the report."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_the_images_are_three_of_each_of_a_hundred_training_lesions() -> None:
     assert len(table) == table["image"].nunique() == 300
     assert table.groupby("label")["group"].nunique().to_dict() == {"mel": 50, "nv": 50}
     assert (table.groupby("group")["image"].size() == 3).all()
-    # the same each time
+    # the choice is deterministic
     pd.testing.assert_frame_equal(table, tutorial.choose())
 
 
@@ -50,7 +50,7 @@ def test_only_the_split_by_lesion_keeps_lesions_together() -> None:
     seen = {}
     for split in SPLITS:
         parts = tutorial.divide(table, split, config.folds, config.seed)
-        # both deal the same number of images of each class to each part, as nearly as lesions allow
+        # both assign the same number of images of each class to each part, as far as lesions allow
         counts = pd.crosstab(parts, table["label"])
         assert len(counts) == config.folds
         assert (counts - 150 / config.folds).abs().to_numpy().max() <= 3
@@ -148,7 +148,8 @@ def test_the_summary_says_what_the_interval_says(
 def a_lesson(
     right_by_image: float, right_by_lesion: float, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tutorial_report.Lesson:
-    """Predictions of which these shares are right, spread over lesions; the larger one holds the smaller."""
+    """Predictions with these shares of correct answers, spread over lesions; the larger set includes the smaller
+    one."""
     from skinapp.labels.sets import MALIGNANCY
     from train.data.datasets import encode
     from train.publish.evaluate import write_predictions
@@ -160,7 +161,7 @@ def a_lesson(
     known: dict[str, HeldOut] = {}
     for split, right in zip(SPLITS, (right_by_image, right_by_lesion), strict=True):
         correct = order < round(right * len(table))
-        # another order of certainty, so that the two are not the same model
+        # another ranking by confidence, so that the two are not the same model
         sure = 0.6 + 0.3 * np.random.default_rng(len(known)).random(len(table))
         parts = tutorial.divide(table, split, 5, 0)
         known[split] = a_split(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
@@ -213,7 +214,7 @@ def test_the_whole_tutorial_in_small(
             assert heading in report
         written = pd.read_csv(tmp_path / "tutorial" / f"{BY_LESION}.csv")
         assert written["image"].tolist() == table["image"].tolist()
-        # what is trained is not trained again, and gives the same predictions
+        # trained networks are not trained again, and give the same predictions
         patch.setattr(stages, "fit_stage", None)
         assert main(command) == 0
     assert capsys.readouterr().out == said
