@@ -24,9 +24,10 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="package")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of data sets with 29 images in the form of HAM10000:
+    """A folder of data sets with 29 images in the form of HAM10000.
 
-    for each class, three training images of two lesions and one test image, and one more image of a test lesion.
+    For each class there are three training images of two lesions and one test image, and one more image of a test
+    lesion.
     """
     root = tmp_path_factory.mktemp("data")
     images = root / "ham10000" / "images"
