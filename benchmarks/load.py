@@ -33,7 +33,7 @@ MARKED = re.compile(r"(?<=<!-- load -->\n).*(?=<!-- load end -->)", re.DOTALL)
 VISITORS = (1, 10, 50)
 FILES = 50
 """The number of files of the visitor who adds many."""
-BESIDE = 10
+COMPANIONS = 10
 """The number of visitors with one photo each in addition to that one."""
 SIDE = 70
 """Each visitor shrinks the square to this percentage of the shorter side."""
@@ -125,10 +125,10 @@ def server() -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-def visit(address: str, photo: Photo, others: Sequence[Photo], together: threading.Barrier) -> list[Answer]:
+def visit(address: str, photo: Photo, others: Sequence[Photo], barrier: threading.Barrier) -> list[Answer]:
     """The actions of one visitor, starting and leaving at the same time as the others."""
     with Visitor(address) as visitor:
-        together.wait()
+        barrier.wait()
         responses = [
             timed(
                 visitor,
@@ -141,9 +141,9 @@ def visit(address: str, photo: Photo, others: Sequence[Photo], together: threadi
             move = {"double_array_value": [SIDE]}
             expected = photo.smaller, [other.smaller for other in others]
             responses.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
-        together.wait()
+        barrier.wait()
         # wait while the server's memory is measured
-        together.wait()
+        barrier.wait()
     return responses
 
 
@@ -156,7 +156,7 @@ def timed(
     return Answer(visitor.answered_at - start, shown == expected, shown != expected and shown in of_others)
 
 
-def together(address: str, process: int, visitors: Sequence[Photo], many: Sequence[Photo] = ()) -> Round:
+def run_round(address: str, process: int, visitors: Sequence[Photo], many: Sequence[Photo] = ()) -> Round:
     """One simultaneous visitor per photo and, if `many` is given, another visitor who adds all of these."""
     barrier = threading.Barrier(len(visitors) + 1)
     with ThreadPoolExecutor(len(visitors) + 1) as pool:
@@ -196,16 +196,16 @@ def measure() -> list[str]:
     known = photos(max(*VISITORS, FILES))
     with server() as (address, process):
         empty = megabytes(process)
-        together(address, process, known[:1])  # loads the networks
-        left(process)
+        run_round(address, process, known[:1])  # loads the networks
+        wait_until_freed(process)
         first = megabytes(process)
         for count in VISITORS:
-            rows.append(together(address, process, known[:count]).row(str(count)))
+            rows.append(run_round(address, process, known[:count]).row(str(count)))
             print(rows[-1], flush=True)
-        left(process)
+        wait_until_freed(process)
         after = megabytes(process)
-        beside = together(address, process, known[:BESIDE], known[:FILES])
-        rows.append(beside.row(f"{BESIDE}, beside one who adds {FILES} files"))
+        mixed = run_round(address, process, known[:COMPANIONS], known[:FILES])
+        rows.append(mixed.row(f"{COMPANIONS}, beside one who adds {FILES} files"))
         print(rows[-1], flush=True)
     memory = (
         f"Memory: {empty:.0f} MB before the first visitor, {first:.0f} MB after one had loaded the networks and left, "
@@ -215,7 +215,7 @@ def measure() -> list[str]:
     return [*rows, "", memory]
 
 
-def left(process: int) -> None:
+def wait_until_freed(process: int) -> None:
     """Wait until the data of visitors who left is freed."""
     time.sleep(SESSION_SECONDS + FREED_SECONDS)
 

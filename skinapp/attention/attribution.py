@@ -92,15 +92,15 @@ def changes(pixels: np.ndarray, mask: np.ndarray) -> dict[str, Change]:
     lesion = np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
     if lesion.all() or not lesion.any():
         raise ValueError("the mask must cover a part of the square, not all or none of it")
-    shift = beside(pixels, lesion)
+    shift = shift_to_skin(pixels, lesion)
     result = {}
     for feature in FEATURES:
         skin = None
         if shift is not None:
             # moving the skin under the outline and back is the same as moving the outline onto the skin
             back = (-shift[0], -shift[1])
-            skin = np.roll(without(feature, np.roll(pixels, back, (0, 1)), lesion), shift, (0, 1))
-        result[feature] = Change(without(feature, pixels, lesion), skin)
+            skin = np.roll(without_feature(feature, np.roll(pixels, back, (0, 1)), lesion), shift, (0, 1))
+        result[feature] = Change(without_feature(feature, pixels, lesion), skin)
     return result
 
 
@@ -120,7 +120,7 @@ def measure(probabilities: Probabilities, changed: dict[str, Change], pixels: np
     return Attribution(float(unchanged[index]), effects)
 
 
-def without(feature: str, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def without_feature(feature: str, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A copy of uint8 [S, S, 3] without one of FEATURES inside bool [S, S], or along its edge."""
     values, side = pixels.astype(np.float32), pixels.shape[0]
     if feature == "border":
@@ -147,7 +147,7 @@ def diameter(mask: np.ndarray) -> float:
     return 2 * float(np.sqrt(mask.sum() / np.pi))
 
 
-def beside(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
+def shift_to_skin(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
     """The shortest move, in pixels down and to the right, that takes bool [S, S] off the lesion onto skin, with its
     ring if there is room; None if the lesion leaves too little skin.
 
@@ -164,9 +164,9 @@ def beside(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
     return int(steps[rows[best]]), int(steps[columns[best]])
 
 
-def sentence(found: Attribution, name: str) -> str:
+def sentence(result: Attribution, name: str) -> str:
     """What the probability of the class `name` depends on most, in words."""
-    known = {feature: effect for feature, effect in found.effects.items() if effect.difference is not None}
+    known = {feature: effect for feature, effect in result.effects.items() if effect.difference is not None}
     if not known:
         return "The lesion leaves too little skin to make the same changes beside it."
     feature = max(known, key=lambda one: known[one].skin - known[one].lesion)  # type: ignore[operator]
@@ -181,7 +181,7 @@ def sentence(found: Attribution, name: str) -> str:
     lost = {"border": "its border", "colour": "its colours", "texture": "its texture"}[feature]
     return (
         f"The probability of “{name}” depends most on the lesion's {feature}: without {lost}, it is "
-        f"{percent(effect.lesion)} instead of {percent(found.unchanged)}. The same change to the skin beside the "
+        f"{percent(effect.lesion)} instead of {percent(result.unchanged)}. The same change to the skin beside the "
         f"lesion leaves {percent(effect.skin)}."
     )
 

@@ -42,7 +42,7 @@ class Method:
     quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     """The settings that can be changed, with their defaults."""
-    most: dict[str, Any] = field(default_factory=dict)
+    max_settings: dict[str, Any] = field(default_factory=dict)
     """The maximum of each setting that affects the running time."""
     classifications: Callable[..., int] = field(default=lambda **settings: 1, repr=False)
     """How many images a map with these settings classifies, forwards or backwards."""
@@ -93,7 +93,7 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             integrated_gradients.explain,
             settings={"steps": 32},
-            most={"steps": 128},
+            max_settings={"steps": 128},
             classifications=lambda steps: steps,
         ),
         Method(
@@ -104,7 +104,7 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             smoothgrad.explain,
             settings={"samples": 24, "noise": 0.15, "seed": 0},
-            most={"samples": 96, "noise": 1.0},
+            max_settings={"samples": 96, "noise": 1.0},
             classifications=lambda samples, **_: samples,
         ),
         Method(
@@ -115,7 +115,7 @@ METHODS: dict[str, Method] = {
             LITERT,
             occlusion.explain,
             settings={"cells": 14, "patch": 3},
-            most={"cells": 28, "patch": 8},
+            max_settings={"cells": 28, "patch": 8},
             classifications=occlusion.classifications,
         ),
         Method(
@@ -126,7 +126,7 @@ METHODS: dict[str, Method] = {
             LITERT,
             rise.explain,
             settings={"masks": 500, "grid": 7, "seed": 0},
-            most={"masks": 1000, "grid": 28},
+            max_settings={"masks": 1000, "grid": 28},
             classifications=lambda masks, **_: masks,
         ),
     )
@@ -272,8 +272,8 @@ def raw(
     if unknown := set(settings) - set(chosen.settings):
         raise ModelError(f"{chosen.title} has no setting {', '.join(sorted(unknown))}.")
     for name, value in settings.items():
-        if name in chosen.most and not 0 < value <= chosen.most[name]:
-            raise ModelError(f"{chosen.title}: {name} must be above 0 and at most {chosen.most[name]:,}.")
+        if name in chosen.max_settings and not 0 < value <= chosen.max_settings[name]:
+            raise ModelError(f"{chosen.title}: {name} must be above 0 and at most {chosen.max_settings[name]:,}.")
     if layer is not None and not chosen.layered:
         raise ModelError(f"{chosen.title} cannot be applied to a chosen layer.")
     values = chosen.run(model, pixels, class_weights, layer, progress, **{**chosen.settings, **settings})

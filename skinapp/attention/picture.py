@@ -13,7 +13,7 @@ whose cells are larger than that are not smoothed: they have no specks."""
 LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)
 
 
-def alone(cam: np.ndarray, side: int) -> np.ndarray:
+def map_alone(cam: np.ndarray, side: int) -> np.ndarray:
     """A map [h, w] in 0-1 on its own, without smoothing: uint8 [side, side, 3]."""
     cells = Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.NEAREST)
     return heatmap.coloured(np.asarray(cells))

@@ -138,7 +138,7 @@ class PartsFolder:
 
     def add(self, row: Row) -> None:
         (self._failed if "reason" in row else self._rows).append(row)
-        if len(self._rows) + len(self._failed) >= ROWS or time.monotonic() - self._begun > SECONDS:
+        if len(self._rows) + len(self._failed) >= ROWS or time.monotonic() - self._start > SECONDS:
             self._flush()
 
     def __exit__(
@@ -151,7 +151,7 @@ class PartsFolder:
     def _begin(self) -> None:
         self._rows: list[Row] = []
         self._failed: list[Row] = []
-        self._begun = time.monotonic()
+        self._start = time.monotonic()
 
     def _flush(self) -> None:
         name = f"{self._prefix}{self._next:05}.parquet"

@@ -62,11 +62,11 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
     return st.toggle("Show the answer anyway", key=_anyway_key(photo), persist_state="session")
 
 
-def reasons(found: Route, measured: quality.Quality) -> list[str]:
+def reasons(chosen_route: Route, measured: quality.Quality) -> list[str]:
     """Why the answer to an image is not shown at once; empty for a usable image. A problem of quality counts if it
     predicts errors of the model that answers."""
-    problems = warnings.of_quality(measured, found.model.modality)
-    return ([found.doubt] if found.unknown else []) + list(problems.values())
+    problems = warnings.of_quality(measured, chosen_route.model.modality)
+    return ([chosen_route.doubt] if chosen_route.unknown else []) + list(problems.values())
 
 
 def show_cautions(analysis: Analysis) -> None:

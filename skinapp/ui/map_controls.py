@@ -220,7 +220,7 @@ def _choose_settings(methods: list[Method]) -> dict[str, dict[str, Any]]:
 
 def _number(method: Method, key: str, default: Any) -> Any:
     """A field for one setting, within its bounds."""
-    low = 0.01 if isinstance(default, float) else int(key in method.most)
+    low = 0.01 if isinstance(default, float) else int(key in method.max_settings)
     return st.number_input(
-        key.capitalize(), low, method.most.get(key, MAX_SEED), default, key=f"attention_{method.id}_{key}"
+        key.capitalize(), low, method.max_settings.get(key, MAX_SEED), default, key=f"attention_{method.id}_{key}"
     )

@@ -135,7 +135,7 @@ def choose_view() -> View:
 def drawn(square: np.ndarray, cam: np.ndarray, view: View) -> np.ndarray:
     """A map [h, w] in 0-1 rendered with the visitor's settings, over a square or alone: uint8 [S, S, 3]."""
     side = square.shape[0]
-    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, side)
+    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.map_alone(cam, side)
     if view.share and cam.any():
         shown = picture.with_contour(shown, picture.strongest(cam, view.share, side))
     return shown

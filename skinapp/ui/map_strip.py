@@ -138,8 +138,8 @@ def _tile(
         crop = square.crop_of(photo)
         image = photos.decoded(photo, crop)
         seen = imaging.crop_resize(image, SIDE, crop)
-        found = gate.route(models, photo, model)
-        if gate.reasons(found, quality.measure(image, crop)) and not gate.shows_anyway(photo):
+        route = gate.route(models, photo, model)
+        if gate.reasons(route, quality.measure(image, crop)) and not gate.shows_anyway(photo):
             return Tile(seen, problem="Fails a check. Open it to see which, and to show its map anyway.")
         if model.id not in analyses:
             analyses[model.id] = analysis.analyse(image, model, crop)
@@ -148,8 +148,8 @@ def _tile(
             made.method.id, model, made.analysis.pixels, made.target, made.layer, progress, **dict(made.settings)
         )
         doubt = ""
-        if found.doubt and found.recognised and found.recognised.kind in modality.ONE:
-            doubt = f"Looks like {modality.ONE[found.recognised.kind]}, which this model was not trained for."
+        if route.doubt and route.recognised and route.recognised.kind in modality.ONE:
+            doubt = f"Looks like {modality.ONE[route.recognised.kind]}, which this model was not trained for."
         return Tile(seen, raw, made.probability, doubt)
     except turn.CancelledError:
         raise

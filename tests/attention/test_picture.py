@@ -59,7 +59,7 @@ def test_the_square_is_marked_in_the_image(size: tuple[int, int]) -> None:
 
 def test_a_map_alone_keeps_its_cells() -> None:
     cam = np.array([[0, 1], [0.5, 0]], np.float32)
-    shown = picture.alone(cam, 40)
+    shown = picture.map_alone(cam, 40)
     assert shown.shape == (40, 40, 3)
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 3
     assert (shown[:20, 20:] == heatmap.coloured(np.ones((1, 1)))).all()

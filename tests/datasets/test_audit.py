@@ -65,10 +65,10 @@ def test_what_the_parts_share_and_which_labels_disagree() -> None:
 
 def test_an_image_in_two_parts_and_a_lesion_of_two_patients() -> None:
     result = audited("image,lesion_id,patient_id,dx,split\na,1,x,nv,train\na,1,y,mel,test\n")
-    said = " ".join(result.problems)
-    assert "1 image is in both test and train: a." in said
-    assert "1 image has different labels: a (mel, nv)." in said
-    assert "1 lesion belongs to several patients: 1 (x, y)." in said
+    text = " ".join(result.problems)
+    assert "1 image is in both test and train: a." in text
+    assert "1 image has different labels: a (mel, nv)." in text
+    assert "1 lesion belongs to several patients: 1 (x, y)." in text
     assert result.notes == ("1 row has the image of an earlier row: a.",)
 
 
@@ -102,10 +102,10 @@ def test_half_a_million_rows() -> None:
 
 def test_pictures_are_compared_across_parts_lesions_and_labels(folder: Path) -> None:
     result = audit.run(folder / "table.csv", folder / "images")
-    said = " ".join(result.problems)
-    assert "1 pair of images shows the same picture in different parts: c and c_copy (same pixels)." in said
-    assert "1 pair of images shows the same picture under different labels: d is mel, d_small is bcc." in said
-    assert "1 pair of images shows the same picture under different lesions: c and c_copy (same pixels)." in said
+    text = " ".join(result.problems)
+    assert "1 pair of images shows the same picture in different parts: c and c_copy (same pixels)." in text
+    assert "1 pair of images shows the same picture under different labels: d is mel, d_small is bcc." in text
+    assert "1 pair of images shows the same picture under different lesions: c and c_copy (same pixels)." in text
     assert result.summary["pairs"] == {"same file": 0, "same pixels": 1, "near": 1}
 
 
@@ -132,11 +132,11 @@ def test_missing_damaged_and_ambiguous_files_are_named(folder: Path) -> None:
     (images / "more").mkdir()
     (images / "more" / "a.png").write_bytes(encode(texture(9), "PNG"))
     (images / "stranger.png").write_bytes(b"")
-    said = audit.run(folder / "table.csv", images)
-    assert f"1 image has no file in {images}: f." in said.problems
-    assert "1 image was left out because several files have the name: a." in said.problems
-    assert any("1 image file cannot be read: e: " in problem for problem in said.problems)
-    assert "1 image file is not in the table." in said.notes
+    result = audit.run(folder / "table.csv", images)
+    assert f"1 image has no file in {images}: f." in result.problems
+    assert "1 image was left out because several files have the name: a." in result.problems
+    assert any("1 image file cannot be read: e: " in problem for problem in result.problems)
+    assert "1 image file is not in the table." in result.notes
 
 
 def isic_folder(folder: Path) -> Path:

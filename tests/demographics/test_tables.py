@@ -67,9 +67,11 @@ def test_the_facts_on_the_page_have_published_and_counted_values() -> None:
     assert result["Melanoma"] == ("1,113", "1,113")
     assert result["Sex not stated"] == ("0.6%", "0.6%")
     assert result["Site 1: back"][0] == "21.9%"
-    said = limitations.disagreements(limitations.headline(records.shipped("ham10000")))
-    assert "standard deviation of age is 16.97 here (years, stated for 9,958 images) and 16.96 in publications" in said
-    assert "male is 54.0% here (5,406 images) and 54.1% in publications" in said
+    sentence = limitations.disagreements(limitations.headline(records.shipped("ham10000")))
+    assert (
+        "standard deviation of age is 16.97 here (years, stated for 9,958 images) and 16.96 in publications" in sentence
+    )
+    assert "male is 54.0% here (5,406 images) and 54.1% in publications" in sentence
 
 
 def test_figures_that_agree_are_not_mentioned() -> None:
@@ -300,9 +302,9 @@ def test_symptoms_are_counted_over_images_that_state_them() -> None:
     ],
 )
 def test_filters_in_words(filters: Filters, words: str) -> None:
-    said = records.in_words(records.shipped("ham10000"), filters)
-    assert said.startswith(words)
-    assert bool(said) == bool(words)
+    sentence = records.in_words(records.shipped("ham10000"), filters)
+    assert sentence.startswith(words)
+    assert bool(sentence) == bool(words)
 
 
 def test_ages_not_recorded_in_fives_are_not_described_so() -> None:

@@ -211,10 +211,10 @@ def test_patient_data_never_leaves_the_file(tmp_path: Path, capfd: pytest.Captur
     assert main(["score", str(folder), "--model", model, "--out", str(out)]) == 0
     assert main(["classify", str(folder / "a.dcm"), "--model", model, "--json", "--cam-dir", str(tmp_path)]) == 0
     written = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
-    said = "".join(capfd.readouterr())
+    output = "".join(capfd.readouterr())
     assert b"a.dcm" in written
     for name in ("Muster", "Erika", "4711"):
-        assert name not in said
+        assert name not in output
         assert name.encode() not in written
 
 

@@ -176,7 +176,7 @@ def test_without_ray_the_command_says_what_to_install(
     assert not (tmp_path / "out").exists()
 
 
-def begun(images: Path, out: Path, model: registry.Model, address: str = "") -> subprocess.Popen[str]:
+def start_scoring(images: Path, out: Path, model: registry.Model, address: str = "") -> subprocess.Popen[str]:
     """`python -m skinapp score --engine ray`, running."""
     command = [sys.executable, "-m", "skinapp", "score", images, "--model", model.id, "--out", out, "--engine", "ray"]
     command += ["--sets", "--embeddings", "--cam", *(["--address", address] if address else [])]
@@ -193,7 +193,7 @@ def local(images: Path, out: Path, model: registry.Model) -> Path:
 @needs_ray
 @pytest.mark.slow
 def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: registry.Model) -> None:
-    process = begun(images, tmp_path / "out", model)
+    process = start_scoring(images, tmp_path / "out", model)
     _, messages = process.communicate()
     assert process.returncode == 0, messages
     assert "6 scored, 0 already scored" in messages
@@ -241,7 +241,7 @@ def test_killed_workers_and_nodes_and_a_stopped_run_lose_and_double_nothing(
     images, out = write_images(tmp_path / "images", 240), tmp_path / "out"
     address = nodes.address
 
-    stopped = begun(images, out, model, address)
+    stopped = start_scoring(images, out, model, address)
     wait_for_parts(out, 2, stopped)
     nodes.kill_worker()
     wait_for_parts(out, 6, stopped)
@@ -251,7 +251,7 @@ def test_killed_workers_and_nodes_and_a_stopped_run_lose_and_double_nothing(
     # left by a machine that dies while writing
     (out / parts.PREDICTIONS / "partial-0123-part-of-0.parquet").write_bytes(b"PAR1 half")
 
-    resumed = begun(images, out, model, address)
+    resumed = start_scoring(images, out, model, address)
     wait_for_parts(out, len(list((out / parts.PREDICTIONS).glob("part*.parquet"))) + 2, resumed)
     nodes.kill_node()
     _, messages = resumed.communicate(timeout=300)

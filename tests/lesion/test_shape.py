@@ -36,8 +36,8 @@ def test_a_notch_is_asymmetric_irregular_and_not_convex() -> None:
     # a slot from the middle to the right edge
     mask[110:130, 120:] = False
     area = disc().sum()
-    gone = area - mask.sum()
-    assert shape.notches(mask) == pytest.approx(gone / area, abs=0.02)
+    removed_area = area - mask.sum()
+    assert shape.notches(mask) == pytest.approx(removed_area / area, abs=0.02)
     assert shape.irregularity(mask) > 1.5
     # it is symmetric about the axis along the slot
     assert shape.asymmetry(mask) == pytest.approx(uncovered(mask) / 2, abs=0.01)

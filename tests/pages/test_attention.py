@@ -297,16 +297,16 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
 def test_the_effect_of_border_colour_and_texture_is_shown(page: AppTest, model: registry.Model) -> None:
     page.session_state["lesion_panels"] = "Border, colour, texture"
     upload(page, PHOTO)
-    changed, found = page.session_state["cached_attribution"][1]
+    changed, result = page.session_state["cached_attribution"][1]
     pixels = imaging.load(PHOTO, model.input_size)
     classifier = runtime.classifier(model)
     before = classifier.predict(pixels)
-    assert found.unchanged == pytest.approx(before.probabilities.max())
+    assert result.unchanged == pytest.approx(before.probabilities.max())
     text = " ".join(element.value for element in page.markdown)
     for feature, change in changed.items():
         after = classifier.predict(change.lesion).probabilities[before.probabilities.argmax()]
-        assert found.effects[feature].lesion == pytest.approx(after)
-        assert f"**{percent(after)}**, beside the lesion {percent(found.effects[feature].skin)}" in text
+        assert result.effects[feature].lesion == pytest.approx(after)
+        assert f"**{percent(after)}**, beside the lesion {percent(result.effects[feature].skin)}" in text
 
 
 def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_measured_for(

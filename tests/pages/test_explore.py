@@ -115,10 +115,10 @@ def test_a_subgroup_with_few_images_has_no_number() -> None:
 
 
 def test_limits_come_with_numbers() -> None:
-    said = words(opened(view="limits"))
-    assert "1,954 of 1,954 images of malignant classes (100%)" in said
-    assert "1,956 of 7,470 lesions have more than one image" in said
-    assert "None of the 10,015 images states a skin type" in said
+    text = words(opened(view="limits"))
+    assert "1,954 of 1,954 images of malignant classes (100%)" in text
+    assert "1,956 of 7,470 lesions have more than one image" in text
+    assert "None of the 10,015 images states a skin type" in text
     assert "5 or 6" in words(opened(view="limits", data="pad_ufes_20"))
 
 
@@ -130,9 +130,9 @@ def test_milk10k_has_skin_tones_and_two_kinds_of_image() -> None:
     assert "Skin tone, from 0 (very dark) to 5 (very light)" in [
         heading.value for heading in opened(data="milk10k", view="people").subheader
     ]
-    said = words(opened(data="milk10k", view="limits"))
-    assert "4,317 lesions have both images" in said
-    assert "Other lesions were biopsied too" in said
+    text = words(opened(data="milk10k", view="limits"))
+    assert "4,317 lesions have both images" in text
+    assert "Other lesions were biopsied too" in text
     assert "Other lesions were biopsied too" not in words(opened(view="limits"))
 
 
@@ -144,9 +144,9 @@ def test_both_images_of_a_lesion_are_side_by_side(tmp_path: Path) -> None:
     button = next(button for button in at.button if button.label == "MEL")
     button.click().run()
     assert not at.exception
-    said = words(at)
-    assert "**Dermoscopy image**, ISIC_1" in said
-    assert "**Close-up**, ISIC_1" in said
+    text = words(at)
+    assert "**Dermoscopy image**, ISIC_1" in text
+    assert "**Close-up**, ISIC_1" in text
     assert [button.label for button in at.button].count("Classify this image") == 2
 
 

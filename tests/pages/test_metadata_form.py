@@ -44,7 +44,7 @@ def expected(model: registry.Model, values: metadata.Metadata | None = None) -> 
     return dict(zip(model.labels.codes, prediction.probabilities, strict=True))
 
 
-def said(at: AppTest) -> str:
+def page_text(at: AppTest) -> str:
     return " ".join(element.value for element in (*at.markdown, *at.caption, *at.warning))
 
 
@@ -55,11 +55,11 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
     recognise_as(kind, monkeypatch)
     models = {one.modality: one for one in (registry.read_model(phone.folder.parent / model.id), phone)}
     at = upload(open_classify(), PHOTO)
-    assert f"Answered by “{layout.plain(models[kind].short_name)}”" in said(at)
+    assert f"Answered by “{layout.plain(models[kind].short_name)}”" in page_text(at)
     assert shown(at) == pytest.approx(expected(models[kind]))
-    assert "less reliable here" not in said(at)
+    assert "less reliable here" not in page_text(at)
     at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
-    assert "less reliable here" in said(at)
+    assert "less reliable here" in page_text(at)
     assert shown(at) == pytest.approx(expected(models[OTHER[kind]]))
 
 
@@ -72,16 +72,16 @@ def test_an_uncertain_kind_is_asked_for_and_both_answers_are_shown_until_then(
     for place in ("skinapp.ui.prediction.most_likely_name", "skinapp.inference.analysis.most_likely"):
         monkeypatch.setattr(place, lambda prediction: names[prediction.model.id])
     at = upload(open_classify(), PHOTO)
-    assert "The two models disagree" in said(at)
-    assert "If it is a phone photo: **a**" in said(at)
-    assert "If it is a dermoscopy image: **b**" in said(at)
+    assert "The two models disagree" in page_text(at)
+    assert "If it is a phone photo: **a**" in page_text(at)
+    assert "If it is a dermoscopy image: **b**" in page_text(at)
     assert not at.metric
     [kind] = [one for one in at.segmented_control if one.label == "Phone photo or dermoscopy?"]
     kind.set_value("dermoscopy").run()
     assert not at.exception
     bundled = registry.read_model(phone.folder.parent / model.id)
     assert shown(at) == pytest.approx(expected(bundled))
-    assert "Dermoscopy, as you said" in said(at)
+    assert "Dermoscopy, as you said" in page_text(at)
 
 
 def test_an_uncertain_kind_on_which_both_models_agree_is_answered_and_asked_for(
@@ -92,7 +92,7 @@ def test_an_uncertain_kind_on_which_both_models_agree_is_answered_and_asked_for(
     at = upload(open_classify(), PHOTO)
     assert at.metric
     assert any(one.label == "Phone photo or dermoscopy?" for one in at.segmented_control)
-    assert f"Answered by “{layout.plain(phone.short_name)}”" in said(at)
+    assert f"Answered by “{layout.plain(phone.short_name)}”" in page_text(at)
 
 
 def test_a_clear_kind_is_not_asked_for(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,13 +130,13 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
     at = upload(open_classify(), PHOTO)
     alone = expected(phone)
     assert shown(at) == pytest.approx(alone)
-    assert "From the image alone" not in said(at)
+    assert "From the image alone" not in page_text(at)
     at.number_input(key="patient_phone_age").set_value(85).run()
     assert not at.exception
     assert shown(at) == pytest.approx(expected(phone, {"age": 85.0}))
     first = phone.labels.codes[0]
     assert shown(at)[first] > alone[first]
-    assert "This includes 1 detail about the patient. From the image alone: " in said(at)
+    assert "This includes 1 detail about the patient. From the image alone: " in page_text(at)
 
 
 def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_with_two_lesions_or_one_in_a_corner_the_square_decides(
 ) -> None:
     recognise_as("smartphone", monkeypatch)
     at = upload(open_classify(), encode(two_lesions()))
-    assert "Drag a box around the lesion in the picture, or use the sliders" in said(at)
+    assert "Drag a box around the lesion in the picture, or use the sliders" in page_text(at)
     values = []
     for side in (0, 100):
         for label, value in (("Size", 50), ("Left to right", side), ("Top to bottom", side)):
@@ -186,4 +186,4 @@ def test_a_photo_of_a_screen_is_answered_with_a_warning() -> None:
     at = upload(open_classify(), encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8))))
     for toggle in [one for one in at.toggle if one.label == "Show the answer anyway"]:
         toggle.set_value(True).run()
-    assert "photos of a screen" in said(at)
+    assert "photos of a screen" in page_text(at)

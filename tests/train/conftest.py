@@ -145,12 +145,12 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """`python -m tests.train.tiny_command` in a separate process."""
-    with begun_tiny_command(*arguments, **environment) as process:
+    with start_tiny_command(*arguments, **environment) as process:
         out, messages = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, messages)
 
 
-def begun_tiny_command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+def start_tiny_command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """The same, still running."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.train.tiny_command", *map(str, arguments)],

@@ -31,31 +31,31 @@ def collected(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return collected
 
 
-def left(name: str) -> Any:
+def closed_session(name: str) -> Any:
     session = MagicMock()
     session.id = name
     return SimpleNamespace(session=session)
 
 
 def test_a_session_ends_in_time_and_one_that_is_resumed_does_not(collected: threading.Event) -> None:
-    gone, back = left("gone"), left("back")
-    state = gone.session._session_state
+    abandoned, resumed = closed_session("abandoned"), closed_session("resumed")
+    state = abandoned.session._session_state
 
     async def serve() -> None:
         storage = MemorySessionStorage(ttl_seconds=0.05)
-        storage.save(gone)
-        storage.save(back)
-        storage.delete("back")
+        storage.save(abandoned)
+        storage.save(resumed)
+        storage.delete("resumed")
         while not collected.is_set():
             await asyncio.sleep(0.01)
 
     # in a separate thread, as browser tests leave a running loop in this one
     with ThreadPoolExecutor(1) as pool:
         pool.submit(asyncio.run, asyncio.wait_for(serve(), TIMEOUT_SECONDS)).result()
-    gone.session.shutdown.assert_called_once()
-    back.session.shutdown.assert_not_called()
+    abandoned.session.shutdown.assert_called_once()
+    resumed.session.shutdown.assert_not_called()
     # including the arguments of callbacks, which may hold photos
-    assert gone.session._session_state is not state
+    assert abandoned.session._session_state is not state
 
 
 def test_memory_is_overwritten_and_given_back_without_an_error() -> None:

@@ -98,7 +98,7 @@ def _side_by_side(todo: Sequence[Job], options: argparse.Namespace) -> None:
             while waiting or running:
                 while waiting and free:
                     slot, job = free.pop(0), waiting.popleft()
-                    running[slot] = job, _begun(job, options, environment(slot, at_once, options.devices))
+                    running[slot] = job, _start(job, options, environment(slot, at_once, options.devices))
                 time.sleep(SECONDS)
                 for slot, (job, process) in list(running.items()):
                     if process.poll() is not None:
@@ -139,7 +139,7 @@ def _gpus() -> list[str]:
     return [str(number) for number in range(len(list(GPUS.iterdir())))] if GPUS.is_dir() else []
 
 
-def _begun(job: Job, options: argparse.Namespace, variables: dict[str, str]) -> subprocess.Popen:
+def _start(job: Job, options: argparse.Namespace, variables: dict[str, str]) -> subprocess.Popen:
     log = options.runs / job.config.id / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["fit", "--config", options.config, "--runs", options.runs, "--devices", options.devices]

@@ -44,7 +44,7 @@ def open_run(config: Config, runs: Path, name: str = "") -> Path:
     settings = {"fingerprint": config.fingerprint} | dataclasses.asdict(config)
     if settings_file.exists():
         if json.loads(settings_file.read_text())["fingerprint"] != config.fingerprint:
-            raise DataError(f"{run} was begun with other settings; move it away, or pass another --runs folder.")
+            raise DataError(f"{run} was started with other settings; move it away, or pass another --runs folder.")
     else:
         run.mkdir(parents=True, exist_ok=True)
         with replacing(settings_file) as partial:

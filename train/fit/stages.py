@@ -196,7 +196,7 @@ class Batches(keras.utils.PyDataset):
         inputs = {"images": self.images[rows[own]], "targets": targets, "offsets": self.offsets[rows[own]]}
         if self.coded_metadata:
             generator = np.random.default_rng([self.epoch, index])
-            inputs["metadata"] = self.coded_metadata.dropped(rows, self.dropout, generator)[own]
+            inputs["metadata"] = self.coded_metadata.with_dropout(rows, self.dropout, generator)[own]
         return inputs, {"loss": targets, "logits": targets}
 
 

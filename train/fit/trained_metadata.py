@@ -37,7 +37,7 @@ class CodedMetadata:
     fields: tuple[Field, ...]
     column_fields: np.ndarray
 
-    def dropped(self, rows: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
+    def with_dropout(self, rows: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
         """The coded metadata [b, D] of some rows, each field set to zero with this probability."""
         stated = generator.random((len(rows), len(self.fields))) >= probability
         return self.coded[rows] * stated[:, self.column_fields]

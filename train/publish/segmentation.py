@@ -89,7 +89,7 @@ def begin(folder: Path, settings: dict[str, str | int]) -> None:
     file = folder / "settings.json"
     if file.exists():
         if json.loads(file.read_text()) != settings:
-            raise DataError(f"{folder} was begun with other settings; move it away, or pass another --runs folder.")
+            raise DataError(f"{folder} was started with other settings; move it away, or pass another --runs folder.")
         return
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:

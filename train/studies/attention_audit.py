@@ -159,7 +159,7 @@ def measured(
 ) -> dict[str, object]:
     """The row of one image. `warm` makes the map twice, so that the measured time does not include loading."""
     classifier = runtime.classifier(model)
-    pixels, mask = imaging.load(record["path"], model.input_size), held_out.outline(record, MASK_SIDE)
+    pixels, mask = imaging.load(record["path"], model.input_size), held_out.lesion_mask(record, MASK_SIDE)
     start = time.perf_counter()
     target = classifier.predict(pixels).predicted
     classified = time.perf_counter()
@@ -200,7 +200,7 @@ def summary(model: Model, folder: Path) -> pd.DataFrame:
         file = folder / f"{entry.name}.csv"
         if file.exists() and file.stat().st_size and len(table := pd.read_csv(file)):
             rows.append(summarised(entry, table))
-    measured_on = {"images_of": held_out.IMAGES[model.modality], "outlines": held_out.OUTLINES[model.modality]}
+    measured_on = {"images_of": held_out.IMAGES[model.modality], "outlines": held_out.MASK_SOURCES[model.modality]}
     return pd.DataFrame(rows).assign(**measured_on)
 
 

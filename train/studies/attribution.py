@@ -129,8 +129,8 @@ def of_image(classifier: Classifier, record: dict[Any, Any]) -> dict[str, object
     """The row of one image: the probability of the most likely class, unchanged and after each change."""
     row: dict[str, object] = {"image": record["image"], "group": record["group"]}
     pixels = imaging.load(record["path"], classifier.model.input_size)
-    mask = held_out.outline(record, pixels.shape[0])
-    if mask is None or mask.all() or not mask.any() or attribution.beside(pixels, mask) is None:
+    mask = held_out.lesion_mask(record, pixels.shape[0])
+    if mask is None or mask.all() or not mask.any() or attribution.shift_to_skin(pixels, mask) is None:
         return row
     prediction = classifier.predict(pixels)
     index = int(prediction.probabilities.argmax())
@@ -163,7 +163,7 @@ def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
         "networks": sanity_check.networks(model),
         "title": model.title,
         "images_of": held_out.IMAGES[model.modality],
-        "outlines": held_out.OUTLINES[model.modality],
+        "outlines": held_out.MASK_SOURCES[model.modality],
         "too_little_skin": len(rows) - len(known),
         "all": of_rows(known),
         "classes": {code: {"name": model.labels[code].name, **figures} for code, figures in by_class.items()},

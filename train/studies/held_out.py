@@ -25,7 +25,7 @@ IMAGES = {
     "smartphone": datasets.MILK10K_CLINICAL.name,
 }
 """By modality, the source of the images."""
-OUTLINES = {
+MASK_SOURCES = {
     "dermoscopy": "the published lesion masks",
     "smartphone": "outlines by the app's segmentation network, as no masks are published",
 }
@@ -57,12 +57,12 @@ def one_member(model: Model, member: str) -> Model:
     return dataclasses.replace(model, card=model.card | {"members": members})
 
 
-def outline(record: dict[Any, Any], side: int) -> np.ndarray | None:
+def lesion_mask(record: dict[Any, Any], side: int) -> np.ndarray | None:
     """The lesion in the centre square of a record's image, bool [side, side]; None if the network finds none."""
     if record["mask"] is not None:
         return masks.square_mask(record["mask"], side)
     try:
-        found = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
+        mask = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
     except SegmentationError:
         return None
-    return np.asarray(Image.fromarray(found).resize((side, side), Image.Resampling.NEAREST))
+    return np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))

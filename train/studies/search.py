@@ -125,7 +125,7 @@ def begin(file: Path, wanted: dict[str, Any]) -> None:
         other = [f"{name} {begun.get(name)}" for name in wanted if begun.get(name) != wanted[name]]
         if other:
             raise DataError(
-                f"{file} was begun with other settings ({', '.join(other)}); move it and its .json away, or pass "
+                f"{file} was started with other settings ({', '.join(other)}); move it and its .json away, or pass "
                 "another --out."
             )
     elif file.exists():

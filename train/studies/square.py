@@ -139,7 +139,7 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
             }
             for name, one in parts.items()
         },
-        "two_lesions": two_found([path for part in parts.values() for path in part["test"]["path"]]),
+        "two_lesions": count_both_found([path for part in parts.values() for path in part["test"]["path"]]),
     }
 
 
@@ -182,7 +182,7 @@ class Outcomes:
         }
 
 
-def two_found(files: Sequence[Path]) -> dict[str, int]:
+def count_both_found(files: Sequence[Path]) -> dict[str, int]:
     """For pairs of test images placed side by side: in how many pairs exactly one lesion is found in each half."""
     chosen = np.random.default_rng(0).permutation(len(files))[: 2 * PAIRS]
     both = 0

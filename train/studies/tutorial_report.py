@@ -97,8 +97,8 @@ def write(lesson: Lesson) -> str:
     sections = [
         Section("What happened", [summary(lesson), *_setting(lesson)]),
         Section("1. Look at the data", _data(lesson)),
-        Section("2. Split by image, and be delighted", _split(lesson, BY_IMAGE)),
-        Section("3. Split by lesion, and be sobered", _split(lesson, BY_LESION)),
+        Section("2. Split by image: an impressive score", _split(lesson, BY_IMAGE)),
+        Section("3. Split by lesion: a realistic score", _split(lesson, BY_LESION)),
         Section("4. Compare the two", _comparison(lesson)),
         Section("5. Look at the maps", _maps(lesson)),
         Section("What to remember", [document.List(REMEMBER)]),

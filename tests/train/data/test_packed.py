@@ -91,7 +91,7 @@ def test_a_machine_without_the_data_sets_trains_on_the_file_and_the_run_knows_it
     (data,) = trained_on
     assert (data.images == datasets.prepare("ham10000", 48, tmp_path / "again", pack=str(file)).images).all()
     # not resumed with the original files
-    with pytest.raises(DataError, match="begun with other settings"):
+    with pytest.raises(DataError, match="started with other settings"):
         run_folder.open_run(dataclasses.replace(config, packed=""), tmp_path / "runs")
     moved = tmp_path / "moved.parquet"
     moved.write_bytes(file.read_bytes())

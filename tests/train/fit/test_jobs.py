@@ -113,9 +113,9 @@ def test_a_job_that_fails_is_named_with_its_last_words(
 
 def test_stopping_ends_every_job(crossed_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
-    begin = jobs._begun
+    begin = jobs._start
     monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
-    monkeypatch.setattr(jobs, "_begun", lambda *arguments: begun.append(begin(*arguments)) or begun[-1])
+    monkeypatch.setattr(jobs, "_start", lambda *arguments: begun.append(begin(*arguments)) or begun[-1])
     nth_call(monkeypatch, time, "sleep", 1)
     with pytest.raises(KeyboardInterrupt):
         jobs.fit(crossed_config, options(crossed_config, tmp_path))

@@ -29,7 +29,7 @@ def with_ages(tiny: Config, tiny_data: Path, tmp_path: Path, monkeypatch: pytest
     table.to_csv(folder / "metadata.csv", index=False)
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(augmentation.POLICIES, "standard", light_augmentation)
-    return dataclasses.replace(tiny, id="asked", metadata=True, metadata_dropout=0.25)
+    return dataclasses.replace(tiny, id="with-metadata", metadata=True, metadata_dropout=0.25)
 
 
 def test_answers_are_coded_on_training_images_and_zero_where_not_stated(with_ages: Config) -> None:
@@ -44,7 +44,7 @@ def test_answers_are_coded_on_training_images_and_zero_where_not_stated(with_age
 def test_complete_fields_are_left_out_at_the_given_rate() -> None:
     known = CodedMetadata(np.ones((1000, 3), np.float32), (), np.array([0, 0, 1]))
     known = dataclasses.replace(known, fields=(None, None))  # type: ignore[arg-type]
-    dropped = known.dropped(np.arange(1000), 0.3, np.random.default_rng(0))
+    dropped = known.with_dropout(np.arange(1000), 0.3, np.random.default_rng(0))
     assert (dropped[:, 0] == dropped[:, 1]).all()
     assert 1 - dropped.mean(axis=0) == pytest.approx(np.full(3, 0.3), abs=0.05)
     assert 0 < np.abs(dropped[:, 0] - dropped[:, 2]).mean() < 1
@@ -58,7 +58,9 @@ def test_the_weights_are_learned_passed_on_and_saved_with_each_network(with_ages
     age = trained_metadata.metadata.code(fields, {"age": 85.0})
     assert (age @ fusion.weights).argmax() == mel
     first, last = (
-        trained_metadata.read(tmp_path / "runs" / "asked" / f"stage-{number}" / trained_metadata.FILES["last"])[1]
+        trained_metadata.read(tmp_path / "runs" / "with-metadata" / f"stage-{number}" / trained_metadata.FILES["last"])[
+            1
+        ]
         for number in (1, 2)
     )
     # the second stage starts from the first one's weights, which a start from zero could not reach at its rate

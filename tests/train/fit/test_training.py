@@ -315,7 +315,7 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
     run_folder.open_run(tiny, tmp_path)
     run_folder.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
     for command in (training.fit, evaluate.evaluate):
-        with pytest.raises(DataError, match="was begun with other settings"):
+        with pytest.raises(DataError, match="was started with other settings"):
             command(dataclasses.replace(tiny, seed=5), tmp_path)
 
 

@@ -136,7 +136,7 @@ def test_training_stops_resumes_and_ends_in_a_folder_that_the_app_uses(
 
     # the same folder with other settings is another run
     assert main([*command, "--epochs", "5"]) == 2
-    assert "begun with other settings" in capsys.readouterr().err
+    assert "started with other settings" in capsys.readouterr().err
 
     (models / "lesion-segmentation" / "model.tflite").write_bytes(b"corrupted")
     lesion_segmentation._loaded.cache_clear()

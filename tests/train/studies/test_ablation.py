@@ -107,10 +107,10 @@ def test_finished_rows_are_not_trained_again(
     arguments = ["--config", str(folder / "tiny.yaml"), "--runs", str(folder / "runs")]
     assert main(["ablate", *arguments, "--out", str(folder / "again.csv")]) == 0
     assert (folder / "again.csv").read_text() == (folder / "new" / "rows.csv").read_text()
-    said = capsys.readouterr().out
-    assert "| row | balanced accuracy | difference from base (95%) |" in said
-    assert said.count("| natural |") == 1
-    assert "one difference per fold" in said
+    output = capsys.readouterr().out
+    assert "| row | balanced accuracy | difference from base (95%) |" in output
+    assert output.count("| natural |") == 1
+    assert "one difference per fold" in output
 
 
 def test_an_interruption_leaves_the_rows_before_it(

@@ -129,7 +129,7 @@ def test_a_search_with_other_settings_is_not_resumed(
 ) -> None:
     before = grouped.read_text()
     assert run("grouped", runs, "--size", "32", "--seed", "5") == 2
-    assert "was begun with other settings (size 16, seed 0)" in capsys.readouterr().err
+    assert "was started with other settings (size 16, seed 0)" in capsys.readouterr().err
     assert grouped.read_text() == before
 
 

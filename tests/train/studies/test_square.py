@@ -156,4 +156,4 @@ def test_both_lesions_count_only_one_in_each_half(monkeypatch: pytest.MonkeyPatc
         return boxes.pop()
 
     monkeypatch.setattr(square.square, "lesions", lesions)
-    assert square.two_found(files) == {"pairs": 2, "both_found": 1}
+    assert square.count_both_found(files) == {"pairs": 2, "both_found": 1}

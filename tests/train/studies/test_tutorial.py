@@ -114,7 +114,9 @@ def test_the_page_states_what_is_counted() -> None:
     assert f"of a random fifth, {leak:.0%} show a lesion that is also in training" in text
 
 
-def a_split(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series) -> HeldOut:
+def split_predictions(
+    probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series
+) -> HeldOut:
     rows = np.arange(len(labels))
     probabilities = np.empty((len(labels), 2))
     probabilities[rows, labels], probabilities[rows, 1 - labels] = probability_of_label, 1 - probability_of_label
@@ -134,7 +136,7 @@ def a_split(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndar
 def test_the_summary_says_what_the_interval_says(
     right_by_image: float, right_by_lesion: float, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lesson = a_lesson(right_by_image, right_by_lesion, tmp_path, monkeypatch)
+    lesson = tutorial_lesson(right_by_image, right_by_lesion, tmp_path, monkeypatch)
     text = tutorial_report.summary(lesson)
     assert words in text
     assert f"Split by image, the networks classify {right_by_image:.0%}" in text
@@ -145,7 +147,7 @@ def test_the_summary_says_what_the_interval_says(
     assert tutorial_report.changed(lesson.shared, everywhere).tolist() == changed[1:].tolist()
 
 
-def a_lesson(
+def tutorial_lesson(
     right_by_image: float, right_by_lesion: float, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tutorial_report.Lesson:
     """Predictions with these shares of correct answers, spread over lesions; the larger set includes the smaller
@@ -164,7 +166,7 @@ def a_lesson(
         # another ranking by confidence, so that the two are not the same model
         sure = 0.6 + 0.3 * np.random.default_rng(len(known)).random(len(table))
         parts = tutorial.divide(table, split, 5, 0)
-        known[split] = a_split(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
+        known[split] = split_predictions(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
         write_predictions(folder / f"{split}.csv", MALIGNANCY, table, known[split].probabilities, with_facts=False)
     return tutorial_report.measure(table, np.zeros((len(table), 1, 1, 3), np.uint8), known, folder)
 
@@ -207,9 +209,9 @@ def test_the_whole_tutorial_in_small(
     with tiny_network_on(tmp_path / "data") as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         assert main(command) == 0
-        said = capsys.readouterr().out
+        output = capsys.readouterr().out
         report = (tmp_path / "tutorial" / "report.html").read_text()
-        assert said.splitlines()[0] in report
+        assert output.splitlines()[0] in report
         for heading in ("1. Look at the data", "4. Compare the two", "5. Look at the maps"):
             assert heading in report
         written = pd.read_csv(tmp_path / "tutorial" / f"{BY_LESION}.csv")
@@ -217,4 +219,4 @@ def test_the_whole_tutorial_in_small(
         # trained networks are not trained again, and give the same predictions
         patch.setattr(stages, "fit_stage", None)
         assert main(command) == 0
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == output
