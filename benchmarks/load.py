@@ -1,7 +1,7 @@
 """python -m benchmarks.load: many visitors at once on a real server, and with --write the table in the README.
 
-Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a photo of their own: they upload it,
-read the answer, move the square, read again, and leave. Every answer is compared with the library's.
+Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a different photo: they upload it, read
+the answer, move the square, read again, and leave. Every answer is compared with the library's.
 """
 
 import argparse

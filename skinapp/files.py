@@ -11,7 +11,7 @@ from skinapp.errors import DataError
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to, beside `file`, that replaces it at the end of the block.
+    """A path to write to, next to `file`, that replaces it at the end of the block.
 
     If the process stops before that, an older `file` is unchanged; if the machine crashes, `file` is either the
     complete older or the complete newer version, since the content is synced to disk before the rename. Each writer has

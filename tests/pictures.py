@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
     """A mottled brown spot off the centre of mottled skin, darker towards the corners, so that it is recognised as
-    dermoscopy: RGB, alike in no rotation or reflection."""
+    dermoscopy: RGB, without rotational or mirror symmetry."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     across, down = x / width - generator.uniform(0.3, 0.45), y / height - generator.uniform(0.3, 0.45)

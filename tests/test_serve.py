@@ -76,7 +76,7 @@ def test_a_server_is_ready_with_the_models_that_are_as_published(tmp_path: Path)
     for name in ("skinapp_answer_seconds", "skinapp_refusals_total", "process_resident_memory_bytes"):
         assert f"# TYPE {name} " in counters
     assert out == ""
-    # LiteRT writes one line of its own
+    # LiteRT itself writes one line
     lines = [json.loads(line) for line in err.splitlines() if not line.startswith("INFO: Created TensorFlow Lite")]
     [left_out] = [line for line in lines if line["event"] == "model left out"]
     assert "malignancy-cnn64" in left_out["reason"]

@@ -9,7 +9,7 @@ Each is removed from the square, and the model classifies the result:
 Any change to an image affects the answer, so the same change is also made to an area of skin of the same size and shape
 next to the lesion. Only the additional effect on the lesion counts.
 
-`python -m train attribution` measures this on test images: attribution.json beside this file has the figures,
+`python -m train attribution` measures this on test images: attribution.json next to this file has the figures,
 docs/attribution.md the tables.
 """
 
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """The probability of the class without a feature of the lesion, and after the same change to the skin beside it,
+    """The probability of the class without a feature of the lesion, and after the same change to the skin next to it,
     None if that was not possible; and whether either changes the most likely class."""
 
     lesion: float
@@ -165,7 +165,7 @@ def shift_to_skin(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | Non
 
 
 def sentence(result: Attribution, name: str) -> str:
-    """What the probability of the class `name` depends on most, in words."""
+    """A sentence on the feature on which the probability of the class `name` depends most."""
     known = {feature: effect for feature, effect in result.effects.items() if effect.difference is not None}
     if not known:
         return "The lesion leaves too little skin to make the same changes beside it."

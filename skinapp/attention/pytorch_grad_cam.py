@@ -158,7 +158,8 @@ def to_torch(torch: Any, values: Any) -> Any:
 
 @functools.lru_cache(maxsize=6)
 def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any, Any, Any, Any]:
-    """Graphs of the network before a block and after it, and of the first and second derivative of the latter."""
+    """Graphs of the network before a block and after it, and of the first and second derivatives of the part after
+    it."""
     import keras
     import tensorflow as tf
 

@@ -30,8 +30,8 @@ def cascade(
 ) -> dict[str, np.ndarray]:
     """The maps [h, w] that `explain` makes of randomised copies, by the last part that was randomised.
 
-    All parts nearer to the head are random as well. Without `every_part`, only the copies with a random head and with
-    all weights random are explained. ModelError if TensorFlow or the network is missing.
+    All parts nearer to the head are also random. Without `every_part`, only the copies with a random head and with all
+    weights random are explained. ModelError if TensorFlow or the network is missing.
     """
     maps = {}
     for name, copy, share in _copies(model, every_part):

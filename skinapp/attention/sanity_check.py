@@ -3,7 +3,7 @@ the map say more than that the lesion is in the middle?
 
 A few more predictions on altered squares give a verdict and a sentence next to the map. `python -m train sanity-check`
 chooses the limits on validation lesions. On test lesions it measures how often the verdict is right, for the shipped
-networks and for copies with a random last layer: sanity_check.json beside this file has the limits and the figures,
+networks and for copies with a random last layer: sanity_check.json next to this file has the limits and the figures,
 docs/sanity-check.md the table.
 """
 
@@ -26,10 +26,10 @@ from skinapp.labels.sets import LabelSet
 CARD_FILE = Path(__file__).with_name("sanity_check.json")
 
 HIDDEN_SHARE = 0.3
-"""The share of the square that is hidden, where the map is strongest."""
+"""The share of the square to hide, where the map is strongest."""
 MAX_SIMILARITY = 0.8
-"""A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the
-picture or on what the network learnt."""
+"""A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the image
+or on what the network learned."""
 NEGLIGIBLE = 0.05
 """A smaller change in probability hardly counts."""
 
@@ -68,13 +68,13 @@ Probabilities = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured to check the map of class `index`.
+    """The measurements for checking the map of class `index`.
 
-    `whole` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by part:
-    the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the
-    `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of
-    the map on the lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without
-    a segmentation.
+    `unchanged` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by
+    part: the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and
+    the `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the
+    lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without a
+    segmentation.
     """
 
     index: int
@@ -204,7 +204,7 @@ def mean_colour(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def sentence(evidence: Evidence, labels: LabelSet) -> str:
-    """The outcome in words."""
+    """The outcome as a sentence."""
     if evidence.similarity > MAX_SIMILARITY:
         return (
             "This map fails the sanity check: it stays the same when the picture is blurred beyond recognition, like "

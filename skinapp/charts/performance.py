@@ -108,7 +108,7 @@ def forest(
     elif high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     room = (high - low) * 0.06
-    # notes beside the dots need part of the width, on a phone half of it for the longest
+    # notes next to the dots need part of the width, on a phone half of it for the longest
     beside = 0 if notes_above else (high - low) * 0.034 * table["note"].str.len().max()
     _lay_out(
         figure,
@@ -293,7 +293,7 @@ def reliability(
 CELL = 46
 """Pixels of the height of a cell of a confusion matrix."""
 SHARES = {0.0: "#F3F6F4", 0.5: "#6FB0AB", 1.0: "#164F4D"}
-"""The colours of a cell by its share, pale at the low end on light and dark pages alike."""
+"""The colours of a cell by its share, pale at the low end on both light and dark pages."""
 DARK = 0.745
 """Above this share, white text is easier to read than black."""
 

@@ -223,7 +223,7 @@ def _equal(first: np.ndarray, second: np.ndarray, within: bool) -> pd.DataFrame:
 
 
 def _one_of_many(digests: pd.Series) -> pd.Series:
-    """Whether a row equals an earlier one, and more than MANY_EQUAL rows are alike."""
+    """Whether a row equals an earlier one, and more than MANY_EQUAL rows are equal to it."""
     stated = digests != ""
     return stated & digests.duplicated() & digests.map(digests.value_counts()).gt(MANY_EQUAL)
 

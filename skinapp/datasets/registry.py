@@ -1,6 +1,6 @@
 """The data sets: contents, publisher, licence, split, and files of each.
 
-To add a data set, add an entry here and, beside this file, a parser of its publisher's metadata.
+To add a data set, add an entry here and, in this folder, a parser of its publisher's metadata.
 """
 
 import os

@@ -176,7 +176,7 @@ def _bins(probability_bytes: bytes, positive_bytes: bytes, group_bytes: bytes) -
         risk = made(starts[-1], end).risk
         if risk.high - risk.low <= WIDEST:
             starts.append(end)
-    # the images after the last start are too few for a bin of their own, so it moves down; without any, it is the end
+    # too few images after the last start for a separate bin, so it moves down; without any images, it becomes the end
     last = len(EDGES) - 1
     while starts[-1] < last and len(starts) > 1:
         risk = made(starts[-1], last).risk

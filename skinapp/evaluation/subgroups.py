@@ -159,7 +159,7 @@ SUBGROUPS = {
     "dataset": "Data set",
 }
 SKIN_TONES = {0: "0, very dark", 5: "5, very light"}
-"""The ends of MILK10k's scale, in words."""
+"""Descriptions of the ends of MILK10k's scale."""
 FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
 """A subgroup with fewer images, or fewer on a side that the score needs, has no score."""
 

@@ -46,8 +46,8 @@ BAND_PIXELS = 1_000_000
 """Pixels that are converted to 8 bits at a time."""
 MIN_SIDE = 64
 DECODED_SIDE = 480
-"""A JPEG is decoded at the smallest of its own scales (1/1 to 1/8) in which the shorter side has at least this many
-pixels; twice, four or eight times as many where a small square is cut out of it."""
+"""A JPEG is decoded at the smallest of its built-in scales (1/1 to 1/8) in which the shorter side has at least this
+many pixels; twice, four or eight times as many if a small square is cut out of it."""
 
 TOO_MANY_PIXELS = (
     f"The image has too many pixels and was not opened: at most {MAX_PIXELS // 1_000_000} megapixels for a JPEG, "

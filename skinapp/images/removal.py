@@ -2,7 +2,7 @@
 wording for what was removed. `skinapp.images.artefacts` detects and removes them.
 
 `python -m train artefacts` measures what each removal changes, decides on validation images which ones help, and writes
-removal.json beside this file and the tables in docs/artefacts.md.
+removal.json next to this file and the tables in docs/artefacts.md.
 """
 
 import functools

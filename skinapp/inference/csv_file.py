@@ -1,4 +1,4 @@
-"""A CSV file with the rows of scored images, appended one by one, and the failures in a file beside it."""
+"""A CSV file with the rows of scored images, appended one by one, and the failures in a file next to it."""
 
 import csv
 import os

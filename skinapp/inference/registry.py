@@ -92,7 +92,7 @@ class Segmentation:
 
 
 def default_root() -> Path:
-    """The folder of the models: the environment variable SKINAPP_MODELS, or `models` beside the package."""
+    """The folder of the models: the environment variable SKINAPP_MODELS, or `models` next to the package."""
     return Path(os.environ.get("SKINAPP_MODELS", Path(__file__).parents[2] / "models"))
 
 
@@ -342,7 +342,7 @@ def _cached(folder: Path, state: tuple[tuple[str, int, int], ...], hashed: bool)
 
 
 def _card(folder: Path) -> dict[str, Any]:
-    """A folder's `model.json`, checked against the schema and the sizes of the files beside it. ModelError."""
+    """A folder's `model.json`, checked against the schema and the sizes of the files next to it. ModelError."""
     file = folder / CARD_FILE
     try:
         card = json.loads(file.read_text())

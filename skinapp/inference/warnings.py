@@ -1,7 +1,7 @@
 """Warnings next to an answer, and how often answers with and without each of them were wrong.
 
 `python -m train warnings` measures the error rates and decides, on validation lesions, which warnings predict errors:
-warnings.json beside this file has the figures, docs/warnings.md the table. A warning that does not predict errors for
+warnings.json next to this file has the figures, docs/warnings.md the table. A warning that does not predict errors for
 a kind of image is not shown for it.
 """
 

@@ -258,7 +258,7 @@ def attention_map(analysis: Analysis) -> Picture:
 
 
 def limits() -> Section:
-    """What applies to all models."""
+    """Limits of all models."""
     shares = [
         f"{row['right']['value']:.0%}"
         + (f" ({row['right']['low']:.0%} to {row['right']['high']:.0%})" if row["right"]["low"] is not None else "")

@@ -122,7 +122,7 @@ def _image(analysis: Analysis) -> list[Block]:
 
 
 def no_map(model: Model) -> str:
-    """Why there is no map, for a model without class maps."""
+    """The reason why there is no map for a model without class maps."""
     if model.is_network:
         return "This network ends in dense layers, so there is no map of where it looked."
     return "This model measures the lesion and classifies the numbers, so there is no map of where it looked."

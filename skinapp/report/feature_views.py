@@ -10,7 +10,7 @@ from skinapp.lesion import features
 from skinapp.report.document import Chart
 
 SHOWN = 8
-"""Features that have a bar of their own."""
+"""The number of features with a separate bar."""
 START = "Start: the mean of the training images"
 READING = (
     "Each bar is what one measured feature added to the score of the class: to the right, it counted towards the "

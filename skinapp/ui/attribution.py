@@ -17,8 +17,8 @@ REMOVED = {"border": "Border blurred", "colour": "One colour", "texture": "Textu
 
 
 def show(shown: ExplainedMap) -> None:
-    """Each feature removed from the lesion, and the same change beside it, with the probability of the class; then the
-    same on test images."""
+    """Show each feature removed from the lesion, and the same change next to it, with the probability of the class;
+    then the results on test images."""
     try:
         lesion = segmentation.current(shown)
         changed, result = photos.cached(
@@ -76,7 +76,7 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], result: Attri
 
 
 def _show_measured(model: Model) -> None:
-    """The figures of the model on test images, where they were measured."""
+    """Show the model's figures on test images, if they were measured."""
     entry = attribution.measured(model)
     if entry is None:
         return

@@ -32,7 +32,7 @@ def show(known: Mapping[str, Predictions], names: Names) -> None:
 
 
 def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
-    """Published accuracies beside ours."""
+    """Show published accuracies next to ours."""
     models = {name: one.model for name, one in known.items() if one.model}
     key = tuple((name, known[name].digest, model.card["version"]) for name, model in models.items())
     compared = _compared(key, {name: known[name] for name in models})

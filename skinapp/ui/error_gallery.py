@@ -130,7 +130,7 @@ def show_images(shared: Shared, table: pd.DataFrame, key: str) -> None:
 
 
 def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
-    """One image: a thumbnail where the data set is on disk, its label and answer, and buttons to open it."""
+    """Show one image: a thumbnail if the data set is on disk, its label and answer, and buttons to open it."""
     image = str(row["image"])
     file = predictions.image_file(dataset, image)
     in_archive = image.startswith("ISIC_")

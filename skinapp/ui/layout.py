@@ -1,4 +1,4 @@
-"""What every page shares: its layout, the navigation and the disclaimer."""
+"""The elements shared by all pages: layout, navigation and disclaimer."""
 
 import functools
 import re
@@ -117,7 +117,7 @@ def path(page: str) -> Path:
 
 
 def guide_link(code: str, name: str) -> None:
-    """A link from the name of a class to its entry in the guide; the name alone where the guide has no such class."""
+    """A link from the name of a class to its entry in the guide; only the name if the guide has no such class."""
     try:
         query = {"class": guide.entry(code).codes[0]}
     except DataError:

@@ -1,6 +1,6 @@
 """Turns at computing: a visitor who has to wait is told for how long, and slow work can be cancelled.
 
-Answers and slow work, such as maps by occlusion, have queues of their own, so that no answer waits for a map.
+Answers and slow work, such as maps by occlusion, have separate queues, so that no answer waits for a map.
 """
 
 import contextlib

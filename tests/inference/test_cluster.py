@@ -206,7 +206,7 @@ def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: re
 
 @needs_ray
 @pytest.mark.slow
-# Ray warns of its own settings
+# Ray warns about its own settings
 @pytest.mark.filterwarnings("ignore")
 def test_an_error_in_a_worker_is_our_own_message(
     images: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch

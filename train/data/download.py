@@ -201,8 +201,8 @@ def read_ids(file: Path) -> list[str]:
 def download_images(ids: list[str], target: Path, limit: int | None = None, leave_out_unknown: bool = False) -> str:
     """Download single images of the ISIC archive to `target`/images, and their rows to `target`/metadata.csv.
 
-    Images that exist already are skipped. DataError lists unknown ids before any image is downloaded, unless they are
-    to be left out.
+    Images that exist already are skipped. DataError lists unknown ids before any image is downloaded, unless unknown
+    ids are left out.
     """
     table_file = target / "metadata.csv"
     table = (
@@ -441,7 +441,7 @@ def _entries(
     session: requests.Session, ids: list[str], leave_out_unknown: bool
 ) -> dict[str, tuple[dict[str, Any], float]]:
     """Maps each id to the archive's entry and the time of receipt (seconds). DataError lists every unknown id, unless
-    they are to be left out."""
+    unknown ids are left out."""
     entries, unknown = {}, []
     for image in tqdm(ids, desc="requesting addresses", unit="image"):
         entry = _entry(session, image)

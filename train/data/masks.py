@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 256, 192
 WITHOUT_MASK = ("ISIC_0026042", "ISIC_0029819")
 """Images whose published mask is completely white."""
 BARE_SKIN_SHARE = 0.08
-"""The share of views beside the lesion, so that the network also sees bare skin."""
+"""The share of views next to the lesion, so that the network also sees bare skin."""
 
 
 @dataclass(frozen=True)

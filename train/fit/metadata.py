@@ -160,7 +160,7 @@ def cross_fitted(
     folds: int = 5,
     seed: int = 0,
 ) -> Iterator[tuple[np.ndarray, tuple[Field, ...], Fusion]]:
-    """For each part: its row numbers, and the coded fields and fusion learnt without it. The arguments are those of
+    """For each part: its row numbers, and the coded fields and the fusion fitted without it. The arguments are those of
     `fit`."""
     held_out = _folds(labels, groups, folds, seed) if parts is None else _fixed_folds(parts, groups)
     for train, test in held_out:

@@ -73,7 +73,7 @@ def layer(classes: int, known: CodedMetadata, folder: Path) -> keras.layers.Dens
 
 
 def save(added: keras.layers.Dense, known: CodedMetadata, file: Path) -> None:
-    """Write the fields and the layer's weights beside a network."""
+    """Write the fields and the layer's weights next to a network."""
     weights = PACE * keras.ops.convert_to_numpy(added.kernel).astype(np.float64)
     fusion = Fusion(1.0, np.zeros(weights.shape[1]), weights)
     content = {

@@ -85,7 +85,7 @@ def fuse(
     changes: str = "",
     afterwards: bool = False,
 ) -> Path:
-    """Write `models/<id>-clinical/` beside the exported model of a run; return the folder.
+    """Write `models/<id>-clinical/` next to the exported model of a run; return the folder.
 
     In a run with `metadata`, the contribution of the metadata is already trained; with `afterwards` it is fitted
     anyway. DataError if the run's first data set publishes no metadata, or the run is not evaluated.
@@ -160,7 +160,7 @@ def trained_logits(config: Config, table: pd.DataFrame, runs: Path, rows: HeldOu
 
 
 def metadata_file(config: Config, runs: Path, last: bool = False) -> Path:
-    """The metadata's weights beside the network that `best_file` chooses, or beside the last one."""
+    """The file with the metadata weights of the network that `best_file` chooses, or of the last one."""
     network = (last_file if last else best_file)(config, open_run(config, runs))
     return network.with_name(trained_metadata.FILES[network.stem])
 

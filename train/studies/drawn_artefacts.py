@@ -55,7 +55,7 @@ def _scale_bar(image: Image.Image, generator: np.random.Generator) -> Image.Imag
 
 
 def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a round, coloured sticker at an edge, as some clinics place beside lesions."""
+    """The image with a round, coloured sticker at an edge, as some clinics place next to lesions."""
     width, height = image.size
     radius = generator.uniform(0.14, 0.22) * width
     across = generator.choice([0.0, 1.0]) * width

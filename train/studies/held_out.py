@@ -50,7 +50,7 @@ def choose(modality: str, count: int | None = None, seed: int = 0) -> pd.DataFra
 
 
 def one_member(model: Model, member: str) -> Model:
-    """The committee's member with this file as a model of its own; the whole model for ""."""
+    """The committee's member with this file as a separate model; the whole model for ""."""
     if not member:
         return model
     members = [one for one in model.card["members"] if one["file"] == member]

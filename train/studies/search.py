@@ -104,9 +104,9 @@ def check(options: argparse.Namespace, file: Path) -> None:
         raise DataError(f"--out is {file}; it must end in .csv.")
 
 
-def check_minimums(options: argparse.Namespace, least: Mapping[str, int]) -> None:
+def check_minimums(options: argparse.Namespace, minimums: Mapping[str, int]) -> None:
     """DataError if one of the options is below its minimum."""
-    for name, value in least.items():
+    for name, value in minimums.items():
         if getattr(options, name) < value:
             raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {value}.")
 

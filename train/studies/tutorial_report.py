@@ -215,7 +215,7 @@ def _split(lesson: Lesson, split: str) -> list[Block]:
 
 
 def _parts(table: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
-    """What is in each part."""
+    """The contents of each part."""
     rows = []
     for part in range(held_out.parts.max() + 1):
         tested = held_out.parts == part

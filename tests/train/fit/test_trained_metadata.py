@@ -1,4 +1,4 @@
-"""Metadata trained with the network: coded on training images, left out at random, kept beside the network."""
+"""Metadata trained with the network: coded on training images, left out at random, and saved with the network."""
 
 import dataclasses
 import json

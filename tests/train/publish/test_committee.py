@@ -228,7 +228,7 @@ def test_a_further_training_data_set_gets_a_separate_file(
     out_of_fold = pd.read_csv(tmp_path / "both" / "out_of_fold.csv")
     assert set(out_of_fold["dataset"]) == {"ham10000"}
 
-    # every training image can be learnt from
+    # every training image has teacher logits
     saved = np.load(tmp_path / "both" / "logits.npz")
     table = datasets.read(both.dataset)
     assert set(saved["images"]) == set(table.loc[table["split"] == "train", "image"])

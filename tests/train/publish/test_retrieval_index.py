@@ -61,7 +61,7 @@ def photos_of_phones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def models_with(tmp_path: Path, model_id: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a copy of a shipped model without an index, in a models folder of its own."""
+    """The folder of a copy of a shipped model without an index, in a separate models folder."""
     folder = tmp_path / "models" / model_id
     shutil.copytree(registry.model(model_id).folder, folder, ignore=shutil.ignore_patterns("similar.*"))
     card = json.loads((folder / "model.json").read_text())
