@@ -205,7 +205,7 @@ def measure() -> list[str]:
         wait_until_freed(process)
         after = megabytes(process)
         mixed = run_round(address, process, known[:COMPANIONS], known[:FILES])
-        rows.append(mixed.row(f"{COMPANIONS}, beside one who adds {FILES} files"))
+        rows.append(mixed.row(f"{COMPANIONS}, plus one who adds {FILES} files"))
         print(rows[-1], flush=True)
     memory = (
         f"Memory: {empty:.0f} MB before the first visitor, {first:.0f} MB after one had loaded the networks and left, "

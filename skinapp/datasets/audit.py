@@ -337,12 +337,12 @@ def conflicts(pairs: pd.DataFrame, one_label_set: bool) -> list[str]:
     ]
 
 
-def _sharing(name: str, one: Mapping[str, Any]) -> str:
-    first, second = one["parts"]
-    images = "" if name == "image" else f", with {one['images'][0]:,} and {one['images'][1]:,} images"
+def _sharing(name: str, overlap: Mapping[str, Any]) -> str:
+    first, second = overlap["parts"]
+    images = "" if name == "image" else f", with {overlap['images'][0]:,} and {overlap['images'][1]:,} images"
     return (
-        f"{some(one['count'], *SUBJECTS[name])} in both {first} and {second}{images}: "
-        f"{_examples(one['examples'], one['count'])}. {OPTIMISTIC}"
+        f"{some(overlap['count'], *SUBJECTS[name])} in both {first} and {second}{images}: "
+        f"{_examples(overlap['examples'], overlap['count'])}. {OPTIMISTIC}"
     )
 
 

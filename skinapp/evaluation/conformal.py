@@ -127,16 +127,16 @@ def measured(thresholds: Conformal, rows: pd.DataFrame, labels: LabelSet, covera
     )
 
 
-def lines(one: Measured) -> Iterator[str]:
+def lines(result: Measured) -> Iterator[str]:
     """The measurements as lines for a terminal, without subgroups with few images."""
     yield ""
     yield (
-        f"{one.model}: prediction sets for {one.promised:.0%} coverage on {' and '.join(one.datasets)}; coverage, mean "
-        "number of classes in a set, images"
+        f"{result.model}: prediction sets for {result.promised:.0%} coverage on {' and '.join(result.datasets)}; "
+        "coverage, mean number of classes in a set, images"
     )
-    if one.calibrated_here:
+    if result.calibrated_here:
         yield "  (These images also calibrated the sets, so their coverage is as promised.)"
-    for row in one.table.to_dict("records"):
+    for row in result.table.to_dict("records"):
         if row["by"] not in ("all", "class") and row["images"] < subgroups.FEW_IMAGES:
             continue
         name = row["value"] if row["by"] in ("all", "class") else f"{row['by']}: {row['value']}"
@@ -146,14 +146,14 @@ def lines(one: Measured) -> Iterator[str]:
         yield f"  {name:28} {share.text()}  {size.text('.2f')}  {row['images']:,}"
 
 
-def in_json(one: Measured) -> dict[str, Any]:
+def in_json(result: Measured) -> dict[str, Any]:
     """The measurements for JSON, which has no NaN."""
-    rows = one.table.astype(object).where(one.table.notna(), None).to_dict("records")
+    rows = result.table.astype(object).where(result.table.notna(), None).to_dict("records")
     return {
-        "model": one.model,
-        "dataset": " and ".join(one.datasets),
-        "promised": one.promised,
-        "calibrated_here": one.calibrated_here,
+        "model": result.model,
+        "dataset": " and ".join(result.datasets),
+        "promised": result.promised,
+        "calibrated_here": result.calibrated_here,
         "parts": rows,
     }
 

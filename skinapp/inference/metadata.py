@@ -14,7 +14,7 @@ import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -45,8 +45,8 @@ class Field:
     unit: str = ""
     low: float = 0
     high: float = 0
-    categories: Mapping[str, str] = field(default_factory=dict)
-    coding: Mapping[str, Any] = field(default_factory=dict)
+    categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    coding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def flag(self) -> str:
@@ -109,8 +109,9 @@ def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
     """The fields as `model.json` lists them; `fields_of` reads them back."""
     empty: tuple[Any, ...] = ("", 0, {})
     return [
-        {name: value for name, value in dataclasses.asdict(one).items() if value not in empty} | {"coding": one.coding}
-        for one in fields
+        {name: value for name, value in dataclasses.asdict(field).items() if value not in empty}
+        | {"coding": field.coding}
+        for field in fields
     ]
 
 
@@ -121,36 +122,36 @@ def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
     Empty, None, NaN and "unknown" count as missing; entries that `fields` does not name are ignored.
     """
     values: Metadata = {}
-    for one in fields:
-        text = "" if raw.get(one.name) is None else " ".join(str(raw[one.name]).split())
+    for field in fields:
+        text = "" if raw.get(field.name) is None else " ".join(str(raw[field.name]).split())
         if text.lower() not in MISSING:
-            values[one.name] = _parsed(one, text)
+            values[field.name] = _parsed(field, text)
     return values
 
 
-def columns(one: Field) -> int:
+def columns(field: Field) -> int:
     """The number of columns of a field: for a number, one plus one per knot; otherwise one per category, or one for yes
     or no."""
-    if one.kind == "number":
-        return 1 + len(one.coding["knots"])
-    return len(one.categories) if one.kind == "category" else 1
+    if field.kind == "number":
+        return 1 + len(field.coding["knots"])
+    return len(field.categories) if field.kind == "category" else 1
 
 
-def raw_columns(one: Field, value: float | str) -> np.ndarray:
+def raw_columns(field: Field, value: float | str) -> np.ndarray:
     """A value before centring, float64 [columns].
 
     A number is clipped to `seen`, the range of the training data, put on a logarithmic scale where `log` is set, and
     followed by its excess over each of the `knots`, so that the slope of its effect may change there. A category is
     one-hot. Yes is 1, no is 0.
     """
-    if one.kind == "number":
-        low, high = one.coding["seen"]
+    if field.kind == "number":
+        low, high = field.coding["seen"]
         number = min(max(float(value), low), high)
-        if one.coding["log"]:
+        if field.coding["log"]:
             number = math.log(number)
-        return np.array([number, *(max(number - knot, 0.0) for knot in one.coding["knots"])])
-    if one.kind == "category":
-        return np.array([float(value == code) for code in one.categories])
+        return np.array([number, *(max(number - knot, 0.0) for knot in field.coding["knots"])])
+    if field.kind == "category":
+        return np.array([float(value == code) for code in field.categories])
     return np.array([float(value == "yes")])
 
 
@@ -158,10 +159,10 @@ def code(fields: Iterable[Field], values: Metadata) -> np.ndarray:
     """Metadata -> float64 [D]: the concatenation of each field's `raw_columns`, minus the `centre` and divided by the
     `spread` of its coding; zeros for a missing value."""
     parts = [
-        (raw_columns(one, values[one.name]) - one.coding["centre"]) / one.coding["spread"]
-        if one.name in values
-        else np.zeros(columns(one))
-        for one in fields
+        (raw_columns(field, values[field.name]) - field.coding["centre"]) / field.coding["spread"]
+        if field.name in values
+        else np.zeros(columns(field))
+        for field in fields
     ]
     return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -170,9 +171,9 @@ def to_json(fusion: Fusion, fields: Iterable[Field]) -> str:
     """The content of `clinical.json`: scale, bias, and the weights [columns][K] of each field by name."""
     content: dict[str, Any] = {"scale": fusion.scale, "bias": fusion.bias.tolist(), "weights": {}}
     start = 0
-    for one in fields:
-        content["weights"][one.name] = fusion.weights[start : start + columns(one)].tolist()
-        start += columns(one)
+    for field in fields:
+        content["weights"][field.name] = fusion.weights[start : start + columns(field)].tolist()
+        start += columns(field)
     return json.dumps(content, indent=1) + "\n"
 
 
@@ -180,7 +181,9 @@ def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fu
     """Read `clinical.json` back. ModelError if it does not fit these fields and this number of classes."""
     try:
         read = json.loads(content)
-        weights = [np.array(read["weights"][one.name], dtype=np.float64).reshape(columns(one), -1) for one in fields]
+        weights = [
+            np.array(read["weights"][field.name], dtype=np.float64).reshape(columns(field), -1) for field in fields
+        ]
         fusion = Fusion(float(read["scale"]), np.array(read["bias"], dtype=np.float64), np.concatenate(weights))
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{WEIGHTS_FILE} does not fit the fields in model.json ({error}).") from None
@@ -191,33 +194,33 @@ def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fu
     return fusion
 
 
-def _parsed(one: Field, text: str) -> float | str:
-    if one.kind == "number":
-        return _number(one, text)
-    if one.kind == "yes-no":
+def _parsed(field: Field, text: str) -> float | str:
+    if field.kind == "number":
+        return _number(field, text)
+    if field.kind == "yes-no":
         if text.lower() not in YES_NO:
-            raise DataError(f"{one.title}: '{text}' is neither yes nor no; write yes or no, or leave it out.")
+            raise DataError(f"{field.title}: '{text}' is neither yes nor no; write yes or no, or leave it out.")
         return YES_NO[text.lower()]
     wanted = _plain(text)
-    names = {code: (_plain(code), _plain(title)) for code, title in one.categories.items()}
+    names = {code: (_plain(code), _plain(title)) for code, title in field.categories.items()}
     exact = [code for code, spellings in names.items() if wanted in spellings]
     begun = exact or [code for code, spellings in names.items() if any(name.startswith(wanted) for name in spellings)]
     if len(begun) != 1:
         raise DataError(
-            f"{one.title}: '{text}' is not one of the choices; write one of {', '.join(one.categories)}, or leave it "
-            "out."
+            f"{field.title}: '{text}' is not one of the choices; write one of {', '.join(field.categories)}, or leave "
+            "it out."
         )
     return begun[0]
 
 
-def _number(one: Field, text: str) -> float:
-    allowed = f"write a number from {one.low:g} to {one.high:g} ({one.unit}), or leave it out"
+def _number(field: Field, text: str) -> float:
+    allowed = f"write a number from {field.low:g} to {field.high:g} ({field.unit}), or leave it out"
     try:
         value = float(text.replace(",", "."))
     except ValueError:
-        raise DataError(f"{one.title}: '{text}' is not a number; {allowed}.") from None
-    if not one.low <= value <= one.high:
-        raise DataError(f"{one.title}: {text} is not possible; {allowed}.")
+        raise DataError(f"{field.title}: '{text}' is not a number; {allowed}.") from None
+    if not field.low <= value <= field.high:
+        raise DataError(f"{field.title}: {text} is not possible; {allowed}.")
     return value
 
 

@@ -61,7 +61,7 @@ fills it in from the surrounding skin, nearer pixels first:
 
 - **hairs**, after DullRazor (`skinapp/images/hair.py`): dark, thin, straight structures, found by a black-hat transform
   along lines;
-- **rulers**: a straight, dark, thin line with evenly spaced ticks beside it, or a row of parallel, evenly spaced ticks;
+- **rulers**: a straight, dark, thin line with evenly spaced ticks along it, or a row of parallel, evenly spaced ticks;
   including nearby numbers and the paper of the ruler. Rulers whose ticks touch the edge of the square are missed;
 - **stickers**: solid areas at an edge, greener, bluer or more vivid than the skin of the image;
 - **dark corners**: dark areas connected to a corner and bounded by a circle around the middle of the image, and black

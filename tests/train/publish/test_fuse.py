@@ -103,7 +103,7 @@ def test_trained_in_metadata_are_published_with_a_temperature_from_validation(
     metadata_run: Published, tmp_path: Path
 ) -> None:
     folder = fused(metadata_run, tmp_path)
-    model = registry.model("metadata_run-clinical", folder.parent)
+    model = registry.model("with-metadata-clinical", folder.parent)
     fields, fusion = trained_metadata.read(
         metadata_run.runs / "with-metadata" / "stage-1" / trained_metadata.FILES["best"]
     )

@@ -87,6 +87,6 @@ def test_impossible_requests_are_reported(arguments: tuple, sentence: str, data:
 def test_a_lesion_without_skin_around_it_is_counted_and_left_out(
     data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "beside", lambda *_: None)
+    monkeypatch.setattr(library, "shift_to_skin", lambda *_: None)
     with pytest.raises(SkinappError, match="No image has enough skin"):
         run(data, "--model", model.id)
