@@ -71,12 +71,12 @@ def of_quality(measured: Quality, modality: str) -> dict[str, str]:
 def cautions(analysis: Analysis) -> dict[str, str]:
     """Why the answer may be wrong although the image is usable: "distance", "disagreement" -> a sentence, where that
     predicts errors of this kind of model, or "features" where some are missing."""
-    kind, found = analysis.model.modality, {}
+    kind, sentences = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
-        found["distance"] = FAR
+        sentences["distance"] = FAR
     measured = analysis.prediction.measured
     if measured and measured.note:
-        found["features"] = measured.note
+        sentences["features"] = measured.note
     # skipped for pairs, whose images cannot be shifted together, and for features models, as the warning was measured
     # for networks
     if (
@@ -85,8 +85,8 @@ def cautions(analysis: Analysis) -> dict[str, str]:
         and predicts_errors("disagreement", kind)
         and disagrees(analysis)
     ):
-        found["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
-    return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in found.items()}
+        sentences["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
+    return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in sentences.items()}
 
 
 def is_far(recognised: Recognised | None, modality: str) -> bool:

@@ -68,7 +68,7 @@ def folder(run: Path) -> Path:
 
 
 def receive(own: Path) -> None:
-    """Replace the folder of this host by a copy of the first one's."""
+    """Replace the folder of this host with a copy of the first host's."""
     content = b""
     if index() == 0:
         stream = io.BytesIO()
