@@ -5,23 +5,23 @@ BIN := .venv/bin
 
 .PHONY: help setup research cluster app test test-all lint bench load fuzz lock audit clean
 
-# A process for each core, four at most; tests/conftest.py says which tests stay together.
+# One process per core, at most four; tests/conftest.py says which tests share a process.
 PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help:
-	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 opens no browser)"
-	@echo "make test    install what the tests need and run those that are quick"
-	@echo "make test-all run the slow tests as well, and print how much of the code they cover"
-	@echo "make lint    check style, types and who imports whom"
-	@echo "make bench   measure the speed-ups that benchmarks/README.md reports"
-	@echo "make load    measure the app with fifty visitors at once"
-	@echo "make fuzz    decode 10,000 mutated image files, within limits of time and memory"
+	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 without a browser)"
+	@echo "make test    install what the tests need and run the quick ones"
+	@echo "make test-all run all tests, and print their coverage"
+	@echo "make lint    check style, types, and imports between packages"
+	@echo "make bench   measure speed and memory, compared with plain code"
+	@echo "make load    measure the app with fifty simultaneous visitors"
+	@echo "make fuzz    decode 10,000 mutated image files, with limits on time and memory"
 	@echo "make lock    write the versions and hashes of all packages to the files requirements*.lock"
-	@echo "make audit   look up known vulnerabilities of those versions, where pypi.org is reached"
-	@echo "make setup   install what development and training need"
-	@echo "make research install PyTorch and grad-cam too, for more attention methods (several GB)"
-	@echo "make cluster install Ray and JAX too, for scoring and training on several machines"
-	@echo "make clean   remove the virtual environment and the caches"
+	@echo "make audit   check these versions for known vulnerabilities (needs pypi.org)"
+	@echo "make setup   install everything for development and training"
+	@echo "make research also install PyTorch and grad-cam, for more attention methods (several GB)"
+	@echo "make cluster also install Ray and JAX, to score and train on several machines"
+	@echo "make clean   remove the virtual environments and the caches"
 
 .venv/installed-app: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
@@ -71,7 +71,7 @@ load: .venv/installed-dev
 fuzz: .venv/installed-dev
 	$(BIN)/python -m tests.fuzz
 
-# The pin: later versions declare that they are not for Python 3.11, which uv does not read.
+# Pinned because uv ignores that later versions declare not to support Python 3.11.
 LOCK := .venv-tools/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --quiet
 PIN := echo 'backports-strenum<1.3' |

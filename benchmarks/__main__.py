@@ -35,7 +35,7 @@ def decode(folder: Path) -> Iterator[Comparison]:
     with worker("decoding") as plain, worker("decoding_apart") as ours:
         alternate(plain, ours, file, repeats=5)  # warm up
         values = alternate(plain, ours, file, repeats=45)
-    # at most 5 ms longer than some 30 ms
+    # at most 5 ms longer than about 30 ms
     yield Comparison("the same JPEG decoded in a process of its own, against in this one", "s", 0.85, *values)
 
 
@@ -69,7 +69,7 @@ def memory(folder: Path) -> Iterator[Comparison]:
 
 
 def peak_megabytes(*arguments: str | Path) -> float:
-    """The most memory that `python -m skinapp` has in use while it runs a command."""
+    """The peak memory of `python -m skinapp` while it runs a command."""
     process = subprocess.Popen([sys.executable, "-m", "skinapp", *arguments], env=QUIET, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
@@ -89,9 +89,9 @@ def explore(folder: Path) -> Iterator[Comparison]:
     for rows in (10_015, 500_000):
         file = pictures.demographics_table(folder / f"{rows}.csv", rows)
         with worker("plain_explore") as plain, worker("explore") as ours:
-            alternate(plain, ours, file, repeats=3)  # load, and warm up
+            alternate(plain, ours, file, repeats=3)  # load and warm up
             values = alternate(plain, ours, file, repeats=15)
-        # at most three times as long as the group-by, which is a ratio of a third
+        # at most three times as long as the group-by, that is, a ratio of at least one third
         yield Comparison(f"explorer, a filter changed on {rows:,} rows", "s", 1 / 3, *values)
 
 
@@ -110,11 +110,11 @@ def attention(folder: Path) -> Iterator[Comparison]:
         ("Grad-CAM at the earliest block, against 3 Keras classifications", "three_predictions", "early_block"),
     ):
         with worker(plain_task) as plain, worker(task) as ours:
-            alternate(plain, ours, file, repeats=3)  # load, and warm up
+            alternate(plain, ours, file, repeats=3)  # load and warm up
             values = alternate(plain, ours, file, repeats=15)
         yield Comparison(name, "s", 1, *values)
     with worker("plain_rise") as plain, worker("rise") as ours:
-        plain(file), ours(file)  # load, and warm up
+        plain(file), ours(file)  # load and warm up
         seconds, values = alternate(plain, ours, file, repeats=3)
     yield Comparison(f"RISE with {MASKS} masks", "s", 3, [MASKS_EVERY * value for value in seconds], values)
 
@@ -134,7 +134,7 @@ def start(folder: Path) -> Iterator[Comparison]:
         starts = [
             (startup.start(visitor, port, file, "import tensorflow"), startup.start(visitor, port, file))
             for _ in range(8)
-        ][1:]  # the first warms up: the browser's cache, byte code, files in memory
+        ][1:]  # the first run warms up the browser cache, byte code and file cache
         browser.close()
     seconds = zip(*[(plain.seconds, ours.seconds) for plain, ours in starts], strict=True)
     yield Comparison("server start to the first answer", "s", 2, *seconds)

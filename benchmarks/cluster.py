@@ -1,6 +1,6 @@
 """python -m benchmarks.cluster: score on a Ray cluster of local processes, killing some at random, and count the rows.
 
-Each run is compared with one machine, row by row. It needs requirements-cluster.txt.
+Each run is compared row by row with a run on one machine. It needs requirements-cluster.txt.
 """
 
 import argparse
@@ -21,10 +21,10 @@ from benchmarks.nodes import Nodes
 
 MODEL = "ham10000-efficientnetb1"
 DIFFERENT = 100
-"""Different pictures; the others are hard links to them."""
+"""The number of distinct pictures; the others are hard links to them."""
 MACHINES = 3
 STEP = 0.2
-"""Seconds between two looks at a run."""
+"""Seconds between two checks of a run."""
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def linked(folder: Path, count: int) -> Path:
-    """That many JPEGs, most of them hard links."""
+    """A folder of `count` JPEGs, most of them hard links."""
     files = sorted(pictures.dermoscopy_images(folder, min(count, DIFFERENT)).iterdir())
     for number in range(len(files), count):
         (folder / f"link-{number:06}.jpg").hardlink_to(files[number % len(files)])
@@ -71,15 +71,15 @@ def command(images: Path, out: Path, more: list[str]) -> list[str]:
 
 
 def scored(images: Path, out: Path, more: list[str]) -> tuple[Path, float]:
-    """The folder of parts, and the seconds that it took."""
+    """The folder of parts, and the seconds taken."""
     start = time.perf_counter()
     subprocess.run(command(images, out, more), check=True, stderr=subprocess.DEVNULL)
     return out, time.perf_counter() - start
 
 
 def with_kills(images: Path, out: Path, kills: int) -> tuple[Path, float, str]:
-    """The same on three machines, of which workers, a machine, or the run itself are killed at random moments; a run
-    that was killed is started again."""
+    """The same on three machines, while workers, machines or the run itself are killed at random moments; a killed run
+    is restarted."""
     moments = sorted(random.uniform(0.05, 0.9) for _ in range(kills))
     total = sum(1 for _ in images.iterdir())
     nodes = Nodes(MACHINES)

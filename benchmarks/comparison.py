@@ -1,4 +1,4 @@
-"""Pairs of measurements, and the table that they make."""
+"""Pairs of measurements, and the table made from them."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -39,6 +39,6 @@ class Comparison:
 def alternate(
     plain: Callable[[Path], float], ours: Callable[[Path], float], path: Path, repeats: int
 ) -> tuple[list[float], list[float]]:
-    """The values of both on `path`, measured alternately so that a busy machine affects both alike."""
+    """The values of both on `path`, measured alternately so that a busy machine affects both equally."""
     pairs = [(plain(path), ours(path)) for _ in range(repeats)]
     return [pair[0] for pair in pairs], [pair[1] for pair in pairs]

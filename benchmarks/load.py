@@ -1,7 +1,7 @@
 """python -m benchmarks.load: many visitors at once on a real server, and with --write the table in the README.
 
-Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a photo of their own: they upload it,
-read the answer, move the square, read again, and leave. Every answer is compared with the library's own.
+Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a different photo: they upload it, read
+the answer, move the square, read again, and leave. Every answer is compared with the library's.
 """
 
 import argparse
@@ -32,15 +32,15 @@ from tests.pictures import encode, lesion
 MARKED = re.compile(r"(?<=<!-- load -->\n).*(?=<!-- load end -->)", re.DOTALL)
 VISITORS = (1, 10, 50)
 FILES = 50
-"""Of the visitor who adds many."""
-BESIDE = 10
-"""Visitors with one photo each beside that one."""
+"""The number of files of the visitor who adds many."""
+COMPANIONS = 10
+"""The number of visitors with one photo each in addition to that one."""
 SIDE = 70
-"""Percent of the shorter side, to which each visitor shrinks the square."""
+"""Each visitor shrinks the square to this percentage of the shorter side."""
 SESSION_SECONDS = 10
-"""For how long the server keeps the session of somebody who has left; by default it is 120."""
+"""How long the server keeps the session of a visitor who has left; the default is 120."""
 FREED_SECONDS = 8
-"""After which what they left is freed."""
+"""How long to wait until it has freed the session's data."""
 
 HEADER = (
     "| visitors at once | answers a second | time to the answer, median | 99th percentile | wrong | of another visitor "
@@ -52,17 +52,17 @@ Probabilities = dict[str, float]
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo, and what the library answers to its centre square and to a smaller one."""
+    """A photo, and the library's answers for its centre square and for a smaller one."""
 
     data: bytes
-    whole: Probabilities
+    centre: Probabilities
     smaller: Probabilities
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Seconds from the visitor's action to the headline on the page, and whether it was the right answer, or that to
-    the photo of another visitor."""
+    """Seconds from the visitor's action to the headline on the page, and whether it was correct, or the answer to
+    another visitor's photo."""
 
     seconds: float
     right: bool
@@ -71,17 +71,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class Round:
-    """The answers of visitors who came at once, from the first action to the last answer in `seconds`, and the memory
-    of the server while all of them were there, in MB."""
+    """The answers to simultaneous visitors, the `seconds` from the first action to the last answer, and the server's
+    memory while all of them were connected, in MB."""
 
     responses: list[Answer]
     seconds: float
     megabytes: float
 
     def row(self, visitors: str) -> str:
-        times = [one.seconds for one in self.responses]
-        wrong = sum(not one.right for one in self.responses)
-        mixed = sum(one.of_another for one in self.responses)
+        times = [response.seconds for response in self.responses]
+        wrong = sum(not response.right for response in self.responses)
+        mixed = sum(response.of_another for response in self.responses)
         return (
             f"| {visitors} | {len(times) / self.seconds:.1f} | {np.median(times):.2f} s | "
             f"{np.percentile(times, 99):.2f} s | {wrong} of {len(times)} | {mixed} | {self.megabytes:.0f} MB |"
@@ -89,17 +89,17 @@ class Round:
 
 
 def photos(count: int) -> list[Photo]:
-    """Different photos that are answered without a question, with the library's answers to them."""
+    """Distinct photos that are classified without a question, with the library's answers."""
     return list(itertools.islice(filter(None, map(_photo, itertools.count())), count))
 
 
 def _photo(seed: int) -> Photo | None:
-    """A photo with its answers; None where the page would ask something first, or begin with another square."""
+    """A photo with its answers; None if the page would ask a question first, or start with another square."""
     data = encode(lesion(*pictures.HAM10000_SIZE, seed=seed))
     image = imaging.decode(data)
     route = modality.route(registry.ranked(), modality.recognise(image))
     kind = route.recognised.kind if route.recognised else ""
-    doubtful = route.doubt or route.asked or warnings.of_quality(quality.measure(image, CENTRE), route.model.modality)
+    doubtful = route.doubt or route.can_ask or warnings.of_quality(quality.measure(image, CENTRE), route.model.modality)
     if doubtful or (kind in square.figures() and square.propose(image, kind).used):
         return None
     responses = []
@@ -125,22 +125,25 @@ def server() -> Iterator[tuple[str, int]]:
             process.terminate()
 
 
-def visit(address: str, photo: Photo, others: Sequence[Photo], together: threading.Barrier) -> list[Answer]:
-    """What one visitor does, beginning and leaving together with the others."""
+def visit(address: str, photo: Photo, others: Sequence[Photo], barrier: threading.Barrier) -> list[Answer]:
+    """The actions of one visitor, starting and leaving at the same time as the others."""
     with Visitor(address) as visitor:
-        together.wait()
+        barrier.wait()
         responses = [
             timed(
-                visitor, lambda: visitor.upload({"photo.jpg": photo.data}), photo.whole, [one.whole for one in others]
+                visitor,
+                lambda: visitor.upload({"photo.jpg": photo.data}),
+                photo.centre,
+                [other.centre for other in others],
             )
         ]
         if visitor.has("crop_side"):
             move = {"double_array_value": [SIDE]}
-            expected = photo.smaller, [one.smaller for one in others]
+            expected = photo.smaller, [other.smaller for other in others]
             responses.append(timed(visitor, lambda: visitor.set("crop_side", **move), *expected))
-        together.wait()
-        # the server's memory is read
-        together.wait()
+        barrier.wait()
+        # wait while the server's memory is measured
+        barrier.wait()
     return responses
 
 
@@ -153,8 +156,8 @@ def timed(
     return Answer(visitor.answered_at - start, shown == expected, shown != expected and shown in of_others)
 
 
-def together(address: str, process: int, visitors: Sequence[Photo], many: Sequence[Photo] = ()) -> Round:
-    """As many visitors at once as there are photos, beside one who adds `many` where there are some."""
+def run_round(address: str, process: int, visitors: Sequence[Photo], many: Sequence[Photo] = ()) -> Round:
+    """One simultaneous visitor per photo and, if `many` is given, another visitor who adds all of these."""
     barrier = threading.Barrier(len(visitors) + 1)
     with ThreadPoolExecutor(len(visitors) + 1) as pool:
         batch = None
@@ -163,7 +166,7 @@ def together(address: str, process: int, visitors: Sequence[Photo], many: Sequen
             batch = pool.submit(add_many, address, many, started)
             started.wait()
         runs = [
-            pool.submit(visit, address, photo, [one for one in visitors if one is not photo], barrier)
+            pool.submit(visit, address, photo, [visitor for visitor in visitors if visitor is not photo], barrier)
             for photo in visitors
         ]
         barrier.wait()
@@ -193,16 +196,16 @@ def measure() -> list[str]:
     known = photos(max(*VISITORS, FILES))
     with server() as (address, process):
         empty = megabytes(process)
-        together(address, process, known[:1])  # loads the networks
-        left(process)
+        run_round(address, process, known[:1])  # loads the networks
+        wait_until_freed(process)
         first = megabytes(process)
         for count in VISITORS:
-            rows.append(together(address, process, known[:count]).row(str(count)))
+            rows.append(run_round(address, process, known[:count]).row(str(count)))
             print(rows[-1], flush=True)
-        left(process)
+        wait_until_freed(process)
         after = megabytes(process)
-        beside = together(address, process, known[:BESIDE], known[:FILES])
-        rows.append(beside.row(f"{BESIDE}, beside one who adds {FILES} files"))
+        mixed = run_round(address, process, known[:COMPANIONS], known[:FILES])
+        rows.append(mixed.row(f"{COMPANIONS}, plus one who adds {FILES} files"))
         print(rows[-1], flush=True)
     memory = (
         f"Memory: {empty:.0f} MB before the first visitor, {first:.0f} MB after one had loaded the networks and left, "
@@ -212,8 +215,8 @@ def measure() -> list[str]:
     return [*rows, "", memory]
 
 
-def left(process: int) -> None:
-    """Wait until nothing is kept of those who left."""
+def wait_until_freed(process: int) -> None:
+    """Wait until the data of visitors who left is freed."""
     time.sleep(SESSION_SECONDS + FREED_SECONDS)
 
 

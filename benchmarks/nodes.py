@@ -1,4 +1,4 @@
-"""Machines of one core each, as processes on this one, that can be killed: for the tests of a Ray cluster too."""
+"""Single-core machines, simulated by processes that can be killed; also used by the tests of the Ray cluster."""
 
 import random
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import psutil
 
 WORKER = "ray::MapWorker"
-"""How the name of a process begins that runs an actor of Ray Data."""
+"""Prefix of the name of a process that runs an actor of Ray Data."""
 MEMORY = 100 * 1024**2
-"""Of the object store of each machine, bytes: results are counts."""
+"""Size of each machine's object store, in bytes; small, since results are counts."""
 
 
 class Nodes:

@@ -28,7 +28,7 @@ def dermoscopy_images(folder: Path, count: int) -> Path:
 
 
 def hard_links(files: Path, folder: Path, count: int) -> Path:
-    """A folder of `count` names of the files of another folder, a thousand in each folder below it."""
+    """A folder of `count` hard links to the files of another folder, a thousand per subfolder."""
     sources = sorted(files.iterdir())
     for number in range(count):
         below = folder / f"{number // 1000:03}"
@@ -39,7 +39,7 @@ def hard_links(files: Path, folder: Path, count: int) -> Path:
 
 
 def demographics_table(file: Path, rows: int) -> Path:
-    """A CSV of that many rows with HAM10000's columns, sampled from the shipped table with replacement."""
+    """A CSV of `rows` rows with HAM10000's columns, sampled from the shipped table with replacement."""
     frame = records.shipped("ham10000").frame.sample(rows, replace=True, random_state=0)
     names = {"lesion": "lesion_id", "diagnosis": "dx", "confirmation": "dx_type", "site": "localization"}
     frame.drop(columns=["images", "split"]).rename(columns=names).to_csv(file, index=False)

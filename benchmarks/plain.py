@@ -12,7 +12,7 @@ from skinapp.inference.runtime import softmax
 
 
 class PlainClassifier:
-    """A model's network in Keras. It builds the Grad-CAM network once, which most notebooks do not."""
+    """A model's network in Keras. Unlike most notebooks, it builds the Grad-CAM network only once."""
 
     def __init__(self, model: Model):
         self.model = model

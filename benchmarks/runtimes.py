@@ -1,4 +1,4 @@
-"""python -m benchmarks.runtimes: `score` beside the same network in OpenVINO and ONNX Runtime.
+"""python -m benchmarks.runtimes: `score` compared with the same network in OpenVINO and ONNX Runtime.
 
 It needs packages that the app does not: pip install openvino onnxruntime onnx tf2onnx. All decode the same JPEGs with
 the same function, on every core, each runtime with as many single-threaded networks, or streams, as there are cores.
@@ -31,7 +31,7 @@ HAM10000 = Path(os.environ.get("SKINAPP_DATA", Path(__file__).parents[2] / "shar
 IMAGES = 300
 REPEATS = 3
 SIDE = 2048
-"""Of the square matrices whose products show how many multiply-adds a second are possible."""
+"""Size of the square matrices whose products show how many multiply-adds per second are possible."""
 
 Logits = Callable[[np.ndarray], np.ndarray]
 """One image, float32 [1, size, size, 3], to logits [K]."""
@@ -83,7 +83,7 @@ def onnx_runtime() -> Sequence[Logits]:
 
 def logits_of(outputs: Sequence[np.ndarray]) -> np.ndarray:
     """The logits [K] among a network's outputs; runtimes rename and reorder them."""
-    return next(one[0] for one in outputs if one.shape == (1, len(model().labels.codes)))
+    return next(output[0] for output in outputs if output.shape == (1, len(model().labels.codes)))
 
 
 def classify(folder: Path, each: Sequence[Logits]) -> np.ndarray:
@@ -114,7 +114,7 @@ def classifying(networks: Callable[[], Sequence[Logits]]) -> Task:
 
 
 def multiply_adds() -> Task:
-    """As many multiply-adds as the network has for the images of a folder, as float32 matrix products."""
+    """The network's number of multiply-adds for the images of a folder, performed as float32 matrix products."""
     count = network_multiply_adds()
     generator = np.random.default_rng(0)
     left, right = (generator.random((SIDE, SIDE), np.float32) for _ in range(2))
@@ -149,7 +149,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     **{name: functools.partial(classifying, networks) for name, networks in NETWORKS.items()},
     PRODUCTS: multiply_adds,
 }
-"""What `benchmarks.worker` times, besides its own tasks."""
+"""Tasks that `benchmarks.worker` times in addition to its own."""
 
 
 def main() -> int:

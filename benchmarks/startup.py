@@ -14,7 +14,7 @@ from playwright.sync_api import BrowserContext
 from benchmarks.worker import QUIET, ROOT
 
 RESULT_TEXT = "Most likely"
-PATIENCE_SECONDS = 120
+TIMEOUT_SECONDS = 120
 SERVER = """
 import sys
 {first}
@@ -49,7 +49,7 @@ def start(browser: BrowserContext, port: int, photo: Path, first: str = "") -> S
     A browser that has visited this port before has cached Streamlit's front end, as a returning visitor's has.
     """
     page = browser.new_page()
-    page.set_default_timeout(PATIENCE_SECONDS * 1000)
+    page.set_default_timeout(TIMEOUT_SECONDS * 1000)
     begin = time.perf_counter()
     with subprocess.Popen(
         [sys.executable, "-c", SERVER.format(first=first, port=port)],
@@ -70,7 +70,7 @@ def start(browser: BrowserContext, port: int, photo: Path, first: str = "") -> S
 
 
 def wait_for(port: int, server: "subprocess.Popen[bytes]") -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

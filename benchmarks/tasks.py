@@ -55,7 +55,7 @@ def decoding() -> Task:
 
 
 def decoding_apart() -> Task:
-    """The same in a process of its own, as for visitors' images."""
+    """The same in a separate process, as for visitors' images."""
     from skinapp.images import imaging, isolated
 
     assert isolated.start()
@@ -69,7 +69,7 @@ SINGLE = "ham10000-efficientnetv2b0"
 
 @functools.cache
 def committee() -> registry.Model:
-    """A committee of MEMBERS copies of SINGLE that see VIEWS; what networks have learnt does not change their time."""
+    """A committee of MEMBERS copies of SINGLE with VIEWS; the weights of a network do not affect its running time."""
     single = registry.model(SINGLE)
     folder = Path(tempfile.mkdtemp()) / "committee"
     folder.mkdir()
@@ -262,7 +262,7 @@ CLASSIFICATIONS = 12
 
 
 def sanity() -> Task:
-    """The segmentation of the lesion and the sanity check of the map, of an image that is already classified."""
+    """The segmentation of the lesion and the sanity check of the map, for an image that is already classified."""
     from skinapp.attention import heatmap, sanity_check
     from skinapp.images import imaging
     from skinapp.inference import runtime
@@ -308,7 +308,7 @@ MASKS_EVERY = 10
 
 @functools.cache
 def pixels_of(file: Path) -> np.ndarray:
-    """The model's input; decoded in the warm-up, as it is not measured here."""
+    """The model's input; decoded during the warm-up, as decoding is not measured here."""
     from skinapp.images import imaging
 
     return imaging.load(file, model().input_size)

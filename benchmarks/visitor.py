@@ -1,7 +1,7 @@
-"""A visitor of a running app who needs no browser: a client that speaks Streamlit's protocol.
+"""A visitor to a running app without a browser: a client that speaks Streamlit's protocol.
 
-It opens a page, uploads files, moves widgets, presses buttons, fetches the pictures that it is shown and leaves, with
-the messages, requests and cookies that Streamlit's front end sends. It draws nothing.
+It opens a page, uploads files, changes widgets, clicks buttons, fetches the displayed pictures and leaves, with the
+same messages, requests and cookies as Streamlit's front end. It renders nothing.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
 XSRF_COOKIE = "_streamlit_xsrf"
-PATIENCE_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
 ANSWER = "Most likely: "
 DONE = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
 
@@ -40,7 +40,7 @@ class Visitor:
         self.address, self.page = address, page
         self._open = contextlib.ExitStack()
         self.http = self._open.enter_context(requests.Session())
-        self.http.get(f"{address}/_stcore/health", timeout=PATIENCE_SECONDS).raise_for_status()
+        self.http.get(f"{address}/_stcore/health", timeout=TIMEOUT_SECONDS).raise_for_status()
         self.token = self.http.cookies.get(XSRF_COOKIE, "")
         connection = connect(
             f"ws{address.removeprefix('http')}/_stcore/stream",
@@ -48,7 +48,7 @@ class Visitor:
             origin=address,  # type: ignore[arg-type]
             additional_headers={"Cookie": f"{XSRF_COOKIE}={self.token}"},
             max_size=None,
-            open_timeout=PATIENCE_SECONDS,
+            open_timeout=TIMEOUT_SECONDS,
         )
         self.socket: ClientConnection = self._open.enter_context(connection)
         self.elements: dict[tuple[int, ...], Delta] = {}
@@ -74,7 +74,7 @@ class Visitor:
         self.wait()
 
     def request(self, *changed: WidgetState, fragment: str = "") -> None:
-        """Ask for a run without waiting for it."""
+        """Request a run without waiting for it."""
         shown = {widget_id(delta) for delta in self.elements.values()}
         self.states = {key: state for key, state in self.states.items() if key in shown}
         self.states |= {state.id: state for state in changed}
@@ -84,11 +84,11 @@ class Visitor:
         message.rerun_script.fragment_id = fragment
         message.rerun_script.widget_states.widgets.extend(self.states.values())
         self.socket.send(message.SerializeToString())
-        # a click counts once
+        # a click applies only once
         self.states = {key: state for key, state in self.states.items() if not state.trigger_value}
 
-    def wait(self, seconds: float = PATIENCE_SECONDS) -> None:
-        """Receive until a run has ended, and fetch the pictures that are new. TimeoutError where that takes longer."""
+    def wait(self, seconds: float = TIMEOUT_SECONDS) -> None:
+        """Receive messages until a run has ended, and fetch new pictures. TimeoutError if that takes longer."""
         deadline = time.monotonic() + seconds
         while True:
             message = self.receive(deadline - time.monotonic())
@@ -96,8 +96,8 @@ class Visitor:
                 self._fetch_pictures()
                 return
 
-    def receive(self, seconds: float = PATIENCE_SECONDS) -> ForwardMsg:
-        """The next message, taken into account. TimeoutError where none comes."""
+    def receive(self, seconds: float = TIMEOUT_SECONDS) -> ForwardMsg:
+        """Receive and process the next message. TimeoutError if none arrives."""
         message = ForwardMsg.FromString(self.socket.recv(max(seconds, 0), decode=False))
         kind = message.WhichOneof("type")
         if kind == "new_session":
@@ -109,7 +109,7 @@ class Visitor:
         elif kind == "delta":
             delta = message.delta
             if delta.WhichOneof("type") == "new_element":
-                # the latest come last; what a fragment no longer shows stays before them
+                # the latest come last; elements that a fragment no longer shows stay before them
                 self.elements.pop(path := tuple(message.metadata.delta_path), None)
                 self.elements[path] = delta
                 if any(text.startswith(ANSWER) for text in texts(delta)):
@@ -117,7 +117,7 @@ class Visitor:
         return message
 
     def upload(self, files: Mapping[str, bytes], key: str = "photo_upload") -> None:
-        """Choose files in the uploader whose key contains this, and wait for what the page makes of them."""
+        """Choose files in the uploader whose key contains this, and wait for the page to process them."""
         self.run(self.uploaded(files, key), fragment=self.widget(key).fragment_id)
 
     def uploaded(self, files: Mapping[str, bytes], key: str = "photo_upload") -> WidgetState:
@@ -143,7 +143,7 @@ class Visitor:
             self.address + urls.upload_url,
             files={"file": (name, io.BytesIO(data), "image/jpeg")},
             headers={"X-Xsrftoken": self.token},
-            timeout=PATIENCE_SECONDS,
+            timeout=TIMEOUT_SECONDS,
         )
         response.raise_for_status()
 
@@ -196,7 +196,7 @@ class Visitor:
         return {}
 
     def download(self, key: str) -> bytes:
-        """What the download button whose key contains this gives."""
+        """The content behind the download button whose key contains this."""
         element = self.widget(key).new_element.download_button
         if not element.deferred_file_id:
             return self._get(element.url)
@@ -223,7 +223,7 @@ class Visitor:
                 yield from (image.url for image in delta.new_element.imgs.imgs if image.url.startswith("/"))
 
     def _get(self, url: str) -> bytes:
-        response = self.http.get(self.address + url, timeout=PATIENCE_SECONDS)
+        response = self.http.get(self.address + url, timeout=TIMEOUT_SECONDS)
         response.raise_for_status()
         return response.content
 
@@ -235,11 +235,11 @@ def widget_id(delta: Delta) -> str:
 
 
 def texts(delta: Delta) -> list[str]:
-    """What an element says."""
+    """The texts of an element."""
     element = getattr(delta.new_element, delta.new_element.WhichOneof("type") or "empty")
     return [text for name in ("body", "text", "label") if (text := getattr(element, name, ""))]
 
 
 def frame(data: bytes) -> pd.DataFrame:
-    """The table that a dataframe element holds."""
+    """The table in a dataframe element."""
     return pyarrow.ipc.open_stream(data).read_pandas()

@@ -21,7 +21,7 @@ QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
 
 
 def main() -> None:
-    # keep the output of libraries apart from the seconds
+    # keep the libraries' output separate from the seconds
     with contextlib.redirect_stdout(sys.stderr):
         task = (TASKS | runtimes.TASKS)[sys.argv[1]]()
     clock = {"wall": time.perf_counter, "processor": time.process_time}[sys.argv[2]]

@@ -95,7 +95,7 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
 def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
     """Whether the maps are shown: asks what the classify page asks, and keeps what was said there."""
     found = gate.route(list(usable.values()), photo, usable.get(st.session_state.get("model", "")))
-    if found.asked and found.recognised:
+    if found.can_ask and found.recognised:
         gate.ask_kind(photo, found.recognised)
     if found.doubt and not found.unknown:
         st.warning(found.doubt)

@@ -52,7 +52,7 @@ def show_row(models: Mapping[str, Model]) -> Model | None:
 def show_photo(models: list[Model], chosen: Model | None, photo: Photo) -> None:
     """The answer to one photo, after the question of its kind where that is not clear."""
     found = gate.route(models, photo, chosen)
-    if found.asked and found.recognised:
+    if found.can_ask and found.recognised:
         gate.ask_kind(photo, found.recognised)
     if found.doubt and not found.unknown:
         st.warning(found.doubt)

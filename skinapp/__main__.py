@@ -27,7 +27,7 @@ COVERAGE_HELP = (
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns 0; 1 if an audit finds a problem; 2, with a sentence on standard error, if something
+    """Run one command. Returns 0; 1 if an audit finds a problem; 2, with a message on standard error, if something
     cannot be done; 130 on Ctrl-C."""
     options = parse(arguments)
     try:
@@ -228,7 +228,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def kinds_of(text: str) -> tuple[str, ...]:
-    """The kinds of artefact in "hair,ruler"."""
+    """Parse a list of artefact kinds, such as "hair,ruler"."""
     kinds = tuple(one.strip() for one in text.split(","))
     if unknown := [kind for kind in kinds if kind not in removal.KINDS]:
         raise argparse.ArgumentTypeError(
@@ -289,13 +289,13 @@ def classify_images(options: argparse.Namespace) -> int:
     if chosen:
         runtime.check_one_image(chosen)
     models = registry.ranked()
-    # many images are classified here, and a committee takes as long as all of its networks
+    # many images may be classified here, and a committee takes as long as all of its networks together
     models = [model for model in models if model.kind != "committee"] or models
     if chosen is None and not models:
         raise registry.no_models()
     if chosen and options.cam_dir and not chosen.has_class_maps:
         raise ModelError(f"The model '{chosen.id}' has no class maps; leave out --cam-dir.")
-    raw = {one.name: getattr(options, one.name) for one in metadata.QUESTIONS}
+    raw = {question.name: getattr(options, question.name) for question in metadata.QUESTIONS}
     raw = {name: text for name, text in raw.items() if text is not None}
     if options.report:
         check_report_file(options.report)
@@ -388,7 +388,12 @@ def classify_pair(options: argparse.Namespace) -> int:
         raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")
     paths = [options.images[0], options.close_up]
     warn_unused(
-        chosen, {one.name: getattr(options, one.name) for one in metadata.QUESTIONS if getattr(options, one.name)}
+        chosen,
+        {
+            question.name: getattr(options, question.name)
+            for question in metadata.QUESTIONS
+            if getattr(options, question.name)
+        },
     )
     images = []
     for path in paths:
@@ -402,7 +407,7 @@ def classify_pair(options: argparse.Namespace) -> int:
         raise ImageError(" ".join([*mismatches, "Add --anyway to classify them as they are."]))
     analysis = pair.analyse(chosen, images, recognised=kinds)
     alone = dict(zip(("dermoscopy", "close_up"), analysis.prediction.alone, strict=True))
-    together = analysis.prediction.together
+    combined = analysis.prediction.combined
     codes = chosen.labels.codes
     if options.json:
         result = {
@@ -410,22 +415,22 @@ def classify_pair(options: argparse.Namespace) -> int:
             "close_up": str(paths[1]),
             "modality": {name: kind.probabilities if kind else None for name, kind in zip(alone, kinds, strict=True)},
             "model": chosen.id,
-            "probabilities": dict(zip(codes, together.probabilities.tolist(), strict=True)),
+            "probabilities": dict(zip(codes, combined.probabilities.tolist(), strict=True)),
             "alone": {name: dict(zip(codes, one.probabilities.tolist(), strict=True)) for name, one in alone.items()},
-            "malignancy": together.malignancy,
-            "predicted": together.predicted,
+            "malignancy": combined.malignancy,
+            "predicted": combined.predicted,
         }
-        print(json.dumps(result | more(together)))
+        print(json.dumps(result | more(combined)))
     else:
         print_analysis(
-            paths[0], analysis.together, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(), None, None
+            paths[0], analysis.combined, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(), None, None
         )
         for name, one in zip(("dermoscopy image", "close-up"), alone.values(), strict=True):
             print(f"  From the {name} alone: {most_likely(one)}")
         print(CAUTION)
     if options.cam_dir and analysis.prediction.class_maps:
         files = overlay_files(paths, options.cam_dir)
-        cams = pair.maps(analysis.prediction, together.predicted)
+        cams = pair.maps(analysis.prediction, combined.predicted)
         for path, single, cam in zip(paths, analysis.alone, cams, strict=True):
             Image.fromarray(heatmap.overlay(single.pixels, cam)).save(files[path])
     return 0
@@ -467,15 +472,15 @@ def print_analysis(
 
 
 def warnings_of(analysis: "Analysis") -> dict[str, str]:
-    """Why this answer may be wrong: the name of each warning that predicts errors -> a sentence."""
+    """Why this answer may be wrong: maps the name of each warning that predicts errors to a sentence."""
     from skinapp.inference import warnings
 
     return warnings.of_quality(analysis.quality, analysis.model.modality) | warnings.cautions(analysis)
 
 
 def meaning(prediction: "Prediction", prevalence: float | None) -> "ObservedRisk | None":
-    """How often such an answer was a cancer. Where that cannot be counted, None and a sentence on standard error; a
-    DataError if it is needed for the probability at another prevalence."""
+    """How often answers like this one were cancers. If that cannot be counted, None and a message on standard error, or
+    a DataError if it is needed for the probability at another prevalence."""
     from skinapp.evaluation import observed_risk
 
     try:
@@ -488,7 +493,7 @@ def meaning(prediction: "Prediction", prevalence: float | None) -> "ObservedRisk
 
 
 def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any]:
-    """What the number means, for JSON: `observed`, and `at_prevalence` if it is set."""
+    """The observed risk as JSON: `observed`, and `at_prevalence` if a prevalence was given."""
     from skinapp.evaluation import observed_risk
 
     # JSON has no NaN
@@ -500,7 +505,7 @@ def in_json(observed: "ObservedRisk", prevalence: float | None) -> dict[str, Any
 
 
 def more(prediction: "Prediction") -> dict[str, Any]:
-    """What only some models say of an image, for JSON: how far their networks and views agree, what they measured, and
+    """Results that only some models give, as JSON: how far their networks and views agree, what they measured, and
     which of their operating points the image reaches."""
     from skinapp.inference import runtime
 
@@ -522,14 +527,14 @@ def more(prediction: "Prediction") -> dict[str, Any]:
 
 
 def removed_in_json(removed: removal.Removed) -> dict[str, float]:
-    """Kind -> the share of the square that was filled in."""
+    """Maps each kind to the share of the square that was filled in."""
     return {kind: 0.0 if removed.too_much else round(share, 4) for kind, share in removed.shares.items()}
 
 
 def warn_unused(model: registry.Model, raw: dict[str, str]) -> None:
-    """Say which metadata the model does not use."""
+    """Print which of the given metadata the model does not use."""
     used = {one.name for one in model.clinical}
-    unused = [one.flag for one in metadata.QUESTIONS if one.name in raw and one.name not in used]
+    unused = [question.flag for question in metadata.QUESTIONS if question.name in raw and question.name not in used]
     if unused:
         print(f"The model '{model.id}' does not use {', '.join(unused)}.", file=sys.stderr)
 
@@ -613,7 +618,7 @@ def compare_models(options: argparse.Namespace) -> int:
         of_pair = {name: points[name] for name in names}
         pair["answer"] = operating_point_views.answer(of_pair, apart, shared.target, names, aim)
         pair["answer"].append(operating_point_views.source({name: thresholds[name] for name in names}, names))
-    sets = [one for each in models for one in conformal.on_every_test_set(each, options.coverage)]
+    sets = [one for model in models for one in conformal.on_every_test_set(model, options.coverage)]
     if options.json:
         print(json.dumps(compared | {"prediction_sets": [conformal.in_json(one) for one in sets]}, indent=2))
     else:
@@ -678,7 +683,7 @@ def write_case(analysis: "Analysis", options: argparse.Namespace, doubt: str) ->
 
 
 def check_report_file(file: Path) -> None:
-    """DataError where the file of a report cannot be written."""
+    """DataError if the report cannot be written to this file."""
     if not file.parent.is_dir():
         raise DataError(f"There is no folder {file.parent}; create it, or name a file in another folder.")
     if file.is_dir():
@@ -693,7 +698,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def overlay_files(images: list[Path], folder: Path) -> dict[Path, Path]:
-    """Image -> its attention map's file: `<name>.cam.png`, numbered where two images share a name."""
+    """Maps each image to the file of its attention map: `<name>.cam.png`, numbered if two images share a name."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

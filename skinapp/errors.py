@@ -1,4 +1,4 @@
-"""Errors whose message is a sentence for a person: what is wrong, and what to do about it."""
+"""Errors with a message for the user: what is wrong, and what to do about it."""
 
 
 class SkinappError(Exception):

@@ -1,7 +1,6 @@
-"""What an operator may count: answers and refusals, with nothing of the visitor or the image in them.
+"""Events that an operator may count: answers and refusals, with no data about the visitor or the image.
 
-They go to Python's logging, at the level of information: nothing is written unless a program asks for it, as
-`skinapp.hosting` does.
+They go to Python's logging at level INFO: nothing is written unless a program configures it, as `skinapp.hosting` does.
 """
 
 import logging
@@ -17,7 +16,7 @@ UNREADABLE, CHECK_FAILED, NO_MODEL, BUSY = "unreadable image", "check failed", "
 
 
 def answered(model_id: str, seconds: float) -> None:
-    """A model classified an image, in that many seconds."""
+    """A model classified an image in this many seconds."""
     report(ANSWER, model=model_id, seconds=round(seconds, 4))
 
 
@@ -27,5 +26,5 @@ def refused(reason: str) -> None:
 
 
 def report(event: str, level: int = logging.INFO, **fields: Any) -> None:
-    """An event with its fields, which JSON must be able to hold."""
+    """Report an event with its fields, which must be serialisable as JSON."""
     LOGGER.log(level, event, extra={"fields": fields})

@@ -11,12 +11,12 @@ from skinapp.errors import DataError
 
 @contextlib.contextmanager
 def replacing(file: Path) -> Iterator[Path]:
-    """A path to write to, beside `file`, that replaces it at the end of the block.
+    """A path to write to, next to `file`, that replaces it at the end of the block.
 
-    If the process stops before that, an older `file` is unchanged; if the machine does, `file` is the older or the
-    newer one, complete, since what was written is synced to the disk before it is renamed. Each writer has its own
-    path, so if several write at once, the last one wins with a complete file. DataError, and nothing left behind,
-    where the disk is full or cannot be written to.
+    If the process stops before that, an older `file` is unchanged; if the machine crashes, `file` is either the
+    complete older or the complete newer version, since the content is synced to disk before the rename. Each writer has
+    its own path, so if several write at once, the last one wins with a complete file. DataError, and no leftovers, if
+    the disk is full or not writable.
     """
     partial = _partial(file)
     try:
@@ -36,12 +36,12 @@ def replacing(file: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def locked(target: Path) -> Iterator[None]:
-    """The only block, of all processes and threads, that writes to the file or folder `target`. It need not exist yet,
-    and the folder that it is in is made.
+    """An exclusive lock, across processes and threads, for writing to the file or folder `target`. The target need not
+    exist yet; its parent folder is created.
 
-    The lock is held on a hidden file beside it, which is removed at the end. If the process dies, the system releases
-    the lock, and the file that may be left does not matter. Processes forked in the block hold it too, until they end.
-    DataError, at once, where another block has the lock, or the folder of `target` cannot be written to.
+    The lock is a hidden file next to the target, which is removed at the end. If the process dies, the system releases
+    the lock, and a leftover file does no harm. Processes forked in the block also hold it until they end. DataError, at
+    once, if another block has the lock, or the folder of `target` cannot be written to.
     """
     # only commands that write need it
     import filelock
@@ -59,7 +59,8 @@ def locked(target: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # before the release: whoever opened the file meanwhile sees that it is gone, and starts over with a new one
+        # unlink before releasing: a process that opened the file meanwhile sees that it is gone, and starts over with a
+        # new one
         with contextlib.suppress(OSError):
             file.unlink()
         lock.release()
@@ -70,7 +71,7 @@ def _partial(file: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in the folder outlast a power cut, where the system can."""
+    """Make a rename in the folder survive a power cut, if the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

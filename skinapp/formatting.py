@@ -1,8 +1,8 @@
-"""Numbers as a person reads them."""
+"""Number formatting for people."""
 
 
 def percent(share: float) -> str:
-    """0-1 -> "87%". Never "0%" or "100%": a model's probability is neither, and rounding must not say so."""
+    """0-1 -> "87%". Never "0%" or "100%", since a model's probability is never exactly either."""
     if share < 0.01:
         return "under 1%"
     if share > 0.99:
@@ -11,5 +11,5 @@ def percent(share: float) -> str:
 
 
 def short_percent(share: float) -> str:
-    """The same where there is little room: "<1%", ">99%"."""
+    """A shorter form for tight spaces: "<1%", ">99%"."""
     return percent(share).replace("under ", "<").replace("over ", ">")

@@ -1,5 +1,5 @@
-"""CSV tables of any kind: one reader that copes with their separator, encoding, decimal mark and headers, and a writer
-of those that people download."""
+"""CSV tables of any kind: a reader that handles any common separator, encoding, decimal mark and header, and a writer
+for downloads."""
 
 import codecs
 import csv
@@ -18,20 +18,20 @@ HEAD = 20_000
 HEAD_ROWS = 20
 LONGEST_HEADER = 1_000_000
 """Characters of the first line that are read to name the columns."""
-MOST_COLUMNS = 5_000
-"""More would keep a page busy for minutes before anyone could choose among them."""
+MAX_COLUMNS = 5_000
+"""With more columns, a page would be busy for minutes."""
 BLOCK = 1024**2
-"""Bytes of a file that are looked at at a time."""
+"""Bytes of a file that are examined at a time."""
 CHUNK_ROWS = 4096
 UNREADABLE = (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, csv.Error)
 """What pandas raises for a file that is not a table."""
 ARCHIVES = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
-"""The first bytes of zip files, which today's spreadsheets are, and of older Excel files."""
+"""The first bytes of zip files, the format of current spreadsheets, and of older Excel files."""
 FORMULA = re.compile(r"(^\s*|[;,\t\r\n|\"])(?=[=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""Before what a spreadsheet program would calculate: at the start of a cell, or of a part that a program with another
-separator takes for a cell."""
+"""The position before anything that a spreadsheet program would evaluate: at the start of a cell, or of a part that a
+program with another separator would take for a cell."""
 FIGURES = re.compile(r"([-+\d.,%()\s]|to\b)*")
-"""Numbers and intervals, which are no formulas even if they begin with a sign."""
+"""Numbers and intervals, which are not formulas even if they begin with a sign."""
 DECIMAL_COMMA, DECIMAL_POINT = (re.compile(rf"\s*[-+]?\d*{mark}\d+([eE][-+]?\d+)?\s*") for mark in (",", r"\."))
 
 
@@ -42,21 +42,22 @@ def read(
     text: Collection[str] | None = None,
     required: Sequence[str] = (),
     unique: str | None = None,
-    most_rows: int | None = None,
+    max_rows: int | None = None,
     has_header: Callable[[list[str]], bool] = lambda cells: True,
 ) -> pd.DataFrame:
     """The bytes of a CSV -> its table, one row per line.
 
     Separated by comma, semicolon, tab or bar; in UTF-8 with or without a byte order mark, UTF-16 with one, or Latin-1;
-    with decimal points or commas. Extra blanks in column names are removed; a repeated name gets a number, a missing
-    one is "Column 3".
+    with decimal points or commas. Extra spaces in column names are removed; a repeated name gets a number, a missing
+    one becomes "Column 3".
 
-    Without `text` every cell is text, "" where it is empty. With `text`, the columns that it names are text, and the
+    Without `text` every cell is text, "" if it is empty. With `text`, the columns that it names are text, and the
     others numbers or booleans where all their cells are; empty cells are NaN. `has_header` takes the cells of the
     first line; where it returns False, that line is data and the columns are "Column 1" and so on.
 
-    DataError, beginning with `name`, where the content is empty, not text, damaged, has no rows, more than `most_rows`
-    or MOST_COLUMNS, lacks a `required` column, or names something twice in the column `unique`.
+    DataError, with a message beginning with `name`, if the content is empty, not text, damaged, has no rows or more
+    than `max_rows`, has more than MAX_COLUMNS columns, lacks a `required` column, or has a repeated value in the column
+    `unique`.
     """
     decoded = _decoded(content, name)
     rows, separator = _head(decoded)
@@ -75,12 +76,12 @@ def read(
             na_filter=text is not None,
             index_col=False,
             skipinitialspace=True,
-            nrows=None if most_rows is None else most_rows + 1,
+            nrows=None if max_rows is None else max_rows + 1,
         )
     except UNREADABLE as error:
         raise _unreadable(name, error) from None
-    if most_rows is not None and len(table) > most_rows:
-        raise DataError(f"{name} has more than {most_rows:,} rows. Use part of it.")
+    if max_rows is not None and len(table) > max_rows:
+        raise DataError(f"{name} has more than {max_rows:,} rows. Use part of it.")
     if table.empty:
         raise DataError(f"{name} has a header but no rows. Add at least one row.")
     table.columns = pd.Index(columns if len(columns) == table.shape[1] else _names([""] * table.shape[1]))
@@ -98,7 +99,7 @@ def read_file(
     unique: str | None = None,
     remedy: str = "",
 ) -> pd.DataFrame:
-    """The table in a file, see `read`. DataError as there, and where the file is missing or cannot be opened; `remedy`
+    """The table in a file, see `read`. DataError as there, and if the file is missing or cannot be opened; `remedy`
     then says what to do."""
     try:
         content = path.read_bytes()
@@ -111,7 +112,7 @@ def read_file(
 
 def chunks(path: Path, *, required: Sequence[str] = ()) -> Iterator[pd.DataFrame]:
     """The table in a file, CHUNK_ROWS rows at a time, so that its size does not matter; every cell is text, and
-    everything else as in `read`. DataError as for `read_file`, where the rows are reached."""
+    everything else is as in `read`. DataError as for `read_file`, raised when the faulty rows are reached."""
     try:
         with path.open("rb") as stream:
             start = stream.read(BLOCK)
@@ -151,8 +152,8 @@ def chunks(path: Path, *, required: Sequence[str] = ()) -> Iterator[pd.DataFrame
 
 
 def downloadable(table: pd.DataFrame) -> str:
-    """The text of a CSV for people, who open it in a spreadsheet: an apostrophe keeps cells and column names that begin
-    like a formula from being calculated."""
+    """The text of a CSV for use in a spreadsheet: an apostrophe keeps cells and column names that begin like a formula
+    from being evaluated."""
 
     def guarded(cell: object) -> object:
         return FORMULA.sub(r"\1'", cell) if isinstance(cell, str) and not FIGURES.fullmatch(cell) else cell
@@ -165,7 +166,7 @@ def downloadable(table: pd.DataFrame) -> str:
 
 
 def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
-    """DataError where the table lacks one of the columns; it lists those that the table has."""
+    """DataError if the table lacks one of the columns; the message lists those that it has."""
     missing = [column for column in columns if column not in table.columns]
     if missing:
         plural = "s" * (len(missing) > 1)
@@ -173,8 +174,8 @@ def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
 
 
 def _check_width(cells: list[str], name: str) -> None:
-    if len(cells) > MOST_COLUMNS:
-        raise DataError(f"{name} has more than {MOST_COLUMNS:,} columns. Keep only those that are needed.")
+    if len(cells) > MAX_COLUMNS:
+        raise DataError(f"{name} has more than {MAX_COLUMNS:,} columns. Keep only those that are needed.")
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
@@ -211,7 +212,7 @@ def _decoded(content: bytes, name: str) -> str:
         try:
             decoded = content.decode("utf-8-sig")
         except UnicodeDecodeError:
-            # every byte is valid there, so the table is read even if some letters come out wrong
+            # every byte is valid Latin-1, so the table is read even if some letters come out wrong
             decoded = content.decode("cp1252", errors="replace")
     if not decoded.strip():
         raise DataError(f"{name} is empty. Choose another one.")
@@ -219,8 +220,8 @@ def _decoded(content: bytes, name: str) -> str:
 
 
 def _head(decoded: str) -> tuple[list[list[str]], str]:
-    """The cells of the first lines, and the separator that gives most lines as many cells as the first."""
-    # the whole first line, since it names the columns
+    """The cells of the first lines, and the separator with which most lines have as many cells as the first."""
+    # the complete first line, since it names the columns
     size = min(max(HEAD, decoded.find("\n") + 1 or len(decoded)), LONGEST_HEADER)
     lines = decoded[:size].splitlines(keepends=True)
     if len(decoded) > size and len(lines) > 1:
@@ -231,7 +232,7 @@ def _head(decoded: str) -> tuple[list[list[str]], str]:
         rows = csv.reader(io.StringIO(head), delimiter=separator, skipinitialspace=True)
         try:
             return [row for row in rows if row]
-        except csv.Error:  # cells as long as a page: it is not this separator
+        except csv.Error:  # cells as long as a page: this is not the separator
             return [[head]]
 
     def fit(separator: str) -> tuple[bool, float, int, bool]:
@@ -252,7 +253,7 @@ def _decimal_comma(rows: list[list[str]]) -> bool:
 def _names(cells: list[str]) -> list[str]:
     """Unique column names, without extra blanks."""
     names: dict[str, int] = {}
-    """Each name, and the number for the next cell that repeats it."""
+    """The number for the next repetition of each name."""
     for number, cell in enumerate(cells, start=1):
         name = plain = " ".join(cell.split()) or f"Column {number}"
         while name in names:

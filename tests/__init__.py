@@ -1,1 +1,1 @@
-"""The tests, laid out like the code they are about."""
+"""The tests, with the same layout as the code."""

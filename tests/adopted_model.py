@@ -10,13 +10,13 @@ from tests.pictures import lesion
 
 SIDE = 32
 CODES = ("wart", "nv", "scar")
-"""Two classes that nothing here knows, and one that it does."""
+"""Two unknown classes, and a known one."""
 OPTIONS = ("--labels", "wart,nv,scar=An old scar", "--malignant", "wart", "--modality", "dermoscopy")
 HEADS = ("maps", "dense", "odd", "single", "convolution")
 
 
 def network(head: str, seed: int = 1) -> Any:
-    """Values 0-1 in; a backbone that is a network of its own, with a sum of two branches; and one of HEADS."""
+    """A network for values 0-1: a nested backbone with a sum of two branches, and one of HEADS."""
     import keras
     from keras import layers
 
@@ -31,7 +31,7 @@ def network(head: str, seed: int = 1) -> Any:
         x = layers.Dropout(0.3)(layers.GlobalAveragePooling2D()(x))
         outputs = layers.Dense(3, activation="softmax")(x)
     elif head == "dense":
-        # a name that the backbone uses too
+        # a name that the backbone also uses
         x = layers.Dropout(0.2)(layers.Dense(12, activation="relu", name="first")(layers.Flatten()(x)))
         outputs = layers.Dense(3)(x)
     elif head == "odd":
@@ -43,7 +43,7 @@ def network(head: str, seed: int = 1) -> Any:
         x = layers.GlobalAveragePooling2D()(layers.Conv2D(3, 1)(x))
         outputs = layers.Activation("softmax")(x)
     result = keras.Model(image, outputs)
-    # far from constant, as if it were trained
+    # far from constant, like a trained network
     result.set_weights([2 * weights for weights in result.get_weights()])
     return result
 

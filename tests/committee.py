@@ -1,4 +1,4 @@
-"""A committee of tiny networks, made of a bundled model."""
+"""A committee of tiny networks, based on a bundled model."""
 
 import functools
 import hashlib
@@ -50,7 +50,7 @@ def make(source: registry.Model, root: Path, members: int = 3, views: tuple[str,
 
 @functools.cache
 def member(classes: int, seed: int) -> bytes:
-    """A LiteRT file of a tiny network whose logits differ from image to image, and have a bias."""
+    """A LiteRT file of a tiny network whose logits vary between images and have a bias."""
     from train.publish.export import to_litert
 
     tiny = network(classes, seed)
@@ -61,7 +61,7 @@ def member(classes: int, seed: int) -> bytes:
 
 
 def write(folder: Path, card: dict[str, Any]) -> None:
-    """Write the card, with the hashes of the files that lie in the folder."""
+    """Write the card, with the hashes of the files in the folder."""
     card["files"] = {
         file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
         for file in sorted(folder.iterdir())

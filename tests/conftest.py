@@ -1,6 +1,6 @@
-"""Fixtures that several tests share, and how tests are dealt to the processes that run them.
+"""Shared fixtures, and the distribution of tests over processes.
 
-Tests marked `data` need the data sets, in the folder that SKINAPP_DATA names or in ../shared/data.
+Tests marked `data` need the data sets, in the folder set by SKINAPP_DATA or in ../shared/data.
 """
 
 import gc
@@ -19,19 +19,19 @@ from skinapp.images import imaging
 from skinapp.inference import allowed, registry
 from tests.pictures import encode, lesion
 
-# a shared machine may stall any single example; what matters is the outcome
+# no deadline, since a shared machine may stall any single example
 hypothesis.settings.register_profile("skinapp", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("skinapp")
 
 CHECKOUT = Path(__file__).parents[1]
 
-# most tests make models of their own; tests/inference/test_allowed.py is about those of others
+# most tests make their own models; tests/inference/test_allowed.py tests models from elsewhere
 os.environ[allowed.ALL] = "1"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
-    """With several processes, each runs whole files, or whole folders where fixtures are costly: there is one server
-    and one browser, and what is trained is trained once."""
+    """With several processes, each runs whole files, or whole folders if fixtures are costly, so that there is one
+    server and one browser, and networks are trained once."""
     return Scopes(config, log)
 
 
@@ -46,14 +46,14 @@ class Scopes(LoadScopeScheduling):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest scopes first, so that no process is left with one of them at the end."""
+    """Run the longest scopes first, so that no process is left with one of them at the end."""
     items.sort(key=lambda item: not item.nodeid.startswith(COSTLY_FIXTURES))
 
 
 @pytest.fixture(scope="module", autouse=True)
-def set_aside() -> Iterator[None]:
-    """Keras collects garbage after every network; it would search all that earlier files and TensorFlow have left in
-    the process, most of a second each time."""
+def freeze_garbage() -> Iterator[None]:
+    """Exclude existing objects from garbage collection. Keras collects garbage after every network, and searching
+    everything that earlier files and TensorFlow left in the process would take most of a second each time."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -70,14 +70,14 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def model() -> registry.Model:
-    """The best bundled single network that answers to a dermoscopy image alone."""
+    """The best bundled single network for dermoscopy images without metadata."""
     usable = (one for one in registry.ranked() if one.kind == "classifier" and not one.clinical)
     return next(one for one in usable if one.modality == "dermoscopy")
 
 
 @pytest.fixture
 def own_models(model: registry.Model, tmp_path: Path) -> Path:
-    """A models folder with a copy of the bundled model, to be spoiled."""
+    """A models folder with a copy of the bundled model, for tests that corrupt it."""
     root = tmp_path / "models"
     shutil.copytree(model.folder, root / model.id)
     return root

@@ -1,4 +1,4 @@
-"""DICOM files for the tests, written in memory, with a patient in them."""
+"""DICOM files for the tests, written in memory, with patient data."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ DERMOSCOPY = "1.2.840.10008.5.1.4.1.1.77.1.4"
 
 
 def described(**elements: Any) -> Dataset:
-    """A dataset with a patient, and with these elements."""
+    """A dataset with patient data and these elements."""
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = DERMOSCOPY, generate_uid()
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = PATIENT, "4711", "19700101"
@@ -36,7 +36,7 @@ def written(dataset: Dataset, syntax: str = ExplicitVRLittleEndian) -> bytes:
 
 
 def native(values: np.ndarray, colours: str = "RGB", syntax: str = ExplicitVRLittleEndian, **elements: Any) -> bytes:
-    """A file of values [h, w] or [h, w, 3], stored as they are."""
+    """A file of uncompressed values [h, w] or [h, w, 3]."""
     size = 8 * values.dtype.itemsize
     pixels = {
         "Rows": values.shape[0],

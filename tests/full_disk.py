@@ -1,4 +1,4 @@
-"""A disk that is full as soon as a certain file is written."""
+"""Simulates a disk that is full when a certain file is written."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ only_where_there_is_one = pytest.mark.skipif(
 
 
 def full_disk_from_now(patch: pytest.MonkeyPatch, file: Path) -> None:
-    """What is written in place of `file` goes to a full disk, until the patch is undone."""
+    """Redirect writes to `file` to a full disk, until the patch is undone."""
     partial = files._partial
 
     def full(target: Path) -> Path:

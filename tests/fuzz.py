@@ -1,7 +1,7 @@
-"""python -m tests.fuzz: mutated files of every format through the decoders that visitors' images go through.
+"""python -m tests.fuzz: send mutated files of every format through the decoders for visitors' images.
 
-A file must become an image or a sentence, within SECONDS and ADDRESS_SPACE, and must not end the decoder. Mutations
-depend on the number of a file alone, so that a finding can be made again: `--first 1234 --count 1`.
+Each file must give an image or an error message, within SECONDS and ADDRESS_SPACE, and must not kill the decoder.
+Mutations depend only on the number of a file, so that a finding can be reproduced: `--first 1234 --count 1`.
 """
 
 import argparse
@@ -34,7 +34,7 @@ ALWAYS_THE_SAME = {"SOPInstanceUID": "1.2.3"}
 
 @functools.cache
 def originals() -> dict[str, bytes]:
-    """A small file of every format and kind that can be read, by name."""
+    """A small file of every supported format and kind, by name."""
     rgb = np.asarray(UPRIGHT)
     files = {name: undated(make()) for name, (make, *_) in READABLE.items()}
     files["dicom"] = dicom.native(rgb, **ALWAYS_THE_SAME)
@@ -49,19 +49,19 @@ def originals() -> dict[str, bytes]:
 
 
 def undated(data: bytes) -> bytes:
-    """The file without the time at which its colour profile, if it has one, was made."""
+    """The file with the creation time of its colour profile, if any, removed."""
     mark = data.find(b"acsp")
     return data if mark < 0 else data[: mark - 12] + bytes(12) + data[mark:]
 
 
 def mutated(number: int) -> tuple[str, bytes]:
-    """The name of the original, and its bytes with one to eight changes; the same for each number every time."""
+    """The name of the original, and its bytes with one to eight changes; deterministic for each number."""
     names = list(originals())
     name = names[number % len(names)]
     draw = random.Random(number)
     data = bytearray(originals()[name])
     for _ in range(draw.choice((1, 1, 2, 4, 8))):
-        # headers decide most of what a decoder does
+        # headers determine most of a decoder's behaviour
         end = len(data) if draw.random() < 0.5 else min(len(data), 1024)
         place = draw.randrange(max(end, 1))
         length = draw.choice((1, 2, 4, 16, 256, 4096))
@@ -88,7 +88,7 @@ def mutated(number: int) -> tuple[str, bytes]:
 
 
 def outcome(data: bytes) -> str:
-    """ "image" or "sentence", or else what is wrong."""
+    """ "image" or "sentence", or else a description of the failure."""
     start = time.monotonic()
     try:
         image = isolated.decode(data)

@@ -1,4 +1,4 @@
-"""A model that takes answers about the patient, made of a bundled one."""
+"""A model with patient metadata, based on a bundled one."""
 
 import dataclasses
 import hashlib
@@ -31,9 +31,9 @@ FUSION = Fusion(2.0, np.array([0.5, -0.5]), np.arange(12.0).reshape(6, 2))
 def make(
     source: registry.Model, root: Path, model_id: str, modality: str, rank: float = 0.99, older: float = 3.0
 ) -> registry.Model:
-    """A copy of `source` in `root` with FIELDS, of that modality and that balanced accuracy.
+    """A copy of `source` in `root` with FIELDS, this modality and this balanced accuracy.
 
-    The older the patient, the likelier the model's first class, by `older`; nothing else weighs.
+    Age increases the logit of the model's first class by `older`; no other field has an effect.
     """
     folder = root / model_id
     shutil.copytree(source.folder, folder)

@@ -1,4 +1,4 @@
-"""Whether what a model's card says follows from the files beside it."""
+"""Checks that a model's card agrees with the other files in its folder."""
 
 import fnmatch
 from pathlib import Path
@@ -38,14 +38,14 @@ def check_operating_points(model: registry.Model) -> None:
         labels, probabilities = table(model, "out_of_fold.csv")
         assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-5)
         chosen = {point.id: point.threshold for point in operating_points.choose(model.labels, labels, probabilities)}
-        # which of the malignant images are melanomas is not in the file of a model with two classes
+        # the file of a two-class model does not say which malignant images are melanomas
         assert chosen
         assert {point.id: point.threshold for point in points if point.id in chosen} == chosen
         assert next(iter(points[0].measured.values()))[0].value >= points[0].sensitivity - 1e-9
 
 
 def change_byte(file: Path) -> None:
-    """One byte in the middle of a file is another."""
+    """Change one byte in the middle of a file."""
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)

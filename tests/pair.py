@@ -1,4 +1,4 @@
-"""A pair of tiny networks, made of a bundled model."""
+"""A pair of tiny networks, based on a bundled model."""
 
 import json
 import shutil
@@ -58,5 +58,5 @@ def make(source: registry.Model, root: Path, weights: tuple[float, float] = WEIG
 
 
 def edit(folder: Path, **changes: Any) -> None:
-    """Change keys of the card, and the hashes to those of the files that lie in the folder."""
+    """Change keys of the card, and update the hashes to those of the files in the folder."""
     write(folder, json.loads((folder / "model.json").read_text()) | changes)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
     """A mottled brown spot off the centre of mottled skin, darker towards the corners, so that it is recognised as
-    dermoscopy: RGB, alike in no rotation or reflection."""
+    dermoscopy: RGB, without rotational or mirror symmetry."""
     generator = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     across, down = x / width - generator.uniform(0.3, 0.45), y / height - generator.uniform(0.3, 0.45)
@@ -27,7 +27,7 @@ def lesion(width: int = 300, height: int = 225, seed: int = 0) -> Image.Image:
 
 
 def mottled(generator: np.random.Generator, width: int, height: int, slope: float) -> np.ndarray:
-    """Noise with a standard deviation of 1 whose amplitude falls with frequency to the power `slope`: [height, width,
+    """Noise with a standard deviation of 1 whose amplitude falls off as frequency to the power `slope`: [height, width,
     1]."""
     frequency = np.hypot(np.fft.fftfreq(height)[:, np.newaxis] * height, np.fft.rfftfreq(width) * width)
     phases = generator.normal(size=frequency.shape) + 1j * generator.normal(size=frequency.shape)
@@ -36,7 +36,7 @@ def mottled(generator: np.random.Generator, width: int, height: int, slope: floa
 
 
 def skin(seed: int, size: int = 600) -> Image.Image:
-    """A lesion with a pattern of its own on skin with one."""
+    """A patterned lesion on patterned skin."""
     generator = np.random.default_rng(seed)
     coarse = Image.fromarray(generator.integers(0, 255, (40, 40), dtype=np.uint8)).resize((size, size), 3)
     texture = (np.asarray(coarse).astype(float) - 128)[..., np.newaxis]
@@ -47,7 +47,7 @@ def skin(seed: int, size: int = 600) -> Image.Image:
 
 
 def closer(picture: Image.Image, side: int, zoom: float = 1.0, degrees: float = 0.0, dark: float = 1.0) -> np.ndarray:
-    """The middle of a picture as a camera sees it that is closer, rotated, and darker."""
+    """The middle of a picture as seen by a camera that is closer and rotated, with less light."""
     seen = 0.6 * picture.width / zoom
     corner = (picture.width - seen) / 2
     middle = picture.rotate(degrees, 3).resize((side, side), 3, box=(corner, corner, corner + seen, corner + seen))
@@ -62,7 +62,7 @@ def encode(image: Image.Image, file_format: str = "JPEG", **options: object) -> 
 
 
 def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, interlaced: bool = False) -> bytes:
-    """A PNG of raw scan lines, for the kinds that Pillow does not write (https://www.w3.org/TR/png-3/)."""
+    """A PNG from raw scan lines, for formats that Pillow does not write (https://www.w3.org/TR/png-3/)."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -80,7 +80,7 @@ def interlaced_png(image: Image.Image) -> bytes:
 
 
 def small_ham10000(root: Path) -> Path:
-    """The root itself, with a data set in it that has HAM10000's form: a melanoma, ISIC_0, and two moles."""
+    """Write a data set in HAM10000's form to `root`, a melanoma, ISIC_0, and two moles; return `root`."""
     images = root / "ham10000" / "images"
     images.mkdir(parents=True)
     rows = []

@@ -12,7 +12,7 @@ DX6 = {"AKIEC": "ACK", "BCC": "BCC", "BKL": "SEK", "MEL": "MEL", "NV": "NEV", "S
 
 
 def write_milk10k(root: Path, copy_of: str | None = None) -> None:
-    """Of each class three lesions for training and one for testing, each as dermoscopy image and close-up. The first
+    """For each class, three lesions for training and one for testing, each as dermoscopy image and close-up. The first
     melanoma's dermoscopy image shows the picture `copy_of` of HAM10000."""
     rows: list[dict[str, object]] = []
     for code in MILK10K.codes:
@@ -46,8 +46,8 @@ def write_milk10k(root: Path, copy_of: str | None = None) -> None:
 
 
 def write_isic_more(root: Path, copy_of: str | None = None, patient: str | None = None) -> None:
-    """Of each class one image in a collection; melanomas alone in another, and in one that is left out. The first image
-    shows the picture `copy_of` of the malignant/benign set, the second is of a `patient`."""
+    """For each class, one image in a collection; another collection, and one that is left out, with melanomas only. The
+    first image shows the picture `copy_of` of the malignant/benign set, the second is of a `patient`."""
     images = root / "isic_more" / "images"
     images.mkdir(parents=True)
     rows = [("isic_acral", code) for code in HAM10000.codes] + [("isic2019_melanoma_300", "mel")] * 2

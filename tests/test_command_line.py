@@ -75,10 +75,10 @@ def test_classify_removes_what_is_asked_for(tmp_path: Path, capsys: pytest.Captu
     assert "'freckles' cannot be removed; use one or more of hair, ruler" in capsys.readouterr().err
 
 
-def test_classify_warns_of_what_predicts_errors(
+def test_classify_shows_warnings_that_predict_errors(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # a warning that was not measured is given
+    # a warning that was not measured is shown
     monkeypatch.setattr(warnings, "card", dict)
     lesion(120, 90).save(tmp_path / "a.png")
     assert main(["classify", str(tmp_path / "a.png"), "--model", MODEL, "--json"]) == 0
@@ -121,7 +121,7 @@ def test_a_coverage_gives_a_set(tmp_path: Path, capsys: pytest.CaptureFixture) -
     command = ["score", str(tmp_path), "--model", MODEL, "--out", str(out)]
     assert main([*command, "--coverage", "0.9"]) == 0
     assert rows(out)[0]["set_0.9"].split() == answer["set"]
-    # another coverage would be another column
+    # another coverage would add another column
     assert main([*command, "--coverage", "0.8"]) == 2
     assert "name another file" in capsys.readouterr().err
 
@@ -208,7 +208,7 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
         (["score", ".", "--model", MODEL, "--out", "out.csv"], "There are no images in"),
     ],
 )
-def test_what_cannot_be_done_is_a_sentence_and_exit_code_2(
+def test_failures_give_an_error_message_and_exit_code_2(
     arguments: list[str],
     sentence: str,
     tmp_path: Path,
@@ -263,7 +263,7 @@ def test_score_a_folder_with_failures_then_resume(tmp_path: Path, capsys: pytest
         ("empty.jpg", True)
     ]
 
-    # as a run that was stopped in the middle of writing its second row
+    # like a run that was stopped while writing its second row
     lines = out.read_text().splitlines(keepends=True)
     out.write_text("".join(lines[:2]) + lines[2][:20])
     photo(folder / "empty.jpg", 2)
@@ -318,7 +318,7 @@ def test_score_into_a_folder_of_parquet_files(tmp_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("content", ["", "file\na.jpg\n", "image\n", "\x00\xff"])
-def test_score_a_table_that_is_none(content: str, tmp_path: Path) -> None:
+def test_score_a_file_that_is_not_a_table(content: str, tmp_path: Path) -> None:
     table = tmp_path / "table.csv"
     table.write_text(content)
     assert main(["score", str(table), "--model", MODEL, "--out", str(tmp_path / "p.csv")]) == 2

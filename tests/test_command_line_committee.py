@@ -1,4 +1,4 @@
-"""The commands with a committee: what it adds to the answer, and which model answers where none is named."""
+"""The commands with a committee: additional output, and the default model."""
 
 import csv
 import json
@@ -53,7 +53,7 @@ def test_classify_says_how_far_the_networks_agree(root: Path, photo: Path, capsy
     assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
 
 
-def test_a_single_network_says_no_more_than_before(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_network_reports_no_agreement(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["classify", str(photo), "--model", MODEL, "--json"]) == 0
     assert {"agreement", "operating_points"}.isdisjoint(json.loads(capsys.readouterr().out))
 
@@ -81,7 +81,7 @@ def test_score_has_columns_for_the_agreement_and_resumes(root: Path, photo: Path
     assert float(row["malignancy_high"]) == pytest.approx(agreed.high, abs=1e-4)
 
 
-def test_a_missing_member_is_a_sentence(
+def test_a_missing_member_is_reported(
     root: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     own = shutil.copytree(root, tmp_path / "models")

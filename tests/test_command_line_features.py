@@ -13,7 +13,7 @@ from tests.test_command_line import photo
 MODEL = "ham10000-features"
 
 
-def test_classify_gives_every_feature_and_what_it_added(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_classify_gives_every_feature_and_its_contribution(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["classify", str(photo(tmp_path / "a.jpg")), "--model", MODEL, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["predicted"] == max(answer["probabilities"], key=answer["probabilities"].__getitem__)

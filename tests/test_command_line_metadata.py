@@ -1,4 +1,4 @@
-"""What is known about the patient, on the command line: options of classify, columns of score."""
+"""Patient metadata on the command line: options of classify, columns of score."""
 
 import csv
 import json
@@ -45,7 +45,7 @@ def test_metadata_options_reach_the_model(phone: registry.Model, photo: Path, ca
     ],
 )
 @pytest.mark.usefixtures("phone")
-def test_an_impossible_value_is_refused_with_a_sentence(
+def test_an_impossible_value_is_refused_with_an_error_message(
     options: list[str], sentence: str, photo: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert main(["classify", str(photo), "--model", "phone", *options]) == 2
@@ -66,7 +66,7 @@ def test_score_reads_the_metadata_and_says_which_columns_are_missing(
     for name in ("b.jpg", "c.jpg", "d.jpg"):
         (photo.parent / name).write_bytes(photo.read_bytes())
     table, out = photo.parent / "table.csv", photo.parent / "p.csv"
-    # the last two have what belongs into the other's column: millimetres of age, years of diameter
+    # in the last two, the values of age and diameter are swapped
     table.write_text("image,age,diameter_1\na.jpg,85,\nb.jpg,,\nc.jpg,12 mm,\nd.jpg,,1975\n")
     assert main(["score", str(table), "--model", "phone", "--out", str(out)]) == 0
     assert "has no column sex, itch: unknown for every image" in capsys.readouterr().err

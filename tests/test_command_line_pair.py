@@ -1,4 +1,4 @@
-"""The commands with a pair: both images of a lesion in, one answer out, and a sentence for what does not fit."""
+"""The commands with a pair: one answer from both images of a lesion, and error messages for mismatches."""
 
 import json
 import shutil
@@ -52,12 +52,12 @@ def test_both_images_are_answered_together(
     assert main([*command, "--json", "--cam-dir", str(tmp_path / "maps")]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["image"], printed["close_up"], printed["model"]) == (dermoscopy, close_up, "pair")
-    assert list(printed["probabilities"].values()) == pytest.approx(expected.together.probabilities.tolist())
+    assert list(printed["probabilities"].values()) == pytest.approx(expected.combined.probabilities.tolist())
     for name, one in zip(("dermoscopy", "close_up"), expected.alone, strict=True):
         assert list(printed["alone"][name].values()) == pytest.approx(one.probabilities.tolist())
     assert printed["operating_points"] == {"cancer-95": True}
     maps = [np.asarray(Image.open(tmp_path / "maps" / f"{name}.jpg.cam.png")) for name in ("dermoscopy", "close-up")]
-    assert {one.shape for one in maps} == {(32, 32, 3)}
+    assert {cam.shape for cam in maps} == {(32, 32, 3)}
 
     assert main([*command, "--model", "pair"]) == 0
     text = capsys.readouterr().out
@@ -97,7 +97,7 @@ def test_one_image_alone_is_for_other_models(
     assert json.loads(capsys.readouterr().out)["model"] == MODEL
 
 
-def test_without_a_pair_there_is_a_sentence(
+def test_a_missing_pair_is_reported(
     root: Path, images: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree(root / MODEL, tmp_path / "models" / MODEL)

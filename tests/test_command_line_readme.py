@@ -1,4 +1,4 @@
-"""The README lists every command that exists, and the package holds what the commands need."""
+"""The README lists every command, and the package contains everything that the commands need."""
 
 import argparse
 import fnmatch
@@ -20,7 +20,7 @@ PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
 
 
 def commands(parse: Callable[[list[str]], object], capsys: pytest.CaptureFixture) -> set[str]:
-    """The subcommands that argparse names when it is given an unknown one."""
+    """The subcommands that argparse lists for an unknown one."""
     with pytest.raises(SystemExit):
         parse(["no-such-command"])
     return set(re.findall(r"[a-z][a-z-]+", capsys.readouterr().err.partition("choose from")[2]))
@@ -70,9 +70,7 @@ def test_the_version_stands_in_two_files() -> None:
     assert f"## {citation['version']}" in (CHECKOUT / "CHANGELOG.md").read_text()
 
 
-def test_a_missing_training_package_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_missing_training_package_is_reported(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     def missing(arguments: list[str] | None) -> argparse.Namespace:
         raise ModuleNotFoundError("No module named 'yaml'", name="yaml")
 

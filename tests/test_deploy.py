@@ -1,4 +1,4 @@
-"""What is in deploy/ fits the app; and, as root on Linux, the steps of the image run."""
+"""The files in deploy/ fit the app; and, as root on Linux, the steps of the image work."""
 
 import base64
 import hashlib
@@ -33,7 +33,7 @@ def rehearse() -> ModuleType:
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    # dataclasses look their module up
+    # dataclasses look up their module
     sys.modules["rehearse"] = module
     spec.loader.exec_module(module)
     return module
@@ -73,9 +73,9 @@ def test_the_proxy_takes_the_largest_upload_and_streamlits_own_script() -> None:
     assert int(largest) * 2**20 > imaging.MAX_BYTES
     page = Path(streamlit.__file__).with_name("static") / "index.html"
     scripts = re.findall(r"<script>(.*?)</script>", page.read_text(), re.DOTALL)
-    hashes = {base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in scripts}
+    hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
     assert set(re.findall(r"'sha256-(.*?)'", nginx)) == hashes
-    # neither addresses nor pages reach a log
+    # neither addresses nor pages are logged
     log_format = nginx[nginx.index("log_format") : nginx.index("access_log")]
     assert not re.search(r"\$(remote|request\b|request_uri|uri|args|query|http_|binary|cookie|arg_)", log_format)
 
@@ -85,7 +85,7 @@ def test_the_proxys_configuration_is_valid(tmp_path: Path) -> None:
     if not nginx:
         pytest.skip("no nginx found: install it, on Debian with `apt-get install nginx-light`, to run this test")
     text = (DEPLOY / "nginx.conf").read_text().replace("app:8501", "127.0.0.1:8501").replace("/tmp/", f"{tmp_path}/")
-    # a certificate is read even by a check
+    # even a configuration check reads the certificate
     text = re.sub(r"(?m)^ *ssl_certificate(_key)? .*\n", "", text).replace("8443 ssl", "8443")
     (tmp_path / "nginx.conf").write_text(text)
     checked = subprocess.run([nginx, "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True)
@@ -109,7 +109,7 @@ def test_a_space_opens_the_images_port(rehearse: ModuleType) -> None:
     image = rehearse.read((DEPLOY / "Dockerfile").read_text())
     assert header["sdk"] == "docker"
     assert header["app_port"] == int(image.environment["STREAMLIT_SERVER_PORT"])
-    # longer ones are refused
+    # longer descriptions are refused
     assert len(header["short_description"]) <= 60
 
 

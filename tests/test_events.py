@@ -1,4 +1,4 @@
-"""What is reported of the app: each classification, and each image without an answer, once."""
+"""Reported events: each classification, and each image without an answer, once."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ def test_an_answer_is_reported_with_its_model_and_nothing_else(
         assert 0 < fields["seconds"] < 60
 
 
-def test_a_file_that_is_no_image_is_refused_once(seen: list[tuple[str, dict[str, Any]]]) -> None:
+def test_a_file_that_is_not_an_image_is_refused_once(seen: list[tuple[str, dict[str, Any]]]) -> None:
     at = classify(b"not an image")
     at.run()
     assert seen == [(events.REFUSAL, {"reason": events.UNREADABLE})]
@@ -76,6 +76,6 @@ def test_reports_are_counted() -> None:
     assert values["skinapp_answer_seconds_count"] == 2
     assert values["skinapp_answer_seconds_sum"] == 0.75
     [refusals] = counters.refusals.collect()
-    assert [(one.labels, one.value) for one in refusals.samples if one.name.endswith("_total")] == [
+    assert [(sample.labels, sample.value) for sample in refusals.samples if sample.name.endswith("_total")] == [
         ({"reason": "busy"}, 1)
     ]

@@ -1,4 +1,4 @@
-"""Files are whole or not there, however many write them."""
+"""Files are complete or absent, however many processes write them."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ def test_a_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     with replacing(file) as partial:
         partial.write_text("newer")
         assert file.read_text() == "older"
-        # what chooses its format by the ending finds it
+        # keeps the extension, for code that chooses the format by it
         assert partial.suffix == ".txt"
     assert file.read_text() == "newer"
     assert list(tmp_path.iterdir()) == [file]
@@ -113,7 +113,7 @@ def test_a_process_that_dies_leaves_no_lock(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_cannot_be_locked_is_a_sentence(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_locked_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="run cannot be written: "), locked(tmp_path / "file" / "run"):
         pass

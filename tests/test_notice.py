@@ -1,4 +1,4 @@
-"""NOTICE names every file that was made from data, and the sources as the registry of data sets does."""
+"""NOTICE lists every file that was made from data, with the sources from the registry of data sets."""
 
 import fnmatch
 import re

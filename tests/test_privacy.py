@@ -1,5 +1,5 @@
-"""Nothing that a visitor adds reaches a file, the server's output, the page's address or another visitor, and nothing
-of it stays in memory after they have left. docs/visitors.md says what is freed, and how."""
+"""Visitors' data never reaches a file, the server's output, the page's address or another visitor, and does not stay in
+memory after they have left. docs/visitors.md says what is freed, and how."""
 
 import io
 import time
@@ -16,13 +16,13 @@ from tests.pictures import encode, lesion
 from tests.watched_server import CRASHES_AT, SESSION_SECONDS, Watched, watched
 
 WINDOW = 32
-"""Bytes, or pixels, that are searched for together."""
+"""The length of a search pattern, in bytes or pixels."""
 ROWS = 60
 TABLE = "image,dx,age,sex,localization\n" + "".join(
     f"okapi-row-{number},{('nv', 'mel')[number % 2]},{30 + number % 50},male,back\n" for number in range(ROWS)
 )
-FORGOTTEN_SECONDS = 120
-"""After the time for which the session is kept; on a busy machine, a search alone takes 20."""
+CLEANUP_SECONDS = 120
+"""How long to wait after the time for which the session is kept; on a busy machine, a search alone takes 20."""
 
 
 def photo(seed: int, width: int, height: int) -> bytes:
@@ -34,8 +34,8 @@ def photo(seed: int, width: int, height: int) -> bytes:
 
 
 def traces(name: str, data: bytes) -> dict[str, bytes]:
-    """What to search for of a photo: its name, its EXIF, parts of its bytes, and pixels in the forms in which they are
-    computed with."""
+    """What to search for: a photo's name, its EXIF, parts of its bytes, and its pixels in the forms used in
+    computations."""
     matches = {"its name": name.encode(), "its name, wide": name.encode("utf-32-le")}
     matches |= {f"EXIF {tag}": value.encode() for tag, value in Image.open(io.BytesIO(data)).getexif().items() if value}
     for share in (0.2, 0.4, 0.6, 0.8):
@@ -56,7 +56,7 @@ def traces(name: str, data: bytes) -> dict[str, bytes]:
 
 
 PHOTO = {"okapi-photo-1.jpg": photo(1, 2400, 1800)}
-"""Over 1 MB, from where on a server is tempted to spool to disk."""
+"""Over 1 MB, the size from which a server may spool uploads to disk."""
 BATCH = {f"okapi-batch-{seed}.jpg": photo(seed, 600, 450) for seed in (2, 3)}
 LAST = {"okapi-last-4.jpg": photo(4, 600, 450)}
 TRACES = {"the table's name": b"okapi-table.csv", "a row of the table": b"okapi-row-17"}
@@ -65,12 +65,12 @@ for name, data in (PHOTO | BATCH | LAST).items():
 
 
 def visit(server: Watched) -> list[str]:
-    """Everything that a visitor can do with files of their own; returns the addresses of the pages."""
+    """Everything that a visitor can do with their own files; returns the addresses of the pages."""
     addresses = []
     with Visitor(server.address) as visitor:
         visitor.upload(PHOTO)
         assert visitor.headline()
-        # the search finds what is there
+        # the search finds data that is present
         matches = server.in_memory({name: needle for name, needle in TRACES.items() if name.startswith("okapi-photo")})
         for what in ("bytes from 40%", "EXIF 315", "decoded pixels with a fourth channel", "classified pixels"):
             assert f"okapi-photo-1.jpg: {what}" in matches
@@ -109,7 +109,7 @@ def test_nothing_that_a_visitor_adds_is_kept(tmp_path: Path) -> None:
             other.run()
             seen = other.words()
         assert "okapi" not in seen + "".join(addresses)
-        deadline = time.monotonic() + SESSION_SECONDS + FORGOTTEN_SECONDS
+        deadline = time.monotonic() + SESSION_SECONDS + CLEANUP_SECONDS
         while (remaining := server.in_memory(TRACES)) and time.monotonic() < deadline:
             time.sleep(1)
         assert remaining == []
@@ -117,7 +117,7 @@ def test_nothing_that_a_visitor_adds_is_kept(tmp_path: Path) -> None:
         assert "a crash on purpose" in output
         assert "Traceback" in output
         assert server.in_files(TRACES) == []
-        # what is written at all is seen: in the trace, in hexadecimal
+        # everything written is seen: in the trace, in hexadecimal
         traced = "".join(f"\\x{one:02x}" for one in b"a crash on purpose")
         assert not server.trace.exists() or traced in server.trace.read_text()
         assert server.audit.read_text() == ""

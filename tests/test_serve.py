@@ -1,4 +1,4 @@
-"""A hosted server: it answers, leaves out a changed model, logs JSON, and counts."""
+"""A hosted server answers, leaves out a changed model, logs JSON, and counts events."""
 
 import contextlib
 import json
@@ -76,7 +76,7 @@ def test_a_server_is_ready_with_the_models_that_are_as_published(tmp_path: Path)
     for name in ("skinapp_answer_seconds", "skinapp_refusals_total", "process_resident_memory_bytes"):
         assert f"# TYPE {name} " in counters
     assert out == ""
-    # LiteRT writes one line of its own
+    # LiteRT itself writes one line
     lines = [json.loads(line) for line in err.splitlines() if not line.startswith("INFO: Created TensorFlow Lite")]
     [left_out] = [line for line in lines if line["event"] == "model left out"]
     assert "malignancy-cnn64" in left_out["reason"]
@@ -99,11 +99,11 @@ def test_a_server_without_models_runs_and_is_not_ready(tmp_path: Path) -> None:
     ("setting", "value", "sentence"),
     [
         ("SKINAPP_METRICS_PORT", "many", "SKINAPP_METRICS_PORT is 'many', which is not a free port"),
-        # it would be open to everyone
+        # otherwise it would be open to everyone
         ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: correct them as TOML"),
     ],
 )
-def test_a_server_with_an_impossible_setting_stops_with_a_sentence(
+def test_a_server_with_an_invalid_setting_stops_with_an_error_message(
     setting: str, value: str, sentence: str, tmp_path: Path
 ) -> None:
     (tmp_path / "secrets.toml").write_text("[auth\nclient_secret = 'swordfish'")

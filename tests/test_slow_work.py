@@ -10,7 +10,7 @@ from skinapp.ui import map_grid
 from tests.browser.conftest import served
 from tests.pictures import encode, lesion
 
-PATIENCE_SECONDS = 60
+TIMEOUT_SECONDS = 60
 
 
 def attention(address: str, seed: int) -> Visitor:
@@ -23,14 +23,14 @@ def attention(address: str, seed: int) -> Visitor:
 
 
 def begin_rise(visitor: Visitor) -> None:
-    """Ask for a map by RISE, and wait until it is being made."""
+    """Request a map by RISE, and wait until it is being computed."""
     visitor.request(visitor.state("attention_methods", string_array_value=["RISE"]))
     can_cancel(visitor)
 
 
 def can_cancel(visitor: Visitor) -> None:
-    """Wait until work has begun that can be cancelled."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    """Wait until cancellable work has begun."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while True:
         message = visitor.receive(deadline - time.monotonic())
         if message.WhichOneof("type") == "delta" and "Cancel" in texts(message.delta):
@@ -43,16 +43,16 @@ def test_slow_work_is_cancelled_by_its_visitor_and_ends_when_they_leave() -> Non
         begin_rise(visitor)
         visitor.press("cancel_maps")
         assert map_grid.CANCELLED in visitor.words()
-        # begun again, and left
+        # start again, then leave
         visitor.request(visitor.state("make_cancelled", trigger_value=True))
         can_cancel(visitor)
         visitor.leave()
-        # the turn is free for another visitor, whose work in a fragment can be cancelled as well
+        # the turn is free for another visitor, whose work in a fragment can also be cancelled
         switch = other.widget("measure_map")
         other.request(other.state("measure_map", bool_value=True), fragment=switch.fragment_id)
         can_cancel(other)
         other.press("cancel_measure")
-        # the run that was cancelled has ended, and now the click is taken into account
+        # the cancelled run has ended, and now the click is processed
         other.wait()
         assert "Insertion" not in other.words()
         assert not other.widget("measure_map").new_element.checkbox.value

@@ -1,4 +1,4 @@
-"""A CSV of any kind becomes the same table; a file that is no table becomes a sentence."""
+"""Any form of a CSV gives the same table; a file that is not a table is reported."""
 
 import csv
 from pathlib import Path
@@ -27,7 +27,7 @@ def test_decimal_points_and_commas_are_numbers(content: str) -> None:
     assert tables.read(content.encode(), text=("image",))["p"].tolist() == [0.25, 1.0]
 
 
-def test_columns_that_are_to_be_text_stay_text_and_empty_cells_are_missing() -> None:
+def test_text_columns_stay_text_and_empty_cells_are_missing() -> None:
     table = tables.read(b" image ,age,known\n007,60,True\n,,False\n", text=("image",))
     assert table["image"].iloc[0] == "007"
     assert table["image"].isna().tolist() == table["age"].isna().tolist() == [False, True]
@@ -43,7 +43,7 @@ def test_a_cell_with_another_separator_does_not_mislead() -> None:
     assert list(tables.read(b"image,note\na,x;y;z\nb,u;v;w\n").columns) == ["image", "note"]
 
 
-def test_headers_that_differ_by_blanks_are_told_apart() -> None:
+def test_headers_that_differ_by_spaces_are_distinguished() -> None:
     table = tables.read(b"age,age ,  skin   type ,\n1,2,3,4\n")
     assert list(table.columns) == ["age", "age (2)", "skin type", "Column 4"]
 
@@ -69,9 +69,9 @@ def test_a_first_line_that_is_data_is_kept() -> None:
         (b"image,age\na,1\na,2\n", "lists an image twice: a"),
     ],
 )
-def test_what_is_no_table_is_a_sentence(content: bytes, sentence: str) -> None:
+def test_a_file_that_is_not_a_table_is_reported(content: bytes, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
-        tables.read(content, "The list", required=("image",), unique="image", most_rows=3)
+        tables.read(content, "The list", required=("image",), unique="image", max_rows=3)
 
 
 def test_tens_of_thousands_of_columns_are_refused_before_they_are_read(
@@ -112,7 +112,7 @@ def test_many_columns_of_one_name_are_numbered() -> None:
         ("a-b = c", "a-b = c"),
     ],
 )
-def test_what_is_downloaded_holds_no_formula(cell: str, written: str) -> None:
+def test_downloads_contain_no_formulas(cell: str, written: str) -> None:
     content = tables.downloadable(pd.DataFrame({"name": [cell, "plain"], cell: [-1.5, float("nan")]}))
     assert list(csv.reader(content.splitlines(keepends=True))) == [["name", written], [written, "-1.5"], ["plain", ""]]
 
@@ -158,7 +158,7 @@ def test_an_encoding_is_found_wherever_it_shows(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     "content", [b"", b" \n", b"image\n", b"PK\x03\x04", b"\0\0", b"a,b\n1,2\n3,4,5\n", b"other\n1\n"]
 )
-def test_chunks_of_what_is_no_table_are_the_same_sentence(content: bytes, tmp_path: Path) -> None:
+def test_chunks_of_a_file_that_is_not_a_table_give_the_same_error(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "table.csv"
     file.write_bytes(content)
     with pytest.raises(DataError) as whole:

@@ -1,4 +1,4 @@
-"""A model with a network of a few hundred weights, whose layers are named as those of EfficientNets are."""
+"""A model with a network of a few hundred weights, with layers named like those of EfficientNets."""
 
 import hashlib
 import json
@@ -25,8 +25,8 @@ def network(classes: int, seed: int) -> Any:
 
 
 def make(source: registry.Model, root: Path, seed: int = 1, randomised_head: bool = False) -> registry.Model:
-    """A copy of `source` in `root` with a tiny network; its head, if asked for, is the one that the sanity check draws
-    for its copies."""
+    """A copy of `source` in `root` with a tiny network; optionally with the same random head as the sanity check's
+    copies."""
     import keras
 
     from skinapp.attention.randomisation import SEED

@@ -1,4 +1,4 @@
-"""A server of the app whose files, output and memory can be searched for what a visitor added."""
+"""A server whose files, output and memory can be searched for visitors' data."""
 
 import contextlib
 import os
@@ -19,13 +19,13 @@ WRITES = (
     "write,pwrite64,writev,pwritev,pwritev2,open,openat,openat2,creat,truncate,rename,renameat,renameat2,link,linkat,"
     "symlink,symlinkat,mkdir,mkdirat,unlink,unlinkat,memfd_create,sendfile,copy_file_range,splice,setxattr"
 )
-"""What brings bytes or names to a disk. Sockets are written to by other calls."""
+"""System calls that write bytes or names to a disk. Sockets use other calls."""
 LONGEST = 4 * 2**20
-"""Bytes of one call that the trace holds."""
+"""The number of bytes per call in the trace."""
 SESSION_SECONDS = 3
-"""For how long the server keeps the session of a visitor who has left; Streamlit's own time is two minutes."""
+"""How long the server keeps the session of a visitor who has left; Streamlit's default is two minutes."""
 CRASHES_AT = 13.0
-"""With this length in millimetres, the measurement of a lesion fails as no code foresees."""
+"""With this length in millimetres, the measurement of a lesion raises an unexpected error."""
 CHUNK = 2**20
 
 START = f"""
@@ -57,8 +57,8 @@ main()
 
 @dataclass(frozen=True)
 class Watched:
-    """A running server: its `address`, its process, and the files with its output, the audit of what Python opened for
-    writing, and the trace of system calls, which is missing without strace."""
+    """A running server: its `address`, its process, and the files with its output, the audit of files that Python
+    opened for writing, and the trace of system calls, which requires strace."""
 
     address: str
     process: psutil.Process
@@ -67,7 +67,7 @@ class Watched:
     trace: Path
 
     def in_files(self, needles: Mapping[str, bytes]) -> list[str]:
-        """The names of what was written to any file, or is part of a path."""
+        """The names of the needles that were written to any file, or are part of a path."""
         audit, output = self.audit.read_bytes(), self.output.read_bytes()
         # in the trace, every byte is in hexadecimal
         trace = self.trace.read_bytes() if self.trace.exists() else b""
@@ -78,7 +78,7 @@ class Watched:
         ]
 
     def in_memory(self, needles: Mapping[str, bytes]) -> list[str]:
-        """The names of what is in the memory of the server and its children."""
+        """The names of the needles in the memory of the server and its children."""
         matches: set[str] = set()
         for process in (self.process, *self.process.children(recursive=True)):
             for chunk in memory(process.pid):
@@ -87,7 +87,7 @@ class Watched:
 
 
 def memory(pid: int) -> Iterator[bytes]:
-    """The memory that a process can write to, in chunks that overlap by a kilobyte."""
+    """The writable memory of a process, in chunks that overlap by a kilobyte."""
     with Path(f"/proc/{pid}/maps").open() as maps, Path(f"/proc/{pid}/mem").open("rb", buffering=0) as file:
         for line in maps.readlines():
             place, rights = line.split()[:2]
@@ -104,7 +104,7 @@ def memory(pid: int) -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def watched(folder: Path) -> Iterator[Watched]:
-    """Start a server under strace, where that is installed; what it writes is noted in the folder."""
+    """Start a server, under strace if installed; its writes are recorded in the folder."""
     port = free_port()
     output, audit, trace = (folder / name for name in ("output.log", "audit.log", "trace.log"))
     command = [sys.executable, "-B", "-c", START, str(audit), "--server.headless=true"]

@@ -153,7 +153,7 @@ over the folds. The table is written after each row; if stopped, the same comman
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return 0, 2 with a sentence on standard error if something cannot be done, or 130 on Ctrl-C."""
+    """Run one command; return 0, 2 with a message on standard error if something cannot be done, or 130 on Ctrl-C."""
     try:
         options = parse(arguments)
         return options.run(options)

@@ -22,7 +22,7 @@ from train.fit.losses import LOSSES
 from train.fit.network import ARCHITECTURES, SMALL
 
 SAMPLING = {"natural": 0.0, "square-root": 0.5, "balanced": 1.0}
-"""How images are sampled: an image of class c, which has n_c images, has weight n_c ** -exponent."""
+"""Sampling exponents: an image of class c, which has n_c images, has weight n_c ** -exponent."""
 
 
 RUN = "run:"
@@ -50,46 +50,45 @@ class Stage:
 
 @dataclass(frozen=True)
 class Config:
-    """One training run, and what is done with its network.
+    """One training run, and how its network is evaluated and exported.
 
-    - `stages` follow each other; each starts with the weights of the one before.
+    - `stages` run in order; each starts with the weights of the previous one.
     - `input_size` is the model's image size, px; by default that of the last stage. A somewhat larger size than in
       training often scores better, as random zooms make things look larger in training (Touvron et al. 2019,
       arXiv:1906.06423).
     - `dataset` is one of train/data/datasets.py, or several joined by +. The validation images of the first one choose
-      the epoch; scores on those of the others are recorded beside.
+      the epoch; scores on those of the others are also recorded.
     - `shares` maps each data set to its share of the sampled images; without it, images are sampled by class alone.
     - `reference` is the data set whose class shares the logits are for: in training, the logits of an image are
-      corrected by how much more common each class is in its source, see `source_offsets` in train/fit/stages.py.
+      corrected for how much more common each class is in its source, see `source_offsets` in train/fit/stages.py.
     - `init` is explained at `network.build`. `run:` before the id of another run with the same folds starts from the
       network of its last epoch.
     - `teacher` is the id of an evaluated cross-validation in the same folder of runs: its held-out probabilities make
-      up `teacher_share` of the target of each image that they are known for, the published label the rest (Hinton et
+      up `teacher_share` of the target of each image for which they are known, the published label the rest (Hinton et
       al. 2015, arXiv:1503.02531).
     - `metadata` also trains what the first data set's patient metadata add to the logits; each field of an image is
-      left out with probability `metadata_dropout`, each time that it is sampled. The network itself sees the image
+      left out with probability `metadata_dropout` each time the image is sampled. The network itself sees the image
       alone.
     - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.
     - `remove` lists kinds of artefact, see skinapp/images/removal.py, that are removed from every image, in training
       and wherever the model is used.
-    - `colour_constancy` takes the colour of the light out of every image, see train/data/colour_constancy.py. It is for
+    - `colour_constancy` removes the colour of the light from every image, see train/data/colour_constancy.py. It is for
       studies: the app does not do it, so such a network cannot be exported.
-    - `packed` is a file that `python -m train pack` has written; table and images are then read from it.
+    - `packed` is a file written by `python -m train pack`; table and images are then read from it.
     - `ema` is the momentum of a moving average of the weights, which is then validated and saved; 0 for none.
-    - `precision` other than float32 is for GPUs and processors that compute in it; the exported network is float32.
+    - `precision` other than float32 is for GPUs and processors that support it; the exported network is float32.
     - `logit_adjustment` times the logarithm of each class's share of the training images is subtracted from its logit
       after training (Menon et al. 2021, arXiv:2007.07314, section 4.1). 0 leaves the logits alone; 1 predicts as if
       classes were equally common, which is what the loss `logit-adjusted` trains for.
     - `folds` is the number of parts, of whole lesions or patients, into which the training images are divided; part
       number `fold` is held out for validation. If `fold` is null, nothing is held out and the last epoch is saved;
       train/fit/cross_validation.py then also trains a network without each part and tests it on that part.
-    - `hold_out_all` divides also the data sets that otherwise train in every fold.
-    - `without` is a source, as a collection in a data set is called, that is not trained on, and neither are images of
-      its lesions elsewhere; what a fold holds out of it stays held out.
-    - `committee`, if `fold` is null, makes the networks without a part the model, and no network is trained on all
-      images.
+    - `hold_out_all` also divides the data sets that otherwise train in every fold.
+    - `without` is a source, that is, a collection in a data set, that is not trained on, and neither are images of its
+      lesions elsewhere; what a fold holds out of it stays held out.
+    - `committee`, if `fold` is null, makes the networks of the folds the model; no network is trained on all images.
     - `views` are the views of an image, see skinapp/inference/views.py, whose logits the exported model averages.
-    - `beside` is the id of a run under another protocol whose scores the card shows too.
+    - `beside` is the id of a run under another protocol whose scores the card also shows.
     - `ship_weights: false` leaves the weights out of the model folder, for a model that is only a baseline.
     - `note` is a text for the card.
     """
@@ -214,7 +213,7 @@ class Config:
 
     @property
     def is_committee(self) -> bool:
-        """Whether this is the run of a whole committee, and not of one of its members."""
+        """Whether this is the run of a whole committee rather than one of its members."""
         return self.committee and self.fold is None
 
     @property
@@ -250,9 +249,9 @@ class Config:
         ):
             del settings[name]
         if self.packed:
-            # what is in the file counts, not where it is
+            # the content of the file counts, not its path
             settings["packed"] = read_pack(Path(self.packed)).digest
-        # so that runs from before these settings existed can be resumed
+        # so that runs from before these settings were added can be resumed
         for names in (
             ("shares",),
             ("reference",),

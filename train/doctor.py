@@ -1,4 +1,4 @@
-"""python -m train doctor: check that this machine is ready to train. One line per check, with the fix."""
+"""python -m train doctor: check that this machine is ready to train. One line per check, with a fix if needed."""
 
 import argparse
 import importlib
@@ -23,7 +23,7 @@ REQUIREMENTS = {
     "requirements-research.txt": False,
     "requirements-cluster.txt": False,
 }
-"""Each file of pinned packages, and whether training needs it."""
+"""The requirements files, and whether training needs each."""
 DISK_GB = {FAIL: 2, WARN: 10}
 MEMORY_GB = {FAIL: 3, WARN: 7}
 """With less, in GB, the check fails or warns. Decoded images need some, checkpoints and activations the rest."""
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def examine(runs: Path) -> Iterator[Finding]:
-    """Every finding, the quick ones first."""
+    """All findings, the quick ones first."""
     yield python(sys.version_info[:3])
     for name, needed in REQUIREMENTS.items():
         if (ROOT / name).exists():

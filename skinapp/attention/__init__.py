@@ -1,3 +1,3 @@
-"""Attention maps: the methods, one small file each, their catalogue, and measures of whether to believe a map. May
-import `skinapp.inference` and what that may import. TensorFlow and PyTorch are loaded on first use.
+"""Attention maps: the methods, one small file each, their catalogue, and measures of how far to trust a map. May import
+`skinapp.inference` and everything that it may import. TensorFlow and PyTorch are loaded on first use.
 """

@@ -1,15 +1,15 @@
-"""Attribution to what dermatologists name: how far an answer depends on a lesion's border, its colour and its texture.
+"""Attribution to features that dermatologists use: how far an answer depends on a lesion's border, colour and texture.
 
-Each is removed from the square, and the model classifies what is left:
+Each is removed from the square, and the model classifies the result:
 
 - border: the ring along the outline is blurred, so that the lesion fades into the skin;
 - colour: the colours inside the outline are reduced to their mean, and the fine detail stays;
 - texture: the inside of the outline is blurred, so that the detail goes and the colours stay.
 
-Any change to a picture moves an answer, so the same change is also made to an area of the same size and shape, moved
-beside the lesion. Only what the lesion loses beyond that is due to the lesion.
+Any change to an image affects the answer, so the same change is also made to an area of skin of the same size and shape
+next to the lesion. Only the additional effect on the lesion counts.
 
-`python -m train attribution` measures this on test images: attribution.json beside this file has the figures,
+`python -m train attribution` measures this on test images: attribution.json next to this file has the figures,
 docs/attribution.md the tables.
 """
 
@@ -39,7 +39,7 @@ diameter of a disc as large as the lesion."""
 DETAIL = 0.03
 """The standard deviation of the Gaussian that separates detail from colour, as a share of the square's side."""
 FEATHER = 0.01
-"""That of the Gaussian that softens the edge of each change, so that no new edge appears."""
+"""The standard deviation of the Gaussian that softens the edge of each change, so that no new edge appears."""
 OVERLAP = 0.02
 """The largest share of the moved area that may still be on the lesion, or on the black rim of a lens."""
 BLACK = 40
@@ -52,8 +52,8 @@ Probabilities = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """The square, uint8 [S, S, 3], without a feature of the lesion, and with the same change to the skin beside the
-    lesion; None where the lesion leaves too little skin."""
+    """The square, uint8 [S, S, 3], without a feature of the lesion, and with the same change to the skin next to the
+    lesion; None if the lesion leaves too little skin."""
 
     lesion: np.ndarray
     skin: np.ndarray | None
@@ -61,7 +61,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Effect:
-    """The probability of the class without a feature of the lesion, and after the same change to the skin beside it,
+    """The probability of the class without a feature of the lesion, and after the same change to the skin next to it,
     None if that was not possible; and whether either changes the most likely class."""
 
     lesion: float
@@ -71,7 +71,7 @@ class Effect:
 
     @property
     def difference(self) -> float | None:
-        """How much more of the probability goes with the lesion's feature than with the same change to the skin."""
+        """How much more the probability falls without the lesion's feature than with the same change to the skin."""
         return None if self.skin is None else self.skin - self.lesion
 
 
@@ -79,7 +79,7 @@ class Effect:
 class Attribution:
     """The probability of the class for the whole square, and the effect of each of FEATURES."""
 
-    whole: float
+    unchanged: float
     effects: dict[str, Effect]
 
 
@@ -92,21 +92,21 @@ def changes(pixels: np.ndarray, mask: np.ndarray) -> dict[str, Change]:
     lesion = np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
     if lesion.all() or not lesion.any():
         raise ValueError("the mask must cover a part of the square, not all or none of it")
-    shift = beside(pixels, lesion)
+    shift = shift_to_skin(pixels, lesion)
     result = {}
     for feature in FEATURES:
         skin = None
         if shift is not None:
-            # moving the skin to the outline, and back again, is moving the outline to the skin
+            # moving the skin under the outline and back is the same as moving the outline onto the skin
             back = (-shift[0], -shift[1])
-            skin = np.roll(without(feature, np.roll(pixels, back, (0, 1)), lesion), shift, (0, 1))
-        result[feature] = Change(without(feature, pixels, lesion), skin)
+            skin = np.roll(without_feature(feature, np.roll(pixels, back, (0, 1)), lesion), shift, (0, 1))
+        result[feature] = Change(without_feature(feature, pixels, lesion), skin)
     return result
 
 
 def measure(probabilities: Probabilities, changed: dict[str, Change], pixels: np.ndarray, index: int) -> Attribution:
     """The effect of the `changes` of a square on the probability of class `index`."""
-    whole = probabilities(pixels)
+    unchanged = probabilities(pixels)
     effects = {}
     for feature, change in changed.items():
         lesion = probabilities(change.lesion)
@@ -114,13 +114,13 @@ def measure(probabilities: Probabilities, changed: dict[str, Change], pixels: np
         effects[feature] = Effect(
             float(lesion[index]),
             None if skin is None else float(skin[index]),
-            bool(lesion.argmax() != whole.argmax()),
-            skin is not None and bool(skin.argmax() != whole.argmax()),
+            bool(lesion.argmax() != unchanged.argmax()),
+            skin is not None and bool(skin.argmax() != unchanged.argmax()),
         )
-    return Attribution(float(whole[index]), effects)
+    return Attribution(float(unchanged[index]), effects)
 
 
-def without(feature: str, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def without_feature(feature: str, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A copy of uint8 [S, S, 3] without one of FEATURES inside bool [S, S], or along its edge."""
     values, side = pixels.astype(np.float32), pixels.shape[0]
     if feature == "border":
@@ -136,7 +136,8 @@ def without(feature: str, pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def ring(mask: np.ndarray, width: float) -> np.ndarray:
-    """The pixels within `width` of the outline, on either side: bool [S, S]. The edge of the square is no outline."""
+    """The pixels within `width` of the outline, on either side: bool [S, S]. The edge of the square does not count as
+    outline."""
     distance = np.where(mask, ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask))
     return distance <= width
 
@@ -146,11 +147,11 @@ def diameter(mask: np.ndarray) -> float:
     return 2 * float(np.sqrt(mask.sum() / np.pi))
 
 
-def beside(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
+def shift_to_skin(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
     """The shortest move, in pixels down and to the right, that takes bool [S, S] off the lesion onto skin, with its
-    ring if there is room; None where the lesion leaves too little skin.
+    ring if there is room; None if the lesion leaves too little skin.
 
-    What moves out of the square comes in again at the other side, so that the area keeps its size.
+    Pixels that leave the square on one side reappear on the other, so that the area keeps its size.
     """
     rim = pixels.max(axis=-1) <= BLACK
     grown = mask | ring(mask, BORDER * diameter(mask))
@@ -163,9 +164,9 @@ def beside(pixels: np.ndarray, mask: np.ndarray) -> tuple[int, int] | None:
     return int(steps[rows[best]]), int(steps[columns[best]])
 
 
-def sentence(found: Attribution, name: str) -> str:
-    """What the probability of the class `name` depends on most, in words."""
-    known = {feature: effect for feature, effect in found.effects.items() if effect.difference is not None}
+def sentence(result: Attribution, name: str) -> str:
+    """A sentence on the feature on which the probability of the class `name` depends most."""
+    known = {feature: effect for feature, effect in result.effects.items() if effect.difference is not None}
     if not known:
         return "The lesion leaves too little skin to make the same changes beside it."
     feature = max(known, key=lambda one: known[one].skin - known[one].lesion)  # type: ignore[operator]
@@ -180,19 +181,19 @@ def sentence(found: Attribution, name: str) -> str:
     lost = {"border": "its border", "colour": "its colours", "texture": "its texture"}[feature]
     return (
         f"The probability of “{name}” depends most on the lesion's {feature}: without {lost}, it is "
-        f"{percent(effect.lesion)} instead of {percent(found.whole)}. The same change to the skin beside the lesion "
-        f"leaves {percent(effect.skin)}."
+        f"{percent(effect.lesion)} instead of {percent(result.unchanged)}. The same change to the skin beside the "
+        f"lesion leaves {percent(effect.skin)}."
     )
 
 
 @functools.cache
 def card() -> dict[str, Any]:
-    """What the command wrote: how far the answers of each model depend on each feature, on test images."""
+    """The results of the command: how far the answers of each model depend on each feature, on test images."""
     return json.loads(CARD_FILE.read_text())
 
 
 def measured(model: Model) -> dict[str, Any] | None:
-    """The figures of the model; None where they were not measured for the networks as they are now."""
+    """The figures of the model; None if they were not measured for the current networks."""
     networks = sanity_check.networks(model)
     return next((one for one in card()["models"].values() if one["networks"] == networks), None)
 

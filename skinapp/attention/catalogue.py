@@ -1,4 +1,4 @@
-"""The attention methods by id: what each does, what it needs, and one call that runs any of them."""
+"""The attention methods by id: a description of each, its requirements, and one function that runs any of them."""
 
 import functools
 import importlib.util
@@ -42,8 +42,8 @@ class Method:
     quick: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
     """The settings that can be changed, with their defaults."""
-    most: dict[str, Any] = field(default_factory=dict)
-    """The largest value of each setting that costs time."""
+    max_settings: dict[str, Any] = field(default_factory=dict)
+    """The maximum of each setting that affects the running time."""
     classifications: Callable[..., int] = field(default=lambda **settings: 1, repr=False)
     """How many images a map with these settings classifies, forwards or backwards."""
 
@@ -93,7 +93,7 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             integrated_gradients.explain,
             settings={"steps": 32},
-            most={"steps": 128},
+            max_settings={"steps": 128},
             classifications=lambda steps: steps,
         ),
         Method(
@@ -104,7 +104,7 @@ METHODS: dict[str, Method] = {
             TENSORFLOW,
             smoothgrad.explain,
             settings={"samples": 24, "noise": 0.15, "seed": 0},
-            most={"samples": 96, "noise": 1.0},
+            max_settings={"samples": 96, "noise": 1.0},
             classifications=lambda samples, **_: samples,
         ),
         Method(
@@ -115,7 +115,7 @@ METHODS: dict[str, Method] = {
             LITERT,
             occlusion.explain,
             settings={"cells": 14, "patch": 3},
-            most={"cells": 28, "patch": 8},
+            max_settings={"cells": 28, "patch": 8},
             classifications=occlusion.classifications,
         ),
         Method(
@@ -126,7 +126,7 @@ METHODS: dict[str, Method] = {
             LITERT,
             rise.explain,
             settings={"masks": 500, "grid": 7, "seed": 0},
-            most={"masks": 1000, "grid": 28},
+            max_settings={"masks": 1000, "grid": 28},
             classifications=lambda masks, **_: masks,
         ),
     )
@@ -217,14 +217,15 @@ METHODS |= {
 
 
 def method(method_id: str) -> Method:
-    """The method of that id; ModelError if there is none."""
+    """The method with this id; ModelError if there is none."""
     if method_id not in METHODS:
         raise ModelError(f"There is no method '{method_id}'; choose one of {', '.join(METHODS)}.")
     return METHODS[method_id]
 
 
 def available(method: Method, model: Model) -> bool:
-    """Whether the folder of the model has the network that the method needs, or its network the class maps."""
+    """Whether the model's folder has the network that the method needs, or its network gives the class maps that it
+    needs."""
     if method.id == "last-convolution":
         return model.has_class_maps
     return method.needs == LITERT or "model.keras" in model.card["files"]
@@ -243,8 +244,8 @@ def explain(
 
     `pixels` is uint8 [S, S, 3], the model's input from `runtime.network_input`; `layer` names a block of
     `architecture.blocks`, by default the last. ModelError for an unknown method, class, layer or setting, a setting
-    beyond its bound, or if a library is missing; ImageError for an image of one colour. What `progress` raises stops
-    the work.
+    beyond its bound, or if a library is missing; ImageError for an image of one colour. An exception raised by
+    `progress` stops the work.
     """
     return scaled(raw(method_id, model, pixels, target, layer, progress, **settings))
 
@@ -271,8 +272,8 @@ def raw(
     if unknown := set(settings) - set(chosen.settings):
         raise ModelError(f"{chosen.title} has no setting {', '.join(sorted(unknown))}.")
     for name, value in settings.items():
-        if name in chosen.most and not 0 < value <= chosen.most[name]:
-            raise ModelError(f"{chosen.title}: {name} must be above 0 and at most {chosen.most[name]:,}.")
+        if name in chosen.max_settings and not 0 < value <= chosen.max_settings[name]:
+            raise ModelError(f"{chosen.title}: {name} must be above 0 and at most {chosen.max_settings[name]:,}.")
     if layer is not None and not chosen.layered:
         raise ModelError(f"{chosen.title} cannot be applied to a chosen layer.")
     values = chosen.run(model, pixels, class_weights, layer, progress, **{**chosen.settings, **settings})
@@ -288,7 +289,7 @@ def scaled(values: np.ndarray, peak: float | None = None) -> np.ndarray:
 
 
 def missing(needs: frozenset[str]) -> str:
-    """A sentence on what to install first, and with which command, or "" if nothing is missing. Imports nothing."""
+    """A message naming what to install and the command to do so, or "" if nothing is missing. Imports nothing."""
     if "torch" in needs:
         parts = [name for name in ("torch", "torchvision", "pytorch_grad_cam") if not importlib.util.find_spec(name)]
         if parts:

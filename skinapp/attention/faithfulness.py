@@ -1,4 +1,4 @@
-"""The faithfulness of an attention map, measured on the image at hand. NumPy and Pillow alone.
+"""The faithfulness of an attention map, measured on the image at hand. Needs only NumPy and Pillow.
 
 Throughout, `probability` maps uint8 [n, S, S, 3] to the probability of the map's class [n], `pixels` is the model's
 input, uint8 [S, S, 3], a map `cam` is [h, w] in 0-1 and covers the whole square at any size, and so does `mask`, bool
@@ -25,7 +25,7 @@ CROP = 0.05
 class Parts:
     """Probabilities of a class for the whole square, for the lesion alone, and for the skin around it alone."""
 
-    whole: float
+    unchanged: float
     lesion: float
     background: float
 
@@ -38,7 +38,7 @@ def resized(cam: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def blur(pixels: np.ndarray) -> np.ndarray:
-    """The square, blurred until no detail is left, which replaces pixels that are removed.
+    """The square, blurred until no detail is left; it replaces removed pixels.
 
     Black, the usual choice, would itself look like a dark lesion.
     """
@@ -137,7 +137,7 @@ def stability(explain: Explain, pixels: np.ndarray, cam: np.ndarray) -> dict[str
 def parts(probability: Probability, pixels: np.ndarray, mask: np.ndarray) -> Parts:
     """The probability for the whole square, for the lesion alone and for the skin alone.
 
-    Hidden parts get the mean colour of the skin. ValueError if the mask covers nothing or everything.
+    Hidden parts are filled with the mean colour of the skin. ValueError if the mask covers nothing or everything.
     """
     lesion = np.asarray(Image.fromarray(mask).resize(pixels.shape[1::-1], Image.Resampling.NEAREST))
     if lesion.all() or not lesion.any():

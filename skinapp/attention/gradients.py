@@ -90,12 +90,12 @@ def loaded(model_id: str, folder: str, sha256: str) -> Any:
 
 
 def from_verified_bytes(model: Model) -> Any:
-    """The network in `model.keras`, a keras.Model, from the very bytes whose hash was checked: a file that is replaced
-    after the check is not loaded. ModelError as for `registry.verified_bytes`."""
+    """The network in `model.keras`, a keras.Model, from exactly the bytes whose hash was checked, so that a file
+    replaced after the check is not loaded. ModelError as for `registry.verified_bytes`."""
     import keras
 
     with tempfile.TemporaryDirectory() as folder:
-        # Keras reads names, not bytes
+        # Keras loads from a path, not from bytes
         file = Path(folder) / "model.keras"
         file.write_bytes(registry.verified_bytes(model, file.name))
         return keras.saving.load_model(file, compile=False)

@@ -7,7 +7,7 @@ import plotly.colors
 from PIL import Image
 
 COLOUR_MAP = "Cividis"
-"""It looks alike with and without colour vision deficiency (Nunez et al. 2018, doi:10.1371/journal.pone.0199239)."""
+"""It looks similar with and without colour vision deficiency (Nunez et al. 2018, doi:10.1371/journal.pone.0199239)."""
 
 
 def grad_cam(class_maps: np.ndarray, index: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A map as a picture: on its own, cell by cell, with a contour around its strongest part, or on the image."""
+"""A map as a picture: alone and unsmoothed, with a contour around its strongest part, or over the image."""
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -8,12 +8,12 @@ from skinapp.attention import heatmap
 from skinapp.images.imaging import Crop
 
 SMOOTHING = 0.05
-"""The standard deviation of the Gaussian that smooths a map before its contour is drawn, as a share of the side. It is
-left out for maps whose cells are larger than that: they have no specks."""
+"""The standard deviation of the Gaussian that smooths a map before its contour is drawn, as a share of the side. Maps
+whose cells are larger than that are not smoothed: they have no specks."""
 LIGHT, DARK = np.array([255, 255, 255], np.uint8), np.array([20, 20, 20], np.uint8)
 
 
-def alone(cam: np.ndarray, side: int) -> np.ndarray:
+def map_alone(cam: np.ndarray, side: int) -> np.ndarray:
     """A map [h, w] in 0-1 on its own, without smoothing: uint8 [side, side, 3]."""
     cells = Image.fromarray(cam.astype(np.float32)).resize((side, side), Image.Resampling.NEAREST)
     return heatmap.coloured(np.asarray(cells))

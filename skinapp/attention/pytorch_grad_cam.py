@@ -1,6 +1,6 @@
 """An adapter that runs the grad-cam package (https://github.com/jacobgil/pytorch-grad-cam) on our Keras networks.
 
-Two PyTorch modules stand for the network before and after a block; each passes its input to Keras and gets values and
+Two PyTorch modules represent the network before and after a block; each passes its input to Keras and gets values and
 gradients back. So the package's hooks see the features and gradients of the same network that the other methods use.
 PyTorch is loaded on first use.
 """
@@ -41,7 +41,8 @@ def load() -> tuple[Any, Any]:
             f"{INSTALL}."
         ) from error
     except (RuntimeError, AttributeError, OSError):
-        # built for another PyTorch, such as the usual torchvision with a +cpu build; nothing here uses it
+        # torchvision was built for another PyTorch, for example the default torchvision with a +cpu build of PyTorch;
+        # nothing here uses it
         with _without_torchvision():
             return torch, _package()
     return torch, _package()
@@ -57,7 +58,7 @@ def _package() -> Any:
 
 @contextlib.contextmanager
 def _without_torchvision() -> Iterator[None]:
-    """Replace the four names that the package imports from torchvision by empty ones while it is imported."""
+    """Replace the four names that the package imports from torchvision with empty stubs during the import."""
     names = {"torchvision": (), "torchvision.transforms": ("Compose", "Normalize", "ToTensor")}
     names["torchvision.transforms.functional"] = ("resize",)
     before = {name: sys.modules.pop(name) for name in names if name in sys.modules}
@@ -108,7 +109,7 @@ def adapter(model: Model, layer: str | None) -> Any:
             return HeadGradient.apply(features, gradient)
 
     class HeadGradient(function):
-        """The gradient of the head, which has a gradient itself, since ShapleyCAM needs the second derivative."""
+        """The gradient of the head. It is itself differentiable, since ShapleyCAM needs the second derivative."""
 
         @staticmethod
         def forward(context: Any, features: Any, gradient: Any) -> Any:
@@ -157,7 +158,8 @@ def to_torch(torch: Any, values: Any) -> Any:
 
 @functools.lru_cache(maxsize=6)
 def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any, Any, Any, Any]:
-    """Graphs of the network before a block and after it, and of the first and second derivative of the latter."""
+    """Graphs of the network before a block and after it, and of the first and second derivatives of the part after
+    it."""
     import keras
     import tensorflow as tf
 
@@ -178,7 +180,7 @@ def _halves(model_id: str, folder: str, sha256: str, chosen: Block) -> tuple[Any
         with tf.GradientTape() as tape:
             tape.watch(values)
             product = tf.reduce_sum(gradient_of(values, gradient) * along)
-        # there is none if everything after the block is linear
+        # it is None if everything after the block is linear
         return tape.gradient(product, values, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
     return (

@@ -1,4 +1,4 @@
-"""Maps of copies of a network with randomised weights: does the map depend on what the network learnt?
+"""Maps of copies of a network with randomised weights: does the map depend on what the network learned?
 
 The cascading randomisation of Adebayo et al. 2018, arXiv:1810.03292: first the head is randomised, then block after
 block towards the image. Maps are only compared with maps of the same method.
@@ -30,8 +30,8 @@ def cascade(
 ) -> dict[str, np.ndarray]:
     """The maps [h, w] that `explain` makes of randomised copies, by the last part that was randomised.
 
-    All parts nearer to the head are random as well. Without `every_part`, only the copies with a random head and with
-    all weights random are explained. ModelError if TensorFlow or the network is missing.
+    All parts nearer to the head are also random. Without `every_part`, only the copies with a random head and with all
+    weights random are explained. ModelError if TensorFlow or the network is missing.
     """
     maps = {}
     for name, copy, share in _copies(model, every_part):
@@ -53,7 +53,7 @@ def passed(correlations: dict[str, float]) -> bool:
 
 def _copies(model: Model, every_part: bool) -> Iterator[tuple[str, NetworkCopy, float]]:
     """Each part's name, the copy (always the same object) randomised down to it, and the share of parts done."""
-    # raises ModelError where keras is missing
+    # raises ModelError if keras is missing
     trained = keras_network(model)
     import keras
 

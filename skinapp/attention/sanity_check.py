@@ -1,9 +1,9 @@
-"""The sanity check of an attention map on one image: do the map and the prediction depend on the picture at all, and
-does the map say more than that the lesion is in the middle?
+"""The sanity check of an attention map on one image: do the map and the prediction depend on the image at all, and does
+the map say more than that the lesion is in the middle?
 
-A few more predictions on altered squares give a verdict and one sentence beside the map. `python -m train sanity-check`
+A few more predictions on altered squares give a verdict and a sentence next to the map. `python -m train sanity-check`
 chooses the limits on validation lesions. On test lesions it measures how often the verdict is right, for the shipped
-networks and for copies with a random last layer: sanity_check.json beside this file has the limits and the figures,
+networks and for copies with a random last layer: sanity_check.json next to this file has the limits and the figures,
 docs/sanity-check.md the table.
 """
 
@@ -26,16 +26,16 @@ from skinapp.labels.sets import LabelSet
 CARD_FILE = Path(__file__).with_name("sanity_check.json")
 
 HIDDEN_SHARE = 0.3
-"""The share of the square that is hidden, where the map is strongest."""
+"""The share of the square to hide, where the map is strongest."""
 MAX_SIMILARITY = 0.8
-"""A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the
-picture or on what the network learnt."""
+"""A map more similar than this to the map of a blurred square, or of a randomised network, does not depend on the image
+or on what the network learned."""
 NEGLIGIBLE = 0.05
 """A smaller change in probability hardly counts."""
 
 
 class Verdict(StrEnum):
-    """What a map is good for."""
+    """How far a map can be used."""
 
     SUPPORTED = "Supported"
     WEAK = "Weak"
@@ -51,11 +51,11 @@ BADGES = {
 
 @dataclass(frozen=True)
 class Limits:
-    """What `python -m train sanity-check` chose.
+    """The limits that `python -m train sanity-check` chose.
 
-    log_odds_change: if hiding things changes a prediction by less, in natural log odds, it depends on the picture no
-    more than an untrained network's does. lead: a supported map has at least this much more of its sum on the lesion
-    than the lesion's share of the square, and than a centred blob has there.
+    log_odds_change: if hiding parts changes a prediction by less than this, in natural log odds, the prediction depends
+    on the image no more than an untrained network's does. lead: the share of a supported map that is on the lesion
+    exceeds both the lesion's share of the square and the share of a centred blob on the lesion by at least this much.
     """
 
     log_odds_change: float
@@ -68,17 +68,17 @@ Probabilities = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is measured to check the map of class `index`.
+    """The measurements for checking the map of class `index`.
 
-    `whole` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by part:
-    the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and the
-    `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of
-    the map on the lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without
-    a segmentation.
+    `unchanged` [K] are the probabilities for the square. `hidden` has the probabilities [K] after hiding a part, by
+    part: the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and
+    the `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the
+    lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without a
+    segmentation.
     """
 
     index: int
-    whole: np.ndarray
+    unchanged: np.ndarray
     hidden: dict[str, np.ndarray]
     similarity: float
     inside: float | None
@@ -88,13 +88,13 @@ class Evidence:
     @property
     def log_odds_change(self) -> float:
         """The largest change in the log odds of the class, over everything that is hidden."""
-        before = _log_odds(self.whole[self.index])
+        before = _log_odds(self.unchanged[self.index])
         return max(abs(before - _log_odds(probabilities[self.index])) for probabilities in self.hidden.values())
 
     @property
     def lead(self) -> float | None:
-        """How much more of the map is on the lesion than of an even map and than of a centred blob; None without a
-        segmentation."""
+        """By how much the share of the map on the lesion exceeds that of a uniform map and that of a centred blob; None
+        without a segmentation."""
         if self.inside is None or self.blob is None or self.share is None:
             return None
         return self.inside - max(self.blob, self.share)
@@ -108,12 +108,12 @@ class Evidence:
     def matters(self) -> bool:
         """Whether hiding where the map is strongest lowers the probability or changes the prediction."""
         after = self.hidden["strongest"]
-        changed = self.whole.argmax() == self.index != after.argmax()
-        return bool(changed or self.whole[self.index] - after[self.index] >= NEGLIGIBLE)
+        changed = self.unchanged.argmax() == self.index != after.argmax()
+        return bool(changed or self.unchanged[self.index] - after[self.index] >= NEGLIGIBLE)
 
     @property
     def verdict(self) -> Verdict:
-        """Without a segmentation nothing tells whether the map is on the lesion, so it is weak at best."""
+        """Without a segmentation it is unknown whether the map is on the lesion, so the verdict is weak at best."""
         return verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
 
 
@@ -126,7 +126,7 @@ def verdict(chosen: Limits, log_odds_change: float, similarity: float, matters: 
 
 @functools.cache
 def card() -> dict[str, Any]:
-    """What the command wrote: the limits, and how often the verdict is right for each model."""
+    """The results of the command: the limits, and how often the verdict is right for each model."""
     return json.loads(CARD_FILE.read_text())
 
 
@@ -135,14 +135,14 @@ def limits() -> Limits:
 
 
 def measured(model: Model) -> dict[str, Any] | None:
-    """How often the verdict on the model's maps is right, on test lesions; None where this was not measured for the
-    networks as they are now."""
+    """How often the verdict on the model's maps is right, on test lesions; None if this was not measured for the
+    current networks."""
     known = card()["models"].get(model.id)
     return known if known and known["networks"] == networks(model) else None
 
 
 def record(model: Model) -> str:
-    """How far the verdict on the model's maps can be trusted, in words; empty if it was not measured."""
+    """How far the verdict on the model's maps can be trusted, as text; empty if it was not measured."""
     known = measured(model)
     if known is None:
         return ""
@@ -204,7 +204,7 @@ def mean_colour(pixels: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def sentence(evidence: Evidence, labels: LabelSet) -> str:
-    """The outcome in words."""
+    """The outcome as a sentence."""
     if evidence.similarity > MAX_SIMILARITY:
         return (
             "This map fails the sanity check: it stays the same when the picture is blurred beyond recognition, like "
@@ -216,11 +216,11 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
             "that of an untrained network."
         )
     names = [label.name for label in labels.labels]
-    whole, after = evidence.whole, evidence.hidden["strongest"]
-    before, now = whole[evidence.index], after[evidence.index]
+    unchanged, after = evidence.unchanged, evidence.hidden["strongest"]
+    before, now = unchanged[evidence.index], after[evidence.index]
     numbers = f"from {percent(before)} to {percent(now)}"
     hiding = f"iding the {HIDDEN_SHARE:.0%} of the square where it is strongest"
-    if whole.argmax() == evidence.index != after.argmax():
+    if unchanged.argmax() == evidence.index != after.argmax():
         effect = f"{hiding} changes the prediction to “{names[int(after.argmax())]}” ({numbers} for this class)"
     elif abs(now - before) < NEGLIGIBLE:
         effect = (

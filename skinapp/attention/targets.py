@@ -29,7 +29,7 @@ def class_weights(model: Model, target: Target) -> np.ndarray:
 
 
 def name(model: Model, target: Target) -> str:
-    """The target in words."""
+    """The target as text."""
     if isinstance(target, str):
         return model.labels[target].name
     first, second = (model.labels[code].name for code in target)

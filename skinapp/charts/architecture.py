@@ -51,7 +51,7 @@ def stages(model: Model) -> list[Stage]:
 
 
 def _averaging(model: Model, classes: int) -> list[Stage]:
-    """The mean or weighted sum of the logits; nothing for one network that sees one view."""
+    """The stage that averages or adds up the logits; none for a single network with a single view."""
     if model.kind == "pair":
         weights = (f"{picture['weight']:.2f}" for picture in model.card["pair"]["pictures"])
         does = f"Of the logits for both images, weights {' and '.join(weights)}, and a constant for each class"
@@ -62,7 +62,7 @@ def _averaging(model: Model, classes: int) -> list[Stage]:
 
 
 def _backbone(model: Model) -> list[Stage]:
-    """The stages of the backbone: its blocks, those of one number together; empty where they are not known."""
+    """The stages of the backbone: its blocks, grouped by number; empty if they are not known."""
     blocks: Sequence[Block] = architecture.blocks(model)
     if "adopted" in model.card:
         return [

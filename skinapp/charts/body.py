@@ -59,7 +59,8 @@ BACK_AT = 3.2
 
 
 def images_by_part(sites: pd.DataFrame) -> pd.Series:
-    """A `statistics.counts` of sites -> images of every part of the drawing that some published site names."""
+    """Maps a `statistics.counts` of sites to the number of images for each part of the drawing that corresponds to a
+    published site."""
     images = dict.fromkeys(PARTS, 0)
     named = set()
     for site, count in zip(sites["value"], sites["images"], strict=True):
@@ -76,7 +77,7 @@ def elsewhere(sites: pd.DataFrame) -> pd.DataFrame:
 
 
 def drawing(sites: pd.DataFrame) -> go.Figure:
-    """A `statistics.counts` of sites -> the body from the front and from behind, darker where there are more images.
+    """Draw a `statistics.counts` of sites on the body, front and back, darker where there are more images.
 
     A count belongs to the whole site: left and right are counted together, and so are front and back of limbs and neck.
     """
@@ -85,7 +86,7 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for part, x, y in _shapes():
         count = images.get(part)
-        # the root, so that sites with a few images differ from those with none
+        # the square root, so that sites with few images differ visibly from those with none
         fill = "rgba(128,128,128,0.10)" if count is None else sample_colorscale(SCALE, [np.sqrt(count / top)])[0]
         name = _site_of(part, sites)
         figure.add_scatter(
@@ -120,7 +121,7 @@ def _site_of(part: str, sites: pd.DataFrame) -> str:
 
 
 def _shapes() -> Iterator[tuple[str, list[float], list[float]]]:
-    """Every shape of the drawing: its part, and its closed line. Later ones cover earlier ones."""
+    """Every shape of the drawing: its part and its closed outline. Later shapes cover earlier ones."""
     for shift, front in ((0.0, True), (BACK_AT, False)):
         for side in (-1, 1):
             yield _ellipse("ear", shift + side * 0.42, 7.4, 0.08, 0.16)

@@ -1,4 +1,4 @@
-"""What each feature added to a class, as bars to both sides."""
+"""The contribution of each feature to a class, as diverging bars."""
 
 from typing import Any
 

@@ -11,8 +11,8 @@ from plotly.subplots import make_subplots
 from skinapp.charts.style import INK, annotate, class_colour
 
 MODEL_COLOURS = ("#1F8A84", "#C86A10", "#8A6FD0", "#C2508F", "#4A86CC", "#8A8628", "#A8714F", "#80807C")
-"""By order of choice; each is at least 3 : 1 against a light and a dark page. No class uses these colours, and markers
-and dashes distinguish models without colour."""
+"""In order of selection; each has a contrast of at least 3 : 1 on light and dark pages. No class uses these colours,
+and markers and dashes distinguish models without colour."""
 MARKERS = ("circle", "diamond", "square", "triangle-up", "x", "cross", "pentagon", "star")
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "5px,2px", "1px,3px")
 
@@ -21,7 +21,7 @@ CLEAR = "rgba(0,0,0,0)"
 ROW = 26
 """Pixels for one dot of a forest plot; the words above a group need ROW more."""
 LINE = 54
-"""Letters that fit side by side on a phone."""
+"""Characters that fit on one line on a phone."""
 
 
 def colour(number: int) -> str:
@@ -32,7 +32,7 @@ def colour(number: int) -> str:
 def forest(
     table: pd.DataFrame, axis: str, order: Sequence[str], reference: float | None = None, one_each: bool = False
 ) -> go.Figure:
-    """Dots with intervals, one under another: columns row, series, value, low, high, note.
+    """A forest plot, dots with intervals: columns row, series, value, low, high, note.
 
     A row's name is above its dots, to fit on a phone; its note is on the right of the name or, where a row has several
     dots or the two do not fit in a LINE, of the dot. `order` lists the series, which colour and mark the dots; one
@@ -108,7 +108,7 @@ def forest(
     elif high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
     room = (high - low) * 0.06
-    # notes beside the dots need part of the width, on a phone half of it for the longest
+    # notes next to the dots need part of the width, on a phone half of it for the longest
     beside = 0 if notes_above else (high - low) * 0.034 * table["note"].str.len().max()
     _lay_out(
         figure,
@@ -293,9 +293,9 @@ def reliability(
 CELL = 46
 """Pixels of the height of a cell of a confusion matrix."""
 SHARES = {0.0: "#F3F6F4", 0.5: "#6FB0AB", 1.0: "#164F4D"}
-"""The colours of a cell by its share, pale at the low end on light and dark pages alike."""
+"""The colours of a cell by its share, pale at the low end on both light and dark pages."""
 DARK = 0.745
-"""The share from which white can be read better than black."""
+"""Above this share, white text is easier to read than black."""
 
 
 def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
@@ -325,7 +325,7 @@ def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
             hoverinfo="skip",
         )
     )
-    # a heat map has one colour for all its words, and Plotly cannot select its cells: both need marks
+    # a heat map has a single text colour, and Plotly cannot select its cells: both need scatter markers
     invisible = {"marker": {"opacity": 0}}
     figure.add_scatter(
         x=table["predicted"],
@@ -433,14 +433,14 @@ def _lay_out(
     more_y: dict[str, Any] | None = None,
     rows: int = 1,
 ) -> None:
-    """What the figures share, in one call: every change to a Plotly figure costs milliseconds."""
+    """The shared layout, in one call: every change to a Plotly figure costs milliseconds."""
     both = {"fixedrange": True, "automargin": True, "zeroline": False, "tickfont": {"color": INK}}
     axes: dict[str, Any] = {}
     for number in ("", "2")[:rows]:
         axes[f"xaxis{number}"] = both | {"title": {"text": x, "font": {"color": INK}}} | (more_x or {})
         axes[f"yaxis{number}"] = both | {"title": {"text": y, "font": {"color": INK}}} | (more_y or {})
     figure.update_layout(
-        # much faster, but would take the axes of several charts apart
+        # much faster, but would decouple the axes of several charts
         overwrite=rows == 1,
         height=height,
         # room above, so that the button that saves the figure covers none of it, and on the right for the last tick
@@ -458,6 +458,6 @@ def _ticks(low: float, high: float) -> list[float]:
     """Four to nine round numbers from `low` to `high`."""
     step = 10 ** np.floor(np.log10(high - low))
     step *= next(part for part in (0.2, 0.5, 1, 2) if (high - low) / (step * part) < 9)
-    # an end that is a round number but for rounding is one
+    # treat an end as a round number if only rounding error makes it differ
     first, last = int(np.ceil(low / step - 1e-4)), int(np.floor(high / step + 1e-4))
     return [float(round(step * number, 6)) for number in range(first, last + 1)]

@@ -9,7 +9,7 @@ from PIL import Image
 from skinapp.images.imaging import Crop
 
 GRID = 24
-"""Invisible points along each side: Plotly reports a box only where there are points."""
+"""Invisible points along each side: Plotly reports a box only if it contains points."""
 
 
 def drawable(image: Image.Image, crop: Crop) -> go.Figure:

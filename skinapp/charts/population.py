@@ -25,31 +25,31 @@ CATEGORY_COLOURS = {
     "no": "#56B4E9",
     NOT_STATED: "#C4C8C6",
 }
-"""Colours of values that are not classes: Okabe and Ito's, for every kind of colour vision
+"""Colours of values that are not classes: Okabe and Ito's palette, safe for colour vision deficiency
 (https://jfly.uni-koeln.de/color/)."""
 OTHER_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 ACCENT = "#2E8B86"
 LINE = "#7F8C8A"
-"""Both at least 3 : 1 on a light page and on a dark one."""
+"""Both have a contrast of at least 3 : 1 on light and dark pages."""
 SCALE = [[0.0, "#EEF3F1"], [0.15, "#C6DEDA"], [0.4, "#7FB8B1"], [0.7, "#368A85"], [1.0, "#0E4A48"]]
 """Light to dark, so that it can be read without colour."""
 CLEAR = "rgba(0,0,0,0)"
 PERCENT = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "range": [0, 1], "fixedrange": True}
 """An axis from 0 to 100%."""
 COUNT_SHARE, SHARE_ONLY = 0.22, 0.08
-"""From these shares on, a bar has room for its count and percentage, or for its percentage."""
+"""The smallest shares at which a bar has room for its count and percentage, or for its percentage alone."""
 LEGEND_BELOW = 36
 """Pixels from the axis to the legend, which leave room for the axis's labels."""
 TOP = 36
 """Pixels above a figure, where a phone shows the button that saves it."""
 MAX_ROWS = 25
-"""Nobody reads more bars or columns than this; the rest are counted together."""
+"""More bars or columns than this are hard to read; the rest are counted together."""
 
 Namer = Callable[[str], str]
 
 
 def _cell(**filters: object) -> str:
-    """What a bar or cell stands for, as the last of its `customdata`: "diagnosis=mel&site=back"."""
+    """The filter that a bar or cell represents, as the last item of its `customdata`: "diagnosis=mel&site=back"."""
     return urllib.parse.urlencode(filters)
 
 
@@ -62,7 +62,8 @@ def bars(
     column: str = "",
 ) -> go.Figure:
     """A `statistics.counts` -> one horizontal bar per row, the name and the count above it. The longest bar fills the
-    width, or its share of `whole`. `column` is the filter that a bar stands for, its value the row's `value`."""
+    width, or, with `whole`, its share of that total. `column` is the filter that a bar stands for, its value the row's
+    `value`."""
     table, names, colours = table.head(MAX_ROWS), list(names)[:MAX_ROWS], list(colours)[:MAX_ROWS]
     rows = list(range(len(table)))
     top = whole or (max(1, int(table[unit].max())) if len(table) else 1)
@@ -390,7 +391,7 @@ def _clear(figure: go.Figure) -> go.Figure:
 
 
 def _below(figure: go.Figure, height: int) -> go.Figure:
-    """The legend below a figure whose axes are `height` pixels high, so that it needs no width on a phone."""
+    """Put the legend below a figure whose axes are `height` pixels high, so that it takes no width on a phone."""
     figure.update_layout(
         overwrite=True,
         legend={"orientation": "h", "yanchor": "top", "y": -LEGEND_BELOW / height, "x": 0, "traceorder": "normal"},
@@ -411,7 +412,7 @@ def _inside(count: int, share: float) -> str:
 
 
 def ink_on(colour: str) -> str:
-    """Black or white, whichever can be read on a colour: at least 4.5 : 1 (WCAG 2.2, 1.4.3)."""
+    """Black or white, whichever is readable on a colour: at least 4.5 : 1 (WCAG 2.2, 1.4.3)."""
     channels = (
         re.findall(r"\d+", colour) if colour.startswith("rgb") else [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
     )

@@ -44,8 +44,11 @@ light or dark (`GRAY_90` in its Plotly theme). Its default for text is too pale 
 
 
 def annotate(figure: go.Figure, annotations: Iterable[dict[str, Any]]) -> None:
-    """Add texts without arrows, all at once: every single change to a Plotly figure costs milliseconds."""
-    figure.layout.annotations = [*figure.layout.annotations, *({"showarrow": False} | each for each in annotations)]
+    """Add all annotations, without arrows, at once: each change to a Plotly figure costs milliseconds."""
+    figure.layout.annotations = [
+        *figure.layout.annotations,
+        *({"showarrow": False} | annotation for annotation in annotations),
+    ]
 
 
 def class_colour(code: str) -> str:

@@ -1,8 +1,9 @@
-"""What makes test scores too optimistic in a table of images and its split: lesions, patients and pictures that several
-parts share, and labels that contradict each other.
+"""Finds what makes test scores too optimistic in a table of images and its split: lesions, patients and pictures shared
+by several parts, and labels that contradict each other.
 
-A table for the audit has one row per image, and of these columns those that are known: `image`, `lesion`, `patient`,
-`label`, `split` (the part: training, test and so on), and `path`, the image's file. Not stated is None.
+A table for the audit has one row per image, and those of the following columns that are known: `image`, `lesion`,
+`patient`, `label`, `split` (the part: training, test and so on), and `path`, the image's file. Values that are not
+stated are None.
 """
 
 from collections.abc import Mapping, Sequence, Sized
@@ -21,10 +22,10 @@ from skinapp.errors import DataError
 from skinapp.labels.sets import LABEL_SETS
 
 LEFT_OUT = ("excluded", "test_sibling")
-"""Parts that are neither trained nor tested on, so they may share lesions with the others."""
+"""Parts used for neither training nor testing, so they may share lesions with the others."""
 OPTIMISTIC = "Scores on them are optimistic."
 EXAMPLES = 5
-MOST_PARTS = 100
+MAX_PARTS = 100
 """A column with more values does not name the parts of a split."""
 SUBJECTS = {
     "image": ("image is", "images are"),
@@ -35,8 +36,8 @@ SUBJECTS = {
 
 @dataclass(frozen=True)
 class Audit:
-    """The findings. Each of `problems` is a sentence on what has to be mended before test scores can be believed, each
-    of `notes` one on what else to know; `summary` has the counts and can be written as JSON."""
+    """The findings. Each of `problems` is a sentence on something to fix before test scores can be trusted, each of
+    `notes` a sentence on anything else worth knowing; `summary` has the counts and can be written as JSON."""
 
     problems: tuple[str, ...]
     notes: tuple[str, ...]
@@ -52,9 +53,9 @@ def run(file: Path, folder: Path | None = None) -> Audit:
         table, missing = with_files(table, folder)
         audits += [missing, of_images(table)]
     return Audit(
-        tuple(problem for one in audits for problem in one.problems),
-        tuple(note for one in audits for note in one.notes),
-        {key: value for one in audits for key, value in one.summary.items()},
+        tuple(problem for audit in audits for problem in audit.problems),
+        tuple(note for audit in audits for note in audit.notes),
+        {key: value for audit in audits for key, value in audit.summary.items()},
     )
 
 
@@ -77,7 +78,7 @@ def describe(name: str, result: Audit) -> str:
 def read(file: Path) -> tuple[pd.DataFrame, list[str]]:
     """A CSV of any kind -> its table for the audit, and sentences on what is wrong with any ISIC columns.
 
-    DataError where it cannot be read, or no column names the images, lesions or patients.
+    DataError if it cannot be read, or no column names the images, lesions or patients.
     """
     try:
         content = file.read_bytes()
@@ -111,11 +112,11 @@ def stated(column: pd.Series) -> pd.Series:
 
 
 def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
-    """The table with `path`, the file of each image in or below a folder (None if there is none), and what to know of
-    files that are missing, ambiguous, only partly downloaded or not in the table.
+    """The table with `path`, the file of each image in or below a folder (None if there is none), and notes on files
+    that are missing, ambiguous, only partly downloaded or not in the table.
 
-    An image is the name of a file, with or without its ending and the folder in front. DataError where the table does
-    not name the images, or none of them is there.
+    An image is named by its file, with or without the extension and the folder. DataError if the table does not name
+    the images, or none of them is there.
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path of the images.")
@@ -136,7 +137,7 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
         )
     absent = images[matches.map(len) == 0].dropna().unique()
     ambiguous = images[matches.map(len) > 1].unique()
-    unlisted = len(files) - len({file for one in matches for file in one})
+    unlisted = len(files) - len({file for match in matches for file in match})
     problems = []
     if len(absent):
         problems.append(f"{some(len(absent), 'image has', 'images have')} no file in {folder}: {_examples(absent)}.")
@@ -161,14 +162,14 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
 
 
 def of_table(table: pd.DataFrame) -> Audit:
-    """What the table alone shows: what several parts share, and labels that contradict each other."""
+    """Findings from the table alone: what several parts share, and labels that contradict each other."""
     problems: list[str] = []
     notes: list[str] = []
     ids = [name for name in ("image", "lesion", "patient") if name in table]
     summary: dict[str, Any] = {"rows": len(table)} | {f"{name}s": int(table[name].nunique()) for name in ids}
     summary["not_stated"] = {name: int(table[name].isna().sum()) for name in table if name != "path"}
     parts = table["split"].nunique() if "split" in table else 0
-    has_split = 1 < parts <= MOST_PARTS
+    has_split = 1 < parts <= MAX_PARTS
     if has_split:
         summary["parts"] = {
             str(part): {"rows": len(rows)} | {f"{name}s": int(rows[name].nunique()) for name in ids}
@@ -176,8 +177,8 @@ def of_table(table: pd.DataFrame) -> Audit:
         }
         summary["shared"] = {name: shared(table, name) for name in ids}
         for name, overlaps in summary["shared"].items():
-            problems += [_sharing(name, one) for one in overlaps if not set(one["parts"]) & set(LEFT_OUT)]
-    elif parts > MOST_PARTS:
+            problems += [_sharing(name, overlap) for overlap in overlaps if not set(overlap["parts"]) & set(LEFT_OUT)]
+    elif parts > MAX_PARTS:
         notes.append(f"The column of the parts has {parts:,} different values, so it names no split.")
     else:
         notes.append("The table names no parts such as training and test, so what they share cannot be checked.")
@@ -220,7 +221,7 @@ def of_table(table: pd.DataFrame) -> Audit:
 
 
 def of_images(table: pd.DataFrame, name: str = "images") -> Audit:
-    """What the files of a table's images show: pictures that occur several times, identical or nearly so."""
+    """Findings from the image files: pictures that occur several times, identical or nearly identical."""
     rows = table[table["path"].notna() & ~table["path"].duplicated()].reset_index(drop=True)
     rows = rows.reindex(columns=["image", "lesion", "label", "split", "path"])
     prints = duplicates.fingerprints(list(rows["path"]), name)
@@ -254,13 +255,13 @@ def of_images(table: pd.DataFrame, name: str = "images") -> Audit:
         "pairs_across_parts": counts(across),
         "pairs_of_different_lesions": counts(other_lesions),
         "pairs_with_different_labels": disagreeing,
-        "examples": pairs.drop(columns=["first", "second"]).head(MOST_PARTS).round(3).to_dict("records"),
+        "examples": pairs.drop(columns=["first", "second"]).head(MAX_PARTS).round(3).to_dict("records"),
     }
     return Audit(tuple(problems), tuple(notes), summary)
 
 
 def folder_table(folder: Path) -> Path:
-    """The table of a folder that `isic image download` made. DataError where it is missing."""
+    """The table of a folder that `isic image download` made. DataError if it is missing."""
     if (folder / FILE).is_file():
         return folder / FILE
     files, partial = files_below(folder)
@@ -273,8 +274,8 @@ def folder_table(folder: Path) -> Path:
 
 
 def shared(table: pd.DataFrame, name: str) -> list[dict[str, Any]]:
-    """For each two parts, what they share of a column of ids: `parts`, `count` of the ids, `images` in each part, and
-    `examples`; only of parts that share any."""
+    """The ids of a column that each two parts share: `parts`, `count` of the ids, `images` in each part, and
+    `examples`; only for parts that share any."""
     rows = table.loc[table[name].notna() & table["split"].notna(), [name, "split"]].astype(str)
     sizes = rows.value_counts().rename("images").reset_index()
     sizes = sizes[sizes[name].duplicated(keep=False)].sort_values([name, "split"])
@@ -292,7 +293,7 @@ def shared(table: pd.DataFrame, name: str) -> list[dict[str, Any]]:
 
 
 def several(table: pd.DataFrame, name: str, column: str) -> dict[str, list[str]]:
-    """Ids with several values of a column -> the values."""
+    """Maps each id with several values of a column to these values."""
     rows = table.loc[table[name].notna() & table[column].notna(), [name, column]].drop_duplicates()
     rows = rows[rows[name].duplicated(keep=False)].sort_values([name, column])
     values: dict[str, list[str]] = {}
@@ -302,7 +303,7 @@ def several(table: pd.DataFrame, name: str, column: str) -> dict[str, list[str]]
 
 
 def part_pairs(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Every two parts of a split, in alphabetical order."""
+    """All pairs of parts of a split, in alphabetical order."""
     return list(combinations(sorted(table["split"].unique()), 2))
 
 
@@ -336,12 +337,12 @@ def conflicts(pairs: pd.DataFrame, one_label_set: bool) -> list[str]:
     ]
 
 
-def _sharing(name: str, one: Mapping[str, Any]) -> str:
-    first, second = one["parts"]
-    images = "" if name == "image" else f", with {one['images'][0]:,} and {one['images'][1]:,} images"
+def _sharing(name: str, overlap: Mapping[str, Any]) -> str:
+    first, second = overlap["parts"]
+    images = "" if name == "image" else f", with {overlap['images'][0]:,} and {overlap['images'][1]:,} images"
     return (
-        f"{some(one['count'], *SUBJECTS[name])} in both {first} and {second}{images}: "
-        f"{_examples(one['examples'], one['count'])}. {OPTIMISTIC}"
+        f"{some(overlap['count'], *SUBJECTS[name])} in both {first} and {second}{images}: "
+        f"{_examples(overlap['examples'], overlap['count'])}. {OPTIMISTIC}"
     )
 
 

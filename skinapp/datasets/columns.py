@@ -1,4 +1,4 @@
-"""What the columns of any table of lesion images are: known by their names in published tables."""
+"""Recognises the columns of any table of lesion images by their names in published tables."""
 
 from collections.abc import Callable, Sequence
 
@@ -23,22 +23,23 @@ FIELDS = {
     "skin_type": ("skin_type", "fitspatrick", "fitzpatrick", "fitzpatrick_skin_type"),
     "split": ("split", "part", "fold", "subset"),
 }
-"""What a column can be, and its names in published tables."""
+"""The kinds of column, each with its names in published tables."""
 
 
 def read(
     content: bytes,
     name: str = "The file",
     *,
-    most_rows: int | None = None,
+    max_rows: int | None = None,
     has_header: Callable[[list[str]], bool] = lambda cells: True,
 ) -> pd.DataFrame:
-    """The bytes of a CSV -> its cells as text, "" where they are empty, see `skinapp.tables.read`.
+    """The bytes of a CSV -> its cells as text, "" if they are empty, see `skinapp.tables.read`.
 
-    A table with a publisher's columns has our names for them, and its ids are as that data set's parser makes them; one
-    with the columns of the ISIC archive also has the classes of its diagnoses, see `isic_columns.with_class`.
+    In a table with a publisher's columns, these are renamed to ours, and ids have the form that the data set's parser
+    gives them; one with the columns of the ISIC archive also has the classes of its diagnoses, see
+    `isic_columns.with_class`.
     """
-    raw = tables.read(content, name, most_rows=most_rows, has_header=has_header)
+    raw = tables.read(content, name, max_rows=max_rows, has_header=has_header)
     known = publisher(list(raw.columns))
     if known and known.arrange:
         frame = known.arrange(tables.read(content, name, text=metadata.text_columns(known.columns)))

@@ -61,23 +61,23 @@ SIDE, HASHED, DETAIL, SIGNED = 64, 8, 48, 16
 ORIENTATIONS = 8
 BLOCK, CHUNK = 256, 4096
 EXHAUSTIVE = 20_000
-"""Up to so many images on a side, every pair is compared."""
+"""Up to this many images on a side, every pair is compared."""
 TABLES, KEY_BITS, WINDOW = 64, 24, 8
-"""How many orders are searched beyond that, by how many signs each, and how many neighbours are compared."""
+"""Beyond that: the number of sort orders, the number of signs each sorts by, and the number of neighbours compared."""
 DIFFERENT_SIGNS = 77
 """Neighbours that differ in more of the 192 signs are not looked at any further; unrelated images differ in 96."""
 MANY_EQUAL = 100
-"""Of more equal images than this, each is paired with the first only, so that the number of pairs stays readable."""
+"""If more images than this are equal, each is paired with the first only, to limit the number of pairs."""
 
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """What is compared, for each image.
+    """The fingerprints of the images that are compared.
 
     `files` and `pixels`: SHA-256 of the file and of the decoded RGB, "" if it cannot be read. `hashes`: uint64 [8, n],
     one row per orientation, the first unchanged. `signs`: bool [n, 16, 16], those of the detail's lower frequencies.
     `greys`: uint8 [n, 64, 64], in a temporary file, so that memory does not limit the number of images. `problems`:
-    row -> why the image cannot be read.
+    maps a row to the reason why the image cannot be read.
     """
 
     files: np.ndarray
@@ -138,10 +138,12 @@ def turn(coefficients: np.ndarray, orientation: int) -> np.ndarray:
     return coefficients
 
 
-def pairs(first: Fingerprints, second: Fingerprints | None = None, least: float = CORRELATION) -> pd.DataFrame:
+def pairs(
+    first: Fingerprints, second: Fingerprints | None = None, min_correlation: float = CORRELATION
+) -> pd.DataFrame:
     """Duplicate pairs within `first`, or between `first` and `second`, each pair once.
 
-    `least` replaces CORRELATION, and also CLOSE_CORRELATION if that is higher.
+    `min_correlation` replaces CORRELATION, and also CLOSE_CORRELATION if it is higher.
 
     Columns: `first` and `second` (rows; within one set first < second), `kind` (one of KINDS), `distance` (bits, 0 to
     64), `correlation` (-1 to 1) and `turned` (whether one must be rotated or mirrored to match).
@@ -166,7 +168,7 @@ def pairs(first: Fingerprints, second: Fingerprints | None = None, least: float 
                 yield one[part][keep[part]], two[part][keep[part]], distance[part][keep[part]]
 
     near = pd.concat(
-        [_near(candidates(orientation), *details, orientation, least) for orientation in range(ORIENTATIONS)]
+        [_near(candidates(orientation), *details, orientation, min_correlation) for orientation in range(ORIENTATIONS)]
     )
     near = near.sort_values("correlation", ascending=False, kind="stable")
     every = pd.concat([exact, near.assign(kind=NEAR)]).drop_duplicates(["first", "second"])
@@ -221,18 +223,18 @@ def _equal(first: np.ndarray, second: np.ndarray, within: bool) -> pd.DataFrame:
 
 
 def _one_of_many(digests: pd.Series) -> pd.Series:
-    """Whether a row equals an earlier one, and more than MANY_EQUAL rows are alike."""
+    """Whether a row equals an earlier one, and more than MANY_EQUAL rows are equal to it."""
     stated = digests != ""
     return stated & digests.duplicated() & digests.map(digests.value_counts()).gt(MANY_EQUAL)
 
 
 def _near(
-    candidates: Iterator[Candidates], of_first: Reader, of_second: Reader, orientation: int, least: float
+    candidates: Iterator[Candidates], of_first: Reader, of_second: Reader, orientation: int, min_correlation: float
 ) -> pd.DataFrame:
     parts = []
     for one, two, distance in candidates:
         correlation = np.einsum("nij,nij->n", turn(of_first(one), orientation), of_second(two))
-        upright = np.where(distance <= CLOSE_HAMMING, min(CLOSE_CORRELATION, least), least)
+        upright = np.where(distance <= CLOSE_HAMMING, min(CLOSE_CORRELATION, min_correlation), min_correlation)
         same = correlation >= (TURNED_CORRELATION if orientation else upright)
         rows = {"first": one, "second": two, "distance": distance, "correlation": correlation.astype(np.float64)}
         parts.append(pd.DataFrame(rows)[same])
@@ -283,7 +285,7 @@ def _neighbours(first: Fingerprints, second: Fingerprints, orientation: int, wit
 
 
 def _turned(signs: np.ndarray, orientation: int) -> np.ndarray:
-    """The signs of coefficients [n, k, k] of the image in one of its orientations, see `turn`."""
+    """The signs of the coefficients [n, k, k] of the image in one of its orientations, see `turn`."""
     odd = np.arange(signs.shape[-1]) % 2 == 1
     if orientation & 4:
         signs = signs.swapaxes(-1, -2)
@@ -295,7 +297,7 @@ def _turned(signs: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def _reader(prints: Fingerprints, few: bool) -> Reader:
-    """Rows -> their details: of few images all are held in memory, of many they are computed again."""
+    """A function from rows to their details: for few images they are kept in memory, for many they are recomputed."""
     if few:
         details = _details(prints.greys)
         return lambda rows: details[rows]

@@ -23,24 +23,24 @@ from skinapp.images import imaging, isolated
 
 ARCHIVE = "https://api.isic-archive.com"
 DOMAIN = "isic-archive.com"
-"""Where the archive's own addresses, of entries and of files, are; an entry cannot send us anywhere else."""
+"""The domain of all the archive's addresses, of entries and of files; an entry cannot redirect us anywhere else."""
 CONNECT_AND_READ_SECONDS = (4, 10)
-WHOLE_SECONDS = 30
-MOST_AT_ONCE = 8
+TOTAL_SECONDS = 30
+MAX_CONCURRENT = 8
 """Images that are fetched at the same time, for all visitors."""
-LARGEST_ENTRY = 2**20
+MAX_ENTRY_BYTES = 2**20
 """Bytes of the metadata of an image."""
-MOST_REDIRECTS = 3
+MAX_REDIRECTS = 3
 
 EXAMPLES = ("ISIC_0010656", "ISIC_5254934", "ISIC_6203412", "ISIC_6788018")
 """Dermoscopy images of palms and soles that anyone may show and share: moles and a melanoma, of the data set
 isic_more."""
 OPEN_LICENCES = ("CC-0", "CC-BY")
-"""As the archive writes them."""
+"""Spelt as in the archive."""
 SHOWN_LICENCES = (*OPEN_LICENCES, "CC-BY-NC")
-"""Those under which an image may be shown with its attribution where nothing is sold."""
+"""Licences under which an image may be shown with attribution for non-commercial use."""
 HAM10000 = range(24306, 34321)
-"""The numbers of HAM10000's images in the archive."""
+"""The range of HAM10000's image numbers in the archive."""
 
 
 SLOW = "The ISIC archive is too slow at the moment. Try again later, or use the drawing."
@@ -60,8 +60,8 @@ class Example:
 def fetch(isic_id: str) -> Example:
     """The archive's image of that id ("ISIC_0024306", or its seven digits).
 
-    SkinappError if the id is malformed or unknown, the archive cannot be reached or has not sent everything after
-    WHOLE_SECONDS, the file is larger than imaging.MAX_BYTES, or an address is not the archive's.
+    SkinappError if the id is malformed or unknown, the archive cannot be reached or takes longer than TOTAL_SECONDS,
+    the file is larger than imaging.MAX_BYTES, or an address is not the archive's.
     """
     digits = re.fullmatch(r"(?:ISIC_)?(\d{7})", isic_id.strip(), re.IGNORECASE | re.ASCII)
     if not digits:
@@ -71,7 +71,7 @@ def fetch(isic_id: str) -> Example:
 
 def _fetch(isic_id: str, deadline: float) -> Example:
     try:
-        entry = json.loads(_download(f"{address()}/api/v2/images/{isic_id}/", LARGEST_ENTRY, deadline))
+        entry = json.loads(_download(f"{address()}/api/v2/images/{isic_id}/", MAX_ENTRY_BYTES, deadline))
         return Example(
             isic_id,
             data=_download(entry["files"]["full"]["url"], imaging.MAX_BYTES, deadline),
@@ -129,7 +129,7 @@ def _example(isic_id: str) -> Example | None:
         with replacing(facts) as partial:
             partial.write_text(json.dumps(stated))
     except (OSError, DataError):
-        pass  # it is fetched again the next time
+        pass  # fetch it again next time
     return example
 
 
@@ -138,15 +138,15 @@ def page(isic_id: str) -> str:
     return f"{ARCHIVE}/images/{isic_id}/"
 
 
-_slots = threading.BoundedSemaphore(MOST_AT_ONCE)
+_slots = threading.BoundedSemaphore(MAX_CONCURRENT)
 
 
 def _in_time(work: Callable[[float], Example]) -> Example:
-    """`work(deadline)`, or SkinappError at the deadline, even if a server sends a byte now and then for ever.
+    """`work(deadline)`, or SkinappError at the deadline, even if a server keeps sending a byte now and then.
 
-    Such a server keeps a thread and a slot, but nobody who waits.
+    Such a server occupies a thread and a slot, but keeps nobody waiting.
     """
-    deadline = time.monotonic() + WHOLE_SECONDS
+    deadline = time.monotonic() + TOTAL_SECONDS
     result: Future[Example] = Future()
 
     def run() -> None:
@@ -166,9 +166,9 @@ def _in_time(work: Callable[[float], Example]) -> Example:
 def _download(url: str, most: int, deadline: float) -> bytes:
     """The content at an address of the archive, at most `most` bytes. The limits apply to what arrives, not to what the
     server announces."""
-    for _ in range(1 + MOST_REDIRECTS):
+    for _ in range(1 + MAX_REDIRECTS):
         _check_address(url)
-        # not compressed, so that nothing unpacks to more than has arrived
+        # request no compression, so that the content is never larger than what arrives
         headers = {"Accept-Encoding": "identity"}
         with requests.get(
             url, headers=headers, timeout=CONNECT_AND_READ_SECONDS, stream=True, allow_redirects=False
@@ -178,7 +178,7 @@ def _download(url: str, most: int, deadline: float) -> bytes:
                 continue
             response.raise_for_status()
             data = bytearray()
-            # what has arrived, not a whole block, so that the deadline is looked at every few seconds
+            # read whatever has arrived, not a full block, so that the deadline is checked every few seconds
             while chunk := response.raw.read1(2**16, decode_content=False):
                 data += chunk
                 if len(data) > most:
@@ -190,8 +190,8 @@ def _download(url: str, most: int, deadline: float) -> bytes:
 
 
 def _check_address(url: str) -> None:
-    """ValueError unless it is the archive's, encrypted, or where SKINAPP_ISIC_URL says that the archive is."""
-    # the parser by which the address will be opened: others differ in what a backslash means
+    """ValueError unless it is an https address of the archive, or at SKINAPP_ISIC_URL."""
+    # the same parser that will open the address: others treat a backslash differently
     parts, own = parse_url(url), parse_url(address())
     if (parts.scheme, parts.host, parts.port) == (own.scheme, own.host, own.port):
         return

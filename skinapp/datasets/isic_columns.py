@@ -46,16 +46,16 @@ CLASSES = {
     "Benign:": "BEN_OTH",
     "Malignant:": "MAL_OTH",
 }
-"""How the archive's diagnoses begin -> the class of MILK10k; the first that fits counts. A diagnosis that only says
-benign, malignant or indeterminate fits none."""
-MOST = 8
-"""Broken rules that are named; the others are counted."""
+"""Maps prefixes of the archive's diagnoses to classes of MILK10k; the first match counts. A diagnosis that only says
+benign, malignant or indeterminate matches none."""
+MAX_EXAMPLES = 8
+"""The number of rule violations that are listed; the others are only counted."""
 LEGACY = {"melanoma": MELANOMA}
-"""Names of the archive's former column `diagnosis` that are not the last level of a diagnosis of today."""
+"""Names in the archive's former column `diagnosis` that are not the last level of a current diagnosis."""
 
 
 def key(column: str) -> str:
-    """A column's name as it is compared: lower case, with underscores."""
+    """A column's name in normalised form: lower case, with underscores."""
     return re.sub(r"\W+", "_", column.strip().lower())
 
 
@@ -66,7 +66,7 @@ def official(columns: Sequence[str]) -> bool:
 
 def with_class(table: pd.DataFrame) -> pd.DataFrame:
     """A table of text with official columns, and the column CLASS if it states any diagnosis: the class of MILK10k, or
-    benign or malignant where most rows say no more than that; a diagnosis that fits neither is as it is stated."""
+    benign or malignant if most rows say no more than that; a diagnosis that fits neither is kept as stated."""
     named = {key(str(column)): column for column in table.columns}
     if "diagnosis_1" in named:
         levels = [table[named[level]].str.strip() for level in LEVELS if level in named]
@@ -98,7 +98,7 @@ def problems(table: pd.DataFrame) -> list[str]:
     counts = table[list(checked)].set_axis(list(checked.values()), axis=1)
     counts = counts.loc[:, ~counts.columns.duplicated()]
     if "diagnosis" in counts and not counts["diagnosis"].str.contains(":").any():
-        # the former column has names that are no diagnoses of today
+        # the former column has names that are no longer diagnoses
         counts = counts.drop(columns="diagnosis")
     broken: Counter[tuple[str, str]] = Counter()
     if len(counts.columns):
@@ -113,15 +113,15 @@ def problems(table: pd.DataFrame) -> list[str]:
     sentences = [
         f"{rows:,} {'row breaks' if rows == 1 else 'rows break'} a rule of the ISIC archive"
         f"{f' for {name}' if name else ''}: {message}."
-        for (name, message), rows in broken.most_common(MOST)
+        for (name, message), rows in broken.most_common(MAX_EXAMPLES)
     ]
-    if len(broken) > MOST:
-        sentences.append(f"{len(broken) - MOST:,} more rules of the ISIC archive are broken.")
+    if len(broken) > MAX_EXAMPLES:
+        sentences.append(f"{len(broken) - MAX_EXAMPLES:,} more rules of the ISIC archive are broken.")
     return sentences
 
 
 def _path(stated: str) -> str:
-    """A diagnosis as the archive writes it, from its first level on; "" where it is not stated."""
+    """A diagnosis as the archive writes it, from its first level on; "" if it is not stated."""
     from isic_metadata.diagnosis_hierarchical import DiagnosisEnum
 
     if ":" in stated or not stated:

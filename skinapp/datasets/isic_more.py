@@ -21,8 +21,8 @@ COLUMNS = {
 
 def parse(folder: Path) -> pd.DataFrame:
     """One row per image, see `skinapp.datasets.metadata`, with the collection it is from, `source`; the image of the
-    malignant/benign set that shows the same picture, `copy_of`. An image without a known patient has its lesion, or
-    else its own id, in place of the patient."""
+    malignant/benign set that shows the same picture, `copy_of`. For an image without a known patient, the lesion, or
+    else the image's own id, takes the place of the patient."""
     return arrange(metadata.read(folder, COLUMNS))
 
 

@@ -1,10 +1,10 @@
-"""What the parsers of the publishers' metadata share: the columns of their result, and reading a table.
+"""Shared by the parsers of the publishers' metadata: the columns of their result, and reading a table.
 
 A parser turns a data set's folder into a table with one row per image. `image` (id) and `diagnosis` (code of the data
 set's label set) are always present. Of the others, a parser returns those that are published: `lesion` and `patient`
 (ids), `split`, `modality` (dermoscopy or clinical), `age` (years), `sex`, `site`, `confirmation`, `skin_type`
 (Fitzpatrick, "1" to "6"), `skin_tone` ("0" very dark to "5" very light), SYMPTOMS (yes or no) and DIAMETERS (mm).
-Words are spelt as published; values not stated are missing, or the publisher's word for it.
+Values are spelt as published; those not stated are missing, or have the publisher's word for missing.
 """
 
 from collections.abc import Mapping

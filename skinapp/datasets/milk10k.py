@@ -25,7 +25,7 @@ SITES = {"head_neck_face": "head, neck or face"}
 
 
 def parse(folder: Path) -> pd.DataFrame:
-    """One row per image, see `skinapp.datasets.metadata`, and further:
+    """One row per image, see `skinapp.datasets.metadata`, with these additional columns:
 
     - `modality`, dermoscopy or clinical (a close-up); an image's id begins with it
     - `dx7`, HAM10000's class of a dermoscopy image, or `scc`, which is none of them; `dx6`, PAD-UFES-20's class of a

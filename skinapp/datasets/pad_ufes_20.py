@@ -25,7 +25,7 @@ YES_NO = {True: "yes", False: "no", "True": "yes", "False": "no"}
 
 def parse(folder: Path) -> pd.DataFrame:
     """One row per image, see `skinapp.datasets.metadata`. `confirmation` is biopsy or clinical. All cancers but few
-    other lesions were biopsied, so it is only for demographics, never an input of a model."""
+    other lesions were biopsied, so it is only for demographics, never a model input."""
     return arrange(metadata.read(folder, COLUMNS))
 
 

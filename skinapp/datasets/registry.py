@@ -1,6 +1,6 @@
-"""The data sets: what each contains, who published it under which terms, how it is split, and where its files are.
+"""The data sets: contents, publisher, licence, split, and files of each.
 
-To add a data set, add an entry here and, beside this file, a parser of its publisher's metadata.
+To add a data set, add an entry here and, in this folder, a parser of its publisher's metadata.
 """
 
 import os
@@ -41,8 +41,8 @@ class DataSet:
     `title` is its short name on the screen, `name` the publisher's. `parse` turns a folder into a table with one row
     per image, see `skinapp.datasets.metadata`; `arrange` does so with the published table alone, and `columns` maps our
     names to the published ones; without a published table there is neither. `group` is lesion or patient: images of one
-    group are never divided between training and test. `images` are the folders of the image files; if there are
-    several, an image's id begins with its folder.
+    group are never split between training and test. `images` are the folders of the image files; if there are several,
+    an image's id begins with its folder.
     """
 
     id: str
@@ -66,7 +66,7 @@ class DataSet:
 
     @property
     def credit(self) -> str:
-        """Whom to cite, and the licence, in one line."""
+        """Citation and licence, in one line."""
         return f"{self.citation}, {self.licence}"
 
     @property
@@ -203,7 +203,7 @@ DATASETS = {
         ),
     )
 }
-"""In the order of menus."""
+"""In the order in which menus list them."""
 
 ISIC_MORE = DataSet(
     id="isic_more",
@@ -233,12 +233,12 @@ ISIC_MORE = DataSet(
     arrange=isic_more.arrange,
     columns=isic_more.COLUMNS,
 )
-"""Images for training, chosen from several collections. It is not among DATASETS, since counts of such a selection say
-nothing about any population."""
+"""Training images chosen from several collections. It is not in DATASETS, since counts of this selection say nothing
+about any population."""
 
 
 def dataset(id_: str) -> DataSet:
-    """The data set of that id; DataError if there is none."""
+    """The data set with this id; DataError if there is none."""
     try:
         return DATASETS[id_]
     except KeyError:
@@ -278,7 +278,8 @@ def files_in(folder: Path, subfolders: tuple[str, ...]) -> dict[str, Path]:
 
 
 def files_below(folder: Path) -> tuple[list[Path], int]:
-    """The image files in and below a folder, in order, and how many files isic-cli has only partly downloaded there."""
+    """The image files in and below a folder, sorted, and the number of files there that isic-cli has only partly
+    downloaded."""
     files, partial = [], 0
     for file in sorted(folder.rglob("*")):
         if file.name.startswith("."):
@@ -289,7 +290,7 @@ def files_below(folder: Path) -> tuple[list[Path], int]:
 
 
 PARTIAL = ".isic-partial"
-"""How isic-cli begins the names of files that it is downloading."""
+"""The prefix of files that isic-cli is still downloading."""
 
 
 def _images(folder: Path) -> list[Path]:

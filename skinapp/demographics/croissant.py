@@ -1,7 +1,7 @@
-"""The data sets' descriptions in Croissant 1.0, the JSON-LD in which catalogues of data sets exchange them.
+"""The data sets' descriptions in Croissant 1.0, a JSON-LD format that data set catalogues exchange.
 
 https://docs.mlcommons.org/croissant/docs/croissant-spec.html. A description has the publisher's terms and the table
-that Explore counts, in a CSV file beside it; the images stay with their publisher.
+behind the Explore page, as a CSV file next to it; the images stay with their publisher.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ LICENCES = {
     "CC BY 4.0": "https://creativecommons.org/licenses/by/4.0/",
     "CC BY-NC 4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
 }
-"""Where the text of a licence is."""
+"""The address of each licence's text."""
 NUMBERS = {"lesion": "sc:Integer", "images": "sc:Integer", "age": "sc:Float"}
 """The columns that hold numbers, and their types; all others hold text."""
 MEANINGS = {
@@ -30,7 +30,7 @@ MEANINGS = {
     "age": "Age in years",
     "skin_tone": "Skin tone from 0 (very dark) to 5 (very light)",
 }
-"""What a column holds, where its name on the screen does not say it."""
+"""The meaning of each column whose name on the screen does not explain it."""
 CONTEXT = {
     "@language": "en",
     "@vocab": "https://schema.org/",

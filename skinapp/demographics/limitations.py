@@ -1,4 +1,4 @@
-"""The headline figures of a data set, and sentences, with numbers, on what it cannot tell you."""
+"""The headline figures of a data set, and sentences, with numbers, on its limitations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def disagreements(facts: Sequence[Fact]) -> str:
 
 
 def limits(table: Table) -> list[tuple[str, str]]:
-    """What the data set cannot tell you: pairs of a heading and a text with numbers."""
+    """The limitations of the data set: pairs of a heading and a text with numbers."""
     frame, total = table.frame, totals(table.frame)
     general = [_confirmed(table), _skin_type(table), *([_several(table)] if table.has_lesions else []), _missing(table)]
     if table.id == "ham10000":
@@ -212,7 +212,7 @@ def _confirmed(table: Table) -> tuple[str, str]:
 
 
 FEW_DARK = 0.05
-"""Below this share of dark skin, a data set has almost none."""
+"""A data set with a smaller share than this has almost no dark skin."""
 
 
 def dark_skin(frame: pd.DataFrame) -> tuple[int, int]:

@@ -25,7 +25,8 @@ OTHER_VALUES = "other values"
 
 @dataclass(frozen=True)
 class OwnTable:
-    """A visitor's table as in `records`, a sentence for every problem of its cells, and the audit of its split."""
+    """A visitor's table in the form of `records`, a sentence for every problem with its cells, and the audit of its
+    split."""
 
     table: Table
     problems: tuple[str, ...]
@@ -38,7 +39,7 @@ def read(data: bytes) -> pd.DataFrame:
     Without a header, columns are called "Column 1" and so on. A publisher's columns get our names, and ISIC diagnoses
     classes, see `skinapp.datasets.columns`. DataError as in `skinapp.tables.read`.
     """
-    return columns.read(data, most_rows=MAX_ROWS, has_header=_is_header)
+    return columns.read(data, max_rows=MAX_ROWS, has_header=_is_header)
 
 
 def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> OwnTable:
@@ -84,7 +85,7 @@ def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> OwnTable:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Whether a first row is a header: it is not if it holds a number or a known class."""
+    """Whether a first row is a header: a row with a number or a known class is not."""
     known = {code.lower() for labels in LABEL_SETS.values() for code in labels.codes} | {"male", "female"}
     return not any(_number(cell) or cell.strip().lower() in known for cell in cells)
 

@@ -1,8 +1,8 @@
 """The table of a data set in one validated form, and selections from it.
 
 One row of a frame stands for all images of a lesion with the same metadata; `images` counts them. The other columns are
-categorical `diagnosis`, `sex`, `site`, `confirmation` and any more that the data set publishes, `age` in years (float),
-and `lesion`, a number for each lesion. Not stated is NaN.
+the categorical `diagnosis`, `sex`, `site`, `confirmation` and any others that the data set publishes, `age` in years
+(float), and `lesion`, a number for each lesion. Values that are not stated are NaN.
 """
 
 import functools
@@ -23,7 +23,7 @@ TABLES = Path(__file__).parents[1] / "datasets" / "tables"
 
 CATEGORIES = ("diagnosis", "sex", "site", "confirmation")
 PROVENANCE = ("split", "origin", "modality")
-"""Columns that say something of an image, and nothing of the person or the lesion."""
+"""Columns that describe the image, not the person or the lesion."""
 EXTRAS = ("skin_type", "skin_tone", *SYMPTOMS, *PROVENANCE)
 """Columns that only some data sets publish."""
 
@@ -108,7 +108,7 @@ class Filters:
 
 @functools.cache
 def shipped(dataset: str) -> Table:
-    """The table that is shipped for a data set; DataError if there is no data set of that id."""
+    """The table shipped for a data set; DataError if there is no data set with this id."""
     known = registry.dataset(dataset)
     raw = pd.read_csv(
         TABLES / f"{dataset}.csv.gz", dtype={"skin_type": "string", "skin_tone": "string"}, keep_default_na=True
@@ -125,8 +125,8 @@ def by_image(frame: pd.DataFrame) -> pd.DataFrame:
 def tidy(raw: pd.DataFrame, labels: LabelSet | None) -> pd.DataFrame:
     """A frame of text columns -> the form of this module: words unified, categories ordered, lesions numbered.
 
-    Missing columns become not stated. Without `lesion` each row is a separate lesion, without `images` a single image.
-    Diagnoses are in the order of `labels`, other categories by frequency. Further columns stay.
+    Missing columns are filled with not stated. Without `lesion` each row is a separate lesion, without `images` a
+    single image. Diagnoses are in the order of `labels`, other categories by frequency. Other columns are kept.
     """
     frame = raw.copy()
     images = raw["images"].astype("int64") if "images" in raw else pd.Series(1, raw.index)
@@ -158,7 +158,7 @@ def _category(name: str, values: pd.Series, images: np.ndarray, labels: LabelSet
 
 
 def _word(name: str, value: object) -> str | None:
-    """A published value in the words used here; None if it means not stated."""
+    """The term used here for a published value; None if it means not stated."""
     text = " ".join(str(value).split())
     if text.lower() in NOT_STATED_WORDS:
         return None
@@ -201,7 +201,7 @@ def values(table: Table, column: str) -> list[str]:
 
 
 def in_words(table: Table, filters: Filters) -> str:
-    """The filters as a person says them: "melanoma, women, back, 60 or older; ages are recorded in fives". "" without
+    """The filters in plain English: "melanoma, women, back, 60 or older; ages are recorded in fives". "" without
     any."""
     parts = [_either(map(_spoken(table), filters.diagnosis), "diagnosis")]
     parts.append({None: "", True: "malignant", False: "not malignant"}[filters.malignant])

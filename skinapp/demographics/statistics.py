@@ -88,7 +88,7 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def merge_rare_columns(table: pd.DataFrame, keep: int) -> pd.DataFrame:
-    """A `cross` in which all but the `keep` most common columns are added up, so that a chart of it stays readable."""
+    """A `cross` in which all but the `keep` most common columns are merged, to keep its chart readable."""
     if table.shape[1] <= keep + 1:
         return table
     order = table.sum().sort_values(ascending=False, kind="stable").index
@@ -194,7 +194,7 @@ def age_association(frame: pd.DataFrame) -> Association | None:
 def category_association(frame: pd.DataFrame, column: str) -> Association | None:
     """Pearson's chi-square test of a column against the diagnosis, with Cramer's V, over lesions that state both.
 
-    None where either has fewer than two values.
+    None if either has fewer than two values.
     """
     known = one_per_lesion(frame[frame[column].notna() & frame["diagnosis"].notna()])
     observed = cross(known.assign(images=1), "diagnosis", column).to_numpy()
@@ -238,7 +238,8 @@ def strength(effect: float) -> str:
 
 
 def standardised_differences(first: pd.DataFrame, second: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
-    """How two selections differ, with one image per lesion: a row for the mean age and for each value of each column.
+    """The differences between two selections, with one image per lesion: a row for the mean age and for each value of
+    each column.
 
     `variable`, `value`, `first` and `second` (years, or shares 0-1 of the lesions that state it), `n_first`,
     `n_second`, and `difference`, in units of the pooled standard deviation (Austin 2009,
@@ -279,7 +280,7 @@ def _difference(
 
 
 def comparable(frame: pd.DataFrame) -> pd.DataFrame:
-    """A frame whose sites are body regions and whose diagnoses are groups that several data sets have in common."""
+    """The frame with sites grouped into body regions, and diagnoses into groups that several data sets share."""
     regions = {site: region for region, sites in REGIONS.items() for site in sites}
     return frame.assign(
         site=frame["site"].astype(object).map(regions).astype("category"),

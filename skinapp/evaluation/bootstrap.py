@@ -14,7 +14,7 @@ from skinapp.demographics.statistics import wilson
 
 RESAMPLES = 2000
 SEED = 0
-FEWEST_GROUPS = 20
+MIN_GROUPS = 20
 """A score computed from fewer lesions or patients has no interval."""
 NO_WIDTH = 1e-12
 
@@ -26,7 +26,7 @@ Score = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 class Proportion:
     """A score that is the share of correct rows among the eligible ones.
 
-    `eligible(labels)` and `correct(labels, probabilities)` are boolean [n]. NaN where a resample has no eligible row.
+    `eligible(labels)` and `correct(labels, probabilities)` are boolean [n]. NaN if a resample has no eligible row.
     """
 
     eligible: Callable[[np.ndarray], np.ndarray]
@@ -59,7 +59,7 @@ class Interval:
 
 
 def count(groups: np.ndarray, rows: np.ndarray | None = None) -> int:
-    """The number of different groups [n], or of those in the boolean `rows` [n]."""
+    """The number of distinct groups [n], or of those with a row in the boolean `rows` [n]."""
     return len(np.unique(groups if rows is None else groups[rows]))
 
 
@@ -89,13 +89,13 @@ def draws(
 def interval(values: np.ndarray, groups: int, proportion: bool = False) -> Interval:
     """The first of `values` [1 + r] with the 95% percentile interval of the others that are defined.
 
-    `groups` is the number of groups behind the value; below FEWEST_GROUPS there is no interval. If every resample gives
+    `groups` is the number of groups behind the value; below MIN_GROUPS there is no interval. If every resample gives
     the same value, as at 0 and 1, percentiles would claim certainty: a proportion then gets Wilson's interval, with
     groups as the number of cases, and any other score gets none.
     """
     spread = percentiles(values)
     value = spread.value
-    if groups < FEWEST_GROUPS:
+    if groups < MIN_GROUPS:
         return Interval(value, np.nan, np.nan)
     if not spread.high - spread.low <= NO_WIDTH:
         return spread
@@ -167,7 +167,7 @@ def paired_differences(
 ) -> dict[str, Interval]:
     """Each score of `first` minus that of `second`, both probabilities [n, classes] of the same rows.
 
-    Both are scored on the same resamples of groups, so images that are hard for both cancel out.
+    Both are scored on the same resamples of groups, so images that are hard for both models cancel out.
     """
     resample_weights = weights(groups, resamples, seed)
     one, other = (draws(scores, labels, probabilities, resample_weights) for probabilities in (first, second))

@@ -1,7 +1,7 @@
 """Calibration: bins of probability, calibration error, reliability diagram, and the temperature.
 
-Of the most probable class, or of any other probability, such as that of melanoma. Only `bin_of` decides which bin one
-is in.
+They apply to the most probable class, or to any other probability, such as that of melanoma. Only `bin_of` assigns
+bins.
 """
 
 import numpy as np
@@ -32,7 +32,7 @@ def expected_calibration_error(
 
 
 def gap(confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray, bins: int = ERROR_BINS) -> np.ndarray:
-    """The calibration error [r] of any probabilities [n], whose event came true or not: boolean `correct` [n]."""
+    """The calibration error [r] of any probabilities [n]; boolean `correct` [n] says whether the event occurred."""
     in_bin = np.eye(bins)[bin_of(confidence, bins)]
     return np.abs(weights @ (in_bin * (correct - confidence)[:, np.newaxis])).sum(axis=1) / weights.sum(axis=1)
 
@@ -73,8 +73,8 @@ def _rows(confidence: np.ndarray, correct: np.ndarray, bins: int) -> list[dict[s
 def reliability_intervals(
     confidence: np.ndarray, correct: np.ndarray, groups: np.ndarray, weights: np.ndarray, bins: int = DIAGRAM_BINS
 ) -> pd.DataFrame:
-    """The rows of a reliability diagram of any probabilities [n], whose event came true or not, boolean `correct` [n],
-    as a table, with the interval of each bin's accuracy: accuracy_low, accuracy_high."""
+    """The rows of a reliability diagram as a table, with the interval of each bin's accuracy: accuracy_low,
+    accuracy_high. For any probabilities [n]; boolean `correct` [n] says whether the event occurred."""
     table = pd.DataFrame(_rows(confidence, correct, bins))
     bin_numbers = bin_of(confidence, bins)
     numbers = np.unique(bin_numbers)
@@ -86,7 +86,9 @@ def reliability_intervals(
         bootstrap.interval(one, bootstrap.count(groups, bin_numbers == number), proportion=True)
         for one, number in zip(values, numbers, strict=True)
     ]
-    return table.assign(accuracy_low=[one.low for one in intervals], accuracy_high=[one.high for one in intervals])
+    return table.assign(
+        accuracy_low=[interval.low for interval in intervals], accuracy_high=[interval.high for interval in intervals]
+    )
 
 
 def before_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:

@@ -1,5 +1,5 @@
-"""Published accuracies of skin-lesion classifiers, each beside what the models here reach, tested the way the claim was
-and on held-out lesions."""
+"""Published accuracies of skin-lesion classifiers, each next to the scores of the models here, tested in the same way
+as the claim and on held-out lesions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ published claim."""
 class Claim:
     """A published score.
 
-    `score` is accuracy, sensitivity_malignancy or roc_auc_malignancy, and `value` what is claimed, as it was put.
-    `network` and `tested` say of what and on what, as far as the source says. `dataset` is where ours are scored.
-    `repeated_by` is the id of the model here with the claim's network, if it names one, and `ours` the id of the model
-    here that is meant for the question.
+    `score` is accuracy, sensitivity_malignancy or roc_auc_malignancy, and `value` is the claim as published. `network`
+    and `tested` name the network and the test, as far as the source does. `dataset` is the data set on which ours are
+    scored. `repeated_by` is the id of the model here with the claim's network, if it names one, and `ours` the id of
+    the model here that is meant for the question.
     """
 
     question: str
@@ -113,8 +113,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Compared:
-    """A claim, and ours: the same network tested as the claim was (`same_test`) and on held-out lesions (`repeated`),
-    and the model for the question on held-out lesions (`ours`). None where there is no such network, or no score."""
+    """A claim and our scores: the same network tested in the same way (`same_test`) and on held-out lesions
+    (`repeated`), and our model for this question on held-out lesions (`ours`). None if there is no such network, or no
+    score."""
 
     claim: Claim
     same_test: Figure | None
@@ -123,7 +124,7 @@ class Compared:
 
 
 def compare(known: Mapping[str, Predictions], claims: Sequence[Claim] = CLAIMS) -> list[Compared]:
-    """The claims beside the models of `known`."""
+    """The claims next to the scores of the models in `known`."""
     wanted = {(name, claim.question, claim.dataset) for claim in claims for name in (claim.repeated_by, claim.ours)}
     held_out = {key: _held_out(known[key[0]], *key[1:]) for key in wanted if key[0] in known}
 

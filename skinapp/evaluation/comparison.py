@@ -22,7 +22,7 @@ NAMED_IMAGES = 5
 
 
 CANCER, WITH_PRE_CANCER = "cancer", "cancer-or-pre-cancer"
-"""The ids of the targets that are no single class."""
+"""The ids of the targets that are not a single class."""
 
 _OF_KINDS: dict[str, tuple[Kind, ...]] = {CANCER: ("cancer",), WITH_PRE_CANCER: ("cancer", "pre-cancer")}
 _MANY = {CANCER: "cancers", WITH_PRE_CANCER: "cancers and pre-cancers"}
@@ -30,10 +30,10 @@ _MANY = {CANCER: "cancers", WITH_PRE_CANCER: "cancers and pre-cancers"}
 
 @dataclass(frozen=True)
 class Target:
-    """What models are to find: the images of one class, or of several together.
+    """What the models should detect: the images of one class, or of several classes together.
 
     `id` is the code of the class, or CANCER or WITH_PRE_CANCER; `codes` are the classes. `name` is its name, and `many`
-    what its images are called within a sentence: "melanomas".
+    the plural for use within a sentence: "melanomas".
     """
 
     id: str
@@ -48,8 +48,8 @@ class Target:
 
 
 def targets(labels: LabelSet, dataset: str | None = None) -> dict[str, Target]:
-    """What models with these classes can find, by id: melanoma first if it is a class, then cancer, with pre-cancer
-    where it is told apart, then every other class.
+    """The targets that models with these classes can detect, by id: melanoma first if it is a class, then cancer, with
+    pre-cancer if it is separate, then every other class.
 
     With two classes, benign and malignant, it is what counts as malignant in `dataset`.
     """
@@ -75,7 +75,7 @@ def targets(labels: LabelSet, dataset: str | None = None) -> dict[str, Target]:
 
 
 def target(chosen: list[Predictions], question: str, target_id: str, dataset: str | None = None) -> Target:
-    """What these models are to find, by its id. DataError if they have no such class."""
+    """The target with this id. DataError if they have no such class."""
     wanted = targets(chosen[0].labels if question == CLASSES else MALIGNANCY, dataset)
     if target_id not in wanted:
         raise DataError(f"These models cannot find '{target_id}' together; choose one of: {', '.join(wanted)}.")
@@ -150,7 +150,7 @@ class Shared:
 
 
 def questions(chosen: list[Predictions]) -> list[str]:
-    """What these can be compared on: malignant or not, and their classes if they share more than two."""
+    """The questions on which these can be compared: malignant or not, and their classes if they share more than two."""
     sets = {predictions.labels.id for predictions in chosen}
     return [CLASSES, MALIGNANT] if len(sets) == 1 and len(chosen[0].labels.codes) > 2 else [MALIGNANT]
 

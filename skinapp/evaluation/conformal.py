@@ -1,7 +1,7 @@
 """Prediction sets: calibrated on held-out lesions or patients, and measured on test images.
 
 Conformal prediction (Vovk et al. 2005, doi:10.1007/b106715) with one calibration for each class (Mondrian), so that the
-promise holds for rare classes too. A class's p-value for an image is the share of the class's calibration images, this
+coverage holds for rare classes too. A class's p-value for an image is the share of the class's calibration images, this
 image counted among them, that were given a probability no higher than this one's; the class is in the set if its
 p-value is at least one minus the coverage.
 """
@@ -21,7 +21,7 @@ from skinapp.inference.conformal import COVERAGES, Conformal
 from skinapp.labels.sets import LabelSet
 
 DECIMALS = 6
-"""Of the probabilities in predictions files, and of the thresholds, which are rounded down."""
+"""Decimals of the probabilities in predictions files, and of the thresholds, which are rounded down."""
 
 
 def calibrate(
@@ -40,7 +40,7 @@ def calibrate(
     fitted = ConformalClassifier().fit(1 - own, bins=truth)
     classes = {}
     for index, code in enumerate(labels.codes):
-        # the p-value rises at the probabilities of calibration images only, so the threshold is 0 or one of them
+        # the p-value rises at the probabilities of calibration images only, so each threshold is 0 or one of these
         steps = np.unique(np.r_[0.0, own[truth == index]])
         thresholds = [0.0] * len(COVERAGES)
         if (truth == index).any():
@@ -61,7 +61,7 @@ class Measured:
 
     `table` has a row for all images, each class and each subgroup: `by` ("all", "class" or a key of
     `subgroups.SUBGROUPS`), `value`, `images`, `groups`, `coverage` (the share of sets that hold the label) and `size`
-    (the mean number of classes in a set), each also `_low` and `_high`, which are NaN where there is no interval, and
+    (the mean number of classes in a set), each also `_low` and `_high`, which are NaN if there is no interval, and
     `everything`, the share of sets that hold every class. With `calibrated_here`, the same images calibrated the sets,
     as after a cross-validation: their coverage is the promised one, and only other images can show whether it holds.
     """
@@ -74,7 +74,7 @@ class Measured:
 
 
 def on_every_test_set(predictions: Predictions, coverage: float) -> list[Measured]:
-    """A model's sets on its own test images and on each further data set; nothing for a model without prediction sets.
+    """A model's sets on its own test images and on each further data set; empty for a model without prediction sets.
     DataError for a coverage that is not stored."""
     thresholds = conformal.of_model(predictions.model) if predictions.model else None
     if predictions.model is None or thresholds is None:
@@ -96,7 +96,7 @@ def on_every_test_set(predictions: Predictions, coverage: float) -> list[Measure
 
 
 def measured(thresholds: Conformal, rows: pd.DataFrame, labels: LabelSet, coverage: float) -> pd.DataFrame:
-    """The table of `Measured` for rows of a predictions file, with `label`, `group`, `p_<label>` and any facts.
+    """The table of a `Measured` for rows of a predictions file with `label`, `group`, `p_<label>` and any facts.
     DataError for a coverage that is not stored."""
     codes = labels.codes
     chosen = thresholds.sets(rows[[f"p_{code}" for code in codes]].to_numpy(np.float64), coverage)
@@ -127,16 +127,16 @@ def measured(thresholds: Conformal, rows: pd.DataFrame, labels: LabelSet, covera
     )
 
 
-def lines(one: Measured) -> Iterator[str]:
-    """What was measured, as lines for a terminal, without subgroups of few images."""
+def lines(result: Measured) -> Iterator[str]:
+    """The measurements as lines for a terminal, without subgroups with few images."""
     yield ""
     yield (
-        f"{one.model}: prediction sets for {one.promised:.0%} coverage on {' and '.join(one.datasets)}; coverage, mean "
-        "number of classes in a set, images"
+        f"{result.model}: prediction sets for {result.promised:.0%} coverage on {' and '.join(result.datasets)}; "
+        "coverage, mean number of classes in a set, images"
     )
-    if one.calibrated_here:
+    if result.calibrated_here:
         yield "  (These images also calibrated the sets, so their coverage is as promised.)"
-    for row in one.table.to_dict("records"):
+    for row in result.table.to_dict("records"):
         if row["by"] not in ("all", "class") and row["images"] < subgroups.FEW_IMAGES:
             continue
         name = row["value"] if row["by"] in ("all", "class") else f"{row['by']}: {row['value']}"
@@ -146,14 +146,14 @@ def lines(one: Measured) -> Iterator[str]:
         yield f"  {name:28} {share.text()}  {size.text('.2f')}  {row['images']:,}"
 
 
-def in_json(one: Measured) -> dict[str, Any]:
-    """What was measured, for JSON, which has no NaN."""
-    rows = one.table.astype(object).where(one.table.notna(), None).to_dict("records")
+def in_json(result: Measured) -> dict[str, Any]:
+    """The measurements for JSON, which has no NaN."""
+    rows = result.table.astype(object).where(result.table.notna(), None).to_dict("records")
     return {
-        "model": one.model,
-        "dataset": " and ".join(one.datasets),
-        "promised": one.promised,
-        "calibrated_here": one.calibrated_here,
+        "model": result.model,
+        "dataset": " and ".join(result.datasets),
+        "promised": result.promised,
+        "calibrated_here": result.calibrated_here,
         "parts": rows,
     }
 

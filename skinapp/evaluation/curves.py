@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.evaluation import bootstrap, metrics
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.evaluation.comparison import Shared
 
 GRID = 101
@@ -17,7 +17,7 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str) -> pd.D
 
     `kind` is roc (x 1 - specificity, y sensitivity), precision (x recall, y precision), benefit (x threshold, y net
     benefit) or risk (x coverage, y error rate). It is for the target against the rest; risk is for all classes. With
-    fewer than FEWEST_GROUPS lesions or patients on either side there is no band: low and high are NaN.
+    fewer than MIN_GROUPS lesions or patients on either side there is no band: low and high are NaN.
     """
     weights = np.concatenate([np.ones((1, weights.shape[1])), weights])
     if kind == "risk":
@@ -33,7 +33,7 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str) -> pd.D
     x = np.linspace(0, 1, GRID)
     thresholds = np.unique(probability)
     if len(thresholds) > MAX_THRESHOLDS:
-        # half of them from each side, so that a rare side keeps its steps
+        # half of the thresholds from each side, so that a rare side keeps its steps
         levels = np.linspace(0, 1, MAX_THRESHOLDS // 2)
         parts = [np.quantile(probability[rows], levels) for rows in (positive, ~positive)]
         thresholds = np.unique(np.concatenate(parts))
@@ -53,9 +53,9 @@ def curve(shared: Shared, weights: np.ndarray, model_id: str, kind: str) -> pd.D
 
 
 def _banded(x: np.ndarray, y: np.ndarray, groups: int) -> pd.DataFrame:
-    """The first row of y [1 + r, x], with the pointwise 95% band of those other rows that are defined."""
+    """The first row of y [1 + r, x], with the pointwise 95% band of the other rows that are defined."""
     resampled = y[1:][~np.isnan(y[1:]).any(axis=1)]
-    if groups < FEWEST_GROUPS or not len(resampled):
+    if groups < MIN_GROUPS or not len(resampled):
         return pd.DataFrame({"x": x, "y": y[0], "low": np.nan, "high": np.nan})
     low, high = np.percentile(resampled, (2.5, 97.5), axis=0)
     return pd.DataFrame({"x": x, "y": y[0], "low": low, "high": high})

@@ -1,4 +1,4 @@
-"""One score of a model on every data set that it was tested on, and what it loses outside the data that it was trained
+"""One score of a model on every data set that it was tested on, and its drop outside the data that it was trained
 on."""
 
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def is_external(predictions: Predictions, dataset: str) -> bool:
 def _draws(
     predictions: Predictions, dataset: str, score: str, target_id: str, resamples: int, seed: int
 ) -> np.ndarray | None:
-    """The plain score and that of each resample: [1 + resamples]; None where it is not defined on these images."""
+    """The plain score and that of each resample: [1 + resamples]; None if it is not defined on these images."""
     question = CLASSES if CLASSES in comparison.questions([predictions]) else MALIGNANT
     target = comparison.targets(predictions.labels, dataset).get(target_id)
     try:

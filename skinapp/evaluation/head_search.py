@@ -1,4 +1,4 @@
-"""What `python -m train search-head` found: heads of a pre-trained network, each trained with one augmentation."""
+"""The results of `python -m train search-head`: heads of a pre-trained network, each trained with one augmentation."""
 
 import json
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ class HeadSearch:
     """The heads that were tried: `trials` has a row for each, the best on the validation lesions first.
 
     Its columns are trial, the settings of the head (augmentation, hidden, dropout, learning_rate), parameters, epoch,
-    and val_balanced_accuracy and val_accuracy, each with the limits of its 95% interval in columns _low and _high.
-    `settings` are those of the whole search, `images` and `lesions` the counts of its parts, train and validation.
+    and val_balanced_accuracy and val_accuracy, each with the limits of its 95% interval in the columns _low and _high.
+    `settings` are those of the search as a whole; `images` and `lesions` count its parts, train and validation.
     """
 
     settings: dict[str, Any]
@@ -28,7 +28,7 @@ class HeadSearch:
 
 
 def read(file: Path = FILE) -> HeadSearch | None:
-    """The result in a file; None where there is none. DataError where it cannot be read."""
+    """The result in a file; None if there is none. DataError if it cannot be read."""
     try:
         content = json.loads(file.read_text())
         trials = pd.DataFrame(content["trials"])

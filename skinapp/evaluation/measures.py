@@ -14,7 +14,7 @@ from skinapp.inference import registry
 
 @dataclass(frozen=True)
 class Measure:
-    """A score as readers see it: its name, its meaning, and whether higher is better."""
+    """A score as displayed: its name, its meaning, and whether higher is better."""
 
     name: str
     meaning: str
@@ -54,11 +54,11 @@ MEASURES = {
     ),
     "brier": Measure("Brier score", "The squared distance of the probabilities from the truth: 0 to 2.", higher=False),
 }
-"""In the order in which they are shown. The first two are of the target, where that is not what counts as malignant."""
+"""In display order. The first two are those of the target, unless the target is what counts as malignant."""
 
 
 def named(target: Target) -> dict[str, Measure]:
-    """MEASURES with the target's name in them."""
+    """MEASURES with the target's name filled in."""
     return {
         key: replace(
             measure,

@@ -2,7 +2,7 @@
 
 Every score maps labels [n] (class indices), probabilities [n, classes] and weights [r, n] to [r] values. A weight is
 how often a row was drawn, so all resamples of a bootstrap are computed at once. Weights of 1 give the plain score,
-which equals scikit-learn's.
+which equals that of scikit-learn.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ def balanced_accuracy(labels: np.ndarray, probabilities: np.ndarray, weights: np
 
 
 def class_recalls(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Recall (sensitivity) of each class, [r, classes]; NaN where a class has no row in a resample."""
+    """Recall (sensitivity) of each class, [r, classes]; NaN if a class has no row in a resample."""
     truth = np.eye(probabilities.shape[1])[labels]
     correct = truth * _correct(labels, probabilities)[:, np.newaxis]
     with np.errstate(invalid="ignore"):
@@ -80,7 +80,7 @@ def roc_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np
 def average_precision(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the steps of the precision-recall curve, as scikit-learn's; rows that tie count together.
 
-    Boolean `positive` [n] and `scores` [n]. NaN where a resample has no positive row.
+    Boolean `positive` [n] and `scores` [n]. NaN if a resample has no positive row.
     """
     (before, _), total = _ranked(positive, scores, weights)
     ordered = np.sort(scores[positive], kind="stable")
@@ -153,7 +153,7 @@ def net_benefit(positive: np.ndarray, scores: np.ndarray, thresholds: np.ndarray
     """
     sensitivity, specificity = rates(positive, scores, thresholds, weights)
     share = ((weights @ positive) / weights.sum(axis=1))[:, np.newaxis]
-    # a resample without a row of one side has no true or no false positives, whatever the rate
+    # a resample without rows of one side has no true or no false positives, whatever the rate
     true_positives = np.where(share > 0, np.nan_to_num(sensitivity) * share, 0)
     false_positives = np.where(share < 1, np.nan_to_num(1 - specificity) * (1 - share), 0)
     return true_positives - false_positives * thresholds / (1 - thresholds)

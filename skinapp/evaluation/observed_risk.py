@@ -1,4 +1,4 @@
-"""What a cancer probability has meant: how many of the test images that got one like it were a cancer.
+"""The observed risk behind a cancer probability: how many of the test images with a similar probability were cancers.
 
 Counted on the model's own test images, which it has never seen, in bins of the summed probability of its most serious
 group of classes: cancer, or cancer and pre-cancer for a model that does not tell them apart.
@@ -20,19 +20,19 @@ from skinapp.inference.runtime import Prediction
 from skinapp.labels.sets import GROUPS
 
 EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-"""Where a bin may begin and end."""
+"""The possible limits of a bin."""
 WIDEST = 0.2
 """Neighbouring bins are joined until the 95% interval of the share of cancers in them is no wider than this."""
 
 
 @dataclass(frozen=True)
 class ObservedRisk:
-    """The test images with a probability like an answer's.
+    """The test images with a probability similar to an answer's.
 
-    `probability` is the answer's, of `target` ("cancer" or "cancer or pre-cancer"); it is in the bin from `low` to
-    `high` (0-1). `images` of the test images, of `groups` lesions or patients, are in that bin too, and `positive` of
-    them were the target: the share is `risk`, with its 95% interval over lesions or patients. `test_positive` of all
-    `test_images` were.
+    `probability` is the answer's probability of `target` ("cancer" or "cancer or pre-cancer"); it is in the bin from
+    `low` to `high` (0-1). `images` of the test images, of `groups` lesions or patients, are in that bin too, and
+    `positive` of them were the target: the share is `risk`, with its 95% interval over lesions or patients.
+    `test_positive` of all `test_images` were.
     """
 
     target: str
@@ -53,11 +53,11 @@ class ObservedRisk:
 
 
 def observed_risk(prediction: Prediction) -> ObservedRisk:
-    """How often an answer like this was a cancer. DataError if the model's test predictions cannot be used."""
+    """How often answers like this one were cancers. DataError if the model's test predictions cannot be used."""
     model = prediction.model
     name, codes = next(iter(analysis.groups(model).items()))
     target = " or ".join(next(kinds for kinds, title in GROUPS.items() if title == name))
-    # a sum of all classes but those of nearly no probability may round to just above 1
+    # the sum of nearly all classes may round to just above 1
     probability = min(float(sum(prediction.probabilities[model.labels.codes.index(code)] for code in codes)), 1.0)
     bins = _bins(*_test(model, codes))
     matching = next((one for one in bins if probability < one.high), bins[-1])
@@ -65,7 +65,7 @@ def observed_risk(prediction: Prediction) -> ObservedRisk:
 
 
 def sentence(observed: ObservedRisk) -> str:
-    """What the number means, in words."""
+    """The observed risk as a sentence."""
     if not observed.images:
         return "None of the test images got an answer like this."
     like_this = f"a probability of {observed.target} from {observed.low:.0%} to {observed.high:.0%}"
@@ -93,7 +93,7 @@ def _of_hundred(share: float) -> str:
 
 
 def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
-    """The answer's probability among lesions of which a share `prevalence` (0-1, both excluded) is the target.
+    """The answer's probability among lesions of which the share `prevalence` (0-1, both excluded) is the target.
 
     By Bayes' rule: the odds change by the ratio of the odds of the two prevalences, the other being that of the test
     images (Saerens et al. 2002, doi:10.1162/089976602753284446). DataError for an impossible prevalence, or where all
@@ -109,7 +109,7 @@ def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
 
 
 def prevalence_sentence(observed: ObservedRisk, prevalence: float) -> str:
-    """The answer's probability at another prevalence, in words. DataError as `at_prevalence`."""
+    """The answer's probability at another prevalence, as a sentence. DataError as `at_prevalence`."""
     return (
         f"If {100 * prevalence:g}% of such lesions are {observed.target}, this answer means a probability of "
         f"{percent(at_prevalence(observed, prevalence))}."
@@ -143,13 +143,13 @@ def _test(model: Model, codes: tuple[str, ...]) -> tuple[bytes, bytes, bytes]:
 
 @functools.lru_cache(maxsize=32)
 def _bins(probability_bytes: bytes, positive_bytes: bytes, group_bytes: bytes) -> tuple[_Bin, ...]:
-    """The bins from 0 to 1, each with an interval no wider than WIDEST if the images allow it. The cache is of
-    published files, never of a visitor's."""
+    """The bins from 0 to 1, each with an interval no wider than WIDEST if the images allow it. The cache holds
+    published files, never a visitor's."""
     probability, positive = np.frombuffer(probability_bytes), np.frombuffer(positive_bytes, bool)
     groups = np.frombuffer(group_bytes, np.int64)
     narrow = np.clip(np.searchsorted(EDGES, probability, side="right") - 1, 0, len(EDGES) - 2)
     in_narrow = np.eye(len(EDGES) - 1)[narrow]
-    # of each resample, how many images are in each narrow bin, and how many of them are positive
+    # for each resample, the number of images in each narrow bin, and how many of them are positive
     weights = bootstrap.weights(groups)
     drawn, drawn_positive = weights @ in_narrow, weights @ (in_narrow * positive[:, np.newaxis])
 
@@ -176,7 +176,7 @@ def _bins(probability_bytes: bytes, positive_bytes: bytes, group_bytes: bytes) -
         risk = made(starts[-1], end).risk
         if risk.high - risk.low <= WIDEST:
             starts.append(end)
-    # the images after the last start are too few for a bin of their own, so it moves down; without any, it is the end
+    # too few images after the last start for a separate bin, so it moves down; without any images, it becomes the end
     last = len(EDGES) - 1
     while starts[-1] < last and len(starts) > 1:
         risk = made(starts[-1], last).risk

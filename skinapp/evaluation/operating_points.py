@@ -19,8 +19,8 @@ from skinapp.labels.sets import LabelSet
 class Threshold:
     """A threshold on the probability of the target, and where it comes from.
 
-    `chosen_on` names the held-out training images that it was chosen on. One that was chosen on the very images that
-    are compared has the `sensitivity` that it was chosen for. A threshold that was simply stated has neither.
+    `chosen_on` names the held-out training images that it was chosen on. One that was chosen on the images under
+    comparison has the `sensitivity` that it was chosen for. A threshold set directly has neither.
     """
 
     value: float
@@ -117,8 +117,8 @@ def draws(shared: Shared, weights: np.ndarray, model_id: str, threshold: Thresho
 
 @dataclass(frozen=True)
 class Difference:
-    """What the first of two models does more than the second, each at its threshold: images of the target `detected`
-    and other images `flagged`, in images, and `missed` and `false_alarms` per 1,000 people."""
+    """How much more the first of two models does than the second, each at its threshold: images of the target
+    `detected` and other images `flagged`, in images, and `missed` and `false_alarms` per 1,000 people."""
 
     detected: Interval
     flagged: Interval
@@ -158,22 +158,22 @@ def difference(
 
 
 def _predictive_value(values: np.ndarray, lowest: np.ndarray, highest: np.ndarray, groups: int) -> Interval:
-    """The interval of a predictive value [1 + r]. If all resamples agree, for example because nobody is missed, its
+    """The interval of a predictive value [1 + r]. If all resamples agree, for example because no target is missed, its
     limits are the values at the limits of sensitivity and specificity, since it rises with both."""
     interval = bootstrap.interval(values, groups)
     return interval if interval.exists else Interval(interval.value, float(lowest), float(highest))
 
 
 def _per_thousand(rate: Interval, share: float) -> Interval:
-    """Wrong calls per 1,000 people, if a `share` of people is in the group whose correct calls are `rate`."""
+    """Wrong calls per 1,000 people, if a `share` of them is in the group that is called correctly at this `rate`."""
     return Interval(*(1000 * share * (1 - value) for value in (rate.value, rate.high, rate.low)))
 
 
 def for_sensitivity(
     shared: Shared, known: Mapping[str, Predictions], sensitivity: float, dataset: str | None = None
 ) -> dict[str, Threshold]:
-    """Each model's threshold for a sensitivity: chosen on held-out training images if all models have them, so that
-    they are compared by one rule, and else on the images that they share. `known` are the models' files, and `dataset`
+    """Each model's threshold for a sensitivity: chosen on held-out training images if all models have them, so that all
+    are compared by one rule, and otherwise on the images that they share. `known` are the models' files, and `dataset`
     is where the images are from."""
     available = {name: held_out(known[name], shared, sensitivity, dataset) for name in shared.ids}
     chosen = {name: threshold for name, threshold in available.items() if threshold}
@@ -200,10 +200,10 @@ def held_out(
     if model is None:
         return None
     if model_card.cross_validated(model.card) and dataset not in predictions_of.further:
-        # its thresholds were chosen on the very images that it is tested on
+        # its thresholds were chosen on the images that it is tested on
         return None
     labels = model.labels
-    # models of different label sets are compared on what each counts as malignant
+    # models with different label sets are compared on what each counts as malignant
     codes = (shared.target if labels == shared.labels else comparison.malignant_target(labels)).codes
     for point in of_card(model.card):
         if set(point.classes) == set(codes) and point.sensitivity == sensitivity and not point.of:
@@ -242,8 +242,8 @@ class Published:
 
     An image is at or above it if the summed probability of `classes` is at least `threshold`, which was chosen for a
     `sensitivity` on images that the networks had not seen. `measured` has, by name of the images, sensitivity and
-    specificity as (value, low, high). `of` says what it is to find where the classes do not: melanoma, for a model that
-    tells malignant from benign.
+    specificity as (value, low, high). `of` names the target if the classes do not: melanoma, for a model that tells
+    malignant from benign.
     """
 
     id: str
@@ -274,8 +274,8 @@ def of_card(card: Mapping[str, Any]) -> list[Published]:
 
 
 def targets(labels: LabelSet) -> dict[str, tuple[str, ...]]:
-    """What operating points are chosen for: cancer, by all classes that count as malignant, and melanoma, if it is one
-    of several classes."""
+    """The targets of operating points: cancer, by all classes that count as malignant, and melanoma, if it is one of
+    several classes."""
     malignant = tuple(label.code for label in labels.labels if label.malignant)
     melanoma = tuple(label.code for label in labels.labels if label.name == "Melanoma")
     return {name: codes for name, codes in {"cancer": malignant, "melanoma": melanoma}.items() if codes}
@@ -287,7 +287,7 @@ def choose(
     """An operating point for each of `targets` and SENSITIVITIES, without measurements, from class indices [n] and
     probabilities [n, classes]. Thresholds are rounded down to six decimals. None for a target without images.
 
-    If melanoma is no class of the model, `melanoma`, boolean [n], says which images show one.
+    If melanoma is not a class of the model, `melanoma`, boolean [n], says which images show one.
     """
     points = []
     wanted = targets(labels)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.evaluation import bootstrap, significance
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
+from skinapp.evaluation.bootstrap import MIN_GROUPS, Interval
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.measures import MEASURES, Draws
 
@@ -21,10 +21,10 @@ def pairwise(shared: Shared) -> pd.DataFrame:
     correction.
 
     `only_first` counts the images that only the first classifies correctly. auc_difference, auc_low and auc_high are
-    the difference of the ROC areas of the target with DeLong's interval. With fewer than FEWEST_GROUPS lesions or
+    the difference of the ROC areas of the target with DeLong's interval. With fewer than MIN_GROUPS lesions or
     patients, nothing is tested: p-values and limits are NaN.
     """
-    enough = bootstrap.count(shared.groups) >= FEWEST_GROUPS
+    enough = bootstrap.count(shared.groups) >= MIN_GROUPS
     rows: list[dict[str, Any]] = []
     for first, second in itertools.combinations(shared.ids, 2):
         one, other = shared.correct(first), shared.correct(second)
@@ -136,6 +136,6 @@ def sentence(shared: Shared, weights: np.ndarray, first: str, second: str, names
             f"{start}{middle}; the 95% interval of the difference, {difference.low:+,.0f} to {difference.high:+,.0f}, "
             f"{zero} zero."
         )
-    if both.groups < FEWEST_GROUPS:
-        return f"{start}{middle}. Fewer than {FEWEST_GROUPS} lesions or patients are too few to compare the two."
+    if both.groups < MIN_GROUPS:
+        return f"{start}{middle}. Fewer than {MIN_GROUPS} lesions or patients are too few to compare the two."
     return f"{start}{middle}. The difference is the same in every resample, so it has no interval."

@@ -1,4 +1,4 @@
-"""Predictions files, read and checked: those in the model folders, and files from elsewhere."""
+"""Reads and checks predictions files: those in the model folders, and uploaded ones."""
 
 import fnmatch
 import functools
@@ -30,7 +30,7 @@ TEXT = ("image", "label", "group", "dataset", "sex", "site", "confirmation")
 """Columns that are text, even if all their cells look like numbers."""
 
 FACTS = ("dataset", "age", "sex", "site", "confirmation", "fitzpatrick", "skin_tone")
-"""Columns with facts about an image that predictions.csv may have."""
+"""Columns of predictions.csv that describe the image."""
 
 IMAGE_ID = re.compile(r"[\w-]+(/[\w-]+)?")
 """Image ids that may be looked up on disk: a file name without extension, in at most one folder."""
@@ -83,7 +83,7 @@ def read(content: bytes, name: str, title: str | None = None, labels: LabelSet |
     Its columns are `image` and `p_<label>` for each label of a known set, and optionally label, group and FACTS; or the
     ISIC challenge's `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Without `labels`, the columns decide which label set it is.
     """
-    table = tables.read(content, name, text=TEXT, most_rows=MAX_ROWS)
+    table = tables.read(content, name, text=TEXT, max_rows=MAX_ROWS)
     if "image" not in table:
         raise DataError(f"{name} has no column 'image'; rename the column of image ids to 'image'.")
     if set(ISIC_COLUMNS) <= set(table.columns):
@@ -190,13 +190,13 @@ def out_of_fold(model: Model) -> Predictions | None:
 
 
 def _together(first: Predictions, others: list[Predictions]) -> Predictions:
-    """One model's predictions on several test sets. DataError if an image is in two of them."""
-    table = pd.concat([first.table, *(one.table for one in others)])
+    """Join one model's predictions on several test sets. DataError if an image is in two of them."""
+    table = pd.concat([first.table, *(other.table for other in others)])
     if table.index.has_duplicates:
         image = table.index[table.index.duplicated()][0]
         raise DataError(f"The predictions of '{first.id}' list {image} twice; evaluate the model again.")
-    digest = hashlib.sha256("".join([first.digest, *(one.digest for one in others)]).encode()).hexdigest()
-    further = tuple(dict.fromkeys(name for one in others for name in one.datasets))
+    digest = hashlib.sha256("".join([first.digest, *(other.digest for other in others)]).encode()).hexdigest()
+    further = tuple(dict.fromkeys(name for other in others for name in other.datasets))
     return replace(first, table=table, digest=digest, further=further)
 
 

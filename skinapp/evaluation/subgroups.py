@@ -25,8 +25,8 @@ from skinapp.inference.registry import Model
 from skinapp.labels.sets import LABEL_SETS
 
 MEASURES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "calibration": "Calibration"}
-"""For malignant or not. Calibration is the mean malignant probability minus the share that is malignant: 0 is best, and
-above 0 the model expects more malignant images than there are."""
+"""For malignant or benign. Calibration is the mean malignant probability minus the share that is malignant: 0 is best,
+and above 0 the model expects more malignant images than there are."""
 
 THRESHOLD = 0.5
 """The malignant probability at which an image is called malignant."""
@@ -159,7 +159,7 @@ SUBGROUPS = {
     "dataset": "Data set",
 }
 SKIN_TONES = {0: "0, very dark", 5: "5, very light"}
-"""The ends of MILK10k's scale, in words."""
+"""Descriptions of the ends of MILK10k's scale."""
 FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
 """A subgroup with fewer images, or fewer on a side that the score needs, has no score."""
 
@@ -174,8 +174,8 @@ def columns(facts: pd.DataFrame) -> list[str]:
 
 
 def with_skin(shared: Shared) -> pd.DataFrame:
-    """What is known of the shared images: their `facts` and, where the data set is on disk and its publisher states it
-    for each image, the skin type or tone."""
+    """The facts about the shared images: their `facts` and, if the data set is on disk and its publisher states them
+    for each image, skin type or tone."""
     facts = shared.facts
     for dataset in facts.get("dataset", pd.Series(dtype=str)).dropna().unique():
         if dataset not in DATASETS:
@@ -189,7 +189,8 @@ def with_skin(shared: Shared) -> pd.DataFrame:
 
 @functools.lru_cache(maxsize=8)
 def _skin(dataset: str, folder: Path) -> pd.DataFrame:
-    """Fitzpatrick type and skin tone by image, as far as they are published and on disk. Must not be changed."""
+    """Fitzpatrick type and skin tone by image, as far as they are published and on disk. The result must not be
+    modified."""
     ours = {"skin_type": "fitzpatrick", "skin_tone": "skin_tone"}
     if not set(ours) & set(DATASETS[dataset].columns):
         return pd.DataFrame()

@@ -60,7 +60,7 @@ def _plain(value: Any) -> Any:
 
 
 def lines(summary: dict[str, Any]) -> Iterator[str]:
-    """A `summary` as lines for a terminal, those of the `answer` that a pair may have first."""
+    """A `summary` as lines for a terminal; if a pair has an `answer`, it comes first."""
     question = QUESTIONS[summary["question"]].lower()
     yield f"{summary['images']:,} images of {summary['groups']:,} lesions or patients; question: {question}"
     for pair in summary["pairs"]:

@@ -1,3 +1,3 @@
-"""What `serve.py` adds to the app for those who host it: logs as JSON, counters for Prometheus, and the check that a
-model answers. May import `skinapp.inference` and what that may import.
+"""What `serve.py` adds to the app for hosting: JSON logs, counters for Prometheus, and the readiness check. May import
+`skinapp.inference` and everything that it may import.
 """

@@ -1,8 +1,8 @@
 """Logs as one JSON object per line, without personal data.
 
-Of the app's own events every field is written, and none holds anything of a visitor. Of other messages only the text
-that stands in the code is written and not the values filled into it, which may be an address or a file name; of an
-exception its type and the lines it passed through, and not its message.
+The app's own events are written with all their fields, none of which concerns a visitor. Of other messages, only the
+format string in the code is written, not its arguments, which may include an address or a file name; of exceptions,
+only the type and the traceback lines, not the message.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from typing import Any
 from skinapp import events
 
 CONNECTIONS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets")
-"""Loggers that at the level of information name the address of every visitor, and the page they open."""
+"""Loggers that at level INFO record every visitor's address and the page they open."""
 
 
 class JsonFormatter(logging.Formatter):
@@ -49,7 +49,7 @@ def write_json() -> None:
 
 
 def use_json(logger: logging.Logger) -> None:
-    """Write the records of one logger as JSON to standard error, in place of what it did."""
+    """Write the records of one logger as JSON to standard error, replacing its handlers."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter())
     logger.handlers = [handler]

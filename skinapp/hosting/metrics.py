@@ -1,4 +1,4 @@
-"""Counters for Prometheus, on a port of their own: answers and the time they take, refusals, and the memory in use."""
+"""Counters for Prometheus, on a separate port: answers and the time they take, refusals, and memory in use."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from skinapp.errors import DataError
 
 PORT = "SKINAPP_METRICS_PORT"
 BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)
-"""Seconds of an answer that the histogram tells apart."""
+"""Histogram buckets for the seconds that an answer takes."""
 
 
 class Counters(logging.Handler):
@@ -32,9 +32,9 @@ class Counters(logging.Handler):
 
 
 def serve(address: str) -> None:
-    """Offer the counters at http://`address`:SKINAPP_METRICS_PORT/metrics; nothing where that variable is not set.
+    """Offer the counters at http://`address`:SKINAPP_METRICS_PORT/metrics; nothing if that variable is not set.
 
-    DataError where it is not a free port, or where prometheus-client is not installed.
+    DataError if the port is not free, or prometheus-client is not installed.
     """
     port = os.environ.get(PORT, "")
     if not port:

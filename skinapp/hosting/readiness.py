@@ -1,4 +1,4 @@
-"""Whether the server can answer: the folders of the models are as published, and the best model classifies an image."""
+"""Whether the server is ready: the model folders are as published, and the best model classifies an image."""
 
 import functools
 import logging
@@ -13,13 +13,13 @@ from skinapp.errors import SkinappError
 from skinapp.inference import registry, runtime
 
 VALID_SECONDS = 10
-"""For so long a result holds, so that asking often costs nothing."""
+"""How long a result is valid, so that frequent checks cost nothing."""
 
 
 @dataclass(frozen=True)
 class Readiness:
-    """Whether a model answers; its id and the seconds it took, or why none does. `left_out` are the ids of the model
-    folders that cannot be used."""
+    """Whether a model answers; its id and the seconds it took, or the reason if none does. `left_out` are the ids of
+    the model folders that cannot be used."""
 
     ready: bool
     model: str = ""
@@ -32,7 +32,7 @@ _checking = threading.Lock()
 
 
 def check() -> Readiness:
-    """Classify a grey image with the model that is listed first; the latest result while it is valid."""
+    """Classify a grey image with the first model in the list; a recent result is reused while valid."""
     with _checking:
         return _check(int(time.monotonic() / VALID_SECONDS))
 
@@ -47,7 +47,7 @@ def _check(period: int) -> Readiness:
 
 @functools.lru_cache(maxsize=1)
 def _report(ready: bool, model: str, reason: str, problems: tuple[str, ...]) -> None:
-    """Log a result, and why each folder is left out; not again while it stays the same."""
+    """Log a result, and why each folder is left out; repeated results are not logged again."""
     for problem in problems:
         events.report(events.LEFT_OUT, logging.WARNING, reason=problem)
     events.report(events.READINESS, ready=ready, model=model, reason=reason)

@@ -1,5 +1,5 @@
-"""What lies over or beside a lesion in an image and is not skin: hairs, rulers, stickers, dark corners and ink. Each
-kind is detected by itself, and what was detected can be filled in from the skin around it.
+"""Detects whatever covers or surrounds a lesion and is not skin: hairs, rulers, stickers, dark corners and ink. Each
+kind is detected separately, and detections can be filled in from the surrounding skin.
 
 The limits were set by looking at training images; docs/artefacts.md says how often detections are right.
 """
@@ -20,7 +20,7 @@ SIDE = 224
 SMALLEST = 64
 """Pixels of the shorter side of the smallest image in which anything but hairs is detected."""
 LARGEST = 0.75
-"""The share of an image from which on nothing is filled in, since too little skin is left to do it from."""
+"""Above this share of the image nothing is filled in, since too little skin is left to fill it from."""
 
 BLACK = 75
 """The highest value, of 255, of any channel in a dark corner, for an image of normal brightness; darker images have a
@@ -31,57 +31,57 @@ ROUND = 0.025
 """How far, as a share of the side, the rim of a dermatoscope may be from a circle."""
 RIM, SOFT_RIM, SOFT_SHADE = 5, 16, 0.8
 """Pixels by which dark corners are widened; pixels from the circle, and share of the median brightness in the middle,
-within which what is a little dark belongs to them too, since a rim is blurred."""
+within which slightly dark pixels also belong to them, since a rim is blurred."""
 
 UNLIKE_SKIN = (20.0, 26.0)
 """How much lower than in the skin CIELAB's a* (greener) or b* (bluer) is in stickers and ink."""
 COLOURED = 18.0
-"""The least chroma of stickers and ink, in CIELAB."""
+"""The minimum chroma of stickers and ink, in CIELAB."""
 VIVID = 62.0
-"""The least chroma of stickers in the colours of skin: yellow, orange and red."""
+"""The minimum chroma of stickers in skin-like colours: yellow, orange and red."""
 STICKER_SHARE = 0.008
-"""The least share of the image that a sticker covers."""
+"""The minimum share of the image that a sticker covers."""
 SOLID = 0.88
-"""The least share of its convex hull that a sticker covers; ink is ragged."""
+"""The minimum share of its convex hull that a sticker covers; ink is ragged."""
 PINK = 45.0
-"""The highest a* of ink; pinker is cloth."""
+"""The highest a* of ink; anything pinker is cloth."""
 INK_PIXELS = 25
-"""The least pixels of a stroke of ink."""
+"""The minimum size of a stroke of ink, in pixels."""
 CENTRAL = 0.22
-"""The radius of the middle of the image, as a share of its side, in which a blue area is a lesion and no ink."""
+"""The radius of the middle of the image, as a share of its side, in which a blue area is a lesion, not ink."""
 
 DARK, FAINT = 14, 9
-"""Grey values by which a tick alone, and a ruler's numbers, are darker than what is on both sides of them."""
+"""Grey values by which single ticks, and a ruler's numbers, are darker than the skin on both sides."""
 LINE_LIMITS = (9, 14, 22)
 """The same for lines with ticks, tried one after the other."""
 LINE, WIDEST_BAR = 120, 28
-"""Pixels: the least length of a scale bar, and its greatest width, with numbers."""
+"""In pixels: the minimum length of a scale bar, and its maximum width, numbers included."""
 STRAIGHT = 0.97
-"""The share of its length for which the line of a scale bar is where it should be."""
+"""The minimum share of its length over which the line of a scale bar is visible."""
 TICK, WIDEST_TICK = (3.5, 34), 5
-"""Pixels: the length of ticks, and their greatest width."""
+"""In pixels: the length of ticks, and their maximum width."""
 SMALLEST_STEP, LARGEST_STEP = 4, 45
 """Pixels from one tick to the next."""
 EVEN = 0.35
-"""The least correlation of the ticks of a scale bar with themselves, moved by one step and by two."""
+"""The minimum autocorrelation of the ticks of a scale bar, at one step and at two."""
 PARALLEL, UPRIGHT = 10, 70
-"""Degrees by which the angles of ticks without a line may differ, and the least angle between them and their
-row."""
+"""In degrees: the maximum difference between the angles of ticks without a line, and the minimum angle between them and
+their row."""
 UNEVEN = 0.12
-"""How far such ticks may be from even steps, as a share of a step; a pixel at least."""
+"""How far such ticks may deviate from even steps, as a share of a step; at least one pixel."""
 RIDGE = 2.0
-"""How many steps long ticks without a line may be; the ridges of a palm or sole are longer."""
-FEWEST_TICKS, SHORTEST_ROW = 6, 45
-"""The least number of such ticks, and the least pixels from the first to the last."""
-MOST_TICKS = 150
+"""The maximum length of ticks without a line, in steps; the ridges of a palm or sole are longer."""
+MIN_TICKS, SHORTEST_ROW = 6, 45
+"""The minimum number of such ticks, and the minimum distance from the first to the last, in pixels."""
+MAX_TICKS = 150
 """With more short lines than this, the smaller ones are left out, so that hairy skin takes no longer."""
 NUMBERS = 12
 """Pixels around the ticks within which numbers and the line of a ruler are."""
 
 
 def remove(pixels: np.ndarray, kinds: Collection[str]) -> Removed:
-    """Uint8 RGB [H, W, 3] -> the image with what was detected of the `kinds`, keys of KINDS, filled in. The same pixels
-    where nothing was."""
+    """Uint8 RGB [H, W, 3] -> the image with detected artefacts of the `kinds`, keys of KINDS, filled in. Pixels without
+    detections are unchanged."""
     marks = masks(pixels, kinds)
     shares = {kind: float(mask.mean()) for kind, mask in marks.items()}
     hidden = np.logical_or.reduce([np.zeros(pixels.shape[:2], bool), *marks.values()])
@@ -104,7 +104,7 @@ def masks(pixels: np.ndarray, kinds: Collection[str]) -> dict[str, np.ndarray]:
 def dark_corners(pixels: np.ndarray) -> np.ndarray:
     """Uint8 RGB [H, W, 3] -> bool [H, W], True on the dark rim of a dermatoscope, and on black bars along an edge.
 
-    What is dark and connected to a corner is a rim if its edge runs along a circle around the rest of the image.
+    A dark region connected to a corner is a rim if its edge follows a circle around the rest of the image.
     """
     height, width = pixels.shape[:2]
     side = min(height, width)
@@ -138,7 +138,7 @@ def _bars(dark: np.ndarray) -> np.ndarray:
 
 def _beyond_a_circle(corners: np.ndarray, side: int) -> np.ndarray | None:
     """Pixels [H, W] by which each pixel is outside the circle along the edge of the dark corners, around the middle of
-    the image; None where that edge is no such circle (least squares, Kasa 1976, doi:10.1109/TIM.1976.6312298)."""
+    the image; None if that edge is not such a circle (least squares, Kasa 1976, doi:10.1109/TIM.1976.6312298)."""
     edge = ndimage.binary_dilation(corners) & ~corners
     edge[[0, -1]] = edge[:, [0, -1]] = False
     y, x = np.nonzero(edge)
@@ -183,7 +183,8 @@ def ink(pixels: np.ndarray) -> np.ndarray:
 
 
 def _colours(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """CIELAB [H, W, 3] of the image, a little blurred, and the skin's [3]: the median of what is not black."""
+    """CIELAB [H, W, 3] of the slightly blurred image, and of the skin [3]: the median of all pixels that are not
+    black."""
     blurred = ndimage.uniform_filter(pixels.astype(np.float32), (3, 3, 0)) / 255
     lab = color.rgb2lab(blurred)
     lit = lab[..., 0] > 25
@@ -215,7 +216,7 @@ def rulers(pixels: np.ndarray) -> np.ndarray:
     scale = min(pixels.shape[:2]) / SIDE
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     hat = hair.black_hat(grey, max(3, round(hair.REACH * scale)))
-    # what is next to the edge of the image has no other side
+    # a line at the edge of the image has no skin on its other side
     hat[:2] = hat[-2:] = hat[:, :2] = hat[:, -2:] = 0
     marked = np.zeros(grey.shape, bool)
     for ticks in [*_scale_bars(hat), *_rows_of_ticks(hat)]:
@@ -268,8 +269,8 @@ def _parts(mask: np.ndarray) -> _Parts:
 
 
 def _scale_bars(hat: np.ndarray) -> list[_Ticks]:
-    """The straight lines with evenly spaced ticks in a black-hat image [H, W]. Faint ones stand out at a low limit,
-    those in hair or dirt at a high one."""
+    """The straight lines with evenly spaced ticks in a black-hat image [H, W]. Faint ones appear at a low limit, those
+    among hair or dirt at a high one."""
     scale = min(hat.shape) / SIDE
     for limit in LINE_LIMITS:
         dark = hat > limit
@@ -282,7 +283,8 @@ def _scale_bars(hat: np.ndarray) -> list[_Ticks]:
 
 
 def _scale_bar(hat: np.ndarray, part: np.ndarray, about: float) -> _Ticks | None:
-    """The scale bar that `part`, bool [H, W], of a black-hat image is, turned by `about` as much; None for others."""
+    """The scale bar formed by `part`, bool [H, W], of a black-hat image, rotated by roughly the angle `about`; None if
+    it is not one."""
     scale = min(hat.shape) / SIDE
     y, x = np.nonzero(part)
     angles = about + np.radians(np.arange(-5, 5.1, 0.5))
@@ -293,7 +295,7 @@ def _scale_bar(hat: np.ndarray, part: np.ndarray, about: float) -> _Ticks | None
     u = np.sort(_along(x, y, angle)[0][abs(row - line) <= 1])
     # the longest stretch without a gap
     stretches = np.split(u, np.flatnonzero(np.diff(u) > 4 * scale) + 1)
-    first, last = max(((one[0], one[-1]) for one in stretches), key=lambda ends: ends[1] - ends[0])
+    first, last = max(((stretch[0], stretch[-1]) for stretch in stretches), key=lambda ends: ends[1] - ends[0])
     if last - first < LINE * scale:
         return None
     columns = np.arange(first, last)
@@ -314,12 +316,13 @@ def _scale_bar(hat: np.ndarray, part: np.ndarray, about: float) -> _Ticks | None
 
 
 def _evenness(profile: np.ndarray, largest: int) -> float:
-    """How far a profile [n] repeats itself, moved by one step of up to `largest` pixels and by two: -1 to 1."""
+    """How well a profile [n] correlates with itself when shifted by one step of up to `largest` pixels and by two
+    steps: -1 to 1."""
     centred = profile - profile.mean()
     correlation = np.correlate(centred, centred, "full")[len(profile) - 1 :]
     correlation = correlation / max(correlation[0], 1e-6) / (1 - np.arange(len(profile)) / len(profile))
     steps = np.arange(SMALLEST_STEP, largest + 1)
-    # an odd number of half pixels from tick to tick repeats a pixel earlier or later
+    # if the distance between ticks is not a whole number of pixels, the repetition is off by one pixel
     twice = np.maximum.reduce([correlation[2 * steps + shift] for shift in (-1, 0, 1)])
     return float(np.minimum(correlation[steps], twice).max())
 
@@ -331,13 +334,13 @@ def _rows_of_ticks(hat: np.ndarray) -> list[_Ticks]:
     low, high = TICK
     chosen = (parts.length > low * scale) & (parts.length < high * scale) & (parts.width < WIDEST_TICK * scale)
     chosen &= parts.length > 1.8 * parts.width
-    if chosen.sum() > MOST_TICKS:
-        chosen &= parts.sizes >= np.sort(parts.sizes[chosen])[-MOST_TICKS]
+    if chosen.sum() > MAX_TICKS:
+        chosen &= parts.sizes >= np.sort(parts.sizes[chosen])[-MAX_TICKS]
     x, y, angle, length = (values[chosen] for values in (parts.x, parts.y, parts.angle, parts.length))
     rows: list[_Ticks] = []
     for _ in range(2):
         row, line = _longest_row(x, y, angle, length, scale)
-        if len(row) < FEWEST_TICKS:
+        if len(row) < MIN_TICKS:
             break
         u, v = _along(x[row], y[row], line)
         reach = length[row].max() / 2
@@ -350,8 +353,8 @@ def _rows_of_ticks(hat: np.ndarray) -> list[_Ticks]:
 def _longest_row(
     x: np.ndarray, y: np.ndarray, angle: np.ndarray, length: np.ndarray, scale: float
 ) -> tuple[np.ndarray, float]:
-    """The most lines [n] that are parallel and beside each other at even steps: which ones, and the angle of their row.
-    Tried for each pair of neighbours."""
+    """The largest set of lines [n] that are parallel and evenly spaced: which ones, and the angle of their row. Every
+    pair of neighbours is tried."""
     best, turn = np.empty(0, int), 0.0
     apart = np.hypot(x[:, np.newaxis] - x, y[:, np.newaxis] - y)
     parallel = abs(np.sin(angle[:, np.newaxis] - angle)) < np.sin(np.radians(PARALLEL))
@@ -392,7 +395,7 @@ def _rectangle(shape: tuple[int, ...], ticks: _Ticks, margin: float) -> np.ndarr
 
 
 def _ruler(pixels: np.ndarray, hat: np.ndarray, ticks: _Ticks) -> np.ndarray:
-    """The paper of a ruler; where ticks are on the glass of the dermatoscope, what is dark and thin near them."""
+    """The paper of a ruler; if the ticks are on the dermatoscope's glass, the dark and thin pixels near them."""
     near = _rectangle(hat.shape, ticks, NUMBERS)
     lab, skin = _colours(pixels)
     pale = (lab[..., 0] > skin[0] + 8) & (np.hypot(lab[..., 1], lab[..., 2]) < 0.6 * np.hypot(skin[1], skin[2]))
@@ -402,14 +405,14 @@ def _ruler(pixels: np.ndarray, hat: np.ndarray, ticks: _Ticks) -> np.ndarray:
     within[0] = 0
     if within.max() > 0.5 * core.sum():
         paper = (labels == within.argmax()) | core
-        # numbers are holes in it, also at the edge of the image; pale skin beside it is not convex
+        # numbers are holes in the paper, also at the edge of the image; pale skin next to it is not convex
         hull = morphology.convex_hull_image(paper)
         return ndimage.binary_dilation(hull if hull.sum() < 1.4 * paper.sum() else paper, iterations=3)
     return ndimage.binary_dilation(near & (hat > FAINT), iterations=2) | (core & (hat > FAINT / 2))
 
 
 def _closed(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Binary closing, as if the mask went on beyond the edge of the image."""
+    """Binary closing, as if the mask continued beyond the edge of the image."""
     padded = np.pad(mask, 2 * pixels, mode="edge")
     return ndimage.binary_closing(padded, iterations=pixels)[2 * pixels : -2 * pixels, 2 * pixels : -2 * pixels]
 
@@ -446,4 +449,4 @@ DETECTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     DARK_CORNERS: dark_corners,
     INK: ink,
 }
-"""Each kind but hairs -> the function that marks it in a small image."""
+"""The function that marks each kind but hairs in a small image."""

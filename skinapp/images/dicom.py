@@ -1,7 +1,7 @@
 """Dermoscopy stored as DICOM: the picture in the file, as an image that is decoded like any other.
 
-Only the elements that describe the pixels are read, so nothing that identifies a person leaves the file. What a file
-says of its colours is checked against its pixels, since some say YBR_FULL_422 and store RGB.
+Only the elements that describe the pixels are read, so nothing that identifies a person leaves the file. The declared
+colour space is checked against the pixels, since some files declare YBR_FULL_422 but store RGB.
 """
 
 import io
@@ -17,7 +17,7 @@ from pydicom.uid import JPEG2000, UID, JPEG2000Lossless, JPEGBaseline8Bit, JPEGE
 from skinapp.errors import ImageError
 
 DEFLATED = b"1.2.840.10008.1.2.1.99"
-"""A transfer syntax that packs the whole file: it is not opened, as it may unpack to any size."""
+"""A transfer syntax that compresses the whole file: it is not opened, as it may decompress to any size."""
 
 ELEMENTS = [
     "SamplesPerPixel",
@@ -33,42 +33,41 @@ ELEMENTS = [
     "PixelData",
 ]
 GREY, COLOUR = ("MONOCHROME1", "MONOCHROME2"), ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
-MOST_OUTSIDE = 0.05
-"""The largest share of pixels outside the range of RGB with which values can be luma and chroma."""
-LARGEST_CORRELATION = 0.5
+MAX_OUTSIDE = 0.05
+"""The maximum share of pixels outside the RGB range for values to count as luma and chroma."""
+MAX_CORRELATION = 0.5
 """Between the second and third value of a pixel: green and blue rise together, red and blue chroma do not. With
-MOST_OUTSIDE, and a spread of both that exceeds the spread of the first value, this distinguished RGB from luma and
+MAX_OUTSIDE, and a spread of both that exceeds the spread of the first value, this distinguished RGB from luma and
 chroma for all but 1 of 3,600 pictures: 1,800 of six data sets, as each of the two."""
 TOLERANCE = 8.0
-"""Grey values outside 0 to 255 that compression may leave."""
+"""How far compression may push grey values outside 0 to 255."""
 SAMPLE = 128
-"""Rows and columns of the picture by which its colours are recognised."""
+"""Rows and columns of the picture that are sampled to recognise its colour space."""
 
 DAMAGED = "The DICOM file is damaged or cut short and cannot be read; export or send it again."
 
-# its messages may quote what identifies a person
+# its messages may quote identifying data
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 
-def opened(data: bytes, most_pixels: int) -> Image.Image:
+def opened(data: bytes, max_pixels: int) -> Image.Image:
     """The single picture in the bytes of a DICOM file: not decoded yet if it is stored as JPEG or JPEG 2000.
 
-    ImageError where the file has no picture or several, cannot be read, or has more than `most_pixels` that have to be
-    unpacked here.
+    ImageError if the file has no picture or several, cannot be read, or has more than `max_pixels` to decompress here.
     """
     if DEFLATED in data:
         raise ImageError("This DICOM file is deflated as a whole, which is not supported; export it without.")
     try:
-        return _picture(_dataset(data), most_pixels)
+        return _picture(_dataset(data), max_pixels)
     except (ImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise
-    except Exception as error:  # as with images: many kinds, all for one reason
+    except Exception as error:  # as with images: many exception types, one reason
         raise ImageError(DAMAGED) from error
 
 
 def _dataset(data: bytes) -> pydicom.Dataset:
-    """The elements that describe the pixels. ImageError where they are not those of one readable picture."""
+    """The elements that describe the pixels. ImageError if they do not describe a single readable picture."""
     dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=ELEMENTS)
     if "Rows" not in dataset or "Columns" not in dataset:
         raise ImageError("This DICOM file holds no image, but a report, a document or measurements; use an image file.")
@@ -86,14 +85,14 @@ def _dataset(data: bytes) -> pydicom.Dataset:
     return dataset
 
 
-def _picture(dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
+def _picture(dataset: pydicom.Dataset, max_pixels: int) -> Image.Image:
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     if not syntax.is_encapsulated or syntax == RLELossless:
-        image = _from_values(dataset, most_pixels)
+        image = _from_values(dataset, max_pixels)
     elif syntax in (JPEGBaseline8Bit, JPEGExtended12Bit):
         image = _jpeg(encaps.get_frame(dataset.PixelData, 0, number_of_frames=1), dataset.SamplesPerPixel == 1)
     elif syntax in (JPEG2000, JPEG2000Lossless):
-        image = _jpeg_2000(encaps.get_frame(dataset.PixelData, 0, number_of_frames=1), dataset, most_pixels)
+        image = _jpeg_2000(encaps.get_frame(dataset.PixelData, 0, number_of_frames=1), dataset, max_pixels)
     else:
         raise ImageError(
             f"This DICOM file is compressed as {syntax.name}, which cannot be read here; export it as a JPEG, or "
@@ -101,12 +100,12 @@ def _picture(dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
         )
     if dataset.PhotometricInterpretation != "MONOCHROME1":
         return image
-    _check_size(image.height, image.width, most_pixels)
+    _check_size(image.height, image.width, max_pixels)
     return _inverted(image)
 
 
 def _jpeg(frame: bytes, grey: bool) -> Image.Image:
-    """A JPEG, not decoded yet, whose colours are those that its pixels have."""
+    """A JPEG, not decoded yet, marked with the colour space that its pixels really have."""
     image = Image.open(io.BytesIO(frame), formats=("JPEG",))
     if grey or image.mode != "RGB" or image.info.get("adobe_transform") == 0:
         return image
@@ -129,18 +128,18 @@ def _marked_as_rgb(frame: bytes) -> bytes:
     return b"".join([*parts, frame[at:]])
 
 
-def _jpeg_2000(frame: bytes, dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
-    """A JPEG 2000; Pillow undoes the transform of YBR_ICT and YBR_RCT, and of the others there is none."""
+def _jpeg_2000(frame: bytes, dataset: pydicom.Dataset, max_pixels: int) -> Image.Image:
+    """A JPEG 2000; Pillow reverses the colour transforms YBR_ICT and YBR_RCT; the others have none."""
     image = Image.open(io.BytesIO(frame), formats=("JPEG2000",))
     if image.mode != "RGB" or dataset.PhotometricInterpretation not in ("YBR_FULL", "YBR_FULL_422"):
         return image
-    _check_size(image.height, image.width, most_pixels)
+    _check_size(image.height, image.width, max_pixels)
     return _colour(np.asarray(image))
 
 
-def _from_values(dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
-    """A picture stored without compression, or as RLE, as grey or RGB of 8 bits. ImageError where it is damaged, or its
-    numbers are not unsigned ones of 8 or 16 bits."""
+def _from_values(dataset: pydicom.Dataset, max_pixels: int) -> Image.Image:
+    """A picture stored without compression, or as RLE, as grey or RGB of 8 bits. ImageError if it is damaged, or its
+    values are not unsigned integers of 8 or 16 bits."""
     rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.SamplesPerPixel)
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     if allocated not in (8, 16) or not 0 < stored <= allocated or dataset.get("PixelRepresentation"):
@@ -148,7 +147,7 @@ def _from_values(dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
             "The pixels of this DICOM file are not positive numbers of 8 or 16 bits; export it with 8 bits, or as a "
             "JPEG."
         )
-    _check_size(rows, columns, most_pixels)
+    _check_size(rows, columns, max_pixels)
     declared = str(dataset.PhotometricInterpretation)
     syntax = UID(dataset.file_meta.TransferSyntaxUID)
     if syntax == RLELossless:
@@ -158,7 +157,7 @@ def _from_values(dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
         numbers = np.frombuffer(dataset.PixelData, kind, len(dataset.PixelData) // kind.itemsize)
         pixels = rows * columns
         if declared == "YBR_FULL_422" and pixels * 2 <= len(numbers) < pixels * 3:
-            # two pixels have a luma each, and their chroma in common
+            # each of two pixels has its own luma, and they share their chroma
             pairs = numbers[: pixels * 2].reshape(-1, 4)
             values = pairs[:, [0, 2, 3, 1, 2, 3]].reshape(rows, columns, 3)
         elif len(numbers) < pixels * samples:
@@ -174,7 +173,7 @@ def _from_values(dataset: pydicom.Dataset, most_pixels: int) -> Image.Image:
 
 
 def _to_8_bits(values: np.ndarray, stored: int) -> np.ndarray:
-    """Numbers of `stored` bits as uint8."""
+    """Values of `stored` bits as uint8."""
     if values.dtype == np.uint8 and stored == 8:
         return np.ascontiguousarray(values)
     numbers = values & np.asarray(2**stored - 1, values.dtype)
@@ -192,7 +191,7 @@ def _colour(values: np.ndarray) -> Image.Image:
 
 
 def _luma_and_chroma(values: np.ndarray) -> bool:
-    """Whether uint8 [h, w, 3] are luma and chroma, and not RGB, going by the numbers themselves."""
+    """Whether uint8 [h, w, 3] are luma and chroma rather than RGB, judging by the values."""
     step = max(1, min(values.shape[:2]) // SAMPLE)
     luma, blue, red = np.moveaxis(values[::step, ::step].astype(np.float64), -1, 0)
     as_rgb = np.stack(
@@ -205,16 +204,16 @@ def _luma_and_chroma(values: np.ndarray) -> bool:
     outside = ((as_rgb < -TOLERANCE) | (as_rgb > 255 + TOLERANCE)).any(axis=0).mean()
     spread = blue.std() * red.std()
     correlation = ((blue - blue.mean()) * (red - red.mean())).mean() / spread if spread else 0.0
-    together = correlation > LARGEST_CORRELATION and blue.std() + red.std() > luma.std()
-    return bool(outside <= MOST_OUTSIDE and not together)
+    together = correlation > MAX_CORRELATION and blue.std() + red.std() > luma.std()
+    return bool(outside <= MAX_OUTSIDE and not together)
 
 
 def _inverted(image: Image.Image) -> Image.Image:
-    """Grey in which the lowest value is white, as it is seen."""
+    """Invert a grey image in which the lowest value means white."""
     values = np.asarray(image)
     return Image.fromarray(np.iinfo(values.dtype).max - values)
 
 
-def _check_size(rows: int, columns: int, most_pixels: int) -> None:
-    if rows * columns > most_pixels:
+def _check_size(rows: int, columns: int, max_pixels: int) -> None:
+    if rows * columns > max_pixels:
         raise Image.DecompressionBombError

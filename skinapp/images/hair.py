@@ -5,21 +5,23 @@ from PIL import Image
 from scipy import ndimage
 
 REACH = 9
-"""Pixels of a 224 px image within which a hair is detected: what is dark, thinner than this and longer is a hair."""
+"""Reach of the hair detection, in pixels of a 224 px image: a dark structure that is thinner and longer than this is a
+hair."""
 CONTRAST = 18
 """Grey values, of 255, by which a hair is darker than the skin on both sides of it."""
 STRAIGHT = 20
-"""Pixels of a 224 px image over which a hair runs straight, give or take one: dots, and the net of a lesion, do not."""
+"""Length over which a hair runs straight to within a pixel, in pixels of a 224 px image: dots, and a lesion's pigment
+network, do not."""
 ANGLES = 16
 FULL_SIZE_BLUR = 6
-"""Pixels of the largest blur that `fill` computes at full size."""
+"""The largest blur, in pixels, that `fill` computes at full size."""
 
 
 def mask(pixels: np.ndarray) -> np.ndarray:
     """Uint8 RGB [H, W, 3] -> bool [H, W], True on dark hairs.
 
-    A black-hat transform (closing less the image) along lines at four angles finds what is dark and thin; of that,
-    what runs straight at any of ANGLES angles is hair.
+    A black-hat transform (closing less the image) along lines at four angles finds dark, thin structures; those that
+    run straight at any of ANGLES angles are hairs.
     """
     scale = min(pixels.shape[:2]) / 224
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
@@ -27,7 +29,7 @@ def mask(pixels: np.ndarray) -> np.ndarray:
     thin = black_hat(grey, reach) > CONTRAST
     if not thin.any():
         return thin
-    # a little thicker, so that a bend is still straight enough
+    # dilated slightly, so that a bend is still straight enough
     wide = ndimage.binary_dilation(thin, iterations=max(1, round(scale)))
     turns = np.arange(ANGLES) * np.pi / ANGLES
     straight = np.any([_opened(wide, round(STRAIGHT * scale), float(turn)) for turn in turns], axis=0)
@@ -58,7 +60,7 @@ def fill(pixels: np.ndarray, hidden: np.ndarray) -> np.ndarray:
 
 
 def _blurred(layers: np.ndarray, sigma: float) -> np.ndarray:
-    """Float32 [H, W, n], blurred; with a large sigma computed from a smaller copy, which looks the same."""
+    """Float32 [H, W, n], blurred; with a large sigma it is computed on a smaller copy, which looks the same."""
     factor = max(1, int(sigma / FULL_SIZE_BLUR))
     height, width = layers.shape[:2]
     padding = [(0, -height % factor), (0, -width % factor), (0, 0)]
@@ -75,8 +77,8 @@ def _blurred(layers: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def black_hat(grey: np.ndarray, reach: int) -> np.ndarray:
-    """Float [H, W] -> by how much each pixel is darker than what is within `reach` pixels on both sides of it, along
-    the line at which that is most: what is dark and thin."""
+    """Float [H, W] -> by how much each pixel is darker than its surroundings within `reach` pixels on both sides, along
+    the line where the difference is largest: it marks dark, thin structures."""
     return np.max([ndimage.grey_closing(grey, footprint=line) - grey for line in _lines(reach)], axis=0)
 
 
@@ -89,7 +91,7 @@ def _lines(length: int) -> list[np.ndarray]:
 def _opened(chosen: np.ndarray, length: int, angle: float) -> np.ndarray:
     """Bool [H, W] -> the part of it on a straight run of `length` pixels within it, at that angle.
 
-    Binary opening with a line; shifted views are a hundred times faster at it than a footprint. Outside counts as
+    Binary opening with a line; shifted views are a hundred times faster than a footprint. Pixels outside count as
     chosen, so that a run may end at the edge.
     """
     steps = np.arange(length) - length // 2

@@ -1,7 +1,7 @@
 """From the bytes of a file to the model's input. The app, the command line, evaluation and training all use it.
 
-Decoding, orientation, cropping and resizing are in this one place, so that an image gives the same pixels, and so the
-same prediction, however it arrives.
+Decoding, orientation, cropping and resizing are in this one place, so that an image gives the same pixels, and
+therefore the same prediction, wherever it comes from.
 """
 
 import contextlib
@@ -37,17 +37,17 @@ EXTENSIONS = (
 DICOM_MARK, DICOM_MARK_AT = b"DICM", 128
 MAX_BYTES = 50 * 1024 * 1024
 MAX_PIXELS = 150_000_000
-"""Of a JPEG, which can be decoded at a fraction of its size."""
+"""For a JPEG, which can be decoded at a fraction of its size."""
 MAX_FULL_PIXELS = 40_000_000
-"""Of every other format: it has to be decoded in full, at up to 10 bytes a pixel."""
+"""For every other format, which has to be decoded in full, at up to 10 bytes per pixel."""
 LARGE_PIXELS = 4_000_000
-"""Pixels from which a full decode waits for one of the two slots of `_large_decodes`."""
+"""Images with at least this many pixels wait for one of the two slots of `_large_decodes`."""
 BAND_PIXELS = 1_000_000
 """Pixels that are converted to 8 bits at a time."""
 MIN_SIDE = 64
 DECODED_SIDE = 480
-"""A JPEG is decoded at the smallest of its own scales (1/1 to 1/8) in which the shorter side has at least this many
-pixels; twice, four or eight times as many where a small square is cut out of it."""
+"""A JPEG is decoded at the smallest of its built-in scales (1/1 to 1/8) in which the shorter side has at least this
+many pixels; twice, four or eight times as many if a small square is cut out of it."""
 
 TOO_MANY_PIXELS = (
     f"The image has too many pixels and was not opened: at most {MAX_PIXELS // 1_000_000} megapixels for a JPEG, "
@@ -74,7 +74,8 @@ class Crop:
     side: float = 1.0
 
     def box(self, width: int, height: int) -> tuple[float, float, float, float]:
-        """Left, top, right, bottom in pixels of a `width` x `height` image, moved inside where it would stick out."""
+        """Left, top, right, bottom in pixels of a `width` x `height` image, shifted inwards if it would extend beyond
+        the image."""
         side = min(width, height) * min(max(self.side, 0.0), 1.0)
         left = min(max(self.x * width - side / 2, 0.0), width - side)
         top = min(max(self.y * height - side / 2, 0.0), height - side)
@@ -85,7 +86,7 @@ CENTRE = Crop()
 
 
 def read(path: str | Path) -> bytes:
-    """The bytes of a regular file. ImageError where it is missing, anything else, unreadable or over MAX_BYTES."""
+    """The bytes of a file. ImageError if it is missing, not a regular file, unreadable or larger than MAX_BYTES."""
     path = Path(path)
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
@@ -93,7 +94,7 @@ def read(path: str | Path) -> bytes:
         if path.stat().st_size > MAX_BYTES:
             raise ImageError(_too_many_bytes(path.stat().st_size))
         with path.open("rb") as file:
-            # it may be growing
+            # the file may be growing
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise ImageError("There is no such file; check the path.") from None
@@ -107,7 +108,7 @@ def read(path: str | Path) -> bytes:
 
 
 def check_bytes(data: bytes) -> None:
-    """ImageError where there are none, or more than MAX_BYTES."""
+    """ImageError if the data is empty or larger than MAX_BYTES."""
     if not data:
         raise ImageError("The file is empty; choose another one.")
     if len(data) > MAX_BYTES:
@@ -118,9 +119,9 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
     """Bytes of an image file -> upright RGB, first frame, on white where it was transparent, without metadata.
 
     Large JPEGs are decoded at a `reduction`, a smaller one where only a small `crop` is needed; other formats keep
-    their full size. At most two large ones of these are decoded at a time; others wait.
-    Raises ImageError for anything that is not a readable image of at least 64 px a side and at most 150 megapixels for
-    a JPEG, 40 for every other format.
+    their full size. At most two large images of these formats are decoded at a time; others wait. Raises ImageError for
+    anything that is not a readable image of at least 64 px a side and at most 150 megapixels for a JPEG, 40 for every
+    other format.
     """
     image = _opened(data)
     scale = _reduction(image, crop)
@@ -130,7 +131,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
             if isinstance(image, ImageFile.ImageFile) and _reducible(image):
                 image.draft(None, (math.ceil(image.width / scale), math.ceil(image.height / scale)))
             image.load()
-            # one name, so that each copy is freed as soon as the next one is made
+            # a single name, so that each copy is freed as soon as the next is made
             upright: Image.Image = image
             del image
             upright = ImageOps.exif_transpose(upright)
@@ -139,7 +140,7 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
             rgb = upright.convert("RGB")
         except MemoryError:
             raise ImageError(TOO_MUCH) from None
-        except Exception as error:  # decoders raise many kinds, all for one reason: the file is damaged
+        except Exception as error:  # decoders raise many exception types for the same reason: the file is damaged
             raise ImageError(
                 "The image file is damaged or cut short and cannot be read; save or send it again."
             ) from error
@@ -148,13 +149,13 @@ def decode(data: bytes, crop: Crop = CENTRE) -> Image.Image:
 
 
 def reduction(data: bytes, crop: Crop = CENTRE) -> int:
-    """The most that `decode` divides the sides of an image by, read from its header: 1 unless it is a large JPEG. Crops
-    with the same reduction are cut from the same decoded image. Raises ImageError as `decode`."""
+    """The factor by which `decode` may reduce the sides of an image, read from its header: 1 unless it is a large JPEG.
+    Crops with the same reduction are cut from the same decoded image. Raises ImageError as `decode`."""
     return _reduction(_opened(data), crop)
 
 
 def decoded_side(crop: Crop) -> int:
-    """The least pixels that the shorter side of a decoded JPEG has, so that enough are left of the crop."""
+    """The minimum shorter side of a decoded JPEG, in pixels, so that the crop keeps enough detail."""
     return DECODED_SIDE * 2 ** min(3, max(0, math.ceil(-math.log2(max(crop.side, 1e-3)))))
 
 
@@ -171,15 +172,15 @@ def load(source: str | Path | bytes, size: int, crop: Crop = CENTRE) -> np.ndarr
 
 
 def _opened(data: bytes) -> Image.Image:
-    """The image with its header read and nothing decoded, except for some in DICOM files. ImageError where it must not
-    or cannot be decoded."""
+    """The image with its header read and nothing decoded, except for some in DICOM files. ImageError if it may not or
+    cannot be decoded."""
     check_bytes(data)
     try:
         image: Image.Image
         if data.startswith(DICOM_MARK, DICOM_MARK_AT):
             from skinapp.images import dicom
 
-            # some are unpacked here already
+            # some are already decompressed here
             with _large_decodes:
                 image = dicom.opened(data, MAX_FULL_PIXELS)
         else:

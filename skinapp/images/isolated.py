@@ -1,8 +1,9 @@
-"""Visitors' images decoded in processes of their own, so that a decoder's bug ends one answer and not the server.
+"""Decodes visitors' images in separate processes, so that a bug in a decoder costs one answer and not the server.
 
-A decoder process has limits of address space and time, no environment of the server's, and nowhere to print. One that
-crashes, hangs or takes too much memory is ended, and the next image gets a new one. Pixels come back in shared memory
-that has no name in any file system; it is emptied after each image, and what the process frees is overwritten at once.
+A decoder process has limits on address space and time, none of the server's environment variables, and no output. If it
+crashes, hangs or takes too much memory, it is killed, and the next image gets a new process. Pixels come back in shared
+memory that has no name in any file system; it is emptied after each image, and what the process frees is overwritten at
+once.
 
 Where the system cannot do this (it needs Linux), images are decoded in the server itself. `score` and training, which
 run over their user's own files, call `skinapp.images.imaging`.
@@ -33,26 +34,27 @@ from skinapp.images import imaging, taken
 from skinapp.images.imaging import CENTRE, Crop
 
 PROCESSES = 2
-"""As many images are decoded at a time; others wait."""
+"""The number of images decoded at a time; others wait."""
 START_SECONDS = 60
 READY = b"ready"
 SECONDS = 30.0
-"""For one image, by the clock; the largest take a few."""
+"""Wall-clock time limit for one image; the largest take a few seconds."""
 ADDRESS_SPACE = 2 * 1024**3
-"""Bytes on top of those of an idle process; a progressive JPEG of MAX_PIXELS needs about 1.4 GB."""
+"""Bytes beyond those of an idle process; a progressive JPEG of MAX_PIXELS needs about 1.4 GB."""
 SHARED = imaging.MAX_BYTES + 3 * imaging.MAX_PIXELS
-"""Bytes of the memory that carries a file to a process, and its pixels back. Only what is used takes space."""
+"""Bytes of shared memory that carries a file to a process, and its pixels back. Only the used part takes space."""
 OVERWRITTEN = 16 * 1024**2
-"""Bytes of it that are only overwritten after an image; what is beyond goes back to the system, which takes longer."""
+"""After an image, this many bytes are overwritten; the rest is returned to the system, which takes longer."""
 ZEROS = memoryview(bytes(OVERWRITTEN))
-LARGEST_MESSAGE = 4096
+MAX_MESSAGE_BYTES = 4096
 ENVIRONMENT = {
-    # one thread, whose buffers do not count against the address space
+    # a single thread, since each thread's buffers would count against the address space
     "OPENBLAS_NUM_THREADS": "1",
-    # what is freed is overwritten, Python's own objects included; the C library's cache of small blocks would not be
+    # overwrite freed memory, Python's own objects included; the C library's cache of small blocks would not be
+    # overwritten
     "GLIBC_TUNABLES": "glibc.malloc.perturb=165:glibc.malloc.tcache_count=0",
     "PYTHONMALLOC": "malloc",
-    # memory for photos is used again instead of being fetched from the system each time, which takes milliseconds
+    # reuse memory for photos instead of requesting it from the system each time, which takes milliseconds
     "MALLOC_MMAP_THRESHOLD_": str(32 * 1024**2),
     "MALLOC_TRIM_THRESHOLD_": str(64 * 1024**2),
 }
@@ -76,7 +78,7 @@ def reduction(data: bytes, crop: Crop = CENTRE) -> int:
 
 
 def day_taken(data: bytes, today: datetime.date) -> datetime.date | None:
-    """As `taken.taken`; None as well where a limit is exceeded or the decoder crashes."""
+    """As `taken.taken`; also None if a limit is exceeded or the decoder crashes."""
     if not start():
         return taken.taken(data, today)
     try:
@@ -87,18 +89,18 @@ def day_taken(data: bytes, today: datetime.date) -> datetime.date | None:
 
 
 class _LostError(Exception):
-    """The process ended, or sent what it should not."""
+    """The process ended, or sent something unexpected."""
 
 
 class _Decoder:
-    """A process, and the memory that it shares with this one. OSError where it cannot be started."""
+    """A decoder process, and the memory that it shares with this one. OSError if it cannot be started."""
 
     def __init__(self) -> None:
         descriptor = os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             os.ftruncate(descriptor, SHARED)
-            # a process that shrank it could end this one, which reads it
+            # a process that shrank the memory could crash this one, which reads it
             fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
             self.shared = mmap.mmap(descriptor, SHARED)
             self.process = subprocess.Popen(  # noqa: S603
@@ -113,23 +115,23 @@ class _Decoder:
             os.close(descriptor)
         self.connection.settimeout(START_SECONDS)
         try:
-            ready = self.connection.recv(LARGEST_MESSAGE) == READY
+            ready = self.connection.recv(MAX_MESSAGE_BYTES) == READY
         except OSError:
             ready = False
         if not ready:
             self.stop()
             raise OSError("the process does not start")
-        # the process ends itself at its limit of time; this is for one that is stopped or cannot
+        # the process ends itself at its time limit; this is for one that is stopped or cannot
         self.connection.settimeout(2 * SECONDS)
 
     def request(self, task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Image.Image]:
-        """The reply, and its image, which is empty for other tasks than decoding. _LostError where there is no reply;
-        ImageError where it is a refusal."""
+        """The reply and its image, which is empty unless the task is decoding. _LostError if there is no reply;
+        ImageError if the decoder refused the image."""
         used = len(data)
         try:
             self.shared[:used] = data
             self.connection.send(json.dumps(task | {"bytes": used}).encode())
-            reply = json.loads(self.connection.recv(LARGEST_MESSAGE))
+            reply = json.loads(self.connection.recv(MAX_MESSAGE_BYTES))
             if "error" in reply:
                 raise ImageError(str(reply["error"]))
             size = int(reply.get("width", 0)), int(reply.get("height", 0))
@@ -156,14 +158,14 @@ class _Decoder:
 
 
 _free: "queue.LifoQueue[_Decoder | None]" = queue.LifoQueue()
-"""Idle decoders, and None for each that is not started yet. Last in, first out: one is enough for most servers."""
+"""Idle decoders, and None for each that has not been started. Last in, first out: one is enough for most servers."""
 _starting = threading.Lock()
 _works: list[bool] = []
-"""Whether decoders can be started, once that was tried."""
+"""Whether decoders can be started; known after the first attempt."""
 
 
 def start() -> bool:
-    """Start the first decoder, unless it was. False, with a warning in the log, where the system cannot."""
+    """Start the first decoder, unless it is running. False, with a warning in the log, if the system cannot."""
     with _starting:
         if not _works:
             try:
@@ -191,7 +193,7 @@ def _request(task: dict[str, Any], data: bytes) -> tuple[dict[str, Any], Image.I
     except ImageError:
         raise
     except BaseException as error:
-        # its reply may still come, and must not be taken for the reply to the next image
+        # its reply may still arrive, and must not be taken for the reply to the next image
         if decoder is not None:
             decoder.stop()
         decoder = None
@@ -225,15 +227,15 @@ def _stop_all() -> None:
 
 
 def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address_space: int) -> None:
-    """Answer requests until the server is gone. SIGALRM ends the process at the limit of time, wherever it is."""
+    """Answer requests until the server is gone. SIGALRM ends the process at the time limit, wherever it is."""
     import resource
 
-    # what a decoder prints may quote the file
+    # a decoder's output may quote the file
     nowhere = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):
         os.dup2(nowhere, stream)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # where the machine has no memory left, this process ends, not the server
+    # if the machine runs out of memory, this process is killed, not the server
     Path("/proc/self/oom_score_adj").write_text("1000")
     idle = int(Path("/proc/self/statm").read_text().split()[0]) * mmap.PAGESIZE
     for kind, limit in (
@@ -245,7 +247,7 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
     gc.collect()
     gc.freeze()
     connection.send(READY)
-    while message := connection.recv(LARGEST_MESSAGE):
+    while message := connection.recv(MAX_MESSAGE_BYTES):
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
             reply = _reply(json.loads(message), shared)
@@ -253,7 +255,7 @@ def _serve(connection: socket.socket, shared: mmap.mmap, seconds: float, address
             reply = {"error": str(error)}
         except MemoryError:
             reply = {"error": imaging.TOO_MUCH}
-        # what refers to itself is freed only by this
+        # frees reference cycles
         gc.collect()
         signal.setitimer(signal.ITIMER_REAL, 0)
         connection.send(json.dumps(reply).encode())

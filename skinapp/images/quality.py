@@ -1,8 +1,8 @@
 """Whether an image is good enough: too small, blurred, dark, bright or glaring, and how to retake it.
 
-Everything but the size is measured at the scale at which a network sees the image, so that a large photo whose blur
-vanishes when it is made smaller gets no warning. The limits are percentiles of images that dermatologists took;
-`python -m train quality` measures them, and how many good images get a warning: see docs/phone.md.
+Everything but the size is measured at the scale that a network sees, so that a large photo whose blur vanishes when it
+is made smaller gets no warning. The limits are percentiles of images that dermatologists took; `python -m train
+quality` measures them, and how many good images get a warning: see docs/phone.md.
 """
 
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from skinapp.images.imaging import Crop
 
 SIDE = 224
 SMALLEST_SIDE = 200
-"""Pixels of the square's side, below which it has less detail than the networks were made for."""
+"""Below this side, in pixels, the square has less detail than the networks expect."""
 GLARE = 250
-"""A pixel whose three channels all reach this shows a reflection and not the skin."""
+"""A pixel whose three channels all reach this value shows a reflection, not skin."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Limits:
 
 
 LIMITS = Limits(sharpness=0.035, darkest=60.0, brightest=205.0, glare=0.005)
-"""The limit of darkness is lower than the percentile: the data sets hold little dark skin, which is not a defect."""
+"""The limit of darkness is lower than the percentile: the data sets contain little dark skin, and dark skin is not a
+defect."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,10 @@ def measure(image: Image.Image, crop: Crop = imaging.CENTRE) -> Quality:
 
 
 def measure_pixels(pixels: np.ndarray, side: int) -> Quality:
-    """The same of a square that is uint8 [SIDE, SIDE, 3] already; `side` is what it had in the file."""
+    """The same for a square that is already uint8 [SIDE, SIDE, 3]; `side` is its side in the file."""
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     contrast = max(float(grey.std()), 1.0)
-    # what a slight blur takes away, robust to a few hard edges such as hairs and the rim of a dermoscope
+    # what a slight blur removes; robust to a few hard edges such as hairs and the rim of a dermatoscope
     detail = np.abs(grey - ndimage.gaussian_filter(grey, 1.0))
     fine = float(np.percentile(detail, 90))
     return Quality(fine / contrast, float(grey.mean()), float((pixels.min(axis=2) >= GLARE).mean()), side)
@@ -87,7 +88,7 @@ def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
 
 
 def warnings(quality: Quality, limits: Limits = LIMITS) -> list[str]:
-    """Sentences for a person: what is wrong, and how to take the photo again."""
+    """Messages for the user: what is wrong, and how to retake the photo."""
     return [sentence(name, quality) for name in problems(quality, limits)]
 
 

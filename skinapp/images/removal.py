@@ -1,8 +1,8 @@
-"""Which kinds of artefact can be removed from an image before it is classified, which of them are by default, and how
-what was removed is said. `skinapp.images.artefacts` detects and removes them.
+"""Which kinds of artefact can be removed from an image before it is classified, which are removed by default, and the
+wording for what was removed. `skinapp.images.artefacts` detects and removes them.
 
 `python -m train artefacts` measures what each removal changes, decides on validation images which ones help, and writes
-removal.json beside this file and the tables in docs/artefacts.md.
+removal.json next to this file and the tables in docs/artefacts.md.
 """
 
 import functools
@@ -21,7 +21,7 @@ FIGURES_FILE = Path(__file__).with_name("removal.json")
 HAIR, RULER, STICKER, DARK_CORNERS, INK = "hair", "ruler", "sticker", "dark-corners", "ink"
 
 KINDS = {HAIR: "Hairs", RULER: "Rulers", STICKER: "Stickers", DARK_CORNERS: "Dark corners", INK: "Ink"}
-"""Each kind, by its code, and what it is called."""
+"""The name of each kind, by code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def sentence(removed: Removed) -> str:
 
 
 def named(kinds: Collection[str], word: str = "and") -> str:
-    """The kinds within a sentence: "hairs, rulers and ink"."""
+    """The kinds for use within a sentence: "hairs, rulers and ink"."""
     return joined([name.lower() for kind, name in KINDS.items() if kind in kinds], word)
 
 
@@ -73,12 +73,12 @@ def joined(names: Collection[str], word: str = "and") -> str:
 
 @functools.cache
 def figures() -> dict[str, Any]:
-    """What the command wrote: by kind of image, the model and, of each kind of artefact, whether removal is on and what
-    it was measured to change."""
+    """The results of the command, by kind of image: the model and, for each kind of artefact, whether removal is on and
+    its measured effect."""
     return json.loads(FIGURES_FILE.read_text())
 
 
 def by_default(modality: str) -> tuple[str, ...]:
-    """The kinds whose removal helped on images of this modality; none where it was not measured."""
+    """The kinds whose removal helped on images of this modality; none if it was not measured."""
     measured = figures().get(modality, {}).get("kinds", {})
     return tuple(kind for kind in KINDS if measured.get(kind, {}).get("on", False))

@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 
 SKIN = ((238, 205, 186), (229, 184, 158), (205, 158, 128), (160, 113, 86), (112, 76, 58))
 LIGHT_PIGMENT, DARK_PIGMENT = (0.72, 0.60, 0.52), (0.30, 0.22, 0.20)
-"""What pigment leaves of the skin's red, green and blue where it is thin and where it is dense."""
+"""The share of the skin's red, green and blue that remains under thin and under dense pigment."""
 
 
 def draw(seed: int, width: int = 720, height: int = 540) -> Image.Image:
@@ -59,7 +59,7 @@ def _smooth_step(values: np.ndarray) -> np.ndarray:
 
 def with_hairs(image: Image.Image, rng: np.random.Generator, count: int) -> Image.Image:
     """The image, drawn over with `count` dark, bent hairs from edge to edge."""
-    scale = 3  # drawn larger and shrunk, as Pillow's lines have hard edges
+    scale = 3  # drawn larger and then reduced, as Pillow's lines have hard edges
     width, height = image.width * scale, image.height * scale
     mask = Image.new("L", (width, height))
     pen = ImageDraw.Draw(mask)

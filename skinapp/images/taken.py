@@ -11,7 +11,7 @@ FORM = "%Y:%m:%d"
 
 
 def taken(data: bytes, today: datetime.date) -> datetime.date | None:
-    """The day in a photo's EXIF data; None where there is none, it cannot be read, or it is after `today`."""
+    """The day in a photo's EXIF data; None if there is none, it cannot be read, or it is after `today`."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             exif = image.getexif()

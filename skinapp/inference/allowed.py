@@ -1,8 +1,8 @@
 """Which networks may run here: those that came with the app, those that were made here, and those that the user allows.
 
-A network from a stranger can be made to harm the computer that loads it, and the hashes in its own card say nothing of
-that. So a model folder is used only if the hashes of its networks are listed: in LISTED, which comes with the app, or
-in the user's own list. Publishing or adopting a model on this machine, and `python -m skinapp allow`, put them there.
+A network from a stranger can be crafted to harm the computer that loads it, and the hashes in its own card do not
+prevent that. So a model folder is used only if the hashes of its networks are listed: in LISTED, which comes with the
+app, or in the user's own list. Publishing or adopting a model on this machine, and `python -m skinapp allow`, add them.
 """
 
 import contextlib
@@ -14,16 +14,17 @@ from typing import Any
 from skinapp.files import locked, replacing
 
 LISTED = Path(__file__).with_name("allowed.txt")
-"""A line for each network of the models that come with the app: its SHA-256, the model and the file."""
+"""One line for each network shipped with the app: its SHA-256, the model and the file."""
 SHIPPED = Path(__file__).parents[2] / "models"
-"""Their folder. What is published there gets into LISTED, so that it can be committed with the model."""
+"""The folder of the shipped models. Models published there are added to LISTED, so that the list can be committed with
+the model."""
 ALL = "SKINAPP_ALLOW_MODELS"
-"""The environment variable that, set to 1, allows every model folder, for servers whose operator put them there."""
+"""The environment variable that, set to 1, allows every model folder, for servers where the operator provides them."""
 NETWORKS = (".tflite", ".keras", "trees.npz")
 
 
 def refusal(card: Mapping[str, Any]) -> str | None:
-    """A sentence on why the networks that a card lists are not used; None where they are."""
+    """The reason why the networks that a card lists are not used; None if they are."""
     if os.environ.get(ALL) == "1" or set(_networks(card)) <= _listed():
         return None
     return (
@@ -33,8 +34,8 @@ def refusal(card: Mapping[str, Any]) -> str | None:
 
 
 def add(card: Mapping[str, Any], root: Path) -> Path | None:
-    """Allow the networks of a card from now on, in a folder below `root`, in place of older ones of the same model;
-    return the list that was changed, if one was. DataError where it cannot be written."""
+    """Allow the networks of a card, in a folder below `root`, replacing older ones of the same model; return the list
+    that was changed, if any. DataError if it cannot be written."""
     shipped = root.resolve() == SHIPPED.resolve()
     if not shipped and refusal(card) is None:
         return None
@@ -54,20 +55,20 @@ def add(card: Mapping[str, Any], root: Path) -> Path | None:
 def own_list() -> Path:
     """The user's list; the environment variable XDG_CONFIG_HOME replaces ~/.config."""
     folder = os.environ.get("XDG_CONFIG_HOME")
-    # a user without a home, as in a container, has none
+    # a user without a home directory, as in a container, has none
     home = Path(os.environ.get("HOME", os.devnull))
     return (Path(folder) if folder else home / ".config") / "skinapp" / "allowed-models.txt"
 
 
 def _networks(card: Mapping[str, Any]) -> dict[str, str]:
-    """The name of each network's file, by its SHA-256."""
+    """Maps the SHA-256 of each network to its file name."""
     return {str(file["sha256"]): name for name, file in card["files"].items() if name.endswith(NETWORKS)}
 
 
 def _listed() -> set[str]:
     lines: list[str] = []
     for file in (LISTED, own_list()):
-        # not there, or not for this user to read
+        # missing, or not readable for this user
         with contextlib.suppress(OSError):
             lines += file.read_text().splitlines()
     return {line.partition(" ")[0] for line in lines}

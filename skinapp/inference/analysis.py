@@ -1,6 +1,6 @@
-"""Everything about one image, computed once: its square, its quality, its kind, and a model's prediction.
+"""The complete analysis of one image, computed once: its square, its quality, its kind, and a model's prediction.
 
-The app's panels, the attention page and the command line take an `Analysis` and never its parts.
+The app's panels, the attention page and the command line take an `Analysis`, never its parts.
 """
 
 import functools
@@ -26,13 +26,14 @@ from skinapp.labels import sets
 from skinapp.labels.sets import HAM10000, MILK10K, PAD_UFES_20, Kind, Label
 
 SQUARE_SIDE = 512
-"""Pixels of the square as a person sees it; the network has an input size of its own."""
+"""Side of the displayed square, in pixels; the network has a different input size."""
 
 DIAGNOSES = {"dermoscopy": HAM10000, "smartphone": PAD_UFES_20, "dermoscopy and close-up": MILK10K}
 """By modality, the label set that says which diagnoses count as malignant in the two-class models' data."""
 
 WORTH_A_VISIT = 0.1
-"""The share of cancer and pre-cancer from which a person is sent to a doctor, whatever is most likely."""
+"""At or above this probability of cancer and pre-cancer, the user is sent to a doctor, whatever the most likely
+class."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +41,10 @@ class Analysis:
     """One image and what one model predicts of its square.
 
     image: upright RGB, decoded fine enough for the crop; crop: the square; pixels: uint8 [S, S, 3], values 0-255, the
-    network's input; remove: the kinds of artefact that were to be removed from it; removed: what was removed, None
-    where nothing was to be; modality: None where it was not needed or not recognised; quality: of the square before
-    anything is removed; image_prediction: from the pixels alone; prediction: with the patient metadata, which is empty
-    for a model that uses none.
+    network's input; remove: the kinds of artefact whose removal was requested; removed: what was removed, None if no
+    removal was requested; modality: None if it was not needed or not recognised; quality: of the square before anything
+    is removed; image_prediction: from the pixels alone; prediction: with the patient metadata, which is empty for a
+    model that uses none.
     """
 
     image: Image.Image
@@ -63,7 +64,7 @@ class Analysis:
 
     @functools.cached_property
     def square(self) -> np.ndarray:
-        """What the network sees, larger: uint8 [SQUARE_SIDE, SQUARE_SIDE, 3]."""
+        """What the network sees, at a higher resolution: uint8 [SQUARE_SIDE, SQUARE_SIDE, 3]."""
         square = imaging.crop_resize(self.image, SQUARE_SIDE, self.crop)
         return runtime.network_input(self.model, square, self.remove)
 
@@ -81,7 +82,7 @@ def analyse(
     kinds of artefact in `remove`, keys of `removal.KINDS`, were removed from it; by default those whose removal was
     measured to help.
 
-    ModelError where the model cannot be run.
+    ModelError if the model cannot be run.
     """
     started = time.perf_counter()
     remove = by_default(model.modality) if remove is None else remove
@@ -116,12 +117,13 @@ def kinds(model: Model) -> dict[str, tuple[Kind, ...]]:
 
 
 def groups(model: Model) -> dict[str, tuple[str, ...]]:
-    """The groups of the model's classes: name of `sets.GROUPS` -> class codes, the most serious group first."""
+    """The groups of the model's classes: maps a name in `sets.GROUPS` to class codes, the most serious group first."""
     return sets.groups(model.labels, DIAGNOSES[model.modality])
 
 
 def shares(prediction: Prediction) -> dict[str, float]:
-    """Cancer, pre-cancer and harmless, as far as the model tells them apart: name -> probability; they add up to 1."""
+    """The probabilities of cancer, pre-cancer and harmless, as far as the model distinguishes them, by name; they add
+    up to 1."""
     codes = prediction.model.labels.codes
     return {
         name: float(sum(prediction.probabilities[codes.index(code)] for code in members))
@@ -130,13 +132,13 @@ def shares(prediction: Prediction) -> dict[str, float]:
 
 
 def most_likely(prediction: Prediction) -> str:
-    """The most likely class within a sentence, and its probability: "mole (melanocytic nevus), 73%"."""
+    """The most likely class, for use within a sentence, and its probability: "mole (melanocytic nevus), 73%"."""
     label = prediction.model.labels[prediction.predicted]
     return f"{label.spoken}, {percent(float(prediction.probabilities.max()))}"
 
 
 def next_step(prediction: Prediction) -> tuple[str, str]:
-    """What to do, in a sentence, and why."""
+    """A sentence on what to do, and why."""
     found = kinds(prediction.model)[prediction.predicted]
     worrying = 1 - shares(prediction).get(sets.GROUPS[("harmless",)], 0.0)
     if "cancer" in found:
@@ -161,7 +163,8 @@ def next_step(prediction: Prediction) -> tuple[str, str]:
 
 
 def agreement(prediction: Prediction) -> str:
-    """How far the networks of a committee, and the views of the image, agree, in words; empty for a single answer."""
+    """A sentence on how far the networks of a committee, and the views of the image, agree; empty for a single
+    answer."""
     agreed = runtime.agreement(prediction)
     if agreed is None:
         return ""

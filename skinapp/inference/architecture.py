@@ -15,7 +15,7 @@ from skinapp.errors import ModelError
 from skinapp.inference.registry import Model
 
 UNIT = re.compile(r"(stem|block\d+[a-z]|top)_")
-"""How Keras names the layers of EfficientNets: by the unit that they belong to."""
+"""Keras names the layers of EfficientNets by the unit that they belong to."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Block:
 
     @property
     def stage(self) -> str:
-        """The number that blocks of one stage share, "5" of "block5e"; empty for the stem and the last convolution."""
+        """The number shared by the blocks of one stage, "5" for "block5e"; empty for the stem and the last
+        convolution."""
         return "".join(letter for letter in self.name if letter.isdigit())
 
     @property
@@ -41,8 +42,8 @@ class Block:
 
 
 def blocks(model: Model) -> tuple[Block, ...]:
-    """From the image to the head: those that the card lists, or those that the names of the layers tell. Empty if the
-    network is not in the folder or its layers have other names."""
+    """The blocks from the image to the head: those listed in the card, or those recognised by the names of the layers.
+    Empty if the network is not in the folder or its layers have other names."""
     file = model.card["files"].get("model.keras")
     if file and "blocks" in model.card["architecture"]:
         return tuple(Block(**one) for one in model.card["architecture"]["blocks"])
@@ -50,7 +51,7 @@ def blocks(model: Model) -> tuple[Block, ...]:
 
 
 def block(model: Model, name: str | None) -> Block:
-    """The block of that name, by default the last. ModelError where there is none, or the layer is not a map."""
+    """The block of that name, by default the last. ModelError if there is none, or the layer is not a map."""
     known = {block.name: block for block in blocks(model)}
     if not known:
         raise ModelError(
@@ -81,7 +82,7 @@ def _blocks(folder: str, sha256: str, size: int) -> tuple[Block, ...]:
         parts = [layer for _, layer in group]
         kernel = 1
         for layer in parts:
-            # the convolutions of squeeze and excitation see the mean over the image
+            # the convolutions in squeeze-and-excitation modules see the mean over the image
             if layer["class_name"] in ("Conv2D", "DepthwiseConv2D") and "_se_" not in layer["config"]["name"]:
                 size = math.ceil(size / _first(layer["config"].get("strides", 1)))
                 channels = layer["config"].get("filters") or channels

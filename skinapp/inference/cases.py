@@ -1,4 +1,4 @@
-"""The images to score: of a folder, a CSV, a Parquet file, or a list on standard input, one after another.
+"""The images to score, one at a time: from a folder, a CSV, a Parquet file, or a list on standard input.
 
 None of them is ever held in memory as a whole.
 """
@@ -33,7 +33,7 @@ Named = tuple[str, Case]
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `of` parts of the images, `number` from 1: every image is in one of them, by its name alone."""
+    """One of `of` parts of the images, with `number` counted from 1. The name of an image alone decides its part."""
 
     number: int
     of: int
@@ -58,7 +58,7 @@ def parse_shard(text: str) -> Shard:
 
 @dataclass(frozen=True)
 class Source:
-    """Where images come from: its cases, by name, and how many different ones there are, None if that is not known yet.
+    """A source of images: its cases, by name, and the number of distinct ones, None if that is not known yet.
 
     `cases` may name an image several times, always with the same case. `columns` are those of the table.
     """
@@ -78,7 +78,7 @@ def open_source(source: Path, shard: Shard = WHOLE) -> Source:
     input, one a line.
 
     A name is the path relative to the folder, the cell of the table, whose relative paths start at the table's folder,
-    or the line. Raises DataError where there is nothing to score, or the table lists an image twice with different
+    or the line. Raises DataError if there is nothing to score, or the table lists an image twice with different
     values.
     """
     if source == STANDARD_INPUT:
@@ -108,7 +108,7 @@ def _folder(folder: Path, shard: Shard) -> Source:
 
 
 def _listed(folder: Path) -> Iterator[str]:
-    """The images below a folder, in no order, by their paths relative to it."""
+    """The images below a folder, in no particular order, by their paths relative to it."""
     waiting = [""]
     while waiting:
         below = waiting.pop()
@@ -141,8 +141,8 @@ def _table(source: Path, shard: Shard) -> Source:
 def _check(
     source: Path, read: Callable[[Path], Iterator[dict[str, object]]], shard: Shard
 ) -> tuple[int, frozenset[str]]:
-    """How many different images of the shard a table lists, and its columns. DataError where it lists none at all, or
-    one twice with different values."""
+    """The number of distinct images of the shard in a table, and the table's columns. DataError if it lists no image,
+    or one twice with different values."""
     listed, empty, conflicting = DiskDict(), True, []
     columns: frozenset[str] = frozenset()
     for row in read(source):

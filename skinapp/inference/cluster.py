@@ -1,11 +1,11 @@
 """Scores images on the machines of a Ray cluster, into the same folder of Parquet parts that one machine writes.
 
 The images are listed in groups. On each core a Ray actor with a single-threaded classifier takes one group after
-another, and writes its part itself, under a name that follows from the images in it. When Ray runs a group again, since
-a worker or a whole machine was lost, the same files are replaced by the same content, so that no row is lost or
-doubled. (Ray's own Parquet writer leaves half-written files behind, and may divide repeated work differently.) A later
-run lists only the images that no part holds yet. It removes the lists of the run before first, without which workers
-that still live write nothing more.
+another, and writes its part itself, under a name that follows from the images in it. If Ray repeats a group because a
+worker or a machine was lost, the same files are replaced with the same content, so that no row is lost or duplicated.
+(Ray's own Parquet writer leaves half-written files behind, and may divide repeated work differently.) A later run lists
+only the images that are in no part yet. It first removes the previous run's lists; surviving workers of that run then
+write nothing more.
 """
 
 import contextlib
@@ -37,19 +37,21 @@ from skinapp.inference.rows import NO_EXTRAS, Case, Content, Extras, Row
 from skinapp.inference.runtime import Classifier
 from skinapp.inference.scoring import Summary
 
-LARGEST_GROUP = 1024
-"""Images of a group, and so of a part. A core that is lost loses the work on at most one group."""
+MAX_GROUP = 1024
+"""Images per group, and therefore per part. Losing a core loses the work on at most one group."""
 GROUPS_PER_CORE = 8
-"""With fewer images than LARGEST_GROUP times this for each core, groups are smaller, so that cores finish together."""
+"""With fewer images per core than MAX_GROUP times this, groups are smaller, so that all cores finish at about the same
+time."""
 UNCOUNTED_GROUP = 256
-"""Images of a group if it is not known how many images there are."""
+"""Images per group if the total is not known."""
 RETRIES = 20
-"""How often a group is tried again: a file that kills every worker must not do so forever, but one death can cost
-several tries, until the worker runs elsewhere."""
+"""How often a group is retried: a file that kills every worker must not do so forever, but one failure can cost several
+retries until the worker runs elsewhere."""
 WAITING = ".waiting"
-"""In the folder of the parts: the lists of the groups, one JSON file each."""
+"""The subfolder with the lists of the groups, one JSON file each."""
 SETTLING_SECONDS = 1.0
-"""Between the last look of a worker at its list and its part being in place there are milliseconds."""
+"""How long to wait for workers of an ended run: milliseconds pass between a worker's last check of its list and its
+part being in place."""
 CONNECT_SECONDS = 5.0
 """How long a cluster's address may take to answer."""
 
@@ -66,7 +68,7 @@ def score(
     for the one that this machine belongs to), or without an address on the cores of this machine.
 
     Every machine must see images, model and output under the same paths, and have the same versions of the libraries.
-    Files with the same content are classified each. Raises what `scoring.score` raises, and DataError where Ray is not
+    Files with the same content are each classified. Raises what `scoring.score` raises, and DataError if Ray is not
     installed, or no cluster answers.
     """
     rows.check(model, extras)
@@ -83,11 +85,11 @@ def score(
         for name in output.scored():
             done.add(cases.key(name))
         before = len(done)
-        counts, met = Counter[str](), DiskDict()
+        counts, seen = Counter[str](), DiskDict()
 
         def waiting() -> Iterator[Named]:
             for name, case in opened.cases:
-                if not met.add(cases.key(name)):
+                if not seen.add(cases.key(name)):
                     counts["repeated"] += 1
                 elif cases.key(name) in done:
                     counts["skipped"] += 1
@@ -121,7 +123,7 @@ class Scorer:
     """A Ray actor: classifies groups of images, and writes the part of each into `folder`."""
 
     def __init__(self, folder: Path, model: Model, extras: Extras, versions: Mapping[str, str]):
-        """ModelError where the model's files differ on this machine, DataError where the libraries do."""
+        """ModelError if the model's files differ on this machine, DataError if the libraries do."""
         if differing := [name for name, version in libraries().items() if version != versions[name]]:
             raise DataError(
                 f"On {socket.gethostname()}, other versions of {', '.join(differing)} are installed than where the "
@@ -131,7 +133,7 @@ class Scorer:
         self._folder, self._extras, self._schema = folder, extras, parts.schema(model, extras)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Lists of groups -> the number of images with and without a prediction, of each."""
+        """Lists of groups -> the number of images with and without a prediction in each."""
         counts = [self._write(Path(file)) for file in batch["file"]]
         return {"predicted": [predicted for predicted, _ in counts], "failed": [failed for _, failed in counts]}
 
@@ -152,25 +154,25 @@ class Scorer:
                     _check_listed(listed)
             else:
                 _check_listed(listed)
-                # of an attempt that ended otherwise
+                # left by an attempt that ended differently
                 file.unlink(missing_ok=True)
         return len(predicted), len(failed)
 
 
 def _check_listed(file: Path) -> None:
-    """DataError where another run has begun since this one."""
+    """DataError if another run has begun since this one."""
     if not file.exists():
         raise DataError("Another run into this folder has begun; this one writes nothing more.")
 
 
 def part_name(names: Iterable[str]) -> str:
-    """The file name of the part of these images: the same for the same images, and never one that counts up."""
+    """The file name of the part with these images: always the same for the same images, and never a counter."""
     digest = hashlib.sha256("\0".join(names).encode("utf-8", "surrogatepass")).hexdigest()
     return f"{parts.BY_CONTENT}{digest[:20]}.parquet"
 
 
 def libraries() -> dict[str, str]:
-    """The versions that rows depend on."""
+    """The library versions that rows depend on."""
     return {name: importlib.metadata.version(name) for name in manifest.LIBRARIES}
 
 
@@ -205,7 +207,7 @@ def _rows(group: Iterable[Named], classifier: Classifier, extras: Extras) -> Ite
 def _group_size(total: int | None, cores: int) -> int:
     if total is None:
         return UNCOUNTED_GROUP
-    return max(1, min(LARGEST_GROUP, -(-total // (cores * GROUPS_PER_CORE))))
+    return max(1, min(MAX_GROUP, -(-total // (cores * GROUPS_PER_CORE))))
 
 
 @contextlib.contextmanager
@@ -236,7 +238,7 @@ def _lists(named: Iterable[Named], folder: Path, size: int) -> Iterator[list[Pat
 
 
 def _end_earlier_run(folder: Path) -> None:
-    """Remove the lists of a run that was killed, and give its workers the time in which they might still write."""
+    """Remove the lists of a killed run, and wait until its workers can no longer write."""
     if folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(SETTLING_SECONDS)
@@ -253,7 +255,7 @@ def _scored(lists: list[Path], out: Path, model: Model, extras: Extras, cores: i
     if not lists:
         return
     items = [{"file": str(file.absolute())} for file in lists]
-    # a block for each group: that is what an actor gets at a time
+    # one block per group: an actor gets one block at a time
     groups = ray.data.from_items(items, override_num_blocks=len(items))
     counts = groups.map_batches(
         Scorer,
@@ -272,7 +274,7 @@ def _scored(lists: list[Path], out: Path, model: Model, extras: Extras, cores: i
 
 
 def _sentence(error: Exception) -> DataError:
-    """What went wrong on a machine of the cluster: our own sentence, which Ray quotes at the end of a traceback."""
+    """What went wrong on a machine of the cluster: our own message, which Ray quotes at the end of a traceback."""
     if ours := re.findall(r"skinapp\.errors\.\w+: (.+)", str(error)):
         return DataError(ours[-1])
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -282,9 +284,9 @@ def _sentence(error: Exception) -> DataError:
 
 @contextlib.contextmanager
 def _connected(address: str) -> Iterator[int]:
-    """The number of cores of the cluster, which is left at the end; one that was connected before stays so. DataError
-    where no cluster answers."""
-    # sends nothing to Ray's makers
+    """Connect to the cluster and yield its number of cores; disconnect at the end unless it was connected before.
+    DataError if no cluster answers."""
+    # disables Ray's usage reports
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     import ray.data
@@ -319,10 +321,10 @@ def _check_address(address: str) -> None:
 
 
 def _begin(address: str) -> None:
-    """Connect to the cluster, or start one of the cores of this machine."""
+    """Connect to the cluster, or start one on the cores of this machine."""
     import ray
 
-    # workers on this machine find the package as this process does; others have it installed
+    # lets workers on this machine find the package; other machines have it installed
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
     own = {"num_cpus": len(_cores()), "include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
     try:

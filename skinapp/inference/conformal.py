@@ -1,4 +1,5 @@
-"""Prediction sets that keep a promise: of every class's lesions, a chosen share gets a set that holds the class.
+"""Prediction sets with a coverage guarantee: for every class, a chosen share of its lesions gets a set that contains
+the class.
 
 `skinapp.evaluation.conformal` calibrates them; a model's card stores a threshold for each class and coverage. A class
 is in the set if its probability reaches its threshold.
@@ -25,7 +26,7 @@ class Conformal:
     """The thresholds of a model, calibrated on the images with the name `images`.
 
     For each class, in the model's order: `groups`, the lesions or patients that it was calibrated on, one image of
-    each, and by coverage, one of COVERAGES, its `thresholds`; with a threshold of 0 the class is in every set.
+    each, and by coverage, one of COVERAGES, its `thresholds`; with a threshold of 0, the class is in every set.
     """
 
     images: str
@@ -35,7 +36,7 @@ class Conformal:
     def at(self, coverage: float) -> tuple[float, ...]:
         """The thresholds for a coverage. DataError if there are none."""
         if coverage not in self.thresholds:
-            stored = ", ".join(f"{one:g}" for one in self.thresholds)
+            stored = ", ".join(f"{threshold:g}" for threshold in self.thresholds)
             raise DataError(
                 f"Prediction sets are stored for a coverage of {stored}, not {coverage:g}; use one of them."
             )
@@ -44,7 +45,8 @@ class Conformal:
     def sets(self, probabilities: np.ndarray, coverage: float) -> np.ndarray:
         """Which classes are in the set of each row of probabilities [n, K]: bool [n, K].
 
-        The most probable class always is, so that no set is empty. DataError for a coverage that is not stored.
+        The most probable class is always included, so that no set is empty. DataError for a coverage that is not
+        stored.
         """
         chosen = probabilities >= np.array(self.at(coverage))
         chosen[np.arange(len(chosen)), probabilities.argmax(axis=1)] = True
@@ -68,7 +70,7 @@ def of_model(model: Model) -> Conformal | None:
 
 
 def stored(model: Model) -> tuple[float, ...]:
-    """The coverages that the model has prediction sets for. ModelError if it has none."""
+    """The coverages for which the model has prediction sets. ModelError if it has none."""
     return tuple(_of(model).thresholds)
 
 
@@ -80,14 +82,14 @@ def check(model: Model, coverage: float) -> Conformal:
 
 
 def prediction_set(prediction: "Prediction", coverage: float) -> tuple[str, ...]:
-    """The codes of the classes in an answer's set, most probable first. Errors as `check`."""
+    """The codes of the classes in an answer's set, most probable first. Errors as for `check`."""
     chosen = check(prediction.model, coverage).sets(prediction.probabilities[np.newaxis], coverage)[0]
     order = np.argsort(-prediction.probabilities, kind="stable")
     return tuple(prediction.model.labels.codes[index] for index in order if chosen[index])
 
 
 def in_words(prediction: "Prediction", coverage: float) -> str:
-    """An answer's set in words. Errors as `check`."""
+    """An answer's prediction set as a sentence. Errors as for `check`."""
     labels, codes = prediction.model.labels, prediction_set(prediction, coverage)
     names = ", ".join(labels[code].spoken for code in codes)
     if len(codes) == len(labels.codes):

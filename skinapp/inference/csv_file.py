@@ -1,4 +1,4 @@
-"""A CSV file with the rows of scored images, appended one by one, and the failures in a file beside it."""
+"""A CSV file with the rows of scored images, appended one by one, and the failures in a file next to it."""
 
 import csv
 import os
@@ -19,11 +19,11 @@ class CsvFile:
     """The CSV `file`, and `<its stem>.failed.csv`, which exists only where an image failed.
 
     Rows have the columns of `rows.columns` but ONLY_IN_PARTS, numbers with 6 decimals, the codes of a set separated by
-    spaces. Rows of an earlier run stay, its failures are replaced.
+    spaces. Rows of an earlier run are kept; its failures are replaced.
     """
 
     def __init__(self, file: Path, model: Model, extras: Extras):
-        """DataError for extras that a CSV cannot hold."""
+        """DataError for extras that a CSV cannot store."""
         if extras.embedding or extras.class_map:
             raise DataError(f"A CSV has no room for embeddings and maps; with --out, name a folder instead of {file}.")
         self.file, self.failures = file, file.with_name(f"{file.stem}.failed.csv")
@@ -35,8 +35,8 @@ class CsvFile:
         self._failed = False
 
     def check(self, source: Path) -> None:
-        """DataError where the files are the list of images itself, or the failures or the manifest would replace
-        something else; where the manifest is of another model."""
+        """DataError if the files are the list of images itself, or the failures or the manifest would replace something
+        else; or if the manifest is that of another model."""
         for file in (self.file, self.failures):
             if _same(file, source):
                 raise DataError(f"{file} is the list of images to score; name another file with --out.")
@@ -53,9 +53,9 @@ class CsvFile:
             manifest.read(self.manifest)
 
     def scored(self) -> Iterator[str]:
-        """The images that the file holds. A row, or a header, that was cut off when a run was stopped is removed.
+        """The images in the file. A row or header that was cut off when a run was stopped is removed.
 
-        DataError, and the file left as it is, where it holds anything else.
+        DataError, with the file unchanged, if it contains anything else.
         """
         header = _line(self._columns)
         start = _start(self.file, len(header))
@@ -111,7 +111,7 @@ def _text(value: Any) -> str:
 
 
 def _opened(file: Path, mode: str) -> IO[str]:
-    # line-buffered: what has been printed as done is on disk when the run is stopped
+    # line-buffered, so that rows reported as done are on disk if the run is stopped
     return file.open(mode, newline="", encoding="utf-8", buffering=1)
 
 
@@ -120,7 +120,7 @@ def _line(columns: tuple[str, ...] | list[str]) -> bytes:
 
 
 def _start(file: Path, size: int) -> bytes | None:
-    """The first bytes of a regular file, None where there is none. DataError for anything else."""
+    """The first bytes of a regular file, None if there is none. DataError for anything else."""
     if not file.exists():
         return None
     if not file.is_file():
@@ -140,7 +140,7 @@ def _records(file: Path, start: int) -> Iterator[tuple[int, list[str]]]:
         stream.seek(start)
         for line in stream:
             record += line
-            # an odd number of quotes: a quoted name continues after its line break
+            # an odd number of quotes: a quoted name continues on the next line
             if record.endswith(b"\n") and record.count(b'"') % 2 == 0:
                 try:
                     yield len(record), next(csv.reader([record.decode("utf-8", "replace")]), [])
@@ -150,5 +150,5 @@ def _records(file: Path, start: int) -> Iterator[tuple[int, list[str]]]:
 
 
 def _same(first: Path, second: Path) -> bool:
-    """Whether two paths lead to one file, which need not exist yet."""
+    """Whether two paths refer to the same file, which need not exist yet."""
     return first.resolve() == second.resolve() or (first.exists() and second.exists() and first.samefile(second))

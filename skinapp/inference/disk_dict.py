@@ -1,28 +1,28 @@
-"""A dict on disk, for what grows with the number of images."""
+"""A dict on disk, for data that grows with the number of images."""
 
 import sqlite3
 from collections.abc import Iterator
 
 CACHE_KIB = 16_384
-"""Of each dict that is held in memory."""
+"""The part of each dict that is kept in memory."""
 
 
 class DiskDict:
-    """Bytes to bytes, in a temporary database that the system removes when the process ends, however it ends.
+    """Maps bytes to bytes, in a temporary database that the system removes when the process ends, even if it crashes.
 
-    Several threads may use it. Every method raises sqlite3.OperationalError where the folder for temporary files, which
-    SQLITE_TMPDIR names, is full.
+    Several threads may use it. Every method raises sqlite3.OperationalError if the folder for temporary files, set by
+    SQLITE_TMPDIR, is full.
     """
 
     def __init__(self) -> None:
-        # "" is a database of this connection alone, written to a temporary file where the cache is too small
+        # "" is a private database, written to a temporary file once it outgrows the cache
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         for setting in (f"cache_size = -{CACHE_KIB}", "journal_mode = OFF", "synchronous = OFF"):
             self._database.execute(f"PRAGMA {setting}")
         self._database.execute("CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB) WITHOUT ROWID")
 
     def add(self, key: bytes, value: bytes = b"") -> bool:
-        """Whether the key is new; if not, its value stays."""
+        """Add a key; return whether it is new. The value of an existing key is kept."""
         return bool(self._database.execute("INSERT OR IGNORE INTO entries VALUES (?, ?)", (key, value)).rowcount)
 
     def get(self, key: bytes) -> bytes | None:

@@ -1,4 +1,4 @@
-"""Files with the same content are answered once."""
+"""Classifies files with the same content only once."""
 
 import base64
 import json
@@ -13,11 +13,12 @@ from skinapp.inference.disk_dict import DiskDict
 from skinapp.inference.rows import Row
 
 LIMIT = 2 * 1024**3
-"""Bytes of rows that are remembered, on disk; beyond that all are forgotten, and duplicates of them computed again."""
+"""Bytes of rows that are remembered on disk; beyond that, all are forgotten, and their duplicates are computed
+again."""
 
 
 class Duplicates:
-    """Rows by the content that they are of. `count` is how many were not computed, since they were known."""
+    """Rows by file content. `count` is the number of rows that were reused instead of computed."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -27,7 +28,8 @@ class Duplicates:
         self._lock = threading.Lock()
 
     def row(self, content: bytes, compute: Callable[[], Row]) -> Row:
-        """The row of a content, computed unless it is known; while one thread computes it, others wait for it."""
+        """The row for a content, computed unless it is known; while one thread computes it, other threads wait for
+        it."""
         own: Future[Row] = Future()
         with self._lock:
             known, running = self._known.get(content), self._running.get(content)

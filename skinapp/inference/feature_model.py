@@ -1,4 +1,4 @@
-"""A model of the kind `features`: boosted trees on what can be measured of the lesion, instead of a network."""
+"""A model of the kind `features`: boosted trees on measurements of the lesion, instead of a network."""
 
 from dataclasses import dataclass
 
@@ -14,8 +14,8 @@ WEIGHTS_FILE = registry.TREES_FILE
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """What was measured of a lesion: the names of the features, their values, NaN for a missing one, and why some are
-    missing, as sentences."""
+    """The measurements of a lesion: the names of the features; their values, NaN if missing; and sentences on why some
+    are missing."""
 
     names: tuple[str, ...]
     values: tuple[float, ...]
@@ -49,16 +49,16 @@ class FeatureModel:
     trees: Trees
 
     def predict(self, pixels: np.ndarray) -> tuple[Measured, np.ndarray]:
-        """Uint8 RGB [S, S, 3] -> what was measured, and the logits, float32 [K]. ModelError where the segmentation
+        """Uint8 RGB [S, S, 3] -> what was measured, and the logits, float32 [K]. ModelError if the segmentation
         network is missing or was altered."""
-        # the segmentation lies above this floor, and a network needs none of it
+        # imported here, since only these models need the segmentation, which is in a higher layer
         from skinapp.lesion import features
 
         measured = features.measure(pixels)
         return measured, self.trees.logits(self._row(measured)).astype(np.float32)
 
     def contributions(self, measured: Measured) -> Contributions:
-        """How the features led to the logits of a prediction, see `Trees.contributions`."""
+        """The contributions of the features to the logits of a prediction, see `Trees.contributions`."""
         added, base = self.trees.contributions(self._row(measured))
         return Contributions(tuple(map(str, self.trees.names)), added, base)
 
@@ -68,7 +68,7 @@ class FeatureModel:
 
 
 def load(model: Model) -> FeatureModel:
-    """The trees of a model of this kind. ModelError where its file was changed, holds no trees, or its trees need
+    """The trees of a model of this kind. ModelError if its file was changed or contains no trees, or if the trees need
     features that are not measured here, or have other classes."""
     from skinapp.lesion import features
 

@@ -1,4 +1,4 @@
-"""The manifest beside scored images: which model scored them, with which libraries, and how many."""
+"""The manifest of a scoring run: which model scored how many images, with which libraries."""
 
 import dataclasses
 import importlib.metadata
@@ -16,12 +16,12 @@ from skinapp.inference.registry import Model
 from skinapp.inference.rows import Extras
 
 LIBRARIES = ("ai-edge-litert", "numpy", "pillow", "pillow-heif", "pyarrow", "pydicom")
-"""Those that take part in turning a file into a row."""
+"""The libraries that affect a row."""
 ANOTHER = "name another file or folder with --out"
 
 
 def write(file: Path, model: Model, extras: Extras, shard: Shard, images: Mapping[str, int] | None = None) -> None:
-    """Write the manifest of a run that has just begun, or, with the counts of its `images`, is complete."""
+    """Write the manifest of a run that has just begun, or, with the counts of its `images`, of a complete one."""
     content = {
         "model": {"id": model.id, "version": model.card["version"], "sha256": rows.fingerprint(model, extras)},
         "extras": _extras(extras),
@@ -36,7 +36,7 @@ def write(file: Path, model: Model, extras: Extras, shard: Shard, images: Mappin
 
 
 def check(file: Path, model: Model, extras: Extras) -> None:
-    """DataError where the file is there and is not the manifest of rows by the same model, with the same columns."""
+    """DataError if the file exists and is not a manifest of the same model and the same columns."""
     content = read(file)
     if content is None:
         return
@@ -51,7 +51,7 @@ def check(file: Path, model: Model, extras: Extras) -> None:
 
 
 def read(file: Path) -> dict[str, Any] | None:
-    """A manifest; None where there is no such file. DataError where it is something else."""
+    """Read a manifest; None if there is no such file. DataError if the file is something else."""
     try:
         content = json.loads(file.read_bytes())
         if content["extras"].keys() and content["model"].keys() >= {"id", "version", "sha256"}:

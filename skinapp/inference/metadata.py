@@ -1,4 +1,4 @@
-"""Patient metadata: checked, coded, and added to the logits of the image.
+"""Checks patient metadata, encodes it, and adds it to the logits of the image.
 
 A model that uses it lists its fields in `model.json` under `inputs.clinical`, with their coding, and keeps the weights
 in `clinical.json`:
@@ -6,15 +6,15 @@ in `clinical.json`:
     logits = scale * logits of the image + coded values @ weights + bias
 
 Every coded column is zero on average over the patients with a value, and zero where a value is missing. So a missing
-value adds nothing, and neither does the fact that it was recorded. The image's own logits, and with them its class
-maps, stay as they are.
+value adds nothing, and neither does the mere fact that a value was recorded. The image's own logits, and with them its
+class maps, are unchanged.
 """
 
 import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,9 +33,9 @@ YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": 
 class Field:
     """A question about the patient or the lesion.
 
-    `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of
-    a category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a
-    question that no model uses.
+    `kind` is number, category or yes-no. A number is from `low` to `high`, in `unit`; `categories` maps the codes of a
+    category to what a person reads. `coding` says how a value becomes columns, see `columns`; it is empty for a field
+    that no model uses.
     """
 
     name: str
@@ -45,8 +45,8 @@ class Field:
     unit: str = ""
     low: float = 0
     high: float = 0
-    categories: Mapping[str, str] = field(default_factory=dict)
-    coding: Mapping[str, Any] = field(default_factory=dict)
+    categories: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    coding: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def flag(self) -> str:
@@ -83,13 +83,13 @@ QUESTIONS = (
     Field("diameter_1", "Larger diameter", "number", "", "mm", 0.5, 200),
     Field("diameter_2", "Smaller diameter", "number", "At right angles to the larger one.", "mm", 0.5, 200),
 )
-"""Everything a model may use; the sites are the model's own. Whether a biopsy was taken must never be among them: in
-PAD-UFES-20 it is recorded only where a cancer was suspected, so it gives the diagnosis away."""
+"""All fields that a model may use; each model defines its own sites. Whether a biopsy was taken must never be among
+them: in PAD-UFES-20 it is recorded only if cancer was suspected, so it reveals the diagnosis."""
 
 
 @dataclass(frozen=True)
 class Fusion:
-    """How coded metadata [D] joins the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
+    """How coded metadata [D] is added to the image's logits [K]: `scale`, `bias` [K] and `weights` [D, K]."""
 
     scale: float
     bias: np.ndarray
@@ -109,57 +109,60 @@ def described(fields: Iterable[Field]) -> list[dict[str, Any]]:
     """The fields as `model.json` lists them; `fields_of` reads them back."""
     empty: tuple[Any, ...] = ("", 0, {})
     return [
-        {name: value for name, value in dataclasses.asdict(one).items() if value not in empty} | {"coding": one.coding}
-        for one in fields
+        {name: value for name, value in dataclasses.asdict(field).items() if value not in empty}
+        | {"coding": field.coding}
+        for field in fields
     ]
 
 
 def parse(fields: Iterable[Field], raw: Mapping[str, object]) -> Metadata:
-    """Values typed, chosen or read from a table -> Metadata. DataError with a sentence where a value is impossible.
+    """Parse values that were typed, selected or read from a table. DataError with a sentence where a value is
+    impossible.
 
     Empty, None, NaN and "unknown" count as missing; entries that `fields` does not name are ignored.
     """
     values: Metadata = {}
-    for one in fields:
-        text = "" if raw.get(one.name) is None else " ".join(str(raw[one.name]).split())
+    for field in fields:
+        text = "" if raw.get(field.name) is None else " ".join(str(raw[field.name]).split())
         if text.lower() not in MISSING:
-            values[one.name] = _parsed(one, text)
+            values[field.name] = _parsed(field, text)
     return values
 
 
-def columns(one: Field) -> int:
-    """The number of columns of a field: for a number, one and one per knot; one per category; one for yes or no."""
-    if one.kind == "number":
-        return 1 + len(one.coding["knots"])
-    return len(one.categories) if one.kind == "category" else 1
+def columns(field: Field) -> int:
+    """The number of columns of a field: for a number, one plus one per knot; otherwise one per category, or one for yes
+    or no."""
+    if field.kind == "number":
+        return 1 + len(field.coding["knots"])
+    return len(field.categories) if field.kind == "category" else 1
 
 
-def raw_columns(one: Field, value: float | str) -> np.ndarray:
+def raw_columns(field: Field, value: float | str) -> np.ndarray:
     """A value before centring, float64 [columns].
 
     A number is clipped to `seen`, the range of the training data, put on a logarithmic scale where `log` is set, and
-    followed by its excess over each of the `knots`, so that its effect may change slope there. A category is 1 in its
-    own column. Yes is 1, no is 0.
+    followed by its excess over each of the `knots`, so that the slope of its effect may change there. A category is
+    one-hot. Yes is 1, no is 0.
     """
-    if one.kind == "number":
-        low, high = one.coding["seen"]
+    if field.kind == "number":
+        low, high = field.coding["seen"]
         number = min(max(float(value), low), high)
-        if one.coding["log"]:
+        if field.coding["log"]:
             number = math.log(number)
-        return np.array([number, *(max(number - knot, 0.0) for knot in one.coding["knots"])])
-    if one.kind == "category":
-        return np.array([float(value == code) for code in one.categories])
+        return np.array([number, *(max(number - knot, 0.0) for knot in field.coding["knots"])])
+    if field.kind == "category":
+        return np.array([float(value == code) for code in field.categories])
     return np.array([float(value == "yes")])
 
 
 def code(fields: Iterable[Field], values: Metadata) -> np.ndarray:
-    """Metadata -> float64 [D]: each field's `raw_columns` less the `centre` and over the `spread` of its coding, one
-    after the other; zeros for a missing value."""
+    """Metadata -> float64 [D]: the concatenation of each field's `raw_columns`, minus the `centre` and divided by the
+    `spread` of its coding; zeros for a missing value."""
     parts = [
-        (raw_columns(one, values[one.name]) - one.coding["centre"]) / one.coding["spread"]
-        if one.name in values
-        else np.zeros(columns(one))
-        for one in fields
+        (raw_columns(field, values[field.name]) - field.coding["centre"]) / field.coding["spread"]
+        if field.name in values
+        else np.zeros(columns(field))
+        for field in fields
     ]
     return np.concatenate(parts) if parts else np.zeros(0)
 
@@ -168,17 +171,19 @@ def to_json(fusion: Fusion, fields: Iterable[Field]) -> str:
     """The content of `clinical.json`: scale, bias, and the weights [columns][K] of each field by name."""
     content: dict[str, Any] = {"scale": fusion.scale, "bias": fusion.bias.tolist(), "weights": {}}
     start = 0
-    for one in fields:
-        content["weights"][one.name] = fusion.weights[start : start + columns(one)].tolist()
-        start += columns(one)
+    for field in fields:
+        content["weights"][field.name] = fusion.weights[start : start + columns(field)].tolist()
+        start += columns(field)
     return json.dumps(content, indent=1) + "\n"
 
 
 def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fusion:
-    """Read `clinical.json` back. ModelError where it does not belong to these fields and that many classes."""
+    """Read `clinical.json` back. ModelError if it does not fit these fields and this number of classes."""
     try:
         read = json.loads(content)
-        weights = [np.array(read["weights"][one.name], dtype=np.float64).reshape(columns(one), -1) for one in fields]
+        weights = [
+            np.array(read["weights"][field.name], dtype=np.float64).reshape(columns(field), -1) for field in fields
+        ]
         fusion = Fusion(float(read["scale"]), np.array(read["bias"], dtype=np.float64), np.concatenate(weights))
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{WEIGHTS_FILE} does not fit the fields in model.json ({error}).") from None
@@ -189,33 +194,33 @@ def from_json(content: str | bytes, fields: Iterable[Field], classes: int) -> Fu
     return fusion
 
 
-def _parsed(one: Field, text: str) -> float | str:
-    if one.kind == "number":
-        return _number(one, text)
-    if one.kind == "yes-no":
+def _parsed(field: Field, text: str) -> float | str:
+    if field.kind == "number":
+        return _number(field, text)
+    if field.kind == "yes-no":
         if text.lower() not in YES_NO:
-            raise DataError(f"{one.title}: '{text}' is neither yes nor no; write yes or no, or leave it out.")
+            raise DataError(f"{field.title}: '{text}' is neither yes nor no; write yes or no, or leave it out.")
         return YES_NO[text.lower()]
     wanted = _plain(text)
-    names = {code: (_plain(code), _plain(title)) for code, title in one.categories.items()}
+    names = {code: (_plain(code), _plain(title)) for code, title in field.categories.items()}
     exact = [code for code, spellings in names.items() if wanted in spellings]
     begun = exact or [code for code, spellings in names.items() if any(name.startswith(wanted) for name in spellings)]
     if len(begun) != 1:
         raise DataError(
-            f"{one.title}: '{text}' is not one of the choices; write one of {', '.join(one.categories)}, or leave it "
-            "out."
+            f"{field.title}: '{text}' is not one of the choices; write one of {', '.join(field.categories)}, or leave "
+            "it out."
         )
     return begun[0]
 
 
-def _number(one: Field, text: str) -> float:
-    allowed = f"write a number from {one.low:g} to {one.high:g} ({one.unit}), or leave it out"
+def _number(field: Field, text: str) -> float:
+    allowed = f"write a number from {field.low:g} to {field.high:g} ({field.unit}), or leave it out"
     try:
         value = float(text.replace(",", "."))
     except ValueError:
-        raise DataError(f"{one.title}: '{text}' is not a number; {allowed}.") from None
-    if not one.low <= value <= one.high:
-        raise DataError(f"{one.title}: {text} is not possible; {allowed}.")
+        raise DataError(f"{field.title}: '{text}' is not a number; {allowed}.") from None
+    if not field.low <= value <= field.high:
+        raise DataError(f"{field.title}: {text} is not possible; {allowed}.")
     return value
 
 

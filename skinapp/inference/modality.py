@@ -1,12 +1,12 @@
-"""Dermoscopy, phone photo of skin, or neither: recognised from how the first stages of a network see an image.
+"""Recognises an image as dermoscopy, phone photo of skin, or neither, from the features of a network's first stages.
 
-The last stages of a network that tells lesions apart know little of the camera; the first ones know textures and
-colours of all kinds. The features are the mean and the standard deviation of each of their channels over the image.
-Logistic regression says which of the three an image is most like. Since no collection of images represents everything
-that is not skin, an image is neither as soon as that is likelier than for nearly all held-out skin images, even if it
-is not the likeliest; and so is one whose features are farther from both kinds of skin image than those of nearly all
-held-out ones (Mahalanobis distance, Lee et al. 2018, arXiv:1807.03888). `python -m train modality` makes the files and
-their figures.
+The last stages of a network that classifies lesions carry little information about the camera; the first ones represent
+textures and colours of all kinds. The features are the mean and the standard deviation of each of their channels over
+the image. A logistic regression decides which of the three an image resembles most. Since no collection of images
+represents everything that is not skin, an image also counts as neither if that class is more probable than for nearly
+all held-out skin images, even if it is not the most probable; or if its features are farther from both kinds of skin
+image than those of nearly all held-out ones (Mahalanobis distance, Lee et al. 2018, arXiv:1807.03888). `python -m train
+modality` makes the files and their figures.
 """
 
 import functools
@@ -47,7 +47,7 @@ ONE = {"smartphone": "a phone photo", "dermoscopy": "a dermoscopy image"}
 NAMES = {"smartphone": "Phone photo", "dermoscopy": "Dermoscopy"}
 
 SURE = 0.9
-"""Below this probability of the recognised kind, it takes a person to say which kind it is."""
+"""Below this probability of the recognised kind, the user is asked which kind it is."""
 
 NETWORK_FILE = Path(__file__).with_name("modality.tflite")
 WEIGHTS_FILE = Path(__file__).with_name("modality.npz")
@@ -56,9 +56,9 @@ CARD_FILE = Path(__file__).with_name("modality.json")
 
 @dataclass(frozen=True)
 class Recognised:
-    """What an image is: `kind` of KINDS, the `probabilities` of all three, and whether it is `unlike` both kinds of
-    skin image, in which case it is `neither` whatever the probabilities say; and its `distance` from the nearer of the
-    two."""
+    """The recognised kind of an image: `kind` from KINDS, the `probabilities` of all three, whether it is `unlike` both
+    kinds of skin image, in which case it is `neither` regardless of the probabilities, and its `distance` from the
+    nearer of the two."""
 
     kind: str
     probabilities: dict[str, float]
@@ -67,7 +67,7 @@ class Recognised:
 
     @property
     def reason(self) -> str:
-        """Why, in words that follow "This looks like ...": how certain that is."""
+        """The reason, to follow "This looks like ...": how certain that is."""
         if self.kind == "neither" and max(self.probabilities, key=self.probabilities.__getitem__) != self.kind:
             return "it differs from nearly all images of either kind"
         share = self.probabilities[self.kind]
@@ -76,15 +76,15 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Route:
-    """The models that answer, the first one first: two while the kind of image is open. `sentence` says what the image
-    was recognised as; `doubt` why an answer means little, if it does; `asked` that a person can name the kind;
-    `unknown` that the image is of no kind that a model knows."""
+    """The models that answer, in order: two while the kind of image is undecided. `sentence` says what the image was
+    recognised as; `doubt` why the answer is unreliable, if it is; `can_ask` that the user can name the kind; `unknown`
+    that no model is made for this kind of image."""
 
     models: tuple[Model, ...]
     recognised: Recognised | None = None
     sentence: str = ""
     doubt: str = ""
-    asked: bool = False
+    can_ask: bool = False
     unknown: bool = False
 
     @property
@@ -94,7 +94,7 @@ class Route:
 
     @property
     def words(self) -> str:
-        """All of it in words, for where there is nothing to click."""
+        """The route as text, for output without controls."""
         answered = f"Answered by “{self.model.title}”." if self.recognised and not self.unknown else ""
         open_kind = ""
         if len(self.models) > 1:
@@ -148,12 +148,12 @@ def decide(probabilities: np.ndarray, distances: np.ndarray, limit: float, neith
 
 
 def recognise(image: Image.Image) -> Recognised:
-    """What an upright RGB image is, going by its centre square. ModelError where a file was changed."""
+    """Recognise the kind of an upright RGB image from its centre square. ModelError if a file was changed."""
     return recogniser().recognise(features(image))
 
 
 def features(image: Image.Image) -> np.ndarray:
-    """What the recogniser sees of the centre square of an upright RGB image: float32 [D]."""
+    """The recogniser's features of the centre square of an upright RGB image: float32 [D]."""
     network = _network(card()["files"][NETWORK_FILE.name])
     return network(imaging.crop_resize(image, network.size))
 
@@ -181,8 +181,8 @@ class Network:
 def route(
     models: Sequence[Model], recognised: Recognised | None, chosen: Model | None = None, stated: str | None = None
 ) -> Route:
-    """Which of the models, best first, answer for an image: the one that was `chosen`, or those for its kind, as a
-    person `stated` it or as it was recognised. The page, the command line and the reports all ask here."""
+    """Which of the models, best first, answer for an image: the `chosen` one, or those for its kind, as the user
+    `stated` it or as it was recognised. The page, the command line and the reports all use this function."""
     if recognised is None:
         return Route((chosen or models[0],))
     if recognised.kind == "neither":
@@ -201,11 +201,11 @@ def route(
             f"{IMAGES[answering.modality]}, so its prediction is less reliable here."
         )
     others = [model for other, model in best.items() if other != kind and model] if unsure and not stated else []
-    return Route((answering, *others), recognised, sentence, doubt, asked=unsure)
+    return Route((answering, *others), recognised, sentence, doubt, can_ask=unsure)
 
 
 def looks(recognised: Recognised) -> str:
-    """What an image looks like, and how sure that is, as a sentence."""
+    """A sentence on what an image looks like, and how sure that is."""
     return f"This looks like {KINDS[recognised.kind]} ({recognised.reason})."
 
 

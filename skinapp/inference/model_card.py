@@ -1,4 +1,4 @@
-"""The model card for people, generated from `model.json` alone: the README.md of a model's folder, and its page."""
+"""The human-readable model card, generated from `model.json` alone: the README.md of a model's folder, and its page."""
 
 import math
 import shlex
@@ -13,7 +13,7 @@ from skinapp.labels.sets import HAM10000, of_card, target
 
 Card = Mapping[str, Any]
 MEMBERS = {"dermoscopy": "lesions", "smartphone": "patients", "dermoscopy and close-up": "lesions"}
-"""What a modality's images are grouped by."""
+"""The unit by which a modality's images are grouped."""
 IMAGES_OF_PAIR = {"dermoscopy": "dermoscopy image", "smartphone": "close-up"}
 """The images of a pair in the order of its networks: the modality of each, and its name."""
 GOOD_SENSITIVITY, BAD_SENSITIVITY = 0.8, 0.7
@@ -28,11 +28,11 @@ PREPROCESSING = {
     "imagenet": "A first layer scales them to 0-1, subtracts ImageNet's mean and divides by its standard deviation.",
     "imagenet-bgr": "A first layer orders the channels blue, green, red and subtracts ImageNet's mean.",
 }
-"""What was put before an adopted network, by its name in the card."""
+"""Descriptions of the preprocessing in front of an adopted network, by its name in the card."""
 OUT_OF_FOLD = ("committee", "features")
 """The kinds of models whose choices were made on out-of-fold predictions."""
 FEW_IMAGES = 20
-"""With fewer test images of a class, the card makes no claim about it."""
+"""The card makes no claim about a class with fewer test images."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ class Section:
 
 
 def markdown(card: Card) -> str:
-    """The whole README.md, which begins with what other programs read of it."""
-    import yaml  # of requirements-train.txt, as only publishing writes a README.md
+    """The whole README.md, which begins with the machine-readable metadata."""
+    import yaml  # in requirements-train.txt, as only publishing writes a README.md
 
     index = yaml.safe_dump(model_index.metadata(card), sort_keys=False, allow_unicode=True, width=120)
     parts = [f"---\n{index}---", f"# {card['title']}"]
@@ -116,13 +116,13 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def cross_validated(card: Card) -> bool:
-    """Whether the scores come from cross-validation, and not from a test set that was held out."""
+    """Whether the scores come from cross-validation rather than a held-out test set."""
     return card["kind"] not in OUT_OF_FOLD and "validation" not in card["training"]["images"]
 
 
 def voters(card: Card) -> str:
-    """What answers together, in words: "one network, no test-time augmentation" or "5 networks, 4 views of each
-    image"."""
+    """The networks and views whose answers are averaged, as text: "one network, no test-time augmentation" or "5
+    networks, 4 views of each image"."""
     if card["kind"] == "features":
         return "trees on the features of one view"
     members, views = len(card.get("members", ())) or 1, len(card["input"].get("views", ())) or 1
@@ -339,7 +339,7 @@ def _validation(card: Card) -> Section:
 
 
 def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
-    """The scores on the first test images beside those on images of other data sets."""
+    """The scores on the first test images next to those on images of other data sets."""
     tests = [{"name": card["test"]["dataset"], "images": card["test"]["images"], "scores": card["scores"]}, *external]
     return Section(
         "Scores on all test sets",

@@ -1,4 +1,5 @@
-"""A model's scores for other programs: the metadata at the top of its README.md, as the Hugging Face Hub reads it.
+"""A model's scores in machine-readable form: the metadata at the top of its README.md, as the Hugging Face Hub reads
+it.
 
 https://huggingface.co/docs/hub/model-cards#model-card-metadata describes the fields.
 """
@@ -14,7 +15,7 @@ Card = Mapping[str, Any]
 LICENCES = {"CC BY-NC 4.0": "cc-by-nc-4.0", "CC BY 4.0": "cc-by-4.0", "CC0 1.0": "cc0-1.0", "Apache-2.0": "apache-2.0"}
 """The names of licences on the Hub."""
 PIPELINES = {"segmentation": "image-segmentation"}
-"""What a kind of model does, by the Hub's names; all others classify."""
+"""The Hub's task names by kind of model; all other kinds classify."""
 OTHER_TASK = "image-classification"
 
 
@@ -25,7 +26,7 @@ def metadata(card: Card) -> dict[str, Any]:
     return {
         "license": licence or "other",
         **({} if licence else {"license_name": card["licence"]}),
-        # the trees of a model on features are no format of a library there
+        # the Hub knows no library for the trees of a features model
         **({} if card["kind"] == "features" else {"library_name": "tflite"}),
         "pipeline_tag": task,
         "tags": ["dermatology", "skin-lesion", *card["modality"].split(" and ")],
@@ -42,8 +43,8 @@ def score_name(key: str) -> str:
 
 
 def _tests(card: Card) -> list[Card]:
-    """The test sets that this very network was scored on, each with its name and scores."""
-    # a segmentation network's card names no data set of its test, which is that of its training
+    """The test sets on which this network itself was scored, each with its name and scores."""
+    # a segmentation network's card names no test data set: it is the same as for training
     first = {"name": card["test"].get("dataset", card["training"]["dataset"]), "scores": card["scores"]}
     return [first, *(test for test in card.get("other_tests", ()) if "predictions" in test)]
 

@@ -1,10 +1,10 @@
-"""Two images of one lesion, a dermoscopy image and a close-up: one answer from the networks of a pair.
+"""Two images of one lesion, a dermoscopy image and a close-up, with one answer from a pair of networks.
 
     logits = weight of the dermoscopy network * its logits + weight of the close-up network * its logits + bias
 
 The weights and the bias were fitted to held-out lesions, so that the probabilities are the softmax of these logits. As
-the logits of each network are the mean of its class maps and a constant, those of the pair are the sum of the means of
-both maps, each times its network's weight, and a constant: the maps of the pair are exact.
+each network's logits are the mean of its class maps plus a constant, those of the pair are the weighted sum of the
+means of both maps, plus a constant: the maps of the pair are exact.
 """
 
 import dataclasses
@@ -28,26 +28,26 @@ from skinapp.inference.runtime import Prediction, softmax
 class PairPrediction:
     """What a pair predicts for a lesion.
 
-    together: from both images; alone: from each image alone, its logits those of the network; class_maps: float32
-    [h, w, K] of each image, times the weight of its network, None for networks that end in dense layers.
+    combined: from both images; alone: from each image alone, with the logits of its network; class_maps: float32 [h, w,
+    K] of each image, times the weight of its network, None for networks that end in dense layers.
     """
 
-    together: Prediction
+    combined: Prediction
     alone: tuple[Prediction, ...]
     class_maps: tuple[np.ndarray, ...] | None
 
 
 @dataclass(frozen=True, eq=False)
 class PairAnalysis:
-    """Everything about the two images of a lesion: the analysis of each alone, and what both predict together."""
+    """The complete analysis of two images of a lesion: each image alone, and the combined prediction."""
 
     alone: tuple[Analysis, ...]
     prediction: PairPrediction
 
     @property
-    def together(self) -> Analysis:
+    def combined(self) -> Analysis:
         """The analysis of the dermoscopy image, with the prediction from both."""
-        both = self.prediction.together
+        both = self.prediction.combined
         return dataclasses.replace(self.alone[0], image_prediction=both, prediction=both)
 
 
@@ -57,12 +57,12 @@ def combine(logits: Sequence[np.ndarray], weights: Sequence[float], bias: np.nda
 
 
 def predict(model: Model, pixels: Sequence[np.ndarray]) -> PairPrediction:
-    """The squares of the dermoscopy image and the close-up, each as for `Classifier.predict`, to a prediction.
+    """Classify the squares of the dermoscopy image and the close-up, each as for `Classifier.predict`.
 
-    ModelError where the model takes one image, or cannot be run.
+    ModelError if the model takes one image, or cannot be run.
     """
     networks = networks_of(model)
-    return _together(
+    return _combined(
         model, [runtime.classifier(one).predict(square) for one, square in zip(networks, pixels, strict=True)]
     )
 
@@ -80,7 +80,7 @@ def analyse(
         analysis.analyse(image, network, crop, remove=(), modality=kind)
         for network, image, crop, kind in zip(networks_of(model), images, crops, recognised, strict=True)
     ]
-    prediction = _together(model, [one.prediction for one in each])
+    prediction = _combined(model, [one.prediction for one in each])
     return PairAnalysis(
         tuple(
             dataclasses.replace(one, image_prediction=alone, prediction=alone)
@@ -91,9 +91,9 @@ def analyse(
 
 
 def maps(prediction: PairPrediction, code: str) -> list[np.ndarray]:
-    """Where each image counted towards a class: float32 [h, w] in 0-1, both maps on one scale; empty for networks
-    without class maps."""
-    index = prediction.together.model.labels.codes.index(code)
+    """The map of each image for a class: float32 [h, w] in 0-1, both maps on one scale; empty for networks without
+    class maps."""
+    index = prediction.combined.model.labels.codes.index(code)
     positive = [np.maximum(one[..., index], 0) for one in prediction.class_maps or ()]
     peak = max((float(one.max()) for one in positive), default=0.0)
     return [one / peak if peak > 0 else one for one in positive]
@@ -107,8 +107,8 @@ def networks_of(model: Model) -> tuple[Model, ...]:
 
 
 def mismatches(recognised: Sequence[Recognised | None]) -> list[str]:
-    """A sentence for each image of a pair, dermoscopy first, that looks like another kind of image; one for both where
-    they look swapped. An image that was not recognised is taken for what it was given as."""
+    """A sentence for each image of a pair, dermoscopy first, that looks like another kind of image, or a single one if
+    they look swapped. An image that was not recognised is assumed to be what it was given as."""
     looks = [f"{KINDS[one.kind]} ({one.reason})" if one else "" for one in recognised]
     expected = list(IMAGES_OF_PAIR)
     if [one and one.kind for one in recognised] == expected[::-1]:
@@ -124,7 +124,7 @@ def mismatches(recognised: Sequence[Recognised | None]) -> list[str]:
     ]
 
 
-def _together(model: Model, each: Sequence[Prediction]) -> PairPrediction:
+def _combined(model: Model, each: Sequence[Prediction]) -> PairPrediction:
     """The prediction of a pair from those of its two networks."""
     fitted = model.card["pair"]
     pictures = fitted["pictures"]
@@ -142,5 +142,5 @@ def _together(model: Model, each: Sequence[Prediction]) -> PairPrediction:
         if one.class_maps is not None
     )
     rounded = logits.astype(np.float32)
-    together = Prediction(model, rounded, softmax(logits), None, each[0].embedding, rounded[np.newaxis, np.newaxis])
-    return PairPrediction(together, alone, maps or None)
+    combined = Prediction(model, rounded, softmax(logits), None, each[0].embedding, rounded[np.newaxis, np.newaxis])
+    return PairPrediction(combined, alone, maps or None)

@@ -1,6 +1,6 @@
 """A folder of Parquet parts with the rows of scored images: `predictions/`, `failures/` and `manifest.json`.
 
-A part is there whole or not at all, so a run that is killed loses at most the rows of one part.
+A part is either complete or absent, so a killed run loses at most the rows of one part.
 """
 
 import re
@@ -21,15 +21,15 @@ from skinapp.inference.registry import Model
 from skinapp.inference.rows import Extras, Row
 
 PREDICTIONS, FAILURES = "predictions", "failures"
-"""The folders of the parts: of rows, and of images without a prediction, with the reason."""
+"""The subfolders of the parts: rows, and images without a prediction, with the reason."""
 
 ROWS = 4096
-"""The most rows that a part holds, predictions and failures together."""
+"""The maximum number of rows in a part, predictions and failures combined."""
 SECONDS = 300
-"""After this time a part is written even with fewer rows, so that a slow model loses no more."""
+"""After this time a part is written even with fewer rows, to limit what a slow model can lose."""
 
 BY_CONTENT = "part-of-"
-"""How the names of parts begin that are named by the images in them, see `cluster`; others are numbered."""
+"""Prefix of parts that are named after the images in them, see `cluster`; others are numbered."""
 
 MANIFEST = re.compile(r"manifest(?:-\d+-of-(\d+))?\.json")
 FAILURE_SCHEMA = pa.schema([(name, pa.string()) for name in rows.FAILURE_COLUMNS])
@@ -39,7 +39,7 @@ def schema(model: Model, extras: Extras) -> pa.Schema:
     """The columns of `rows.columns` in Parquet: probabilities float64, sets lists of codes, the embedding float32 [D],
     the class map float32 [h * w], row by row.
 
-    The schema's metadata say which model the rows are from, so that parts of different models do not match.
+    The schema's metadata name the model of the rows, so that the schemas of different models differ.
     """
     outputs = model.card["outputs"]
     types = {
@@ -62,15 +62,15 @@ def schema(model: Model, extras: Extras) -> pa.Schema:
 
 
 def write(file: Path, content: Sequence[Row], columns: pa.Schema) -> None:
-    """Write rows to a Parquet file, whole or not at all. DataError where the disk is full or cannot be written to."""
+    """Write rows to a Parquet file atomically. DataError if the disk is full or not writable."""
     table = pa.table({name: [row[name] for row in content] for name in columns.names}, schema=columns)
-    # a file of Python's, whose errors say more shortly what is wrong
+    # a Python file object gives shorter error messages
     with replacing(file) as partial, partial.open("wb") as stream:
         pq.write_table(table, stream, compression="zstd")
 
 
 def images(file: Path, columns: pa.Schema) -> Iterator[str]:
-    """The names of the images in a part, in order. DataError where it is damaged, or has other columns or rows of
+    """The names of the images in a part, in order. DataError if it is damaged, or has other columns or the rows of
     another model."""
     try:
         with pq.ParquetFile(file) as part:
@@ -86,9 +86,9 @@ def images(file: Path, columns: pa.Schema) -> Iterator[str]:
 
 
 class PartsFolder:
-    """The folder `folder`, which several shards may write to at once, each its own parts.
+    """The folder `folder`, to which several shards may write at once, each its own parts.
 
-    Parts of an earlier run stay, but its failures, which are tried again.
+    Parts of an earlier run are kept, except its failures, which are retried.
     """
 
     def __init__(self, folder: Path, model: Model, extras: Extras, shard: Shard = WHOLE):
@@ -101,7 +101,8 @@ class PartsFolder:
         self._shard = shard
 
     def check(self, source: Path) -> None:
-        """DataError where the folder holds anything else, parts of another model, or of another number of shards."""
+        """DataError if the folder contains anything else, parts of another model, or parts of a run with another number
+        of shards."""
         if not self.file.exists():
             return
         for entry in self.file.iterdir():
@@ -119,7 +120,7 @@ class PartsFolder:
             manifest.check(entry, self._model, self._extras)
 
     def scored(self) -> Iterator[str]:
-        """The images that the parts hold. DataError where one is damaged, or of another model or other columns."""
+        """The images in the parts. DataError if one is damaged, or of another model or other columns."""
         for part in self._parts(PREDICTIONS):
             yield from images(part, self._schema)
 
@@ -137,20 +138,20 @@ class PartsFolder:
 
     def add(self, row: Row) -> None:
         (self._failed if "reason" in row else self._rows).append(row)
-        if len(self._rows) + len(self._failed) >= ROWS or time.monotonic() - self._begun > SECONDS:
+        if len(self._rows) + len(self._failed) >= ROWS or time.monotonic() - self._start > SECONDS:
             self._flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        # what is done is kept where the run is stopped, but not where writing has failed
+        # finished rows are kept if the run is stopped, but not if writing failed
         if not isinstance(error, DataError):
             self._flush()
 
     def _begin(self) -> None:
         self._rows: list[Row] = []
         self._failed: list[Row] = []
-        self._begun = time.monotonic()
+        self._start = time.monotonic()
 
     def _flush(self) -> None:
         name = f"{self._prefix}{self._next:05}.parquet"
@@ -167,5 +168,5 @@ class PartsFolder:
 
 
 def _element(kind: pa.DataType) -> pa.Field:
-    """What a list consists of, by the name that Parquet gives it."""
+    """The element type of a list, under Parquet's name for it."""
     return pa.field("element", kind)

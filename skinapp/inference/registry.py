@@ -22,7 +22,7 @@ WEIGHTS_FILE = "model.tflite"
 TREES_FILE = "trees.npz"
 """The weights of a model of the kind `features`."""
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
-LARGEST_ROOT = 200 * 1024**2
+MAX_ROOT_BYTES = 200 * 1024**2
 """Maximum total size of the shipped model folders, in bytes."""
 
 
@@ -43,7 +43,7 @@ class Model:
     folder: Path
     card: dict[str, Any]
     clinical: tuple[Field, ...] = ()
-    """The metadata that it uses besides the image; every value may be missing."""
+    """The metadata fields that the model uses besides the image; every value may be missing."""
 
     @property
     def runnable(self) -> bool:
@@ -61,8 +61,8 @@ class Model:
 
     @property
     def is_network(self) -> bool:
-        """Whether networks answer, which attention methods, similar cases and sanity checks need; a model of the kind
-        `features` measures the lesion instead."""
+        """Whether the model is made of networks, as attention methods, similar cases and sanity checks require; a model
+        of the kind `features` measures the lesion instead."""
         return self.kind != "features"
 
     @property
@@ -72,8 +72,8 @@ class Model:
 
     @property
     def removes(self) -> tuple[str, ...]:
-        """The kinds of artefact, keys of `removal.KINDS`, that it was trained without, so that they are removed from
-        every image."""
+        """The kinds of artefact, keys of `removal.KINDS`, that were removed in training, and so are removed from every
+        image."""
         return tuple(self.card["input"].get("remove", ()))
 
     @property
@@ -92,7 +92,7 @@ class Segmentation:
 
 
 def default_root() -> Path:
-    """The folder of the models: the environment variable SKINAPP_MODELS, or `models` beside the package."""
+    """The folder of the models: the environment variable SKINAPP_MODELS, or `models` next to the package."""
     return Path(os.environ.get("SKINAPP_MODELS", Path(__file__).parents[2] / "models"))
 
 
@@ -102,12 +102,12 @@ def models(root: Path | None = None) -> dict[str, Model]:
 
 
 def problems(root: Path | None = None) -> dict[str, str]:
-    """Folder name -> a sentence, for every folder below `root` that cannot be used."""
+    """Maps the name of every unusable folder below `root` to the reason."""
     return {name: entry for name, entry in _scan(root).items() if isinstance(entry, str)}
 
 
 def model(model_id: str, root: Path | None = None) -> Model:
-    """The classifier of that id. ModelError where it is unknown, incomplete or its card is not valid."""
+    """The classifier with this id. ModelError if it is unknown, incomplete or its card is not valid."""
     root = root or default_root()
     known = models(root)
     if model_id in known:
@@ -118,7 +118,7 @@ def model(model_id: str, root: Path | None = None) -> Model:
 
 
 def segmentation(root: Path | None = None) -> Segmentation:
-    """The segmentation network below `root`. ModelError where there is none."""
+    """The segmentation network below `root`. ModelError if there is none."""
     root = root or default_root()
     for entry in _scan(root).values():
         if isinstance(entry, Segmentation):
@@ -131,7 +131,7 @@ def segmentation(root: Path | None = None) -> Segmentation:
 
 
 def no_models(root: Path | None = None) -> ModelError:
-    """The error for a root without usable models: where they should be, why none is usable, and what to set."""
+    """The error for a root without usable models: where models should be, why none is usable, and what to set."""
     root = root or default_root()
     words = f"There is no usable model in {root}; set SKINAPP_MODELS to the folder of the models."
     return ModelError(" ".join([words, *problems(root).values()]))
@@ -142,7 +142,8 @@ def ranked(root: Path | None = None) -> list[Model]:
     malignancy, dermoscopy before smartphone, committees before single networks, then by `held_out_score`; those without
     it come last, and models on features after all networks, so that none of them is a default.
 
-    Committees come first because their held-out scores are those of single networks, which their mean surpasses.
+    Committees come first because their held-out scores are those of single networks, and the mean of the networks does
+    better.
     """
 
     def rank(model: Model) -> tuple[bool, bool, bool, bool, bool, float]:
@@ -171,7 +172,7 @@ def listed(root: Path | None = None) -> list[Model]:
 
 
 def held_out_score(card: Mapping[str, Any]) -> float | None:
-    """The balanced accuracy that a classifier may be chosen by, from its card: on validation images, out of fold, or
+    """The balanced accuracy for model selection, from the card of a classifier: on validation images, out of fold, or
     by cross-validation, never on test images. None if the card states none."""
     if "validation" in card:
         return float(card["validation"]["balanced_accuracy"]["value"])
@@ -183,10 +184,10 @@ def held_out_score(card: Mapping[str, Any]) -> float | None:
 
 
 def pictures(model: Model) -> tuple[Model, ...]:
-    """A model for each image that the model takes: of a pair, the networks for the dermoscopy image and the close-up,
-    in this order; of any other, the model itself.
+    """A model for each image that the model takes: for a pair, the networks for the dermoscopy image and the close-up,
+    in this order; for any other, the model itself.
 
-    The logits of a network of a pair are its own, without the weight that they have in the pair.
+    The logits of a network of a pair are unweighted.
     """
     if model.kind != "pair":
         return (model,)
@@ -268,13 +269,13 @@ def size(model: Model) -> int:
 
 
 def verify(model: Model | Segmentation) -> None:
-    """ModelError where a file of the model is missing or is not, byte for byte, the one its card describes."""
+    """ModelError if a file of the model is missing or is not, byte for byte, the one its card describes."""
     for name in model.card["files"]:
         verified_bytes(model, name)
 
 
 def verified_bytes(model: Model | Segmentation, name: str) -> bytes:
-    """The content of one of the model's files, checked against its SHA-256. ModelError where it differs."""
+    """The content of one of the model's files, checked against its SHA-256. ModelError if it differs."""
     try:
         content = (model.folder / name).read_bytes()
     except OSError:
@@ -289,15 +290,15 @@ _hashed: set[Path] = set()
 
 
 def check_hashes(root: Path | None = None) -> None:
-    """Leave out of `models`, and name in `problems`, the folders below `root` with a file that was changed, from now on
-    and again when a file changes. It reads every file once; until it has, the folders are listed without the check."""
+    """From now on, exclude folders below `root` with a changed file from `models`, and name them in `problems`; checked
+    again whenever a file changes. Every file is read once; until then, the folders are listed without the check."""
     root = root or default_root()
     _read_all(root, hashed=True)
     _hashed.add(root)
 
 
 def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
-    """Folder name -> what is in it, or a sentence on why it cannot be used."""
+    """Maps each folder name to its content, or to the reason why it cannot be used."""
     root = root or default_root()
     entries = _read_all(root, hashed=root in _hashed)
     return {
@@ -323,7 +324,7 @@ def _entry(folder: Path, hashed: bool) -> Model | Segmentation | str:
 
 
 def _state(folder: Path) -> tuple[tuple[str, int, int], ...]:
-    """Name, size and modification time (ns) of every file: a folder is read again when one of them differs."""
+    """Name, size and modification time (ns) of every file: a folder is read again if any of them changes."""
     with os.scandir(folder) as entries:
         states = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in entries if entry.is_file()]
     return tuple(sorted(states))
@@ -341,7 +342,7 @@ def _cached(folder: Path, state: tuple[tuple[str, int, int], ...], hashed: bool)
 
 
 def _card(folder: Path) -> dict[str, Any]:
-    """A folder's `model.json`, checked against the schema and the sizes of the files beside it. ModelError."""
+    """A folder's `model.json`, checked against the schema and the sizes of the files next to it. ModelError."""
     file = folder / CARD_FILE
     try:
         card = json.loads(file.read_text())
@@ -367,7 +368,7 @@ def _card(folder: Path) -> dict[str, Any]:
 
 
 def _check_members(card: dict[str, Any]) -> None:
-    """ModelError where a committee has no members, lacks one of them or names one twice, or where a single network
+    """ModelError if a committee has no members, lacks one of them or names one twice, or where a single network
     lists members."""
     members = card.get("members", [])
     if card["kind"] == "committee" and not members:
@@ -383,8 +384,8 @@ def _check_members(card: dict[str, Any]) -> None:
 
 
 def _check_pair(card: dict[str, Any]) -> None:
-    """ModelError where a pair lacks one of its two networks, or its constants are not those of its classes, or where
-    another model says how a pair is combined."""
+    """ModelError if a pair lacks one of its two networks, or its constants are not those of its classes, or if a model
+    that is not a pair has these settings."""
     if "pair" not in card:
         return
     if card["kind"] != "pair":
@@ -408,7 +409,7 @@ def _worst_last(model: Model) -> float:
 
 
 def _check_conformal(card: dict[str, Any]) -> None:
-    """ModelError where the prediction sets have other classes than the model, or a class lacks a threshold."""
+    """ModelError if the prediction sets have other classes than the model, or a class lacks a threshold."""
     stored = card.get("conformal")
     if stored is None:
         return

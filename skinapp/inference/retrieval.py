@@ -1,6 +1,6 @@
 """Similar cases: the training images whose embeddings are nearest to that of an image, with their diagnoses.
 
-`python -m train retrieval-index` makes a model's index and measures how informative its neighbours are.
+`python -m train retrieval-index` builds a model's index and measures how informative its neighbours are.
 """
 
 import functools
@@ -19,9 +19,9 @@ from skinapp.inference.registry import Model
 INDEX_FILE = "similar.npz"
 CARD_FILE = "similar.json"
 NEIGHBOURS = 5
-"""Cases that are retrieved for an image, each of a different lesion."""
+"""The number of cases retrieved for an image, each of a different lesion."""
 STORED_AS = {"projection": "directions", "vectors": "places"}
-"""Fields of Index that have another name in the published files."""
+"""Fields of Index that have a different name in the published files."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Index:
         return unit((embeddings - self.centre) @ self.projection)
 
     def nearest(self, embedding: np.ndarray, count: int = NEIGHBOURS) -> list[Case]:
-        """The nearest training images of an embedding [D], the nearest first, one per lesion."""
+        """The training images nearest to an embedding [D], nearest first, one per lesion."""
         vectors = self.vectors.astype(np.float32)
         similarity = vectors @ self.project(embedding[np.newaxis])[0] / np.linalg.norm(vectors, axis=1)
         order = np.argsort(-similarity, kind="stable")
@@ -66,7 +66,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def with_index(model: Model) -> Model | None:
-    """The model whose index this one uses: itself, or another with the same network; None where there is none."""
+    """The model whose index this one uses: itself, or another with the same network; None if there is none."""
     network = _first_network(model)
     others = [other for other in registry.models(model.folder.parent).values() if other.id != model.id]
     for other in [model, *others]:
@@ -81,14 +81,15 @@ def _first_network(model: Model) -> dict[str, str | int] | None:
 
 
 def index(model: Model) -> Index:
-    """The index of a model that has one of its own, read once per process. ModelError where it is not as published."""
+    """The index in a model's own folder, read once per process. ModelError if it is not as published."""
     if INDEX_FILE not in model.card["files"]:
         raise ModelError(f"The model '{model.id}' has no index of similar cases; run python -m train retrieval-index.")
     return _loaded(model.id, str(model.folder), model.card["files"][INDEX_FILE]["sha256"])
 
 
 def card(model: Model) -> dict[str, Any]:
-    """The index's card: how many images of how many lesions it holds, and how its neighbours did on test images."""
+    """The index's card: how many images and lesions it contains, and how informative its neighbours were on test
+    images."""
     return json.loads(registry.verified_bytes(model, CARD_FILE))
 
 

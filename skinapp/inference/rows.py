@@ -1,4 +1,4 @@
-"""The row that scoring gives an image, or the reason why there is none: the same wherever images are scored.
+"""The output row of a scored image, or the reason why there is none: the same wherever images are scored.
 
 A row is a dict of plain values and float32 arrays; `parts` says how Parquet stores it, `table` how a CSV does.
 """
@@ -26,7 +26,7 @@ AGREEMENT_COLUMNS = ("networks_agreeing", "malignancy_low", "malignancy_high")
 
 @dataclass(frozen=True)
 class Case:
-    """An image to score, and the row of the table that lists it, by column: empty for an image of a folder."""
+    """An image to score, and its row in the input table, by column: empty for an image from a folder."""
 
     path: Path
     row: Mapping[str, object]
@@ -34,8 +34,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a row has besides the probabilities: the prediction set for each of the `coverages`, the embedding, and the
-    class map of the predicted class."""
+    """The optional contents of a row: the prediction set for each of the `coverages`, the embedding, and the class map
+    of the predicted class."""
 
     coverages: tuple[float, ...] = ()
     embedding: bool = False
@@ -47,7 +47,7 @@ NO_EXTRAS = Extras()
 
 @dataclass(frozen=True)
 class Content:
-    """A case that was read: the bytes of its file, their SHA-256 as hexadecimal digits, and its patient metadata."""
+    """The content of a case: the bytes of its file, their SHA-256 in hexadecimal, and its patient metadata."""
 
     data: bytes
     sha256: str
@@ -55,7 +55,7 @@ class Content:
 
 
 def check(model: Model, extras: Extras) -> None:
-    """ModelError where the model cannot give one of the extras; DataError for a coverage that is not stored."""
+    """ModelError if the model cannot provide one of the extras; DataError for a coverage that is not stored."""
     for coverage in extras.coverages:
         conformal.check(model, coverage)
     if extras.embedding and "embedding" not in model.card["outputs"]:
@@ -84,7 +84,7 @@ def columns(model: Model, extras: Extras) -> list[str]:
 
 
 def fingerprint(model: Model, extras: Extras) -> str:
-    """SHA-256, as hexadecimal digits, of all in the model's folder that its rows depend on: weights, input, labels and
+    """SHA-256, in hexadecimal, of everything in the model's folder that its rows depend on: weights, input, labels and
     calibration, but not the texts and scores of the card."""
     card = model.card
     files = {
@@ -97,7 +97,7 @@ def fingerprint(model: Model, extras: Extras) -> str:
 
 
 def of_case(name: str, case: Case, classifier: Classifier, extras: Extras) -> Row:
-    """The row of an image that is read from its file. It never raises for a bad image: the row then has a `reason`."""
+    """Read an image from its file and return its row. A bad image raises nothing: its row has a `reason`."""
     try:
         return {"image": name, **predict(read(name, case, classifier.model), classifier, extras)}
     except (ImageError, DataError) as error:
@@ -105,8 +105,8 @@ def of_case(name: str, case: Case, classifier: Classifier, extras: Extras) -> Ro
 
 
 def read(name: str, case: Case, model: Model) -> Content:
-    """The file of a case. ImageError where it or its name cannot be used, or it changes meanwhile; DataError for an
-    impossible value in the patient metadata."""
+    """The file of a case. ImageError if the file or its name cannot be used, or it changes while being read; DataError
+    for an impossible value in the patient metadata."""
     check_name(name)
     values = metadata.parse(model.clinical, case.row)
     before = _state(case.path)
@@ -119,7 +119,7 @@ def read(name: str, case: Case, model: Model) -> Content:
 def predict(content: Content, classifier: Classifier, extras: Extras) -> Row:
     """The row of a file's content, without `image`: two files with the same content and metadata have the same row.
 
-    ImageError where it cannot be decoded.
+    ImageError if it cannot be decoded.
     """
     model = classifier.model
     prediction = classifier.predict(imaging.load(content.data, model.input_size), content.values)
@@ -127,12 +127,12 @@ def predict(content: Content, classifier: Classifier, extras: Extras) -> Row:
 
 
 def failure(name: str, error: Exception) -> Row:
-    """The row of an image that has no prediction: its name and the reason, as text that any file can hold."""
+    """The row of an image without a prediction: its name and the reason, as text that any file can store."""
     return {"image": printable(name), "reason": printable(str(error))}
 
 
 def check_name(name: str) -> None:
-    """ImageError for a name that no file can have, or that no table can hold."""
+    """ImageError for a name that is not a valid file name, or that no table can store."""
     if "\0" in name:
         raise ImageError("The file name contains a NUL character; correct it in the list.")
     try:
@@ -142,7 +142,7 @@ def check_name(name: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text that any table can hold: what is not valid UTF-8, and NUL, as escapes."""
+    """Text that any table can store: invalid UTF-8 and NUL are escaped."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", r"\x00")
 
 
@@ -162,7 +162,7 @@ def _predicted(prediction: Prediction, extras: Extras) -> Row:
 
 
 def _state(path: Path) -> tuple[int, int] | None:
-    """Size and modification time (ns) of a file; None where `imaging.read` will say what is wrong."""
+    """Size and modification time (ns) of a file; None if it cannot be read, which `imaging.read` will report."""
     try:
         state = path.stat()
     except (OSError, ValueError):

@@ -29,14 +29,14 @@ Network = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model predicts for one image and, if it uses any, patient metadata.
+    """A model's prediction for one image and, if it uses them, patient metadata.
 
     logits float32 [K], the image's, before the temperature; probabilities float64 [K], calibrated, summing to 1, with
     the metadata; class_maps float32 [h, w, K], whose mean over the image plus a constant is the logit, None for
-    networks that end in dense layers; embedding float32 [D], which a committee's first member gives the upright image,
-    of length 0 for a network without that output; votes float32 [members, views, K], the logits of each network for
-    each view of the image, whose mean is `logits`; measured, what a model on features measured of the lesion, None for
-    networks.
+    networks that end in dense layers; embedding float32 [D], for a committee that of its first member on the upright
+    image, of length 0 for a network without that output; votes float32 [members, views, K], the logits of each network
+    for each view of the image, whose mean is `logits`; measured, a features model's measurements of the lesion, None
+    for networks.
     """
 
     model: Model
@@ -60,10 +60,10 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far the votes on one image agree, going by the image alone.
+    """How far the votes on one image agree, without metadata.
 
-    `agreeing` of the `networks`, their logits averaged over the `views`, name the class that all of them together
-    name. `low` and `high` are the lowest and highest malignant probability among the votes.
+    `agreeing` of the `networks`, with logits averaged over the `views`, predict the same class as all of them together.
+    `low` and `high` are the lowest and highest malignant probability among the votes.
     """
 
     networks: int
@@ -74,7 +74,7 @@ class Agreement:
 
 
 def agreement(prediction: Prediction) -> Agreement | None:
-    """The agreement of the votes; None where there is only one."""
+    """The agreement of the votes; None if there is only one."""
     votes, model = prediction.votes, prediction.model
     networks, views, _ = votes.shape
     if networks * views == 1:
@@ -97,8 +97,8 @@ class Classifier:
     def __init__(self, model: Model, threads: int | None = None):
         """Check every file of the model against its hash and load it; `threads` defaults to the number of cores.
 
-        ModelError where a file was changed, a network cannot be loaded, or its input or outputs are not those of the
-        card, and for a pair, which `skinapp.inference.pair` runs.
+        ModelError if a file was changed, a network cannot be loaded, or its input or outputs do not match the card;
+        also for a pair, which `skinapp.inference.pair` runs.
         """
         check_one_image(model)
         if not model.runnable:
@@ -130,7 +130,7 @@ class Classifier:
         return self.predict_input(network_input(self.model, pixels), values)
 
     def predict_input(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
-        """The same, for the output of `network_input` and altered copies of it."""
+        """Like `predict`, for the output of `network_input` and altered copies of it."""
         size = self.model.input_size
         if pixels.shape != (size, size, 3) or pixels.dtype != np.uint8:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
@@ -143,11 +143,11 @@ class Classifier:
         with self._lock:
             each = self._pool.map if self._pool else map
             outputs = list(each(lambda network: network(images), self._networks))
-        votes = np.stack([one["logits"] for one in outputs])
+        votes = np.stack([output["logits"] for output in outputs])
         logits = _mean(votes, (0, 1))
         class_maps = None
         if self.model.has_class_maps:
-            maps = np.stack([views.upright_again(one["class_maps"], self.model.views) for one in outputs])
+            maps = np.stack([views.upright_again(output["class_maps"], self.model.views) for output in outputs])
             class_maps = _mean(maps, (0, 1))
         embedding = np.empty(0, np.float32)
         if "embedding" in outputs[0]:
@@ -155,11 +155,11 @@ class Classifier:
         return Prediction(self.model, logits, self._probabilities(logits, values or {}), class_maps, embedding, votes)
 
     def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
-        """What `predict` would give the same image with these values, without running the network again."""
+        """The result of `predict` for the same image with these values, without running the network again."""
         return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, values))
 
     def contributions(self, prediction: Prediction) -> Contributions:
-        """How the features that were measured led to the logits. ModelError for networks, which measure none."""
+        """The contributions of the measured features to the logits. ModelError for networks, which measure none."""
         if self._on_features is None or prediction.measured is None:
             raise ModelError(f"The model '{self.model.id}' measures no features.")
         return self._on_features.contributions(prediction.measured)
@@ -172,7 +172,7 @@ class Classifier:
 
 
 def check_one_image(model: Model) -> None:
-    """ModelError for a pair, which one image is too few for."""
+    """ModelError for a pair, which needs two images."""
     if model.kind == "pair":
         raise ModelError(
             f"One image is missing: the model '{model.id}' takes a dermoscopy image and a close-up of the same lesion. "
@@ -181,8 +181,8 @@ def check_one_image(model: Model) -> None:
 
 
 def _network(model: Model, name: str, threads: int) -> Network:
-    """One LiteRT file of the model, as a function. ModelError where it cannot be loaded, or its input or outputs are
-    not those of the card, and so of the other members."""
+    """One LiteRT file of the model, as a function. ModelError if it cannot be loaded, or its input or outputs do not
+    match the card, and thus the other members."""
     try:
         interpreter = Interpreter(model_content=registry.verified_bytes(model, name), num_threads=threads)
         run = interpreter.get_signature_runner()
@@ -231,8 +231,8 @@ def network_input(model: Model, pixels: np.ndarray, remove: Collection[str] = ()
 
 
 def removed_from(model: Model, pixels: np.ndarray, remove: Collection[str] = ()) -> Removed | None:
-    """A square, uint8 RGB of any size, without the kinds of artefact that the model was trained without, and those in
-    `remove`; None where there are none of either. What is removed is decided only here."""
+    """A square, uint8 RGB of any size, with the artefacts removed that the model was trained without, and those in
+    `remove`; None if neither names any. Only this function decides what is removed."""
     kinds = {*model.removes, *remove}
     if not kinds:
         return None
@@ -243,24 +243,25 @@ def removed_from(model: Model, pixels: np.ndarray, remove: Collection[str] = ())
 
 
 _loaded: OrderedDict[tuple[str, ...], Classifier] = OrderedDict()
-"""Least recently used first; `registry.LARGEST_ROOT` bytes of weights at most, so that every shipped model fits."""
+"""Least recently used first; at most `registry.MAX_ROOT_BYTES` bytes of weights, so that every shipped model fits."""
 _loading = threading.Lock()
 
 
 def classifier(model: Model) -> Classifier:
-    """The model's Classifier, loaded once per process and again only when its published files change."""
+    """The model's Classifier, loaded once per process, and reloaded only when its published files change."""
     key = _published(model)
     with _loading:
         if key not in _loaded:
             _loaded[key] = Classifier(registry.read_again(model))
         _loaded.move_to_end(key)
-        while len(_loaded) > 1 and sum(map(_weight, _loaded.values())) > registry.LARGEST_ROOT:
+        while len(_loaded) > 1 and sum(map(_weight, _loaded.values())) > registry.MAX_ROOT_BYTES:
             _loaded.popitem(last=False)
         return _loaded[key]
 
 
 def forget_images() -> None:
-    """Classify a blank image with every loaded model, which would otherwise hold its last image until the next one."""
+    """Classify a blank image with every loaded model; otherwise its input buffer would keep the last image until the
+    next one."""
     for loaded in list(_loaded.values()):
         loaded.predict_input(np.zeros((loaded.model.input_size,) * 2 + (3,), np.uint8))
 
@@ -275,7 +276,7 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
     size = timed[0].model.input_size
     pixels = np.full((size, size, 3), 128, np.uint8)
     if any(not classifier.model.is_network for classifier in timed):
-        # without a lesion there would be nothing to measure
+        # features models need a lesion to measure
         pixels = imaging.crop_resize(synthetic.draw(1), size)
     durations = []
     for _ in range(TIMED + 2):
@@ -289,9 +290,9 @@ def _timed(published: tuple[str, ...]) -> tuple[float, float, float]:
 
 
 def milliseconds(model: Model) -> tuple[float, float, float]:
-    """Median, minimum and maximum milliseconds per image, or pair of images, on this machine, of TIMED runs.
+    """Median, minimum and maximum milliseconds per image, or pair of images, on this machine, over TIMED runs.
 
-    Measured once per process, and again when the published files change. ModelError where the model cannot be run.
+    Measured once per process, and again when the published files change. ModelError if the model cannot be run.
     """
     return _timed(_published(model))
 

@@ -1,4 +1,5 @@
-"""Scores any number of image files with one model: on every core, resumable, in shards, failures with their reasons."""
+"""Scores any number of image files with one model: on every core, resumable, in shards, and with a reason for every
+failure."""
 
 import contextlib
 import json
@@ -29,18 +30,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 READERS = 4
-"""Threads that read files ahead of those that decode and classify, of which there is one a core."""
+"""Threads that read files ahead of the threads that decode and classify, one of which runs per core."""
 AHEAD = 256
-"""Images that are at work or done while the one before them is still at work."""
+"""How many images may be in progress or done while an earlier one is still in progress."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of images: scored now, skipped because an earlier run scored them, failed, listed again, and scored
-    without the network since another file has the same content.
+    """Counts of images: scored now, skipped because an earlier run scored them, failed, listed more than once, and
+    scored without the network because another file has the same content.
 
     `missing_columns` are the model's questions for which the table has no column, `failures` the file or folder with
-    the reasons, which holds some only where an image failed.
+    the reasons, if any image failed.
     """
 
     scored: int
@@ -66,12 +67,12 @@ def score(
     `PartsFolder`. Its columns are those of `rows.columns`. A model with clinical inputs reads the metadata from the
     columns of the same names; a row with an impossible value fails. Images that `out` already holds are skipped, so an
     interrupted run resumes where it stopped; earlier failures are tried again. Only the images of the `shard` are
-    scored. `progress` is called with the count done and in all, None if that is not known. Memory does not grow with
-    the number of images.
+    scored. `progress` is called with the number of images done and the total, None if that is not known. Memory does
+    not grow with the number of images.
 
     Raises ModelError for extras that the model does not have. Raises DataError for a coverage that is not stored, where
-    another process writes to `out`, where the disk is full and, changing nothing, where `out` holds anything else, rows
-    of another model, or is the source itself.
+    another process writes to `out`, if the disk is full or, without changing anything, if `out` contains anything else
+    or rows of another model, or is the source itself.
     """
     rows.check(model, extras)
     output: CsvFile | PartsFolder
@@ -89,11 +90,11 @@ def score(
             for name in output.scored():
                 done.add(cases.key(name))
             before = len(done)
-            counts, duplicates, met = Counter[str](), Duplicates(), DiskDict()
+            counts, duplicates, seen = Counter[str](), Duplicates(), DiskDict()
 
             def waiting() -> Iterator[Named]:
                 for name, case in opened.cases:
-                    if not met.add(cases.key(name)):
+                    if not seen.add(cases.key(name)):
                         counts["repeated"] += 1
                     elif cases.key(name) in done:
                         counts["skipped"] += 1
@@ -120,7 +121,7 @@ def score(
 
 
 def classify_all(named: Mapping[str, Case], model: Model) -> Iterator[tuple[str, Prediction | SkinappError]]:
-    """Each name with its Prediction, or the error that says why there is none, in the order of `named`."""
+    """Each name with its Prediction, or the error explaining why there is none, in the order of `named`."""
     free = _classifiers(model)
 
     def classify(one: Named) -> tuple[str, Prediction | SkinappError]:
@@ -157,8 +158,8 @@ def _rows(named: Iterable[Named], model: Model, extras: Extras, duplicates: Dupl
 
 
 def _classifiers(model: Model) -> "queue.SimpleQueue[Classifier]":
-    """One single-threaded classifier a core: together they classify more images a second than one that uses all cores.
-    Whoever has one may keep its core busy, with decoding too."""
+    """One single-threaded classifier per core: together they classify more images per second than one that uses all
+    cores. The thread that holds one may use its core for decoding as well."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
     for _ in range(cores):
@@ -176,7 +177,7 @@ def _borrowed(free: "queue.SimpleQueue[Classifier]") -> Iterator[Classifier]:
 
 
 def _in_order(function: Callable[[T], R], items: Iterable[T], cores: int) -> Iterator[R]:
-    """`function` of each item, in order, computed by several threads; items are only taken as they are needed."""
+    """`function` of each item, in order, computed by several threads; items are consumed only as needed."""
     pool = ThreadPoolExecutor(cores + READERS)
     try:
         running: deque[Future[R]] = deque()
@@ -192,7 +193,7 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], cores: int) -> Ite
 
 @contextlib.contextmanager
 def _sentences(out: Path) -> Iterator[None]:
-    """What the system says of a full disk, as DataError."""
+    """Turn the system's error about a full disk into a DataError."""
     try:
         yield
     except OSError as error:

@@ -13,16 +13,16 @@ TESTED, OUT_OF_FOLD = "predictions.csv", "out_of_fold.csv"
 
 
 def trained_on(model: Model, dataset: str, image: str) -> bool | None:
-    """Whether the model was trained on an image of the data set with this id; None where its folder does not say, as
+    """Whether the model was trained on an image of the data set with this id; None if its folder does not say, as
     for the images that chose its settings.
 
-    After a cross-validation, all its images trained the network that answers, or members of the committee. What an
-    adopted network was trained on is not known.
+    After a cross-validation, all its images trained the final network, or members of the committee. The training images
+    of an adopted network are unknown.
     """
     if "adopted" in model.card:
         return None
     known = DATASETS | {ISIC_MORE.id: ISIC_MORE}
-    # a part of a data set is named after a comma
+    # the name of a part of a data set follows a comma
     named = dataset in known and known[dataset].name.split(",")[0] in model.card["training"]["dataset"]
     if image in _listed(model, OUT_OF_FOLD):
         return True
@@ -34,7 +34,7 @@ def trained_on(model: Model, dataset: str, image: str) -> bool | None:
 
 
 def sentence(model: Model, dataset: str, image: str) -> str:
-    """The same in words."""
+    """The same as a sentence."""
     known = trained_on(model, dataset, image)
     if known is None:
         return (

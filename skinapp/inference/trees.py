@@ -1,6 +1,6 @@
 """Boosted decision trees as plain arrays: their logits, and how much each feature contributed to them.
 
-scikit-learn trains them (`train.publish.features`); here they need NumPy alone, and give the same numbers.
+scikit-learn trains them (`train.publish.features`); here they need only NumPy, and give the same numbers.
 """
 
 import functools
@@ -21,8 +21,8 @@ class Trees:
     names [F] of the features; roots [T], the first node of each tree; columns [T], the raw score that each tree adds
     to; feature [N], the feature that a node looks at, -1 for a leaf; threshold [N], up to which a value goes left;
     missing_left [N], whether a missing value goes left; left, right [N], the next node, always a later one; value [N]
-    of a leaf; count [N], the training images that reached a node; baseline [C] of the raw scores; mix [C, K] and
-    offset [K], which make logits of them.
+    of a leaf; count [N], the training images that reached a node; baseline [C] of the raw scores; mix [C, K] and offset
+    [K], which turn them into logits.
     """
 
     names: np.ndarray
@@ -45,7 +45,7 @@ class Trees:
         left, node = self._goes_left(row), self.roots
         while (inner := self.feature[node] >= 0).any():
             node = np.where(inner, np.where(left[node], self.left[node], self.right[node]), node)
-        # added up one after another, as scikit-learn does
+        # added one after another, as scikit-learn does
         return np.array(
             [
                 np.cumsum(np.concatenate([[start], self.value[node[self.columns == column]]]))[-1]
@@ -58,14 +58,14 @@ class Trees:
         return self.raw(row) @ self.mix + self.offset
 
     def contributions(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What each feature adds to each logit, float64 [F, K], and the mean logits [K] that they are added to;
-        together they are the logits.
+        """The contribution of each feature to each logit, float64 [F, K], and the mean logits [K]; together they add up
+        to the logits.
 
         These are the Shapley values of TreeSHAP, where an unknown feature follows both branches of a node as the
         training images did (path-dependent; Lundberg et al. 2020, doi:10.1038/s42256-019-0138-9). A leaf adds to each
-        feature j on its path its value times (o_j - z_j) times the integral, over t from 0 to 1, of the product of
-        z_k (1 - t) + o_k t over the other features k of the path: o is 1 where the row's value leads to the leaf and 0
-        otherwise, z the share of training images that it leads there. The product is a polynomial in t, so
+        feature j on its path its value times (o_j - z_j) times the integral, over t from 0 to 1, of the product of z_k
+        (1 - t) + o_k t over the other features k of the path: o is 1 if the row's value leads to the leaf and 0
+        otherwise, and z is the share of training images that it leads there. The product is a polynomial in t, so
         Gauss-Legendre quadrature is exact.
         """
         paths = self._paths
@@ -108,7 +108,7 @@ class Trees:
         features = np.full((len(leaves), max(len(steps), 1)), -1)
         shares, slots = np.ones(features.shape), []
         for rows, node, above in steps:
-            # a feature that a path asks for twice has one slot
+            # a feature that a path uses twice has a single slot
             same = features[rows] == self.feature[above][:, None]
             slot = np.where(same.any(axis=1), same.argmax(axis=1), (features[rows] < 0).argmax(axis=1))
             features[rows, slot] = self.feature[above]
@@ -134,9 +134,9 @@ class Trees:
 
 @dataclass(frozen=True, eq=False)
 class _Paths:
-    """The ways to the leaves: of each leaf [L] the features that lead to it [L, D], -1 in unused slots, the share of
+    """The paths to the leaves: for each leaf [L], the features that lead to it [L, D], -1 in unused slots, the share of
     training images that each leads to it [L, D], its value [L] and its column [L]; and for each of S steps, its leaf,
-    the slot of its feature, its node, and whether the way goes left there."""
+    the slot of its feature, its node, and whether the path goes left there."""
 
     features: np.ndarray
     shares: np.ndarray
@@ -158,7 +158,7 @@ def save(trees: Trees) -> bytes:
 
 def load(content: bytes) -> Trees:
     """The trees in the content of a file that `save` made. Nothing in it is executed. ValueError if it is not such a
-    file, or a node leads to an earlier one or out of the file."""
+    file, or a node points to an earlier one or out of the file."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             trees = Trees(**{field.name: arrays[field.name] for field in fields(Trees)})

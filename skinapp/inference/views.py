@@ -1,4 +1,4 @@
-"""The views of an image that a model averages its logits over: the image itself, mirrored and turned."""
+"""The views of an image over which a model averages its logits: the image itself, and mirrored and rotated copies."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ import numpy as np
 
 UPRIGHT = "upright"
 VIEWS = {UPRIGHT: (False, 0), "mirrored": (True, 0), "upside down": (False, 2), "quarter turn": (False, 1)}
-"""Name -> whether left and right are exchanged first, and how many quarter turns, anticlockwise, follow."""
+"""Maps each name to whether the image is first mirrored left to right, and how many anticlockwise quarter turns
+follow."""
 
 
 def seen(pixels: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -15,7 +16,7 @@ def seen(pixels: np.ndarray, names: Sequence[str]) -> np.ndarray:
 
 
 def upright_again(maps: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Square maps of views [views, s, s, K] in the orientation of the upright image."""
+    """Square maps of views [views, s, s, K], transformed back to the orientation of the upright image."""
     return np.stack([_back(one, *VIEWS[name]) for one, name in zip(maps, names, strict=True)])
 
 

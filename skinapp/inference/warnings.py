@@ -1,7 +1,7 @@
-"""Warnings beside an answer, and how often answers with and without each of them were wrong.
+"""Warnings next to an answer, and how often answers with and without each of them were wrong.
 
 `python -m train warnings` measures the error rates and decides, on validation lesions, which warnings predict errors:
-warnings.json beside this file has the figures, docs/warnings.md the table. A warning that does not predict errors for
+warnings.json next to this file has the figures, docs/warnings.md the table. A warning that does not predict errors for
 a kind of image is not shown for it.
 """
 
@@ -27,7 +27,7 @@ from skinapp.inference.runtime import Prediction
 CARD_FILE = Path(__file__).with_name("warnings.json")
 
 SHIFT = 0.05
-"""The share of its side by which the square becomes smaller when it moves into its corners."""
+"""The share of its side by which the square shrinks when it is shifted into its corners."""
 
 
 FAR = "This image differs from the training images more than nearly all test images do."
@@ -37,13 +37,13 @@ DIVIDED = "The networks of this model do not all name the same class."
 
 @functools.cache
 def card() -> dict[str, Any]:
-    """What the command wrote: by kind of image, the limit of distance, and the error rates by warning."""
+    """The results of the command, by kind of image: the distance limit, and the error rates by warning."""
     return json.loads(CARD_FILE.read_text())
 
 
 def predicts_errors(name: str, modality: str) -> bool:
-    """Whether answers to such images with this warning were wrong more often; True for one that was not measured, so
-    that a new kind of model starts with every warning."""
+    """Whether answers to such images with this warning were wrong more often; True for a warning that was not measured,
+    so that a new kind of model starts with every warning."""
     known = card().get(modality, {}).get("warnings", {}).get(name)
     return known is None or bool(known["predicts_errors"])
 
@@ -62,8 +62,8 @@ def rates(name: str, modality: str) -> str:
 
 
 def of_quality(measured: Quality, modality: str) -> dict[str, str]:
-    """What is wrong with a square, for the defects that predict errors of models of this kind of image: key of
-    `quality.SENTENCES` -> a sentence."""
+    """The quality problems of a square that predict errors of models for this kind of image: maps a key of
+    `quality.SENTENCES` to a sentence."""
     problems = [name for name in quality.problems(measured) if predicts_errors(name, modality)]
     return {name: f"{quality.sentence(name, measured)} {rates(name, modality)}".strip() for name in problems}
 
@@ -71,32 +71,33 @@ def of_quality(measured: Quality, modality: str) -> dict[str, str]:
 def cautions(analysis: Analysis) -> dict[str, str]:
     """Why the answer may be wrong although the image is usable: "distance", "disagreement" -> a sentence, where that
     predicts errors of this kind of model, or "features" where some are missing."""
-    kind, found = analysis.model.modality, {}
+    kind, sentences = analysis.model.modality, {}
     if is_far(analysis.modality, kind) and predicts_errors("distance", kind):
-        found["distance"] = FAR
+        sentences["distance"] = FAR
     measured = analysis.prediction.measured
     if measured and measured.note:
-        found["features"] = measured.note
-    # two images cannot be moved together, and the warning was measured for networks
+        sentences["features"] = measured.note
+    # skipped for pairs, whose images cannot be shifted together, and for features models, as the warning was measured
+    # for networks
     if (
         analysis.model.kind != "pair"
         and analysis.model.is_network
         and predicts_errors("disagreement", kind)
         and disagrees(analysis)
     ):
-        found["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
-    return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in found.items()}
+        sentences["disagreement"] = UNSTABLE if len(analysis.model.weights) == 1 else DIVIDED
+    return {name: f"{sentence} {rates(name, kind)}".strip() for name, sentence in sentences.items()}
 
 
 def is_far(recognised: Recognised | None, modality: str) -> bool:
-    """Whether an image is farther from the training images than nearly all of those that the limit was set with."""
+    """Whether an image is farther from the training images than nearly all those used to set the limit."""
     limit = card().get(modality, {}).get("distance_limit")
     return recognised is not None and limit is not None and recognised.distance > limit
 
 
 def disagrees(analysis: Analysis) -> bool:
-    """Whether the networks of a committee name different classes, or a single network names another one for a square
-    that is moved a little. Goes by the image alone."""
+    """Whether the networks of a committee predict different classes, or a single network predicts another class for a
+    slightly shifted square. Metadata is not used."""
     return is_open(analysis.image_prediction, analysis.model, analysis.image, analysis.crop, remove=analysis.remove)
 
 

@@ -1,3 +1,3 @@
-"""Label sets (code, name, harmless or cancer, order) and what each diagnosis is, in plain words. Imports only
-`skinapp.errors`, `files`, `formatting` and `tables`.
+"""Label sets (code, name, harmless or cancer, order) and a description of each diagnosis in plain language. Imports
+only `skinapp.errors`, `files`, `formatting` and `tables`.
 """

@@ -457,7 +457,7 @@ ENTRIES = (
 
 
 def entry(code: str) -> Entry:
-    """The guide's entry for a class code. DataError where there is none."""
+    """The guide's entry for a class code. DataError if there is none."""
     for each in ENTRIES:
         if code in each.codes:
             return each

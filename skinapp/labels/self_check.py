@@ -12,7 +12,7 @@ SIGNS = {
 """The ABCDE signs of melanoma. Not all melanomas have them; see DOCTOR too."""
 
 DOCTOR = "When to see a doctor now"
-"""The most important of SECTIONS, which the guide shows first."""
+"""The most important of the SECTIONS, which the guide shows first."""
 
 SECTIONS = {
     "How to take the photos": (

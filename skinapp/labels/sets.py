@@ -8,7 +8,7 @@ from skinapp.errors import DataError
 
 Kind = Literal["cancer", "pre-cancer", "harmless"]
 KINDS: tuple[Kind, ...] = ("cancer", "pre-cancer", "harmless")
-"""What a diagnosis can be, the most serious first."""
+"""The kinds of diagnosis, the most serious first."""
 
 GROUPS: dict[tuple[Kind, ...], str] = {
     ("cancer",): "Cancer, all types together",
@@ -17,7 +17,7 @@ GROUPS: dict[tuple[Kind, ...], str] = {
     ("pre-cancer", "harmless"): "Pre-cancer or harmless",
     ("harmless",): "Harmless",
 }
-"""The name of a group of classes, by the kinds of diagnosis that they hold."""
+"""The name of each group of classes, by the kinds of diagnosis that the classes contain."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class Label:
 
     @property
     def malignant(self) -> bool:
-        """Whether it counts as malignant, by the data set's own grouping, which every malignancy score uses."""
+        """Whether it counts as malignant in the data set's own grouping, which every malignancy score uses."""
         return self.kind == "cancer" or self.malignant_pre_cancer
 
     @property
     def spoken(self) -> str:
-        """The name within a sentence, the common one first: "mole (melanocytic nevus)"."""
+        """The name for use within a sentence, the common one first: "mole (melanocytic nevus)"."""
         name = self.name[0].lower() + self.name[1:]
         return f"{self.common_name} ({name})" if self.common_name else name
 
@@ -240,7 +240,7 @@ LABEL_SETS = {label_set.id: label_set for label_set in (HAM10000, MALIGNANCY, PA
 
 
 def label_set(set_id: str) -> LabelSet:
-    """The label set of that id; DataError where there is none."""
+    """The label set with this id; DataError if there is none."""
     try:
         return LABEL_SETS[set_id]
     except KeyError:
@@ -248,9 +248,9 @@ def label_set(set_id: str) -> LabelSet:
 
 
 def of_card(described: Mapping[str, Any]) -> LabelSet:
-    """The label set of the `labels` of a model's card: one of those here or, with `classes`, the model's own.
+    """The label set of the `labels` of a model's card: a built-in one or, with `classes`, the model's own.
 
-    DataError where there is no such set, or where a set of its own has the id of one here.
+    DataError if there is no such set, or where a set of its own has the id of one here.
     """
     if "classes" not in described:
         return label_set(described["set"])
@@ -260,8 +260,8 @@ def of_card(described: Mapping[str, Any]) -> LabelSet:
 
 
 def contents(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Label, ...]]:
-    """Class code -> the diagnoses that the class holds: itself, except for the two classes of MALIGNANCY, which hold
-    what counts as malignant, and what does not, in the label set that the data were published with."""
+    """Maps each class code to the diagnoses in the class: itself, except for the two classes of MALIGNANCY, which
+    contain the diagnoses that do and do not count as malignant in the label set that the data were published with."""
     if labels.id != MALIGNANCY.id:
         return {label.code: (label,) for label in labels.labels}
     return {
@@ -271,7 +271,7 @@ def contents(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Label, ..
 
 
 def kinds(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Kind, ...]]:
-    """Class code -> the kinds of the diagnoses that it holds, the most serious first."""
+    """Maps each class code to the kinds of the diagnoses that it contains, the most serious first."""
     return {
         code: tuple(kind for kind in KINDS if any(one.kind == kind for one in holds))
         for code, holds in contents(labels, diagnoses).items()
@@ -279,7 +279,7 @@ def kinds(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[Kind, ...]]:
 
 
 def target(labels: LabelSet, codes: Sequence[str]) -> str:
-    """What some classes together are, within a sentence: melanoma, cancer, or cancer or pre-cancer."""
+    """The common name of some classes, for use within a sentence: melanoma, cancer, or cancer or pre-cancer."""
     chosen = [labels[code] for code in codes]
     if [label.name for label in chosen] == ["Melanoma"]:
         return "melanoma"
@@ -287,7 +287,8 @@ def target(labels: LabelSet, codes: Sequence[str]) -> str:
 
 
 def groups(labels: LabelSet, diagnoses: LabelSet) -> dict[str, tuple[str, ...]]:
-    """Name of GROUPS -> the codes of its classes, the most serious group first. Every class is in exactly one."""
+    """Maps each name in GROUPS to the codes of its classes, the most serious group first. Every class is in exactly one
+    group."""
     of_classes = kinds(labels, diagnoses)
     return {
         name: codes

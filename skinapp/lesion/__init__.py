@@ -1,1 +1,2 @@
-"""The lesion in an image: its segmentation, shape and colour. May import `skinapp.inference` and what it may import."""
+"""The lesion in an image: its segmentation, shape and colour. May import `skinapp.inference` and everything that it may
+import."""

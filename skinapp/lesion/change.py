@@ -1,4 +1,5 @@
-"""Two photos of one lesion: the second laid over the first, and what differs by more than the camera explains.
+"""Compares two photos of one lesion: aligns the second with the first, and reports differences larger than the camera
+explains.
 
 Two photos of an unchanged lesion differ too: in distance, angle, light and focus. `python -m train change` measures how
 much on pairs of photos of one lesion, for each kind of image, and writes the figures that `noise` reads.
@@ -26,13 +27,13 @@ from skinapp.lesion import segmentation, shape
 NOISE_FILE = Path(__file__).with_name("change.json")
 SIDE = 240
 """Pixels of the squares in which points are matched."""
-FEWEST_POINTS = 6
-"""With fewer points of one square found again in the other, the photos may show different lesions."""
+MIN_POINTS = 6
+"""With fewer matched points, the photos may show different lesions."""
 DISTANCE_RATIO = 0.85
-"""Of the nearest descriptor to the next one: a point whose two candidates are closer to each other is not matched
-(Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94)."""
+"""Maximum ratio of the distances to the nearest and the second nearest descriptor: a point with a higher ratio is not
+matched (Lowe 2004, doi:10.1023/B:VISI.0000029664.99615.94)."""
 TOLERANCE = 4.0
-"""Pixels by which a matched point may miss its place."""
+"""Maximum error of a matched point, in pixels."""
 TRIALS = 400
 
 SIZE, CANCER, DIAMETER = "Size", "Probability of cancer", "Largest diameter"
@@ -44,10 +45,10 @@ NO_MATCH = (
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """How the second square lies over the first: `aligned`, uint8 [S, S, 3], is the second seen from where the first
-    was taken, white where it does not reach (`covered`, bool [S, S], is False there). `scale` is the length in the
-    second square of what has length 1 in the first, both squares having side 1; `degrees` the rotation of the second,
-    -180 to 180; `points` how many points of the first were found again."""
+    """The alignment of the second square with the first: `aligned`, uint8 [S, S, 3], is the second in the frame of the
+    first, white where it does not reach (`covered`, bool [S, S], is False there). `scale` is the length in the second
+    square that corresponds to 1 in the first, in units of the side; `degrees` the rotation of the second, -180 to 180;
+    `points` the number of matched points."""
 
     aligned: np.ndarray
     covered: np.ndarray
@@ -58,8 +59,9 @@ class Alignment:
 
 @dataclass(frozen=True)
 class Change:
-    """A measure of both photos, its unit ("%", "mm" or ""), and its noise: 95 of 100 pairs of photos of an unchanged
-    lesion differ by less, as a factor for SIZE and as a difference for everything else; None if it was not measured."""
+    """A measurement in both photos, its unit ("%", "mm" or ""), and its noise: 95 of 100 pairs of photos of an
+    unchanged lesion differ by less, as a factor for SIZE and as a difference for everything else; None if it was not
+    measured."""
 
     name: str
     before: float
@@ -69,7 +71,7 @@ class Change:
 
     @property
     def by_camera(self) -> bool | None:
-        """Whether the two differ by no more than the camera explains; None where that is not known."""
+        """Whether the two differ by no more than the camera explains; None if that is not known."""
         if self.noise is None:
             return None
         if self.name == SIZE:
@@ -79,8 +81,8 @@ class Change:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """What differs between two photos of a lesion; without an `alignment` where they do not match. `note` says what
-    could not be done: lay the photos over each other, or find the lesion in them."""
+    """The differences between two photos of a lesion; `alignment` is None if they do not match. `note` says what
+    failed: aligning the photos, or finding the lesion in them."""
 
     changes: tuple[Change, ...]
     alignment: Alignment | None = None
@@ -90,8 +92,8 @@ class Comparison:
 def compare(
     first: Analysis, second: Analysis, millimetres: tuple[float | None, float | None] = (None, None)
 ) -> Comparison:
-    """Compare two photos of a lesion that one model has analysed. `millimetres` are the lengths that the sides of the
-    squares show, if they are known; they set the scale in place of the photos."""
+    """Compare two photos of a lesion that one model has analysed. `millimetres` are the real lengths of the sides of
+    the squares, if known; they then set the scale instead of the alignment."""
     kind, model = first.model.modality, first.model.id
     notes = []
     alignment = None
@@ -103,7 +105,7 @@ def compare(
     scale = before / after if before and after else alignment.scale if alignment else None
     result: list[Change] = []
     try:
-        # as small as the squares in which the noise was measured
+        # the same size as the squares in which the noise was measured
         squares = [imaging.crop_resize(one.image, SIDE, one.crop) for one in (first, second)]
         masks = [segmentation.segment(square).mask for square in squares]
     except SegmentationError as error:
@@ -121,23 +123,23 @@ def compare(
 
 
 def align(first: np.ndarray, second: np.ndarray) -> Alignment:
-    """Lay the second of two squares, uint8 RGB [S, S, 3] each, over the first, by a shift, a rotation and a scale.
+    """Align the second of two squares, uint8 RGB [S, S, 3] each, with the first, by a shift, a rotation and a scale.
 
     Points are matched by SIFT (Lowe 2004) and their common transform found by RANSAC (Fischler and Bolles 1981). If the
-    lesion fills the square, its own growth counts as a change of distance. ImageError if the photos do not match.
+    lesion fills the square, its growth looks like a change of distance. ImageError if the photos do not match.
     """
     (points, descriptors), (other_points, other_descriptors) = _features(first), _features(second)
-    if min(len(points), len(other_points)) < FEWEST_POINTS:
+    if min(len(points), len(other_points)) < MIN_POINTS:
         raise ImageError(NO_MATCH)
     matched = match_descriptors(descriptors, other_descriptors, max_ratio=DISTANCE_RATIO, cross_check=True)
-    if len(matched) < FEWEST_POINTS:
+    if len(matched) < MIN_POINTS:
         raise ImageError(NO_MATCH)
     # x before y
     pairs = points[matched[:, 0]][:, ::-1], other_points[matched[:, 1]][:, ::-1]
     transform, inliers = ransac(
         pairs, SimilarityTransform, min_samples=2, residual_threshold=TOLERANCE, max_trials=TRIALS, rng=0
     )
-    if inliers is None or inliers.sum() < FEWEST_POINTS:
+    if inliers is None or inliers.sum() < MIN_POINTS:
         raise ImageError(NO_MATCH)
     side = first.shape[0]
     full = _scaling(second.shape[0]) @ transform.params @ np.linalg.inv(_scaling(side))
@@ -156,11 +158,11 @@ def changes(
     scale: float | None,
     kind: str,
 ) -> list[Change]:
-    """What was measured in two photos of a kind: the square, uint8 [S, S, 3], and the lesion's mask, bool [S, S], of
-    each.
+    """The measurements in two photos of a kind, given the square, uint8 [S, S, 3], and the lesion's mask, bool [S, S],
+    of each.
 
-    `scale` is that of their `Alignment`, or the ratio of the millimetres that the sides of the first and the second
-    square show; without one, the sizes cannot be compared. ValueError for an empty mask.
+    `scale` is that of their `Alignment`, or the ratio of the real lengths of the sides of the first and the second
+    square; without it, sizes cannot be compared. ValueError for an empty mask.
     """
     result = []
     known = noise(kind)
@@ -179,7 +181,7 @@ def of_cancer(before: float, after: float, kind: str, model: str) -> Change:
 
 
 def sentence(change: Change) -> str:
-    """A change in words."""
+    """A sentence on a change."""
     if change.name == SIZE:
         words = f"{change.name}: {change.after / change.before:.2f} times the first"
     else:
@@ -192,7 +194,7 @@ def sentence(change: Change) -> str:
 
 
 def limit(change: Change) -> str:
-    """By how much two photos of an unchanged lesion differ, in words; "" where it was not measured."""
+    """A sentence on how much two photos of an unchanged lesion differ; "" if it was not measured."""
     if change.noise is None:
         return ""
     if change.name == SIZE:
@@ -201,8 +203,8 @@ def limit(change: Change) -> str:
 
 
 def noise(kind: str) -> Mapping[str, float]:
-    """Name of a measure -> how far apart two photos of an unchanged lesion are in 95 of 100 pairs, see Change; none for
-    a kind of image that was not measured."""
+    """The noise of each measurement, by name: the difference that 95 of 100 pairs of photos of an unchanged lesion do
+    not exceed, see Change; empty for a kind of image that was not measured."""
     return figures().get(kind, {}).get("noise", {})
 
 
@@ -213,12 +215,12 @@ def figures() -> dict[str, Any]:
 
 
 def _features(square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points (row, column) [n, 2] of a square at SIDE, and their descriptors [n, 128]; none in an even picture."""
+    """Points (row, column) [n, 2] of a square at SIDE, and their descriptors [n, 128]; none in a uniform picture."""
     grey = Image.fromarray(square).convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     detector = SIFT()
     try:
         detector.detect_and_extract(np.asarray(grey) / 255.0)
-    except RuntimeError:  # it finds no points
+    except RuntimeError:  # no points were found
         return np.empty((0, 2)), np.empty((0, 128))
     return np.asarray(detector.keypoints), np.asarray(detector.descriptors)
 

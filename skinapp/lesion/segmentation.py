@@ -25,13 +25,13 @@ SMALLEST = 0.003
 LARGEST = 0.97
 """A segmentation with a larger share of the square does not show where the lesion ends."""
 FLAT = 2.0
-"""An image with a smaller standard deviation, in grey values, is empty."""
+"""An image with a smaller standard deviation, in grey values, counts as empty."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
     """The lesion in a square: `mask` bool [H, W], the `probabilities` float32 [H, W] that a pixel belongs to it (0 and
-    1 if it was drawn by hand), and a `note` for the reader, "" if there is none."""
+    1 if it was drawn by hand), and a `note` for the user, "" if there is none."""
 
     mask: np.ndarray
     probabilities: np.ndarray

@@ -1,7 +1,7 @@
-"""Where the lesions are in an image, and the square around each, to be cropped for a model.
+"""Finds the lesions in an image, and the square around each that is cropped for a model.
 
-`python -m train square` chooses on validation images around which lesions a square is put, and with what margin, and
-measures on test images what that changes; it writes the figures that are read here.
+`python -m train square` uses validation images to choose which lesions get a square, and with what margin, and measures
+the effect on test images; it writes the figures that are read here.
 """
 
 import functools
@@ -21,24 +21,24 @@ from skinapp.lesion import segmentation
 
 FIGURES_FILE = Path(__file__).with_name("square.json")
 SIDE = 96
-"""Pixels of the shorter side of the image in which lesions are searched: the input of the segmentation network."""
+"""Shorter side, in pixels, of the image in which lesions are searched for: the input of the segmentation network."""
 SMALL = 0.4
-"""A lesion whose box has a smaller share of the shorter side is segmented again, from close by."""
+"""A lesion whose box is a smaller share of the shorter side is segmented again in a closer view."""
 AROUND = 2.0
-"""How many times as long as the box the side of that closer view is."""
+"""The side of that closer view, as a multiple of the box."""
 SECOND = 0.2
-"""A further region counts as a lesion from this share of the largest one's area on."""
+"""Another region counts as a lesion if its area is at least this share of the largest one's."""
 CERTAIN = 0.75
-"""The least mean probability of such a region."""
+"""The minimum mean probability of such a region."""
 APART = 0.1
-"""The least gap between the boxes of two lesions, as a share of the shorter side."""
-MOST = 2
-"""Lesions that a visitor chooses from."""
+"""The minimum gap between the boxes of two lesions, as a share of the shorter side."""
+MAX_LESIONS = 2
+"""The maximum number of lesions that a visitor is offered."""
 
 
 @dataclass(frozen=True)
 class Box:
-    """Around a lesion, in pixels of the image: left, top, right, bottom."""
+    """The bounding box of a lesion, in pixels of the image: left, top, right, bottom."""
 
     left: float
     top: float
@@ -57,15 +57,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The `squares` around the lesions of an image, the largest lesion first; `used`: whether models of this kind of
-    image did better on validation images with such a square as the first than with the centre of the image."""
+    """The `squares` around the lesions of an image, the largest lesion first; `used`: whether, on validation images,
+    models for this kind of image did better with the first square than with the centre of the image."""
 
     squares: tuple[Crop, ...] = ()
     used: bool = False
 
 
 def lesions(image: Image.Image) -> list[Box]:
-    """The boxes of at most MOST lesions in an upright RGB image, the largest first; empty if none is found.
+    """The boxes of at most MAX_LESIONS lesions in an upright RGB image, the largest first; empty if none is found.
 
     ModelError if the segmentation network is missing or was altered.
     """
@@ -75,12 +75,12 @@ def lesions(image: Image.Image) -> list[Box]:
         closer = _closer(image, box) if box.side < SMALL * shorter else box
         if all(_gap(closer, other) >= APART * shorter for other in boxes):
             boxes.append(closer)
-    return boxes[:MOST]
+    return boxes[:MAX_LESIONS]
 
 
 def around(box: Box, size: tuple[int, int], margin: float) -> Crop:
-    """The square around a box in an image of this width and height, its side `margin` times that of the box, at most
-    the shorter side and never less than imaging.MIN_SIDE pixels."""
+    """The square around a box in an image of this width and height, with a side `margin` times that of the box, at most
+    the shorter side of the image and at least imaging.MIN_SIDE pixels."""
     width, height = size
     shorter = min(size)
     side = min(max(margin * box.side, imaging.MIN_SIDE), shorter)
@@ -89,7 +89,7 @@ def around(box: Box, size: tuple[int, int], margin: float) -> Crop:
 
 
 def propose(image: Image.Image, kind: str) -> Proposal:
-    """The squares for an upright RGB image of a kind, "dermoscopy" or "smartphone". ModelError as `lesions`."""
+    """The squares for an upright RGB image of a kind, "dermoscopy" or "smartphone". ModelError as for `lesions`."""
     measured = figures()[kind]
     boxes = lesions(image)
     small = bool(boxes) and boxes[0].side <= measured["largest"] * min(image.size)
@@ -105,7 +105,7 @@ def figures() -> dict[str, Any]:
 
 
 def _regions(image: Image.Image) -> list[Box]:
-    """The boxes of regions that look like a lesion, the largest first."""
+    """The boxes of lesion-like regions, the largest first."""
     width, height = image.size
     scale = SIDE / min(image.size)
     columns, rows = round(width * scale), round(height * scale)
@@ -143,12 +143,13 @@ def _is_background(box: Box, size: tuple[int, int]) -> bool:
 
 
 def _cover(width: int, height: int) -> list[Crop]:
-    """Overlapping squares of the shorter side that cover an image; the centre square alone if it is nearly one."""
+    """Overlapping squares, with the shorter side of the image as their side, that cover it; for a nearly square image,
+    only the centre square."""
     ratio = max(width, height) / min(width, height)
     if ratio < 1.05:
         return [CENTRE]
     shares = np.linspace(0, 1, math.ceil(2 * (ratio - 1)) + 1)
-    # the centre of a square at the very edge is inside by half its side, see Crop.box
+    # Crop.box moves a square at the very edge inwards by half its side
     return [Crop(x=share) if width > height else Crop(y=share) for share in _centres(shares, ratio)]
 
 
@@ -158,7 +159,7 @@ def _centres(shares: np.ndarray, ratio: float) -> list[float]:
 
 
 def _closer(image: Image.Image, box: Box) -> Box:
-    """A small lesion's box from a closer view, as it is where nothing is found there."""
+    """A small lesion's box from a closer view; unchanged if nothing is found there."""
     crop = around(box, image.size, AROUND)
     square = imaging.crop_resize(image, SIDE, crop)
     mask = segmentation.probabilities(square) >= segmentation.card()["threshold"]

@@ -1,7 +1,7 @@
-"""All models in one document: the data, each model's protocol and scores, and attention maps of some images.
+"""A report on all models: the data, each model's protocol and scores, and attention maps of some images.
 
-Every figure is read from the model folders and the tables that come with the project, so the document agrees with the
-models' own cards.
+Every figure is read from the model folders and the tables that come with the project, so the report agrees with the
+model cards.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -49,7 +49,7 @@ SIDE, GAP = 336, 12
 
 
 def read_images(files: Sequence[Path]) -> tuple[dict[Path, Image.Image], dict[Path, str]]:
-    """The images that can be read, upright, and for each other file what is wrong with it."""
+    """The readable images, upright, and the error for each other file."""
     images, failed = {}, {}
     for file in files:
         try:
@@ -78,7 +78,7 @@ def sections(
 
 
 def overview(models: Sequence[Model]) -> Section:
-    """What each model is, with the main scores of all models side by side."""
+    """A description of each model, and the main scores of all models side by side."""
     table = pd.DataFrame(
         {
             "Model": model.id,
@@ -104,7 +104,7 @@ def overview(models: Sequence[Model]) -> Section:
 
 
 def published(known: Mapping[str, Predictions]) -> Section:
-    """Published accuracies beside those of the models."""
+    """Published accuracies next to those of the models."""
     compared = claims.compare(known)
     names = {name: name for name in known}
     return Section(
@@ -180,7 +180,7 @@ def tested(predictions: Predictions) -> Shared:
 
 
 def card_of(model: Model) -> pd.DataFrame:
-    """What a model is and what it was trained on, in words."""
+    """A description of a model and its training data."""
     card = model.card
     training, groups = card["training"], card["training"]["groups"]
     metadata = ", ".join(field.title.lower() for field in model.clinical)
@@ -218,7 +218,7 @@ def scores_of(model: Model) -> pd.DataFrame:
 
 
 def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
-    """Each image beside the attention map of the model for its kind."""
+    """Each image next to the attention map of the model for its kind."""
     models = [model for model in registry.ranked() if model.has_class_maps]
     blocks: list[Block] = [
         "Grad-CAM of the most likely class at the last convolution, by the best model for the kind of image. A map "
@@ -241,7 +241,7 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
 
 
 def attention_map(analysis: Analysis) -> Picture:
-    """The square that the model saw, beside the same square with its map."""
+    """The square that the model saw, next to the same square with its map."""
     model, prediction = analysis.model, analysis.prediction
     assert prediction.class_maps is not None
     shown = imaging.crop_resize(analysis.image, SIDE)
@@ -258,7 +258,7 @@ def attention_map(analysis: Analysis) -> Picture:
 
 
 def limits() -> Section:
-    """What applies to all models."""
+    """Limits of all models."""
     shares = [
         f"{row['right']['value']:.0%}"
         + (f" ({row['right']['low']:.0%} to {row['right']['high']:.0%})" if row["right"]["low"] is not None else "")

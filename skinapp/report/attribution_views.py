@@ -1,4 +1,4 @@
-"""What the answers of a model depend on, border, colour or texture, as measured on test images."""
+"""How far the answers of a model depend on border, colour and texture, as measured on test images."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CHANGES = {"lesion": "Removed from the lesion", "skin": "Same change to the skin
 
 
 def effects(figures: dict[str, Any]) -> Chart:
-    """How much of the probability goes with each feature, and with the same change to the skin, from an entry of
+    """How much the probability falls without each feature, and with the same change to the skin, from an entry of
     attribution.json."""
     rows = []
     for feature, name in FEATURES.items():

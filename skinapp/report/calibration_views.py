@@ -27,7 +27,7 @@ def reliability(
         number, rows = shared.ids.index(name), shared.probabilities[name]
         shown[names[name]] = (number, rows)
         model = known[name].model
-        # with cross-validation every part has a temperature of its own, which the card does not give
+        # with cross-validation, every part has a different temperature, which the card does not state
         fitted = model and model.temperature != 1 and "validation" in model.card["training"]["images"]
         if shared.question == CLASSES and model and fitted:
             title = f"{names[name]}, before calibration"
@@ -52,7 +52,7 @@ def reliability(
 
 
 def _event(shared: Shared, probabilities: np.ndarray, of_target: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The probability [n] of an event, and whether it came true, boolean [n]."""
+    """The probability [n] of an event, and whether it occurred, boolean [n]."""
     if not of_target:
         return calibration.most_likely(shared.truth, probabilities)
     columns = [shared.labels.codes.index(code) for code in shared.target.codes]

@@ -1,4 +1,4 @@
-"""One analysed image as a report: the answer, what it means, where the model looked, and what it cannot do."""
+"""The report on one analysed image: the answer, what it means, where the model looked, and the model's limits."""
 
 import numpy as np
 import pandas as pd
@@ -28,9 +28,9 @@ CAUTION = (
     "whatever it says here."
 )
 COVERAGE = 0.95
-"""Of the prediction set, unless another one is asked for."""
+"""The default coverage of the prediction set."""
 LONGER_SIDE = 720
-"""Pixels of the picture."""
+"""The longer side of the picture, in pixels."""
 
 
 def write(
@@ -53,9 +53,9 @@ def sections(
 ) -> list[Section]:
     """The report of one analysed image. DataError for a coverage that is not stored, or an impossible prevalence.
 
-    `doubt` says why the image is not of the kind that the model was trained on, if so: the set of classes and what the
-    probability has meant are then left out, as both hold for images like the test images only. `lesion` is the
-    segmentation of the square if a person has checked or corrected it; without it, the lesion is segmented here.
+    `doubt` says why the image is not of the kind that the model was trained on, if so: the prediction set and the
+    observed risk are then left out, as both hold only for images like the test images. `lesion` is the segmentation of
+    the square if the user has checked or corrected it; without it, the lesion is segmented here.
     """
     return [
         Section("Answer", _answer(analysis, coverage, prevalence, doubt)),
@@ -87,7 +87,7 @@ def _answer(analysis: Analysis, coverage: float, prevalence: float | None, doubt
 
 
 def _meaning(prediction: Prediction, coverage: float, prevalence: float | None) -> list[Block]:
-    """The set of classes, and what the probability has meant."""
+    """The prediction set and the observed risk."""
     blocks: list[Block] = []
     if conformal.of_model(prediction.model):
         blocks.append(conformal.in_words(prediction, coverage))
@@ -122,7 +122,7 @@ def _image(analysis: Analysis) -> list[Block]:
 
 
 def no_map(model: Model) -> str:
-    """Why there is no map, for a model without class maps."""
+    """The reason why there is no map for a model without class maps."""
     if model.is_network:
         return "This network ends in dense layers, so there is no map of where it looked."
     return "This model measures the lesion and classifies the numbers, so there is no map of where it looked."
@@ -135,7 +135,7 @@ def _explanation(analysis: Analysis, lesion: Segmentation | None) -> Section:
 
 
 def _features(analysis: Analysis) -> list[Block]:
-    """What a model on features measured, and how that led to the most likely class."""
+    """A features model's measurements, and how they led to the most likely class."""
     prediction = analysis.prediction
     return [
         no_map(prediction.model),

@@ -21,13 +21,13 @@ from skinapp.report.document import Block, Heading, List, Section
 Card = Mapping[str, Any]
 HEADING = "Reporting checklists"
 OVERVIEW = "All models"
-"""The heading of the section that sums up the document."""
+"""The heading of the overview section."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """What one or both checklists ask: the numbers of the items, the question in our words, and the answer that a
-    card gives, "" for none."""
+    """An item of one or both checklists: its numbers, the question in our words, and the answer from a card, "" if
+    there is none."""
 
     claim: tuple[str, ...]
     tripod: tuple[str, ...]
@@ -36,7 +36,7 @@ class Item:
 
 
 def section(models: Sequence[Model]) -> Section:
-    """Both checklists about some models: what is answered, then what is not."""
+    """Both checklists for some models: answered items first, then unanswered ones."""
     answered, missing = [], []
     for item in ITEMS:
         by_answer: dict[str, list[Model]] = {}
@@ -81,7 +81,7 @@ def _unanswered(card: Card) -> str:
 
 
 def _fixed(words: str) -> Callable[[Card], str]:
-    """The same answer for every model: it follows from there being a card, or from the document itself."""
+    """The same answer for every model: it follows from the existence of a card, or from the document itself."""
     return lambda card: words
 
 

@@ -1,4 +1,4 @@
-"""A whole comparison as the sections of a report."""
+"""A complete comparison as the sections of a report."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.evaluation import bootstrap, conformal, curves, error_analysis, operating_points, pairs, subgroups
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.external import Result
 from skinapp.evaluation.measures import Draws, named, scores
@@ -45,7 +45,7 @@ def sections(
     names: Names,
 ) -> list[Section]:
     """Everything that the compare page shows of these models, at these thresholds and this prevalence. `aim` begins the
-    sentence on what they find, and `tested` are their scores on every test set."""
+    sentence on what the models detect, and `tested` are their scores on every test set."""
     target = shared.target
     of_target = int(shared.positive.sum())
     board = comparison_views.scoreboard(shared, draws, published, names)
@@ -70,7 +70,7 @@ def sections(
                 f"{of_target:,} are {target.many} ({of_target / len(shared.images):.0%}).",
                 f"95% percentile intervals are from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or "
                 "patients, the same resamples for every model. A score based on fewer than "
-                f"{FEWEST_GROUPS} lesions or patients has no interval.",
+                f"{MIN_GROUPS} lesions or patients has no interval.",
                 *(f"{names[name]}: {_protocol(known[name])}" for name in shared.ids),
                 *(f"Published figures: {protocol}" for protocol in dict.fromkeys(published["protocol"])),
             ],

@@ -23,7 +23,7 @@ from skinapp.inference.registry import Model
 from skinapp.report.document import Chart
 
 Names = dict[str, str]
-"""Model id -> what it is called in figures and sentences."""
+"""Maps a model id to its name in figures and sentences."""
 
 
 def p_value(value: float) -> str:
@@ -39,7 +39,7 @@ def interval_of(row: Any) -> Interval:
 
 
 def listed(names: Iterable[str], notes: Iterable[str]) -> str:
-    """What a figure shows in words: each name with its note."""
+    """A text description of a figure: each name with its note."""
     return "; ".join(f"{name} {note}" for name, note in zip(names, notes, strict=True))
 
 
@@ -61,8 +61,7 @@ def wide(board: pd.DataFrame) -> pd.DataFrame:
 
 
 def sizes(models: Mapping[str, Model | None]) -> pd.DataFrame:
-    """What each model needs, by its name: parameters, and megabytes of the files that the app runs; empty where
-    unknown."""
+    """The size of each model, by name: parameters, and megabytes of the files that the app runs; empty if unknown."""
     rows = {name: _size(model) if model else (None, None) for name, model in models.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=["parameters", "megabytes"])
 
@@ -73,7 +72,7 @@ def _size(model: Model) -> tuple[int, float | None]:
 
 
 def speed(model: Model) -> str:
-    """Milliseconds per image on this machine, or why they are not known."""
+    """Milliseconds per image on this machine, or the reason why they are not known."""
     if not model.runnable:
         return "cannot be run here: its weights are not shipped"
     try:
@@ -101,9 +100,9 @@ def leaderboard(board: pd.DataFrame, score: str, target: Target, order: Sequence
 
 
 def test_sets(results: Sequence[Result], names: Names) -> pd.DataFrame:
-    """A row for each model, and a column of words for each data set that one of them was tested on: its own first."""
+    """A row for each model, and a text column for each data set that any of them was tested on: its own first."""
     table = pd.DataFrame(
-        {"Model": names[one.model], "column": column_of(one), "text": _in_words(one)} for one in results
+        {"Model": names[result.model], "column": column_of(result), "text": _in_words(result)} for result in results
     )
     wide = table.pivot_table(index="Model", columns="column", values="text", aggfunc="first", sort=False)
     order = sorted(table["column"].unique(), key=lambda column: "external" in column)
@@ -124,8 +123,8 @@ def _in_words(one: Result) -> str:
 
 
 def drop(results: Sequence[Result], title: str, order: Sequence[str], names: Names) -> Chart | None:
-    """What each model loses from its own test images to other data sets; None if none was tested on another."""
-    tested = [one for one in results if not np.isnan(one.score.value)]
+    """The drop of each model from its own test images to other data sets; None if none was tested on another."""
+    tested = [result for result in results if not np.isnan(result.score.value)]
     outside = {one.model for one in tested if one.external}
     if not outside:
         return None
@@ -183,7 +182,7 @@ def paired(shared: Shared, draws: Draws, first: str, second: str, names: Names) 
 
 
 def tests(table: pd.DataFrame, target: Target, names: Names) -> pd.DataFrame:
-    """A `pairs.pairwise` table in words; Holm's columns where there are several pairs."""
+    """A `pairs.pairwise` table as text; with Holm's columns if there are several pairs."""
     shown = pd.DataFrame(
         {
             "Pair": [f"{names[a]} and {names[b]}" for a, b in zip(table["first"], table["second"], strict=True)],

@@ -1,4 +1,4 @@
-"""Prediction sets as they turned out: how often they hold the label, and how many classes they have."""
+"""Measured prediction sets: how often they contain the label, and how many classes they have."""
 
 from collections.abc import Sequence
 
@@ -20,15 +20,17 @@ MEASURES = {"coverage": "Share of sets that hold the label", "size": "Mean numbe
 
 
 def parts(tests: Sequence[Measured]) -> dict[str, str]:
-    """What the sets are measured by: "class", and the columns of `subgroups.SUBGROUPS` that a test set has."""
-    there = {name for one in tests for name in one.table["by"]}
+    """The groupings in which sets are measured: "class", and the columns of `subgroups.SUBGROUPS` that a test set
+    has."""
+    there = {name for test in tests for name in test.table["by"]}
     return {CLASS: "Class"} | {name: title for name, title in subgroups.SUBGROUPS.items() if name in there}
 
 
 def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, names: Names) -> Chart:
     """A measure of MEASURES on every test set of one model, for all images and by class or by a subgroup."""
     tables = [
-        one.table[one.table["by"].isin(["all", by])].assign(test=titles(one), promised=one.promised) for one in tests
+        test.table[test.table["by"].isin(["all", by])].assign(test=titles(test), promised=test.promised)
+        for test in tests
     ]
     table = pd.concat(tables, ignore_index=True)
     rows = [
@@ -51,7 +53,7 @@ def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, na
         "too few images" if is_few else Interval(value, low, high).text(form)
         for is_few, value, low, high in zip(few, frame["value"], frame["low"], frame["high"], strict=True)
     ]
-    # one under another where a row has several test sets
+    # stacked if a row has several test sets
     frame = frame.sort_values("row", kind="stable") if len(tests) > 1 else frame
     frame["row"] = frame["row"].astype(str)
     title = MEASURES[measure]
@@ -65,8 +67,9 @@ def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, na
 
 
 def sentences(tests: Sequence[Measured], labels: LabelSet) -> list[str]:
-    """For every test set of a model, whether the sets kept their promise on it, overall and for the worst class."""
-    return [_sentence(one, labels) for one in tests]
+    """For every test set of a model, a sentence on whether the sets reached their coverage, overall and for the worst
+    class."""
+    return [_sentence(test, labels) for test in tests]
 
 
 def titles(one: Measured) -> str:
@@ -75,7 +78,7 @@ def titles(one: Measured) -> str:
 
 
 def blocks(tests: Sequence[Measured], labels: LabelSet, names: Names) -> list[Block]:
-    """Everything that was measured of one model's sets, for a report."""
+    """All measurements of one model's sets, for a report."""
     charts: list[Block] = [
         chart(tests, by, measure, labels, names) for by in parts(tests) for measure in MEASURES if _has(tests, by)
     ]
@@ -83,7 +86,7 @@ def blocks(tests: Sequence[Measured], labels: LabelSet, names: Names) -> list[Bl
 
 
 def _has(tests: Sequence[Measured], by: str) -> bool:
-    return any((one.table["by"] == by).any() for one in tests)
+    return any((test.table["by"] == by).any() for test in tests)
 
 
 def _sentence(one: Measured, labels: LabelSet) -> str:

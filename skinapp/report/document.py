@@ -1,4 +1,4 @@
-"""Headings, text, tables and figures -> one HTML file that needs nothing else, on screen and in print."""
+"""Renders headings, text, tables and figures as one self-contained HTML file, for screen and print."""
 
 import base64
 import datetime
@@ -17,7 +17,7 @@ from plotly.offline import get_plotlyjs
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with the table behind it, and words for people who cannot see it."""
+    """A figure with the table behind it, and alternative text."""
 
     figure: go.Figure
     table: pd.DataFrame
@@ -66,10 +66,10 @@ def png(image: Image.Image) -> bytes:
 
 
 def render(title: str, sections: Sequence[Section], caution: str, made: datetime.datetime | None = None) -> str:
-    """The whole file as text. Plotly's script is in it once, and only where there is a figure.
+    """The whole file as text. Plotly's script is included once, and only if there is a figure.
 
-    `caution` is shown below the title; `made` is the time shown above it. Text is escaped, so it may come from
-    anywhere.
+    `caution` is shown below the title; `made` is the time shown above it. Text is escaped, so it may come from any
+    source.
     """
     charts = any(isinstance(block, Chart) for section in sections for block in section.blocks)
     return (
@@ -87,7 +87,7 @@ def render(title: str, sections: Sequence[Section], caution: str, made: datetime
 
 @functools.cache
 def _templates() -> jinja2.Environment:
-    """The templates of this package; whatever they show is escaped, unless it is `Markup`."""
+    """The templates of this package; all values are escaped, unless they are `Markup`."""
     templates = jinja2.Environment(
         loader=jinja2.PackageLoader("skinapp.report"),
         autoescape=True,

@@ -1,4 +1,4 @@
-"""What a model on features measured of a lesion, and how much each feature counted towards a class."""
+"""A features model's measurements of a lesion, and the contribution of each feature to a class."""
 
 import numpy as np
 import pandas as pd
@@ -10,7 +10,7 @@ from skinapp.lesion import features
 from skinapp.report.document import Chart
 
 SHOWN = 8
-"""Features that have a bar of their own."""
+"""The number of features with a separate bar."""
 START = "Start: the mean of the training images"
 READING = (
     "Each bar is what one measured feature added to the score of the class: to the right, it counted towards the "
@@ -19,9 +19,9 @@ READING = (
 
 
 def table(prediction: Prediction, code: str) -> pd.DataFrame:
-    """One row per feature, the one that counted most first: `feature`, its title, its group, its value (NaN where
-    missing), and its `contribution` to the logit of a class; last, with the title "Start", the mean logit that they are
-    added to. Contributions are before calibration; their sum is the logit.
+    """One row per feature, the largest contribution first: `feature`, its title, its group, its value (NaN where
+    missing), and its `contribution` to the logit of a class; the last row, with the title "Start", is the mean logit.
+    Contributions are before calibration and add up to the logit.
 
     ModelError for a prediction of a network.
     """
@@ -45,8 +45,7 @@ def table(prediction: Prediction, code: str) -> pd.DataFrame:
 
 
 def chart(prediction: Prediction, code: str) -> Chart:
-    """The features that counted most towards or against a class, as bars, the others together as one. Errors as
-    `table`."""
+    """The largest contributions to a class as bars, with the others merged into one bar. Errors as `table`."""
     frame = table(prediction, code)
     measured = frame[frame["feature"] != "start"]
     first, others = measured.head(SHOWN), measured.iloc[SHOWN:]
@@ -66,7 +65,7 @@ def chart(prediction: Prediction, code: str) -> Chart:
 
 
 def sentence(prediction: Prediction, code: str, count: int = 3) -> str:
-    """The features that counted most towards a class and against it, in words. Errors as `table`."""
+    """A sentence on the features that counted most towards a class and against it. Errors as `table`."""
     frame = table(prediction, code)
     frame = frame[frame["feature"] != "start"]
     sides = []
@@ -83,8 +82,8 @@ def sentence(prediction: Prediction, code: str, count: int = 3) -> str:
 
 
 def in_json(prediction: Prediction) -> dict[str, dict[str, float | None]]:
-    """For each feature its value, None where it is missing, and what it added to the logit of the most likely class;
-    they are added to the contribution of `start`."""
+    """For each feature its value, None if it is missing, and what it added to the logit of the most likely class; the
+    base value is listed as `start`."""
     frame = table(prediction, prediction.predicted)
     return {
         row["feature"]: {

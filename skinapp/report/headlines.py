@@ -1,4 +1,4 @@
-"""The one figure that matters most to each reader: who has an image, who studies the data, who studies models."""
+"""The most important figure for each reader: one with an image, one who studies the data, one who studies models."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ MELANOMA = "mel"
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure: its name, its value, and what was counted, with an interval where it is an estimate."""
+    """A figure: its name, its value, and what was counted, with an interval if it is an estimate."""
 
     name: str
     value: str
@@ -23,8 +23,8 @@ class Headline:
 
 
 def recognised(model: Model) -> Headline:
-    """The share of melanomas that the model recognises, of all cancers where it has no class for melanoma, or its
-    balanced accuracy where it knows no cancer. DataError where its predictions cannot be read."""
+    """The share of melanomas that the model recognises, of all cancers if it has no class for melanoma, or its balanced
+    accuracy if no class is a cancer. DataError if its predictions cannot be read."""
     dataset = predictions.of_model(model).datasets[0]
     for code in guide.entry(MELANOMA).codes:
         if code in model.labels.codes and dataset in DATASETS:

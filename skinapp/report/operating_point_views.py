@@ -1,5 +1,5 @@
-"""Operating points: what two models find and what it costs, in sentences, the table, the two-by-two table, and the
-curves with every model's threshold on them."""
+"""Operating points: sentences on what two models detect and what it costs, the table, the two-by-two table, and the
+curves with every model's threshold marked."""
 
 from collections.abc import Mapping
 
@@ -27,7 +27,8 @@ CURVES = {
 
 
 def aim(target: Target, sensitivity: float | None, threshold: float = 0.5) -> str:
-    """How a sentence on what is found begins: thresholds set for a sensitivity, or all at one threshold."""
+    """The beginning of a sentence on what is detected: with thresholds set for a sensitivity, or with one threshold for
+    all."""
     if sensitivity is None:
         return f"At a threshold of {threshold:.0%} for {target.spoken}"
     return f"Set to find {sensitivity:.0%} of {target.many}"
@@ -36,7 +37,7 @@ def aim(target: Target, sensitivity: float | None, threshold: float = 0.5) -> st
 def answer(
     points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names, aim: str
 ) -> list[str]:
-    """What one or two models find, and what it costs, in three sentences. `aim` begins the first, such as "Set to find
+    """Three sentences on what one or two models detect, and what it costs. `aim` begins the first, such as "Set to find
     95% of melanomas"."""
     return [
         _flagged(points, apart, names, aim),
@@ -84,7 +85,7 @@ def _cost(points: Mapping[str, OperatingPoint], apart: Difference | None, target
 def matched(
     points: Mapping[str, OperatingPoint], apart: Difference, target: Target, names: Names, sensitivity: float
 ) -> str:
-    """What two models flag where both find the same share of the images shown, at thresholds chosen on these."""
+    """What two models flag when both detect the same share of these images, at thresholds chosen on them."""
     first, second = points.values()
     a, b = (names[name] for name in points)
     return (
@@ -102,7 +103,7 @@ def _signed(interval: Interval, form: str = ".0f") -> str:
 
 def _plus(value: float, form: str) -> str:
     text = f"{value:+,{form}}"
-    # neither +0 nor -0; not a number stays as it is
+    # avoids +0 and -0; NaN is kept
     return text[1:] if text.strip("+-0.") == "" else text
 
 
@@ -111,7 +112,7 @@ def _limits(interval: Interval, form: str) -> str:
 
 
 def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
-    """Where the thresholds come from."""
+    """A sentence on the origin of the thresholds."""
     if any(threshold.sensitivity is not None for threshold in thresholds.values()):
         return (
             "The thresholds were chosen on these very test images, so what they find here is slightly optimistic; the "
@@ -126,12 +127,12 @@ def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
 
 
 def _within(name: str) -> str:
-    """A name within a sentence: "validation images", but "HAM10000, out of fold"."""
+    """A name for use within a sentence: "validation images", but "HAM10000, out of fold"."""
     return name if name[1:2].isupper() else name[0].lower() + name[1:]
 
 
 def article(target: Target) -> str:
-    """What one person has, within a sentence: "a melanoma"."""
+    """The target with its article, for use within a sentence: "a melanoma"."""
     if target.many.startswith("images of "):
         return target.spoken
     return {CANCER: "a cancer", WITH_PRE_CANCER: "a cancer or pre-cancer"}.get(target.id, f"a {target.spoken}")
@@ -140,8 +141,8 @@ def article(target: Target) -> str:
 def table_of(
     points: Mapping[str, OperatingPoint], names: Names, target: Target, apart: Difference | None = None
 ) -> pd.DataFrame:
-    """Operating points in words: a row for each measure, a column for each model and, for two, the difference of what
-    has one."""
+    """Operating points as text: a row for each measure, a column for each model and, for two models, their difference
+    where there is one."""
     rows = {
         "Threshold": [f"{point.threshold.value:.1%}" for point in points.values()],
         "Sensitivity": [point.sensitivity.text(".1%") for point in points.values()],
@@ -237,13 +238,13 @@ def _highest(curves: dict[str, pd.DataFrame]) -> float:
 
 def published(model: Model, probabilities: Mapping[str, float]) -> list[str]:
     """A sentence for each operating point that is stored with a model, on an image with these probabilities by class:
-    whether it is above the threshold, and sensitivity and specificity on test images."""
+    whether the image is at or above the threshold, with sensitivity and specificity on test images."""
     return [_published(point, model.labels, probabilities) for point in operating_points.of_card(model.card)]
 
 
 def _published(point: Published, labels: LabelSet, probabilities: Mapping[str, float]) -> str:
     share = sum(probabilities[code] for code in point.classes)
-    # the first images are those that chose the threshold
+    # the first images are those used to choose the threshold
     name, (sensitivity, specificity) = list(point.measured.items())[min(1, len(point.measured) - 1)]
     where = "at or above" if point.reached(probabilities) else "below"
     wanted = point.of or sets.target(labels, point.classes)

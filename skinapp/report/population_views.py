@@ -1,4 +1,4 @@
-"""Charts of a data set with their tables and words, for both the Explore page and the report."""
+"""Charts of a data set with their tables and texts, for the Explore page and the report."""
 
 from collections.abc import Iterable
 
@@ -109,7 +109,7 @@ def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> 
 
 
 def on_the_body(frame: pd.DataFrame) -> tuple[Chart, pd.DataFrame]:
-    """The sites on a drawing of the body, and those that are not on it."""
+    """The sites on a drawing of the body, and a list of those that are not on it."""
     counts = _most_common_first(statistics.counts(frame, "site"))
     words = "Images by site on a drawing of the body: " + listed(counts["value"].head(15), counts["images"])
     return Chart(body.drawing(counts), counts, words), body.elsewhere(counts)
@@ -137,7 +137,7 @@ def sites_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
 
 
 def codes_explained(table: Table, frame: pd.DataFrame) -> str:
-    """mel: Melanoma, nv: Melanocytic nevus. "" where the codes are the names."""
+    """mel: Melanoma, nv: Melanocytic nevus. "" if the codes are the names."""
     codes = [code for code in statistics.counts(frame, "diagnosis")["value"] if table.name(code) != code]
     return ", ".join(f"{code}: {table.name(code)}" for code in codes) + "." * bool(codes)
 
@@ -155,7 +155,7 @@ def symptoms(table: Table, frame: pd.DataFrame) -> Chart:
 
 
 def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.DataFrame) -> Chart | None:
-    """Standardised differences between two selections, the largest first; None where they have no values in common.
+    """Standardised differences between two selections, the largest first; None if they have no values in common.
 
     Between two data sets, sites and diagnoses are grouped into those that both have.
     """
@@ -182,7 +182,7 @@ def differences(table: Table, frame: pd.DataFrame, other: Table, second: pd.Data
 def performance(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> Chart:
     """A model's sensitivity, specificity and calibration in the cells of a `subgroups.predictions` frame.
 
-    The first row of the table is all of the frame. Values with an interval wider than `widest` are UNCERTAIN.
+    The first row of the table is the whole frame. Values with an interval wider than `widest` are UNCERTAIN.
     """
     cells = subgroups.cells(frame, by, widest)
     if by == "diagnosis":
@@ -210,7 +210,7 @@ def parts(audited: Audit) -> pd.DataFrame:
 
 def headline(table: Table) -> tuple[pd.DataFrame, str]:
     """The headline figures of a data set, without the column of published ones if there are none, and a sentence on
-    those that disagree."""
+    figures that disagree."""
     facts = limitations.headline(table)
     figures = pd.DataFrame(facts)
     if not figures["published"].any():
@@ -232,7 +232,7 @@ def counts_of(entry: Entry) -> pd.DataFrame:
 def sensitivities(entry: Entry) -> pd.DataFrame:
     """How often each model recognises a diagnosis in its test images, by data set; the default model first.
 
-    DataError where a model's predictions cannot be read.
+    DataError if a model's predictions cannot be read.
     """
     rows = []
     for model in registry.listed():

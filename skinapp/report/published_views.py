@@ -1,4 +1,4 @@
-"""What was published elsewhere beside what the models here reach, and what a search found: tables and sentences."""
+"""Published results next to the scores of the models here, and the results of a search: tables and sentences."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ SAME_TEST, REPEATED, OURS = "Same network, same test", "Same network, lesions he
 
 
 def claims(compared: Sequence[Compared]) -> pd.DataFrame:
-    """A row for each published score: what is claimed, and ours with 95% intervals."""
+    """A row for each published score: the claim, and our scores with 95% intervals."""
     return pd.DataFrame(
         {
             "Published": claim(one.claim),
@@ -97,7 +97,7 @@ def search(searched: HeadSearch) -> pd.DataFrame:
 
 
 def search_words(searched: HeadSearch) -> str:
-    """What was searched, on which images, and why the best score is optimistic."""
+    """Sentences on the search: its space, its images, and why the best score is optimistic."""
     images, lesions, size = searched.images, searched.lesions, searched.settings["size"]
     return (
         f"{len(searched.trials)} heads of an EfficientNetV2B0 whose other weights stay as ImageNet left them, at "

@@ -1,4 +1,4 @@
-"""Ways to add an image. What a visitor adds stays in their session's memory."""
+"""Ways to add an image. A visitor's images stay in their session's memory."""
 
 from typing import NoReturn
 
@@ -27,7 +27,7 @@ DRAWING_WANTED = "drawing_wanted"
 
 
 def choose() -> None:
-    """Show the ways to add an image; what is added is shown from the next run on."""
+    """Show the ways to add an image; an added image appears in the next run."""
     source = st.segmented_control(
         "Image source",
         list(SOURCES),
@@ -41,14 +41,14 @@ def choose() -> None:
     if source == "sample":
         _offer_samples()
     elif source == "camera":
-        # only now does the browser ask to use the camera
+        # the browser asks for the camera only at this point
         key = "photo_camera"
         st.camera_input(
             "Hold the camera close and steady", key=key, resolution="1080p", on_change=_take_picture, args=(key,)
         )
     else:
-        # a new key empties the widget: its files are held by the session, within bounds.
-        # no filter by type: the widget would reject a PDF without a reason, while `imaging.decode` says what to do
+        # a new key empties the widget: the session keeps its files, within limits. The file types are not restricted:
+        # the widget would reject a PDF without giving a reason, while `imaging.decode` says what to do
         key = f"photo_upload_{session_images.additions()}"
         st.file_uploader(
             f"Up to {session_images.MAX_FILES} images: JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or DICOM",
@@ -78,7 +78,7 @@ def send(
 
 
 def hand_over(name: str, data: bytes | None, caption: str, dataset: str = "") -> None:
-    """Show this image on the page that is opened next; without its bytes, offer to fetch it by its ISIC id."""
+    """Show this image on the next page that is opened; without its bytes, offer to fetch it by its ISIC id."""
     if data is None:
         session_images.show(None)
         st.session_state["photo_source"] = "sample"
@@ -97,7 +97,7 @@ def published(name: str, data: bytes, caption: str, dataset: str, diagnosis: str
 def _take_picture(key: str) -> None:
     if taken := st.session_state.get(key):
         session_images.add_files([taken])
-        # the camera is off again
+        # turn the camera off again
         st.session_state["photo_source"] = "upload"
 
 
@@ -116,7 +116,7 @@ def _offer_samples() -> None:
     if examples:
         _offer_examples(examples)
     else:
-        # only as the answer to a click, so that it never replaces an image that is there
+        # only after a click, so that it never replaces an existing image
         if st.session_state.pop(DRAWING_WANTED, False):
             session_images.add(_drawing(st.session_state.setdefault("drawing", 0)))
             st.rerun()

@@ -1,7 +1,7 @@
 """A page's choices in its address, as codes, so that a link shows what its sender saw.
 
-Streamlit's own binding writes an option's label, so that rewording a label would break saved links. Here the address
-holds codes, and labels in old links still work.
+Streamlit's own binding writes an option's label, so rewording a label would break saved links. Here the address holds
+codes, and labels in old links still work.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 
 def start_run(page: str) -> None:
-    """Before the first widget of a page: note which page it is, and whether the visitor has changed a widget since the
-    last run."""
+    """To be called before the first widget of a page: record which page it is, and whether the visitor has changed a
+    widget since the last run."""
     state = st.session_state
     state["page_shown"] = page
     shown = state.get("values_in_address", {})
@@ -31,8 +31,8 @@ def last_choices(page: str) -> dict[str, list[str]]:
 
 @contextlib.contextmanager
 def private(key: str, default: object) -> Iterator[None]:
-    """Keep the value of the widget of that key, created in the block, in the session and out of the address, also while
-    the visitor is on another page."""
+    """Keep the value of the widget with this key, created in the block, in the session but not in the address, also
+    while the visitor is on another page."""
     state = st.session_state
     if key not in state:
         state[key] = state.get(f"{key}_private", default)
@@ -44,9 +44,9 @@ def private(key: str, default: object) -> Iterator[None]:
 def option(
     key: str, options: Mapping[str, str], default: str | None = None, old_labels: Mapping[str, str] | None = None
 ) -> Iterator[None]:
-    """Bind the widget of that key, created in the block, to the query parameter of that name: one of `options` (code
-    -> label), or None. `old_labels` maps old labels to codes. The default is left out of the address; an unknown text
-    selects it."""
+    """Bind the widget with this key, created in the block, to the query parameter of the same name: one of `options`
+    (code -> label), or None. `old_labels` maps old labels to codes. The default is left out of the address; an unknown
+    text selects it."""
     codes = _codes(options, old_labels)
 
     def parse(texts: Sequence[str]) -> str | None:
@@ -138,14 +138,14 @@ def segmented_control(
 
 
 def multiselect(where: "DeltaGenerator", label: str, options: Mapping[str, str], key: str, **more: Any) -> list[str]:
-    """Any of `options` (code -> label), bound to the address; all of them by default."""
+    """Any of `options` (code -> label), bound to the address; all by default."""
     with several(key, options, list(options)):
         return where.multiselect(label, list(options), format_func=_labels(options), key=key, **more)
 
 
 def tabs(options: Mapping[str, str], key: str) -> "dict[str, TabContainer]":
-    """Tabs (code -> title), by code, of which `.open` says whether one is shown; the address holds which. Only compute
-    the content of the open one: opening another runs the page again."""
+    """Tabs (code -> title), by code; `.open` says whether a tab is shown, and the address records which. Compute only
+    the content of the open tab: opening another runs the page again."""
     codes, first = _codes(options, None), next(iter(options.values()))
 
     def parse(texts: Sequence[str]) -> str:
@@ -160,13 +160,13 @@ def tabs(options: Mapping[str, str], key: str) -> "dict[str, TabContainer]":
 
 
 def forget(key: str) -> None:
-    """In a callback: reset the widget of that key to its default."""
+    """In a callback: reset the widget with this key to its default."""
     st.session_state.pop(key, None)
     st.query_params.pop(key, None)
 
 
 def clear(key: str, value: object) -> None:
-    """In a callback: set the widget of that key, if it exists, and remove its parameter from the address."""
+    """In a callback: set the widget with this key, if it exists, and remove its parameter from the address."""
     if key in st.session_state:
         st.session_state[key] = value
     st.session_state.pop(f"{key}_private", None)
@@ -204,7 +204,7 @@ def _labels(options: Mapping[str, str]) -> Callable[[str], str]:
 
 
 def _codes(options: Mapping[str, str], old_labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Every text that stands for an option -> its code; a code takes precedence over a label like it."""
+    """Maps every text that denotes an option to its code; a code takes precedence over an identical label."""
     texts = {_key(label): code for code, label in options.items()}
     texts |= {_key(text): code for text, code in (old_labels or {}).items() if code in options}
     return texts | {_key(code): code for code in options}

@@ -1,8 +1,8 @@
-"""A bound on what a server computes at once, and fair turns for its visitors. No Streamlit here.
+"""Limits how much a server computes at once, with fair turns for its visitors. Does not use Streamlit.
 
-Whoever wants to compute asks for a turn. Turns go round the visitors, one at a time for each, so that a visitor with
-fifty files holds up the others no more than one with a single file. Where too many wait already, a request is refused
-at once, with a sentence, rather than left without an answer.
+Code that wants to compute requests a turn. Turns rotate among the visitors, one at a time for each, so that a visitor
+with fifty files delays the others no more than a visitor with a single file. If too many are already waiting, a request
+is refused at once, with a message, rather than left unanswered.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from dataclasses import dataclass
 from skinapp.errors import SkinappError
 
 SHOW_SECONDS = 1.0
-"""How often somebody who waits is told how long it will take; at first after half of this."""
+"""How often a waiting visitor is shown the expected wait; the first time after half of this."""
 SLICE_SECONDS = 1.0
-"""How long a turn lasts, if others wait, before it is interrupted."""
+"""How long a turn lasts before it is interrupted if others are waiting."""
 LEARNING_RATE = 0.2
 """The weight of the latest turn in the mean of their durations."""
 
 
 class BusyError(SkinappError):
-    """More visitors wait than the server takes; `seconds` is the wait that the latest of them can expect."""
+    """More visitors are waiting than the server accepts; `seconds` is the wait that the latest of them can expect."""
 
     def __init__(self, waiting: int, seconds: float):
         super().__init__(
@@ -36,7 +36,7 @@ class BusyError(SkinappError):
 
 @dataclass(frozen=True)
 class Wait:
-    """`ahead`: the turns at work and those that come first; `seconds`: the wait to expect."""
+    """`ahead`: the number of turns running or earlier in the queue; `seconds`: the expected wait."""
 
     ahead: int
     seconds: float
@@ -48,7 +48,7 @@ class Wait:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words, rounded up: "5 seconds", "2 minutes"."""
+    """A duration as text, rounded up: "5 seconds", "2 minutes"."""
     if seconds > 90:
         return f"{math.ceil(seconds / 60)} minutes"
     rounded = max(1, math.ceil(seconds)) if seconds < 10 else 5 * math.ceil(seconds / 5)
@@ -59,24 +59,24 @@ OnWait = Callable[[Wait], None]
 
 
 class Admission:
-    """`at_once` turns at work at most, and `most_waiting` visitors that wait for one.
+    """At most `at_once` turns run at the same time, and at most `max_waiting` visitors wait for one.
 
-    `seconds` is what a turn is expected to take until some were timed. May be used from several threads.
+    `seconds` is the expected duration of a turn until some have been timed. Thread-safe.
     """
 
-    def __init__(self, at_once: int, most_waiting: int, seconds: float):
-        self._at_once, self._most_waiting = at_once, most_waiting
+    def __init__(self, at_once: int, max_waiting: int, seconds: float):
+        self._at_once, self._max_waiting = at_once, max_waiting
         self._mean = seconds
         self._changed = threading.Condition()
         self._at_work: dict[str, tuple[Turn, float]] = {}
-        """The turn of each visitor at work, and since when."""
+        """The running turn of each visitor, and its start."""
         self._waiting: OrderedDict[str, deque[Turn]] = OrderedDict()
-        """What each visitor waits for; the one whose turn comes next is first."""
+        """The turns that each visitor is waiting for; the next one in line is first."""
 
     @contextlib.contextmanager
     def turn(self, visitor: str, on_wait: OnWait = lambda wait: None) -> Iterator["Turn"]:
-        """Wait for a turn and hold it. `on_wait` is called again and again meanwhile; if it raises, the place in the
-        queue is given up. BusyError where too many wait."""
+        """Wait for a turn and hold it. `on_wait` is called repeatedly while waiting; if it raises, the place in the
+        queue is given up. BusyError if too many are waiting."""
         turn = Turn(self, visitor, on_wait)
         self._wait(turn)
         try:
@@ -86,14 +86,14 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for a turn."""
+        """The number of requests waiting for a turn."""
         with self._changed:
             return sum(map(len, self._waiting.values()))
 
     def _wait(self, turn: "Turn", again: bool = False) -> None:
         visitor = turn.visitor
         with self._changed:
-            full = len(self._waiting) >= self._most_waiting and visitor not in self._waiting
+            full = len(self._waiting) >= self._max_waiting and visitor not in self._waiting
             if full and not again and len(self._at_work) >= self._at_once:
                 raise BusyError(len(self._waiting), self._expected(len(self._waiting)))
             self._waiting.setdefault(visitor, deque()).append(turn)
@@ -104,14 +104,14 @@ class Admission:
                     turn.on_wait(self._place(visitor))
                     last_shown = time.monotonic()
         except BaseException:
-            # the visitor has left, or asked for something else
+            # the visitor has left, or requested something else
             with self._changed:
                 self._remove(turn)
                 self._changed.notify_all()
             raise
 
     def _take(self, turn: "Turn") -> bool:
-        """Whether this turn has come; waits a moment for it."""
+        """Wait a moment for this turn; return whether it has come."""
         with self._changed:
             if not self._is_next(turn):
                 self._changed.wait(SHOW_SECONDS / 2)
@@ -156,22 +156,22 @@ class Admission:
             return Wait(before + len(self._at_work), self._expected(before))
 
     def _expected(self, before: int) -> float:
-        """Seconds until a turn, with this many visitors before."""
+        """Expected seconds until a turn with this many visitors ahead."""
         return self._mean * (before + 1) / self._at_once
 
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """A turn of a visitor, waited for or at work."""
+    """A visitor's turn, waiting or running."""
 
     admission: Admission
     visitor: str
     on_wait: OnWait
 
     def give_way(self) -> None:
-        """Let others go first, if some wait and this turn has lasted long: for long work to call often."""
+        """Let waiting visitors go first if this turn has lasted long; slow work should call this often."""
         self.admission._give_way(self)
 
     def end(self) -> None:
-        """Give the turn back, before the end of the block or at it."""
+        """Give the turn back, at the end of the block or before."""
         self.admission._end(self)

@@ -1,4 +1,4 @@
-"""The answer to one image: in words, with the map over the photo, and everything else in tabs."""
+"""The answer to one image: as text, with the map over the photo, and everything else in tabs."""
 
 import contextlib
 from collections.abc import Sequence
@@ -39,16 +39,16 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 ANSWERED_BY = "answered_by"
-"""The id of the model that answered last, for the attention page."""
+"""The session key for the id of the model that answered last, for the attention page."""
 
 
 @st.fragment
 @turn.needed
-def show(found: Route, photo: Photo) -> None:
-    """The answer, or what has to be decided first. A fragment, so that a new square redraws no more than this."""
+def show(route: Route, photo: Photo) -> None:
+    """The answer, or the question that has to be answered first. A fragment, so that a new square redraws only this."""
     try:
         crop = square.crop_of(photo)
-        reasons = gate.reasons(found, quality.measure(photos.decoded(photo, crop), crop))
+        reasons = gate.reasons(route, quality.measure(photos.decoded(photo, crop), crop))
         if reasons and not gate.shows_anyway(photo):
             photos.count_refusal(photo, events.CHECK_FAILED)
             with _beside_the_photo(photo):
@@ -56,14 +56,14 @@ def show(found: Route, photo: Photo) -> None:
             return
         if reasons:
             gate.ask_anyway(photo, reasons)
-        predictions = [_analyse(found, photo, model).prediction for model in found.models[1:]]
+        predictions = [_analyse(route, photo, model).prediction for model in route.models[1:]]
         if predictions:
-            predictions.insert(0, _analyse(found, photo, found.models[0]).prediction)
+            predictions.insert(0, _analyse(route, photo, route.models[0]).prediction)
         if len({prediction.most_likely_name(one) for one in predictions}) > 1:
             with _beside_the_photo(photo):
                 prediction.show_both(predictions, modality.ONE)
         else:
-            _show_one(found, photo)
+            _show_one(route, photo)
     except SkinappError as error:
         if isinstance(error, ModelError):
             photos.count_refusal(photo, events.NO_MODEL)
@@ -71,7 +71,8 @@ def show(found: Route, photo: Photo) -> None:
 
 
 def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
-    """The photo with its square, which may be what is wrong with it; the place beside it, which a phone shows first."""
+    """Show the photo with its square, which may need changing; return the container next to it, which a phone shows
+    first."""
     words, picture = st.columns(2, gap="medium")
     with picture:
         square.show(photo)
@@ -79,8 +80,8 @@ def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
     return words
 
 
-def _show_one(found: Route, photo: Photo) -> None:
-    model = found.models[0]
+def _show_one(route: Route, photo: Photo) -> None:
+    model = route.models[0]
     st.session_state[ANSWERED_BY] = model.id
     words, picture = st.columns([5, 6], gap="medium")
     names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Artefacts", "Limits"]
@@ -95,11 +96,11 @@ def _show_one(found: Route, photo: Photo) -> None:
             values = metadata_form.show(model)
     with tabs["Artefacts"]:
         remove = removal.choose(model)
-    made = _analyse(found, photo, model, remove, values)
+    made = _analyse(route, photo, model, remove, values)
     shown = attention_map.of(made, photo)
-    observed = None if found.doubt else prediction.what_it_meant(made.prediction)
+    observed = None if route.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
-        prediction.show_answer(made, found.sentence, observed, familiar=not found.doubt)
+        prediction.show_answer(made, route.sentence, observed, familiar=not route.doubt)
         removal.note(made)
         gate.show_cautions(made)
     with picture:
@@ -108,7 +109,7 @@ def _show_one(found: Route, photo: Photo) -> None:
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
             square.offer_change(photo)
-            _offer_report(made, found, photo, shown)
+            _offer_report(made, route, photo, shown)
             if observed:
                 prediction.choose_prevalence(observed)
         pair.show(made, photo)
@@ -138,8 +139,8 @@ def _show_one(found: Route, photo: Photo) -> None:
         model_notes.show_limits(model)
 
 
-def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMap | None) -> None:
-    """The answer as one HTML file, which is written only when it is asked for."""
+def _offer_report(made: Analysis, route: Route, photo: Photo, shown: ExplainedMap | None) -> None:
+    """The answer as one HTML file, which is written only on request."""
     prevalence = prediction.chosen_prevalence()
     lesion = None
     if shown:
@@ -147,7 +148,7 @@ def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMa
             lesion = segmentation.current(shown)
     st.download_button(
         "Save this answer",
-        partial(case_report.write, made, prevalence=prevalence, doubt=found.doubt, lesion=lesion),
+        partial(case_report.write, made, prevalence=prevalence, doubt=route.doubt, lesion=lesion),
         f"{photo.name}-answer.html",
         "text/html",
         key="save_answer",
@@ -159,8 +160,8 @@ def _offer_report(made: Analysis, found: Route, photo: Photo, shown: ExplainedMa
 
 
 def _analyse(
-    found: Route, photo: Photo, model: Model, remove: Sequence[str] | None = None, values: Metadata | None = None
+    route: Route, photo: Photo, model: Model, remove: Sequence[str] | None = None, values: Metadata | None = None
 ) -> Analysis:
     crop = square.crop_of(photo)
     image = photos.decoded(photo, crop)
-    return analysis.analyse(image, model, crop, remove=remove, modality=found.recognised, values=values)
+    return analysis.analyse(image, model, crop, remove=remove, modality=route.recognised, values=values)

@@ -1,4 +1,4 @@
-"""Pictures from the ISIC archive, where it is reached, with their licences."""
+"""Pictures from the ISIC archive, if it can be reached, with their licences."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from skinapp.images import imaging, isolated
 from skinapp.ui.layout import plain
 
 RETRY_SECONDS = 600
-"""How long the archive is not asked again for the same images."""
+"""How long to wait before requesting the same images from the archive again."""
 THUMBNAIL = 320
 """Pixels."""
 
@@ -19,7 +19,7 @@ THUMBNAIL = 320
 def examples(
     address: str, ids: tuple[str, ...] = isic.EXAMPLES, licences: tuple[str, ...] = isic.OPEN_LICENCES
 ) -> list[Example]:
-    """The images that the archive at this address has; none where it is not reached."""
+    """The images available from the archive at this address; none if it cannot be reached."""
     return isic.examples(ids, licences)
 
 
@@ -30,8 +30,8 @@ def credit(example: Example) -> str:
 
 
 def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
-    """Lesions of the diagnosis `name`, each as a dermoscopy image and a close-up, or links to them where the archive is
-    not reached."""
+    """Lesions of the diagnosis `name`, each as a dermoscopy image and a close-up, or links to them if the archive
+    cannot be reached."""
     kinds = {isic_id: kind for pair in lesions for isic_id, kind in zip(pair, ("Dermoscopy", "Close-up"), strict=True)}
     with st.spinner("Looking for pictures"):
         pictures = examples(isic.address(), tuple(kinds), isic.SHOWN_LICENCES)
@@ -45,5 +45,5 @@ def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
                 kind = kinds[example.isic_id]
                 small = imaging.crop_resize(isolated.decode(example.data), THUMBNAIL)
                 st.image(small, kind, width="stretch", alt=f"{kind} of {name}")
-                # no caption: its links are too pale to be read
+                # not st.caption: its links are too pale to read
                 st.markdown(credit(example))

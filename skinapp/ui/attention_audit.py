@@ -27,15 +27,15 @@ TIMES = {
 
 
 def with_audit(model: Model) -> Model | None:
-    """The model whose table holds for this one: itself, or another with the same networks, and so the same maps; None
-    where there is none."""
+    """The model whose table applies to this one: itself, or another with the same networks, and therefore the same
+    maps; None where there is none."""
     others = (one for one in registry.models(model.folder.parent).values() if one.id != model.id and one.runnable)
     same = (other for other in others if networks(other) == networks(model) and other.views == model.views)
     return next((one for one in (model, *same) if FILE in one.card["files"]), None)
 
 
 def show(models: Sequence[Model]) -> None:
-    """The tables of the models, one for those with the same networks; nothing where methods were not measured."""
+    """Show the tables of the models, one for models with the same networks; nothing if methods were not measured."""
     tables: dict[str, tuple[Model, list[Model]]] = {}
     for model in models:
         if source := with_audit(model):
@@ -52,7 +52,7 @@ def _show(model: Model, names: str) -> None:
     except ModelError as error:
         st.error(str(error))
         return
-    # older tables, all of HAM10000, do not say what they were measured on
+    # older tables do not name their images, which are always from HAM10000
     images_of, outlines = (
         table[name].iloc[0] if name in table else older
         for name, older in (("images_of", "HAM10000"), ("outlines", "the published lesion masks"))
@@ -72,7 +72,7 @@ def _show(model: Model, names: str) -> None:
 
 
 def formatted(table: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is shown: intervals in brackets, empty where a measure is missing."""
+    """The table for display: intervals in brackets, empty if a measure is missing."""
     shown = pd.DataFrame({"Method": table["title"], "Images": table["images"]})
     for measure, (name, _) in MEASURES.items():
         shown[name] = _with_interval(table, measure, ".2f")

@@ -1,4 +1,4 @@
-"""Where a model looked: the map that comes with a prediction, over the photo it belongs to."""
+"""Where a model looked: the map that comes with a prediction, over its photo."""
 
 import streamlit as st
 
@@ -28,7 +28,7 @@ def of(analysis: Analysis, photo: Photo) -> ExplainedMap | None:
 @st.fragment
 def show_picture(model: Model, photo: Photo, shown: ExplainedMap | None) -> None:
     """The photo with its square, the map over it, and how far the map can be used. A fragment, so that the switch and
-    the opacity redraw no more."""
+    the opacity redraw only this."""
     if shown is None:
         square.show(photo)
         st.caption(no_map(model))
@@ -72,7 +72,7 @@ def show_details(analysis: Analysis, photo: Photo, shown: ExplainedMap | None) -
         "Map of the class",
         probabilities.probability_frame(analysis.prediction)["code"].tolist(),
         format_func=lambda code: labels[code].name,
-        # a new square or image starts at its own most likely class
+        # a new square or image starts with its own most likely class
         key=_class_key(analysis, photo),
         help="Grad-CAM at the network's last convolution. It is coarse, and it shows where the evidence for a class "
         "is, not whether that evidence is good. Patient metadata does not affect it.",

@@ -1,4 +1,4 @@
-"""What an answer depends on: the lesion's border, its colour or its texture, for the image shown and on test images."""
+"""How far an answer depends on the lesion's border, colour and texture, for the current image and on test images."""
 
 import numpy as np
 import streamlit as st
@@ -17,11 +17,11 @@ REMOVED = {"border": "Border blurred", "colour": "One colour", "texture": "Textu
 
 
 def show(shown: ExplainedMap) -> None:
-    """Each feature removed from the lesion, and the same change beside it, with the probability of the class; then the
-    same on test images."""
+    """Show each feature removed from the lesion, and the same change next to it, with the probability of the class;
+    then the results on test images."""
     try:
         lesion = segmentation.current(shown)
-        changed, found = photos.cached(
+        changed, result = photos.cached(
             "attribution",
             hash(
                 (shown.square_key, shown.analysis.pixels.tobytes(), shown.model.id, shown.code, lesion.mask.tobytes())
@@ -33,8 +33,8 @@ def show(shown: ExplainedMap) -> None:
     except ValueError:
         st.info("There is no skin around the lesion to compare with.")
     else:
-        st.markdown(layout.plain(attribution.sentence(found, shown.name)))
-        _show_squares(shown, changed, found)
+        st.markdown(layout.plain(attribution.sentence(result, shown.name)))
+        _show_squares(shown, changed, result)
     _show_measured(shown.model)
 
 
@@ -45,13 +45,13 @@ def _measure(shown: ExplainedMap, mask: np.ndarray) -> tuple[dict[str, Change], 
         return changed, attribution.measure(shown.all_probabilities, changed, pixels, shown.index)
 
 
-def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attribution) -> None:
+def _show_squares(shown: ExplainedMap, changed: dict[str, Change], result: Attribution) -> None:
     with st.grid(4, min_column_width=150, gap="small"):
         with st.container(gap="xsmall"):
             st.image(shown.analysis.pixels, width="stretch", alt="The unchanged square")
-            st.markdown(f"Unchanged  \n**{percent(found.whole)}**")
+            st.markdown(f"Unchanged  \n**{percent(result.unchanged)}**")
         for feature, change in changed.items():
-            effect = found.effects[feature]
+            effect = result.effects[feature]
             with st.container(gap="xsmall"):
                 st.image(change.lesion, width="stretch", alt=f"The square, {REMOVED[feature].lower()}")
                 words = f"{REMOVED[feature]}  \n**{percent(effect.lesion)}**"
@@ -64,7 +64,7 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attrib
             for feature, change in changed.items():
                 st.image(
                     change.skin,  # type: ignore[arg-type]
-                    f"{FEATURES[feature]}: {percent(found.effects[feature].skin or 0.0)}",
+                    f"{FEATURES[feature]}: {percent(result.effects[feature].skin or 0.0)}",
                     width="stretch",
                     alt=f"The square, {REMOVED[feature].lower()} beside the lesion",
                 )
@@ -76,7 +76,7 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attrib
 
 
 def _show_measured(model: Model) -> None:
-    """The figures of the model on test images, where they were measured."""
+    """Show the model's figures on test images, if they were measured."""
     entry = attribution.measured(model)
     if entry is None:
         return

@@ -1,4 +1,5 @@
-"""Several images at once: answered one after the other, shown as a grid that can be sorted, filtered and saved."""
+"""Several images at once: classified one after the other, and shown as a grid that can be sorted, filtered and
+saved."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ ORDERS = {
 
 @dataclass(frozen=True)
 class Row:
-    """What the grid shows of an image. `settings` are the choices that it was answered with; `shares` are those of
+    """The grid's data for an image. `settings` are the choices with which it was classified; `shares` are those of
     `analysis.shares`; `cancer` is the first of them; `problems` are keys of `quality.SENTENCES`."""
 
     settings: tuple
@@ -87,8 +88,8 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
 
 
 def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]:
-    """Answer what is new, and what another model or square was chosen for; stopped halfway, the next run goes on. Each
-    image waits for a turn of its own. BusyError where too many visitors wait."""
+    """Classify new images, and those for which another model or square was chosen; if interrupted, the next run
+    continues. Each image waits for a separate turn. BusyError if too many visitors are waiting."""
     rows: dict[str, Row] = st.session_state.setdefault(session_images.ROWS, {})
     listed = {file.key for file in session_images.files() if file.key}
     for key in set(rows) - listed:
@@ -163,7 +164,7 @@ def _tags(files: Sequence[tuple[AddedFile, Row]]) -> list[str]:
 
 
 def _place(order: str, file: AddedFile, row: Row) -> tuple:
-    """Where a file comes in that order; those without the value come last."""
+    """The sort key of a file in this order; files without the value come last."""
     values: dict[str, tuple] = {
         "added": (),
         "cancer": (-row.cancer[1],),
@@ -201,7 +202,7 @@ def _show_card(number: int, file: AddedFile, row: Row, anyway: bool) -> None:
 
 
 def _table(files: Sequence[tuple[AddedFile, Row]], anyway: bool) -> pd.DataFrame:
-    """One row per file; the answers to images that fail a check, or whose kind is open, only as the grid shows them."""
+    """One row per file; for images that fail a check, or whose kind is undecided, only what the grid shows."""
     records = []
     for file, row in files:
         answered = row.state == ANSWERED or (row.state == FAILS and anyway)

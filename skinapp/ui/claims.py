@@ -1,4 +1,4 @@
-"""What was published elsewhere beside what the models here reach, and what a search found, on the screen."""
+"""Shows published results next to the scores of the models here, and the results of a search."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ CLAIMS, PROTOCOLS, SEARCH = "claims", "protocols", "search"
 
 
 def show(known: Mapping[str, Predictions], names: Names) -> None:
-    """What tutorials report beside ours, the networks that were tested in two ways, or the search."""
+    """Show the results of tutorials next to ours, the networks that were tested in two ways, or the search."""
     options = {CLAIMS: "Accuracies", PROTOCOLS: "Same network, two tests", SEARCH: "Search for a head"}
     # a link from before the choice was offered
     if "protocols_of" in st.query_params and "published" not in {*st.query_params, *st.session_state}:
@@ -32,7 +32,7 @@ def show(known: Mapping[str, Predictions], names: Names) -> None:
 
 
 def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
-    """Published accuracies beside ours."""
+    """Show published accuracies next to ours."""
     models = {name: one.model for name, one in known.items() if one.model}
     key = tuple((name, known[name].digest, model.card["version"]) for name, model in models.items())
     compared = _compared(key, {name: known[name] for name in models})
@@ -43,7 +43,7 @@ def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
 
 
 def show_search() -> None:
-    """The heads of a pre-trained network that were tried; or how to make the search."""
+    """The heads of a pre-trained network that were tried, or how to run the search."""
     try:
         searched = head_search.read()
     except DataError as error:
@@ -64,5 +64,5 @@ def show_search() -> None:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _compared(files: tuple[tuple[str, str, str], ...], _known: Mapping[str, Predictions]) -> list[Compared]:
-    """Computed once for everyone, from the files with these digests and versions."""
+    """Computed once for all visitors, from the files with these digests and versions."""
     return compare(_known)

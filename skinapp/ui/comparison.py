@@ -1,4 +1,4 @@
-"""What is compared: the question, the models, a visitor's own predictions, and what is computed once.
+"""The choices of a comparison: the question, the models, a visitor's own predictions; and cached results.
 
 The page's address holds the choices, as codes.
 """
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
 
 OWN = "own"
-"""The id of what a visitor uploaded."""
+"""The id of a visitor's uploaded predictions."""
 OWN_NAME = "Your predictions"
 
 OLD_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
 """Old labels in shared links."""
 OLD_MALIGNANT = ("malignancy", "malignant or not", "all", "all malignant classes", "the malignant classes together")
-"""What old links have for everything that counts as malignant, in lower case."""
+"""The terms of old links for everything that counts as malignant, in lower case."""
 
 SOON = 0.3
 """Seconds after which a progress bar is shown."""
@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Choice:
-    """The models to compare, those of the `pair` first, on the test images of one data set, by what they find."""
+    """The models to compare, those of the `pair` first, on the test images of one data set, for one target."""
 
     models: list[Predictions]
     pair: list[str]
@@ -76,14 +76,14 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
             st.error(plain(str(error)))
             return None
         st.session_state["compare_own_file"] = (file.file_id, own)
-        # compared at once
+        # compare it right away
         st.session_state["b"] = OWN
     st.caption(f"{len(own.table):,} of the file's images are test images here. Label set: {own.labels.id}.")
     return own
 
 
 def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaGenerator") -> Choice:
-    """What to find, and two models; in the container `where` the test images, in `more` any further models."""
+    """Choose the target and two models; in the container `where` the test images, in `more` any further models."""
     order = list(dict.fromkeys([*(model.id for model in registry.ranked() if model.id in known), *known]))
     datasets = list(dict.fromkeys(dataset for name in order for dataset in known[name].datasets))
     dataset = address.selectbox(
@@ -125,14 +125,14 @@ def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaG
     question = CLASSES if CLASSES in comparison.questions(models) else MALIGNANT
     target = wanted[chosen]
     if chosen == malignant.id:
-        # models of other label sets have other codes for it
+        # other label sets have other codes for it
         target = comparison.malignant_target(models[0].labels if question == CLASSES else MALIGNANCY, dataset)
     return Choice(models, pair, question, dataset, target)
 
 
 def _translate(there: Mapping[str, Predictions], wanted: Mapping[str, Target], malignant: Target) -> None:
-    """Replace what only links from older versions have: the list of all models, the question of classes or malignancy,
-    the class of the curves, and a threshold without saying that it is set."""
+    """Translate parameters that only links from older versions have: the list of all models, the question of classes or
+    malignancy, the class of the curves, and a threshold without the choice to set one."""
     query = st.query_params
     if listed := [name for name in query.get_all("models") if name in there]:
         pair = [query["a"] if query.get("a") in listed else listed[0]]
@@ -160,7 +160,7 @@ def _say_who_is_left_out(
     target: Target,
     malignant: Target,
 ) -> None:
-    """A sentence on every chosen model that cannot find the target, where another question includes it."""
+    """A sentence on every chosen model that cannot detect the target but can answer another question."""
     state, query = st.session_state, st.query_params
     chosen = [state.get(key, query.get(key)) for key in ("a", "b")] + query.get_all("also")
     for name in dict.fromkeys(chosen):
@@ -172,21 +172,21 @@ def _say_who_is_left_out(
 
 
 def names_of(models: Mapping[str, Predictions]) -> Names:
-    """What models are called: by their short names, with the id where two have the same."""
+    """Display names of models: their short names, with the id if two have the same."""
     short = {name: one.model.short_name if one.model else one.title for name, one in models.items()}
     count = Counter(short.values())
     return {name: words if count[words] == 1 else f"{words} ({name})" for name, words in short.items()}
 
 
 def weights_of(shared: Shared) -> np.ndarray:
-    """The resamples that every interval is computed from: tens of megabytes, which depend on the images alone."""
+    """The resamples from which every interval is computed: tens of megabytes, which depend only on the images."""
     if OWN in shared.ids:
         return computed_once(shared, "weights", shared.weights, models=())
     return _weights(shared.images_digest, shared.weights)
 
 
 def draws_of(shared: Shared) -> Draws:
-    """Every score of every model on every resample; what was computed for another visitor is not computed again."""
+    """Every score of every model on every resample, shared between visitors."""
     weights = weights_of(shared)
     by_model = {
         name: computed_once(shared, "draws", partial(measures.of_model, shared, weights, name), models=(name,))
@@ -205,7 +205,7 @@ def results_of(shared: Shared, known: Mapping[str, Predictions], score: str) -> 
 
 
 def progress(names: list[str], words: str) -> Any:
-    """The names, one after another, with a progress bar once they have taken longer than SOON."""
+    """Iterate over the names, with a progress bar once it has taken longer than SOON."""
     started, bar = time.monotonic(), None
     for number, name in enumerate(names):
         if time.monotonic() - started > SOON:
@@ -217,8 +217,8 @@ def progress(names: list[str], words: str) -> Any:
 
 
 def computed_once(shared: Shared, name: str, compute: Callable[[], T], models: tuple[str, ...] | None = None) -> T:
-    """What `compute` gives for these images and the files of these `models`, all by default, computed once: for
-    everyone or, with a visitor's own file, in their session, which holds those of the latest images and target."""
+    """The cached result of `compute` for these images and the files of these `models`, by default all. It is shared by
+    everyone or, with a visitor's own file, kept in their session for the latest images and target."""
     digests = tuple(shared.digests[model] for model in (shared.ids if models is None else models))
     key = (shared.images_digest, shared.question, shared.target.id, *digests, name)
     if OWN not in shared.ids:
@@ -243,5 +243,5 @@ def _for_everyone(key: tuple[str, ...], _compute: Callable[[], Any]) -> Any:
 
 
 def share(choice: Choice) -> Shared:
-    """The images that all chosen models have predictions for; DataError where they cannot be compared."""
+    """The images that all chosen models have predictions for; DataError if they cannot be compared."""
     return comparison.share(choice.models, choice.question, choice.dataset, choice.target)

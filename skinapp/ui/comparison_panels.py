@@ -1,4 +1,4 @@
-"""The tabs of a comparison on the screen, each with its charts and what can be chosen in it."""
+"""The tabs of a comparison, each with its charts and controls."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -8,7 +8,7 @@ import streamlit as st
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, conformal, measures, pairs, subgroups, training_history
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
@@ -27,7 +27,7 @@ EXTERNAL = "`python -m train evaluate --model ID --images DIR --labels CSV --nam
 
 
 def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.DataFrame, names: Names) -> None:
-    """Every score of every model, one of them drawn, and that one on every test set."""
+    """Every score of every model, a chart of one of them, and that score on every test set."""
     known_measures = measures.named(shared.target)
     board = comparison_views.scoreboard(shared, draws_of(shared), published, names)
     sizes = comparison_views.sizes({names[name]: known[name].model for name in shared.ids})
@@ -53,7 +53,7 @@ def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.
     )
     st.caption(
         f"Value (95% interval), from {bootstrap.RESAMPLES:,} bootstrap resamples of whole lesions or patients. A score "
-        f"based on fewer than {FEWEST_GROUPS} lesions or patients has no interval. Sensitivity and specificity are at "
+        f"based on fewer than {MIN_GROUPS} lesions or patients has no interval. Sensitivity and specificity are at "
         "a threshold of 50%. Click a column header to sort."
     )
     score = address.selectbox(st.container(), "Score", _scores(shared), "measure")
@@ -75,8 +75,8 @@ def _scores(shared: Shared) -> dict[str, str]:
 
 
 def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str, names: Names, ranking: Chart) -> None:
-    """The `ranking` by one score, that score on every data set that the models were tested on, and what they lose
-    outside their own."""
+    """The `ranking` by one score, that score on every data set that the models were tested on, and their drop outside
+    their own."""
     results = results_of(shared, known, score)
     title = measures.named(shared.target)[score].name
     chart = comparison_views.drop(results, title, shared.ids, names) if results else None
@@ -105,7 +105,7 @@ def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str
 
 
 def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
-    """What two models differ by, score by score, and the tests of every pair."""
+    """The difference of two models in every score, and the tests of every pair."""
     first, second = pair
     st.markdown(f"**A** is {plain(names[first])}, **B** is {plain(names[second])}.")
     panel.show_chart(comparison_views.paired(shared, draws_of(shared), first, second, names), "paired")
@@ -124,7 +124,7 @@ def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
 
 
 def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
-    """Whether probabilities come true, or whether prediction sets hold what they promise."""
+    """Whether probabilities are calibrated, or whether prediction sets reach their coverage."""
     options = {"target": f"Probability of {shared.target.spoken}", "class": "Most likely class"}
     with_sets = [name for name in pair if (model := known[name].model) and "conformal" in model.card]
     if with_sets:
@@ -179,7 +179,7 @@ def _show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], n
 
 
 def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Threshold], names: Names) -> None:
-    """A score of the models in subgroups of people or lesions, also at their thresholds."""
+    """A score of the models in subgroups of people or lesions, with or without their thresholds."""
     facts = computed_once(shared, "facts", lambda: subgroups.with_skin(shared), models=())
     columns = subgroups.columns(facts)
     if not columns:
@@ -203,7 +203,7 @@ def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Thr
     panel.show_chart(error_views.by_subgroup(table, column, score, shared.target, shared.ids, names), "subgroups")
     st.caption(
         f"“Too few images” means fewer than {subgroups.FEW_IMAGES} images, fewer than {subgroups.FEW_ON_A_SIDE} "
-        f"{shared.target.many} or other images where the score needs both, or fewer than {FEWEST_GROUPS} lesions or "
+        f"{shared.target.many} or other images where the score needs both, or fewer than {MIN_GROUPS} lesions or "
         "patients. Subgroups also differ in their mix of diagnoses, and with many subgroups some gap is always large. "
         "Skin type or tone is known for PAD-UFES-20 and MILK10k, where the data set is on this machine."
     )
@@ -227,7 +227,7 @@ def show_training(known: Mapping[str, Predictions], pair: list[str], names: Name
 
 
 def show_protocols(known: Mapping[str, Predictions], names: Names) -> None:
-    """Networks that were scored under more than one protocol, wherever they were tested."""
+    """Networks that were scored under more than one protocol, on any test set."""
     tables = {name: training_history.protocols(model) for name, one in known.items() if (model := one.model)}
     several = {name: table for name, table in tables.items() if len(set(table["test"])) > 1}
     if not several:

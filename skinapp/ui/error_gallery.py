@@ -1,7 +1,7 @@
-"""The images behind the numbers: confusion matrices whose cells open their images, and the most confident errors.
+"""The images behind the numbers: confusion matrices with clickable cells, and the most confident errors.
 
-Thumbnails where the data set is on disk, ids with a link to the archive where it is not, and buttons to classify an
-image or see its attention maps.
+Thumbnails if the data set is on disk, otherwise ids with a link to the archive, and buttons to classify an image or see
+its attention maps.
 """
 
 from collections.abc import Callable
@@ -86,7 +86,7 @@ def _show_chosen(shared: Shared, pair: list[str], names: Names) -> None:
     old_labels = {}
     if len(pair) == 2:
         lists = {BOTH: "Only one of the two is correct", **lists}
-        # verbatim as links that were shared before the rewording hold it
+        # the exact label in links shared before it was reworded
         old_labels["Only one of the two is right"] = BOTH
     lists |= {f"{CELL}:{name}": f"One cell of {names[name]}" for name in pair}
     classes = {label.code: label.name for label in shared.labels.labels}
@@ -130,7 +130,7 @@ def show_images(shared: Shared, table: pd.DataFrame, key: str) -> None:
 
 
 def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
-    """One image: a thumbnail where the data set is on disk, its label and answer, and buttons to open it."""
+    """Show one image: a thumbnail if the data set is on disk, its label and answer, and buttons to open it."""
     image = str(row["image"])
     file = predictions.image_file(dataset, image)
     in_archive = image.startswith("ISIC_")

@@ -1,4 +1,4 @@
-"""An attention map with everything that the panels below it need."""
+"""An attention map with the data that the panels below it need."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ class ExplainedMap:
     layer: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
     before_each: Callable[[], None] = lambda: None
-    """Called before each classification; what it raises stops the work."""
+    """Called before each classification; an exception that it raises stops the work."""
 
     @property
     def model(self) -> Model:
@@ -50,7 +50,7 @@ class ExplainedMap:
 
     @property
     def content_key(self) -> int:
-        """Distinguishes whatever is computed from this map."""
+        """A cache key for anything computed from this map."""
         pixels, cam = self.analysis.pixels.tobytes(), self.cam.tobytes()
         settings = self.layer, tuple(self.settings.items())
         return hash((self.square_key, pixels, self.model.id, self.code, self.method.id, settings, cam))

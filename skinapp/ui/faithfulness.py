@@ -1,4 +1,4 @@
-"""The faithfulness of a map, measured in full: insertion and deletion, stability, parts of the square, ROAD."""
+"""The full faithfulness measures of a map: insertion and deletion, stability, parts of the square, ROAD."""
 
 import dataclasses
 import itertools
@@ -125,7 +125,7 @@ def _show_parts(shown: ExplainedMap) -> None:
         pd.DataFrame(
             {
                 "shown": ["the whole square", "the lesion alone", "the skin alone"],
-                "probability": [percent(share) for share in (parts.whole, parts.lesion, parts.background)],
+                "probability": [percent(share) for share in (parts.unchanged, parts.lesion, parts.background)],
             }
         ),
         hide_index=True,

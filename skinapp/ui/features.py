@@ -1,4 +1,4 @@
-"""What a model measured of the lesion, and how the measurements led to its answer: in place of a map."""
+"""A features model's measurements of the lesion, and how they led to its answer: shown instead of a map."""
 
 import dataclasses
 
@@ -43,9 +43,9 @@ def show(analysis: Analysis, photo: Photo) -> None:
 
 
 def show_segmentation(analysis: Analysis) -> None:
-    """The border inside which the features were measured."""
+    """The border of the area in which the features were measured."""
     try:
-        # as the features were measured, but drawn on the larger square
+        # segmented in the square used for the features, but drawn on the larger one
         lesion = segmentation.segment(analysis.pixels)
     except (SegmentationError, ModelError) as error:
         st.warning(str(error))

@@ -27,10 +27,10 @@ FOLDED = """<style>@supports selector(:has(*)) {
 @media (max-width: 640px) {
 .stMain:not(:has(.st-key-show_filters input:checked)) .st-key-filter_box { display: none; } }
 @media (min-width: 640.02px) { .st-key-show_filters { display: none; } } }</style>"""
-"""On a phone the filters are folded away behind a switch, which wider screens do not need. The server does not know the
-width of the screen."""
+"""On a phone the filters are collapsed behind a switch, which wider screens do not need. The server does not know the
+screen width, so this is CSS."""
 NONE: dict[str, object] = {name: [] for name in records.FILTERS} | {"malignant": None, "age": AGES}
-"""The value of each filter that selects everything."""
+"""For each filter, the value that selects everything."""
 
 
 def clear(prefix: str) -> None:
@@ -40,8 +40,8 @@ def clear(prefix: str) -> None:
 
 
 def apply(prefix: str, clicked: str) -> None:
-    """In a callback: filter by what a clicked bar or cell stands for, such as "diagnosis=mel&age=60-64". A bar that is
-    already all of the selection clears its filter."""
+    """In a callback: apply the filter of a clicked bar or cell, such as "diagnosis=mel&age=60-64". A bar that already
+    is the whole selection clears its filter."""
     state = st.session_state
     chosen: dict[str, object] = {}
     for name, text in urllib.parse.parse_qsl(clicked):
@@ -57,7 +57,7 @@ def apply(prefix: str, clicked: str) -> None:
 
 
 def choose_folded(table: Table, prefix: str, *, shared: bool) -> Filters:
-    """As `choose`, in a box that is folded away on phones, with a button that clears the filters."""
+    """Like `choose`, in a box that is collapsed on phones, with a button that clears the filters."""
     st.html(FOLDED)
     switches = st.container(horizontal=True, vertical_alignment="center", gap="medium", key="filter_switches")
     with switches:
@@ -80,7 +80,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
         every = records.values(table, name)
         labels = {code: label(code) for code in every[:MAX_OPTIONS]}
         if chosen := st.session_state.get(f"{prefix}{name}"):
-            # a clicked bar may stand for a value that is not offered
+            # a clicked bar may represent a value that is not among the options
             st.session_state[f"{prefix}{name}"] = [code for code in chosen if code in labels]
         with bound(name, address.several(f"{prefix}{name}", labels)):
             return tuple(
@@ -134,8 +134,8 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
 def choose_second(
     table: Table, frame: pd.DataFrame, filters: Filters, tables: Mapping[str, Table]
 ) -> tuple[Table, pd.DataFrame, str] | None:
-    """Show what a selection can be compared with; return the table, rows and name of the second selection, or None,
-    with a sentence on the page, while there is none."""
+    """Show the options for comparing a selection; return the table, rows and name of the second selection, or None,
+    with a message on the page, if there is none."""
     with address.option("against", AGAINST, REST):
         against = st.segmented_control(
             "Compare the selection with",

@@ -1,7 +1,7 @@
-"""The images of a selection: thumbnails that open with their record where the files are there, and otherwise their ids,
-with links to the ISIC archive.
+"""The images of a selection: thumbnails that open with their record if the files are available, and otherwise their
+ids, with links to the ISIC archive.
 
-Where a data set has several kinds of image, those of a lesion are side by side.
+If a data set has several kinds of image, those of a lesion are side by side.
 """
 
 import io
@@ -106,8 +106,8 @@ def _thumbnails(table: Table, chosen: pd.DataFrame, files: Mapping[str, File]) -
 
 
 def _tiles(records: list[dict[Any, Any]], files: Mapping[str, File]) -> list[list[Picture]]:
-    """The pictures that are shown together: all of a lesion if there are several kinds of image, otherwise single
-    ones."""
+    """Groups of pictures that are shown side by side: all of a lesion if there are several kinds of image, otherwise
+    single ones."""
     tiles: dict[Any, list[Picture]] = {}
     for record in records:
         key = record["lesion"] if "modality" in record else record["image"]
@@ -203,7 +203,7 @@ def _published(dataset: str, root: str) -> pd.DataFrame:
 def _images(table: Table, root: Path) -> Table:
     """The data set with one row per image, as published."""
     if table.id == "malignant_benign":
-        # it has no table
+        # this data set has no table
         return table
     return Table(table.id, table.title, _published(table.id, str(root)), table.labels)
 
@@ -223,7 +223,7 @@ def _own_small(data: bytes) -> bytes:
 
 
 def side_by_side(thumbnails: dict[str, bytes]) -> bytes:
-    """The thumbnails of KINDS as one JPEG, each kind in its place, which stays grey if there is none."""
+    """The thumbnails of KINDS as one JPEG, each kind in a fixed place; missing ones are left grey."""
     gap = 4
     whole = Image.new("RGB", (len(KINDS) * (THUMBNAIL + gap) - gap, THUMBNAIL), "#C4C8C6")
     for place, kind in enumerate(KINDS):

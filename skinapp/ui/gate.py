@@ -1,4 +1,5 @@
-"""What stands between an image and its answer: which kind of image it is, whether it is skin, whether it is sharp."""
+"""The checks before an answer: which kind of image it is, whether it shows skin, and whether its quality is
+sufficient."""
 
 from collections.abc import Sequence
 
@@ -19,7 +20,7 @@ UNCLEAR = "In tests, it was not clear that answers to such images are wrong more
 def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
     """Which of the models, best first, answer for a photo: the `chosen` one, or those for its kind.
 
-    Where the kind cannot be recognised, `doubt` says why. ImageError where the photo cannot be read.
+    Where the kind cannot be recognised, `doubt` says why. ImageError if the photo cannot be read.
     """
     try:
         recognised = photos.recognised(photo)
@@ -34,7 +35,7 @@ def kind_stated(photo: Photo) -> str | None:
 
 
 def ask_kind(photo: Photo, recognised: Recognised) -> None:
-    """Phone photo or dermoscopy? The answer holds on every page."""
+    """Ask "Phone photo or dermoscopy?" The visitor's choice applies to every page."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.segmented_control(
             "Phone photo or dermoscopy?",
@@ -53,7 +54,7 @@ def shows_anyway(photo: Photo) -> bool:
 
 
 def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
-    """Say why there is no answer yet; True if the visitor wants it anyway."""
+    """Show why there is no answer yet; return whether the visitor wants it anyway."""
     for sentence in reasons:
         st.warning(sentence, icon=":material/photo_camera:")
     if not shows_anyway(photo):
@@ -61,16 +62,16 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
     return st.toggle("Show the answer anyway", key=_anyway_key(photo), persist_state="session")
 
 
-def reasons(found: Route, measured: quality.Quality) -> list[str]:
+def reasons(chosen_route: Route, measured: quality.Quality) -> list[str]:
     """Why the answer to an image is not shown at once; empty for a usable image. A problem of quality counts if it
     predicts errors of the model that answers."""
-    problems = warnings.of_quality(measured, found.model.modality)
-    return ([found.doubt] if found.unknown else []) + list(problems.values())
+    problems = warnings.of_quality(measured, chosen_route.model.modality)
+    return ([chosen_route.doubt] if chosen_route.unknown else []) + list(problems.values())
 
 
 def show_cautions(analysis: Analysis) -> None:
-    """Why the answer may be wrong although it is shown; and how to take a better photo, where that makes no difference
-    to the errors of this model."""
+    """Show why the answer may be wrong, and how to take a better photo, including hints on defects that do not predict
+    errors of this model."""
     for sentence in warnings.cautions(analysis).values():
         st.warning(sentence, icon=":material/help:")
     for name in quality.problems(analysis.quality):

@@ -1,4 +1,4 @@
-"""What every page shares: its layout, the navigation and the disclaimer."""
+"""The elements shared by all pages: layout, navigation and disclaimer."""
 
 import functools
 import re
@@ -14,7 +14,7 @@ from starlette.formparsers import MultiPartParser
 from skinapp.errors import DataError
 from skinapp.images import imaging, isolated
 from skinapp.labels import guide
-from skinapp.ui import address, departed, session_images, sign_in, tour
+from skinapp.ui import address, session_cleanup, session_images, sign_in, tour
 
 if TYPE_CHECKING:
     from streamlit.delta_generator import DeltaGenerator
@@ -24,7 +24,7 @@ NAME = "Skin lesion bench"
 DISCLAIMER = "For research and learning. This is not a diagnosis."
 NO_MODELS = "There is no model here yet. Put a model folder into `models`, then reload this page."
 WIDTH = 1080
-"""Pixels of the column that holds a page; narrower screens use their full width."""
+"""Width of the page column, in pixels; narrower screens use their full width."""
 
 STYLE = """<style>
 [data-testid="stMultiSelectTagsContainer"] span[tabindex], [data-testid^="stBaseButton-primary"] {
@@ -33,8 +33,8 @@ STYLE = """<style>
 :has(> * > input[type="range"]:focus-visible) {
   outline: 2px solid light-dark(black, white) !important; outline-offset: -2px; }
 </style>"""
-"""What the theme cannot say. Streamlit writes in white on the accent colour, which has to be light enough to be read as
-text on a dark page; and it draws focus rings in a half transparent accent, too pale to be seen."""
+"""CSS that the theme cannot express. Streamlit writes in white on the accent colour, which has to be light enough to be
+readable as text on a dark page; and it draws focus rings in a half-transparent accent, too pale to see."""
 
 MENU = {
     "home": ("Home", "home", "What this bench is, and who it is for."),
@@ -53,12 +53,12 @@ MENU = {
 
 PAGES = Path(__file__).parents[2] / "pages"
 
-# The server would write any upload over 1 MB to a temporary file; nothing a visitor adds may reach the disk.
+# By default, the server would write any upload over 1 MB to a temporary file; no visitor's data may reach the disk.
 MultiPartParser.spool_max_size = imaging.MAX_BYTES + 2**20
 session_images.limit_uploads()
-# beside the first page, so that the first image does not wait for it
+# in the background, so that the first image does not wait for it
 threading.Thread(target=isolated.start, daemon=True).start()
-departed.free_in_time()
+session_cleanup.install()
 
 
 def configure(title: str = NAME) -> None:
@@ -67,7 +67,7 @@ def configure(title: str = NAME) -> None:
 
 
 def navigation() -> "Page":
-    """The requested page, to be run. `page` shows the menu: Streamlit's own has no label on a phone."""
+    """The requested page, ready to run. `page` shows the menu: Streamlit's own has no labels on a phone."""
     st.session_state["routed"] = True
     return st.navigation(
         [
@@ -117,11 +117,11 @@ def path(page: str) -> Path:
 
 
 def guide_link(code: str, name: str) -> None:
-    """A link from the name of a class to its entry in the guide; the name alone where the guide has no such class."""
+    """A link from the name of a class to its entry in the guide; only the name if the guide has no such class."""
     try:
         query = {"class": guide.entry(code).codes[0]}
     except DataError:
-        # a class that an adopted model has described
+        # a class described by an adopted model
         st.markdown(name)
         return
     st.page_link(path("guide"), label=name, icon=":material/menu_book:", query_params=query)
@@ -139,11 +139,11 @@ def guide_links(names: Mapping[str, str]) -> None:
 
 def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
     """The first call of every page: its layout, to be used as `with layout.page("Classify"):`. The `chip` of the
-    visitor's image is below the menu, unless the page shows it itself. Where sign-in is required, nothing else is run
-    before it.
+    visitor's image is below the menu, unless the page shows it itself. If sign-in is required, nothing else runs before
+    it.
 
-    Where the very first request to a new server goes to a page, Streamlit runs that page without `app.py`; the
-    navigation is then set up here and the run started again, so that the page looks and behaves as always.
+    If the first request to a new server is for a page, Streamlit runs that page without `app.py`; the navigation is
+    then set up here and the run restarted, so that the page looks and behaves as usual.
     """
     configure(title)
     if not st.session_state.get("routed"):
@@ -166,13 +166,13 @@ def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
 
 
 def plain(text: str) -> str:
-    """Text from elsewhere, escaped so that Streamlit's Markdown shows it literally."""
+    """Untrusted text, escaped so that Streamlit's Markdown shows it literally."""
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:])", r"\\\1", " ".join(text.split()))
 
 
 @functools.cache
 def _icon() -> Image.Image:
-    """A spot under a lens. Drawn here, because the browser would fetch a named icon from another site."""
+    """A spot under a lens. Drawn here, because the browser would fetch a named icon from a third-party site."""
     large = Image.new("RGBA", (256, 256))
     pen = ImageDraw.Draw(large)
     pen.rounded_rectangle((0, 0, 255, 255), 56, fill="#1D6B68")

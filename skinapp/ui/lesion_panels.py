@@ -7,15 +7,15 @@ from skinapp.ui.explained_map import ExplainedMap
 
 
 def show(shown: ExplainedMap, switch: str) -> None:
-    """The sanity check of a map, and everything else in tabs, panels that load TensorFlow or PyTorch included. `switch`
-    as for the badge."""
+    """The sanity check of a map, and everything else in tabs, including panels that load TensorFlow or PyTorch.
+    `switch` as for the badge."""
     sanity_check.show_badge(shown, switch)
     names = ["Segmentation", "Border, colour, texture", "Faithfulness of the map", "Similar cases"]
     lesion, features, measures, cases = st.tabs(names, key="lesion_panels", on_change="rerun")
     with lesion:
         segmentation.show(shown)
     with features:
-        # a committee takes seconds for this
+        # this takes a committee seconds
         if features.open:
             attribution.show(shown)
     with measures:

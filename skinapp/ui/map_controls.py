@@ -23,7 +23,7 @@ ANY_OTHER = ""
 MAX_SEED = 100
 MAX_MAPS = 12
 MAX_CLASSIFICATIONS = 6000
-"""Of all maps that are asked for together: twelve of RISE with its own settings."""
+"""The limit for all maps requested together: twelve maps by RISE with its default settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +67,7 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
     shared = Counter(model.short_name for model in usable.values())
 
     def name(key: str) -> str:
-        # the browser sends names back, so each has to be unique
+        # the browser returns names, so each has to be unique
         short = usable[key].short_name
         return short if shared[short] == 1 else f"{short}, {key}"
 
@@ -83,10 +83,10 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
 
 
 def choose(analyses: list[Analysis]) -> list[MapRequest]:
-    """The maps that the visitor chooses, of the models of one or two analyses."""
+    """Let the visitor choose maps, for the models of one or two analyses."""
     chosen_targets = _choose_targets(analyses)
-    methods = _choose_methods([one.model for one in analyses])
-    layers = {one.model.id: _choose_layer(one.model, methods) for one in analyses}
+    methods = _choose_methods([analysis.model for analysis in analyses])
+    layers = {analysis.model.id: _choose_layer(analysis.model, methods) for analysis in analyses}
     settings = _choose_settings(methods)
     return [
         MapRequest(
@@ -102,21 +102,22 @@ def choose(analyses: list[Analysis]) -> list[MapRequest]:
 
 
 def within_bounds(requests: list[MapRequest]) -> list[MapRequest]:
-    """The first of these maps, MAX_MAPS at most, and as many as MAX_CLASSIFICATIONS allow."""
-    total = itertools.accumulate(one.method.classifications(**one.settings) for one in requests[:MAX_MAPS])
+    """The first of these maps, at most MAX_MAPS and within MAX_CLASSIFICATIONS."""
+    total = itertools.accumulate(request.method.classifications(**request.settings) for request in requests[:MAX_MAPS])
     return [one for one, so_far in zip(requests, total, strict=False) if so_far <= MAX_CLASSIFICATIONS]
 
 
 def _choose_targets(analyses: list[Analysis]) -> list[Target]:
-    """The classes to explain, from all the models; at first the most likely one of the first model."""
-    names = {label.code: label.name for one in analyses for label in one.model.labels.labels}
+    """Let the visitor choose the classes to explain, from all models; initially the most likely one of the first
+    model."""
+    names = {label.code: label.name for analysis in analyses for label in analysis.model.labels.labels}
     classes, other_class = st.columns([3, 2], gap="medium")
     codes = classes.multiselect(
         "Classes",
         list(names),
         [analyses[0].prediction.predicted],
         format_func=names.__getitem__,
-        key="attention_classes_" + "_".join(one.model.id for one in analyses),
+        key="attention_classes_" + "_".join(analysis.model.id for analysis in analyses),
         help="One map is made for each class. The default is the model's most likely class.",
     )
     other = other_class.selectbox(
@@ -131,8 +132,8 @@ def _choose_targets(analyses: list[Analysis]) -> list[Target]:
 
 
 def _choose_methods(models: list[Model]) -> list[Method]:
-    """The methods that one of the models allows. Those that no model allows, or that are not installed, are greyed out,
-    and a sentence says why."""
+    """Let the visitor choose among the methods that any of the models allows. Methods that no model allows, or that are
+    not installed, are greyed out, with the reason."""
     without = [model for model in models if "model.keras" not in model.card["files"]]
     names = {key: method.title for key, method in catalogue.METHODS.items()}
     possible: list[str] = []
@@ -174,7 +175,7 @@ def _choose_methods(models: list[Model]) -> list[Method]:
 
 
 def _show_greyed(keys: list[str], names: dict[str, str], reason: str) -> None:
-    """Methods that cannot be chosen, and why."""
+    """Show the methods that cannot be chosen, and why."""
     with st.container(gap="xsmall"):
         st.markdown(f":small[{reason}]")
         st.pills(
@@ -203,7 +204,7 @@ def _choose_layer(model: Model, methods: list[Method]) -> str | None:
 
 
 def _choose_settings(methods: list[Method]) -> dict[str, dict[str, Any]]:
-    """The settings of each method that has some, by method."""
+    """The settings of each method that has any, by method."""
     settings: dict[str, dict[str, Any]] = {}
     if any(method.settings for method in methods):
         with st.expander("Method settings", icon=":material/tune:", key="attention_settings"):
@@ -219,7 +220,7 @@ def _choose_settings(methods: list[Method]) -> dict[str, dict[str, Any]]:
 
 def _number(method: Method, key: str, default: Any) -> Any:
     """A field for one setting, within its bounds."""
-    low = 0.01 if isinstance(default, float) else int(key in method.most)
+    low = 0.01 if isinstance(default, float) else int(key in method.max_settings)
     return st.number_input(
-        key.capitalize(), low, method.most.get(key, MAX_SEED), default, key=f"attention_{method.id}_{key}"
+        key.capitalize(), low, method.max_settings.get(key, MAX_SEED), default, key=f"attention_{method.id}_{key}"
     )

@@ -16,14 +16,14 @@ from skinapp.ui.session_images import Photo
 
 CANCELLED = "Cancelled before it was made."
 MAX_HELD = 48
-"""Maps of one image that a session holds."""
+"""The number of maps of one image that a session caches."""
 
 OVERLAY, ALONE = "Over the image", "Map alone"
 
 
 @dataclass(frozen=True, eq=False)
 class MadeMap:
-    """A map as its method returns it, `raw` float32 [h, w], or why there is none."""
+    """A map as returned by its method, `raw` float32 [h, w], or the reason why there is none."""
 
     request: MapRequest
     raw: np.ndarray | None
@@ -46,11 +46,11 @@ class View:
 
 
 def make(requests: Sequence[MapRequest], photo: Photo) -> list[MadeMap]:
-    """The maps. The session holds those made last for this photo and square. BusyError where too many visitors wait
-    for slow maps."""
+    """The maps. The session caches the latest ones for this photo and square. BusyError if too many visitors are
+    waiting for slow maps."""
     crop, remove = requests[0].analysis.crop, requests[0].analysis.remove
     cache: dict[tuple, tuple[np.ndarray | None, str]] = photos.cached("attention_maps", (photo.key, crop, remove), dict)
-    keys = [one.key for one in requests]
+    keys = [request.key for request in requests]
     new = {key: one for key, one in zip(keys, requests, strict=True) if key not in cache}
     slow = [key for key, one in new.items() if one.method.id != "last-convolution"]
     cache |= {key: _make(one) for key, one in new.items() if key not in slow}
@@ -133,16 +133,16 @@ def choose_view() -> View:
 
 
 def drawn(square: np.ndarray, cam: np.ndarray, view: View) -> np.ndarray:
-    """A map [h, w] in 0-1 as the visitor wants to see it, over a square or alone: uint8 [S, S, 3]."""
+    """A map [h, w] in 0-1 rendered with the visitor's settings, over a square or alone: uint8 [S, S, 3]."""
     side = square.shape[0]
-    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.alone(cam, side)
+    shown = heatmap.overlay(square, cam, view.opacity) if view.over else picture.map_alone(cam, side)
     if view.share and cam.any():
         shown = picture.with_contour(shown, picture.strongest(cam, view.share, side))
     return shown
 
 
 def _make(request: MapRequest, progress: Callable[[float], None] | None = None) -> tuple[np.ndarray | None, str]:
-    """The raw map, or why there is none."""
+    """The raw map, or the reason why there is none."""
     try:
         raw = catalogue.raw(
             request.method.id,
@@ -161,7 +161,7 @@ def _make(request: MapRequest, progress: Callable[[float], None] | None = None) 
 
 
 def _show_map(made: MadeMap, view: View, peak: float | None, with_model: bool) -> None:
-    """One map with its class, method and, where there are several, model, and its downloads; or why there is none."""
+    """Show one map with its class, method and, if there are several, model, and its downloads; or why there is none."""
     request = made.request
     name = targets.name(request.model, request.target) if not made.problem else targets.code(request.target)
     at = ""

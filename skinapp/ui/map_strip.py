@@ -1,4 +1,5 @@
-"""The maps of the attention page for the other images of the session, so that a method is judged on more than one."""
+"""The maps of the attention page for the other images of the session, so that a method can be judged on more than one
+image."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,8 +31,8 @@ SIDE = 320
 
 @dataclass(frozen=True, eq=False)
 class Tile:
-    """A map of one image: its `square` uint8 [SIDE, SIDE, 3], the map `raw` float32 [h, w] or the `problem` that there
-    is none, the `probability` of the class in words, and a `doubt` about the image."""
+    """A map of one image: its `square` uint8 [SIDE, SIDE, 3], the map `raw` float32 [h, w] or the `problem` that
+    prevented it, the `probability` of the class as text, and a `doubt` about the image."""
 
     square: np.ndarray | None = None
     raw: np.ndarray | None = None
@@ -41,7 +42,7 @@ class Tile:
 
 
 def images() -> list[Photo]:
-    """The images of the session, as they were added, those that are not answered yet included."""
+    """The images of the session, in the order in which they were added, including those not yet classified."""
     return list((session_images.held() | session_images.pending()).values())
 
 
@@ -57,10 +58,10 @@ def first_readable() -> Photo | None:
 
 
 def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: View, most: int) -> None:
-    """The maps of `photo`, and of the other images of the session the same, `most` maps in all; nothing for a single
-    image. Slow methods wait until they are asked for."""
+    """Show the maps of `photo`, and the same maps of the session's other images, at most `most` maps in total; nothing
+    for a single image. Slow methods run only on request."""
     others = [one for one in images() if one.key != photo.key][: MAX_IMAGES - 1]
-    made = [one for one in maps if one.raw is not None]
+    made = [cam for cam in maps if cam.raw is not None]
     if not others or not made:
         return
     rows = made[: max(most // (len(others) + 1), 1)]
@@ -71,7 +72,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
             f"At most {most} maps are made for several images together: for {len(others) + 1} images, the first "
             f"{'map' if len(rows) == 1 else f'{len(rows)} maps'}."
         )
-    slow = [one for one in rows if not one.request.method.quick]
+    slow = [row for row in rows if not row.request.method.quick]
     if slow and not st.toggle(
         f"Make {len(slow) * len(others)} more {'map' if len(slow) * len(others) == 1 else 'maps'}",
         key=SWITCH,
@@ -79,9 +80,9 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     ):
         return
     try:
-        tiles = _make([one.request for one in rows], others, models)
+        tiles = _make([row.request for row in rows], others, models)
     except turn.CancelledError:
-        # the switch is off in the next run
+        # turns the switch off in the next run
         return
     except BusyError as error:
         turn.show_busy(error, "strip")
@@ -91,7 +92,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
 
 
 def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Sequence[Model]) -> dict[tuple, Tile]:
-    """A tile for each image and request, one image after another. The session holds those of the last run."""
+    """A tile for each image and request, one image after another. The session caches those of the last run."""
     held: dict[tuple, Tile] = photos.cached("attention_strip", "", dict)
     keys = {_key(request, photo) for photo in others for request in requests}
     for key in set(held) - keys:
@@ -115,7 +116,7 @@ def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Seque
 
 
 def _key(request: MapRequest, photo: Photo) -> tuple:
-    """Distinguishes tiles by the image with its square, what the visitor said of it, and the request."""
+    """The cache key of a tile: the image with its square, the visitor's statements about it, and the request."""
     try:
         settings = tuple(square.settings(photo).values())
     except SkinappError:
@@ -130,15 +131,15 @@ def _tile(
     analyses: dict[str, Analysis],
     progress: Callable[[float], None],
 ) -> Tile:
-    """The map of one image, which has to pass the same checks as the first. `analyses` holds those of this image, by
+    """The map of one image, which has to pass the same checks as the first. `analyses` caches those of this image, by
     model."""
     model, seen = request.model, None
     try:
         crop = square.crop_of(photo)
         image = photos.decoded(photo, crop)
         seen = imaging.crop_resize(image, SIDE, crop)
-        found = gate.route(models, photo, model)
-        if gate.reasons(found, quality.measure(image, crop)) and not gate.shows_anyway(photo):
+        route = gate.route(models, photo, model)
+        if gate.reasons(route, quality.measure(image, crop)) and not gate.shows_anyway(photo):
             return Tile(seen, problem="Fails a check. Open it to see which, and to show its map anyway.")
         if model.id not in analyses:
             analyses[model.id] = analysis.analyse(image, model, crop)
@@ -147,8 +148,8 @@ def _tile(
             made.method.id, model, made.analysis.pixels, made.target, made.layer, progress, **dict(made.settings)
         )
         doubt = ""
-        if found.doubt and found.recognised and found.recognised.kind in modality.ONE:
-            doubt = f"Looks like {modality.ONE[found.recognised.kind]}, which this model was not trained for."
+        if route.doubt and route.recognised and route.recognised.kind in modality.ONE:
+            doubt = f"Looks like {modality.ONE[route.recognised.kind]}, which this model was not trained for."
         return Tile(seen, raw, made.probability, doubt)
     except turn.CancelledError:
         raise

@@ -10,7 +10,7 @@ from skinapp.inference.registry import Model
 def show(model: Model) -> Metadata:
     """Show the model's questions; return the values, none for a model without questions.
 
-    DataError where a value is impossible.
+    DataError if a value is impossible.
     """
     if not model.clinical:
         return {}
@@ -19,21 +19,21 @@ def show(model: Model) -> Metadata:
         "model was trained on; an empty field changes nothing. Nothing is stored."
     )
     with st.grid(3, min_column_width=150, gap="small"):
-        values = {one.name: _widget(one, f"patient_{model.id}_{one.name}") for one in model.clinical}
+        values = {field.name: _widget(field, f"patient_{model.id}_{field.name}") for field in model.clinical}
     return metadata.parse(model.clinical, values)
 
 
-def _widget(one: Field, key: str) -> float | str | None:
-    # this version's wording, even if the model's card has an older one
-    question = next((known for known in metadata.QUESTIONS if known.name == one.name), one)
+def _widget(field: Field, key: str) -> float | str | None:
+    # use the current wording, even if the model's card has an older one
+    question = next((known for known in metadata.QUESTIONS if known.name == field.name), field)
     hint = question.hint or None
-    if one.kind == "number":
-        whole = one.name not in ("diameter_1", "diameter_2")
+    if field.kind == "number":
+        whole = field.name not in ("diameter_1", "diameter_2")
         kind = int if whole else float
         return st.number_input(
             f"{question.title} ({question.unit})",
-            kind(one.low),
-            kind(one.high),
+            kind(field.low),
+            kind(field.high),
             None,
             kind(1),
             format="%d" if whole else "%.1f",
@@ -42,12 +42,12 @@ def _widget(one: Field, key: str) -> float | str | None:
             placeholder="Unknown",
             persist_state="session",
         )
-    if one.kind == "category":
+    if field.kind == "category":
         return st.selectbox(
             question.title,
-            list(one.categories),
+            list(field.categories),
             None,
-            format_func=one.categories.__getitem__,
+            format_func=field.categories.__getitem__,
             key=key,
             help=hint,
             placeholder="Unknown",

@@ -1,4 +1,4 @@
-"""What a model's classes mean, and what its predictions do not tell you."""
+"""The meaning of a model's classes, and the limits of its predictions."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ COLOURS = {"cancer": "red", "pre-cancer": "orange", "harmless": "green"}
 
 
 def show_classes(model: Model) -> None:
-    """Every class with what it is, and a link to the guide."""
+    """Every class with a description and a link to the guide."""
     st.space("small")
     st.subheader("What the classes mean", anchor=False)
     contents, kinds = analysis.contents(model), analysis.kinds(model)
@@ -26,7 +26,7 @@ def show_classes(model: Model) -> None:
 
 
 def show_limits(model: Model) -> None:
-    """What the model's probabilities do not tell you, with its scores on test images."""
+    """The limits of the model's probabilities, with its scores on test images."""
     training, scores = model.card["training"], model.card["scores"]
 
     def share(name: str) -> str:

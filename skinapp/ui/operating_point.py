@@ -1,4 +1,4 @@
-"""The operating point of a comparison: at which sensitivity or threshold, what is found there, and what it costs."""
+"""The operating point of a comparison: the sensitivity or threshold, what is detected there, and what it costs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ OUTCOMES = {
     "alarm": (False, True),
     "passed": (False, False),
 }
-"""Code of an outcome -> whether its images show the target, and whether they are flagged."""
+"""Maps the code of an outcome to whether its images show the target, and whether they are flagged."""
 
 LINES = """
 - **ROC.** Move the threshold from strict to lenient and the curve climbs: each step up finds more {many}, each step to
@@ -64,13 +64,13 @@ class Setting:
     prevalence: float
 
     def aim(self, target: Target) -> str:
-        """How a sentence on what is found begins."""
+        """The beginning of a sentence on what is detected."""
         return operating_point_views.aim(target, self.sensitivity, self.threshold)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """Every model's threshold and what it gives, and the difference of the two models."""
+    """Every model's threshold and its results, and the difference between the two models."""
 
     setting: Setting
     thresholds: dict[str, Threshold]
@@ -93,7 +93,7 @@ def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenera
     if by == BY_SENSITIVITY:
         with address.number("sensitivity", SENSITIVITY, 50, 100):
             sensitivity = middle.slider("Sensitivity", 50.0, 100.0, step=1.0, format="%.0f%%", key="sensitivity") / 100
-        # a link with a threshold means that the threshold is set
+        # a link with a threshold means that it was set directly
         st.query_params.pop("threshold", None)
     else:
         with address.number("threshold", THRESHOLD, 1, 99):
@@ -113,7 +113,7 @@ def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenera
 
 
 def answer(shared: Shared, known: Mapping[str, Predictions], pair: list[str], setting: Setting, dataset: str) -> Answer:
-    """What the models find at their thresholds."""
+    """The results of the models at their thresholds."""
     if setting.sensitivity is None:
         thresholds = dict.fromkeys(shared.ids, Threshold(setting.threshold))
     else:
@@ -132,7 +132,7 @@ def answer(shared: Shared, known: Mapping[str, Predictions], pair: list[str], se
 def show_answer(
     shared: Shared, known: Mapping[str, Predictions], pair: list[str], answered: Answer, names: Names
 ) -> None:
-    """The answer in sentences, and where the thresholds come from. Two models are called A and B, as above."""
+    """Show the answer as sentences, and the origin of the thresholds. Two models are called A and B, as above."""
     target, points = shared.target, {name: answered.points[name] for name in pair}
     letters = dict(zip(pair, "AB", strict=False)) if answered.apart else {name: plain(names[name]) for name in pair}
     thresholds = {name: answered.thresholds[name] for name in pair}
@@ -142,13 +142,17 @@ def show_answer(
         for sentence in others:
             st.markdown(sentence)
         notes = [operating_point_views.source(thresholds, letters), _without(shared, known, answered, names)]
-        if answered.apart and answered.setting.sensitivity and any(one.chosen_on for one in thresholds.values()):
+        if (
+            answered.apart
+            and answered.setting.sensitivity
+            and any(threshold.chosen_on for threshold in thresholds.values())
+        ):
             notes.append(_matched(shared, pair, answered.setting, letters))
         st.caption(" ".join(filter(None, notes)))
 
 
 def _matched(shared: Shared, pair: list[str], setting: Setting, letters: Names) -> str:
-    """What the two would flag if both found the same share here."""
+    """What the two would flag if both detected the same share here."""
     sensitivity = setting.sensitivity or 0
     chosen = operating_points.chosen_here(shared, pair, sensitivity)
     weights = weights_of(shared)

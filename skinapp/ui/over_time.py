@@ -1,4 +1,4 @@
-"""Photos of one spot from different days: laid over each other, and what differs by more than the camera explains."""
+"""Photos of one spot from different days: aligned, with the differences that are larger than the camera explains."""
 
 import dataclasses
 import datetime
@@ -22,10 +22,10 @@ from skinapp.ui import photo as photos
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
 
-MOST = 6
-"""Photos that are compared at once."""
+MAX_PHOTOS = 6
+"""The maximum number of photos in a comparison."""
 FIRST = datetime.date(1990, 1, 1)
-"""No photo is older."""
+"""The earliest date that can be entered."""
 OTHER = "Another length, such as a ruler"
 LENGTHS = {
     OTHER: None,
@@ -36,11 +36,11 @@ LENGTHS = {
     "Quarter (US), 24.26 mm": 24.26,
     "1 pound coin, 23.43 mm": 23.43,
 }
-"""What lies beside the lesion -> its length or diameter in millimetres."""
+"""Objects of known length or diameter, in millimetres."""
 
 
 def offer() -> None:
-    """How to compare the image with another one of the same spot, and a way to add that."""
+    """Explain how to compare the image with another one of the same spot, and offer to add it."""
     st.markdown(
         "**Has this spot changed?** Add another photo of it, older or newer. The two are laid over each other, and "
         "every difference is shown beside the one that two photos of an unchanged spot have."
@@ -57,7 +57,7 @@ def offer() -> None:
 
 
 def offer_comparison(key: str) -> None:
-    """A button that opens the comparison, where the session holds several images."""
+    """A button that opens the comparison if the session has several images."""
     if len(session_images.held()) > 1:
         st.button(
             "Compare over time",
@@ -71,7 +71,7 @@ def offer_comparison(key: str) -> None:
 
 @turn.needed
 def show(models: Sequence[Model], chosen: Model | None) -> None:
-    """Photos of one spot by date, the later one laid over the first, and what differs."""
+    """Show photos of one spot by date, the later one aligned with the first, and the differences."""
     st.subheader("The same spot over time", anchor=False)
     selected = _choose()
     if len(selected) < 2:
@@ -115,14 +115,15 @@ def _choose() -> list[Photo]:
         list(held),
         list(held)[-2:],
         format_func=names.__getitem__,
-        max_selections=MOST,
+        max_selections=MAX_PHOTOS,
         key=f"over_time_{'_'.join(held)}",
     )
     return [held[key] for key in keys]
 
 
 def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
-    """Each photo with its date, which the visitor can change, and a length in it; returns those that can be read."""
+    """Show each photo with its date, which the visitor can change, and a known length in it; return the readable
+    photos."""
     today = datetime.date.today()
     readable = []
     with st.grid(len(selected), min_column_width=150, gap="small", border=True):
@@ -151,7 +152,7 @@ def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
 
 
 def _choose_length(photo: Photo) -> None:
-    """The millimetres of something in the photo, and where it is."""
+    """Let the visitor mark an object in the photo and state its length in millimetres."""
     st.caption("With a known length in both photos, sizes are compared in millimetres, whatever the distance.")
     name = st.selectbox("What lies beside the spot", list(LENGTHS), key=f"length_{photo.key}", persist_state="session")
     if LENGTHS[name] is None:
@@ -176,7 +177,7 @@ def _keep_box(photo: Photo, key: str) -> None:
 
 
 def _millimetres(photo: Photo) -> float | None:
-    """The length that the side of the photo's square shows; None where it is not known."""
+    """The real length of the side of the photo's square; None if it is not known."""
     drawn = st.session_state.get(f"length_box_{photo.key}")
     length = LENGTHS[st.session_state.get(f"length_{photo.key}", OTHER)]
     length = length or st.session_state.get(f"length_mm_{photo.key}")
@@ -189,8 +190,8 @@ def _millimetres(photo: Photo) -> float | None:
 
 
 def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[Photo]) -> dict[str, Analysis]:
-    """Each photo by the model that suits the first; none, with a sentence, where the photos are of different kinds, or
-    show no skin and the visitor has not asked for more. ImageError where one cannot be read."""
+    """Analyse each photo with the model that suits the first; none, with a message, if the photos are of different
+    kinds, or show no skin and the visitor has not asked to continue. ImageError if one cannot be read."""
     routes = [gate.route(models, photo, chosen) for photo in selected]
     for photo, route in zip(selected, routes, strict=True):
         if route.unknown and not gate.ask_anyway(photo, [f"{plain(_names()[photo.key])}: {route.doubt}"]):
@@ -223,7 +224,7 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
 
 
 def _square_of(made: Analysis) -> Analysis:
-    """The analysis with its square in place of the whole image, so that several fit into a session."""
+    """The analysis with its square in place of the full image, so that several fit into a session."""
     square_alone = Image.fromarray(imaging.crop_resize(made.image, analysis.SQUARE_SIDE, made.crop))
     return dataclasses.replace(made, image=square_alone, crop=imaging.CENTRE)
 
@@ -250,15 +251,15 @@ def _side_by_side(pictures: Sequence[tuple[Photo, object]]) -> None:
 
 @st.fragment
 def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], comparison: Comparison) -> None:
-    """The first photo, the later one laid over it, and a blend of both. A fragment, so that the slider redraws no
-    more."""
+    """The first photo, the later one aligned with it, and a blend of both. A fragment, so that the slider redraws only
+    this."""
     assert comparison.alignment
     first, later = made[0].square, comparison.alignment.aligned
     _side_by_side([(pair[0], first), (pair[1], later)])
     with st.container(width=photos.SHOWN_HEIGHT):
         place = st.container()
         share = st.slider("From the first photo to the later one", 0, 100, 50, 5, format="%d%%", key="over_time_blend")
-        # where the later photo does not reach, the first one stays
+        # where the later photo does not reach, show the first one
         shown = np.where(comparison.alignment.covered[..., np.newaxis], later, first)
         blended = Image.blend(Image.fromarray(first), Image.fromarray(shown), share / 100)
         place.image(blended, width="stretch", alt="Both photos, one laid over the other")

@@ -1,4 +1,4 @@
-"""A visitor's own table, or a folder with a table and its images: added, its columns assigned, its problems shown. It
+"""A visitor's own table, or a folder with a table and its images: upload, assignment of columns, list of problems. It
 stays in their session's memory."""
 
 from collections.abc import Sequence
@@ -75,7 +75,7 @@ def _column(field: str, names: list[str], guess: str | None) -> str | None:
 
 
 def _add() -> None:
-    """The uploaders, and what they were given, read."""
+    """Show the uploaders, and read the uploaded files."""
     st.markdown(
         "Add a CSV with one row per image, or a folder that holds one and the images, such as `isic image download` "
         "makes. It stays in this session's memory, is never stored, and is gone soon after you close the page."
@@ -109,7 +109,7 @@ def _add() -> None:
         "Useful columns: diagnosis, lesion, patient, image, sex, age, site, how the diagnosis was confirmed, skin "
         "type, and training or test. If a name is not recognised, you can assign the column yourself."
     )
-    uploads = [one for one in uploads if not isinstance(one, DeletedFile)]
+    uploads = [upload for upload in uploads if not isinstance(upload, DeletedFile)]
     if not uploads:
         return
     try:
@@ -122,10 +122,10 @@ def _add() -> None:
 
 
 def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
-    """Hold the table among the uploaded files, and the images that it names. DataError where there is no table."""
-    tables = [one for one in uploads if not folder or PurePosixPath(one.name).suffix.lower() == ".csv"]
+    """Store the table among the uploaded files, and the images that it lists. DataError if there is no table."""
+    tables = [upload for upload in uploads if not folder or PurePosixPath(upload.name).suffix.lower() == ".csv"]
     table = next((one for one in tables if PurePosixPath(one.name).name == FILE), tables[0] if tables else None)
-    files = [one for one in uploads if one not in tables]
+    files = [upload for upload in uploads if upload not in tables]
     if table is None:
         raise DataError(
             f"The folder has {len(files):,} images but no {FILE}. isic-cli writes it last, so the download did not "
@@ -144,7 +144,7 @@ def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
 
 
 def _built(chosen: tuple[tuple[str, str | None], ...]) -> OwnTable:
-    """The table with its columns as assigned; built again only when that changes."""
+    """The table with its assigned columns; rebuilt only when the assignment changes."""
     if st.session_state.get("own_chosen") != chosen:
         with st.spinner("Counting"):
             st.session_state["own_built"] = own_table.build(st.session_state["own_raw"], dict(chosen))

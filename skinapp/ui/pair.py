@@ -1,4 +1,4 @@
-"""The other image of the same lesion, dermoscopy or close-up, and what a model for both predicts from the two."""
+"""The other image of the same lesion, dermoscopy or close-up, and the prediction of a model for both."""
 
 from typing import Any
 
@@ -27,7 +27,8 @@ HINT = "It stays in this session's memory and is never stored."
 @st.fragment
 @turn.needed
 def show(made: Analysis, photo: Photo) -> None:
-    """A way to add the other image of the lesion, and the answer from both; nothing where no model takes two images."""
+    """Offer to add the other image of the lesion, and show the answer from both; nothing if no model takes two
+    images."""
     models = registry.pairs()
     if not models:
         return
@@ -66,18 +67,18 @@ def _recognised(image: Any) -> modality.Recognised | None:
     try:
         return modality.recognise(image)
     except ModelError:
-        # the page has said so already, for the first image
+        # the page has already reported this for the first image
         return None
 
 
 def _show(made: PairAnalysis) -> None:
-    """The answer from both images beside those from each alone, and the map of both."""
-    together = made.prediction.together
-    model = together.model
-    st.subheader(f"Both images, most likely: {analyses.most_likely(together)}", anchor=False)
+    """The answer from both images next to those from each alone, and both maps."""
+    combined = made.prediction.combined
+    model = combined.model
+    st.subheader(f"Both images, most likely: {analyses.most_likely(combined)}", anchor=False)
     groups = analyses.groups(model)
     with st.container(horizontal=True, gap="medium"):
-        for name, share in analyses.shares(together).items():
+        for name, share in analyses.shares(combined).items():
             classes = "; ".join(model.labels[code].name for code in groups[name])
             st.metric(name, percent(share), help=f"The total probability of: {classes}.")
     names = list(IMAGES_OF_PAIR.values())
@@ -88,7 +89,7 @@ def _show(made: PairAnalysis) -> None:
         )
     )
     _show_maps(made)
-    frame = probabilities.probability_frame(together)
+    frame = probabilities.probability_frame(combined)
     for name, one in zip(names, made.prediction.alone, strict=True):
         frame[name] = frame["code"].map(dict(zip(model.labels.codes, one.probabilities, strict=True)))
     panel.show(
@@ -108,16 +109,16 @@ def _show(made: PairAnalysis) -> None:
 
 
 def _show_maps(made: PairAnalysis) -> None:
-    model = made.prediction.together.model
+    model = made.prediction.combined.model
     if made.prediction.class_maps is None:
         st.caption("These networks end in dense layers, so there is no map of where they looked.")
         return
-    frame = probabilities.probability_frame(made.prediction.together)
+    frame = probabilities.probability_frame(made.prediction.combined)
     code = st.selectbox(
         "Map of the class, both images",
         frame["code"].tolist(),
         format_func=lambda code: model.labels[code].name,
-        key=f"pair_map_{made.prediction.together.predicted}",
+        key=f"pair_map_{made.prediction.combined.predicted}",
         help="Grad-CAM at the last convolution of each network. Both maps have one scale, so the image that counted "
         "more is the brighter one.",
     )

@@ -14,7 +14,7 @@ from skinapp.report.document import Chart
 def show_chart(
     chart: Chart, key: str, columns: dict[str, Any] | None = None, clicked: Callable[[str], None] | None = None
 ) -> None:
-    """A chart of the report, see `show`."""
+    """Show a chart of the report, see `show`."""
     show(chart.figure, chart.table, key, chart.words, columns, clicked=clicked)
 
 
@@ -31,7 +31,7 @@ def show(
     `alt` says what is shown; `columns` is the table's `column_config`, `order` the columns that are shown, all of them
     by default. `clicked` is a callback for a click on a bar or cell; it gets the last of its `customdata`."""
     if figure is not None:
-        # a chart with a new key has forgotten the click
+        # a chart with a new key has no selection
         click_key = f"{key}_{st.session_state.get(f'{key}_clicks', 0)}"
 
         def select() -> None:
@@ -66,7 +66,7 @@ def show_table(
     order: Sequence[str] | None = None,
     download: pd.DataFrame | None = None,
 ) -> None:
-    """A table and its CSV, which holds `download` where that is not what is shown."""
+    """A table and its CSV, which contains `download` if that differs from the displayed table."""
     st.dataframe(table, hide_index=True, column_config=columns, column_order=order, alt=alt)
     offer_csv(table if download is None else download, key)
 

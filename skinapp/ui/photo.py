@@ -1,4 +1,4 @@
-"""What is known of a photo, computed once a session: its pixels, its kind, a small copy; and how it is shown."""
+"""Data of a photo, computed once per session: its pixels, its kind, a preview; and functions to show it."""
 
 import io
 from collections.abc import Callable, Hashable
@@ -21,13 +21,14 @@ T = TypeVar("T")
 
 PREVIEW_SIDE = 720
 SHOWN_HEIGHT = 360
-"""Pixels: on a phone, the answer, the picture and its map then fit one and a half screens."""
+"""Maximum height of a picture, in pixels: on a phone, the answer, the picture and its map then fit one and a half
+screens."""
 
 
 def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
-    """The photo as upright RGB, fine enough for the crop. ImageError where it cannot be read.
+    """The photo as upright RGB, fine enough for the crop. ImageError if it cannot be read.
 
-    The session holds one decoded image: that of the latest photo and crop.
+    The session holds a single decoded image, that of the latest photo and crop.
     """
     try:
         reduction = cached("reduction", (photo.key, crop), lambda: isolated.reduction(photo.data, crop))
@@ -43,15 +44,15 @@ def count_refusal(photo: Photo, reason: str) -> None:
 
 
 def recognised(photo: Photo) -> Recognised | None:
-    """What kind of image the photo is; None for a drawing, and where the network for it is not installed.
+    """The kind of image; None for a drawing, or if the recognition network is not installed.
 
-    ModelError where it cannot be recognised.
+    ModelError if recognition fails.
     """
     return None if photo.synthetic else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
 
 
 def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
-    """The result of `make`, made again when the key changes. The session holds only the latest of each name."""
+    """The cached result of `make`, recomputed when the key changes. The session holds only the latest for each name."""
     known, value = st.session_state.get(CACHED + name, (None, None))
     if known != key:
         # the old one is freed before the new one is made
@@ -63,25 +64,25 @@ def cached(name: str, key: Hashable, make: Callable[[], T]) -> T:
 
 
 def preview_of(photo: Photo) -> tuple[tuple[int, int], Image.Image]:
-    """The size at which a photo is decoded for its centre square, and the photo with its longer side PREVIEW_SIDE.
-    ImageError where it cannot be read."""
+    """The size at which a photo is decoded for its centre square, and the photo scaled to a longer side of
+    PREVIEW_SIDE. ImageError if it cannot be read."""
     return cached("preview", photo.key, lambda: _reduced(photo))
 
 
 def show_picture(picture: Image.Image, caption: str, alt: str) -> None:
-    """A picture as high as fits beside or below an answer, and never wider than the screen."""
+    """A picture limited in height to fit next to or below an answer, and never wider than the screen."""
     with st.container(width=round(SHOWN_HEIGHT * picture.width / picture.height)):
         st.image(picture, caption or None, width="stretch", alt=alt)
 
 
 def show_uncropped(photo: Photo) -> None:
-    """The photo alone, with nothing to choose. ImageError where it cannot be read."""
+    """Show the full photo without controls. ImageError if it cannot be read."""
     _, small = preview_of(photo)
     show_picture(small, photo.caption, "The image")
 
 
 def show_origin(photo: Photo, model: Model) -> None:
-    """Of a published image: its diagnosis, and whether the model was trained on it."""
+    """For a published image: show its diagnosis, and whether the model was trained on it."""
     if photo.image:
         diagnosis = f"Published diagnosis: **{photo.diagnosis}**. " if photo.diagnosis else ""
         st.caption(f"{diagnosis}{training_images.sentence(model, photo.dataset, photo.image)}")

@@ -1,5 +1,5 @@
-"""What is counted in a selection of a data set: diagnoses, people, sites, confirmation, symptoms, and what the data
-cannot tell you. `clicked` and `opened` are callbacks for a click on a bar or cell, see `panel.show`."""
+"""The counts of a selection of a data set: diagnoses, people, sites, confirmation, symptoms; and the limitations of the
+data. `clicked` and `opened` are callbacks for a click on a bar or cell, see `panel.show`."""
 
 from collections.abc import Callable
 

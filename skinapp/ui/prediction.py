@@ -1,4 +1,4 @@
-"""A model's answer for an image: in words, as shares, what to do next, and every class."""
+"""A model's answer for an image: as text, as shares, the next step, and every class."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,15 +19,15 @@ from skinapp.report.case_report import COVERAGE
 from skinapp.ui import layout, panel
 
 PREVALENCE = "answer_prevalence"
-"""The key of the prevalence that the visitor sets, in percent."""
+"""The session key of the prevalence that the visitor sets, in percent."""
 
 
 def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | None, *, familiar: bool) -> None:
-    """The most likely class, the shares of cancer, pre-cancer and harmless, what to do next, what the number has meant,
-    if that is known, and who answered.
+    """The most likely class, the shares of cancer, pre-cancer and harmless, what to do next, the observed risk, if it
+    is known, and the model that answered.
 
-    Where the image is not `familiar`, so not of the kind that the model was trained on, there is no set of classes: its
-    certainty holds for images like those of the calibration only.
+    If the image is not `familiar`, that is, not of the kind that the model was trained on, there is no prediction set:
+    its coverage holds only for images like those of the calibration.
     """
     prediction, model = analysis.prediction, analysis.model
     st.subheader(f"Most likely: {analyses.most_likely(prediction)}", anchor=False)
@@ -57,8 +57,8 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
 
 
 def what_it_meant(prediction: Prediction) -> ObservedRisk | None:
-    """The test images that got an answer like this; None for a model without test predictions, or without any of an
-    image like this."""
+    """The test images with a similar answer; None for a model without test predictions, or with none for such
+    images."""
     try:
         observed = observed_risk.observed_risk(prediction)
     except DataError:
@@ -67,13 +67,13 @@ def what_it_meant(prediction: Prediction) -> ObservedRisk | None:
 
 
 def chosen_prevalence() -> float | None:
-    """The share of such lesions that are the target where the visitor is, 0-1; None until they set it."""
+    """The prevalence of the target in the visitor's setting, 0-1; None until they set it."""
     percentage = st.session_state.get(PREVALENCE)
     return None if percentage is None else percentage / 100
 
 
 def choose_prevalence(observed: ObservedRisk) -> None:
-    """Ask how common the target is, behind a button."""
+    """A button with a control for how common the target is."""
     if not 0 < observed.test_share < 1:
         return
     with st.popover("How common is it?", icon=":material/percent:"):
@@ -104,7 +104,7 @@ def show_shares(prediction: Prediction) -> None:
 
 
 def group_name(name: str) -> str:
-    """A name of `sets.GROUPS` where its share stands below it: "Cancer"."""
+    """A name from `sets.GROUPS` as the heading of its share: "Cancer"."""
     return name.removesuffix(", all types together")
 
 
@@ -137,7 +137,7 @@ def show_every_class(analysis: Analysis) -> None:
 
 
 def show_both(predictions: Sequence[Prediction], names: Mapping[str, str]) -> None:
-    """The answers of two models side by side, while it is open which of them the image is for."""
+    """The answers of two models side by side, while it is undecided which of them suits the image."""
     st.markdown("**The two models disagree.** Say which kind of image it is to see the answer in full.")
     with st.grid(2, min_column_width=150, gap="small", border=True):
         for prediction in predictions:

@@ -1,4 +1,4 @@
-"""What happens to what a visitor adds, and how that is tested: the chapter of the guide, and the link to it."""
+"""What happens to visitors' data, and how that is tested: the chapter of the guide, and the link to it."""
 
 import streamlit as st
 
@@ -11,7 +11,7 @@ LINK = "How that is tested"
 
 
 def link() -> None:
-    """The link beside the promise that nothing is stored."""
+    """The link next to the promise that nothing is stored."""
     st.page_link(layout.path("guide"), label=LINK, icon=":material/verified_user:", query_params={"chapter": CHAPTER})
 
 

@@ -1,4 +1,4 @@
-"""Which artefacts are removed from the image before it is classified, and what the model sees then."""
+"""The choice of artefacts that are removed before classification, and the resulting image."""
 
 import streamlit as st
 
@@ -10,7 +10,7 @@ from skinapp.ui import photo as photos
 
 
 def choose(model: Model) -> list[str]:
-    """The kinds that the visitor wants removed besides those that the model was trained without."""
+    """Let the visitor choose kinds to remove, in addition to those that the model was trained without."""
     if model.removes:
         st.caption(
             f"This model was trained on images without {removal.named(model.removes)}, so these are removed from every "
@@ -23,7 +23,7 @@ def choose(model: Model) -> list[str]:
         default=[kind for kind in removal.by_default(model.modality) if kind not in model.removes],
         format_func=KINDS.__getitem__,
         wrap=True,
-        # the options, and what is on, are those of the model
+        # the options and their defaults depend on the model
         key="_".join(("remove", model.modality, *model.removes)),
         persist_state="session",
         help=f"What is detected is filled in from the skin around it. {removal.advice(model.modality)}",
@@ -31,7 +31,7 @@ def choose(model: Model) -> list[str]:
 
 
 def note(made: Analysis) -> None:
-    """Beside the answer: what was removed from the image, if anything was detected."""
+    """A note next to the answer on what was removed from the image, if anything was detected."""
     if made.removed and made.removed.any_detected:
         st.caption(f":material/healing: {removal.sentence(made.removed)} See “Artefacts” below.")
 

@@ -23,7 +23,7 @@ def show(analysis: Analysis) -> None:
     except ModelError as error:
         st.warning(str(error))
         return
-    # cards of older indices, all of HAM10000, do not name it
+    # cards of older indices, all made from HAM10000, do not name the data set
     dataset = DATASETS[card.get("dataset", "ham10000")]
     looked_up = card.get("looked_up", dataset.title)
     labels, predicted = analysis.model.labels, analysis.prediction.predicted
@@ -57,13 +57,13 @@ def show(analysis: Analysis) -> None:
 
 
 def _interval(share: dict[str, float | None]) -> str:
-    """The interval of a share, empty where it was computed from too few lesions."""
+    """The interval of a share, empty if it was computed from too few lesions."""
     low, high = share["low"], share["high"]
     return "" if low is None or high is None else f"95% interval {low:.0%} to {high:.0%}, "
 
 
 def _thumbnail(dataset: DataSet, image: str, alt: str) -> None:
-    """An image of a data set, where that is on this machine."""
+    """Show an image of a data set, if the data set is on this machine."""
     folder = registry.data_root() / dataset.folder / dataset.images[0]
     file = next((file for ending in imaging.EXTENSIONS if (file := folder / f"{image}{ending}").is_file()), None)
     if file is None:

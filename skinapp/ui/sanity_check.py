@@ -21,8 +21,8 @@ MARKS = {
 
 
 def show_badge(shown: ExplainedMap, switch: str = "") -> None:
-    """Whether the map can be used: a badge, and why in one sentence. `switch` is the key of what the check is turned on
-    with. CancelledError where a slow check was cancelled."""
+    """Whether the map can be used: a badge, and why in one sentence. `switch` is the key of the widget that turns the
+    check on. CancelledError if a slow check was cancelled."""
     mask, missing = None, ""
     try:
         lesion = segmentation.current(shown)
@@ -44,7 +44,7 @@ def show_badge(shown: ExplainedMap, switch: str = "") -> None:
 
 
 def _gather(shown: ExplainedMap, mask: np.ndarray | None, switch: str) -> Evidence:
-    """A few classifications and another map: an answer's worth of work unless the method is slow."""
+    """A few classifications and another map: about as much work as an answer unless the method is slow."""
     if shown.method.quick:
         with turn.at_answer():
             return _evidence(shown, mask)

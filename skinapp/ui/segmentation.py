@@ -15,7 +15,7 @@ CENTRES, AXES = {"x": "Left to right", "y": "Top to bottom"}, {"width": "Width",
 
 
 def current(shown: ExplainedMap) -> Segmentation:
-    """The lesion in the square, with the visitor's corrections. SegmentationError or ModelError where there is none."""
+    """The lesion in the square, with the visitor's corrections. SegmentationError or ModelError if there is none."""
     state, key, square = st.session_state, shown.square_key, shown.analysis.square
     if state.get(f"segmentation_way_{key}", BY_NETWORK) == BY_HAND:
         x, y, width, height = (state.get(f"segmentation_{name}_{key}", 50) / 100 for name in CENTRES | AXES)
@@ -80,11 +80,11 @@ def show(shown: ExplainedMap) -> None:
 def _table(measurements: list[shape.Measurement]) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "measurement": [one.name for one in measurements],
-            "value": [round(one.value, 4) for one in measurements],
-            "unit": ["share, 0-1" if one.unit == "%" else one.unit for one in measurements],
-            "definition": [one.definition for one in measurements],
-            "source": [one.source for one in measurements],
+            "measurement": [measurement.name for measurement in measurements],
+            "value": [round(measurement.value, 4) for measurement in measurements],
+            "unit": ["share, 0-1" if measurement.unit == "%" else measurement.unit for measurement in measurements],
+            "definition": [measurement.definition for measurement in measurements],
+            "source": [measurement.source for measurement in measurements],
         }
     )
 

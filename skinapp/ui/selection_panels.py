@@ -1,4 +1,4 @@
-"""What is computed from a selection of a data set: totals, associations, a comparison, the scores of a model."""
+"""Statistics of a selection of a data set: totals, associations, a comparison, the scores of a model."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ def show_selection(table: Table, frame: pd.DataFrame, chosen: Filters) -> None:
 
 
 def show_totals(table: Table, frame: pd.DataFrame) -> None:
-    """How many images and lesions the selection has, and how old and of which sex the people are."""
+    """The number of images and lesions in the selection, and the age and sex of the people."""
     everyone, total = statistics.totals(table.frame), statistics.totals(frame)
     sex = statistics.counts(frame, "sex").set_index("value")["share"].to_dict()
     age = f"{total.mean_age:.1f}" if total.aged else "not stated"
@@ -42,7 +42,7 @@ def show_totals(table: Table, frame: pd.DataFrame) -> None:
 
 
 def show_associations(frame: pd.DataFrame) -> None:
-    """Every column's association with the diagnosis: how strong it is, and what it does and does not mean."""
+    """Every column's association with the diagnosis: its strength, and what it does and does not mean."""
     st.subheader("Associations with the diagnosis", anchor=False)
     st.markdown(
         "Each test uses one image per lesion, since images of one lesion are not independent. The p-value says how "
@@ -72,7 +72,7 @@ def show_associations(frame: pd.DataFrame) -> None:
 
 
 def show_comparison(table: Table, frame: pd.DataFrame, chosen: Filters, tables: Mapping[str, Table]) -> None:
-    """What differs between the selection and the rest of its data set, or another selection."""
+    """The differences between the selection and the rest of its data set, or another selection."""
     st.subheader("Compare with", anchor=False)
     against = filters.choose_second(table, frame, chosen, tables)
     if against is None:
@@ -98,7 +98,7 @@ def show_comparison(table: Table, frame: pd.DataFrame, chosen: Filters, tables: 
 
 
 def show_split(built: OwnTable) -> None:
-    """What the parts of a visitor's table share, and labels that contradict each other."""
+    """Groups shared between the parts of a visitor's table, and labels that contradict each other."""
     st.subheader("Split and labels", anchor=False)
     sizes = views.parts(built.audit)
     if len(sizes):
@@ -167,7 +167,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
 
 
 def _cells() -> tuple[str, float]:
-    """By what the test images are divided, and the widest interval of a result that is shown."""
+    """Let the visitor choose the grouping of the test images, and the widest interval that is shown."""
     with st.grid(2, min_column_width=220, gap=("small", "medium")):
         with address.option("cells", CELLS, "age"):
             by = st.selectbox("Subgroups by", list(CELLS), format_func=CELLS.__getitem__, key="cells")

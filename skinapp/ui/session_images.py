@@ -1,4 +1,4 @@
-"""The visitor's images: in the memory of their session only, the same on every page, and within bounds."""
+"""The visitor's images: kept only in their session's memory, shared by all pages, and limited in number and size."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 MAX_IMAGES = 20
 MAX_BYTES = 200 * 2**20
-"""Of all the images that a session holds, and of all the files that it may have uploaded before they are read."""
+"""Limit for all images that a session holds, and for all its uploaded files before they are read."""
 MAX_FILES = 50
-"""Files that are taken at once."""
+"""The maximum number of files per upload."""
 
 MEGABYTES = f"{MAX_BYTES // 2**20} MB"
 TOO_MANY = (
@@ -28,16 +28,16 @@ TOO_MANY = (
 OWN = "Your image"
 """The caption of an image that the visitor added."""
 NOT_STORED = "application/x-not-stored"
-"""The type of an uploaded file whose content was dropped, because the session's files would exceed MAX_BYTES."""
+"""The type that marks an uploaded file whose content was dropped because the session's files would exceed MAX_BYTES."""
 
 IMAGES, PENDING, CURRENT, FILES, NOTES = "images", "pending_images", "current_image", "added_files", "image_notes"
 ADDITIONS = "additions"
 COMPARED = "compared over time"
-"""In place of the current image: several are compared."""
+"""Takes the place of the current image while several are compared."""
 ROWS = "batch_rows"
-"""What is known of the images of a batch, by key."""
+"""The results for the images of a batch, by key."""
 CACHED = "cached_"
-"""What the names of computed values in the session begin with."""
+"""Prefix of computed values in the session."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Photo:
 
 @dataclass(frozen=True)
 class AddedFile:
-    """An added file: its name, the key of its image, and why there is none."""
+    """An added file: its name, and the key of its image or the reason why there is none."""
 
     name: str = field(repr=False)
     key: str
@@ -67,48 +67,50 @@ class AddedFile:
 
 
 def held() -> dict[str, Photo]:
-    """Key -> image, the oldest first."""
+    """The images by key, oldest first."""
     return st.session_state.setdefault(IMAGES, {})
 
 
 def pending() -> dict[str, Photo]:
-    """Key -> image of a batch that is not answered yet, and so not held, in the order in which they were added."""
+    """The images of a batch that are not yet classified, and so not yet in `held`, by key, in the order in which they
+    were added."""
     return st.session_state.setdefault(PENDING, {})
 
 
 def current() -> Photo | None:
-    """The image that the pages show; None before one is added, and while several are shown side by side."""
+    """The image that the pages show; None before one is added, or while several are shown side by side."""
     return held().get(st.session_state.get(CURRENT, ""))
 
 
 def comparing() -> bool:
-    """Whether photos of one spot are compared, instead of one being shown."""
+    """Whether photos of one spot are being compared."""
     return st.session_state.get(CURRENT) == COMPARED and len(held()) > 1
 
 
 def files() -> list[AddedFile]:
-    """What was added, the oldest first, at most MAX_FILES; without the photos that were dropped before an answer."""
+    """The added files, oldest first, at most MAX_FILES; without photos that were dropped before they were
+    classified."""
     return st.session_state.setdefault(FILES, [])
 
 
 def notes() -> list[str]:
-    """What the visitor has to know of the images that were added or dropped last."""
+    """Messages on the images that were added or dropped last."""
     return st.session_state.get(NOTES, [])
 
 
 def additions() -> int:
-    """How often something was added."""
+    """The number of times that files were added."""
     return st.session_state.get(ADDITIONS, 0)
 
 
 def show(key: str | None) -> None:
-    """Make an image the one that the pages show, or none of them."""
+    """Make an image the current one, or clear the current image."""
     st.session_state[CURRENT] = key or ""
 
 
 def add(photo: Photo, name: str = "") -> None:
-    """Hold an image and show it on every page from now on; the oldest go where there are too many. `name` is that of
-    its file."""
+    """Store an image and make it the current one; the oldest are dropped if there are too many. `name` is its file
+    name."""
     st.session_state[ADDITIONS] = additions() + 1
     st.session_state[NOTES] = []
     _list([AddedFile(name or photo.name, photo.key)])
@@ -121,7 +123,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
     are `pending` until each is answered and held."""
     added: list[AddedFile] = []
     photos: dict[str, Photo] = {}
-    # the browser may send once more what an uploader held that the page has just replaced
+    # the browser may resend the files of an uploader that the page has just replaced
     uploaded = [file for file in sent if not isinstance(file, DeletedFile)]
     if not uploaded:
         return
@@ -135,7 +137,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
             added.append(AddedFile(file.name, "", f"The same image as {same}."))
         else:
             added.append(AddedFile(file.name, key))
-            # neither the file's name nor its metadata is part of the image
+            # the stored image contains neither the file's name nor its metadata
             photos[key] = Photo(key, data, "image", OWN)
     context = get_script_run_ctx()
     if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
@@ -159,7 +161,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
 
 
 def hold(photo: Photo) -> None:
-    """Hold an image, as the latest; the oldest go, and the visitor is told, where there are too many."""
+    """Store an image as the latest; if there are too many, the oldest are dropped, and the visitor is told."""
     pending().pop(photo.key, None)
     held().pop(photo.key, None)
     held()[photo.key] = photo
@@ -200,7 +202,7 @@ def forget_computed() -> None:
 
 
 def limit_uploads() -> None:
-    """Bound the uploaded bytes that the server holds for a session: a file beyond MAX_BYTES is marked NOT_STORED."""
+    """Limit the uploaded bytes that the server holds for a session: a file beyond MAX_BYTES is marked NOT_STORED."""
     if getattr(MemoryUploadedFileManager.add_file, "bounded", False):
         return
     add_file = MemoryUploadedFileManager.add_file
@@ -216,7 +218,7 @@ def limit_uploads() -> None:
 
 
 def _make_room() -> None:
-    """Drop the oldest images until the session is within its bounds."""
+    """Drop the oldest images until the session is within its limits."""
     images = held()
     while len(images) > MAX_IMAGES or (len(images) > (not pending()) and _size() > MAX_BYTES):
         oldest = next(iter(images))
@@ -229,13 +231,13 @@ def _make_room() -> None:
 
 
 def _list(added: Sequence[AddedFile]) -> None:
-    """Add to `files`; an image that is listed already moves to the end."""
+    """Add to `files`; an image that is already listed moves to the end."""
     again = {one.key for one in added if one.key}
     st.session_state[FILES] = [*(one for one in files() if one.key not in again), *added][-MAX_FILES:]
 
 
 def _size() -> int:
-    return sum(len(one.data) for images in (held(), pending()) for one in images.values())
+    return sum(len(image.data) for images in (held(), pending()) for image in images.values())
 
 
 def _forget_widgets(key: str) -> None:

@@ -1,4 +1,4 @@
-"""Sign-in with OpenID Connect, where the server's secrets have a section `[auth]`; elsewhere the app is open."""
+"""Sign-in with OpenID Connect, if the server's secrets have a section `[auth]`; otherwise the app is open."""
 
 import importlib.util
 from pathlib import Path
@@ -9,8 +9,8 @@ from skinapp.errors import DataError
 
 
 def check() -> None:
-    """DataError where the server's secrets cannot be read, as the app would then be open to everyone, or where the
-    package that signs visitors in is missing."""
+    """DataError if the server's secrets cannot be read, as the app would then be open to everyone, or if the package
+    for sign-in is missing."""
     files = [file for file in st.get_option("secrets.files") if Path(file).exists()]
     if files and not st.secrets.load_if_toml_exists():
         raise DataError(
@@ -21,7 +21,7 @@ def check() -> None:
 
 
 def required() -> bool:
-    """Whether visitors have to sign in, and this one has not."""
+    """Whether sign-in is required and this visitor has not signed in."""
     return st.user.get("is_logged_in") is False
 
 
@@ -33,6 +33,6 @@ def ask() -> None:
 
 
 def offer_sign_out() -> None:
-    """A way to sign out, for a visitor who has signed in."""
+    """Offer to sign out, if the visitor has signed in."""
     if st.user.get("is_logged_in"):
         st.button("Sign out", icon=":material/logout:", key="sign_out", type="tertiary", on_click=st.logout)

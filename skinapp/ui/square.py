@@ -22,14 +22,14 @@ SMALLEST = 10
 CENTRE = {"side": 100, "x": 50, "y": 50}
 """The settings of `imaging.CENTRE`, in percent."""
 MARGIN = 1.0
-"""Of the square around a box that the visitor draws."""
+"""Margin of the square around a box that the visitor draws."""
 THUMBNAIL = 96
 """Pixels of the pictures that a visitor chooses from."""
 
 
 def crop_of(photo: Photo) -> Crop:
-    """The square that the visitor chose on any page; until then the proposed one where models do well with it, or else
-    imaging.CENTRE. ImageError where the photo cannot be read."""
+    """The square that the visitor chose on any page; until then the proposed one if models do well with it, otherwise
+    imaging.CENTRE. ImageError if the photo cannot be read."""
     (width, height), _ = photos.preview_of(photo)
     percent = settings(photo)
     side = percent["side"] / 100
@@ -41,7 +41,7 @@ def crop_of(photo: Photo) -> Crop:
 
 
 def settings(photo: Photo) -> dict[str, int]:
-    """The square in percent, by the names of CENTRE. ImageError as `crop_of`."""
+    """The square in percent, by the names of CENTRE. ImageError as for `crop_of`."""
     keys = {name: _key(name, photo) for name in CENTRE}
     start = {} if all(key in st.session_state for key in keys.values()) else _start(photo)
     return {name: st.session_state.get(key, start.get(name)) for name, key in keys.items()}
@@ -49,7 +49,7 @@ def settings(photo: Photo) -> dict[str, int]:
 
 def proposed(photo: Photo) -> Proposal:
     """The squares around the lesions of a photo; none for a drawing or an image that is not of skin."""
-    # kept for every image of the session, since a grid of them asks in each run
+    # cached for every image of the session, since a grid needs them all in each run
     key = f"proposed_{gate.kind_stated(photo)}_{photo.key}"
     if key not in st.session_state:
         kind = _kind(photo)
@@ -71,19 +71,19 @@ def show(photo: Photo, cam: np.ndarray | None = None, opacity: float = 0.0, map_
 
 
 def offer(photo: Photo) -> None:
-    """Which lesion is meant, where several are in view, and the ways to change the square, behind a button."""
+    """Ask which lesion is meant if several are in view, and offer to change the square, behind a button."""
     ask_which(photo)
     offer_change(photo)
 
 
 def offer_change(photo: Photo) -> None:
-    """The ways to change the square, behind a button."""
+    """A button with the controls that change the square."""
     with st.popover("Move or resize the square", icon=":material/crop:"):
         _change(photo, proposed(photo).squares)
 
 
 def ask_which(photo: Photo) -> None:
-    """The squares of several lesions to choose from; nothing where a single one is in view."""
+    """The squares of several lesions to choose from; nothing if only one is in view."""
     if len(proposed(photo).squares) < 2:
         return
     _, small = photos.preview_of(photo)
@@ -136,7 +136,7 @@ def _change(photo: Photo, squares: tuple[Crop, ...]) -> None:
 
 
 def draw_box(photo: Photo, key: str, crop: Crop, on_select: Any, arguments: tuple) -> None:
-    """The photo with a square, in which the visitor drags a box; see `drawn_box`."""
+    """The photo with a square, in which the visitor can drag a box; see `drawn_box`."""
     _, small = photos.preview_of(photo)
     st.plotly_chart(
         charts.drawable(small, crop),
@@ -177,7 +177,7 @@ def _choose(photo: Photo, crop: Crop) -> None:
 
 
 def _kind(photo: Photo) -> str:
-    """The kind of image that a photo is; "" where that is not known."""
+    """The kind of image that a photo is; "" if that is not known."""
     try:
         recognised = photos.recognised(photo)
     except ModelError:
@@ -196,7 +196,7 @@ def _start(photo: Photo) -> dict[str, int]:
 
 
 def _percent(photo: Photo, crop: Crop) -> dict[str, int]:
-    """A square as settings of the sliders."""
+    """The slider settings of a square."""
     (width, height), _ = photos.preview_of(photo)
     side = max(SMALLEST, round(100 * crop.side))
     offsets = {}
@@ -209,7 +209,7 @@ def _percent(photo: Photo, crop: Crop) -> dict[str, int]:
 
 
 def _measured(photo: Photo) -> str:
-    """What the proposed squares change on test images, as they were measured."""
+    """The measured effect of the proposed squares on test images."""
     sentences = []
     for one in square.figures()[_kind(photo)]["sets"].values():
         test = one["test"]

@@ -1,4 +1,4 @@
-"""A tour of the pages, off until a visitor starts it: on each page a note on what to look at, and the way to the next.
+"""A tour of the pages, off until a visitor starts it: a note on each page on what to look at, with a link to the next.
 
 It follows the classic tutorial on skin lesions, which docs/tutorial.md goes through with 300 images.
 """

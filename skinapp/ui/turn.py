@@ -1,6 +1,6 @@
-"""Turns at computing: a visitor who has to wait for one is told for how long, and slow work can be cancelled.
+"""Turns at computing: a visitor who has to wait is told for how long, and slow work can be cancelled.
 
-Answers and slow work, such as maps by occlusion, have queues of their own, so that no answer waits for a map.
+Answers and slow work, such as maps by occlusion, have separate queues, so that no answer waits for a map.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from skinapp.ui.admission import Admission, BusyError, Wait
 P = ParamSpec("P")
 
 VISITORS = 50
-"""Visitors whose answers are computed or waited for at the same time; further ones are asked to come back."""
+"""The maximum number of visitors computing or waiting for answers; others are asked to come back."""
 CORES = os.cpu_count() or 1
 FOR_ANSWER = Admission(CORES, VISITORS - CORES, seconds=1.0)
 FOR_SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
 
 _thread = threading.local()
-"""`answer`: the turn at an answer of this thread, which runs one visitor's page."""
+"""`answer`: the turn held by this thread, which runs one visitor's page."""
 
 
 class CancelledError(SkinappError):
@@ -39,10 +39,10 @@ class CancelledError(SkinappError):
 
 @contextlib.contextmanager
 def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
-    """A turn at computing an answer, within a turn none. While waiting for it, `say` is called with a sentence on that,
-    which by default is shown here. BusyError where too many visitors wait."""
-    # always there, so that nothing below moves when a sentence comes and goes, or when a fragment that had the page's
-    # turn at first runs again by itself
+    """A turn at computing an answer; nested calls share the outer turn. While waiting, `say` is called with a message,
+    which by default is shown here. BusyError if too many visitors are waiting."""
+    # always present, so that nothing below moves when a message appears and disappears, or when a fragment that first
+    # ran within the page's turn reruns on its own
     place = None if say else st.empty()
     if getattr(_thread, "answer", None):
         yield
@@ -65,7 +65,7 @@ def at_answer(say: Callable[[str], object] | None = None) -> Iterator[None]:
 
 
 def needed(show: Callable[P, None]) -> Callable[P, None]:
-    """Decorate a function that computes answers and shows them: it has a turn while it runs, or says that the server
+    """Decorator for a function that computes and shows answers: it holds a turn while it runs, or says that the server
     is busy."""
 
     @functools.wraps(show)
@@ -80,7 +80,7 @@ def needed(show: Callable[P, None]) -> Callable[P, None]:
 
 
 def show_busy(error: BusyError, key: str) -> None:
-    """That the server is busy, and a button that tries again. The key distinguishes places of a page."""
+    """Say that the server is busy, with a button to try again. The key distinguishes places on a page."""
     events.refused(events.BUSY)
     st.warning(str(error), icon=":material/hourglass:")
     st.button("Try again", icon=":material/refresh:", key=f"try_again_{key}")
@@ -92,9 +92,9 @@ def at_slow_work(
 ) -> Iterator[Callable[[float], None]]:
     """A turn at slow work with a progress bar, and a button that cancels the work and calls `on_cancel`.
 
-    Yields a function to be called often with the share done, 0-1: there the work stops if the visitor has cancelled it
-    or has gone, and lets others go first. A turn at an answer is given back before. CancelledError where the work was
-    cancelled, BusyError where too many visitors wait.
+    Yields a function to call often with the share done, 0-1: it stops the work if the visitor has cancelled it or left,
+    and lets others go first. A turn at an answer is given back first. CancelledError if the work was cancelled,
+    BusyError if too many visitors are waiting.
     """
     if answer := getattr(_thread, "answer", None):
         answer.end()
@@ -125,19 +125,19 @@ def at_slow_work(
 
 
 def off(switch: str) -> Callable[[], None]:
-    """What turns off the switch with that key when work is cancelled."""
+    """A callback that turns off the switch with this key when work is cancelled."""
     return functools.partial(st.session_state.__setitem__, switch, False)
 
 
 def _stop_if_cancelled(key: str) -> None:
-    """CancelledError where a click on the button of that key waits for the end of this run: Streamlit interrupts the
-    run of a page for a click, but not that of a fragment."""
+    """CancelledError if a click on the button with this key is pending: Streamlit interrupts the run of a page for a
+    click, but not that of a fragment."""
     context = get_script_run_ctx()
     requests = context.script_requests if context else None
     if requests is None or requests._state != ScriptRequestType.RERUN:
         return
     states = requests._rerun_data.widget_states
-    if states and any(one.trigger_value and one.id.endswith(f"-{key}") for one in states.widgets):
+    if states and any(widget.trigger_value and widget.id.endswith(f"-{key}") for widget in states.widgets):
         raise CancelledError
 
 

@@ -1,4 +1,4 @@
-"""Border, colour and texture, on drawings whose classifiers look at one of them alone."""
+"""Border, colour and texture, with classifiers that depend on only one of them."""
 
 import numpy as np
 import pytest
@@ -66,9 +66,9 @@ def test_only_the_feature_that_a_classifier_looks_at_counts(seen: str) -> None:
         share = min(look(pixels) / before, 1.0)
         return np.array([1 - share, share])
 
-    found = attribution.measure(probabilities, attribution.changes(square, LESION), square, 1)
-    assert found.whole == 1
-    for feature, effect in found.effects.items():
+    result = attribution.measure(probabilities, attribution.changes(square, LESION), square, 1)
+    assert result.unchanged == 1
+    for feature, effect in result.effects.items():
         assert effect.skin == pytest.approx(1, abs=0.02)
         assert not effect.skin_changes_class
         if feature == seen:
@@ -82,9 +82,10 @@ def test_only_the_feature_that_a_classifier_looks_at_counts(seen: str) -> None:
 
 
 def test_texture_of_the_skin_counts_against_the_lesion() -> None:
-    """A classifier that looks at the skin loses nothing with the lesion, and all with the same change beside it."""
+    """A classifier that looks at the skin loses nothing when the lesion changes, and everything when the skin next to
+    it does."""
     square = drawing()
-    shift = attribution.beside(square, LESION)
+    shift = attribution.shift_to_skin(square, LESION)
     assert shift is not None
     skin = np.roll(LESION, shift, (0, 1))
     square = np.where(skin[..., np.newaxis], square + 20 * (X // 2 % 2)[..., np.newaxis], square).astype(np.uint8)
@@ -94,8 +95,8 @@ def test_texture_of_the_skin_counts_against_the_lesion() -> None:
     def probabilities(pixels: np.ndarray) -> np.ndarray:
         return np.array([fine(pixels)[inner].mean() / before, 0])
 
-    found = attribution.measure(probabilities, attribution.changes(square, LESION), square, 0)
-    texture = found.effects["texture"]
+    result = attribution.measure(probabilities, attribution.changes(square, LESION), square, 0)
+    texture = result.effects["texture"]
     assert texture.lesion == pytest.approx(1, abs=0.02)
     assert texture.skin is not None
     assert texture.skin < 0.3
@@ -105,15 +106,15 @@ def test_colour_keeps_the_mean_and_texture_keeps_the_colours() -> None:
     square = drawing(texture=25, colours=30)
     inner = disc(60, 66, 20)
     for feature in ("colour", "texture"):
-        changed = attribution.without(feature, square, LESION)
+        changed = attribution.without_feature(feature, square, LESION)
         assert changed[inner].mean(axis=0) == pytest.approx(square[inner].mean(axis=0), abs=3)
-    assert halves(attribution.without("texture", square, LESION)) > 0.8 * halves(square)
-    assert stripes(attribution.without("colour", square, LESION)) > 0.8 * stripes(square)
+    assert halves(attribution.without_feature("texture", square, LESION)) > 0.8 * halves(square)
+    assert stripes(attribution.without_feature("colour", square, LESION)) > 0.8 * stripes(square)
 
 
-def test_the_area_beside_the_lesion_is_as_large_and_not_on_it() -> None:
+def test_the_area_next_to_the_lesion_is_as_large_and_does_not_overlap_it() -> None:
     square = drawing()
-    shift = attribution.beside(square, LESION)
+    shift = attribution.shift_to_skin(square, LESION)
     assert shift is not None
     moved = np.roll(LESION, shift, (0, 1))
     assert moved.sum() == LESION.sum()
@@ -129,7 +130,7 @@ def test_the_area_beside_the_lesion_is_as_large_and_not_on_it() -> None:
 def test_the_area_is_not_moved_onto_the_black_rim_of_a_lens() -> None:
     square = drawing(mask=disc(80, 80, 18))
     square[~disc(80, 80, 70)] = 0
-    shift = attribution.beside(square, disc(80, 80, 18))
+    shift = attribution.shift_to_skin(square, disc(80, 80, 18))
     assert shift is not None
     moved = np.roll(disc(80, 80, 18), shift, (0, 1))
     assert (square[moved].max(axis=-1) > attribution.BLACK).mean() > 0.97
@@ -139,9 +140,9 @@ def test_a_lesion_that_leaves_too_little_skin_has_no_comparison() -> None:
     mask = disc(80, 80, 76)
     changed = attribution.changes(drawing(mask=mask), mask)
     assert all(change.skin is None for change in changed.values())
-    found = attribution.measure(lambda _: np.array([0.7, 0.3]), changed, drawing(mask=mask), 0)
-    assert all(effect.difference is None for effect in found.effects.values())
-    assert "too little skin" in attribution.sentence(found, "Melanoma")
+    result = attribution.measure(lambda _: np.array([0.7, 0.3]), changed, drawing(mask=mask), 0)
+    assert all(effect.difference is None for effect in result.effects.values())
+    assert "too little skin" in attribution.sentence(result, "Melanoma")
 
 
 @pytest.mark.parametrize("mask", [np.zeros((8, 8), bool), np.ones((8, 8), bool)])
@@ -151,7 +152,7 @@ def test_a_mask_of_nothing_or_everything_is_refused(mask: np.ndarray) -> None:
 
 
 def test_the_sentence_names_the_feature_that_counts_most_beyond_the_skin() -> None:
-    def found(texture: float) -> Attribution:
+    def with_texture_effect(texture: float) -> Attribution:
         effects = {
             "border": Effect(0.5, 0.52, False, False),
             "colour": Effect(0.8, 0.81, False, False),
@@ -159,8 +160,8 @@ def test_the_sentence_names_the_feature_that_counts_most_beyond_the_skin() -> No
         }
         return Attribution(0.83, effects)
 
-    # the border loses more, but so does the same change to the skin
-    words = attribution.sentence(found(0.6), "Melanoma")
+    # removing the border has a larger effect, but so has the same change to the skin
+    words = attribution.sentence(with_texture_effect(0.6), "Melanoma")
     assert "most on the lesion's texture: without its texture, it is 60% instead of 83%" in words
     assert "leaves 81%" in words
-    assert "none of the three alone" in attribution.sentence(found(0.8), "Melanoma")
+    assert "none of the three alone" in attribution.sentence(with_texture_effect(0.8), "Melanoma")

@@ -99,7 +99,7 @@ def test_parts_hide_the_lesion_or_the_skin_behind_the_mean_colour_of_the_skin() 
     mask[5:15, 5:15] = True
     pixels[mask] = 50
     parts = faithfulness.parts(lambda images: images.mean(axis=(1, 2, 3)), pixels, mask)
-    assert parts.whole == pytest.approx(162.5)
+    assert parts.unchanged == pytest.approx(162.5)
     assert parts.lesion == pytest.approx(162.5)
     assert parts.background == pytest.approx(200)
 

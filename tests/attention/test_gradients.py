@@ -26,7 +26,7 @@ def head_gradients(network: Any, inputs: list[np.ndarray]) -> tuple[np.ndarray, 
     features_and_logits = keras.Model(network.input, [pooling.input, network.output])
     with tf.GradientTape(persistent=True) as tape:
         features, logits = features_and_logits(inputs[0][np.newaxis].astype(np.float32), training=False)
-        # the head once more, so that the tape sees the features as what the logits depend on
+        # apply the head again, so that the tape records the logits as a function of the features
         tape.watch(features)
         again = network.get_layer("logits")(pooling(features))
         each = [again[0, index] for index in range(again.shape[1])]

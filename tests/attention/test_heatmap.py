@@ -40,7 +40,7 @@ def test_an_empty_map_leaves_every_pixel(shape: tuple[int, int, int]) -> None:
     assert (overlay == pixels).all()
 
 
-def test_pixels_far_from_the_map_stay_as_they_are() -> None:
+def test_pixels_far_from_the_map_do_not_change() -> None:
     cam = np.zeros((8, 8), dtype=np.float32)
     cam[1, 1] = 1
     pixels = np.full((80, 80, 3), 200, dtype=np.uint8)

@@ -1,6 +1,7 @@
-"""Every method on every shipped network with gradients; cases worked by hand; and a sentence for what cannot be done.
+"""Every method on every shipped network with gradients; cases worked by hand; and error messages.
 
-The quick tier has one network and the methods of our own, the slow one all networks and those of the grad-cam package.
+The fast tier covers one network and our own methods, the slow tier all networks and the methods of the grad-cam
+package.
 """
 
 import builtins
@@ -35,13 +36,13 @@ FEW = {
 QUICK = {"grad-cam", "occlusion"}
 """A method of each kind: by gradients, and by hiding parts of the image."""
 EARLY = {"package-scorecam", "package-ablationcam"}
-"""One prediction for each channel, so tested where there are few."""
+"""These methods need one prediction per channel, so they are tested at a block with few."""
 COMPARING = {"rise", "package-ablationcam", "package-finercam"}
-"""By the probability, or by the difference to the nearest class."""
+"""Methods that compare classes, by the probability or by the difference from the nearest class."""
 
 
 NETWORKS = [model.id for model in registry.ranked() if "model.keras" in model.card["files"]]
-"""The first is the one that most tests here take, so that it is loaded once."""
+"""Most tests here use the first one, so that it is loaded once."""
 
 
 @pytest.fixture(
@@ -81,12 +82,12 @@ def test_every_method_on_every_network(method: lab.Method, lab_model: registry.M
     if method.layered:
         assert raw.shape == (architecture.block(lab_model, layer).side,) * 2
     assert shares == sorted(shares)
-    # the package cannot say how far it is, so its methods stay at 0
+    # the package does not report progress, so its methods stay at 0
     assert not any(shares) or shares[-1] == 1
     cam = lab.scaled(raw)
     assert cam.min() >= 0
     assert cam.max() in (0, 1)
-    # a pattern without a class; and with two classes, what already compares them
+    # methods without a class; and, with two classes, methods that already compare classes
     other = lab.raw(method.id, lab_model, square, (codes[0], codes[1]), layer, **FEW.get(method.id, {}))
     same = method.id == "package-eigencam" or (method.id in COMPARING and len(codes) == 2)
     assert (np.abs(other - raw).max() <= 1e-3 * np.abs(raw).max()) == same
@@ -160,7 +161,7 @@ def test_one_scale_for_several_maps() -> None:
 
 @pytest.fixture
 def looks_left_top(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model whose logit 0 is the brightness of the left top quarter, and nothing else."""
+    """A model whose logit 0 depends only on the brightness of the top left quarter."""
 
     def logits(model: registry.Model, images: np.ndarray, progress: Any = None) -> np.ndarray:
         half = images.shape[1] // 2
@@ -210,7 +211,7 @@ def test_blocks_have_the_shapes_of_keras(lab_model: registry.Model) -> None:
         assert network_of_keras.get_layer(block.layer).output.shape == (None, block.side, block.side, block.channels)
 
 
-def test_impossible_requests_get_a_sentence(model: registry.Model) -> None:
+def test_impossible_requests_are_reported(model: registry.Model) -> None:
     size = model.input_size
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
     for arguments, sentence in (
@@ -245,7 +246,7 @@ def test_networks_without_class_maps_or_gradients_say_what_works(photos: list[by
     assert lab.explain("occlusion", dense, pixels, code, cells=4, patch=1).max() == 1
 
 
-def test_without_tensorflow_gradients_get_a_sentence_and_the_exported_map_is_there(
+def test_without_tensorflow_gradient_methods_are_refused_and_the_exported_map_works(
     model: registry.Model, inputs: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = builtins.__import__
@@ -292,7 +293,7 @@ def test_the_stated_number_of_classifications_is_what_a_map_takes(
     assert len(classified) == chosen.classifications(**{**chosen.settings, **settings})
 
 
-def test_what_progress_raises_stops_a_map(model: Model, inputs: list[np.ndarray]) -> None:
+def test_an_exception_in_progress_stops_a_map(model: Model, inputs: list[np.ndarray]) -> None:
     shares: list[float] = []
 
     def stop(share: float) -> None:

@@ -26,7 +26,7 @@ def test_the_contour_encloses_the_fewest_pixels_with_a_share_of_the_sum() -> Non
 
 
 def test_the_contour_of_a_speckled_map_is_in_few_pieces() -> None:
-    # two hills under specks, as gradients have them: nine in ten pixels are nearly nothing
+    # two hills under specks, as in gradient maps: nine in ten pixels are almost zero
     generator = np.random.default_rng(0)
     y, x = np.mgrid[0:224, 0:224]
     hills = sum(np.exp(-((y - row) ** 2 + (x - column) ** 2) / (2 * 25**2)) for row, column in ((70, 70), (150, 160)))
@@ -59,7 +59,7 @@ def test_the_square_is_marked_in_the_image(size: tuple[int, int]) -> None:
 
 def test_a_map_alone_keeps_its_cells() -> None:
     cam = np.array([[0, 1], [0.5, 0]], np.float32)
-    shown = picture.alone(cam, 40)
+    shown = picture.map_alone(cam, 40)
     assert shown.shape == (40, 40, 3)
     assert len(np.unique(shown.reshape(-1, 3), axis=0)) == 3
     assert (shown[:20, 20:] == heatmap.coloured(np.ones((1, 1)))).all()

@@ -37,7 +37,7 @@ class FixedBlock:
     def cam(self, name: str) -> np.ndarray:
         _, grad_cam_package = pytorch_grad_cam.load()
         method = getattr(grad_cam_package, name)
-        # without the constructor, which wants a network
+        # skips the constructor, which needs a network
         weights = method.get_cam_weights(None, None, None, None, self.features, self.gradient)
         return (weights[:, :, None, None] * self.features).sum(axis=1)[0]
 
@@ -48,7 +48,7 @@ def test_on_the_same_tensors_ours_are_the_packages() -> None:
     features, gradient = generator.random((5, 4, 6)), 10 * generator.normal(size=(5, 4, 6))
     block = FixedBlock(features, gradient)
     assert grad_cam.combine(features, gradient) == pytest.approx(block.cam("GradCAM"))
-    # the package adds a millionth to the denominator, which is nothing beside gradients of this size
+    # the package adds a millionth to the denominator, which is negligible for gradients of this size
     assert grad_cam_plus_plus.combine(features, gradient) == pytest.approx(block.cam("GradCAMPlusPlus"), rel=1e-4)
 
 
@@ -93,7 +93,7 @@ def test_the_second_derivative_is_that_of_finite_differences(model: registry.Mod
 
 
 class LeftTop:
-    """Its probability is the brightness of the left top quarter, and nothing else."""
+    """Its probability depends only on the brightness of the top left quarter."""
 
     def predict_input(self, pixels: np.ndarray) -> SimpleNamespace:
         half = len(pixels) // 2
@@ -104,7 +104,7 @@ class LeftTop:
 def test_road_is_higher_for_the_pixels_that_count(model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pytorch_grad_cam.runtime, "classifier", lambda model: LeftTop())
     generator = np.random.default_rng(0)
-    # a spot in the quarter that counts and one in another, both brighter than what they would be filled in with
+    # a spot in the quarter that counts and one in another, both brighter than their surroundings
     pixels = generator.integers(40, 50, (48, 48, 3), dtype=np.uint8)
     pixels[8:16, 8:16] = pixels[30:38, 30:38] = 250
     ramp = generator.random((48, 48)) / 10
@@ -125,7 +125,7 @@ def test_imputed_pixels_lie_between_their_neighbours() -> None:
     filled = pytorch_grad_cam._imputer(torch)(image, shown)
     assert filled.shape == image.shape
     assert (filled[0][shown == 1] == image[0][shown == 1]).all()
-    # a ramp goes on through the gap, but for the noise
+    # a ramp continues through the gap, apart from the noise
     assert filled[0, 3:6, 3:6].numpy() == pytest.approx(image[0, 3:6, 3:6].numpy(), abs=0.06)
 
 
@@ -137,7 +137,8 @@ def test_eigencam_rejects_a_block_that_is_too_large(model: registry.Model, input
 
 
 def without(monkeypatch: pytest.MonkeyPatch, missing: str, error: Exception) -> None:
-    """Make the import of a package fail, whether it is there or not; PyTorch itself is then something empty."""
+    """Make the import of a package fail, whether it is installed or not; PyTorch itself is replaced with an empty
+    module."""
     original = builtins.__import__
 
     def refuse(name: str, *rest: Any, **more: Any) -> Any:
@@ -181,7 +182,7 @@ def test_a_torchvision_that_does_not_fit_torch_is_done_without(monkeypatch: pyte
     _, grad_cam_package = pytorch_grad_cam.load()
     assert imported
     assert grad_cam_package.GradCAM
-    # nothing empty stays behind for those who need the real one
+    # no stub is left behind
     assert getattr(sys.modules.get("torchvision"), "__file__", "none") is not None
 
 

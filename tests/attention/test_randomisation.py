@@ -1,4 +1,4 @@
-"""Randomised copies: of a real network, all parts; and of a tiny one, every method that can run on copies."""
+"""Randomised copies: all parts of a real network; and every method that supports copies, on a tiny one."""
 
 import numpy as np
 import pytest

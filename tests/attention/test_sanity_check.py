@@ -21,7 +21,7 @@ def evidence(before: float, after: float, similarity: float = 0.2, inside: float
 
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Limits that do not move when the command is run again."""
+    """Fixed limits, independent of the published ones."""
     chosen = {"log_odds_change": 1.2, "lead": 0.1}
     monkeypatch.setattr(sanity_check, "card", lambda: {"limits": chosen, "models": {}})
 
@@ -97,7 +97,7 @@ def test_odds_of_a_certain_prediction_are_finite() -> None:
     assert result.log_odds_change > 20
 
 
-def test_what_is_hidden() -> None:
+def test_hidden_parts() -> None:
     pixels = np.full((40, 40, 3), 200, dtype=np.uint8)
     mask = np.zeros((20, 20), dtype=bool)
     mask[5:15, 5:15] = True
@@ -116,7 +116,7 @@ def test_what_is_hidden() -> None:
 
     result = sanity_check.gather(probabilities, explain, pixels, 1, cam, mask)
     assert set(result.hidden) == {"strongest", "detail", "lesion", "skin"}
-    assert result.whole[1] == pytest.approx(0.25)
+    assert result.unchanged[1] == pytest.approx(0.25)
     assert result.hidden["lesion"][1] == 0
     assert result.hidden["skin"][1] == pytest.approx(0.25)
     assert result.hidden["strongest"][1] < 0.25

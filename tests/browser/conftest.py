@@ -19,15 +19,15 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from skinapp.inference import registry
 
 ROOT = Path(__file__).parents[2]
-LARGEST_FILE = 64 * 1024
+MAX_FILE_BYTES = 64 * 1024
 START_SECONDS = 60
 
 expect.set_options(timeout=30_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a busy machine a click can reach a page that is being redrawn, and is lost: each test here gets a second
-    try, which the summary names."""
+    """On a busy machine a click can be lost while a page is being redrawn, so each test here gets a second try, which
+    the summary lists."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.flaky(reruns=1))
@@ -57,12 +57,12 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def model() -> registry.Model:
-    """The bundled model that classifies an image where none is chosen and no kind of image is recognised."""
+    """The bundled model that classifies an image if no model is chosen and no kind of image is recognised."""
     return registry.ranked()[0]
 
 
 def no_large_files() -> None:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST_FILE, LARGEST_FILE))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
 
 
 def free_port() -> int:
@@ -73,7 +73,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def served() -> Iterator[str]:
-    """The address of a new server, which is not able to write a file of more than LARGEST_FILE bytes."""
+    """The address of a new server that cannot write files of more than MAX_FILE_BYTES bytes."""
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true"]
@@ -109,20 +109,20 @@ def app() -> Iterator[str]:
 
 @pytest.fixture
 def fresh_app() -> Iterator[str]:
-    """A server without an earlier request."""
+    """A server that has had no request."""
     with served() as address:
         yield address
 
 
 def is_local(address: str) -> bool:
-    """Nothing is fetched from, or sent to, another site."""
+    """Whether an address is on this machine: nothing may be fetched from, or sent to, another site."""
     parts = urllib.parse.urlsplit(address)
     return parts.scheme in ("data", "blob", "file") or parts.hostname == "127.0.0.1"
 
 
 @pytest.fixture
 def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Open an address in a new window of that width; afterwards, nothing may have gone wrong in its scripts."""
+    """Open an address in a new window of this width; afterwards, fail on any script error."""
     pages: list[Page] = []
     wrong: list[str] = []
 

@@ -35,7 +35,7 @@ OVERLAPS = """() => {
 
 @pytest.fixture(scope="module")
 def model() -> registry.Model:
-    """The model that the page begins with: the best single network that takes the image alone."""
+    """The default model of the page: the best image-only single network."""
     return next(one for one in registry.ranked() if one.kind == "classifier" and not one.clinical)
 
 
@@ -50,7 +50,7 @@ def choose(page: Page, label: str, name: str) -> None:
 
 
 def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
-    """The name and the content of a file that the panel at that place offers."""
+    """The name and the content of a file offered by the panel at this position."""
     page.get_by_role("button", name="Save").nth(place).click()
     with page.expect_download() as download:
         page.get_by_role("button", name=label).click()
@@ -127,7 +127,7 @@ def test_upload_two_methods_two_classes_download(
 
 
 @pytest.mark.slow
-def test_the_chart_of_test_images_has_no_texts_that_cover_each_other(app: str, open_page: Callable[..., Page]) -> None:
+def test_the_chart_of_test_images_has_no_overlapping_texts(app: str, open_page: Callable[..., Page]) -> None:
     measured = next((one for one in registry.ranked() if attribution.measured(one)), None)
     if measured is None:
         pytest.skip("no shipped network was measured: run python -m train attribution")

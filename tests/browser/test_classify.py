@@ -1,4 +1,4 @@
-"""A photo, its answer and its map, at the width of a desk and of a phone."""
+"""A photo, its answer and its map, on a desktop and on a phone."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ from tests.browser.visitor import PHOTO, as_upload, headline, keep, settle, uplo
 from tests.pictures import closer, encode, lesion, skin
 
 HEIGHT = 720
-"""What a phone shows of a page at once, in pixels."""
+"""The height of a phone screen, in pixels."""
 
 
 def bottom(place: Locator) -> float:
@@ -47,7 +47,7 @@ def test_a_photo_gets_its_answer_and_map_in_view_and_a_tap_saves_it(
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.complete && image.naturalWidth") > 400
     settle(page)
-    # the answer first; then the picture with its map, and whether the map can be used
+    # the answer comes first; then the picture with its map, and whether the map can be used
     badge = page.get_by_text(re.compile("Supported map|Weak map|Do not use this map")).first
     heading = page.get_by_role("heading", name=re.compile("Most likely"))
     assert bottom(heading) < HEIGHT / 2
@@ -65,7 +65,7 @@ def test_a_photo_gets_its_answer_and_map_in_view_and_a_tap_saves_it(
     # the image, the map and the border of the lesion
     assert saved.get_by_role("img").count() == 3
     assert not saved.evaluate("document.scrollingElement.scrollWidth > innerWidth")
-    # the disclaimer stays in view, whatever is scrolled to, on one line
+    # the disclaimer stays in view while scrolling, on one line
     page.get_by_role("tab", name="Limits").click()
     page.get_by_text("What this does not tell you").scroll_into_view_if_needed()
     expect(disclaimer).to_be_in_viewport()
@@ -79,7 +79,7 @@ def test_the_image_stays_through_attention_back_and_the_menu(app: str, open_page
     page = open_page(f"{app}/classify", 390)
     upload(page, as_upload(PHOTO))
     headline(page)
-    # not the one that the app would choose
+    # not the default model
     chosen = registry.model("ham10000-efficientnetv2b0")
     page.get_by_role("button", name="Change").click()
     page.get_by_test_id("stPopoverBody").get_by_role("combobox", name="Model").click()
@@ -126,14 +126,14 @@ def test_two_photos_of_one_spot_are_compared(app: str, open_page: Callable[..., 
     ]
     page.locator('input[type="file"]').set_input_files(files)
     page.get_by_role("button", name="Compare over time").click()
-    # drawn skin fails a check of some kind, which does not stop the comparison
+    # drawn skin fails some check, which does not prevent the comparison
     expect(page.get_by_role("heading", name="The same spot over time")).to_be_visible()
     for number, day in enumerate(("20250301", "20250601")):
         page.get_by_role("spinbutton", name="year, Taken on").nth(number).click()
         page.keyboard.type(day)
         page.keyboard.press("Tab")
         settle(page)
-    # a drawing may not pass for skin: then the page asks before it answers, photo by photo
+    # a drawing may not be recognised as skin: then the page asks before answering, for each photo
     later = page.get_by_alt_text("1 June 2025")
     unasked = page.get_by_role("switch", name="Show the answer anyway", checked=False)
     for _ in files:
@@ -189,7 +189,9 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
 
 
 @pytest.mark.slow
-def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, open_page: Callable[..., Page]) -> None:
+def test_a_bad_file_gets_an_error_message_and_the_next_good_one_an_answer(
+    app: str, open_page: Callable[..., Page]
+) -> None:
     page = open_page(f"{app}/classify")
     for file, sentence in (
         (as_upload(b"just text"), "This is not an image that can be read"),

@@ -50,7 +50,7 @@ def test_the_answer_for_melanoma_at_95_percent(app: str, open_page: Callable[...
     assert match
     shown = [int(number.replace(",", "")) for number in match.groups()]
     assert shown[:4] == [a.sum(), others.sum(), b.sum(), a.sum() - b.sum()]
-    # the interval by another route: lesions drawn one by one, with other random numbers
+    # the interval computed independently: lesions drawn one by one, with other random numbers
     lesions = [rows.to_numpy() for _, rows in table.reset_index()["index"].groupby(table["group"])]
     apart, total = a.astype(int) - b, others.astype(int)
     sums = np.array([[apart[rows].sum(), total[rows].sum()] for rows in lesions])

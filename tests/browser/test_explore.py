@@ -13,7 +13,7 @@ from tests.pictures import small_ham10000
 
 
 def pick(page: Page, label: str, option: str) -> None:
-    """Choose an option, again where the click was lost because the page was still being laid out."""
+    """Choose an option; retry if the click was lost because the page was still being laid out."""
     for _ in range(3):
         page.get_by_role("combobox", name=re.compile(label)).click()
         page.get_by_role("option", name=option, exact=True).click()

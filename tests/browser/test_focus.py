@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page
 
 from tests.browser.visitor import PHOTO, as_upload, headline, settle, upload
-from tests.ui.test_contrast import LEAST, LEAST_OF_SHAPES, contrast
+from tests.ui.test_contrast import MIN_CONTRAST, MIN_SHAPE_CONTRAST, contrast
 
 RING = """() => {
   const focused = document.activeElement, rings = [];
@@ -51,7 +51,7 @@ def test_every_control_shows_that_it_has_the_focus(app: str, open_page: Callable
         kind, rings = page.evaluate(RING)
         seen.add(kind)
         if kind not in NAMELESS:
-            assert max((contrast(colour(ring), behind) for ring in rings), default=0) >= LEAST_OF_SHAPES, kind
+            assert max((contrast(colour(ring), behind) for ring in rings), default=0) >= MIN_SHAPE_CONTRAST, kind
     assert {"A", "submit", "button", "checkbox", "range", "tab"} <= seen
 
 
@@ -67,4 +67,4 @@ def test_words_on_the_accent_can_be_read(app: str, open_page: Callable[..., Page
             "place => [place, ...place.querySelectorAll('*')].filter(one => one.innerText).slice(-1).concat(place)"
             ".map((one, last) => getComputedStyle(one)[last ? 'backgroundColor' : 'color'])"
         )
-        assert contrast(colour(words), colour(behind)) >= LEAST
+        assert contrast(colour(words), colour(behind)) >= MIN_CONTRAST

@@ -14,7 +14,7 @@ MENU = [re.compile(title) for title in ("Home", "Classify", "Attention", "Explor
 
 
 def assert_drawn(page: Page, name: str) -> None:
-    """The page has its heading, the app's own menu instead of the one that Streamlit makes of file names, no error."""
+    """The page has its heading, no error, and the app's own menu instead of Streamlit's menu of file names."""
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     expect(page.locator(".st-key-menu").get_by_role("link")).to_have_text(MENU)
     settle(page)
@@ -35,7 +35,8 @@ def test_a_link_to_a_page_opens_it(app: str, open_page: Callable[..., Page], nam
 
 
 def test_the_first_request_to_a_server_goes_straight_to_a_page(fresh_app: str, open_page: Callable[..., Page]) -> None:
-    """Which Streamlit answers without the entry point. With a filter that leaves nothing, and the way back."""
+    """Streamlit answers such a request without the entry point. The link has a filter that selects nothing, and can be
+    undone."""
     page = open_page(f"{fresh_app}/explore?diagnosis=Dermatofibroma&site=Face")
     assert_drawn(page, "explore")
     expect(page.get_by_text("No image matches these filters")).to_be_visible()

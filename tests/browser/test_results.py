@@ -1,4 +1,4 @@
-"""The results document in a real browser that can reach nothing."""
+"""The report on all models in a real browser without network access."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A phone photo and a dermoscopy image, uploaded on a phone: which model the page gives each to."""
+"""A phone photo and a dermoscopy image, uploaded on a phone: which model the page uses for each."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ pytestmark = [
 
 
 def recognised_image(root: Path, name: str, kind: str) -> Path:
-    """The first published image of a data set that is surely of its kind, of the test part where there is one."""
+    """The first published image of a data set that is recognised with certainty, from the test part if there is one."""
     table: pd.DataFrame = datasets.READERS[name](root / name)
     if (table["split"] == "test").any():
         table = table[table["split"] == "test"]

@@ -1,4 +1,4 @@
-"""What a visitor does on any page, and what they see there."""
+"""Actions of a visitor on any page, and what they see."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,9 @@ from playwright.sync_api import FilePayload, Page, expect
 from tests.pictures import encode, lesion
 
 SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
-"""Make this folder to have pictures of the pages to look at; without it, none are taken."""
+"""Create this folder to get screenshots of the pages; without it, none are taken."""
 PHOTO = encode(lesion(600, 450, seed=1).resize((2400, 1800), Image.Resampling.NEAREST), quality=100)
-"""Over 1 MB, from where on a server is tempted to spool to disk, and as sharp as the models see it."""
+"""Over 1 MB, the size from which a server may spool uploads to disk, and as sharp as the models require."""
 
 
 def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg") -> FilePayload:
@@ -19,7 +19,7 @@ def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg
 
 
 def upload(page: Page, file: FilePayload) -> None:
-    """Add an image; the uploader is folded away while there is one."""
+    """Add an image; the uploader is collapsed while there is one."""
     change = page.get_by_role("button", name="Change")
     if change.count():
         change.click()
@@ -38,13 +38,13 @@ def headline(page: Page) -> re.Match[str]:
 
 
 def settle(page: Page) -> None:
-    """Wait until the script has run and what it sent is drawn."""
+    """Wait until the script has run and its output is drawn."""
     expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
     page.wait_for_timeout(500)
 
 
 def keep(page: Page, name: str) -> None:
-    """Where the folder for them is there, a screenshot of the whole page, for a person to look at."""
+    """Save a screenshot of the whole page for visual inspection, if the folder for screenshots exists."""
     settle(page)
     if not SCREENSHOTS.is_dir():
         return

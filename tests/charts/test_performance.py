@@ -1,4 +1,4 @@
-"""The figures of a comparison: what each trace holds, and frames that are empty or have gaps."""
+"""The figures of a comparison: the content of each trace, and frames that are empty or have gaps."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ def test_an_axis_has_a_few_round_numbers_within_it(low: float, span: float) -> N
 
 
 def drawn(figure: go.Figure) -> dict:
-    """The figure as the browser gets it; fails where it cannot be drawn at all."""
+    """The figure as the browser gets it; fails if it cannot be drawn."""
     assert figure.to_json()
     return {trace.name: trace for trace in figure.data}
 

@@ -25,7 +25,7 @@ def test_a_class_has_its_own_colour_in_every_figure(frame: pd.DataFrame) -> None
     assert [trace.fillcolor for trace in boxes.data] == colours
 
 
-def test_bars_stop_where_nobody_reads_on() -> None:
+def test_bars_are_limited_in_number() -> None:
     many = pd.DataFrame({"value": list(map(str, range(90))), "images": range(90), "share": [0.0] * 90})
     figure = population.bars(many, many["value"].tolist(), ["#000000"] * 90)
     assert len(figure.data[0].x) == population.MAX_ROWS
@@ -41,7 +41,7 @@ def test_values_with_a_meaning_keep_their_colour(frame: pd.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
-def test_every_published_site_is_on_the_body_or_listed_beside_it(dataset: str) -> None:
+def test_every_published_site_is_on_the_body_or_listed_separately(dataset: str) -> None:
     sites = statistics.counts(records.shipped(dataset).frame, "site")
     rest = set(body.elsewhere(sites)["value"])
     assert rest <= {"trunk", "acral", records.NOT_STATED}
@@ -58,7 +58,7 @@ def test_the_body_is_darker_where_there_are_more_images() -> None:
     assert any("not in this selection" in trace.text for trace in figure.data)
 
 
-def test_a_cell_and_a_bar_say_what_they_stand_for(frame: pd.DataFrame) -> None:
+def test_a_cell_and_a_bar_name_their_filter(frame: pd.DataFrame) -> None:
     sites = statistics.cross(frame, "diagnosis", "site")
     cells = population.heat_map(statistics.shares(sites), sites, str, "site").data[0]
     stands_for = {data[-1]: text for data, text in zip(cells.customdata, cells.text, strict=True)}

@@ -34,10 +34,10 @@ def test_the_bars_follow_the_frame_and_mark_cancer_and_pre_cancer(prediction: Pr
     assert [bool(shape) for shape in bars.marker.pattern.shape] == frame["malignant"].tolist()
     texts = [annotation.text for annotation in figure.layout.annotations]
     assert texts[:4] == ["Melanocytic nevus", "50%", "Melanoma · cancer", "30%"]
-    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first row stands on top
+    assert figure.layout.yaxis.range[0] > figure.layout.yaxis.range[1]  # the first row is on top
 
 
-def test_every_class_has_a_colour_of_its_own() -> None:
+def test_every_class_has_its_own_colour() -> None:
     colours = [style.class_colour(code) for code in HAM10000.codes]
     assert len(set(colours)) == len(HAM10000.codes)
     assert style.OTHER_COLOUR not in colours

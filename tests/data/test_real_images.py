@@ -1,4 +1,4 @@
-"""On the real data sets, where they are."""
+"""Tests on the real data sets, if they are available."""
 
 from pathlib import Path
 

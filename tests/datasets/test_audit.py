@@ -1,4 +1,4 @@
-"""The audit of any table: what parts share, contradicting labels, duplicates; bad folders get sentences."""
+"""The audit of any table: groups shared between parts, contradictory labels, duplicates; and errors for bad folders."""
 
 import json
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_a_table_without_problems_has_none() -> None:
 
 def test_what_the_parts_share_and_which_labels_disagree() -> None:
     result = audited(TABLE)
-    # the part that is left out may share lesions with the others
+    # the excluded part may share lesions with the others
     assert result.problems == (
         "1 lesion is in both test and train, with 1 and 1 images: L1. Scores on them are optimistic.",
         "2 patients are in both test and train, with 2 and 2 images: P1, P2. Scores on them are optimistic.",
@@ -65,10 +65,10 @@ def test_what_the_parts_share_and_which_labels_disagree() -> None:
 
 def test_an_image_in_two_parts_and_a_lesion_of_two_patients() -> None:
     result = audited("image,lesion_id,patient_id,dx,split\na,1,x,nv,train\na,1,y,mel,test\n")
-    said = " ".join(result.problems)
-    assert "1 image is in both test and train: a." in said
-    assert "1 image has different labels: a (mel, nv)." in said
-    assert "1 lesion belongs to several patients: 1 (x, y)." in said
+    text = " ".join(result.problems)
+    assert "1 image is in both test and train: a." in text
+    assert "1 image has different labels: a (mel, nv)." in text
+    assert "1 lesion belongs to several patients: 1 (x, y)." in text
     assert result.notes == ("1 row has the image of an earlier row: a.",)
 
 
@@ -79,7 +79,7 @@ def test_without_parts_the_notes_say_how_to_split() -> None:
     assert result.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."
 
 
-def test_a_lesion_number_that_counts_within_its_patient_is_no_shared_lesion() -> None:
+def test_lesion_numbers_within_a_patient_are_not_shared_lesions() -> None:
     # PAD-UFES-20's table numbers lesions for each patient
     names = "img_id,lesion_id,patient_id,diagnostic,biopsed,age,gender,region,fitspatrick"
     names += ",itch,grew,hurt,changed,bleed,elevation,diameter_1,diameter_2"
@@ -103,10 +103,10 @@ def test_half_a_million_rows() -> None:
 
 def test_pictures_are_compared_across_parts_lesions_and_labels(folder: Path) -> None:
     result = audit.run(folder / "table.csv", folder / "images")
-    said = " ".join(result.problems)
-    assert "1 pair of images shows the same picture in different parts: c and c_copy (same pixels)." in said
-    assert "1 pair of images shows the same picture under different labels: d is mel, d_small is bcc." in said
-    assert "1 pair of images shows the same picture under different lesions: c and c_copy (same pixels)." in said
+    text = " ".join(result.problems)
+    assert "1 pair of images shows the same picture in different parts: c and c_copy (same pixels)." in text
+    assert "1 pair of images shows the same picture under different labels: d is mel, d_small is bcc." in text
+    assert "1 pair of images shows the same picture under different lesions: c and c_copy (same pixels)." in text
     assert result.summary["pairs"] == {"same file": 0, "same pixels": 1, "near": 1}
 
 
@@ -133,11 +133,11 @@ def test_missing_damaged_and_ambiguous_files_are_named(folder: Path) -> None:
     (images / "more").mkdir()
     (images / "more" / "a.png").write_bytes(encode(texture(9), "PNG"))
     (images / "stranger.png").write_bytes(b"")
-    said = audit.run(folder / "table.csv", images)
-    assert f"1 image has no file in {images}: f." in said.problems
-    assert "1 image was left out because several files have the name: a." in said.problems
-    assert any("1 image file cannot be read: e: " in problem for problem in said.problems)
-    assert "1 image file is not in the table." in said.notes
+    result = audit.run(folder / "table.csv", images)
+    assert f"1 image has no file in {images}: f." in result.problems
+    assert "1 image was left out because several files have the name: a." in result.problems
+    assert any("1 image file cannot be read: e: " in problem for problem in result.problems)
+    assert "1 image file is not in the table." in result.notes
 
 
 def isic_folder(folder: Path) -> Path:
@@ -162,7 +162,7 @@ def test_a_folder_of_isic_cli_is_checked_by_the_archives_rules(tmp_path: Path, c
     assert "for diagnosis: Unsupported value for diagnosis: 'Benign:Benign cysts'." in text
 
 
-def test_a_half_downloaded_folder_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_partly_downloaded_folder_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     folder = isic_folder(tmp_path / "isic")
     (folder / "ISIC_0000003.jpg").unlink()
     (folder / ".isic-partial.12.ISIC_0000003.jpg").write_bytes(b"half")
@@ -184,7 +184,7 @@ def test_a_half_downloaded_folder_is_a_sentence(tmp_path: Path, capsys: pytest.C
         (TABLE, "nowhere", "There is no folder"),
     ],
 )
-def test_a_table_or_folder_that_cannot_be_used_is_a_sentence(
+def test_a_table_or_folder_that_cannot_be_used_is_reported(
     folder: Path, text: str, images: str | None, sentence: str
 ) -> None:
     (folder / "table.csv").write_text(text)

@@ -1,4 +1,4 @@
-"""The ISIC archive's client, against a server of our own."""
+"""The ISIC archive's client, against a local server."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ MOVED = {"/moved.jpg": "/full.jpg", "/round.jpg": "/round.jpg"}
 
 
 class Archive(BaseHTTPRequestHandler):
-    """One image, the examples, one with a broken entry, one without end; everything else is unknown."""
+    """Serves one image, the examples, a broken entry and an endless file; everything else is unknown."""
 
     def do_GET(self) -> None:
         base = f"http://127.0.0.1:{self.server.server_port}"
@@ -48,7 +48,7 @@ class Archive(BaseHTTPRequestHandler):
         elif self.path == "/api/v2/images/ISIC_0000004/":
             self.respond(b"{}", status=500)
         elif self.path == "/api/v2/images/ISIC_0000005/":
-            self.respond(b" " * (isic.LARGEST_ENTRY + 1) + json.dumps(ENTRY).encode())
+            self.respond(b" " * (isic.MAX_ENTRY_BYTES + 1) + json.dumps(ENTRY).encode())
         elif self.path == "/api/v2/images/ISIC_0000006/":
             self.respond(json.dumps({"files": {"full": {"url": f"{base}/drip.jpg"}}}).encode())
         elif self.path == "/api/v2/images/ISIC_0000007/":
@@ -131,12 +131,12 @@ def test_an_unknown_id_is_named() -> None:
 
 
 @pytest.mark.parametrize("isic_id", ["ISIC_0000001", "ISIC_0000002", "ISIC_0000004"])
-def test_a_broken_response_is_a_sentence(isic_id: str) -> None:
+def test_a_broken_response_is_reported(isic_id: str) -> None:
     with pytest.raises(SkinappError, match="sent an unexpected response"):
         isic.fetch(isic_id)
 
 
-def test_an_archive_that_is_not_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_archive_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
     with pytest.raises(SkinappError, match="could not be reached"):
         isic.fetch("ISIC_0024306")
@@ -157,7 +157,7 @@ def test_metadata_without_end_are_cut_off() -> None:
 def test_a_server_that_sends_a_byte_now_and_then_is_not_waited_for(
     isic_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(isic, "WHOLE_SECONDS", 0.5)
+    monkeypatch.setattr(isic, "TOTAL_SECONDS", 0.5)
     start = time.monotonic()
     with pytest.raises(SkinappError, match="too slow"):
         isic.fetch(isic_id)

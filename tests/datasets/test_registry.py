@@ -74,7 +74,7 @@ def test_every_data_set_can_be_shown_trained_on_and_downloaded(key: str) -> None
     assert {"image", "diagnosis"} <= set(entry.columns or ("image", "diagnosis"))
 
 
-def test_an_unknown_data_set_is_a_sentence_or_keeps_its_id() -> None:
+def test_an_unknown_data_set_is_reported_or_keeps_its_id() -> None:
     assert registry.title("elsewhere") == "elsewhere"
     with pytest.raises(DataError, match="There is no data set 'elsewhere'; choose one of ham10000"):
         registry.dataset("elsewhere")

@@ -10,7 +10,7 @@ from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import croissant, records
 from skinapp.errors import DataError
 
-# rdflib, which reads JSON-LD for mlcroissant, uses classes that it calls outdated itself
+# rdflib, which reads JSON-LD for mlcroissant, uses classes that it has itself deprecated
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
@@ -55,7 +55,7 @@ def test_the_command_lists_data_sets_and_writes_their_descriptions(
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "new" / f"{name}.json") for name in DATASETS]
 
 
-def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be created"):
         croissant.write(tmp_path / "file" / "folder")

@@ -1,4 +1,4 @@
-"""A CSV of any kind becomes a table; sentences say what is wrong with it."""
+"""Any CSV becomes a table, with messages on its problems."""
 
 import io
 
@@ -71,7 +71,7 @@ def test_columns_are_known_by_their_published_names() -> None:
     assert (guess["diagnosis"], guess["sex"], guess["site"], guess["age"]) == ("DX", "Gender", "localization", None)
 
 
-def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
+def test_no_column_or_one_for_two_fields_is_reported() -> None:
     raw = own_table.read(PLAIN.encode())
     with pytest.raises(DataError, match="at least one column"):
         own_table.build(raw, {})
@@ -79,7 +79,7 @@ def test_no_column_or_one_for_two_things_is_a_sentence() -> None:
         own_table.build(raw, {"diagnosis": "dx", "site": "dx"})
 
 
-def test_a_clean_table_has_no_unneeded_problems() -> None:
+def test_a_clean_table_has_no_problems() -> None:
     own = built(PLAIN)
     assert own.problems == own.audit.problems == ()
     assert own.audit.notes[1] == "1 lesion has several images, 2 in all: split by lesion, not by image."
@@ -95,16 +95,16 @@ def test_every_problem_is_named() -> None:
         "c,,bcc,old,female,train\n"
     )
     table, problems = build(text)
-    said = " ".join(problems)
-    assert "2 rows with unknown labels: 'wart' (2)" in said
-    assert "3 ages are below 0 or over 120" in said
-    assert "'170' (1)" in said
-    assert "1 age is not a number: 'old'" in said
-    assert "2 rows have the image of an earlier row: a, b." in said
-    assert "1 row is identical to an earlier row" in said
-    assert "1 row without a lesion" in said
-    assert "1 lesion has different labels: 1 (mel, nv)." in said
-    assert "1 lesion is in both test and train" in said
+    text = " ".join(problems)
+    assert "2 rows with unknown labels: 'wart' (2)" in text
+    assert "3 ages are below 0 or over 120" in text
+    assert "'170' (1)" in text
+    assert "1 age is not a number: 'old'" in text
+    assert "2 rows have the image of an earlier row: a, b." in text
+    assert "1 row is identical to an earlier row" in text
+    assert "1 row without a lesion" in text
+    assert "1 lesion has different labels: 1 (mel, nv)." in text
+    assert "1 lesion is in both test and train" in text
     assert statistics.totals(table.frame).aged == 1
     assert statistics.totals(table.frame).lesions == 3
     assert len(records.select(table, Filters(malignant=True))) == 2
@@ -179,10 +179,10 @@ def test_a_table_of_the_isic_archive_has_classes_and_its_rules_are_checked() -> 
     assert own.table.frame["diagnosis"].tolist() == ["MEL", "NV", "BEN_OTH", "Malignant"]
     assert own.table.frame["confirmation"].tolist()[:2] == ["histology", "follow-up"]
     assert own.table.frame["skin_type"].tolist()[:2] == ["2", "6"]
-    said = " ".join(own.problems)
-    assert "1 row with unknown labels: 'Malignant' (1)" in said
-    assert "1 row breaks a rule of the ISIC archive for anatom_site_general: Unsupported value" in said
-    assert "for diagnosis: Unsupported value for diagnosis: 'Benign:Benign cysts'." in said
+    text = " ".join(own.problems)
+    assert "1 row with unknown labels: 'Malignant' (1)" in text
+    assert "1 row breaks a rule of the ISIC archive for anatom_site_general: Unsupported value" in text
+    assert "for diagnosis: Unsupported value for diagnosis: 'Benign:Benign cysts'." in text
 
 
 def test_isic_diagnoses_that_say_no_more_than_malignant_or_not() -> None:

@@ -67,12 +67,14 @@ def test_the_facts_on_the_page_have_published_and_counted_values() -> None:
     assert result["Melanoma"] == ("1,113", "1,113")
     assert result["Sex not stated"] == ("0.6%", "0.6%")
     assert result["Site 1: back"][0] == "21.9%"
-    said = limitations.disagreements(limitations.headline(records.shipped("ham10000")))
-    assert "standard deviation of age is 16.97 here (years, stated for 9,958 images) and 16.96 in publications" in said
-    assert "male is 54.0% here (5,406 images) and 54.1% in publications" in said
+    sentence = limitations.disagreements(limitations.headline(records.shipped("ham10000")))
+    assert (
+        "standard deviation of age is 16.97 here (years, stated for 9,958 images) and 16.96 in publications" in sentence
+    )
+    assert "male is 54.0% here (5,406 images) and 54.1% in publications" in sentence
 
 
-def test_figures_that_agree_need_no_sentence() -> None:
+def test_figures_that_agree_are_not_mentioned() -> None:
     facts = [limitations.Fact("Images", "10,015", "all rows", "10,015"), limitations.Fact("Lesions", "7", "all rows")]
     assert limitations.disagreements(facts) == ""
     assert "images is 9 here" in limitations.disagreements([limitations.Fact("Images", "9", "all rows", "10")])
@@ -108,7 +110,7 @@ def test_the_shipped_tables_are_those_of_the_publishers(data_root: Path) -> None
     assert statistics.images_per_lesion(ours).equals(statistics.images_per_lesion(theirs))
 
 
-def test_words_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
+def test_values_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
     frame = small.frame
     assert frame["sex"].astype(object).tolist()[:3] == ["male", "male", "female"]
     assert frame["sex"].isna().tolist() == [False, False, False, True, False, True]
@@ -242,7 +244,7 @@ def test_data_sets_are_compared_by_what_they_have_in_common() -> None:
     ("positive", "total", "low", "high"), [(0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (81, 263, 0.2553, 0.3662)]
 )
 def test_the_wilson_interval(positive: int, total: int, low: float, high: float) -> None:
-    """The last from Newcombe 1998 (Stat Med 17, 857-872), table I, method 3."""
+    """The last case is from Newcombe 1998 (Stat Med 17, 857-872), table I, method 3."""
     assert statistics.wilson(positive, total) == pytest.approx((low, high), abs=1e-4)
 
 
@@ -263,7 +265,7 @@ def test_lesions_are_counted_by_kind_of_image() -> None:
     assert statistics.lesions_by_modality(frame.iloc[:0])["share"].tolist() == [0, 0, 0]
 
 
-def test_a_missing_or_foreign_table_is_a_sentence(tmp_path: Path) -> None:
+def test_a_missing_or_invalid_table_is_reported(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There is no table"):
         registry.published("ham10000", tmp_path)
     (tmp_path / "ham10000").mkdir()
@@ -300,12 +302,12 @@ def test_symptoms_are_counted_over_images_that_state_them() -> None:
     ],
 )
 def test_filters_in_words(filters: Filters, words: str) -> None:
-    said = records.in_words(records.shipped("ham10000"), filters)
-    assert said.startswith(words)
-    assert bool(said) == bool(words)
+    sentence = records.in_words(records.shipped("ham10000"), filters)
+    assert sentence.startswith(words)
+    assert bool(sentence) == bool(words)
 
 
-def test_ages_that_are_not_in_fives_are_not_said_to_be() -> None:
+def test_ages_not_recorded_in_fives_are_not_described_so() -> None:
     assert records.in_words(records.shipped("pad_ufes_20"), Filters(age=(60, np.inf))) == "60 or older"
 
 

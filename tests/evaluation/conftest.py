@@ -1,4 +1,4 @@
-"""Two synthetic models and what they share, for the tests of everything that is computed from a comparison."""
+"""Two synthetic models and their shared images, for tests of comparisons."""
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ RESAMPLES = 60
 def made(
     name: str, labels: LabelSet, images: int = 90, seed: int = 0, skill: float = 2.0, start: int = 0
 ) -> Predictions:
-    """Predictions of images `start` and on; the truth of an image does not depend on the model."""
+    """Predictions for images from number `start`; the truth of an image does not depend on the model."""
     codes = np.array(labels.codes)
     numbers = np.arange(start, start + images)
     truth = np.random.default_rng(99).integers(0, 7, 1000)[numbers]

@@ -19,7 +19,7 @@ def predictions(draw: st.DrawFn, all_classes: bool = True) -> Rows:
     present = classes if all_classes else draw(st.integers(1, classes))
     labels = np.concatenate([np.arange(present), generator.integers(0, present, rows - present)])
     probabilities = generator.dirichlet(np.full(classes, draw(st.sampled_from([0.3, 1.0, 5.0]))), rows)
-    # nothing below what scikit-learn's log loss raises a probability to
+    # no probabilities below the value to which scikit-learn's log loss clips them
     probabilities = probabilities.round(1) + 1e-3 if draw(st.booleans()) else probabilities.clip(1e-12)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
     return labels, probabilities

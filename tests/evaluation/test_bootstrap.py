@@ -1,4 +1,4 @@
-"""Intervals: whole groups, and no more certainty than the groups give."""
+"""Intervals: whole groups are resampled, and the number of groups determines the certainty."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_the_bootstrap_is_repeatable_and_fair() -> None:
 
 
 @given(rows=predictions())
-def test_copies_of_an_image_add_no_certainty(rows: Rows) -> None:
+def test_copies_of_an_image_do_not_narrow_the_interval(rows: Rows) -> None:
     names = np.arange(len(rows[0]))
     once = bootstrap.intervals({"accuracy": metrics.accuracy}, *rows, names, resamples=200)
     copied = bootstrap.intervals(
@@ -50,7 +50,7 @@ def test_copies_of_an_image_add_no_certainty(rows: Rows) -> None:
 @given(rows=predictions())
 def test_an_interval_contains_its_value(rows: Rows) -> None:
     interval = bootstrap.intervals({"accuracy": metrics.accuracy}, *rows, np.arange(len(rows[0])), 500)["accuracy"]
-    if len(rows[0]) < bootstrap.FEWEST_GROUPS:
+    if len(rows[0]) < bootstrap.MIN_GROUPS:
         assert not interval.exists
     else:
         assert 0 <= interval.low <= interval.value <= interval.high <= 1
@@ -82,7 +82,7 @@ def test_a_paired_difference_is_that_of_the_scores(rows: Rows, seed: int) -> Non
     assert (same.value, same.low, same.high) == (0, 0, 0)
 
 
-def test_an_interval_of_what_is_not_defined() -> None:
+def test_an_undefined_score_has_no_interval() -> None:
     result = bootstrap.interval(np.array([0.5, np.nan, np.nan]), groups=100)
     assert result.value == 0.5
     assert np.isnan(result.low)
@@ -119,7 +119,7 @@ def test_a_share_counts_the_lesions_of_its_own_side() -> None:
     z2 = 1.959964**2
     assert result["sensitivity_malignancy"].low == pytest.approx(25 / (25 + z2), abs=1e-6)
     assert result["specificity_malignancy"].low == pytest.approx(40 / (40 + z2), abs=1e-6)
-    # an area of 1 in every resample is no proportion
+    # an area is not a proportion, even if it is 1 in every resample
     assert result["roc_auc_malignancy"].value == 1
     assert not result["roc_auc_malignancy"].exists
 

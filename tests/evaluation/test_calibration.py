@@ -60,9 +60,9 @@ def test_a_bin_of_few_lesions_has_no_interval_and_one_without_errors_has_some_wi
 
 
 def test_the_calibration_of_any_probability_by_hand() -> None:
-    # 15 bins: three images near 0.1, one of which came true, and one at 0.9 that did
-    said, came_true = np.array([0.1, 0.1, 0.1, 0.9]), np.array([False, False, True, True])
-    assert calibration.gap(said, came_true, np.ones((1, 4))) == pytest.approx([(0.7 + 0.1) / 4])
-    error = calibration.gap_interval(said, came_true, np.arange(4), bootstrap.weights(np.arange(4), 20))
+    # 15 bins: three images near 0.1, for one of which the event occurred, and one at 0.9 for which it did
+    predicted, came_true = np.array([0.1, 0.1, 0.1, 0.9]), np.array([False, False, True, True])
+    assert calibration.gap(predicted, came_true, np.ones((1, 4))) == pytest.approx([(0.7 + 0.1) / 4])
+    error = calibration.gap_interval(predicted, came_true, np.arange(4), bootstrap.weights(np.arange(4), 20))
     assert error.value == pytest.approx(0.2)
     assert not error.exists

@@ -1,4 +1,4 @@
-"""Published claims beside the models here: every figure of ours is one of the model folders'."""
+"""Published claims next to our models: every figure of ours comes from the model folders."""
 
 import dataclasses
 
@@ -52,7 +52,7 @@ def test_the_same_test_is_that_of_the_claim_or_missing(known: dict[str, Predicti
     assert model is not None
     [test] = [test for test in model.card["other_tests"] if "resampled" in test["name"]]
     assert (again.score.value, again.images) == (test["scores"]["accuracy"]["value"], test["images"])
-    # how the images were split is not stated, so nothing was trained
+    # the split of the images is not stated, so nothing was trained
     assert by_value["84.3%"].same_test is None
     assert by_value["85% to 90%"].same_test is by_value["85% to 90%"].repeated is None
 
@@ -84,7 +84,7 @@ def test_without_the_models_the_claims_stand_alone(known: dict[str, Predictions]
     assert alone.repeated is None
 
 
-def test_a_model_without_an_operating_point_has_the_area_alone(known: dict[str, Predictions]) -> None:
+def test_a_model_without_an_operating_point_has_only_the_area(known: dict[str, Predictions]) -> None:
     # without weights, its validation images cannot be classified
     vgg16 = [dataclasses.replace(claim, ours="malignancy-vgg16") for claim in CLAIMS if claim.question == TWO]
     figures = {one.claim.score: one.ours for one in claims.compare(known, vgg16)}

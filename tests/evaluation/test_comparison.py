@@ -1,4 +1,4 @@
-"""Which images are compared, and what cannot be."""
+"""Which images are compared, and which cannot be."""
 
 import dataclasses
 
@@ -34,12 +34,12 @@ def test_different_classes_are_compared_on_malignancy() -> None:
 
 
 def relabelled(one: Predictions, labels: dict[str, str]) -> Predictions:
-    """Another model with the same predictions, and other labels for some images."""
+    """Another model with the same predictions, but other labels for some images."""
     table = one.table.assign(label=[labels.get(image, label) for image, label in one.table["label"].items()])
     return Predictions("two", "two", one.labels, table, "x")
 
 
-def test_what_cannot_be_shared_is_a_sentence() -> None:
+def test_models_that_cannot_be_compared_are_reported() -> None:
     one = made("one", HAM10000)
     with pytest.raises(DataError, match="no image in common"):
         comparison.share([one, made("two", HAM10000, start=500)], CLASSES)
@@ -102,7 +102,7 @@ def test_a_target_has_its_images_and_its_summed_probability() -> None:
     assert shared.probability("one") == pytest.approx(one.table[["p_bcc", "p_mel"]].sum(axis=1).to_numpy(), abs=1e-6)
 
 
-def test_a_target_without_images_is_a_sentence() -> None:
+def test_a_target_without_images_is_reported() -> None:
     one = made("one", HAM10000)
     without = dataclasses.replace(one, table=one.table[one.table["label"] != "df"])
     with pytest.raises(DataError, match=r"None of the \d+ images that one share are images of dermatofibroma"):

@@ -1,4 +1,4 @@
-"""Prediction sets: calibration by hand and by crepes, the promise on data that keep to it, and what is measured."""
+"""Prediction sets: calibration by hand and by crepes, coverage on exchangeable data, and measurements."""
 
 import numpy as np
 import pandas as pd
@@ -118,5 +118,5 @@ def test_the_sets_of_every_model_have_fewer_classes_than_the_model(name: str) ->
     for one in conformal.on_every_test_set(predictions.of_model(registry.model(name)), 0.8):
         overall = one.table.iloc[0]
         assert 1 <= overall["size"] < len(registry.model(name).labels.codes)
-        # a wide margin: a few lesions calibrate a rare class, and further test sets are from elsewhere
+        # a wide margin: few lesions calibrate a rare class, and further test sets are from elsewhere
         assert overall["coverage"] > 0.5

@@ -41,7 +41,7 @@ def test_an_error_rate_is_of_the_lesions_of_its_class(shared: Shared) -> None:
     always_right = {"one": np.eye(7)[shared.truth] * 0.93 + 0.01}
     apart = dataclasses.replace(shared, probabilities=always_right, groups=np.arange(images))
     few = error_analysis.error_rates(apart, apart.weights(20)).set_index("label").loc["mel"]
-    assert mel.sum() < bootstrap.FEWEST_GROUPS
+    assert mel.sum() < bootstrap.MIN_GROUPS
     assert few["value"] == 0
     assert np.isnan(few["high"])
     twice = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""Scores with their intervals, reproduced by an independent route."""
+"""Scores with their intervals, reproduced independently."""
 
 import dataclasses
 from pathlib import Path
@@ -95,5 +95,5 @@ def test_scores_of_the_target_equal_scikit_learns_and_carry_its_name(shared: Sha
     assert draws["roc_auc_target"][0] == pytest.approx(reference.roc_auc_score(positive, chance))
     assert draws["average_precision_target"][0] == pytest.approx(reference.average_precision_score(positive, chance))
     assert measures.named(melanoma.target)["roc_auc_target"].name == "ROC AUC, melanoma"
-    # what counts as malignant has its scores anyway
+    # the malignancy scores are always present
     assert not any(name.endswith("_target") for name in measures.scores(shared))

@@ -46,7 +46,7 @@ def test_equals_scikit_learn(name: str, rows: Rows) -> None:
 def test_a_weight_counts_a_row_that_often(name: str, rows: Rows, seed: int) -> None:
     classes = rows[1].shape[1]
     weights = np.random.default_rng(seed).integers(0, 4, (3, len(rows[0]))).astype(float)
-    weights[:, :classes] += 1  # one row of every class stays
+    weights[:, :classes] += 1  # keep one row of every class
     scored = metrics.DIAGNOSIS_SCORES[name](*rows, weights)
     assert scored == pytest.approx([expected(name, *rows, row) for row in weights])
 
@@ -76,7 +76,7 @@ def test_classes_without_a_row_do_not_count(rows: Rows) -> None:
 
 
 @given(rows=predictions(all_classes=False))
-def test_the_balanced_log_loss_weighs_present_classes_alike(rows: Rows) -> None:
+def test_the_balanced_log_loss_weights_present_classes_equally(rows: Rows) -> None:
     labels, probabilities = rows
     balance = 1 / np.bincount(labels)[labels]
     by_reference = reference.log_loss(
@@ -132,7 +132,7 @@ def test_areas_equal_scikit_learns_on_repeated_rows(rows: tuple[np.ndarray, np.n
         repeated = [np.repeat(np.arange(len(scores)), row.astype(int)) for row in weights]
         expected_scores = [reference_score(positive[take], scores[take]) for take in repeated]
         assert ours(positive, scores, weights) == pytest.approx(expected_scores)
-        # the layout that bootstrap_weights gives is faster, and must not be different
+        # the memory layout of `bootstrap.weights` is faster, and must not change the result
         assert ours(positive, scores, np.asfortranarray(weights)) == pytest.approx(expected_scores)
 
 

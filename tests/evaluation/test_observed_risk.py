@@ -1,4 +1,4 @@
-"""What a cancer probability has meant on test images, counted by another route."""
+"""The observed risk behind a cancer probability on test images, counted independently."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ CANCER = ["bcc", "mel"]
 
 
 def prediction(model: Model, cancer: float) -> Prediction:
-    """An answer with this probability of cancer, all of it melanoma."""
+    """An answer with this probability of cancer, all for melanoma."""
     probabilities = np.full(len(model.labels.codes), 0.0)
     probabilities[model.labels.codes.index("mel")] = cancer
     probabilities[model.labels.codes.index("nv")] = 1 - cancer
@@ -66,7 +66,7 @@ def observed(probability: float, positive: int = 200) -> ObservedRisk:
     return ObservedRisk("cancer", probability, 0.2, 0.4, 50, 40, 15, Interval(0.3, 0.2, 0.4), 1000, positive)
 
 
-def test_what_the_number_means_in_words() -> None:
+def test_the_observed_risk_as_a_sentence() -> None:
     assert sentence(observed(0.3)) == (
         "Of 100 test images that got an answer like this, 30 were cancer (95% interval 20 to 40; counted on 50 images "
         "with a probability of cancer from 20% to 40%). Among all test images, 20 of 100 were."
@@ -83,7 +83,7 @@ def test_counts_without_an_interval_are_not_made_into_a_share() -> None:
 
 
 def test_the_probability_at_another_prevalence_follows_bayes() -> None:
-    # 1,000 people of whom 200 have cancer; an answer that 40 of them and 60 of the others get
+    # 1,000 people, 200 with cancer; 40 of them and 60 of the others get this answer
     assert at_prevalence(observed(0.4), 0.2) == pytest.approx(0.4)
     # with 20 of 1,000, 4 of them and 73.5 of the others get it
     assert at_prevalence(observed(0.4), 0.02) == pytest.approx(4 / (4 + 980 * 60 / 800))

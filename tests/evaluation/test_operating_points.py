@@ -1,4 +1,4 @@
-"""What a threshold costs, counted by another route."""
+"""The consequences of a threshold, counted independently."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -114,7 +114,7 @@ def test_the_difference_of_two_models_at_their_thresholds(shared: Shared, weight
 
 @pytest.fixture
 def with_a_card(shared: Shared) -> Callable[..., Predictions]:
-    """A model of seven classes with that in its card."""
+    """A model of seven classes with these contents in its card."""
     model = registry.models()["ham10000-cnn32"]
 
     def with_a_card(files: Mapping[str, Any] = {}, **card: Any) -> Predictions:
@@ -163,7 +163,7 @@ def test_a_threshold_comes_from_held_out_training_images(
     assert (chances >= detected.value - 1e-9).mean() >= 0.8 > (chances > detected.value + 1e-9).mean()
 
 
-def test_a_cross_validated_model_has_no_threshold_but_for_other_images(
+def test_a_cross_validated_model_has_a_threshold_only_for_other_images(
     shared: Shared, with_a_card: Callable[..., Predictions]
 ) -> None:
     melanoma = dataclasses.replace(shared, target=comparison.targets(HAM10000)["mel"])
@@ -216,7 +216,7 @@ def test_two_classes_have_no_point_for_melanoma() -> None:
     assert operating_points.targets(MALIGNANCY) == {"cancer": ("malignant",)}
 
 
-def test_a_model_of_malignancy_has_points_for_melanoma_where_it_is_known_which_images_show_one() -> None:
+def test_a_malignancy_model_has_operating_points_for_melanoma_if_melanomas_are_labelled() -> None:
     # the two melanomas have the highest probabilities of the malignant images; three of the four others are lower
     malignant = np.array([0.2, 0.4, 0.7, 0.9, 0.1, 0.3, 0.6, 0.8])
     probabilities = np.stack([1 - malignant, malignant], axis=1)
@@ -233,7 +233,7 @@ def test_a_model_of_malignancy_has_points_for_melanoma_where_it_is_known_which_i
     assert {name: rate.value for name, rate in rates.items()} == {"sensitivity": 1, "specificity": 0.75}
     none = operating_points.choose(MALIGNANCY, truth, probabilities, np.zeros(8, dtype=bool))
     assert {one.id for one in none} == {"cancer-90", "cancer-95"}
-    # where it is a class, the class counts
+    # if melanoma is a class, the class is used
     seven = np.eye(7)[[4, 4, 5]]
     points = {one.id: one for one in operating_points.choose(HAM10000, np.array([4, 4, 5]), seven, np.ones(3, bool))}
     assert (points["melanoma-90"].classes, points["melanoma-90"].of) == (("mel",), "")

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from skinapp.evaluation import comparison, measures, pairs
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
+from skinapp.evaluation.bootstrap import MIN_GROUPS, Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.labels.sets import HAM10000
 from tests.evaluation.conftest import made
@@ -40,8 +40,8 @@ def test_conclusions() -> None:
     assert pairs.conclusion(Interval(0.22, np.nan, np.nan), higher=True) == pairs.UNTESTED
 
 
-@pytest.mark.parametrize("groups", [1, FEWEST_GROUPS - 1])
-def test_with_few_lesions_nobody_is_better(groups: int) -> None:
+@pytest.mark.parametrize("groups", [1, MIN_GROUPS - 1])
+def test_with_few_lesions_no_model_is_better(groups: int) -> None:
     chosen = [made("good", HAM10000, seed=1, skill=4), made("bad", HAM10000, seed=2, skill=0)]
     shared = comparison.share(chosen, CLASSES)
     few = dataclasses.replace(shared, groups=np.arange(len(shared.images)) % groups)

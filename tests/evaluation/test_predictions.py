@@ -1,4 +1,4 @@
-"""Predictions files: what is read, what is completed from the models here, and the sentence for what cannot be used."""
+"""Predictions files: reading, completion from the models here, and error messages."""
 
 import hashlib
 import json
@@ -72,7 +72,7 @@ def test_zeros_count_as_rounded_values() -> None:
         (HEAD + "a,maybe,0.5,0.5\n", "the label 'maybe'"),
     ],
 )
-def test_what_cannot_be_used_is_a_sentence(text: str, sentence: str) -> None:
+def test_a_file_that_cannot_be_used_is_reported(text: str, sentence: str) -> None:
     with pytest.raises(DataError) as reason:
         read(text)
     assert sentence in str(reason.value)
@@ -93,11 +93,11 @@ def test_every_shipped_file_is_read(model: registry.Model) -> None:
 
 
 def test_an_incomplete_folder_is_named_and_the_others_are_read(own_models: Path, model: registry.Model) -> None:
-    shutil.copytree(own_models / model.id, own_models / "spoiled")
-    (own_models / "spoiled" / "history.csv").unlink()
+    shutil.copytree(own_models / model.id, own_models / "corrupted")
+    (own_models / "corrupted" / "history.csv").unlink()
     shipped, left_out = predictions.shipped(own_models)
     assert list(shipped) == [model.id]
-    assert list(left_out) == ["spoiled"]
+    assert list(left_out) == ["corrupted"]
 
 
 def test_a_file_without_labels_gets_them_and_the_groups(model: registry.Model) -> None:
@@ -118,7 +118,7 @@ def test_malignant_or_benign_is_derived_from_seven_classes(model: registry.Model
         assert (label == "malignant") == HAM10000[seven].malignant
 
 
-def test_no_overlap_is_a_sentence(model: registry.Model) -> None:
+def test_no_overlap_is_reported(model: registry.Model) -> None:
     with pytest.raises(DataError, match="no image in common"):
         predictions.own((HEAD + "elsewhere,benign,0.5,0.5\n").encode(), "own", "Mine", [predictions.of_model(model)])
 
@@ -230,7 +230,7 @@ def test_a_further_test_set_is_there_but_not_mixed_in(with_elsewhere: registry.M
         comparison.share([both, own], CLASSES, "elsewhere")
 
 
-def test_an_image_in_two_test_sets_is_a_sentence(with_elsewhere: registry.Model) -> None:
+def test_an_image_in_two_test_sets_is_reported(with_elsewhere: registry.Model) -> None:
     file = with_elsewhere.folder / "predictions-elsewhere.csv"
     file.write_bytes((with_elsewhere.folder / "predictions.csv").read_bytes())
     with pytest.raises(DataError, match="twice; evaluate the model again"):

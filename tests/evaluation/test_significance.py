@@ -72,7 +72,7 @@ def test_delong_equals_the_sum_over_pairs(rows: tuple[np.ndarray, np.ndarray, np
     assert swapped.difference.value == pytest.approx(-result.difference.value)
 
 
-def test_delong_where_nothing_differs_or_nothing_can_be_said() -> None:
+def test_delong_without_differences_or_with_too_few_rows() -> None:
     positive, scores = np.array([True, True, False, False]), np.array([0.9, 0.2, 0.4, 0.1])
     assert significance.delong(positive, scores, scores).p_value == 1
     assert np.isnan(significance.delong(np.array([True, False, False]), scores[:3], scores[1:]).p_value)

@@ -20,7 +20,8 @@ BANDS = ["0 to 29", "30 to 44", "45 to 59", "60 to 74", "75 and over"]
 
 @pytest.fixture
 def tested() -> pd.DataFrame:
-    """Eighty images of eighty lesions: three of four malignant ones called malignant, and none of the others."""
+    """Eighty images of eighty lesions: three in four malignant ones are classified as malignant, and none of the
+    others."""
     ten = 10
     raw = pd.DataFrame(
         {
@@ -56,7 +57,7 @@ def test_the_intervals_are_those_of_the_comparison(tested: pd.DataFrame) -> None
     assert (row["sensitivity_low"], row["sensitivity_high"]) == pytest.approx(limits)
 
 
-def test_what_is_too_wide_is_not_shown(tested: pd.DataFrame) -> None:
+def test_results_with_wide_intervals_are_not_shown(tested: pd.DataFrame) -> None:
     table = subgroups.cells(tested, "sex", 0.3).set_index("cell")
     assert table["sensitivity_shown"].tolist() == [True, True, False]
     assert table["specificity_shown"].tolist() == [True, True, True]

@@ -21,7 +21,7 @@ def test_every_models_training_is_shown_with_its_chosen_epoch(chosen: registry.M
     assert training_views.history(table, chosen.id).figure.data
 
 
-def test_a_broken_history_is_a_sentence(own_models: Path, model: registry.Model) -> None:
+def test_a_broken_history_is_reported(own_models: Path, model: registry.Model) -> None:
     broken = registry.read_model(own_models / model.id)
     (broken.folder / "history.csv").write_text("stage\n1\n")
     with pytest.raises(DataError, match="lacks the columns epoch and loss"):
@@ -33,7 +33,7 @@ def test_figures_of_several_protocols_stand_side_by_side() -> None:
     assert set(tables["ham10000-cnn32"]["test"]) > {"HAM10000, resampled before it was split"}
     for name, table in tables.items():
         card = registry.model(name).card
-        # held-out images of another set that was trained on are no other protocol
+        # held-out images of another training set do not count as another protocol
         assert not any(test in card["training"]["dataset"] for test in table["test"])
         own_protocol = table[table["score"] == "accuracy"].iloc[0]
         assert own_protocol["value"] == card["scores"]["accuracy"]["value"]

@@ -1,4 +1,4 @@
-"""Every line is JSON, and none holds a value that a visitor brought."""
+"""Every line is JSON, and none contains a visitor's data."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The counters are off without a port; a port that cannot be used gets a sentence."""
+"""The counters are off without a port; an unusable port is reported."""
 
 import socket
 import sys
@@ -17,7 +17,7 @@ def test_nothing_is_counted_without_a_port(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.parametrize("port", ["many", "70000", "-1"])
-def test_what_is_no_port_is_refused(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_port_is_refused(port: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(metrics.PORT, port)
     with pytest.raises(DataError, match=f"SKINAPP_METRICS_PORT is '{port}', which is not a free port"):
         metrics.serve("127.0.0.1")
@@ -32,7 +32,7 @@ def test_a_port_in_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
             metrics.serve("127.0.0.1")
 
 
-def test_without_the_package_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_package_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(metrics.PORT, "9464")
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(DataError, match=r"prometheus-client is not installed\. Install requirements-serve\.txt"):

@@ -21,7 +21,7 @@ def test_ready_where_the_best_model_answers(
     result = readiness.check()
     assert (result.ready, result.model, result.left_out) == (True, model.id, ())
     assert result.seconds > 0
-    # and for a while it is not measured again
+    # the result is reused for a while
     assert readiness.check() is result
 
 

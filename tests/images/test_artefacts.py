@@ -1,4 +1,5 @@
-"""Rulers, stickers, dark corners and ink are detected and filled in; skin, lesions and hopeless images stay."""
+"""Rulers, stickers, dark corners and ink are detected and filled in; skin, lesions and fully covered images are
+unchanged."""
 
 import numpy as np
 import pytest
@@ -20,29 +21,29 @@ def distance(one: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_drawn_is_taken_out(kind: str) -> None:
+def test_drawn_artefacts_are_removed(kind: str) -> None:
     # two rulers of paper and a scale bar; some drawn rulers are missed, as docs/artefacts.md says
     for seed in (1, 2, 4):
         bare = square(seed=seed)
-        spoilt = np.asarray(DRAWINGS[kind](bare, np.random.default_rng(seed + 1)))
+        with_artefact = np.asarray(DRAWINGS[kind](bare, np.random.default_rng(seed + 1)))
         if kind == RULER:
-            # it may turn the image that it lies on
+            # drawing a ruler may rotate the image
             turned = bare.transpose(Image.Transpose.ROTATE_90)
-            bare = min(bare, turned, key=lambda one: distance(np.asarray(one), spoilt))
-        removed = artefacts.remove(spoilt, [kind])
+            bare = min(bare, turned, key=lambda one: distance(np.asarray(one), with_artefact))
+        removed = artefacts.remove(with_artefact, [kind])
         assert removed.shares[kind] > 0
-        assert distance(removed.pixels, np.asarray(bare)) < 0.6 * distance(spoilt, np.asarray(bare))
+        assert distance(removed.pixels, np.asarray(bare)) < 0.6 * distance(with_artefact, np.asarray(bare))
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_a_lesion_on_skin_stays_as_it_is(seed: int) -> None:
+def test_a_lesion_on_skin_is_not_changed(seed: int) -> None:
     pixels = np.asarray(square(seed=seed))
     removed = artefacts.remove(pixels, OTHERS)
     assert removed.pixels is pixels
     assert removed.shares == dict.fromkeys(OTHERS, 0.0)
 
 
-def test_with_no_kind_nothing_is_looked_at() -> None:
+def test_without_kinds_nothing_is_detected() -> None:
     pixels = np.asarray(DRAWINGS[INK](square(), np.random.default_rng(0)))
     assert artefacts.remove(pixels, ()).pixels is pixels
 
@@ -85,14 +86,14 @@ NOISE = np.random.default_rng(0)
     ],
     ids=["grey", "black", "white", "blue", "noise", "tiny noise", "one pixel"],
 )
-def test_an_image_of_nothing_stays_as_it_is(pixels: np.ndarray) -> None:
-    """One colour only, noise, no lesion: nothing is a ruler, a sticker, a dark corner or ink."""
+def test_an_image_without_content_is_not_changed(pixels: np.ndarray) -> None:
+    """Uniform colour, noise, no lesion: nothing is detected as a ruler, a sticker, a dark corner or ink."""
     removed = artefacts.remove(pixels, OTHERS)
     assert removed.pixels is pixels
     assert removal.sentence(removed).startswith("Nothing was removed")
 
 
-def test_a_ruler_alone_is_left_and_said() -> None:
+def test_a_ruler_alone_is_left_and_reported() -> None:
     paper = Image.new("RGB", (224, 224), (236, 236, 230))
     pen = ImageDraw.Draw(paper)
     for tick in range(28):
@@ -112,7 +113,7 @@ def test_a_ruler_alone_is_left_and_said() -> None:
     assert removal.sentence(removed).startswith("Nothing was removed: dark corners would cover most of the square")
 
 
-def test_a_lesion_cut_by_the_frame_is_no_dark_corner() -> None:
+def test_a_lesion_cut_by_the_frame_is_not_a_dark_corner() -> None:
     image = Image.new("RGB", (224, 224), (220, 180, 160))
     ImageDraw.Draw(image).ellipse((-70, -70, 80, 80), fill=(45, 30, 28))
     assert not artefacts.dark_corners(np.asarray(image)).any()
@@ -126,7 +127,7 @@ def test_black_bars_are_dark_corners() -> None:
     assert not bars[40:].any()
 
 
-def test_a_blue_lesion_in_the_middle_is_no_ink_and_no_sticker() -> None:
+def test_a_blue_lesion_in_the_middle_is_neither_ink_nor_a_sticker() -> None:
     image = Image.new("RGB", (224, 224), (220, 180, 160))
     ImageDraw.Draw(image).ellipse((80, 85, 140, 140), fill=(60, 60, 120))
     pixels = np.asarray(image)
@@ -134,7 +135,7 @@ def test_a_blue_lesion_in_the_middle_is_no_ink_and_no_sticker() -> None:
     assert not artefacts.stickers(pixels).any()
 
 
-def test_a_straight_line_without_ticks_is_no_ruler() -> None:
+def test_a_straight_line_without_ticks_is_not_a_ruler() -> None:
     image = square()
     ImageDraw.Draw(image).line((20, 190, 200, 195), fill=(40, 30, 30), width=1)
     assert not artefacts.rulers(np.asarray(image)).any()

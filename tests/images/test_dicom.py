@@ -1,4 +1,5 @@
-"""Dermoscopy as DICOM: the same pixels as from any other file, whatever the file says of its colours; and sentences."""
+"""Dermoscopy as DICOM: the same pixels as from any other file, whatever colour space it declares; and error
+messages."""
 
 import io
 import logging
@@ -116,7 +117,7 @@ def test_a_jpeg_is_decoded_as_it_would_be_alone(declared: str) -> None:
 def test_a_jpeg_of_rgb_values(declared: str, marked: bool) -> None:
     frame = encode(PICTURE, keep_rgb=True)
     if not marked:
-        # as some devices write it: neither Adobe's marker nor the letters R, G and B for the components
+        # as written by some devices: neither Adobe's marker nor the letters R, G and B for the components
         assert frame[2:4] == b"\xff\xee"
         frame = frame[:2] + frame[18:]
         letters = {ord("R"): 1, ord("G"): 2, ord("B"): 3}
@@ -193,15 +194,15 @@ BAD = {
 
 
 @pytest.mark.parametrize(("data", "sentence"), BAD.values(), ids=BAD)
-def test_a_bad_file_gets_a_sentence(data: bytes, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bad_file_gets_an_error_message(data: bytes, sentence: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG), pytest.raises(ImageError, match=sentence) as caught:
         imaging.decode(data)
     assert "Muster" not in str(caught.value)
     assert "Muster" not in caplog.text
 
 
-def test_the_patient_goes_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
-    # values that the standard does not allow, which a reader may quote in a warning
+def test_patient_data_never_leaves_the_file(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    # values that violate the standard, which a reader may quote in a warning
     data = dicom.native(RGB).replace(b"19700101", b"Erika 70").replace(b"4711", b"\xff\xfe\x00!")
     folder, out = tmp_path / "images", tmp_path / "predictions.csv"
     folder.mkdir()
@@ -210,10 +211,10 @@ def test_the_patient_goes_nowhere(tmp_path: Path, capfd: pytest.CaptureFixture) 
     assert main(["score", str(folder), "--model", model, "--out", str(out)]) == 0
     assert main(["classify", str(folder / "a.dcm"), "--model", model, "--json", "--cam-dir", str(tmp_path)]) == 0
     written = b"".join(file.read_bytes() for file in tmp_path.iterdir() if file.is_file())
-    said = "".join(capfd.readouterr())
+    output = "".join(capfd.readouterr())
     assert b"a.dcm" in written
     for name in ("Muster", "Erika", "4711"):
-        assert name not in said
+        assert name not in output
         assert name.encode() not in written
 
 

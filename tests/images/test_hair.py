@@ -1,4 +1,4 @@
-"""Hairs are detected and filled in; everything else stays."""
+"""Hairs are detected and filled in; everything else is unchanged."""
 
 import numpy as np
 from PIL import Image
@@ -14,7 +14,7 @@ def skin(side: int = 224) -> Image.Image:
     return Image.fromarray((np.array(SKIN) + grain).clip(0, 255).astype(np.uint8))
 
 
-def test_skin_without_hairs_stays_as_it_is() -> None:
+def test_skin_without_hairs_is_not_changed() -> None:
     pixels = np.asarray(skin())
     assert not hair.mask(pixels).any()
     assert hair.remove(pixels) is pixels
@@ -29,7 +29,7 @@ def test_hairs_are_taken_out() -> None:
     assert after < before / 3
 
 
-def test_a_dark_spot_is_no_hair() -> None:
+def test_a_dark_spot_is_not_a_hair() -> None:
     y, x = np.mgrid[:224, :224]
     pixels = np.asarray(skin()).copy()
     pixels[np.hypot(y - 112, x - 112) < 50] = (96, 54, 38)
@@ -52,14 +52,14 @@ def test_the_size_of_the_picture_does_not_matter() -> None:
     assert shares[1] > shares[0] / 3
 
 
-def test_what_is_hidden_is_filled_from_around_it() -> None:
+def test_hidden_pixels_are_filled_from_their_surroundings() -> None:
     pixels = np.zeros((60, 60, 3), np.uint8)
     pixels[:, :30], pixels[:, 30:] = 100, 200
     hidden = np.zeros((60, 60), bool)
     hidden[20:24, 5:55] = True
-    spoilt = pixels.copy()
-    spoilt[hidden] = 0
-    filled = hair.fill(spoilt, hidden)
+    degraded = pixels.copy()
+    degraded[hidden] = 0
+    filled = hair.fill(degraded, hidden)
     assert np.abs(filled[22, 8:22].astype(int) - 100).max() <= 2
     assert np.abs(filled[22, 38:52].astype(int) - 200).max() <= 2
     np.testing.assert_array_equal(filled[~hidden], pixels[~hidden])

@@ -23,7 +23,7 @@ UPRIGHT = lesion()
 GREY = UPRIGHT.convert("L")
 PALE_CORNER = (0, 0, 60, 60)
 
-# how an upright picture has to be turned so that the EXIF orientation turns it back
+# the inverse of each EXIF orientation
 STORED_AS = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -87,7 +87,7 @@ def test_large_jpegs_are_upright_too() -> None:
 
 GREY_16 = np.asarray(GREY).astype(np.uint16) * 257
 ROWS_16 = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in np.asarray(UPRIGHT))
-# name -> bytes, what must come out, and the mean difference that the coding itself may leave
+# name -> bytes, the expected result, and the mean difference that the coding may cause
 READABLE: dict[str, tuple[Callable[[], bytes], Image.Image, float]] = {
     "jpeg": (lambda: encode(UPRIGHT), UPRIGHT, 3),
     "progressive jpeg": (lambda: encode(UPRIGHT, progressive=True), UPRIGHT, 3),
@@ -257,7 +257,7 @@ def test_the_same_bytes_give_the_same_pixels(photos: list[bytes], tmp_path: Path
         "cut gif", "cut heic", "one pixel", "narrow", "icon",
     ],
 )  # fmt: skip
-def test_refuses_with_a_sentence(data: bytes, sentence: str) -> None:
+def test_refuses_with_an_error_message(data: bytes, sentence: str) -> None:
     message = refusal(data)
     assert sentence in message
     assert message.endswith((".", "!"))
@@ -294,7 +294,7 @@ def test_a_transparent_image_takes_at_most_12_bytes_a_pixel(tmp_path: Path) -> N
     side = 4_000
     file = tmp_path / "large.png"
     file.write_bytes(encode(Image.new("RGBA", (side, side), (200, 150, 120, 128)), "PNG"))
-    # a process of its own, as Pillow's memory is not counted by Python and a peak never falls
+    # in a separate process, as Python does not count Pillow's memory and a peak never falls
     script = f"""
 import resource
 from skinapp.images import imaging
@@ -356,7 +356,7 @@ def test_a_file_that_grows_is_not_read_without_end(monkeypatch: pytest.MonkeyPat
         imaging.read("/proc/self/status")
 
 
-def test_paths_that_are_no_files(tmp_path: Path) -> None:
+def test_paths_that_are_not_files(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         imaging.load(tmp_path / "none.jpg", 96)
     with pytest.raises(ImageError, match="a folder, not an image"):

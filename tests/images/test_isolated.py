@@ -1,4 +1,4 @@
-"""Decoding in processes of their own gives the same pixels and sentences, and outlives its decoders."""
+"""Decoding in separate processes gives the same pixels and messages, and survives its decoders."""
 
 import datetime
 import functools
@@ -28,7 +28,7 @@ PHOTO = encode(lesion())
 
 @pytest.fixture
 def own_decoders(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Decoders of this test alone, so that limits can be changed before they start."""
+    """Decoders for one test, so that limits can be changed before they start."""
     monkeypatch.setattr(isolated, "_free", queue.LifoQueue())
     monkeypatch.setattr(isolated, "_works", [])
     yield
@@ -42,7 +42,7 @@ def process() -> int:
 
 @functools.cache
 def slow_image() -> bytes:
-    """It takes most of a second to decode, and all the memory that an image may."""
+    """An image that takes most of a second to decode, and the maximum memory for an image."""
     return encode(Image.new("RGB", (7_000, 5_700)), "PNG", compress_level=1)
 
 
@@ -62,7 +62,7 @@ def test_the_crop_decides_the_size_as_it_does_in_this_process() -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"text", b"%PDF-1.7", PHOTO[:2000], bytes(imaging.MAX_BYTES + 1)])
-def test_what_is_no_image_gets_the_same_sentence(data: bytes) -> None:
+def test_files_that_are_not_images_get_the_same_error_message(data: bytes) -> None:
     with pytest.raises(ImageError) as expected:
         imaging.decode(data)
     with pytest.raises(ImageError) as caught:
@@ -89,11 +89,11 @@ def test_a_decoder_that_crashes_costs_one_image(own_decoders: None) -> None:
             isolated.decode(slow)
         failures.append(str(caught.value))
 
-    # or it might be done before it is to crash
+    # otherwise decoding might finish before the crash
     os.kill(crashed, signal.SIGSTOP)
     visitor = threading.Thread(target=upload)
     visitor.start()
-    # the file is there only once the process has been found alive
+    # the file exists only once the process has been found alive
     while not shared[0]:
         time.sleep(0.001)
     os.kill(crashed, signal.SIGSEGV)
@@ -154,7 +154,7 @@ def test_a_decoder_that_stops_is_replaced(own_decoders: None, monkeypatch: pytes
     assert isolated.decode(PHOTO).size == imaging.decode(PHOTO).size
 
 
-def test_an_interrupted_visitor_leaves_no_reply_to_the_next(
+def test_an_interrupted_request_leaves_no_reply_for_the_next_visitor(
     own_decoders: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isolated.start()
@@ -182,7 +182,7 @@ def test_nothing_of_an_image_stays_in_a_decoder(own_decoders: None) -> None:
 
 
 def memory_of(process: int) -> bytes:
-    """All that a process can write to."""
+    """The writable memory of a process."""
     parts = []
     with Path(f"/proc/{process}/maps").open() as maps, Path(f"/proc/{process}/mem").open("rb", 0) as memory:
         for line in maps:
@@ -211,7 +211,7 @@ def test_where_decoders_cannot_start_the_server_decodes(
 
 
 @pytest.mark.parametrize("first", [0, 40])
-def test_mutated_files_become_an_image_or_a_sentence(first: int) -> None:
+def test_mutated_files_give_an_image_or_an_error_message(first: int) -> None:
     """`make fuzz` does this with 10,000."""
     results = {number: fuzz.outcome(fuzz.mutated(number)[1]) for number in range(first, first + 40)}
     assert {number: result for number, result in results.items() if result not in ("image", "sentence")} == {}

@@ -1,4 +1,4 @@
-"""Pictures that should be taken again, and those that should not."""
+"""Pictures that should be retaken, and those that should not."""
 
 import numpy as np
 import pytest
@@ -15,12 +15,12 @@ def problems(image: Image.Image, crop: Crop = imaging.CENTRE) -> list[str]:
 
 
 @pytest.mark.parametrize("seed", range(len(synthetic.SKIN)))
-def test_skin_of_any_tone_is_no_problem(seed: int) -> None:
+def test_skin_of_any_tone_is_accepted(seed: int) -> None:
     assert problems(synthetic.draw(seed)) == []
 
 
 @pytest.mark.parametrize(
-    ("problem", "spoil"),
+    ("problem", "degrade"),
     [
         ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(16))),
         ("dark", lambda image: ImageEnhance.Brightness(image).enhance(0.2)),
@@ -28,11 +28,11 @@ def test_skin_of_any_tone_is_no_problem(seed: int) -> None:
         ("small", lambda image: image.resize((160, 120))),
     ],
 )
-def test_a_spoilt_picture_is_told_how_to_be_retaken(problem: str, spoil: object) -> None:
-    assert callable(spoil)
-    spoilt = spoil(synthetic.draw(1))
-    assert problem in problems(spoilt)
-    sentences = quality.warnings(quality.measure(spoilt))
+def test_a_degraded_picture_comes_with_advice_on_retaking_it(problem: str, degrade: object) -> None:
+    assert callable(degrade)
+    degraded = degrade(synthetic.draw(1))
+    assert problem in problems(degraded)
+    sentences = quality.warnings(quality.measure(degraded))
     assert any(sentence.startswith(SENTENCES[problem][:18]) for sentence in sentences)
 
 
@@ -60,5 +60,5 @@ def test_a_blank_picture_is_not_divided_by_nothing() -> None:
     assert quality.problems(blank, Limits(0.03, 60, 205, 0.005)) == ["sharpness"]
 
 
-def test_a_bright_picture_is_not_said_to_glare_as_well() -> None:
+def test_a_bright_picture_is_not_also_reported_as_glaring() -> None:
     assert quality.problems(Quality(0.2, 240, 0.5, 224), Limits(0.03, 60, 205, 0.005)) == ["bright"]

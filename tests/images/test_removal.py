@@ -1,4 +1,4 @@
-"""Which removals are on, and how what was removed is said."""
+"""Which removals are on, and the wording for what was removed."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from skinapp.images.removal import KINDS, Removed
 PIXELS = np.zeros((2, 2, 3), np.uint8)
 
 
-def test_what_was_removed_is_said() -> None:
+def test_removals_are_reported() -> None:
     both = Removed(PIXELS, {"hair": 0.0, "ruler": 0.071, "ink": 0.004}, too_much=False)
     assert removal.sentence(both) == "Removed: rulers (7% of the square) and ink (under 1% of the square)."
     none = Removed(PIXELS, {"ruler": 0.0, "sticker": 0.0, "ink": 0.0}, too_much=False)
@@ -23,7 +23,7 @@ def test_kinds_are_named_in_their_order() -> None:
     assert removal.named(["ink"]) == "ink"
 
 
-def test_what_is_on_comes_from_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_default_removals_come_from_the_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     figures = {"dermoscopy": {"kinds": {kind: {"on": kind in ("ink", "ruler")} for kind in KINDS}}}
     monkeypatch.setattr(removal, "figures", lambda: figures)
     assert removal.by_default("dermoscopy") == ("ruler", "ink")

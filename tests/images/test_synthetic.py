@@ -9,7 +9,7 @@ def test_a_seed_gives_one_drawing_and_another_seed_another() -> None:
     first, again, other = (np.asarray(synthetic.draw(seed)) for seed in (3, 3, 8))
     assert first.shape == (540, 720, 3)
     assert (first == again).all()
-    # same skin tone, so what differs is the drawing
+    # same skin tone, so only the drawing differs
     assert np.abs(first.astype(int) - other).mean() > 5
 
 

@@ -1,4 +1,4 @@
-"""Networks that came from elsewhere are used only if their hashes are listed or the user says so."""
+"""Networks from elsewhere are used only if their hashes are listed or the user allows them."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ def strangers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture
 def from_elsewhere(own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The id of a model whose network is not one of ours; its root is the default."""
+    """The id of a model with an unlisted network, in the default root."""
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
     folder = own_models / model.id
     (folder / "model.tflite").write_bytes((folder / "model.tflite").read_bytes() + b" ")
@@ -45,7 +45,7 @@ def test_a_copy_of_a_model_of_ours_is_used_anywhere(own_models: Path, model: reg
     assert list(registry.models(own_models)) == [model.id]
 
 
-def test_a_network_from_elsewhere_is_left_out_with_a_sentence(from_elsewhere: str) -> None:
+def test_a_network_from_elsewhere_is_left_out_with_a_reason(from_elsewhere: str) -> None:
     assert registry.models() == {}
     with pytest.raises(ModelError, match=f"python -m skinapp allow {from_elsewhere}"):
         registry.model(from_elsewhere)
@@ -83,7 +83,7 @@ def test_the_operator_of_a_server_can_allow_all(from_elsewhere: str, monkeypatch
     assert list(registry.models()) == [from_elsewhere]
 
 
-def test_what_is_published_here_is_listed(from_elsewhere: str, own_models: Path, tmp_path: Path) -> None:
+def test_models_published_here_are_listed(from_elsewhere: str, own_models: Path, tmp_path: Path) -> None:
     models = tmp_path / "published"
     card = json.loads((own_models / from_elsewhere / "model.json").read_text())
     with draft(models, from_elsewhere) as folder:
@@ -93,7 +93,7 @@ def test_what_is_published_here_is_listed(from_elsewhere: str, own_models: Path,
     assert list(registry.models(models)) == [from_elsewhere]
 
 
-def test_what_is_published_among_the_models_of_the_app_comes_with_it(
+def test_models_published_in_the_shipped_folder_are_listed_there(
     from_elsewhere: str, own_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(allowed, "SHIPPED", own_models)

@@ -1,4 +1,4 @@
-"""One analysis of an image: the same prediction as by the parts, and one rule about what is removed."""
+"""The analysis of an image: the same prediction as from its parts, and a single rule for removals."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, registry, runtime
 
 
-def test_it_holds_what_its_parts_give(model: registry.Model, photos: list[bytes]) -> None:
+def test_it_agrees_with_its_parts(model: registry.Model, photos: list[bytes]) -> None:
     image, crop = imaging.decode(photos[0]), Crop(0.4, 0.5, 0.8)
     made = analysis.analyse(image, model, crop)
     pixels = imaging.crop_resize(image, model.input_size, crop)
@@ -29,7 +29,7 @@ def test_shares_are_named_and_add_up_to_one(model: registry.Model, photos: list[
     assert sum(shares.values()) == pytest.approx(1)
     if len(model.labels.codes) > 2:
         assert list(shares) == ["Cancer, all types together", "Pre-cancer", "Harmless"]
-    # of a phone photo, actinic keratosis does not count as malignant
+    # in a phone photo, actinic keratosis does not count as malignant
     assert ("Cancer or pre-cancer" in shares) == (len(model.labels.codes) == 2 and model.modality == "dermoscopy")
 
 
@@ -54,9 +54,7 @@ def test_artefacts_are_removed_once_where_chosen_or_where_the_model_learnt_so(mo
         assert (analysis.analyse(image, hairless, remove=remove).pixels == bare).all()
 
 
-def test_what_was_measured_to_help_is_removed_by_default(
-    model: registry.Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_removals_that_help_are_on_by_default(model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     image = synthetic.with_hairs(synthetic.draw(0), np.random.default_rng(0), 12)
     assert analysis.analyse(image, model).remove == removal.by_default(model.modality)
     monkeypatch.setattr(analysis, "by_default", lambda modality: ("hair",))

@@ -1,4 +1,4 @@
-"""Images are found in folders, tables and lists, and a shard has its part of them."""
+"""Images are found in folders, tables and lists, and each shard gets its part."""
 
 import io
 import sys
@@ -36,7 +36,7 @@ def test_a_folder_is_listed_sorted_and_recursively(tmp_path: Path) -> None:
     assert cases.find_cases(tmp_path)["a/c.png"].path == tmp_path / "a" / "c.png"
 
 
-def test_a_folder_that_cannot_be_listed_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_listed_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(path: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -56,7 +56,7 @@ def test_every_image_is_in_one_shard_by_its_name_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["5/4", "0/4", "-1/4", "1/0", "2", "a/b", "1/2/3", "", "1.5/2"])
-def test_a_shard_that_there_is_not_is_a_sentence(text: str) -> None:
+def test_a_shard_that_does_not_exist_is_reported(text: str) -> None:
     with pytest.raises(DataError, match="shard"):
         cases.parse_shard(text)
 
@@ -89,13 +89,13 @@ def test_a_parquet_file_is_read_as_a_csv_is(tmp_path: Path, monkeypatch: pytest.
         (pa.table({"image": pa.array([], pa.string())}), "is empty"),
     ],
 )
-def test_a_parquet_file_with_a_wrong_schema_is_a_sentence(table: pa.Table, sentence: str, tmp_path: Path) -> None:
+def test_a_parquet_file_with_a_wrong_schema_is_reported(table: pa.Table, sentence: str, tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "list.parquet")
     with pytest.raises(DataError, match=sentence):
         cases.open_source(tmp_path / "list.parquet")
 
 
-def test_a_parquet_file_that_is_cut_short_is_a_sentence(tmp_path: Path) -> None:
+def test_a_truncated_parquet_file_is_reported(tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": ["a.png"]}), tmp_path / "list.parquet")
     (tmp_path / "list.parquet").write_bytes((tmp_path / "list.parquet").read_bytes()[:-20])
     with pytest.raises(DataError, match="cannot be read as a Parquet file"):
@@ -110,7 +110,7 @@ def test_standard_input_is_read_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> 
     assert [name for name, _ in listed.cases] == ["/data/a.png", "b c.png", "caf\udce9.png"]
 
 
-def test_an_empty_standard_input_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_standard_input_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"\n")))
     with pytest.raises(DataError, match="lists no images"):
         list(cases.open_source(STANDARD_INPUT).cases)

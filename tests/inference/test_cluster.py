@@ -1,4 +1,4 @@
-"""Scoring on a Ray cluster gives the rows of one machine, whatever dies meanwhile."""
+"""Scoring on a Ray cluster gives the same rows as one machine, whatever fails meanwhile."""
 
 import importlib.util
 import json
@@ -92,7 +92,7 @@ def test_a_worker_of_a_run_that_was_replaced_writes_nothing(
     out = tmp_path / "out"
     work = scorer(out, model)
     monkeypatch.setattr(cluster, "SETTLING_SECONDS", 0)
-    # as if the other run began while this one wrote
+    # as if another run began while this one was writing
     write = parts.write
 
     def replaced_meanwhile(*arguments: Any) -> None:
@@ -108,7 +108,7 @@ def test_a_worker_of_a_run_that_was_replaced_writes_nothing(
     assert not list((out / parts.PREDICTIONS).iterdir())
 
 
-def test_one_machine_goes_on_with_the_parts_of_a_cluster(images: Path, tmp_path: Path, model: registry.Model) -> None:
+def test_one_machine_resumes_a_run_of_a_cluster(images: Path, tmp_path: Path, model: registry.Model) -> None:
     out = tmp_path / "out"
     named = list(cases.open_source(images).cases)
     with cluster._lists(named[:4], tmp_path / "lists", 4) as lists:
@@ -135,7 +135,7 @@ def test_a_machine_with_other_libraries_or_another_model_is_refused(
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:{free}", "nowhere.invalid:6379", "127.0.0.1", "127.0.0.1:99999"])
-def test_an_address_that_does_not_answer_is_a_sentence(
+def test_an_address_that_does_not_answer_is_reported(
     address: str, images: Path, tmp_path: Path, model: registry.Model
 ) -> None:
     with socket.socket() as free:
@@ -176,7 +176,7 @@ def test_without_ray_the_command_says_what_to_install(
     assert not (tmp_path / "out").exists()
 
 
-def begun(images: Path, out: Path, model: registry.Model, address: str = "") -> subprocess.Popen[str]:
+def start_scoring(images: Path, out: Path, model: registry.Model, address: str = "") -> subprocess.Popen[str]:
     """`python -m skinapp score --engine ray`, running."""
     command = [sys.executable, "-m", "skinapp", "score", images, "--model", model.id, "--out", out, "--engine", "ray"]
     command += ["--sets", "--embeddings", "--cam", *(["--address", address] if address else [])]
@@ -193,7 +193,7 @@ def local(images: Path, out: Path, model: registry.Model) -> Path:
 @needs_ray
 @pytest.mark.slow
 def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: registry.Model) -> None:
-    process = begun(images, tmp_path / "out", model)
+    process = start_scoring(images, tmp_path / "out", model)
     _, messages = process.communicate()
     assert process.returncode == 0, messages
     assert "6 scored, 0 already scored" in messages
@@ -206,9 +206,9 @@ def test_the_cores_of_this_machine_alone(images: Path, tmp_path: Path, model: re
 
 @needs_ray
 @pytest.mark.slow
-# Ray warns of its own settings
+# Ray warns about its own settings
 @pytest.mark.filterwarnings("ignore")
-def test_what_a_worker_raises_is_our_own_sentence(
+def test_an_error_in_a_worker_is_our_own_message(
     images: Path, tmp_path: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "libraries", lambda: dict.fromkeys(manifest.LIBRARIES, "1.0"))
@@ -241,17 +241,17 @@ def test_killed_workers_and_nodes_and_a_stopped_run_lose_and_double_nothing(
     images, out = write_images(tmp_path / "images", 240), tmp_path / "out"
     address = nodes.address
 
-    stopped = begun(images, out, model, address)
+    stopped = start_scoring(images, out, model, address)
     wait_for_parts(out, 2, stopped)
     nodes.kill_worker()
     wait_for_parts(out, 6, stopped)
     stopped.kill()
     stopped.communicate()
     assert (out / cluster.WAITING).exists()
-    # what a machine leaves that dies while it writes
+    # left by a machine that dies while writing
     (out / parts.PREDICTIONS / "partial-0123-part-of-0.parquet").write_bytes(b"PAR1 half")
 
-    resumed = begun(images, out, model, address)
+    resumed = start_scoring(images, out, model, address)
     wait_for_parts(out, len(list((out / parts.PREDICTIONS).glob("part*.parquet"))) + 2, resumed)
     nodes.kill_node()
     _, messages = resumed.communicate(timeout=300)

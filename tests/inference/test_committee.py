@@ -1,4 +1,4 @@
-"""Several networks and several views of an image: one answer, one exact map, and how far they agree."""
+"""Several networks and several views of an image: one answer, one exact map, and their agreement."""
 
 import json
 import shutil
@@ -29,12 +29,12 @@ def tiny_inputs(photos: list[bytes]) -> list[np.ndarray]:
 
 @pytest.fixture
 def own(made: registry.Model, tmp_path: Path) -> Path:
-    """A copy of the committee's folder, to be spoiled."""
+    """A copy of the committee's folder, for tests that corrupt it."""
     return Path(shutil.copytree(made.folder, tmp_path / "models" / made.id))
 
 
 def alone(made: registry.Model, root: Path, number: int) -> runtime.Classifier:
-    """One member as a model of its own."""
+    """One member as a separate model."""
     folder = root / f"alone-{number}"
     folder.mkdir()
     for name in ("README.md", "predictions.csv", "history.csv"):
@@ -73,7 +73,7 @@ def test_what_a_view_shows_by_hand() -> None:
     }
 
 
-def test_the_votes_are_what_each_member_answers_to_each_view(
+def test_the_votes_are_the_answers_of_each_member_to_each_view(
     made: registry.Model, tiny_inputs: list[np.ndarray], tmp_path: Path
 ) -> None:
     together = runtime.Classifier(made).predict(tiny_inputs[0])
@@ -155,17 +155,17 @@ def test_agreement_by_hand(made: registry.Model) -> None:
     assert agreed.low < 0.2 < 0.8 < agreed.high
 
 
-def spoil(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
+def corrupt(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     card = json.loads((folder / "model.json").read_text())
     change(card)
     (folder / "model.json").write_text(json.dumps(card))
 
 
-SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "member missing": (lambda folder: (folder / "member-2.tflite").unlink(), r"lacks its file member-2\.tflite"),
     "member not listed as a file": (
         lambda folder: (
-            spoil(folder, lambda card: card["files"].pop("member-2.tflite")),
+            corrupt(folder, lambda card: card["files"].pop("member-2.tflite")),
             (folder / "member-2.tflite").unlink(),
         ),
         r"lacks its member member-2\.tflite",
@@ -178,36 +178,36 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda folder: shutil.copy(folder / "member-1.tflite", folder / "member-4.tflite"),
         r"does not list its file member-4\.tflite",
     ),
-    "no members": (lambda folder: spoil(folder, lambda card: card.pop("members")), "has no members"),
-    "an empty list": (lambda folder: spoil(folder, lambda card: card.update(members=[])), "has no members"),
+    "no members": (lambda folder: corrupt(folder, lambda card: card.pop("members")), "has no members"),
+    "an empty list": (lambda folder: corrupt(folder, lambda card: card.update(members=[])), "has no members"),
     "a member twice": (
-        lambda folder: spoil(folder, lambda card: card["members"].append(card["members"][0])),
+        lambda folder: corrupt(folder, lambda card: card["members"].append(card["members"][0])),
         "lists a member or a fold twice",
     ),
     "a fold twice": (
-        lambda folder: spoil(folder, lambda card: card["members"][1].update(fold=0)),
+        lambda folder: corrupt(folder, lambda card: card["members"][1].update(fold=0)),
         "lists a member or a fold twice",
     ),
     "not a committee": (
-        lambda folder: spoil(folder, lambda card: card.update(kind="classifier")),
+        lambda folder: corrupt(folder, lambda card: card.update(kind="classifier")),
         "lists members but is not a committee",
     ),
     "unknown view": (
-        lambda folder: spoil(folder, lambda card: card["input"].update(views=["upright", "askew"])),
+        lambda folder: corrupt(folder, lambda card: card["input"].update(views=["upright", "askew"])),
         "'askew' is not one of",
     ),
     "without the upright view": (
-        lambda folder: spoil(folder, lambda card: card["input"].update(views=["mirrored"])),
+        lambda folder: corrupt(folder, lambda card: card["input"].update(views=["mirrored"])),
         "does not list the upright view",
     ),
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_committee_is_left_out_with_a_sentence(name: str, own: Path, model: registry.Model) -> None:
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_committee_is_left_out_with_a_reason(name: str, own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
-    spoil_it, sentence = SPOILED[name]
-    spoil_it(own)
+    corrupt_it, sentence = CORRUPTIONS[name]
+    corrupt_it(own)
     assert list(registry.models(own.parent)) == [model.id], "the other model is still there"
     with pytest.raises(ModelError, match=sentence):
         registry.model("committee", own.parent)

@@ -1,4 +1,4 @@
-"""Prediction sets in words."""
+"""Sentences on prediction sets."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from skinapp.inference.runtime import Prediction
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    """With thresholds of its own: 0.3 for melanoma, 0.4 for nevi, 0.2 for the others."""
+    """A model with custom thresholds: 0.3 for melanoma, 0.4 for nevi, 0.2 for the others."""
     shipped = registry.ranked()[0]
     levels = dict.fromkeys(shipped.labels.codes, 0.2) | {"mel": 0.3, "nv": 0.4}
     classes = {code: {"groups": 50, "thresholds": [level] * len(COVERAGES)} for code, level in levels.items()}
@@ -45,7 +45,7 @@ def test_a_set_of_every_class_says_that_the_model_cannot_tell(model: Model) -> N
 
 
 def test_an_answer_below_every_threshold_says_that_the_model_cannot_tell(model: Model) -> None:
-    # the set is never empty, but its class is no answer to rely on
+    # the set is never empty, but its class is not reliable
     uncertain = answer(model, mel=0.25, nv=0.24)
     assert prediction_set(uncertain, 0.95) == ("mel",)
     assert in_words(uncertain, 0.95) == (

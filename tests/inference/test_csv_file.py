@@ -1,4 +1,4 @@
-"""A CSV that grows row by row, and is continued wherever writing stopped."""
+"""A CSV that grows row by row, and can be continued wherever writing stopped."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def row(name: str, model: registry.Model) -> Row:
 
 
 def write(file: Path, names: list[str], model: registry.Model) -> None:
-    """Add the rows that the file lacks."""
+    """Add the missing rows to the file."""
     csv_file = CsvFile(file, model, NO_EXTRAS)
     done = set(csv_file.scored())
     with csv_file:

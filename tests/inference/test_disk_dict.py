@@ -24,7 +24,7 @@ def test_two_dicts_share_nothing() -> None:
     assert b"a" not in second
 
 
-def test_what_exceeds_the_cache_is_read_back() -> None:
+def test_values_beyond_the_cache_are_read_back() -> None:
     entries = DiskDict()
     values = {os.urandom(16): os.urandom(2**16) for _ in range(400)}
     for key, value in values.items():

@@ -1,4 +1,4 @@
-"""Models on features: run like any other, never a default, and the same numbers as in training."""
+"""Features models run like any other model, are never the default, and give the same numbers as in training."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_it_is_no_default_however_well_it_does(copies: Path) -> None:
+def test_it_is_never_the_default(copies: Path) -> None:
     file = copies / "ham10000-features" / registry.CARD_FILE
     card = json.loads(file.read_text())
     card["validation"]["balanced_accuracy"]["value"] = 0.999

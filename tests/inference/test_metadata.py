@@ -1,4 +1,4 @@
-"""Patient metadata: read, coded, added; and never whether a biopsy was taken."""
+"""Patient metadata is read, coded and added to the logits, but never includes whether a biopsy was taken."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from tests.metadata_model import FIELDS, FUSION
 AGE, SEX, ITCH, DIAMETER = FIELDS
 
 
-def test_a_biopsy_is_never_asked_for() -> None:
+def test_a_biopsy_is_never_a_field() -> None:
     schema = json.loads(registry.SCHEMA_FILE.read_text())
     allowed = schema["$defs"]["field"]["properties"]["name"]["enum"]
     assert allowed == [question.name for question in metadata.QUESTIONS]
@@ -23,14 +23,14 @@ def test_a_biopsy_is_never_asked_for() -> None:
         assert not [one.name for one in model.clinical if "biops" in one.name]
 
 
-def test_what_people_write_is_understood() -> None:
+def test_common_spellings_are_understood() -> None:
     raw = {"age": " 63 ", "sex": "F", "itch": "True", "diameter_1": "7,5", "shoe_size": "43"}
     assert metadata.parse(FIELDS, raw) == {"age": 63.0, "sex": "female", "itch": "yes", "diameter_1": 7.5}
 
 
 @pytest.mark.parametrize("nothing", ["", "  ", "unknown", "UNK", "NaN", None, float("nan")])
-def test_what_is_not_known_is_no_answer(nothing: object) -> None:
-    assert metadata.parse(FIELDS, {one.name: nothing for one in FIELDS}) == {}
+def test_unknown_values_are_missing(nothing: object) -> None:
+    assert metadata.parse(FIELDS, {field.name: nothing for field in FIELDS}) == {}
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_what_is_not_known_is_no_answer(nothing: object) -> None:
         ("diameter_1", "0.04", "write a number from 0.5 to 200 (mm)"),
     ],
 )
-def test_what_cannot_be_is_a_sentence(name: str, value: str, sentence: str) -> None:
+def test_impossible_values_are_reported(name: str, value: str, sentence: str) -> None:
     with pytest.raises(DataError) as reason:
         metadata.parse(FIELDS, {name: value})
     assert sentence in str(reason.value)
@@ -79,14 +79,14 @@ def test_an_answer_that_is_missing_adds_nothing() -> None:
     assert FUSION.add(logits, np.zeros(6)) == pytest.approx(2 * logits + FUSION.bias)
 
 
-def test_that_somebody_was_asked_tells_nothing() -> None:
-    # over the people with a value, who were 60% female, the columns are zero on average
+def test_recording_a_value_carries_no_information() -> None:
+    # over the people with a value, 60% of them female, the columns are zero on average
     coded = np.array([metadata.code([SEX], {"sex": sex}) for sex in ["female"] * 6 + ["male"] * 4])
     assert coded.mean(axis=0) == pytest.approx([0, 0])
     assert coded.sum(axis=1) == pytest.approx(np.zeros(10))
 
 
-def test_the_files_hold_all_of_it() -> None:
+def test_the_files_store_everything() -> None:
     card = json.loads(json.dumps({"inputs": {"clinical": metadata.described(FIELDS)}}))
     assert metadata.fields_of(card) == FIELDS
     again = metadata.from_json(metadata.to_json(FUSION, FIELDS), FIELDS, 2)

@@ -1,4 +1,4 @@
-"""Dermoscopy, phone photo or neither: what is recognised, and which model is used."""
+"""Dermoscopy, phone photo or neither: recognition, and the choice of the model."""
 
 import hashlib
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_an_image_is_neither_when_it_is_far_or_when_that_is_likelier_than_for_ne
     assert (far.kind, far.unlike) == ("neither", True)
     assert "sure" in near.reason
     assert "differs from nearly all images of either kind" in far.reason
-    # a third each: neither is not the likeliest, and more likely than the limit allows
+    # one third each: neither is not the most probable, but above its limit
     open_kind = known.recognise(np.array([0.01, 0.0]))
     assert (open_kind.kind, open_kind.unlike) == ("neither", False)
     assert "differs from nearly all images of either kind" in open_kind.reason
@@ -91,25 +91,25 @@ def test_a_changed_file_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartphone: registry.Model) -> None:
     models = [model, smartphone]
     phone, dermoscopy = modality.route(models, PHONE), modality.route(models, DERMOSCOPY)
-    assert (phone.models, phone.doubt, phone.asked) == ((smartphone,), "", False)
+    assert (phone.models, phone.doubt, phone.can_ask) == ((smartphone,), "", False)
     assert phone.words == f"Phone photo, 98% sure. Answered by “{smartphone.title}”."
     assert (dermoscopy.models, dermoscopy.doubt) == ((model,), "")
     assert "over 99% sure" in dermoscopy.sentence
 
 
-def test_below_90_percent_both_models_answer_and_a_person_is_asked(
+def test_below_90_percent_both_models_answer_and_the_visitor_is_asked(
     model: registry.Model, smartphone: registry.Model
 ) -> None:
     models = [model, smartphone]
     found = modality.route(models, UNSURE)
-    assert (found.models, found.asked, found.doubt) == ((smartphone, model), True, "")
+    assert (found.models, found.can_ask, found.doubt) == ((smartphone, model), True, "")
     assert f"If it is a dermoscopy image, choose “{model.title}” instead." in found.words
     stated = modality.route(models, UNSURE, stated="dermoscopy")
-    # the question stays, to be answered otherwise
-    assert (stated.models, stated.asked, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
-    # nothing to ask: the model was chosen, or there is none for the other kind
+    # the question stays, so that the choice can be changed
+    assert (stated.models, stated.can_ask, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
+    # no question: the model was chosen, or there is none for the other kind
     assert modality.route(models, UNSURE, model).models == (model,)
-    assert not modality.route(models, UNSURE, model).asked
+    assert not modality.route(models, UNSURE, model).can_ask
     assert modality.route([smartphone], UNSURE).models == (smartphone,)
 
 
@@ -123,7 +123,7 @@ def test_a_chosen_model_answers_for_the_other_kind_with_a_warning(
     assert not modality.route([model, smartphone], PHONE, smartphone).doubt
 
 
-def test_without_a_model_for_phone_photos_the_other_one_answers_and_it_is_said(model: registry.Model) -> None:
+def test_without_a_model_for_phone_photos_the_other_one_answers_with_a_note(model: registry.Model) -> None:
     route = modality.route([model], PHONE)
     assert route.model == model
     assert "No model for phone photos is installed" in route.doubt

@@ -1,4 +1,4 @@
-"""Every card for people is what its model.json generates, and says what its figures say."""
+"""Every README.md is generated from its model.json, and agrees with its figures."""
 
 import csv
 import json
@@ -43,7 +43,7 @@ def test_sensitivity_is_that_of_the_predictions(folder: Path) -> None:
     codes = card["labels"]["codes"]
     recognised = [row["label"] for row in rows if max(codes, key=lambda code: float(row[f"p_{code}"])) == row["label"]]
     for code, recall in card["test"]["recalls"].items():
-        # predictions are rounded, so that a tie may fall either way
+        # predictions are rounded, so a tie may go either way
         assert recall["correct"] == pytest.approx(recognised.count(code), abs=1)
         assert recall["images"] == [row["label"] for row in rows].count(code)
 

@@ -25,7 +25,7 @@ def test_the_hub_reads_every_score_of_the_card(folder: Path) -> None:
     assert {result.task_type for result in data.eval_results} == {data.pipeline_tag}
 
 
-def test_a_further_test_set_has_results_of_its_own_and_another_protocol_none() -> None:
+def test_a_further_test_set_has_separate_results_and_another_protocol_has_none() -> None:
     card = json.loads((registry.default_root() / "malignancy-cnn64" / "model.json").read_text())
     scores = {"accuracy": {"value": 0.5, "low": None, "high": None}}
     card["other_tests"] = [
@@ -33,10 +33,10 @@ def test_a_further_test_set_has_results_of_its_own_and_another_protocol_none() -
         {"name": "Another protocol", "scores": scores},
     ]
     _, results = model_index_to_eval_results(model_index.metadata(card)["model-index"])
-    assert [(one.metric_value, one.metric_name) for one in results if one.dataset_type == "milk10k"] == [
+    assert [(result.metric_value, result.metric_name) for result in results if result.dataset_type == "milk10k"] == [
         (0.5, "accuracy")
     ]
-    assert "Another protocol" not in {one.dataset_name for one in results}
+    assert "Another protocol" not in {result.dataset_name for result in results}
 
 
 def test_a_licence_that_the_hub_does_not_know_is_named() -> None:

@@ -1,4 +1,4 @@
-"""Two images of a lesion, one answer: exact maps of both, and a sentence for whatever does not belong together."""
+"""Two images of a lesion with one answer: exact maps of both, and error messages for mismatches."""
 
 import json
 import shutil
@@ -31,11 +31,11 @@ def squares(photos: list[bytes]) -> list[np.ndarray]:
 
 @pytest.fixture
 def own(made: registry.Model, tmp_path: Path) -> Path:
-    """A copy of the pair's folder, to be spoiled."""
+    """A copy of the pair's folder, for tests that corrupt it."""
     return Path(shutil.copytree(made.folder, tmp_path / "models" / made.id))
 
 
-def test_the_answer_is_the_weighted_sum_of_what_each_network_says_of_its_image(
+def test_the_answer_is_the_weighted_sum_of_both_networks_logits(
     made: registry.Model, squares: list[np.ndarray]
 ) -> None:
     predicted = pair.predict(made, squares[:2])
@@ -46,15 +46,15 @@ def test_the_answer_is_the_weighted_sum_of_what_each_network_says_of_its_image(
         runtime.Classifier(one).predict(square) for one, square in zip((dermoscopy, close_up), squares, strict=False)
     ]
     by_hand = 0.7 * each[0].logits + 0.4 * each[1].logits + np.array(made.card["pair"]["bias"])
-    assert predicted.together.logits == pytest.approx(by_hand, abs=1e-5)
-    assert predicted.together.probabilities == pytest.approx(runtime.softmax(by_hand), abs=1e-6)
+    assert predicted.combined.logits == pytest.approx(by_hand, abs=1e-5)
+    assert predicted.combined.probabilities == pytest.approx(runtime.softmax(by_hand), abs=1e-6)
     for alone, one, picture in zip(predicted.alone, each, made.card["pair"]["pictures"], strict=True):
         assert alone.probabilities == pytest.approx(
             runtime.softmax(0.9 * one.logits + picture["alone"]["bias"]), abs=1e-6
         )
-    assert runtime.agreement(predicted.together) is None
+    assert runtime.agreement(predicted.combined) is None
     other_way = pair.predict(made, squares[1::-1])
-    assert np.abs(other_way.together.logits - predicted.together.logits).max() > 0.01
+    assert np.abs(other_way.combined.logits - predicted.combined.logits).max() > 0.01
 
 
 def test_the_maps_of_both_images_are_exact(made: registry.Model, squares: list[np.ndarray]) -> None:
@@ -62,8 +62,8 @@ def test_the_maps_of_both_images_are_exact(made: registry.Model, squares: list[n
     for first, second in ((0, 1), (2, 3), (1, 0)):
         predicted = pair.predict(made, [squares[first], squares[second]])
         assert predicted.class_maps is not None
-        means = [one.mean(axis=(0, 1)) for one in predicted.class_maps]
-        constants.append(predicted.together.logits - sum(means))
+        means = [class_map.mean(axis=(0, 1)) for class_map in predicted.class_maps]
+        constants.append(predicted.combined.logits - sum(means))
         assert np.abs(means).max() > 0.1
     for constant in constants[1:]:
         assert constant == pytest.approx(constants[0], abs=1e-4)
@@ -74,9 +74,9 @@ def test_the_maps_of_a_class_have_one_scale(made: registry.Model, squares: list[
     assert predicted.class_maps is not None
     for index, code in enumerate(made.labels.codes):
         maps = pair.maps(predicted, code)
-        peak = max(one[..., index].max() for one in predicted.class_maps)
+        peak = max(class_map[..., index].max() for class_map in predicted.class_maps)
         if peak > 0:
-            assert max(one.max() for one in maps) == pytest.approx(1)
+            assert max(cam.max() for cam in maps) == pytest.approx(1)
             for shown, one in zip(maps, predicted.class_maps, strict=True):
                 assert shown == pytest.approx(np.maximum(one[..., index], 0) / peak)
 
@@ -84,11 +84,11 @@ def test_the_maps_of_a_class_have_one_scale(made: registry.Model, squares: list[
 def test_a_network_of_weight_0_does_not_count(model: registry.Model, squares: list[np.ndarray], tmp_path: Path) -> None:
     one_sided = pairs.make(model, tmp_path, weights=(1.0, 0.0))
     first, second = (pair.predict(one_sided, [squares[0], close_up]) for close_up in squares[1:3])
-    assert (first.together.probabilities == second.together.probabilities).all()
-    assert not pair.maps(first, first.together.predicted)[1].any()
+    assert (first.combined.probabilities == second.combined.probabilities).all()
+    assert not pair.maps(first, first.combined.predicted)[1].any()
 
 
-def test_a_pair_is_listed_apart_from_the_models_for_one_image(own: Path, model: registry.Model) -> None:
+def test_a_pair_is_listed_separately_from_models_for_one_image(own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
     assert [one.id for one in registry.ranked(own.parent)] == [model.id]
     assert [one.id for one in registry.pairs(own.parent)] == ["pair"]
@@ -104,7 +104,7 @@ def test_it_is_timed_and_drawn_with_both_networks(made: registry.Model) -> None:
     assert "Each of two images" in stages
 
 
-def test_the_card_has_each_image_alone_beside_both(made: registry.Model) -> None:
+def test_the_card_compares_each_image_alone_with_both(made: registry.Model) -> None:
     text = model_card.markdown(made.card)
     assert "| score | both images | dermoscopy image alone | close-up alone |" in text
     assert "| score | minus dermoscopy image alone | minus close-up alone |" in text
@@ -146,7 +146,7 @@ def change(folder: Path, edit: Callable[[dict[str, Any]], object]) -> None:
     (folder / "model.json").write_text(json.dumps(card))
 
 
-SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file missing": (lambda folder: (folder / "close-up.tflite").unlink(), r"lacks its file close-up\.tflite"),
     "a file not listed": (
         lambda folder: change(folder, lambda card: card["files"].pop("dermoscopy.tflite")),
@@ -186,11 +186,11 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_pair_is_left_out_with_a_sentence(name: str, own: Path, model: registry.Model) -> None:
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_pair_is_left_out_with_a_reason(name: str, own: Path, model: registry.Model) -> None:
     shutil.copytree(model.folder, own.parent / model.id)
-    spoil, sentence = SPOILED[name]
-    spoil(own)
+    corrupt, sentence = CORRUPTIONS[name]
+    corrupt(own)
     assert list(registry.models(own.parent)) == [model.id], "the other model is still there"
     assert registry.pairs(own.parent) == []
     with pytest.raises(ModelError, match=sentence):

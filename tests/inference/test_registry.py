@@ -25,7 +25,7 @@ def bundled(request: pytest.FixtureRequest) -> registry.Model:
     return registry.read_model(request.param)
 
 
-def test_the_schema_is_one() -> None:
+def test_the_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(json.loads(registry.SCHEMA_FILE.read_text()))
 
 
@@ -44,12 +44,12 @@ def test_every_file_is_the_published_one(folder: Path) -> None:
 
 
 def test_the_models_are_small_enough_to_clone() -> None:
-    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < registry.LARGEST_ROOT
+    assert sum(file.stat().st_size for file in registry.default_root().rglob("*")) < registry.MAX_ROOT_BYTES
 
 
 def test_the_scores_are_those_of_the_predictions(bundled: registry.Model) -> None:
     table = pd.read_csv(bundled.folder / "predictions.csv")
-    # with several data sets the first is the one that the card's scores are of
+    # with several data sets, the card's scores are those of the first
     table = table[table["dataset"] == table["dataset"].iloc[0]]
     codes = bundled.labels.codes
     labels = table["label"].map(codes.index).to_numpy()
@@ -86,7 +86,7 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     (folder / "model.json").write_text(json.dumps(card))
 
 
-SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
+CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no card": (lambda folder: (folder / "model.json").unlink(), "has no model.json"),
     "card is not JSON": (lambda folder: (folder / "model.json").write_text("{"), "is not valid JSON"),
     "card is not text": (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe{}"), "is not valid JSON"),
@@ -125,10 +125,10 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_folder_is_left_out_with_a_sentence(name: str, own_models: Path, model: registry.Model) -> None:
-    spoil, sentence = SPOILED[name]
-    spoil(own_models / model.id)
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_folder_is_left_out_with_a_reason(name: str, own_models: Path, model: registry.Model) -> None:
+    corrupt, sentence = CORRUPTIONS[name]
+    corrupt(own_models / model.id)
     assert registry.models(own_models) == {}
     assert list(registry.problems(own_models)) == [model.id]
     with pytest.raises(ModelError, match=sentence):
@@ -149,7 +149,7 @@ def test_a_server_leaves_out_a_folder_with_a_changed_file(own_models: Path, mode
     registry.check_hashes(own_models)
     assert list(registry.models(own_models)) == ["malignancy-mlp64"]
     assert "predictions.csv" in registry.problems(own_models)[model.id]
-    # and again, when a file changes while the server runs
+    # also when a file changes while the server runs
     model_folder.change_byte(own_models / "malignancy-mlp64" / "model.tflite")
     assert registry.models(own_models) == {}
     assert "was changed after it was published" in registry.problems(own_models)["malignancy-mlp64"]
@@ -193,7 +193,7 @@ def test_the_environment_names_another_root(
     assert registry.model(model.id).folder == own_models / model.id
 
 
-def test_stray_files_and_hidden_folders_are_no_models(own_models: Path, model: registry.Model) -> None:
+def test_stray_files_and_hidden_folders_are_not_models(own_models: Path, model: registry.Model) -> None:
     (own_models / "notes.txt").write_text("x")
     (own_models / ".partial").mkdir()
     assert list(registry.models(own_models)) == [model.id]
@@ -239,7 +239,7 @@ def test_held_out_scores_are_of_validation_cross_validation_or_the_chosen_adjust
     assert registry.held_out_score(validated | {"logit_adjustment": {"applied": 0.5, "tried": tried}}) == 0.3
     crossed = {"kind": "classifier", "training": {"images": {"train": 8, "test": 1}}, "scores": score}
     assert registry.held_out_score(crossed | {"fusion": {}}) == 0.5
-    # scores on images that may have been tested only
+    # scores on images that may be test images
     assert registry.held_out_score(crossed) is None
 
 
@@ -255,7 +255,7 @@ def test_every_bundled_model_has_a_held_out_score(bundled: registry.Model) -> No
     assert registry.held_out_score(bundled.card) is not None
 
 
-def test_the_segmentation_network_is_no_classifier(own_models: Path, model: registry.Model) -> None:
+def test_the_segmentation_network_is_not_a_classifier(own_models: Path, model: registry.Model) -> None:
     network = registry.segmentation()
     with pytest.raises(ModelError, match="is a segmentation network, not a classifier"):
         registry.read_model(network.folder)
@@ -266,7 +266,7 @@ def test_the_segmentation_network_is_no_classifier(own_models: Path, model: regi
     assert registry.segmentation(own_models).card == network.card
 
 
-def test_a_spoiled_segmentation_network_is_a_problem(own_models: Path) -> None:
+def test_a_corrupted_segmentation_network_is_listed_as_a_problem(own_models: Path) -> None:
     network = registry.segmentation()
     shutil.copytree(network.folder, own_models / network.id)
     (own_models / network.id / "dice.csv").write_text("short")

@@ -24,7 +24,7 @@ def four_cases() -> Index:
 
 def test_the_nearest_come_first_and_a_lesion_comes_once() -> None:
     cases = four_cases().nearest(np.array([3.0, 1.2]), 3)
-    # of the two of lesion a, the one at nearly the same angle
+    # of the two cases of lesion a, the one at nearly the same angle
     assert [case.image for case in cases] == ["near", "north", "west"]
     assert [case.label for case in cases] == ["nv", "mel", "bcc"]
     assert cases[0].similarity == pytest.approx(1, abs=1e-3)

@@ -1,4 +1,4 @@
-"""A row holds what the model predicts for an image, and comes back from Parquet to the last bit."""
+"""A row contains the prediction for an image, and is read back from Parquet bit for bit."""
 
 import dataclasses
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_a_bad_image_is_a_row_with_the_reason(classifier: runtime.Classifier, tm
     assert "empty" in row["reason"]
 
 
-def test_extras_that_a_model_lacks_are_a_sentence(model: registry.Model) -> None:
+def test_extras_that_a_model_lacks_are_reported(model: registry.Model) -> None:
     bare = dataclasses.replace(model, card=model.card | {"outputs": {"logits": [7]}, "conformal": None})
     for extras, sentence in (
         (Extras(embedding=True), "no embedding"),

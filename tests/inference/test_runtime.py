@@ -40,7 +40,7 @@ def test_every_model_answers_as_its_card_says_or_says_why_not(model_id: str, pho
         with pytest.raises(ModelError, match="One image is missing"):
             runtime.classifier(model)
         pixels = imaging.crop_resize(imaging.decode(photos[0]), model.input_size)
-        assert list(pair.predict(model, [pixels, pixels]).together.logits.shape) == model.card["outputs"]["logits"]
+        assert list(pair.predict(model, [pixels, pixels]).combined.logits.shape) == model.card["outputs"]["logits"]
         return
     prediction = runtime.classifier(model).predict(imaging.crop_resize(imaging.decode(photos[0]), model.input_size))
     assert list(prediction.logits.shape) == model.card["outputs"]["logits"] == [len(model.labels.codes)]
@@ -82,7 +82,7 @@ def test_logits_are_the_mean_of_the_class_maps_and_a_constant(
 def test_different_images_give_different_answers(classifier: runtime.Classifier, inputs: list[np.ndarray]) -> None:
     first, second = (classifier.predict(pixels) for pixels in inputs[:2])
     assert np.abs(first.logits - second.logits).max() > 0.01
-    # the first answer is a copy, not a view of what the second has overwritten
+    # the first answer is a copy, not a view of memory that the second call overwrote
     assert (classifier.predict(inputs[0]).class_maps == first.class_maps).all()
 
 
@@ -113,10 +113,10 @@ def test_loaded_models_take_a_bounded_amount_of_memory(monkeypatch: pytest.Monke
     small = sorted(registry.ranked(), key=registry.size)[:3]
     sizes = [registry.size(one) for one in small]
     monkeypatch.setattr(runtime, "_loaded", OrderedDict())
-    monkeypatch.setattr(registry, "LARGEST_ROOT", sizes[1] + sizes[2])
+    monkeypatch.setattr(registry, "MAX_ROOT_BYTES", sizes[1] + sizes[2])
     loaded = [runtime.classifier(one) for one in small]
     assert list(runtime._loaded.values()) == loaded[1:]
-    # used again, it outlives the other one
+    # recently used, so the other one is evicted first
     runtime.classifier(small[1])
     runtime.classifier(small[0])
     assert loaded[1] in runtime._loaded.values()

@@ -1,4 +1,4 @@
-"""Scoring writes its own two files and no others, and one bad image never stops the rest."""
+"""Scoring writes only its own two files, and a bad image never stops the rest."""
 
 import csv
 import dataclasses
@@ -29,7 +29,7 @@ from tests.pictures import encode, lesion
 
 
 class Constant:
-    """In place of a loaded model: the same logits for every image, whose pixels it collects."""
+    """A stub for a loaded model: the same logits for every image, whose pixels it collects."""
 
     classified: ClassVar[list[np.ndarray]] = []
 
@@ -51,7 +51,7 @@ def _constant(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def classified() -> list[np.ndarray]:
-    """What the model of this test has classified."""
+    """The images classified by this test's model."""
     Constant.classified.clear()
     return Constant.classified
 
@@ -80,7 +80,7 @@ def read(file: Path) -> dict[str, dict[str, str]]:
         b"image,model,predicted,malignancy\na,b,c,d\n",
     ],
 )
-def test_a_file_that_is_not_predictions_stays_as_it_is(
+def test_a_file_that_is_not_predictions_is_not_changed(
     content: bytes, images: Path, tmp_path: Path, model: registry.Model
 ) -> None:
     out = tmp_path / "notes.json"
@@ -91,7 +91,7 @@ def test_a_file_that_is_not_predictions_stays_as_it_is(
     assert not (tmp_path / "notes.failed.csv").exists()
 
 
-def test_predictions_of_another_model_stay_as_they_are(images: Path, tmp_path: Path, model: registry.Model) -> None:
+def test_predictions_of_another_model_are_not_changed(images: Path, tmp_path: Path, model: registry.Model) -> None:
     out = tmp_path / "p.csv"
     scoring.score(images, model, out)
     content = out.read_bytes().replace(model.id.encode(), b"another")[:-5]
@@ -108,7 +108,7 @@ def test_failures_are_named_after_the_output(images: Path, tmp_path: Path, model
     assert summary.failures == tmp_path / "failed.failed.csv"
     assert list(read(own)) == ["a.png", "b.png"]
     assert list(read(summary.failures)) == ["empty.png"]
-    # mended, it is scored, and no failures are left
+    # once repaired, it is scored, and no failures are left
     (images / "empty.png").write_bytes((images / "a.png").read_bytes())
     assert scoring.score(images, model, own).scored == 1
     assert not summary.failures.exists()
@@ -189,7 +189,7 @@ def test_an_image_listed_twice_is_scored_once_or_refused(images: Path, tmp_path:
 
 @pytest.fixture
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two rows a part."""
+    """Two rows per part."""
     monkeypatch.setattr(parts, "ROWS", 2)
 
 
@@ -250,7 +250,7 @@ def test_a_run_that_was_killed_is_completed_part_by_part(five: Path, tmp_path: P
     assert content(out) == whole
 
 
-def test_what_is_done_when_a_run_is_stopped_is_kept(five: Path, tmp_path: Path, model: registry.Model) -> None:
+def test_finished_rows_are_kept_when_a_run_is_stopped(five: Path, tmp_path: Path, model: registry.Model) -> None:
     def stop(done: int, total: int | None) -> None:
         assert total == 5
         if done == 3:
@@ -315,7 +315,7 @@ def test_predictions_of_another_version_are_not_continued(
     scoring.score(images, model, tmp_path / name)
     with pytest.raises(DataError, match=f"not the '{model.id}' that is here now"):
         scoring.score(images, dataclasses.replace(model, temperature=2.0), tmp_path / name)
-    # what the card says of scores does not matter
+    # the scores in the card do not matter
     card = model.card | {"scores": {}}
     assert scoring.score(images, dataclasses.replace(model, card=card), tmp_path / name).skipped == 2
 
@@ -329,7 +329,7 @@ def test_parts_with_other_columns_are_not_continued(images: Path, tmp_path: Path
         scoring.score(images, model, tmp_path / "out", extras=Extras(coverages=(0.9,)))
 
 
-def test_a_folder_of_other_files_stays_as_it_is(images: Path, model: registry.Model) -> None:
+def test_a_folder_of_other_files_is_not_changed(images: Path, model: registry.Model) -> None:
     before = sorted(images.iterdir())
     with pytest.raises(DataError, match="holds other files, such as"):
         scoring.score(images, model, images)

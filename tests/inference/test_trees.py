@@ -1,4 +1,4 @@
-"""Trees as plain arrays: scikit-learn's numbers to the last bit, and contributions that are Shapley values."""
+"""Trees as plain arrays: exactly scikit-learn's numbers, and contributions that are Shapley values."""
 
 import dataclasses
 import io
@@ -79,7 +79,7 @@ def shapley(loaded: Trees, row: np.ndarray) -> np.ndarray:
 
 
 def expected_logit(loaded: Trees, row: np.ndarray, known: frozenset[int]) -> float:
-    """The second logit where only some features are known: at the others, both branches count by their images."""
+    """The second logit if only some features are known: for the others, both branches are weighted by their images."""
 
     def mean(node: int) -> float:
         feature = loaded.feature[node]

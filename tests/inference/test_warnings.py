@@ -1,4 +1,4 @@
-"""Which warnings are shown, in which words, and when an answer counts as open."""
+"""Which warnings are shown, their wording, and when networks disagree."""
 
 import dataclasses
 from typing import Any
@@ -43,7 +43,7 @@ def test_a_warning_comes_with_what_was_measured(monkeypatch: pytest.MonkeyPatch)
     assert warnings.rates("sharpness", "smartphone") == ""
 
 
-def test_an_image_far_from_the_training_images_is_said_to_be(
+def test_an_image_far_from_the_training_images_gets_a_warning(
     model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(warnings, "disagrees", lambda _: False)

@@ -15,7 +15,7 @@ def test_every_class_of_every_label_set_has_an_entry() -> None:
             assert label.code in guide.entry(label.code).codes
 
 
-def test_names_are_told_apart_and_every_section_is_written() -> None:
+def test_names_are_unique_and_every_section_is_written() -> None:
     assert len({entry.name for entry in guide.ENTRIES}) == len(guide.ENTRIES)
     for entry in guide.ENTRIES:
         assert all(getattr(entry, field).endswith(".") for field in guide.SECTIONS)

@@ -76,5 +76,5 @@ def test_the_common_name_comes_first_in_a_sentence() -> None:
         (sets.MALIGNANCY, ["malignant"], "cancer"),
     ],
 )
-def test_what_classes_are_together(label_set: sets.LabelSet, codes: list[str], words: str) -> None:
+def test_the_common_name_of_classes(label_set: sets.LabelSet, codes: list[str], words: str) -> None:
     assert sets.target(label_set, codes) == words

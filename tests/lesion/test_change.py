@@ -1,4 +1,4 @@
-"""Two photos of one lesion: laid over each other, and what differs by more than the camera explains."""
+"""Two photos of one lesion: alignment, and differences larger than the camera explains."""
 
 import math
 
@@ -26,7 +26,7 @@ def test_a_later_photo_is_laid_over_the_first(zoom: float, degrees: float, dark:
     first = seen(picture)
     aligned = change.align(first, seen(picture, zoom, degrees, dark))
     assert aligned.scale == pytest.approx(zoom, rel=0.03)
-    # the picture turns counter-clockwise, rows run downwards
+    # the picture rotates counter-clockwise, and rows run downwards
     assert math.cos(math.radians(aligned.degrees + degrees)) == pytest.approx(1, abs=0.01)
     inside = aligned.covered
     assert inside.mean() > 0.5
@@ -76,7 +76,7 @@ def test_size_is_compared_at_one_distance() -> None:
     assert SIZE not in {one.name for one in unscaled}
 
 
-def test_what_was_not_measured_is_not_judged() -> None:
+def test_unmeasured_differences_are_not_judged() -> None:
     square = seen(skin(5))
     made = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy and close-up")
     assert {one.by_camera for one in made} == {None}
@@ -118,14 +118,14 @@ def test_a_known_length_replaces_the_scale_of_the_photos(model: Model) -> None:
     picture = skin(11)
     first, second = analysed(model, closer(picture, 400)), analysed(model, closer(picture, 400, 1.1))
     by_name = {one.name: one for one in change.compare(first, second, (20.0, 20.0)).changes}
-    # at the same distance, what fills more of the square has grown
+    # at the same distance, a lesion that fills more of the square has grown
     assert by_name[SIZE].after / by_name[SIZE].before == pytest.approx(1.21, abs=0.2)
     assert by_name[DIAMETER].unit == "mm"
     assert 1 < by_name[DIAMETER].before < by_name[DIAMETER].after < 30
     assert " mm" in change.sentence(by_name[DIAMETER])
 
 
-def test_photos_of_different_lesions_are_told_apart(model: Model) -> None:
+def test_photos_of_different_lesions_are_distinguished(model: Model) -> None:
     made = change.compare(analysed(model, closer(skin(11), 400)), analysed(model, closer(skin(12), 400)))
     assert made.alignment is None
     assert change.NO_MATCH in made.note

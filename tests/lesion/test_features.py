@@ -1,4 +1,4 @@
-"""Features on drawn lesions, whose values are known."""
+"""Features of drawn lesions with known values."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_a_jagged_border_has_a_higher_fractal_dimension() -> None:
         peak = corners + step + step * np.exp(-1j * np.pi / 3)
         corners = np.stack([corners, corners + step, peak, corners + 2 * step], axis=1).ravel()
     image = Image.new("1", (SIDE, SIDE))
-    ImageDraw.Draw(image).polygon([(one.real + SIDE / 2, one.imag + SIDE / 2) for one in corners], fill=1)
+    ImageDraw.Draw(image).polygon([(corner.real + SIDE / 2, corner.imag + SIDE / 2) for corner in corners], fill=1)
     assert features_border.fractal_dimension(np.asarray(image)) == pytest.approx(np.log(4) / np.log(3), abs=0.08)
 
 
@@ -101,7 +101,7 @@ def test_each_reference_is_its_own_colour() -> None:
         assert measured["colours"] == 1
 
 
-def test_blue_white_veil_is_counted_beside_skin() -> None:
+def test_blue_white_veil_is_measured_against_the_skin() -> None:
     square = painted(DISC, (120, 70, 50))
     veil = DISC & (ROWS < SIDE / 2)
     # red 105 below the skin's, blue 40% of the sum
@@ -121,7 +121,7 @@ def test_co_occurrence_of_stripes() -> None:
     grey = np.where(COLUMNS.astype(int) % 2, 28.0, 156.0)
     measured = features_texture.co_occurrence(grey, DISC)
     assert measured["contrast_1"] == pytest.approx(0.75 * 16**2, rel=0.02)
-    # 4 pixels on, every stripe is itself again, but not on the diagonals, where the pair is 3 columns apart
+    # at 4 pixels the stripes repeat, except on the diagonals, where the pair is 3 columns apart
     assert measured["contrast_4"] == pytest.approx(0.5 * 16**2, rel=0.02)
     assert measured["correlation_4"] == pytest.approx(0, abs=0.01)
     # so the four pairs of two levels are equally common
@@ -210,7 +210,7 @@ def test_one_colour_has_no_texture() -> None:
     values = named(measured)
     assert measured.notes == (features.ONE_GREY,)
     assert all(np.isnan(values[name]) for name in features_texture.TITLES)
-    # these are true of one colour
+    # these also apply to a single colour
     assert values["variegation"] == pytest.approx(0, abs=1e-6)
     assert values["colours"] == 1
 
@@ -223,7 +223,7 @@ def test_without_skin_around_it_a_lesion_is_not_compared_with_skin() -> None:
     assert all(np.isnan(named(measured)[name]) for name in features_colour.OF_SKIN)
 
 
-def test_a_tiny_lesion_lacks_what_it_is_too_small_for() -> None:
+def test_a_tiny_lesion_lacks_features_that_need_more_pixels() -> None:
     mask = at_radius(9)
     measured = features.of_mask(rough(mask), mask)
     assert measured.notes == (features.TOO_SMALL,)
@@ -249,7 +249,7 @@ def test_an_image_of_one_colour_has_no_lesion(colour: tuple[int, int, int]) -> N
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_ruler_alone_is_no_lesion(seed: int) -> None:
+def test_a_ruler_alone_is_not_a_lesion(seed: int) -> None:
     generator = np.random.default_rng(seed)
     skin = np.array(SKIN) + generator.normal(0, 4, (SIDE, SIDE, 3))
     image = drawn_artefacts.ruler(Image.fromarray(skin.clip(0, 255).astype(np.uint8)), generator)
@@ -258,7 +258,7 @@ def test_a_ruler_alone_is_no_lesion(seed: int) -> None:
     assert measured.notes
 
 
-def test_a_region_beside_the_middle_is_no_lesion() -> None:
+def test_a_region_away_from_the_middle_is_not_a_lesion() -> None:
     mask = np.zeros((SIDE, SIDE), bool)
     mask[:, :40] = True
     assert features.of_mask(rough(mask), mask).notes == (features.AT_EDGE,)

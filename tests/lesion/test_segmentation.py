@@ -49,7 +49,7 @@ def test_growing_and_shrinking_move_the_border() -> None:
         segmentation.grown(disc, -0.3)
 
 
-def test_what_is_cut_by_the_edge_does_not_shrink_from_there() -> None:
+def test_a_lesion_cut_by_the_edge_does_not_shrink_there() -> None:
     half = segmentation.Segmentation(np.arange(100)[np.newaxis].repeat(100, 0) < 50, np.zeros((100, 100), np.float32))
     shrunk = segmentation.grown(half, -0.1)
     assert shrunk.mask[:, 0].all()

@@ -36,15 +36,15 @@ def test_a_notch_is_asymmetric_irregular_and_not_convex() -> None:
     # a slot from the middle to the right edge
     mask[110:130, 120:] = False
     area = disc().sum()
-    gone = area - mask.sum()
-    assert shape.notches(mask) == pytest.approx(gone / area, abs=0.02)
+    removed_area = area - mask.sum()
+    assert shape.notches(mask) == pytest.approx(removed_area / area, abs=0.02)
     assert shape.irregularity(mask) > 1.5
-    # over the axis along the slot it covers itself
+    # it is symmetric about the axis along the slot
     assert shape.asymmetry(mask) == pytest.approx(uncovered(mask) / 2, abs=0.01)
 
 
 def uncovered(mask: np.ndarray) -> float:
-    """What a mask leaves uncovered when it is folded over the upright line through its centre, by whole pixels."""
+    """The uncovered part of a mask when it is folded over the vertical line through its centre, in whole pixels."""
     centre = round(float(np.nonzero(mask)[1].mean()))
     wide = np.zeros((240, 480), dtype=bool)
     wide[:, 240 - centre : 480 - centre] = mask
@@ -66,7 +66,7 @@ def test_colour_variegation_is_the_distance_from_the_mean() -> None:
     halves[:, :120] = 0
     # black is L* = 0 and this grey L* = 50, so each half lies 25 from the mean
     assert shape.variegation(halves, mask) == pytest.approx(25, rel=0.02)
-    # what lies outside does not count
+    # pixels outside do not count
     halves[~mask] = (0, 255, 0)
     assert shape.variegation(halves, mask) == pytest.approx(25, rel=0.02)
 

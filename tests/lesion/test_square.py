@@ -1,4 +1,4 @@
-"""The square around a lesion: found, with a margin, inside the image."""
+"""The square around a lesion: detection, margin, and limits of the image."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_no_lesion_is_found_on_bare_or_even_skin() -> None:
     assert square.lesions(Image.new("RGB", (400, 300), (220, 180, 160))) == []
 
 
-def test_what_lies_at_the_edge_is_background_unless_it_reaches_the_middle() -> None:
+def test_regions_at_the_edge_are_background_unless_they_reach_the_middle() -> None:
     size = (400, 300)
     assert square._is_background(Box(0, 100, 90, 200), size)
     assert square._is_background(Box(350, 250, 400, 300), size)
@@ -56,7 +56,7 @@ def test_what_lies_at_the_edge_is_background_unless_it_reaches_the_middle() -> N
     edges=st.tuples(*[st.floats(0, 1)] * 4),
     margin=st.floats(1, 5),
 )
-def test_a_square_is_inside_the_image_and_holds_the_box_where_it_can(
+def test_a_square_is_inside_the_image_and_contains_the_box_if_possible(
     width: int, height: int, edges: tuple[float, float, float, float], margin: float
 ) -> None:
     left, right = sorted(edge * width for edge in edges[:2])
@@ -105,5 +105,5 @@ def test_the_measured_figures(kind: str) -> None:
         for part in ("validation", "test"):
             assert one[part]["images"] > 100
             assert one[part]["difference"]["low"] <= one[part]["difference"]["value"] <= one[part]["difference"]["high"]
-            # two lesions are asked about in few images of one
+            # few images with one lesion lead to a question about two
             assert one[part]["several_found"] < 0.05

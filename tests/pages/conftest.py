@@ -13,8 +13,8 @@ from skinapp.inference.modality import Recognised
 
 @pytest.fixture(scope="package", autouse=True)
 def without_committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The bundled models without the committee, whose answers take several times as long; test_committee.py makes one
-    of its own, and the browser's tests have the bundled one."""
+    """The bundled models without the committee, whose answers take several times as long; test_committee.py makes its
+    own committee, and the browser tests use the bundled one."""
     root = tmp_path_factory.mktemp("bundled")
     for folder in registry.default_root().iterdir():
         if folder.name != "ham10000-committee":
@@ -26,20 +26,20 @@ def without_committee(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
 
 @pytest.fixture(scope="package")
 def model(without_committee: None) -> registry.Model:
-    """The bundled model that answers where nothing else is chosen or recognised, with or without questions."""
+    """The bundled model that answers if nothing else is chosen or recognised, with or without metadata fields."""
     return registry.ranked()[0]
 
 
 @pytest.fixture(autouse=True)
 def no_archive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The archive is not reached, and no examples are kept on disk."""
+    """The archive cannot be reached, and no examples are stored on disk."""
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture(autouse=True)
-def set_aside() -> Iterator[None]:
-    """As for other files, but before every test: Streamlit collects garbage after every run of a page."""
+def freeze_garbage() -> Iterator[None]:
+    """Like the fixture for all tests, but before every test: Streamlit collects garbage after every run of a page."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -47,8 +47,8 @@ def set_aside() -> Iterator[None]:
 
 @pytest.fixture(scope="package", autouse=True)
 def without_components() -> Iterator[None]:
-    """For every page that a test opens, Streamlit would look through all installed packages for components. The app
-    uses none."""
+    """Skip Streamlit's search of all installed packages for components whenever a test opens a page. The app uses
+    none."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BidiComponentManager, "discover_and_register_components", lambda *_, **__: None)
         yield

@@ -1,4 +1,4 @@
-"""Every page with networks that were adopted: with exact class maps, without, and without anything but logits."""
+"""Every page with adopted networks: with exact class maps, without them, and with logits only."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def adopted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def forget(folder: Path, name: str) -> None:
-    """Take a file out of a model's card."""
+    """Remove a file from a model's card."""
     card = json.loads((folder / "model.json").read_text())
     del card["files"][name], card["architecture"]["blocks"]
     (folder / "model.json").write_text(json.dumps(card))
@@ -43,7 +43,7 @@ def forget(folder: Path, name: str) -> None:
 def alone(
     request: pytest.FixtureRequest, adopted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> registry.Model:
-    """Each of them as the only model."""
+    """Each adopted network as the only model."""
     shutil.copytree(adopted / request.param, tmp_path / request.param)
     monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
     return registry.model(request.param)
@@ -91,7 +91,7 @@ def test_a_gradient_map_is_compared_with_randomised_copies(adopted: Path, monkey
     at = opened("attention")
     at.file_uploader[0].upload("photo.jpg", PHOTO).run()
     at.multiselect(key="attention_models").set_value(["dense"]).run()
-    methods = next(one for one in at.pills if one.label == "Methods")
+    methods = next(pill for pill in at.pills if pill.label == "Methods")
     assert "Grad-CAM, last convolution" not in methods.options
     assert methods.value == ["grad-cam"]
     [layer] = [one for one in at.selectbox if one.label.startswith("Block of")]

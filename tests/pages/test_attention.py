@@ -1,4 +1,4 @@
-"""The attention page: an image in, the library's own maps out; what cannot be made gets a sentence."""
+"""The attention page: shows the library's own maps for an image, and reasons for maps that cannot be made."""
 
 import hashlib
 import io
@@ -30,7 +30,7 @@ PHOTO = encode(lesion(400, 300, seed=1))
 
 @pytest.fixture(scope="module")
 def model() -> registry.Model:
-    """The model that the page begins with: the best single network that takes the image alone."""
+    """The default model of the page: the best image-only single network."""
     return next(one for one in registry.ranked() if one.kind == "classifier" and not one.clinical)
 
 
@@ -58,7 +58,7 @@ def classes(model: registry.Model) -> str:
 def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
     page: AppTest, model: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # without the data set there are no thumbnails of similar cases
+    # no thumbnails of similar cases without the data set
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     upload(page, PHOTO)
     [(raw, problem)] = made_maps(page).values()
@@ -154,7 +154,7 @@ def test_road_without_and_with_the_research_packages(page: AppTest, monkeypatch:
     assert scores["ROAD"].between(-1, 1).all()
 
 
-def test_a_new_image_lets_go_of_the_maps_of_the_old(page: AppTest) -> None:
+def test_a_new_image_frees_the_maps_of_the_old_one(page: AppTest) -> None:
     upload(page, PHOTO)
     before = page.session_state["cached_attention_maps"][0]
     upload(page, encode(lesion(400, 300, seed=2)))
@@ -197,7 +197,7 @@ def test_the_image_its_square_and_the_model_that_answered_are_on_every_page() ->
 
 
 def test_a_new_image_of_another_kind_gets_the_model_for_its_kind(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model that answered comes first only for the image that it answers."""
+    """The model that answered comes first only for the same image."""
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
     upload(at, PHOTO)
     at.session_state["answered_by"] = "smartphone-efficientnetb1-6class"
@@ -220,7 +220,7 @@ def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registr
     for raw, name in zip(made, ("spot-2.jpg", "spot-3.jpg"), strict=True):
         expected = methods.raw("last-convolution", model, imaging.load(photos[name], model.input_size), code)
         assert raw == pytest.approx(expected, abs=1e-4)
-    # each has to pass the checks that the first passed
+    # each has to pass the same checks as the first
     [failed] = [tile for tile in tiles.values() if tile.raw is None]
     assert "Fails a check" in failed.problem
     before = {key: id(tile) for key, tile in tiles.items()}
@@ -244,22 +244,22 @@ def test_a_slow_method_waits_before_it_is_run_for_every_image(page: AppTest, mod
     assert [key[-1][1] for key in page.session_state["cached_attention_strip"][1]] == ["last-convolution", "occlusion"]
 
 
-def test_no_more_maps_than_the_page_allows(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_maps_is_limited_by_the_page(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_several(page, {f"{seed}.jpg": encode(lesion(300, 225, seed=seed)) for seed in range(9)})
     page.multiselect(key=page.multiselect[1].key).set_value(["mel", "nv"]).run()
     assert not page.exception
-    # eight images, and twelve maps at most: one row
+    # eight images and at most twelve maps: one row
     assert len(page.session_state["cached_attention_strip"][1]) == 7
     assert any("for 8 images, the first map" in caption.value for caption in page.caption)
 
 
-def test_what_is_no_picture_of_skin_gets_no_map_unless_asked_for(page: AppTest) -> None:
+def test_pictures_not_of_skin_get_no_map_unless_requested(page: AppTest) -> None:
     upload(page, encode(Image.fromarray(load_sample_image("china.jpg"))))
     assert "The models know nothing else" in page.warning[0].value
     assert "cached_attention_maps" not in page.session_state
     next(toggle for toggle in page.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert made_maps(page)
-    # what was said here holds on the classify page
+    # the choice made here applies on the classify page
     assert open_page(page, "classify").metric
 
 
@@ -296,19 +296,19 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
     assert any("was changed after it was published" in error.value for error in at.error)
 
 
-def test_what_goes_without_the_border_the_colour_and_the_texture(page: AppTest, model: registry.Model) -> None:
+def test_the_effect_of_border_colour_and_texture_is_shown(page: AppTest, model: registry.Model) -> None:
     page.session_state["lesion_panels"] = "Border, colour, texture"
     upload(page, PHOTO)
-    changed, found = page.session_state["cached_attribution"][1]
+    changed, result = page.session_state["cached_attribution"][1]
     pixels = imaging.load(PHOTO, model.input_size)
     classifier = runtime.classifier(model)
     before = classifier.predict(pixels)
-    assert found.whole == pytest.approx(before.probabilities.max())
+    assert result.unchanged == pytest.approx(before.probabilities.max())
     text = " ".join(element.value for element in page.markdown)
     for feature, change in changed.items():
         after = classifier.predict(change.lesion).probabilities[before.probabilities.argmax()]
-        assert found.effects[feature].lesion == pytest.approx(after)
-        assert f"**{percent(after)}**, beside the lesion {percent(found.effects[feature].skin)}" in text
+        assert result.effects[feature].lesion == pytest.approx(after)
+        assert f"**{percent(after)}**, beside the lesion {percent(result.effects[feature].skin)}" in text
 
 
 def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_measured_for(
@@ -333,7 +333,7 @@ def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_me
 
 
 def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An index of PAD-UFES-20 names its patients, and has no links to the ISIC archive."""
+    """An index of PAD-UFES-20 lists patients, and has no links to the ISIC archive."""
     phone = registry.model("smartphone-efficientnetb1-6class")
     folder = tmp_path / phone.id
     shutil.copytree(phone.folder, folder)
@@ -398,7 +398,7 @@ def test_a_method_that_cannot_run_on_copies_is_not_compared_with_them(
 
     monkeypatch.setattr(methods, "raw", made)
     monkeypatch.setattr(methods, "missing", lambda needs: "")
-    # the record of how a map was made names the versions of packages that need not be here
+    # the record of a map contains versions of packages that may not be installed here
     monkeypatch.setattr("skinapp.ui.map_grid._offer_downloads", lambda *_: None)
     upload(page, PHOTO)
     page.pills(key="attention_methods").set_value(["package-eigencam"]).run()

@@ -1,4 +1,4 @@
-"""The classify page: an image in, the library's own answer out; a bad file gets a sentence and the page goes on."""
+"""The classify page: shows the library's own answer for an image; a bad file is reported and the page still works."""
 
 import io
 import re
@@ -62,7 +62,7 @@ def upload_several(at: AppTest, files: Mapping[str, bytes]) -> AppTest:
 
 
 def shown(at: AppTest) -> dict[str, float]:
-    """Code -> probability, as the page's table has it."""
+    """The probabilities in the page's table, by code."""
     table = at.dataframe[0].value
     return dict(zip(table["code"], table["probability"], strict=True))
 
@@ -72,7 +72,7 @@ def expected(model: registry.Model, data: bytes, crop: Crop = imaging.CENTRE) ->
 
 
 def words(at: AppTest) -> str:
-    """Everything that is written on the page."""
+    """All text on the page."""
     return "\n".join(element.value for element in at.markdown)
 
 
@@ -81,7 +81,7 @@ def headline(at: AppTest) -> str:
 
 
 def shares(at: AppTest) -> dict[str, str]:
-    """Cancer, pre-cancer and harmless, as they are shown."""
+    """The displayed shares of cancer, pre-cancer and harmless."""
     names = [group_name(name) for name in sets.GROUPS.values()]
     return {metric.label: metric.value for metric in at.metric if metric.label in names}
 
@@ -102,7 +102,7 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
     assert any(f"Answered by “{layout.plain(model.short_name)}”" in caption.value for caption in page.caption)
 
 
-def test_what_is_removed_is_chosen_and_said(page: AppTest, model: registry.Model) -> None:
+def test_removals_are_chosen_and_reported(page: AppTest, model: registry.Model) -> None:
     image = synthetic.with_hairs(lesion(400, 300, seed=1), np.random.default_rng(0), 12)
     upload(page, encode(image, "PNG"), "hairy.png")
     choice = page.pills(key="remove_dermoscopy")
@@ -116,7 +116,7 @@ def test_what_is_removed_is_chosen_and_said(page: AppTest, model: registry.Model
         assert shown(page) == dict(zip(model.labels.codes, made.prediction.probabilities, strict=True))
         said = [caption.value for caption in page.caption if "emoved" in caption.value]
         sentence = removal.sentence(made.removed) if made.removed else ""
-        # beside the answer, and above what the model saw
+        # next to the answer, and above the square that the model saw
         assert said == ([f":material/healing: {sentence} See “Artefacts” below.", sentence] if sentence else [])
     assert sentence.startswith("Removed: hairs (")
 
@@ -130,7 +130,7 @@ def test_an_old_link_with_the_option_for_hairs_still_opens() -> None:
     assert headline(at)
 
 
-def test_below_the_answer_are_its_set_and_what_its_number_has_meant(page: AppTest, model: registry.Model) -> None:
+def test_the_prediction_set_and_the_observed_risk_are_below_the_answer(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
     prediction = expected(model, PHOTO)
     observed = observed_risk.observed_risk(prediction)
@@ -236,7 +236,7 @@ def test_every_model_can_be_chosen(page: AppTest) -> None:
         assert any("no map" in caption.value for caption in page.caption) != chosen.has_class_maps
 
 
-def test_a_bad_file_gets_a_sentence_and_then_a_good_one_works(page: AppTest) -> None:
+def test_a_bad_file_gets_an_error_message_and_the_next_good_one_works(page: AppTest) -> None:
     for name, content in BAD_FILES.items():
         with pytest.raises(SkinappError) as reason:
             imaging.decode(content)
@@ -263,7 +263,7 @@ def test_the_camera_is_not_opened_until_asked_and_its_photo_is_answered(page: Ap
     assert shown(page) == dict(zip(model.labels.codes, expected(model, PHOTO).probabilities, strict=True))
 
 
-def test_a_drawing_needs_no_photo_and_is_labelled_as_one(page: AppTest, model: registry.Model) -> None:
+def test_a_drawing_needs_no_photo_and_is_labelled_as_a_drawing(page: AppTest, model: registry.Model) -> None:
     page.segmented_control(key="photo_source").set_value("sample").run()
     assert not page.exception
     drawing = expected(model, encode(synthetic.draw(0), "PNG"))
@@ -283,7 +283,7 @@ def test_examples_replace_the_drawing_where_the_archive_is_reached(
     monkeypatch.setattr(isic, "examples", lambda *_: [example])
     page.segmented_control(key="photo_source").set_value("sample").run()
     assert not page.exception
-    # nothing is answered before one is chosen
+    # no answer before one is chosen
     assert not page.metric
     assert any("Imperial College London, CC" in caption.value.replace("\\", "") for caption in page.caption)
     page.button(key="example_ISIC_5254934").click().run()
@@ -298,15 +298,15 @@ def test_an_uploaded_photo_has_no_published_diagnosis(page: AppTest) -> None:
     assert not any("ublished diagnosis" in caption.value for caption in page.caption)
 
 
-def test_without_the_archive_an_image_that_is_there_is_not_replaced_by_a_drawing(page: AppTest) -> None:
+def test_without_the_archive_an_existing_image_is_not_replaced_by_a_drawing(page: AppTest) -> None:
     page.segmented_control(key="photo_source").set_value("sample").run()
     page.button(key="draw").click().run()
-    # another run of the page, as by any widget
+    # another run of the page, as after any widget change
     page.run()
     assert list(page.session_state["images"]) == ["drawing-1", "drawing-2"]
 
 
-def test_an_archive_that_is_not_reached_leaves_a_sentence(page: AppTest) -> None:
+def test_an_unreachable_archive_is_reported(page: AppTest) -> None:
     page.segmented_control(key="photo_source").set_value("sample").run()
     fetch = next(button for button in page.button if button.label == "Fetch")
     fetch.click().run()
@@ -315,7 +315,7 @@ def test_an_archive_that_is_not_reached_leaves_a_sentence(page: AppTest) -> None
     assert page.metric
 
 
-def test_an_altered_model_gives_a_sentence_instead_of_an_answer(
+def test_an_altered_model_gives_an_error_message_instead_of_an_answer(
     own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights = own_models / model.id / "model.tflite"
@@ -350,7 +350,7 @@ def test_a_removed_photo_leaves_nothing_in_the_session(page: AppTest) -> None:
     assert not page.metric
 
 
-def test_a_photos_bytes_and_name_stay_out_of_what_is_printed() -> None:
+def test_a_photos_bytes_and_name_are_never_printed() -> None:
     photo = session_images.Photo("key", b"secret", "image", "Your image")
     assert "secret" not in repr(photo)
 
@@ -362,7 +362,7 @@ def test_a_session_holds_one_decoded_picture(page: AppTest) -> None:
     assert page.session_state["cached_image"][1].width == 750
     next(slider for slider in page.slider if slider.label == "Size").set_value(30).run()
     assert not page.exception
-    # in the place of the other one; beside it there is only the small preview
+    # it replaces the other one; the only other image is the small preview
     assert page.session_state["cached_image"][1].width == 3000
     assert max(page.session_state["cached_preview"][1][1].size) == photos_module.PREVIEW_SIDE
     assert "decoded" not in page.session_state
@@ -410,7 +410,7 @@ def test_an_image_without_a_lesion_says_so_and_the_answer_stands(page: AppTest) 
     assert "Cancer" in shares(page)
 
 
-def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
+def test_the_full_measures_are_computed_on_request(page: AppTest) -> None:
     upload(page, PHOTO)
     before = len(page.dataframe)
     page.toggle(key="measure_map").set_value(True).run()
@@ -423,6 +423,6 @@ def test_the_measures_in_full_come_when_asked_for(page: AppTest) -> None:
         assert set(table) == {"share", "this map", "centred blob", "random map"}
         assert table.to_numpy().min() >= 0
     inserted, deleted = curves
-    # with everything, and with nothing, it is the same whatever the order
+    # with all or no pixels, the result does not depend on the order
     assert inserted.iloc[-1].nunique() == inserted.iloc[0, 1:].nunique() + 1 == 2
     assert deleted["this map"].iloc[0] == inserted["this map"].iloc[-1]

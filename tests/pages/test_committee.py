@@ -1,4 +1,4 @@
-"""A committee on the classify and attention pages, and what they do where one of its members is spoiled."""
+"""A committee on the classify and attention pages, and their behaviour if one of its members is corrupted."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> registry.Model:
 
 @pytest.fixture
 def root(made: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A models folder with the committee, which is taken for the best, and a single network."""
+    """A models folder with the committee, which ranks first, and a single network."""
     single = registry.model("ham10000-efficientnetb1")
     folder = tmp_path / "models"
     shutil.copytree(single.folder, folder / single.id)
@@ -61,7 +61,7 @@ def test_the_answer_says_how_far_the_networks_agree(root: Path) -> None:
     assert "specificity 61% (50% to 70%)" in text
 
 
-def test_a_spoiled_member_leaves_the_other_models(root: Path) -> None:
+def test_a_corrupted_member_leaves_the_other_models_usable(root: Path) -> None:
     (root / "committee" / "member-2.tflite").unlink()
     at = uploaded("classify")
     assert any("lacks its file member-2.tflite" in warning.value for warning in at.warning)
@@ -72,8 +72,8 @@ def test_a_spoiled_member_leaves_the_other_models(root: Path) -> None:
 def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path) -> None:
     at = uploaded("attention")
     at.multiselect(key="attention_models").set_value(["committee"]).run()
-    [chosen] = [one for one in at.pills if one.label == "Methods"]
-    assert [one for pills in at.pills if pills.disabled for one in pills.options]
+    [chosen] = [pill for pill in at.pills if pill.label == "Methods"]
+    assert [option for pills in at.pills if pills.disabled for option in pills.options]
     assert chosen.options == ["Grad-CAM, last convolution", "Occlusion", "RISE"]
     assert any("comes without the network that gradients need" in caption.value for caption in at.caption)
     raw, problem = list(at.session_state["cached_attention_maps"][1].values())[-1]
@@ -82,7 +82,7 @@ def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path
     prediction = runtime.classifier(model).predict(imaging.load(PHOTO, model.input_size))
     assert raw == pytest.approx(prediction.class_maps[..., prediction.probabilities.argmax()], abs=1e-5)
 
-    # beside a network that allows them, all are offered, and those of the committee are left out
+    # together with a network that allows them, all are offered, and the committee is skipped for these
     at.multiselect(key="attention_models").set_value(["committee", "ham10000-efficientnetb1"]).run()
     [chosen] = [one for one in at.pills if one.label == "Methods"]
     assert "Grad-CAM, any block" in chosen.options

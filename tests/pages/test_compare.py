@@ -1,4 +1,4 @@
-"""The compare page: the answer and its tabs, links old and new, one's own file, a new folder."""
+"""The compare page: the answer and its tabs, old and new links, a visitor's own file, a new folder."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ ALL_RESAMPLES = comparison.Shared.weights
 
 @pytest.fixture(scope="module", autouse=True)
 def few_resamples() -> Iterator[None]:
-    """Most of what the page computes, it computes once for each resample."""
+    """Fewer resamples, which account for most of the page's computations."""
     st.cache_resource.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(comparison.Shared, "weights", lambda shared: bootstrap.weights(shared.groups, 100))
@@ -41,7 +41,7 @@ def opened(**query: str | list[str]) -> AppTest:
 
 
 def table_with(at: AppTest, column: str) -> pd.DataFrame:
-    """The first table that has that column."""
+    """The first table with this column."""
     return next(frame.value for frame in at.dataframe if column in frame.value)
 
 
@@ -67,7 +67,7 @@ def copied(root: Path, model: registry.Model, name: str) -> None:
 
 
 def answer(at: AppTest) -> list[str]:
-    """The sentences on what is found and what it costs, the first without the marks of a heading."""
+    """The sentences on what is detected and what it costs, the first without heading markup."""
     headline = next(number for number, one in enumerate(at.markdown) if one.value.startswith("#### "))
     return [one.value.removeprefix("#### ") for one in at.markdown[headline : headline + 3]]
 
@@ -76,8 +76,8 @@ A, B = "ham10000-efficientnetb1", "ham10000-efficientnetv2b0"
 
 
 def flagged(model_id: str, share: float) -> tuple[pd.Series, pd.Series]:
-    """Which of the model's test images are melanomas, and which it flags at the threshold that its prediction sets
-    have for that share, read from the files of the model."""
+    """Which of the model's test images are melanomas, and which are flagged at the prediction-set threshold for this
+    share, read from the model's files."""
     folder = registry.default_root() / model_id
     sets = json.loads((folder / "model.json").read_text())["conformal"]
     threshold = sets["classes"]["mel"]["thresholds"][sets["coverages"].index(share)]
@@ -102,7 +102,7 @@ def test_the_answer_counts_what_is_found_and_what_it_costs() -> None:
     assert f"miss {50 * (1 - a[melanoma].mean()):.1f} melanomas" in cost
     assert "chosen on held-out training lesions (validation images)" in plain_captions(at)
     assert "If both found exactly 95% of the melanomas here" in plain_captions(at)
-    # other people, other costs; other lesions, another threshold
+    # another prevalence changes the costs; another sensitivity changes the threshold
     at.slider(key="prevalence").set_value(2.0).run()
     assert f"A would raise {980 * a[~melanoma].mean():,.0f} false alarms" in answer(at)[2]
     at.slider(key="sensitivity").set_value(90.0).run()
@@ -136,7 +136,7 @@ def test_every_number_of_the_operating_point_follows_the_threshold() -> None:
     assert mine["False alarms per 1,000 people"] == point.false_alarms.text(".0f")
     assert mine["Positive predictive value"] == point.positive_predictive_value.text(".1%")
     assert answer(at)[0].startswith("At a threshold of 20% for melanoma, A also flags ")
-    # the marks of the curves, too, are those of the class
+    # the marks on the curves also belong to the class
     alternative = next(one.proto.alt for one in at.get("plotly_chart") if "ROC for melanoma" in one.proto.alt)
     assert f"{point.sensitivity.value:.3f}" in alternative
 
@@ -172,7 +172,7 @@ OLD_LINKS = [
     ({"models": [B, A], "a": A, "measure": "ROC AUC, classes"}, {"a": A, "b": B, "measure": "macro_roc_auc"}),
     ({"test": "Malignant vs. benign (Kaggle)", "models": "malignancy-vgg16"}, {"test": "malignant_benign"}),
 ]
-"""What a link from an older version has, and what the address then holds; None is not in it."""
+"""Parameters of links from older versions, and the resulting address; None means absent."""
 
 
 @pytest.mark.parametrize(("old", "new"), OLD_LINKS)
@@ -201,7 +201,7 @@ LINKS = {
     "errors": ("smartphone-efficientnetb1-6class", "smartphone-efficientnetb1-6class", "errors"),
     "errors_label": ("MEL", "Melanoma", "errors"),
 }
-"""Parameter -> its code, the label that links once had, and its tab."""
+"""For each parameter: its code, the label in old links, and its tab."""
 
 
 @pytest.mark.parametrize("number", [0, 1], ids=["code", "label"])
@@ -225,7 +225,7 @@ def test_the_address_holds_the_tab_and_only_its_content_is_computed() -> None:
     assert at.query_params["tab"] == "protocols"
     assert not any("origin" in frame.value for frame in at.dataframe)
     [claims] = [frame.value for frame in at.dataframe if published_views.OURS in frame.value]
-    assert claims["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    assert claims["Published"].tolist() == [published_views.claim(claim) for claim in CLAIMS]
     at = opened(a=A, b=B, tab="elsewhere")
     assert "tab" not in at.query_params
 
@@ -263,7 +263,7 @@ def test_a_step_back_in_the_browser_is_followed(model: registry.Model) -> None:
     assert at.selectbox(key="measure").value == "roc_auc_target"
 
 
-def test_a_link_to_what_is_not_there_opens_the_page() -> None:
+def test_a_link_with_unknown_values_opens_the_page() -> None:
     at = opened(test="elsewhere", question="<b>", models="nobody", target="**", a="nobody", also="nobody")
     assert not at.exception
     assert not at.error
@@ -272,7 +272,7 @@ def test_a_link_to_what_is_not_there_opens_the_page() -> None:
     assert not {"test", "question", "models", "target", "a", "also"} & set(at.query_params)
 
 
-def test_a_model_that_lacks_the_class_is_named_and_what_it_can_be_compared_on() -> None:
+def test_a_model_without_the_class_is_named_with_the_questions_it_can_answer() -> None:
     at = opened(target="mel", b="malignancy-efficientnetb1")
     assert not at.exception
     sentence = at.warning[0].value.replace("\\", "")
@@ -351,9 +351,9 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
     two_models: Path, model: registry.Model
 ) -> None:
     at = opened(tab="pair")
-    # two models of one name are told apart by their ids
+    # two models with the same name are distinguished by their ids
     assert set(at.selectbox(key="a").options) == {f"{model.short_name} ({name})" for name in ("copy", model.id)}
-    # the same predictions: no difference in either test, nor in what they find
+    # the same predictions: no difference in either test or in the detections
     assert list(table_with(at, "McNemar p")["McNemar p"]) == ["1.000"]
     assert "difference 0 (95% interval 0 to 0)." in answer(at)[0]
     copied(two_models, model, "third")
@@ -366,7 +366,7 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
     assert len(at.selectbox(key="a").options) == 2
 
 
-def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
+def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     half = theirs.table.iloc[: len(theirs.table) // 2][theirs.columns].reset_index()
     at = opened(a=model.id)
@@ -380,7 +380,7 @@ def test_ones_own_predictions_join_and_leave(model: registry.Model) -> None:
     _, held = at.session_state["compare_own"]
     [weights] = [value for key, value in held.items() if key[-1] == "weights"]
     at.selectbox(key="target").set_value("bcc").run()
-    # only those of the latest selection are held, tens of megabytes each
+    # only those of the latest selection are kept, tens of megabytes each
     _, held_now = at.session_state["compare_own"]
     [weights_now] = [value for key, value in held_now.items() if key[-1] == "weights"]
     assert held_now.keys().isdisjoint(held)
@@ -397,12 +397,12 @@ BAD_FILES = {
     b"image,p_benign,p_malignant\na,0.5,0.5\n": "no image in common",
     b"image,p_benign,p_malignant\nISIC_0025661,0.5,0.7\n": "do not sum to 1",
     b"image,p_benign,p_malignant\nISIC_0025661,,0.7\n": "not a number",
-    # shown letter by letter
+    # shown literally
     b"image,p_benign,p_malignant\n**[x](http://y)** <img>,0.5,0.7\n": r"\*\*\[x\]\(http\://y\)\*\* \<img\>",
 }
 
 
-def test_a_bad_file_is_a_sentence_and_the_page_goes_on(model: registry.Model) -> None:
+def test_a_bad_file_is_reported_and_the_page_still_works(model: registry.Model) -> None:
     at = opened(a=model.id)
     for content, sentence in BAD_FILES.items():
         at.file_uploader(key="own_predictions").clear().upload("mine.csv", content).run()
@@ -412,7 +412,7 @@ def test_a_bad_file_is_a_sentence_and_the_page_goes_on(model: registry.Model) ->
         assert answer(at)
 
 
-def test_labels_that_disagree_are_named_and_the_page_goes_on(model: registry.Model) -> None:
+def test_labels_that_disagree_are_named_and_the_page_still_works(model: registry.Model) -> None:
     theirs = predictions.of_model(model)
     moles = theirs.table[theirs.table["label"] == "nv"].head(2)
     table = theirs.table[[*theirs.columns, "label"]].reset_index()

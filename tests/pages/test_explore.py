@@ -1,4 +1,4 @@
-"""The explore page: filters act on everything and can be undone; bad tables get sentences."""
+"""The explore page: filters apply to everything and can be undone; bad tables are reported."""
 
 import re
 import shutil
@@ -76,7 +76,7 @@ def test_a_strange_address_shows_everything() -> None:
     assert metrics(at)["Images"] == "10,015"
 
 
-def test_nothing_left_is_a_sentence_and_can_be_undone() -> None:
+def test_an_empty_selection_is_reported_and_can_be_undone() -> None:
     at = opened(diagnosis="df", site="face")
     assert "No image matches these filters" in at.warning[0].value
     assert metrics(at)["Images"] == "0"
@@ -115,10 +115,10 @@ def test_a_subgroup_with_few_images_has_no_number() -> None:
 
 
 def test_limits_come_with_numbers() -> None:
-    said = words(opened(view="limits"))
-    assert "1,954 of 1,954 images of malignant classes (100%)" in said
-    assert "1,956 of 7,470 lesions have more than one image" in said
-    assert "None of the 10,015 images states a skin type" in said
+    text = words(opened(view="limits"))
+    assert "1,954 of 1,954 images of malignant classes (100%)" in text
+    assert "1,956 of 7,470 lesions have more than one image" in text
+    assert "None of the 10,015 images states a skin type" in text
     assert "5 or 6" in words(opened(view="limits", data="pad_ufes_20"))
 
 
@@ -130,9 +130,9 @@ def test_milk10k_has_skin_tones_and_two_kinds_of_image() -> None:
     assert "Skin tone, from 0 (very dark) to 5 (very light)" in [
         heading.value for heading in opened(data="milk10k", view="people").subheader
     ]
-    said = words(opened(data="milk10k", view="limits"))
-    assert "4,317 lesions have both images" in said
-    assert "Other lesions were biopsied too" in said
+    text = words(opened(data="milk10k", view="limits"))
+    assert "4,317 lesions have both images" in text
+    assert "Other lesions were biopsied too" in text
     assert "Other lesions were biopsied too" not in words(opened(view="limits"))
 
 
@@ -144,9 +144,9 @@ def test_both_images_of_a_lesion_are_side_by_side(tmp_path: Path) -> None:
     button = next(button for button in at.button if button.label == "MEL")
     button.click().run()
     assert not at.exception
-    said = words(at)
-    assert "**Dermoscopy image**, ISIC_1" in said
-    assert "**Close-up**, ISIC_1" in said
+    text = words(at)
+    assert "**Dermoscopy image**, ISIC_1" in text
+    assert "**Close-up**, ISIC_1" in text
     assert [button.label for button in at.button].count("Classify this image") == 2
 
 
@@ -179,7 +179,7 @@ def test_the_gallery_shows_the_selection_and_opens_an_image_with_its_record() ->
     assert "Age: 50" in words(at)
 
 
-def test_images_deleted_under_an_open_page_are_a_sentence(data_set: Path) -> None:
+def test_images_deleted_under_an_open_page_are_reported(data_set: Path) -> None:
     at = opened(view="images")
     assert len(at.image) == 3
     shutil.rmtree(data_set / "ham10000" / "images")
@@ -229,7 +229,7 @@ def test_columns_can_be_named_by_hand() -> None:
     ("data", "sentence"),
     [(b"", "empty"), (b"PK\x03\x04", "Excel"), (b"a,b\n", "no rows"), (b"a,b\n1,2\n3,4,5\n", "cannot be read")],
 )
-def test_a_table_that_is_none_is_a_sentence_and_the_next_one_is_read(data: bytes, sentence: str) -> None:
+def test_a_file_that_is_not_a_table_is_reported_and_the_next_one_is_read(data: bytes, sentence: str) -> None:
     at = own(data)
     assert sentence in at.error[0].value
     at.file_uploader(key="own_upload").clear().upload("table.csv", b"dx,age\nmel,50\n").run()
@@ -280,7 +280,7 @@ def test_a_link_with_the_texts_of_former_options_still_opens() -> None:
     assert "2,637 images of 2,399 lesions" in words(other)
 
 
-def test_what_is_chosen_stands_in_the_address_as_codes() -> None:
+def test_choices_are_in_the_address_as_codes() -> None:
     at = opened()
     assert at.query_params == {}
     at.multiselect(key="sex").set_value(["female"]).run()
@@ -366,7 +366,7 @@ def test_a_folder_of_isic_cli_gets_its_thumbnails() -> None:
     assert "ISIC\\_0000002" in words(at)
 
 
-def test_a_half_downloaded_folder_is_a_sentence() -> None:
+def test_a_partly_downloaded_folder_is_reported() -> None:
     files = isic_files()
     del files["isic/ISIC_0000002.jpg"]
     at = own_folder(files)
@@ -377,7 +377,7 @@ def test_a_half_downloaded_folder_is_a_sentence() -> None:
     assert "isic\\-cli writes it last" in own_folder(files).error[0].value
 
 
-def test_the_split_of_an_own_table_is_audited_and_what_cannot_be_checked_is_said() -> None:
+def test_the_split_of_an_own_table_is_audited_and_unchecked_parts_are_reported() -> None:
     at = own(b"image,lesion_id,split,dx\na,1,train,mel\nb,1,test,mel\n")
     at.button_group(key="view").set_value("split").run()
     assert "1 lesion is in both test and train" in at.warning[0].value

@@ -1,4 +1,4 @@
-"""Models on features on every page: what they measured in place of a map, and left out where a network is needed."""
+"""Features models on every page: measurements instead of a map, and left out where a network is needed."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_the_contributions_stand_in_place_of_a_map(answered: AppTest, model: reg
 
 
 @pytest.mark.usefixtures("clear_dermoscopy")
-def test_the_attention_page_leaves_it_out_with_a_sentence(answered: AppTest) -> None:
+def test_the_attention_page_leaves_it_out_with_a_reason(answered: AppTest) -> None:
     answered.switch_page("pages/attention.py").run()
     assert not answered.exception
     assert not answered.error

@@ -1,4 +1,4 @@
-"""The warnings before and beside an answer: shown where they predict errors, with what was measured."""
+"""The warnings before and next to an answer: shown if they predict errors, with the measured rates."""
 
 from typing import Any
 
@@ -28,11 +28,11 @@ def page() -> AppTest:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, distance_limit: float = 1e9, **predicts: bool) -> None:
-    """Warnings that were measured, and whether each of them predicts errors."""
+    """Install measured warnings, and whether each of them predicts errors."""
     known = {name: {"predicts_errors": value, "test": MEASURED} for name, value in predicts.items()}
     card: dict[str, Any] = {kind: {"distance_limit": distance_limit, "warnings": known} for kind in kinds_of_model()}
     monkeypatch.setattr(warnings, "card", lambda: card)
-    # a blurred drawing may pass for anything
+    # a blurred drawing may be recognised as any kind
     certain = Recognised("dermoscopy", {"dermoscopy": 0.98, "smartphone": 0.01, "neither": 0.01}, unlike=False)
     monkeypatch.setattr("skinapp.inference.modality.recognise", lambda image: certain)
 
@@ -56,7 +56,9 @@ def test_a_blurred_picture_says_how_often_such_answers_were_wrong(
     assert not page.metric
 
 
-def test_a_warning_that_predicts_no_errors_holds_nothing_back(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warning_that_predicts_no_errors_does_not_withhold_the_answer(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     use(monkeypatch, sharpness=False, disagreement=False)
     upload(page, BLURRED)
     assert warned(page) == []

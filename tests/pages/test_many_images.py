@@ -1,4 +1,4 @@
-"""Several files dropped together: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
+"""Several files at once: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
 
 import pytest
 import streamlit as st
@@ -47,7 +47,7 @@ def test_files_get_a_grid_and_bad_ones_are_named_in_it(page: AppTest) -> None:
 
 def test_every_bad_file_is_named_and_stops_nothing(page: AppTest) -> None:
     bad = BAD_FILES | {f"{name}.dcm": content for name, (content, _) in BAD_DICOM.items()}
-    # fifty megabytes have a test of their own
+    # another test covers fifty megabytes
     bad.pop("heavy.bmp")
     upload_several(
         page, {"photo-0.jpg": PHOTOS["photo-0.jpg"], "photo-1.dcm": dicom.compressed(PHOTOS["photo-1.jpg"])} | bad
@@ -66,7 +66,7 @@ def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, mon
     def interrupted(photo: session_images.Photo, *_: object) -> object:
         calls.append(photo)
         if len(calls) == 2:
-            # as a click does while the run is under way
+            # like a click during the run
             st.stop()
         return answered(photo, None)
 
@@ -80,7 +80,7 @@ def test_images_removed_while_they_are_answered_leave_nothing(page: AppTest, mon
         assert name not in page.session_state or not page.session_state[name]
 
 
-def test_answering_goes_on_where_it_was_stopped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answering_resumes_where_it_was_stopped(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 
     def interrupted(photo: session_images.Photo, *_: object) -> object:
@@ -93,7 +93,7 @@ def test_answering_goes_on_where_it_was_stopped(page: AppTest, monkeypatch: pyte
     upload_several(page, PHOTOS)
     page.run()
     assert "**4 files**: 4 answered" in text(page)
-    # the second was answered again, the first was not
+    # the second was classified again, the first was not
     assert len(calls) == 5
     assert calls.count(calls[0]) == 1
 
@@ -142,7 +142,7 @@ def test_the_csv_has_a_row_for_every_file(page: AppTest, monkeypatch: pytest.Mon
     assert "not an image" in table.loc["text.jpg", "note"]
 
 
-def test_the_same_file_twice_is_answered_once_and_said(page: AppTest) -> None:
+def test_the_same_file_twice_is_answered_once_and_reported(page: AppTest) -> None:
     first, data = next(iter(PHOTOS.items()))
     upload_several(page, {first: data, "copy.jpg": data})
     assert f"The same image as {first}" in text(page).replace("\\", "")
@@ -178,7 +178,7 @@ def test_the_bytes_of_a_session_are_bounded(page: AppTest, monkeypatch: pytest.M
     assert session_images.TOO_MANY in text(page)
 
 
-def test_uploads_beyond_the_bound_are_not_stored_and_said(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uploads_beyond_the_limit_are_reported_and_not_stored(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     manager = MemoryUploadedFileManager("/upload")
     monkeypatch.setattr(session_images, "MAX_BYTES", 250)
     for number in range(4):
@@ -190,7 +190,7 @@ def test_uploads_beyond_the_bound_are_not_stored_and_said(page: AppTest, monkeyp
     assert "The files exceed" in text(page) or "the files exceed" in text(page)
 
 
-def test_the_uploader_lets_go_of_what_the_session_holds(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
+def test_the_uploader_frees_files_that_the_session_holds(monkeypatch: pytest.MonkeyPatch, page: AppTest) -> None:
     removed = []
     remove = MemoryUploadedFileManager.remove_file
     monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Which model an upload gets, what is said of it, and the optional questions about the patient."""
+"""The model used for an upload, messages about it, and the optional patient metadata."""
 
 import shutil
 from pathlib import Path
@@ -23,7 +23,7 @@ OTHER = {"dermoscopy": "smartphone", "smartphone": "dermoscopy"}
 
 @pytest.fixture
 def phone(own_models: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> registry.Model:
-    """A model for phone photos with questions, beside the bundled one for dermoscopy; no other is installed."""
+    """A model for phone photos with metadata fields, and the bundled one for dermoscopy; no others are installed."""
     monkeypatch.setenv("SKINAPP_MODELS", str(own_models))
     return make(model, own_models, "phone", "smartphone")
 
@@ -44,7 +44,7 @@ def expected(model: registry.Model, values: metadata.Metadata | None = None) -> 
     return dict(zip(model.labels.codes, prediction.probabilities, strict=True))
 
 
-def said(at: AppTest) -> str:
+def page_text(at: AppTest) -> str:
     return " ".join(element.value for element in (*at.markdown, *at.caption, *at.warning))
 
 
@@ -55,16 +55,16 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
     recognise_as(kind, monkeypatch)
     models = {one.modality: one for one in (registry.read_model(phone.folder.parent / model.id), phone)}
     at = upload(open_classify(), PHOTO)
-    assert f"Answered by “{layout.plain(models[kind].short_name)}”" in said(at)
+    assert f"Answered by “{layout.plain(models[kind].short_name)}”" in page_text(at)
     assert shown(at) == pytest.approx(expected(models[kind]))
-    assert "less reliable here" not in said(at)
+    assert "less reliable here" not in page_text(at)
     at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
-    assert "less reliable here" in said(at)
+    assert "less reliable here" in page_text(at)
     assert shown(at) == pytest.approx(expected(models[OTHER[kind]]))
 
 
 @pytest.mark.parametrize("share", [0.57, 0.89])
-def test_an_unsure_kind_is_asked_for_and_both_answers_are_shown_until_then(
+def test_an_uncertain_kind_is_asked_for_and_both_answers_are_shown_until_then(
     share: float, phone: registry.Model, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognise_as("smartphone", monkeypatch, share)
@@ -72,19 +72,19 @@ def test_an_unsure_kind_is_asked_for_and_both_answers_are_shown_until_then(
     for place in ("skinapp.ui.prediction.most_likely_name", "skinapp.inference.analysis.most_likely"):
         monkeypatch.setattr(place, lambda prediction: names[prediction.model.id])
     at = upload(open_classify(), PHOTO)
-    assert "The two models disagree" in said(at)
-    assert "If it is a phone photo: **a**" in said(at)
-    assert "If it is a dermoscopy image: **b**" in said(at)
+    assert "The two models disagree" in page_text(at)
+    assert "If it is a phone photo: **a**" in page_text(at)
+    assert "If it is a dermoscopy image: **b**" in page_text(at)
     assert not at.metric
     [kind] = [one for one in at.segmented_control if one.label == "Phone photo or dermoscopy?"]
     kind.set_value("dermoscopy").run()
     assert not at.exception
     bundled = registry.read_model(phone.folder.parent / model.id)
     assert shown(at) == pytest.approx(expected(bundled))
-    assert "Dermoscopy, as you said" in said(at)
+    assert "Dermoscopy, as you said" in page_text(at)
 
 
-def test_an_unsure_kind_on_which_both_models_agree_is_answered_and_asked_for(
+def test_an_uncertain_kind_on_which_both_models_agree_is_answered_and_asked_for(
     phone: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognise_as("smartphone", monkeypatch, 0.6)
@@ -92,17 +92,17 @@ def test_an_unsure_kind_on_which_both_models_agree_is_answered_and_asked_for(
     at = upload(open_classify(), PHOTO)
     assert at.metric
     assert any(one.label == "Phone photo or dermoscopy?" for one in at.segmented_control)
-    assert f"Answered by “{layout.plain(phone.short_name)}”" in said(at)
+    assert f"Answered by “{layout.plain(phone.short_name)}”" in page_text(at)
 
 
-def test_a_kind_that_is_clear_is_not_asked_for(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clear_kind_is_not_asked_for(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     recognise_as("smartphone", monkeypatch, 0.9)
     at = upload(open_classify(), PHOTO)
     assert not any(one.label == "Phone photo or dermoscopy?" for one in at.segmented_control)
     assert at.metric
 
 
-def test_a_blurred_picture_is_to_be_taken_again_or_answered_anyway() -> None:
+def test_a_blurred_picture_can_be_retaken_or_answered_anyway() -> None:
     blurred = lesion(400, 300, seed=1).filter(ImageFilter.GaussianBlur(8))
     at = upload(open_classify(), encode(blurred))
     assert any("The image is blurred" in warning.value for warning in at.warning)
@@ -114,7 +114,7 @@ def test_a_blurred_picture_is_to_be_taken_again_or_answered_anyway() -> None:
     assert any("The image is blurred" in warning.value for warning in at.warning)
 
 
-def test_what_is_no_picture_of_skin_gets_no_probabilities_unless_asked_for() -> None:
+def test_pictures_not_of_skin_get_no_probabilities_unless_requested() -> None:
     at = upload(open_classify(), encode(Image.fromarray(load_sample_image("china.jpg"))))
     assert "The models know nothing else" in at.warning[0].value
     assert not at.metric
@@ -130,13 +130,13 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
     at = upload(open_classify(), PHOTO)
     alone = expected(phone)
     assert shown(at) == pytest.approx(alone)
-    assert "From the image alone" not in said(at)
+    assert "From the image alone" not in page_text(at)
     at.number_input(key="patient_phone_age").set_value(85).run()
     assert not at.exception
     assert shown(at) == pytest.approx(expected(phone, {"age": 85.0}))
     first = phone.labels.codes[0]
     assert shown(at)[first] > alone[first]
-    assert "This includes 1 detail about the patient. From the image alone: " in said(at)
+    assert "This includes 1 detail about the patient. From the image alone: " in page_text(at)
 
 
 def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +157,7 @@ def test_a_model_without_questions_asks_none(tmp_path: Path, monkeypatch: pytest
 
 
 def two_lesions() -> Image.Image:
-    """One in the upper left corner, another one to the right."""
+    """One lesion in the upper left corner, another one to the right."""
     canvas = Image.new("RGB", (800, 400), (214, 168, 142))
     canvas.paste(lesion(260, 200, seed=1), (0, 0))
     canvas.paste(lesion(260, 200, seed=3).rotate(180), (540, 200))
@@ -169,7 +169,7 @@ def test_with_two_lesions_or_one_in_a_corner_the_square_decides(
 ) -> None:
     recognise_as("smartphone", monkeypatch)
     at = upload(open_classify(), encode(two_lesions()))
-    assert "Drag a box around the lesion in the picture, or use the sliders" in said(at)
+    assert "Drag a box around the lesion in the picture, or use the sliders" in page_text(at)
     values = []
     for side in (0, 100):
         for label, value in (("Size", 50), ("Left to right", side), ("Top to bottom", side)):
@@ -179,11 +179,11 @@ def test_with_two_lesions_or_one_in_a_corner_the_square_decides(
     assert values[0] != values[1]
 
 
-def test_a_photo_of_a_screen_is_answered_and_the_visitor_is_warned_of_such() -> None:
+def test_a_photo_of_a_screen_is_answered_with_a_warning() -> None:
     pixels = np.asarray(lesion(600, 450, seed=1)).astype(float)
     # the grid of a display's pixels, which a camera turns into coarse stripes
     pixels *= 0.85 + 0.15 * np.sin(np.arange(600) * 2.1)[np.newaxis, :, np.newaxis]
     at = upload(open_classify(), encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8))))
     for toggle in [one for one in at.toggle if one.label == "Show the answer anyway"]:
         toggle.set_value(True).run()
-    assert "photos of a screen" in said(at)
+    assert "photos of a screen" in page_text(at)

@@ -85,7 +85,7 @@ def test_photos_of_different_lesions_do_not_match(page: AppTest) -> None:
     assert [warning.value for warning in page.warning] == [change.NO_MATCH]
     assert not page.dataframe
     assert "camera explains" not in words(page)
-    # unless the visitor knows better
+    # unless the visitor insists
     [anyway] = [toggle for toggle in page.toggle if toggle.label.startswith("They show the same spot")]
     anyway.set_value(True).run()
     assert not page.exception
@@ -120,7 +120,7 @@ def test_of_three_photos_two_are_chosen_and_more_can_be(page: AppTest) -> None:
     assert "at least two photos" in words(page)
 
 
-def test_a_second_photo_is_added_beside_an_answer(page: AppTest) -> None:
+def test_a_second_photo_can_be_added_to_an_answer(page: AppTest) -> None:
     upload(page, FIRST)
     headline(page)
     uploader = next(one for one in page.file_uploader if one.label == "Another photo of the same spot")
@@ -142,7 +142,7 @@ def test_a_length_in_both_photos_gives_millimetres(page: AppTest) -> None:
     compare(page, {"first.jpg": FIRST, "later.jpg": LATER})
     for one in session_images_of(page):
         page.selectbox(key=f"length_{one.key}").set_value("1 euro coin, 23.25 mm")
-        # as a box that was drawn leaves it: a quarter of the width
+        # like a drawn box: a quarter of the width
         page.session_state[f"length_box_{one.key}"] = (0.5, 0.1, 0.75, 0.2)
     page.run()
     assert not page.exception

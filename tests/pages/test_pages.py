@@ -1,4 +1,4 @@
-"""Every page opens: straight away, through the entry point, and without a model."""
+"""Every page opens: directly, through the entry point, and without a model."""
 
 import subprocess
 import sys

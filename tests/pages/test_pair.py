@@ -1,5 +1,4 @@
-"""The other image of a lesion on the classify page: the answer from both, and what is said of images that do not
-belong together."""
+"""The other image of a lesion on the classify page: the answer from both, and messages about mismatched images."""
 
 import shutil
 from pathlib import Path
@@ -36,7 +35,7 @@ def root(made: registry.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def seen(monkeypatch: pytest.MonkeyPatch, by_width: dict[int, str]) -> None:
-    """The recogniser goes by the width of the image."""
+    """Replace the recogniser: the width of the image determines its kind."""
 
     def recognise(image: Image.Image) -> Recognised:
         return Recognised(by_width[image.width], dict.fromkeys(modality.KINDS, 0.9), False)
@@ -59,7 +58,7 @@ def with_both(at: AppTest, second: bytes = CLOSE_UP) -> AppTest:
 
 
 def both_images(at: AppTest) -> dict[str, float]:
-    """Code -> probability from both images; empty where there is no answer."""
+    """The probabilities from both images, by code; empty if there is no answer."""
     for table in (frame.value for frame in at.dataframe):
         if "close-up" in table:
             return dict(zip(table["code"], table["probability"], strict=True))
@@ -69,7 +68,7 @@ def both_images(at: AppTest) -> dict[str, float]:
 def expected(root: Path, first: bytes, second: bytes) -> dict[str, float]:
     model = registry.model("pair", root)
     predicted = pair.predict(model, [imaging.load(one, model.input_size) for one in (first, second)])
-    return dict(zip(model.labels.codes, predicted.together.probabilities, strict=True))
+    return dict(zip(model.labels.codes, predicted.combined.probabilities, strict=True))
 
 
 def test_without_a_model_for_both_nothing_is_offered(root: Path) -> None:
@@ -119,14 +118,14 @@ def test_an_image_of_the_wrong_kind_is_named_and_the_visitor_may_go_on(
     assert both_images(at) == pytest.approx(expected(root, DERMOSCOPY, CLOSE_UP))
 
 
-def test_a_second_file_that_is_no_image_gets_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_file_that_is_not_an_image_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen(monkeypatch, {400: "dermoscopy"})
     at = with_both(uploaded(), b"this is not an image")
     assert len(at.error) == 1
     assert at.dataframe[0].value["probability"].sum() == pytest.approx(1), "the answer to the first image stays"
 
 
-def test_a_changed_network_gets_a_sentence(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_network_is_reported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
     file = root / "pair" / "close-up.tflite"
     content = bytearray(file.read_bytes())

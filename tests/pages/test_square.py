@@ -1,4 +1,4 @@
-"""The square of a photo: proposed, chosen among two lesions, drawn, and kept."""
+"""The square of a photo: proposed, chosen among two lesions, drawn, and remembered."""
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -33,7 +33,7 @@ def settings(page: AppTest) -> dict[str, int]:
 
 
 def buttons(page: AppTest, start: str) -> list[str]:
-    """The keys of the buttons that begin so."""
+    """The keys of the buttons with this prefix."""
     return [str(button.key) for button in page.button if str(button.key).startswith(start)]
 
 
@@ -89,7 +89,7 @@ def test_one_lesion_asks_nothing(page: AppTest) -> None:
     assert not buttons(page, "lesion_")
 
 
-def test_the_square_goes_with_the_photo_to_attention_and_is_forgotten_with_it(page: AppTest) -> None:
+def test_the_square_follows_the_photo_to_attention_and_is_removed_with_it(page: AppTest) -> None:
     upload(page, ONE)
     [photo] = page.session_state["images"].values()
     chosen = settings(page)

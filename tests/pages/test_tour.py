@@ -1,4 +1,4 @@
-"""The tour: off until it is started, one step per page, and gone once it is ended."""
+"""The tour: off until started, one step per page, and gone once ended."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def test_the_tour_leads_through_all_pages_and_ends() -> None:
     assert not at.exception
     assert not buttons(at)
     at.switch_page("pages/home.py").run()
-    # as it was before
+    # as before
     assert [one.value for one in (*at.markdown, *at.caption)] == before
     assert at.button(key="start_tour")
 

@@ -1,4 +1,4 @@
-"""What a visitor sees when others are served first: a sentence with the expected wait, or when to come back."""
+"""What a visitor sees when others are served first: the expected wait, or when to come back."""
 
 import threading
 from typing import Any
@@ -12,14 +12,14 @@ from skinapp.ui import admission, layout, map_grid, turn
 from skinapp.ui.admission import Admission, Wait
 from tests.pages.test_classify import PHOTO, headline, upload, upload_several
 from tests.pictures import encode, lesion
-from tests.ui.test_admission import PATIENCE_SECONDS, taken
+from tests.ui.test_admission import TIMEOUT_SECONDS, taken
 
 pytestmark = pytest.mark.usefixtures("clear_dermoscopy")
 
 
 @pytest.fixture
 def full(monkeypatch: pytest.MonkeyPatch) -> Admission:
-    """A server that takes one answer, and nobody who waits."""
+    """A server that computes one answer at a time, with no room to wait."""
     turns = Admission(1, 0, 3.0)
     monkeypatch.setattr(turn, "FOR_ANSWER", turns)
     return turns
@@ -44,7 +44,7 @@ def test_a_busy_server_says_so_and_answers_when_asked_again(full: Admission) -> 
     assert headline(at)
 
 
-def test_a_batch_on_a_busy_server_goes_on_where_it_was(full: Admission) -> None:
+def test_a_batch_on_a_busy_server_resumes(full: Admission) -> None:
     photos = {f"photo-{seed}.jpg": encode(lesion(160, 120, seed=seed)) for seed in range(2)}
     at = opened()
     with taken(full, "another visitor"):
@@ -65,7 +65,7 @@ def test_the_attention_page_of_a_busy_server_says_so(full: Admission) -> None:
     assert at.multiselect(key="attention_models").value
 
 
-def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_waiting_visitor_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None:
     turns, shown_wait = Admission(1, 5, 4.0), threading.Event()
     monkeypatch.setattr(turn, "FOR_ANSWER", turns)
     monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
@@ -83,19 +83,19 @@ def test_who_waits_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch) -> None
     def others() -> None:
         with taken(turns, "another visitor"):
             begun.set()
-            assert shown_wait.wait(PATIENCE_SECONDS)
+            assert shown_wait.wait(TIMEOUT_SECONDS)
 
     begun = threading.Event()
     thread = threading.Thread(target=others)
     thread.start()
-    begun.wait(PATIENCE_SECONDS)
+    begun.wait(TIMEOUT_SECONDS)
     upload(at, PHOTO)
     thread.join()
     assert said[0] == "Waiting for a turn: 1 other is before you, about 4 seconds."
     assert headline(at)
 
 
-def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_work_on_an_answer_does_not_delay_other_answers(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
     curves, answered = faithfulness.curves, []
 
     def meanwhile(*parts: object) -> object:
@@ -111,7 +111,7 @@ def test_slow_work_on_an_answer_holds_up_no_other_answer(full: Admission, monkey
     assert answered == [True] * 3
 
 
-def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_maps_is_limited_by_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
     requested: list[str] = []
     raw: Any = catalogue.raw
 
@@ -127,7 +127,7 @@ def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) ->
     [classes] = [box for box in at.multiselect if str(box.key).startswith("attention_classes")]
     classes.set_value(["nv", "mel", "bcc", "akiec", "bkl", "df", "vasc"]).run()
     assert not at.exception
-    # seven times a thousand classifications, of which six thousand are allowed
+    # seven thousand classifications, of which six thousand are allowed
     assert requested.count("rise") == 6
     assert any("Only the first 6 are shown" in box.value for box in at.info)
     assert at.number_input(key="attention_rise_masks").max == 1000
@@ -140,7 +140,7 @@ def test_cancelled_maps_are_not_made_until_asked_for(monkeypatch: pytest.MonkeyP
     def cancelled_once(method_id: str, *rest: object, **settings: object) -> object:
         made.append(method_id)
         if method_id == "occlusion" and made.count("occlusion") == 1:
-            # what a click on Cancel leaves
+            # the effect of a click on Cancel
             raise ModelError(map_grid.CANCELLED)
         return raw("last-convolution", *rest[:2], rest[2])
 

@@ -1,4 +1,4 @@
-"""The results document: every model is in it, with the figures of its folder, and refusals are sentences."""
+"""The report on all models: every model is in it, with the figures of its folder; errors are reported."""
 
 import datetime
 import io
@@ -51,10 +51,10 @@ def test_every_model_has_a_row_and_the_figures_of_its_card(known: dict[str, pred
     assert dict(zip(chart.table["model"], chart.table["value"], strict=True)) == cards
 
 
-def test_published_accuracies_stand_beside_ours(known: dict[str, predictions.Predictions]) -> None:
+def test_published_accuracies_are_shown_with_ours(known: dict[str, predictions.Predictions]) -> None:
     section = all_models.published(known)
     [table] = [block for block in section.blocks if hasattr(block, "columns")]
-    assert table["Published"].tolist() == [published_views.claim(one) for one in CLAIMS]
+    assert table["Published"].tolist() == [published_views.claim(claim) for claim in CLAIMS]
     score = registry.model("ham10000-efficientnetb1").card["scores"]["accuracy"]
     repeated = table.loc[table["Published"] == "84.3% accuracy, seven classes", published_views.REPEATED].item()
     assert repeated == f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
@@ -73,14 +73,14 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     assert {model.card["training"]["protocol"], *model.card["limits"]} <= set(paragraphs)
     scores = all_models.scores_of(model)
     assert scores["Value"].tolist() == [score["value"] for score in model.card["scores"].values()]
-    # what the charts count is what the card's scores were counted of
+    # the charts count the same images as the card's scores
     confusion = next(block for block in section.blocks if isinstance(block, Chart))
     right = confusion.table[confusion.table["label"] == confusion.table["predicted"]]["images"].sum()
     assert confusion.table["images"].sum() == model.card["test"]["images"]
     assert right / model.card["test"]["images"] == pytest.approx(model.card["scores"]["accuracy"]["value"], abs=1e-4)
 
 
-def test_what_is_drawn_is_of_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
+def test_charts_use_the_images_that_the_card_counts(known: dict[str, predictions.Predictions]) -> None:
     for model_id, one in known.items():
         assert len(all_models.tested(one).images) == registry.model(model_id).card["test"]["images"], model_id
 
@@ -196,7 +196,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_drawn(
     assert "notes.jpg: This is not an image" in capsys.readouterr().err
     text = out.read_text()
     assert "<h3>skin.jpg</h3>" in text
-    # the one model there is ends in dense layers
+    # the only model ends in dense layers
     assert "No model here can make a map" in text
 
 

@@ -1,4 +1,4 @@
-"""The report of one image: everything that was found is in it, and nothing outside it is needed."""
+"""The report of one image: it contains all results, and is self-contained."""
 
 import re
 from pathlib import Path
@@ -66,7 +66,7 @@ def test_the_sanity_check_of_the_map_is_in_it(made: Analysis) -> None:
     at = section.blocks.index(Heading(evidence.badge))
     assert section.blocks[at + 1] == case_report.sanity_check.sentence(evidence, made.model.labels)
     border = Image.fromarray(segmentation.with_border(made.square, drawn))
-    assert [one.png for one in section.blocks if isinstance(one, Picture)][1] == document.png(border)
+    assert [block.png for block in section.blocks if isinstance(block, Picture)][1] == document.png(border)
 
 
 def test_a_square_without_a_lesion_says_so(model: Model) -> None:
@@ -76,7 +76,7 @@ def test_a_square_without_a_lesion_says_so(model: Model) -> None:
     assert "fails the sanity check" in words or "No part of the image counted" in words
 
 
-def test_patient_metadata_is_beside_the_answer_from_the_image_alone() -> None:
+def test_patient_metadata_is_shown_with_the_answer_from_the_image_alone() -> None:
     clinical = next(one for one in registry.ranked() if one.clinical)
     both = analysis.analyse(lesion(), clinical, values={"age": 71.0, "sex": "male"})
     blocks = case_report.sections(both)[0].blocks
@@ -91,7 +91,7 @@ def test_the_picture_is_the_image_with_the_square(made: Analysis) -> None:
     assert isinstance(picture, Picture)
     pixels = np.asarray(imaging.decode(picture.png)).astype(int)
     assert pixels.shape == (300, 400, 3)
-    # outside the square it is pale
+    # the picture is pale outside the square
     assert pixels[290, 390].min() > np.asarray(made.image)[290, 390].min()
     left, top, right, bottom = (round(edge) for edge in made.crop.box(400, 300))
     inside = slice(top + 5, bottom - 5), slice(left + 5, right - 5)

@@ -15,7 +15,7 @@ TRIPOD = [f"{number}{letter}" for number in range(1, 28) for letter in LETTERS.g
 
 
 def filled(*models: Model) -> tuple[dict[str, str], list[str]]:
-    """The answer to each item of CLAIM, and what is not answered."""
+    """The answer to each item of CLAIM, and the unanswered items."""
     blocks = checklist.section(models).blocks
     table = next(block for block in blocks if isinstance(block, pd.DataFrame))
     missing = next(block for block in blocks if isinstance(block, List))
@@ -24,7 +24,7 @@ def filled(*models: Model) -> tuple[dict[str, str], list[str]]:
 
 
 def without(*path: str) -> Model:
-    """A copy of the model whose card does not state something."""
+    """A copy of the model with information missing from its card."""
     card = dict(MODEL.card)
     part = card
     for name in path[:-1]:

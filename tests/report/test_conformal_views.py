@@ -1,4 +1,4 @@
-"""Measured prediction sets in words and charts: a broken promise is said, never averaged away."""
+"""Measured prediction sets in sentences and charts: insufficient coverage is stated, never averaged away."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_a_kept_promise_with_its_worst_class() -> None:
         (np.nan, np.nan, "These are too few lesions or patients to compare with the 95% promised."),
     ],
 )
-def test_a_shift_is_said_beside_the_models_own_images(low: float, high: float, words: str) -> None:
+def test_a_shift_is_reported_next_to_the_models_own_images(low: float, high: float, words: str) -> None:
     own, shifted = conformal_views.sentences([OWN, other(coverage_low=low, coverage_high=high)], MALIGNANCY)
     assert "That agrees" in own
     assert shifted.startswith("MILK10k: ")
@@ -68,13 +68,13 @@ def test_the_chart_has_every_test_set_and_the_promise() -> None:
     assert set(chart.table["test"]) == {"HAM10000", "MILK10k"}
     assert len(chart.table) == 6
     assert "Benign, MILK10k 97% (94% to 99%)" in chart.words
-    # 20 images say nothing
+    # 20 images are too few
     assert "Malignant, HAM10000 too few images" in chart.words
     [line] = chart.figure.layout.shapes
     assert (line.x0, line.x1) == (0.95, 0.95)
 
 
-def test_sizes_have_no_promise_and_subgroups_only_where_there_are_some() -> None:
+def test_sizes_have_no_target_line_and_only_existing_subgroups_are_shown() -> None:
     assert conformal_views.parts([OWN]) == {"class": "Class", "sex": "Sex"}
     assert conformal_views.parts([other()]) == {"class": "Class"}
     chart = conformal_views.chart([OWN], "sex", "size", MALIGNANCY, {"one": "One"})

@@ -1,4 +1,4 @@
-"""A report is one file that needs nothing else; a comparison's report holds what the page shows."""
+"""A report is a self-contained file; a comparison's report contains what the page shows."""
 
 import datetime
 import re

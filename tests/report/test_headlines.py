@@ -1,4 +1,4 @@
-"""The figures on the first page are those of the cards and tables."""
+"""The figures on the home page agree with the cards and tables."""
 
 import dataclasses
 
@@ -23,7 +23,7 @@ def test_a_model_without_a_class_for_melanoma_has_its_share_of_cancers() -> None
     assert headline.value == f"{score['value']:.0%}"
 
 
-def test_a_model_that_knows_no_cancer_has_its_balanced_accuracy() -> None:
+def test_a_model_without_a_cancer_class_shows_its_balanced_accuracy() -> None:
     model = registry.model("malignancy-cnn64")
     scores = {"balanced_accuracy": model.card["scores"]["balanced_accuracy"]}
     alone = dataclasses.replace(model, card=model.card | {"scores": scores})

@@ -26,7 +26,8 @@ CHECKOUT = Path(__file__).parents[2]
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of data sets with 29 images in the form of HAM10000.
 
-    Of each class three training images of two lesions and one test image, and one more image of a tested lesion.
+    For each class there are three training images of two lesions and one test image, and one more image of a test
+    lesion.
     """
     root = tmp_path_factory.mktemp("data")
     images = root / "ham10000" / "images"
@@ -45,7 +46,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_backbone(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> Any:
-    """As EfficientNet: values 0-255 in, scaled inside; convolutions that halve the size; batch normalisation."""
+    """Like EfficientNet: inputs 0-255, scaled inside; convolutions that halve the size; batch normalisation."""
     import keras
     from keras import layers
 
@@ -60,7 +61,7 @@ def tiny_backbone(include_top: bool, weights: str | None, input_shape: tuple[int
 
 
 def light_augmentation(seed: int) -> list[Any]:
-    """In place of the whole augmentation, whose tracing would take most of a tiny run."""
+    """Replaces the full augmentation, whose tracing would dominate a tiny run."""
     import keras
 
     return [keras.layers.RandomFlip(seed=seed)]
@@ -68,7 +69,8 @@ def light_augmentation(seed: int) -> list[Any]:
 
 @contextlib.contextmanager
 def stepwise() -> Iterator[None]:
-    """Networks train and predict without a graph, which takes seconds to trace and pays after many more steps."""
+    """Networks train and predict without a graph, which takes seconds to trace and pays off only after many more
+    steps."""
     import keras
 
     with pytest.MonkeyPatch.context() as patch:
@@ -78,14 +80,14 @@ def stepwise() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def without_graphs() -> Iterator[None]:
-    """For a whole file in which training is only a means."""
+    """For a whole file that does not test training itself."""
     with stepwise():
         yield
 
 
 @contextlib.contextmanager
 def tiny_network_on(data: Path) -> Iterator[pytest.MonkeyPatch]:
-    """The tiny network is known, and the data sets are those in this folder."""
+    """Register the tiny network, and use the data sets in this folder."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKINAPP_DATA", str(data))
         patch.setitem(network.ARCHITECTURES, "tiny", tiny_backbone)
@@ -100,7 +102,7 @@ def tiny(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 class Published(NamedTuple):
-    """A run of the tiny network that was trained in one stage, evaluated and exported; to be read, or copied."""
+    """A run of the tiny network, trained in one stage, evaluated and exported; read-only, but may be copied."""
 
     config: Config
     runs: Path
@@ -142,13 +144,13 @@ def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny_command(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    """`python -m tests.train.tiny_command` in a process of its own."""
-    with begun_tiny_command(*arguments, **environment) as process:
+    """`python -m tests.train.tiny_command` in a separate process."""
+    with start_tiny_command(*arguments, **environment) as process:
         out, messages = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, messages)
 
 
-def begun_tiny_command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
+def start_tiny_command(*arguments: object, **environment: str) -> subprocess.Popen[str]:
     """The same, still running."""
     return subprocess.Popen(
         [sys.executable, "-m", "tests.train.tiny_command", *map(str, arguments)],
@@ -183,7 +185,7 @@ def tiny_config(file: Path) -> Config:
 
 
 def nth_call(patch: pytest.MonkeyPatch, owner: Any, name: str, number: int, after: bool = False) -> None:
-    """The nth call of a function is interrupted, before or after it has done its work."""
+    """Interrupt the nth call of a function, before or after it has done its work."""
     work: Callable = getattr(owner, name)
     calls = 0
 

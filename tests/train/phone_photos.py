@@ -1,4 +1,4 @@
-"""Data sets of phone photos in small: drawings, with tables as they are published."""
+"""Small data sets of phone photos: drawings, with tables in the published form."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.pictures import encode, lesion
 
 
 def pad_ufes_20(root: Path) -> None:
-    """PAD-UFES-20 with three images of each class, each of a patient of its own."""
+    """PAD-UFES-20 with three images of each class, each of a different patient."""
     images = root / "pad_ufes_20" / "images"
     images.mkdir(parents=True)
     rows = []

@@ -96,7 +96,7 @@ def test_the_models_size_is_its_own_or_that_of_the_last_stage(file: Path) -> Non
         ("seed=[1", "seed"),
     ],
 )
-def test_what_cannot_be_is_named(file: Path, override: str, sentence: str) -> None:
+def test_impossible_settings_are_named(file: Path, override: str, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         config.load_config(file, (override,))
 
@@ -113,7 +113,7 @@ def test_a_missing_setting_is_named(file: Path) -> None:
 
 
 @pytest.mark.parametrize(("text", "sentence"), [("a: [", "is not valid YAML"), ("", "holds no settings")])
-def test_a_file_that_is_no_configuration(file: Path, text: str, sentence: str) -> None:
+def test_a_file_that_is_not_a_configuration(file: Path, text: str, sentence: str) -> None:
     file.write_text(text)
     with pytest.raises(DataError, match=sentence):
         config.load_config(file)
@@ -140,5 +140,5 @@ def test_the_fingerprint_follows_what_changes_the_weights(file: Path) -> None:
     ):
         assert config.load_config(file, (change,)).fingerprint != plain.fingerprint
     assert config.load_config(file, ("committee=true",)).fingerprint == plain.fingerprint
-    # what is chosen after training does not make another run of it
+    # settings that only apply after training do not change the run
     assert config.load_config(file, ("input_size=50", "logit_adjustment=0.3")).fingerprint == plain.fingerprint

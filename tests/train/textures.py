@@ -1,4 +1,4 @@
-"""Pictures that differ in more than a spot, which a search for duplicates must distinguish."""
+"""Pictures with different textures, which a search for duplicates must distinguish."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""python -m tests.train.tiny_command ...: `python -m train ...`, where the tiny network is known.
+"""python -m tests.train.tiny_command ...: `python -m train ...` with the tiny network registered.
 
 With LOGICAL_CPUS=2 TensorFlow sees two devices. With SIGNAL="SIGKILL History.on_epoch_end 2" the process sends itself
 that signal after the second call of that method of train/fit.
@@ -24,7 +24,7 @@ def divide_cpu(devices: int) -> None:
 def signal_after(number: signal.Signals, method: str, call: int) -> None:
     from train.fit import callbacks, stages, validation
 
-    # a process that was started in the background ignores it
+    # a process started in the background ignores it
     signal.signal(signal.SIGINT, signal.default_int_handler)
     owner, name = method.split(".")
     module = next(module for module in (callbacks, stages, validation) if hasattr(module, owner))

@@ -1,4 +1,4 @@
-"""Turns are bounded, go round the visitors, and are refused in words where too many wait."""
+"""Turns are limited, rotate among visitors, and are refused with a message if too many are waiting."""
 
 import contextlib
 import threading
@@ -11,11 +11,11 @@ import pytest
 from skinapp.ui import admission
 from skinapp.ui.admission import Admission, BusyError, Wait
 
-PATIENCE_SECONDS = 30
+TIMEOUT_SECONDS = 30
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -23,17 +23,17 @@ def until(condition: Callable[[], bool]) -> None:
 
 @contextlib.contextmanager
 def taken(turns: Admission, visitor: str = "first") -> Iterator[None]:
-    """A turn of that visitor, held in another thread."""
+    """A turn of this visitor, held in another thread."""
     begun, end = threading.Event(), threading.Event()
 
     def hold() -> None:
         with turns.turn(visitor):
             begun.set()
-            assert end.wait(PATIENCE_SECONDS)
+            assert end.wait(TIMEOUT_SECONDS)
 
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(hold)
-        assert begun.wait(PATIENCE_SECONDS)
+        assert begun.wait(TIMEOUT_SECONDS)
         try:
             yield
         finally:
@@ -41,7 +41,7 @@ def taken(turns: Admission, visitor: str = "first") -> Iterator[None]:
             held.result()
 
 
-def test_no_more_work_at_once_than_allowed_and_nobody_is_left_out() -> None:
+def test_concurrent_work_is_limited_and_every_visitor_is_served() -> None:
     turns, lock = Admission(2, 50, 1.0), threading.Lock()
     at_work, most, served = 0, 0, []
 
@@ -63,7 +63,7 @@ def test_no_more_work_at_once_than_allowed_and_nobody_is_left_out() -> None:
     assert sorted(served) == sorted(visitors)
 
 
-def test_one_visitors_many_files_do_not_hold_up_the_others() -> None:
+def test_one_visitors_many_files_do_not_delay_the_others() -> None:
     turns, order = Admission(1, 50, 1.0), []
 
     def work(visitor: str) -> None:
@@ -83,10 +83,10 @@ def test_a_visitor_has_one_turn_at_a_time_and_others_get_the_rest() -> None:
         with taken(turns, "many"):
             again = pool.submit(enter, turns, "many")
             until(lambda: turns.waiting == 1)
-            # comes later, and is not held up
+            # comes later, and is not delayed
             enter(turns, "one")
             assert not again.done()
-        again.result(PATIENCE_SECONDS)
+        again.result(TIMEOUT_SECONDS)
 
 
 def enter(turns: Admission, visitor: str) -> None:
@@ -125,8 +125,8 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
             pool.submit(enter, turns, "before")
             until(lambda: turns.waiting == 1)
             last = pool.submit(work)
-            assert shown.wait(PATIENCE_SECONDS)
-        last.result(PATIENCE_SECONDS)
+            assert shown.wait(TIMEOUT_SECONDS)
+        last.result(TIMEOUT_SECONDS)
     assert waits[0] == Wait(2, 20.0)
     assert waits[0].sentence == "Waiting for a turn: 2 others are before you, about 20 seconds."
     # the turns took no time, so the next is expected to take less
@@ -134,12 +134,12 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
         shown.clear()
         with taken(turns):
             again = pool.submit(work)
-            assert shown.wait(PATIENCE_SECONDS)
-        again.result(PATIENCE_SECONDS)
+            assert shown.wait(TIMEOUT_SECONDS)
+        again.result(TIMEOUT_SECONDS)
     assert waits[-1].seconds < 10
 
 
-def test_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_visitor_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SHOW_SECONDS", 0.01)
     turns = Admission(1, 50, 1.0)
 
@@ -153,7 +153,7 @@ def test_who_leaves_gives_up_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
     enter(turns, "next")
 
 
-def test_long_work_lets_others_go_first_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_work_lets_others_go_first_and_then_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "SLICE_SECONDS", 0.0)
     turns, order = Admission(1, 50, 1.0), []
 
@@ -169,7 +169,7 @@ def test_long_work_lets_others_go_first_and_goes_on(monkeypatch: pytest.MonkeyPa
             until(lambda: turns.waiting == 1)
             held.give_way()
             order.append("long again")
-        short.result(PATIENCE_SECONDS)
+        short.result(TIMEOUT_SECONDS)
     assert order == ["long", "other", "long again"]
 
 
@@ -178,7 +178,7 @@ def test_a_turn_can_end_before_its_block() -> None:
     with turns.turn("one") as held:
         held.end()
         with turns.turn("other"):
-            # the end of the block of the first does not end this one
+            # the end of the first block does not end this turn
             held.end()
             with pytest.raises(BusyError):
                 enter(turns, "third")

@@ -1,4 +1,4 @@
-"""Every text can be read: at least 4.5 : 1 against what is behind it, in both themes (WCAG 2.2, 1.4.3)."""
+"""Every text is readable: at least 4.5 : 1 against its background, in both themes (WCAG 2.2, 1.4.3)."""
 
 import re
 import tomllib
@@ -10,13 +10,13 @@ from skinapp.charts.style import INK
 from skinapp.ui import layout
 
 THEMES = tomllib.loads((layout.PAGES.parent / ".streamlit" / "config.toml").read_text())["theme"]
-LEAST = 4.5
-LEAST_OF_SHAPES = 3
+MIN_CONTRAST = 4.5
+MIN_SHAPE_CONTRAST = 3
 """Of ticks and focus rings (WCAG 2.2, 1.4.11)."""
 FADED = 0.6
 """The opacity at which Streamlit draws captions, placeholders and unselected tabs in the text colour."""
 TINTED = 0.2
-"""The most of a colour that Streamlit mixes into the background behind a badge or a box of that colour."""
+"""The maximum share of a colour that Streamlit mixes into the background of a badge or box of that colour."""
 SELECTED = 0.1
 """The opacity of the accent behind a selected segment."""
 NAMED = ("red", "orange", "yellow", "green", "blue", "gray")
@@ -55,9 +55,9 @@ def test_the_contrast_of_black_on_white_is_21() -> None:
 def test_text_captions_and_links_can_be_read(theme: str, background: str) -> None:
     colours = THEMES[theme]
     behind, text = rgb(colours[background]), rgb(colours["textColor"])
-    assert contrast(text, behind) >= LEAST
-    assert contrast(mixed(text, behind, FADED), behind) >= LEAST
-    assert contrast(rgb(colours["linkColor"]), behind) >= LEAST
+    assert contrast(text, behind) >= MIN_CONTRAST
+    assert contrast(mixed(text, behind, FADED), behind) >= MIN_CONTRAST
+    assert contrast(rgb(colours["linkColor"]), behind) >= MIN_CONTRAST
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -66,19 +66,19 @@ def test_the_accent_can_be_read_as_text_also_on_its_own_tint(theme: str) -> None
     accent, page, secondary = (
         rgb(colours[name]) for name in ("primaryColor", "backgroundColor", "secondaryBackgroundColor")
     )
-    assert contrast(accent, page) >= LEAST
-    assert contrast(accent, secondary) >= LEAST
+    assert contrast(accent, page) >= MIN_CONTRAST
+    assert contrast(accent, secondary) >= MIN_CONTRAST
     # a chosen segment, and one below the pointer
-    assert contrast(accent, mixed(accent, page, SELECTED)) >= LEAST
-    assert contrast(accent, mixed(accent, page, TINTED)) >= LEAST
+    assert contrast(accent, mixed(accent, page, SELECTED)) >= MIN_CONTRAST
+    assert contrast(accent, mixed(accent, page, TINTED)) >= MIN_CONTRAST
 
 
 @pytest.mark.parametrize(("theme", "number"), [("light", 0), ("dark", 1)])
 def test_words_on_the_accent_can_be_read_and_white_ticks_seen(theme: str, number: int) -> None:
     accent = rgb(THEMES[theme]["primaryColor"])
     [words] = re.findall(r"  color: light-dark\((\w+), (\w+)\); }", layout.STYLE)
-    assert contrast(rgb({"white": "#FFFFFF", "black": "#000000"}[words[number]]), accent) >= LEAST
-    assert contrast(rgb("#FFFFFF"), accent) >= LEAST_OF_SHAPES
+    assert contrast(rgb({"white": "#FFFFFF", "black": "#000000"}[words[number]]), accent) >= MIN_CONTRAST
+    assert contrast(rgb("#FFFFFF"), accent) >= MIN_SHAPE_CONTRAST
 
 
 @pytest.mark.parametrize(("theme", "number"), [("light", 0), ("dark", 1)])
@@ -86,7 +86,7 @@ def test_the_focus_ring_can_be_seen(theme: str, number: int) -> None:
     [ring] = re.findall(r"outline: 2px solid light-dark\((\w+), (\w+)\)", layout.STYLE)
     colour = rgb({"white": "#FFFFFF", "black": "#000000"}[ring[number]])
     for behind in ("backgroundColor", "secondaryBackgroundColor"):
-        assert contrast(colour, rgb(THEMES[theme][behind])) >= LEAST_OF_SHAPES
+        assert contrast(colour, rgb(THEMES[theme][behind])) >= MIN_SHAPE_CONTRAST
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -95,21 +95,21 @@ def test_coloured_text_can_be_read_on_the_page_and_in_a_badge(theme: str, name: 
     colours = THEMES[theme]
     text = rgb(colours.get(f"{name}TextColor", colours[f"{name}Color"]))
     behind = rgb(colours["backgroundColor"])
-    assert contrast(text, behind) >= LEAST
-    assert contrast(text, mixed(rgb(colours[f"{name}Color"]), behind, TINTED)) >= LEAST
+    assert contrast(text, behind) >= MIN_CONTRAST
+    assert contrast(text, mixed(rgb(colours[f"{name}Color"]), behind, TINTED)) >= MIN_CONTRAST
 
 
 def test_the_ink_of_the_charts_and_the_words_on_their_scales_can_be_read() -> None:
-    assert contrast(rgb(INK), rgb(THEMES["light"]["backgroundColor"])) >= LEAST
+    assert contrast(rgb(INK), rgb(THEMES["light"]["backgroundColor"])) >= MIN_CONTRAST
     for _, colour in population.SCALE:
-        assert max(contrast(rgb(str(colour)), rgb(words)) for words in (INK, "#FFFFFF")) >= LEAST
+        assert max(contrast(rgb(str(colour)), rgb(words)) for words in (INK, "#FFFFFF")) >= MIN_CONTRAST
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_lines_of_the_models_can_be_seen(theme: str) -> None:
     behind = rgb(THEMES[theme]["backgroundColor"])
     for colour in (*performance.MODEL_COLOURS, performance.GREY):
-        assert contrast(rgb(colour), behind) >= LEAST_OF_SHAPES, colour
+        assert contrast(rgb(colour), behind) >= MIN_SHAPE_CONTRAST, colour
 
 
 def test_the_numbers_in_a_confusion_matrix_can_be_read() -> None:
@@ -118,4 +118,4 @@ def test_the_numbers_in_a_confusion_matrix_can_be_read() -> None:
         (low, pale), (high, dark) = steps[:2] if share <= 50 else steps[1:]
         cell = mixed(rgb(dark), rgb(pale), (share / 100 - low) / (high - low))
         words = "#FFFFFF" if share / 100 > performance.DARK else "#000000"
-        assert contrast(rgb(words), cell) >= LEAST, share
+        assert contrast(rgb(words), cell) >= MIN_CONTRAST, share

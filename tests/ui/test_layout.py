@@ -1,4 +1,4 @@
-"""What the pages share."""
+"""The shared parts of the pages."""
 
 import asyncio
 import importlib.metadata

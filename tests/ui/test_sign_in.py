@@ -1,4 +1,4 @@
-"""Sign-in is off until the server's secrets configure it; then nothing is shown before it."""
+"""Sign-in is off until the server's secrets configure it; then nothing is shown before sign-in."""
 
 from typing import Any
 
@@ -28,14 +28,14 @@ def test_a_page_asks_for_sign_in_before_anything_else(name: str, monkeypatch: py
     assert not at.get("file_uploader")
 
 
-def test_who_has_signed_in_can_sign_out() -> None:
+def test_a_signed_in_visitor_can_sign_out() -> None:
     at = open_page("guide", is_logged_in=True, email="ada@example.org")
     assert not at.exception
     assert at.title[0].value == "Guide"
     assert [button.label for button in at.button if button.label.startswith("Sign")] == ["Sign out"]
 
 
-def test_without_secrets_nobody_is_asked() -> None:
+def test_without_secrets_no_sign_in_is_required() -> None:
     at = open_page("guide")
     assert not at.exception
     assert at.title[0].value == "Guide"

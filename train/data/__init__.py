@@ -1,1 +1,1 @@
-"""Images before training: download, decoding, splits, duplicates, audits and masks."""
+"""Data preparation: download, decoding, splits, duplicates, audits and masks."""

@@ -1,4 +1,4 @@
-"""python -m train audit: find what makes test scores too optimistic in a data set or its split."""
+"""python -m train audit: find causes of optimistic test scores in a data set or its split."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ from train.data.datasets import TRAINABLE, data_root
 
 RESAMPLE = "resample-before-split"
 NOTHING: dict[str, Any] = {"groups": 0, "images": [0, 0]}
-"""What two parts share that share no group."""
+"""The result for two parts that share no group."""
 CATEGORIES = ("label", "sex", "site", "confirmation")
 CELL, CAPTION, PAIRS_PER_ROW = (200, 150), 44, 3
 
@@ -176,7 +176,7 @@ def drifts(table: pd.DataFrame, one: str, two: str) -> Iterator[dict[str, Any]]:
     """How two parts differ in age (standardised mean difference) and in categories (chi-square, Cramer's V).
 
     Each group counts once, with its first image: chi-square assumes independence, and images of one lesion or patient
-    are not independent. An empty category counts as `unknown`.
+    are not independent. An empty value counts as `unknown`.
     """
     first, second = (table[table["split"] == part].drop_duplicates("group") for part in (one, two))
     if "age" in table:
@@ -212,7 +212,8 @@ def drifts(table: pd.DataFrame, one: str, two: str) -> Iterator[dict[str, Any]]:
 
 
 def standardised_mean_difference(first: np.ndarray, second: np.ndarray) -> float:
-    """(mean of second - mean of first) / root of the mean of both variances; below 0.1 is usually called small.
+    """(mean of second - mean of first) / root of the mean of both variances; values below 0.1 are usually considered
+    small.
 
     NaN with fewer than two values on a side. Austin 2009, doi:10.1002/sim.3697.
     """
@@ -223,7 +224,8 @@ def standardised_mean_difference(first: np.ndarray, second: np.ndarray) -> float
 
 
 def cramers_v(counts: np.ndarray) -> float:
-    """Association in a table of counts, 0 to 1: root of chi-square / (n (min(rows, columns) - 1)), not corrected."""
+    """Association in a table of counts, 0 to 1: root of chi-square / (n (min(rows, columns) - 1)), without
+    correction."""
     return float(association(counts, method="cramer"))
 
 

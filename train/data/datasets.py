@@ -129,8 +129,8 @@ def _milk10k(root: Path, dataset: DataSet, modality: str, label: str, pairs: boo
 
 
 ONE_CLASS_SOURCES = ("isic2019_melanoma_300", "isic2020_melanoma_300", "isic_kaggle9_180")
-"""Collections of `isic_more` with hardly anything but melanomas. Beside collections of several classes, a network
-learns from them how a clinic's images look, and not how a melanoma does."""
+"""Collections of `isic_more` with hardly anything but melanomas. Together with collections of several classes, they
+would teach a network what a clinic's images look like rather than what a melanoma looks like."""
 
 
 def isic_more(root: Path) -> pd.DataFrame:
@@ -181,7 +181,7 @@ DRAWS_PER_CLASS = 500
 
 
 def resampled_ham10000(root: Path) -> pd.DataFrame:
-    """HAM10000 as `resampled`; every sample has its own name and counts as a separate lesion."""
+    """HAM10000 under the `resampled` protocol; every sample has its own name and counts as a separate lesion."""
     table = resampled(ham10000(root), DRAWS_PER_CLASS, seed=0)
     name = table["image"] + "#" + table.groupby("image").cumcount().astype(str)
     return table.assign(dataset=RESAMPLED.id, source=RESAMPLED.id, image=name, group=name).reset_index(drop=True)
@@ -276,12 +276,12 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 """Functions that read each from its folder into the common form."""
 
 NEVER_HELD_OUT = (ISIC_MORE.id, MILK10K_CLINICAL.id)
-"""Data sets of which no part is held out for validation beside another one, but for images of lesions that the other
-one holds out."""
+"""Data sets that are not held out for validation when combined with another one, except for images of lesions that the
+other one holds out."""
 
 
 def sources(name: str) -> list[DataSet]:
-    """The data sets that a setting like "ham10000+malignant_benign" names. DataError if there is none of a name."""
+    """The data sets named by a setting like "ham10000+malignant_benign". DataError for an unknown name."""
     parts = name.split("+")
     for part in parts:
         if part not in TRAINABLE:
@@ -292,7 +292,7 @@ def sources(name: str) -> list[DataSet]:
 
 
 def read(name: str, pack: str = "") -> pd.DataFrame:
-    """The table of a data set, or of several joined by +, in the common form; from the file `pack`, if it is named."""
+    """The table of a data set, or of several joined by +, in the common form; from the file `pack`, if given."""
     if pack:
         opened = packed.read(Path(pack))
         parts = [packed.table(opened, one.id, COLUMNS) for one in sources(name)]
@@ -302,8 +302,8 @@ def read(name: str, pack: str = "") -> pd.DataFrame:
 
 
 def with_copies(table: pd.DataFrame) -> pd.DataFrame:
-    """A table in which images that are a `copy_of` another image of the table have its group, so that no fold separates
-    them. Unless both are `train`, such a copy is `excluded`."""
+    """The table with the group of the original for images that are a `copy_of` another image, so that no fold separates
+    them. Unless both are `train`, the copy is `excluded`."""
     originals = table.drop_duplicates("image").set_index("image")
     is_copy = table["copy_of"].isin(originals.index)
     of = originals.loc[table.loc[is_copy, "copy_of"]]
@@ -357,9 +357,10 @@ def with_validation(
     without a `fold`, there is no validation.
 
     Data sets are divided in order, each without the groups of earlier ones, so HAM10000's validation lesions are the
-    same whatever else is trained on. Those of NEVER_HELD_OUT are not divided, unless they are first or `hold_out_all`
-    is set. Training images of the source `without`, and of its groups elsewhere, become `excluded`; what is held out of
-    it stays so. DataError if there is no such source, or if a group (lesion or patient) is in more than one split.
+    same regardless of the other training data. Those in NEVER_HELD_OUT are not divided, unless they come first or
+    `hold_out_all` is set. Training images of the source `without`, and of its groups elsewhere, become `excluded`;
+    held-out images of the source stay held out. DataError if there is no such source, or if a group (lesion or patient)
+    is in more than one split.
     """
     if without and without not in set(table["source"]):
         raise DataError(f"There is no source '{without}'; these are trained on: {', '.join(table['source'].unique())}.")
@@ -391,7 +392,7 @@ def with_validation(
 
 
 def validation_rows(table: pd.DataFrame) -> np.ndarray:
-    """The positions of the first data set's validation images; they alone make choices."""
+    """The positions of the first data set's validation images; only these are used for model selection."""
     return np.flatnonzero((table["split"] == "validation") & (table["dataset"] == table["dataset"].iloc[0]))
 
 
@@ -438,7 +439,7 @@ def prepare(
             return np.zeros(shape[1:], dtype=np.uint8)
 
     with replacing(images_file) as partial, partial.open("wb") as stream, ThreadPoolExecutor() as pool:
-        # written in order, not through a memory map: there, a full disk would kill the process without a message
+        # written sequentially, not through a memory map, where a full disk would kill the process without a message
         np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
         try:
             images = pool.map(decode, table["image"], files)

@@ -1,7 +1,8 @@
-"""python -m train download: data sets from their publishers, with attribution and licence beside the images.
+"""python -m train download: data sets from their publishers, with attribution and licence next to the images.
 
-Unfinished downloads are in `.download-<name>` and resume from there. The folder of a data set appears at the end, in
-one step, so it is complete or absent. Images by id are the exception: they appear one by one, each complete.
+Unfinished downloads are in `.download-<name>` and resume from there. A data set's folder is created at the end, in one
+step, so it is either complete or absent. Images downloaded by id are the exception: they appear one by one, each
+complete.
 """
 
 import argparse
@@ -36,9 +37,9 @@ RECORD = "download.json"
 ISIC = "isic"
 ISIC_ID = re.compile(r"ISIC_\d{7}", re.ASCII)
 ADDRESS_SECONDS = 600
-"""Addresses of single images are signed and expire; older ones are requested again."""
+"""Addresses of single images are signed and expire; after this time they are requested again."""
 IDS_AT_ONCE = 500
-"""Images of a data set on the ISIC archive whose addresses are requested together, before they expire."""
+"""The number of images from the ISIC archive whose addresses are requested at a time, before they expire."""
 ARCHIVE_COLUMNS = {
     "age": "age_approx",
     "sex": "sex",
@@ -148,7 +149,7 @@ def download_listed(dataset: DataSet, root: Path, limit: int | None = None) -> s
     table = listed(dataset.id)
     ids = table["image_id"].tolist()
     ready = work / "ready"
-    # an attempt that was interrupted while it arranged the images
+    # left by an attempt that was interrupted while arranging the images
     for file in ready.glob("*/*"):
         file.replace(work / "images" / file.name)
     for start in range(0, len(ids), IDS_AT_ONCE):
@@ -200,8 +201,8 @@ def read_ids(file: Path) -> list[str]:
 def download_images(ids: list[str], target: Path, limit: int | None = None, leave_out_unknown: bool = False) -> str:
     """Download single images of the ISIC archive to `target`/images, and their rows to `target`/metadata.csv.
 
-    Images that exist already are skipped. DataError lists unknown ids before any image is downloaded, unless they are
-    to be left out.
+    Images that exist already are skipped. DataError lists unknown ids before any image is downloaded, unless unknown
+    ids are left out.
     """
     table_file = target / "metadata.csv"
     table = (
@@ -253,7 +254,7 @@ def listing(session: requests.Session, dataset: DataSet) -> list[Remote]:
 def dataverse(session: requests.Session, doi: str, names: Mapping[str, str]) -> list[Remote]:
     """The files of a Dataverse data set whose names match; `names` maps patterns to local names.
 
-    https://guides.dataverse.org/en/latest/api/native-api.html. Tables exist in two forms; the MD5 is that of the
+    https://guides.dataverse.org/en/latest/api/native-api.html. Tables are offered in two forms; the MD5 is that of the
     original, so the original is requested.
     """
     base = _base("SKINAPP_DATAVERSE_URL", "https://dataverse.harvard.edu")
@@ -390,7 +391,7 @@ def _changed(base: str) -> str:
 
 
 def _under(folder: str, name: PurePosixPath, stem: str, suffix: str) -> Path | None:
-    """The path for an image of an archive; None for other files, such as those that macOS adds."""
+    """The path for an image in an archive; None for other files, such as those added by macOS."""
     wanted = name.suffix.lower() == suffix and not name.name.startswith(".") and "__MACOSX" not in name.parts
     return Path(folder) / f"{stem}{suffix}" if wanted else None
 
@@ -405,7 +406,7 @@ def _check_images(listed: set[str], files: set[str]) -> None:
 
 
 def _published_table(file: Path, dataset: DataSet, *names: str) -> pd.DataFrame:
-    """The downloaded table as text. DataError if it lacks the published column for one of our `names`."""
+    """The downloaded table as text. DataError if it lacks a published column."""
     table = tables.read(file.read_bytes(), f"The table of {dataset.name}")
     needed = [dataset.columns[name] for name in names]
     if not set(needed) <= set(table.columns):
@@ -428,7 +429,7 @@ def _write_terms(dataset: DataSet, folder: Path) -> None:
 
 
 def _is_complete(target: Path) -> bool:
-    """Whether a data set's folder is there. DataError if it is not from this command."""
+    """Whether a data set's folder exists. DataError if it was not made by this command."""
     if target.exists() and not (target / RECORD).exists():
         raise DataError(
             f"{target} exists but is not from this command; move it away, or choose another folder with --out."
@@ -439,8 +440,8 @@ def _is_complete(target: Path) -> bool:
 def _entries(
     session: requests.Session, ids: list[str], leave_out_unknown: bool
 ) -> dict[str, tuple[dict[str, Any], float]]:
-    """Id -> the archive's entry, and when it was received (seconds). DataError lists every unknown id, unless they are
-    to be left out."""
+    """Maps each id to the archive's entry and the time of receipt (seconds). DataError lists every unknown id, unless
+    unknown ids are left out."""
     entries, unknown = {}, []
     for image in tqdm(ids, desc="requesting addresses", unit="image"):
         entry = _entry(session, image)

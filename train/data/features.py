@@ -15,12 +15,12 @@ from train.data import packed
 from train.data.datasets import READERS, data_root, sources
 
 MODULES = ("features.py", "features_border.py", "features_colour.py", "features_texture.py", "shape.py")
-"""The files of `skinapp.lesion` that define the features; the segmentation network counts as well."""
+"""The files of `skinapp.lesion` that define the features; the segmentation network is hashed too."""
 
 
 def measured(name: str, runs: Path) -> pd.DataFrame:
     """The features, see `features.TITLES`, of the centre square of every image of a data set, or of several joined by
-    +, indexed by image; NaN for a missing one. If stopped, the next call continues where it was.
+    +, indexed by image; NaN for a missing one. If stopped, the next call continues.
 
     DataError lists the images that cannot be read.
     """
@@ -53,12 +53,12 @@ def _of_dataset(dataset: str, runs: Path) -> pd.DataFrame:
 
 
 def _read(file: Path, images: pd.Series) -> pd.DataFrame:
-    """The images of a file, in this order; a line that was not finished is taken out of it."""
+    """The images of a file, in this order; an unfinished line is removed from the file."""
     names = ["image", *features.TITLES]
     if not file.exists():
         return pd.DataFrame(columns=names[1:], dtype=np.float64)
     content = file.read_bytes()
-    # the last line, where the process was stopped in the middle of it
+    # remove the last line if the process was stopped while writing it
     if not content.endswith(b"\n"):
         file.write_bytes(content[: content.rfind(b"\n") + 1])
     rows = pd.read_csv(file, names=names, dtype={"image": str}).set_index("image").astype(np.float64)
@@ -66,7 +66,7 @@ def _read(file: Path, images: pd.Series) -> pd.DataFrame:
 
 
 def _digest() -> str:
-    """Short hash of what the features depend on."""
+    """Short hash of everything the features depend on."""
     folder = Path(features.__file__).parent
     content = b"".join((folder / name).read_bytes() for name in MODULES)
     return hashlib.sha256(content + segmentation.card()["files"]["model.tflite"]["sha256"].encode()).hexdigest()[:12]

@@ -1,4 +1,4 @@
-"""HAM10000's images with their lesion masks, and the square views that the segmentation network learns from."""
+"""HAM10000's images with their lesion masks, and the square views for training the segmentation network."""
 
 import json
 from collections.abc import Callable
@@ -23,7 +23,7 @@ WIDTH, HEIGHT = 256, 192
 WITHOUT_MASK = ("ISIC_0026042", "ISIC_0029819")
 """Images whose published mask is completely white."""
 BARE_SKIN_SHARE = 0.08
-"""The share of views beside the lesion, so that the network sees bare skin as well."""
+"""The share of views next to the lesion, so that the network also sees bare skin."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def table(root: Path) -> pd.DataFrame:
 def prepare(runs: Path) -> Segmented:
     """Decode pictures and masks into a cache below `runs`, or open the cache if it exists.
 
-    DataError names what cannot be read.
+    DataError lists the files that cannot be read.
     """
     known = table(data_root() / "ham10000")
     folder = runs / "cache" / "ham10000-segmented"

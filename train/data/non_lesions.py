@@ -1,10 +1,10 @@
 """Pictures of anything but a skin lesion: photographs that come with installed packages, and drawings.
 
 The photographs are those of scikit-learn (CC BY) and scikit-image (public domain, CC0 or CC BY; its
-`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, some of
-them in the colours of skin, and a classifier is only tested on photographs of which it has seen no part. Two of the
-drawings have the statistics of photographs: overlapping shapes of all sizes ("dead leaves") and noise whose spectrum
-falls with frequency (Baradad et al. 2021, arXiv:2106.05963).
+`skimage/data/README.txt` lists them). They are few, so each is cropped, rotated and recoloured in many ways, sometimes
+in the colours of skin, and a classifier is only tested on photographs of which it has seen no part. Two of the drawings
+have the statistics of photographs: overlapping shapes of all sizes ("dead leaves") and noise whose spectrum falls with
+frequency (Baradad et al. 2021, arXiv:2106.05963).
 """
 
 import importlib.util
@@ -53,10 +53,10 @@ def pictures(views: int, seed: int = 0) -> Iterator[tuple[str, Image.Image]]:
             yield f"drawn {name}", draw(np.random.default_rng([seed, 1000 + number, view]))
 
 
-def viewed(photograph: Image.Image, generator: np.random.Generator, least: float = 0.3) -> Image.Image:
-    """A square of a photograph, a share from `least` to 1 of its shorter side, rotated, with other light and colours,
-    and some of them blurred, dark or overexposed."""
-    side = generator.uniform(least, 1) * min(photograph.size)
+def viewed(photograph: Image.Image, generator: np.random.Generator, min_share: float = 0.3) -> Image.Image:
+    """A square of a photograph, from `min_share` to all of its shorter side, rotated, with altered light and colours;
+    some squares are blurred, dark or overexposed."""
+    side = generator.uniform(min_share, 1) * min(photograph.size)
     left, top = (generator.uniform(0, edge - side) for edge in photograph.size)
     square = photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=(left, top, left + side, top + side))
     square = square.transpose(Image.Transpose(int(generator.integers(0, 7))))
@@ -76,7 +76,7 @@ def viewed(photograph: Image.Image, generator: np.random.Generator, least: float
 
 
 def in_skin_colours(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with its light and shade in the colours of skin, so that colour alone does not tell what is skin."""
+    """The image recoloured in the colours of skin, so that colour alone does not identify skin."""
     red = generator.integers(150, 240)
     skin = (int(red), int(red * generator.uniform(0.62, 0.85)), int(red * generator.uniform(0.5, 0.8)))
     return ImageOps.colorize(ImageOps.autocontrast(image.convert("L")), (50, 25, 20), (250, 235, 225), skin)
@@ -182,7 +182,7 @@ def _leaves(generator: np.random.Generator) -> Image.Image:
             pen.ellipse((x - radius, y - tall, x + radius, y + tall), fill=fill)
         else:
             pen.regular_polygon((x, y, radius), int(generator.integers(3, 6)), generator.uniform(0, 90), fill=fill)
-    return viewed(page, generator, least=0.5)
+    return viewed(page, generator, min_share=0.5)
 
 
 def _clouds(generator: np.random.Generator) -> Image.Image:
@@ -192,7 +192,7 @@ def _clouds(generator: np.random.Generator) -> Image.Image:
     noise = np.fft.fft2(generator.normal(size=(3, SIDE, SIDE))) / frequency
     channels = np.moveaxis(np.fft.ifft2(noise).real, 0, 2) @ generator.normal(size=(3, 3))
     channels = (channels - channels.mean()) / channels.std() * generator.uniform(20, 70) + _colour(generator, 60, 200)
-    return viewed(Image.fromarray(channels.clip(0, 255).astype(np.uint8)), generator, least=0.5)
+    return viewed(Image.fromarray(channels.clip(0, 255).astype(np.uint8)), generator, min_share=0.5)
 
 
 def _face(generator: np.random.Generator) -> Image.Image:
@@ -222,7 +222,7 @@ def _face(generator: np.random.Generator) -> Image.Image:
     for _ in range(int(generator.integers(0, 9))):
         start, end = generator.uniform(-1, 1, 2)
         pen.line((x, y + tall / 4, x + wide * 1.5 * start, y + tall * end), fill="black")
-    return viewed(page, generator, least=0.6)
+    return viewed(page, generator, min_share=0.6)
 
 
 DRAWINGS: dict[str, Callable[[np.random.Generator], Image.Image]] = {

@@ -29,7 +29,7 @@ WEBP = "webp"
 KEY = b"skinapp"
 """The entry of the file's metadata that describes it, as JSON."""
 GROUP = 256
-"""Images that are in memory at a time, and rows of a row group."""
+"""The number of images in memory at a time, and of rows in a row group."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def unreadable(failures: list[str], total: int) -> DataError:
 
 
 def read(file: Path) -> Pack:
-    """What a packed file says of itself. DataError if it is not there, or is none."""
+    """The metadata of a packed file. DataError if the file is missing, or is not a packed file."""
     try:
         described = (pq.read_metadata(file).metadata or {}).get(KEY)
     except FileNotFoundError:

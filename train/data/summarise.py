@@ -29,7 +29,7 @@ COLUMNS = (
     "modality",
 )
 """The columns of a shipped table besides `images`, the number of images that a row stands for, and `ids`, their ids
-with a blank between them."""
+separated by spaces."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def summarise(dataset: str, root: Path) -> pd.DataFrame:
-    """The counts of a data set: one row for all images of a lesion with the same published metadata."""
+    """The counts of a data set: one row per lesion and set of published metadata."""
     if dataset == "malignant_benign":
         frame = malignant_benign(root)
     else:

@@ -1,4 +1,4 @@
-"""File downloads that resume after an interruption, are checked, and get their name only when complete."""
+"""File downloads that resume after an interruption, are verified, and get their final name only when complete."""
 
 import base64
 import errno
@@ -26,7 +26,7 @@ BACKOFF_SECONDS = 1.0
 """The wait before the second attempt; it doubles for each further one."""
 CONNECT_AND_READ_SECONDS = (10, 60)
 CHUNK = 2**16
-"""Bytes read at once, and so the most that a dropped connection loses."""
+"""Bytes read at a time, and so the maximum that a dropped connection loses."""
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 RESUME_HINT = "Run the same command again to continue."
 CONNECTION_ERRORS = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
@@ -80,7 +80,7 @@ def get_json(session: requests.Session, url: str, missing: Any = None) -> Any:
 def fetch(session: requests.Session, remote: Remote, folder: Path, progress: tqdm, limit: int | None = None) -> Path:
     """Download to `folder` / name, through a .part file that is kept for the next attempt.
 
-    A .part file is continued only if a checksum can show that both pieces fit. After a wrong checksum the file is
+    A .part file is continued only if there is a checksum to verify the result. After a wrong checksum the file is
     downloaded once more. `limit` is the most that `folder` may hold, in bytes. Raises DataError.
     """
     target, part = folder / remote.name, folder / f"{remote.name}.part"
@@ -109,7 +109,7 @@ def check_room(needed: int, folder: Path, limit: int | None = None) -> None:
 
 
 def room(folder: Path, limit: int | None = None) -> int:
-    """Bytes that still fit into `folder`."""
+    """The free space in `folder`, in bytes."""
     free = shutil.disk_usage(folder).free
     if limit is None:
         return free
@@ -138,7 +138,7 @@ def host(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """An address for a message: without a password, and without the query, in which publishers sign links."""
+    """An address for use in messages: without a password, and without the query, which may contain a signature."""
     return urlsplit(url)._replace(netloc=host(url), query="", fragment="").geturl()
 
 
@@ -147,8 +147,8 @@ def unzip(
 ) -> int:
     """Unpack the files for which `target_of` returns a relative path; return their number.
 
-    DataError if the archive is damaged, two files would get the same name, or a name leads out of `folder`. Links in an
-    archive are never created. Free space is checked first.
+    DataError if the archive is damaged, two files would get the same name, or a name points outside `folder`. Links in
+    an archive are never created. Free space is checked first.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -247,7 +247,7 @@ def _retried(attempt: Callable[[], Any], url: str, progress: Callable[[], int]) 
 def _unreached(url: str, error: Exception) -> str:
     if isinstance(error, requests.ConnectionError) and not isinstance(error, requests.exceptions.ChunkedEncodingError):
         return f"{host(url)} could not be reached."
-    # what requests says may quote the address to which the publisher has sent us, signature included
+    # messages from requests may quote the redirect address, including its signature
     reason = str(error) if isinstance(error, _InterruptedError) else type(error).__name__
     return f"The transfer from {host(url)} failed ({reason})."
 

@@ -38,9 +38,9 @@ def kerascv(seed: int) -> list[keras.layers.Layer]:
     distinguish lesions. GridMask (Chen et al. 2020, arXiv:2001.04086): black squares over at most a quarter of the
     image.
 
-    keras-cv augments even outside training. It draws strengths from TensorFlow's global generator, so a run is only
-    reproducible after `keras.utils.set_random_seed`, and it has no state that can be set for an epoch: a resumed run
-    gets different augmentation than an uninterrupted one.
+    keras-cv also augments outside training. It draws strengths from TensorFlow's global generator, so a run is only
+    reproducible after `keras.utils.set_random_seed`, and its state cannot be set for an epoch: a resumed run gets
+    different augmentation from an uninterrupted one.
     """
     import keras_cv
     import tensorflow as tf
@@ -62,7 +62,7 @@ def kerascv(seed: int) -> list[keras.layers.Layer]:
         keras.config.set_dtype_policy(precision)
 
     def one_by_one(images: tf.Tensor) -> tf.Tensor:
-        # run in parallel, the order of random draws, and so the result, would vary
+        # in parallel, the order of random draws, and so the result, would vary
         return tf.map_fn(lambda image: grid_mask(rand_augment(image)), images, parallel_iterations=1)
 
     # wrapped in tf.function, since keras-cv branches on tensors in Python, which Keras does not convert
@@ -73,7 +73,7 @@ POLICIES = {"standard": standard, "kerascv": kerascv, "none": none}
 
 
 def check(policy: str) -> None:
-    """DataError if that policy cannot run here."""
+    """DataError if this policy cannot run here."""
     if policy == "kerascv" and keras.backend.backend() != "tensorflow":
         raise DataError(
             f"The augmentation 'kerascv' runs on TensorFlow, not on {keras.backend.backend()}; set "
@@ -103,8 +103,8 @@ class RandomAffine(layers.Layer):
     """Flips, rotation by any angle, zoom (a view of 0.65 to 1.1 of the image's width) and shifts of up to a tenth, as
     one bilinear interpolation.
 
-    Images [n, s, s, 3], mirrored at their edges. One interpolation blurs less than one for each of the four, and takes
-    a third of the time.
+    Images [n, s, s, 3], mirrored at their edges. A single interpolation blurs less than four, and takes a third of the
+    time.
     """
 
     def __init__(self, seed: int):
@@ -128,7 +128,7 @@ class RandomAffine(layers.Layer):
 
 def affine(images: keras.KerasTensor, matrix: keras.KerasTensor, shift: keras.KerasTensor) -> keras.KerasTensor:
     """Images [n, s, s, 3] whose pixel at (x, y) is taken from matrix [n, 2, 2] (x, y) + shift [n, 2]: bilinear, and
-    mirrored at the edges. Coordinates are in halves of the image's width, from its middle."""
+    mirrored at the edges. Coordinates are relative to the middle, in units of half the image's width."""
     if keras.backend.backend() == "torch":
         # takes a twentieth of the time of Keras's affine_transform on PyTorch
         import torch

@@ -1,4 +1,4 @@
-"""What happens around an epoch: seeds, progress, history, early stopping, checkpoints and Ctrl-C."""
+"""Callbacks: seeds, progress, history, early stopping, checkpoints and Ctrl-C."""
 
 import contextlib
 import signal
@@ -29,8 +29,8 @@ class EpochBatches(Sized, Protocol):
 
 
 class StartEpoch(keras.callbacks.Callback):
-    """Samples each epoch's rows and seeds its augmentation, from the number of the epoch alone. Adds the images trained
-    on per second to the logs, and so comes before callbacks that take time after an epoch."""
+    """Samples each epoch's rows and seeds its augmentation from the epoch number alone. Adds the training images per
+    second to the logs, so it has to come before callbacks that take time after an epoch."""
 
     def __init__(self, batches: EpochBatches, seed: int):
         super().__init__()
@@ -79,7 +79,7 @@ class Progress(keras.callbacks.Callback):
 
 
 class History(keras.callbacks.Callback):
-    """A CSV with one row per epoch; an epoch that is trained again after an interruption replaces its row."""
+    """A CSV with one row per epoch; the row of an epoch that is repeated after an interruption is replaced."""
 
     def __init__(self, file: Path):
         super().__init__()
@@ -108,7 +108,7 @@ class Patience(keras.callbacks.Callback):
 class Checkpoint(keras.callbacks.Callback):
     """Saves the state of training after each epoch as `checkpoint-<finished epochs>.npz`, and deletes older ones.
 
-    It is one file, complete or absent. Keras's own callback writes weights and epoch as two files, in place, and a
+    It is a single file, complete or absent. Keras's own callback writes weights and epoch to two files, in place, so a
     process killed between the two resumes with the weights of another epoch.
     """
 
@@ -125,7 +125,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 def state(trainer: keras.Model) -> list[keras.Variable]:
-    """Every variable of a model and of its optimizer, but for images on the device, which never change."""
+    """Every variable of a model and its optimizer, except images on the device, which never change."""
     trainer.optimizer.build(trainer.trainable_variables)
     return [variable for variable in (*trainer.variables, *trainer.optimizer.variables) if variable.name != IMAGES]
 
@@ -145,11 +145,11 @@ def resume(trainer: keras.Model, folder: Path) -> int:
 def interruptible() -> Iterator[keras.callbacks.Callback]:
     """A callback that ends training after the batch in which Ctrl-C was pressed.
 
-    KeyboardInterrupt is also raised at once, but Keras swallows it where it catches all exceptions, for example while
-    it builds layers.
+    KeyboardInterrupt is also raised immediately, but Keras swallows it wherever it catches all exceptions, for example
+    while building layers.
     """
     usual = signal.getsignal(signal.SIGINT)
-    # in a background job Ctrl-C must be ignored, and in other threads it cannot be caught
+    # background jobs must ignore Ctrl-C, and other threads cannot catch it
     here = usual is signal.default_int_handler and threading.current_thread() is threading.main_thread()
     pressed = []
 

@@ -1,5 +1,5 @@
-"""Cross-validation: one network per part of the images, tested on that part, and, except for a committee, one trained
-on all for export."""
+"""Cross-validation: one network per part of the images, tested on that part, and, except for a committee, one network
+trained on all images for export."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from train.fit.run_folder import last_file, open_run, write_logits
 from train.fit.training import fit
 from train.publish.evaluate import (
     HeldOut,
+    averaged_logits,
     best_network,
     by_adjustment,
     calibrated_sets,
@@ -27,12 +28,11 @@ from train.publish.evaluate import (
     log_shares,
     report,
     test_part,
-    viewed_logits,
 )
 
 
 def fold_config(config: Config, fold: int) -> Config:
-    """The run that holds out part `fold`. Its last epoch is tested, so patience must not end it earlier.
+    """The run that holds out part `fold`. Its last epoch is tested, so there is no early stopping.
 
     If `init` names another cross-validation, it starts from the network of the same part, which has not seen that part
     either.
@@ -43,8 +43,8 @@ def fold_config(config: Config, fold: int) -> Config:
 
 
 def networks(config: Config) -> list[Config]:
-    """The runs of a configuration: itself, or for a cross-validation that of every part, then, unless these are a
-    committee, the one on all images."""
+    """The runs of a configuration: itself, or, for a cross-validation, one for every part and then, unless it is a
+    committee, one on all images."""
     if config.fold is not None:
         return [config]
     parts = [fold_config(config, fold) for fold in range(config.folds)]
@@ -65,7 +65,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
 
     Every image of the first data set is scored by the network of the last epoch that has not seen its lesion or
     patient, with a temperature fitted on the other parts. The exported network gets the temperature fitted on all
-    parts. It is scored on the test images of the other data sets, and of further ones that `also` names.
+    parts. It is scored on the test images of the other data sets, and of those named in `also`.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)
@@ -79,7 +79,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         table = with_validation(data.table, **part.division)
         network = best_network(part, last_file(part, open_run(part, runs)), table)
         rows = validation_rows(table)
-        logits[rows] = viewed_logits(network, data.images[rows], config.views)
+        logits[rows] = averaged_logits(network, data.images[rows], config.views)
         folds[rows] = fold
         keras.utils.clear_session()
     temperatures = np.ones((len(data.table), 1))
@@ -96,7 +96,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     if unseen:
         network = best_network(config, last_file(config, run), data.table)
         for name, test in unseen.items():
-            test_logits = viewed_logits(network, test.images, config.views)
+            test_logits = averaged_logits(network, test.images, config.views)
             further.append(further_part(name, test.table, test_logits, temperature))
     held_out = HeldOut(
         f"{first.name}, out of fold",

@@ -13,7 +13,7 @@ from train.fit import hosts
 
 @contextlib.contextmanager
 def distributed(devices: int, batch_size: int) -> Iterator[None]:
-    """Data parallelism over that many devices of each host: `tf.distribute` on TensorFlow, Keras distribution on JAX.
+    """Data parallelism over this many devices of each host: `tf.distribute` on TensorFlow, Keras distribution on JAX.
 
     DataError if there are fewer devices, if they cannot share a batch evenly, or for more than one device on PyTorch.
     """
@@ -58,7 +58,7 @@ IMAGES = "images_on_device"
 
 
 class ImagesOnDevice(keras.layers.Layer):
-    """Row numbers [n] -> images, uint8 [n, s, s, 3]. All images are in the memory of the device, of each of several."""
+    """Row numbers [n] -> images, uint8 [n, s, s, 3]. All images are in the memory of each device."""
 
     def __init__(self, images: np.ndarray):
         """DataError if they are known not to fit."""
@@ -72,7 +72,7 @@ class ImagesOnDevice(keras.layers.Layer):
         self.images = self.add_weight(
             shape=images.shape,
             dtype="uint8",
-            # without zeros first, which would take as much memory again
+            # without initialising with zeros first, which would double the memory
             initializer=lambda shape, dtype: ops.convert_to_tensor(np.ascontiguousarray(images), dtype=dtype),
             trainable=False,
             name=IMAGES,
@@ -83,7 +83,7 @@ class ImagesOnDevice(keras.layers.Layer):
 
 
 def free_memory() -> int | None:
-    """The free memory of the first GPU in bytes; None without a GPU, and on TensorFlow, which does not say."""
+    """The free memory of the first GPU in bytes; None without a GPU, or on TensorFlow, which does not report it."""
     backend = keras.backend.backend()
     if backend == "jax":
         import jax

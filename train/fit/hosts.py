@@ -1,11 +1,11 @@
 """Training on several hosts: each runs the same command, and computes its own part of every batch.
 
-It needs JAX. The environment variables of `keras.distribution.initialize` say who takes part:
+It needs JAX. The environment variables of `keras.distribution.initialize` define the hosts:
 KERAS_DISTRIBUTION_JOB_ADDRESSES, address and port of the first host; KERAS_DISTRIBUTION_NUM_PROCESSES; and
 KERAS_DISTRIBUTION_PROCESS_ID, from 0.
 
-The first host has the run. The others begin with a copy of it, and so resume after the same epoch, whatever they have
-on disk; from then on all take the same steps.
+The first host owns the run. The others begin with a copy of it, and so resume after the same epoch, whatever is on
+their disks; from then on all take the same steps.
 """
 
 import io
@@ -63,12 +63,12 @@ def index() -> int:
 
 
 def folder(run: Path) -> Path:
-    """Where this host keeps the run: a folder beside it, except on the first one."""
+    """The run's folder on this host: on the first host the run itself, on others a folder next to it."""
     return run.with_name(f"{run.name}-host-{index()}") if index() else run
 
 
 def receive(own: Path) -> None:
-    """Replace the folder of this host by a copy of the first one's."""
+    """Replace the folder of this host with a copy of the first host's."""
     content = b""
     if index() == 0:
         stream = io.BytesIO()
@@ -84,7 +84,7 @@ def receive(own: Path) -> None:
 
 
 def _from_first(content: bytes) -> bytes:
-    """The bytes that the first host passes in."""
+    """Broadcast the bytes passed by the first host."""
     from jax.experimental.multihost_utils import broadcast_one_to_all
 
     length = int(broadcast_one_to_all(np.array(len(content), np.int32)))
@@ -93,9 +93,9 @@ def _from_first(content: bytes) -> bytes:
 
 
 def predictor(model: keras.Model) -> Callable[[np.ndarray, int], np.ndarray]:
-    """As `validation.predict` of that network, on all hosts together; each gets all logits.
+    """Like `validation.predict` for this network, on all hosts together; each gets all logits.
 
-    Keras's own `predict` only gives a host its part of the outputs.
+    Keras's own `predict` gives each host only its part of the outputs.
     """
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
@@ -122,11 +122,11 @@ def predictor(model: keras.Model) -> Callable[[np.ndarray, int], np.ndarray]:
 
 
 def whole_batches(images: np.ndarray, batch: int) -> np.ndarray:
-    """Images [n, ...] with the first one repeated at the end until they fill batches that several devices can share."""
+    """Images [n, ...] padded with copies of the first one to fill batches that several devices can share."""
     return np.concatenate([images, np.repeat(images[:1], -len(images) % batch, axis=0)])
 
 
 def part(batch: int) -> slice:
-    """Which images of a batch this host computes."""
+    """The slice of a batch that this host computes."""
     size = batch // count()
     return slice(index() * size, (index() + 1) * size)

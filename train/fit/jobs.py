@@ -1,4 +1,4 @@
-"""The networks of several folds or seeds: one after another, or side by side in processes of their own."""
+"""Trains the networks of several folds or seeds: one after another, or in parallel processes."""
 
 import argparse
 import contextlib
@@ -25,18 +25,19 @@ from train.fit.run_folder import best_file, epochs
 
 COMMAND = (sys.executable, "-m", "train")
 LOG = "fit.log"
-"""In the folder of a run, what its process has printed."""
+"""The output of a run's process, in the run's folder."""
 SECONDS = 1.0
-"""Between two looks at the processes."""
+"""Seconds between two checks of the processes."""
 GPUS = Path("/proc/driver/nvidia/gpus")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "NPROC")
-"""What PyTorch, TensorFlow and JAX take the number of threads from."""
+"""The environment variables from which PyTorch, TensorFlow and JAX take the number of threads."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train, and what `train fit` needs besides to train it alone: options, and settings KEY=VALUE."""
+    """A network to train, and the additional arguments with which `train fit` trains it alone: options, and settings
+    KEY=VALUE."""
 
     config: Config
     options: tuple[str, ...] = ()
@@ -79,7 +80,7 @@ def fit(config: Config, options: argparse.Namespace) -> list[Path]:
         raise DataError("--jobs trains several networks on one host; for several hosts, leave it out.")
     for job in todo:
         training.check(job.config, options.runs)
-    # once, and not by each process
+    # decode once, not in each process
     prepare(config.dataset, config.cache_size, options.runs, **config.pixels)
     _side_by_side(todo, options)
     return [best_file(job.config, options.runs / job.config.id) for job in todo]
@@ -97,7 +98,7 @@ def _side_by_side(todo: Sequence[Job], options: argparse.Namespace) -> None:
             while waiting or running:
                 while waiting and free:
                     slot, job = free.pop(0), waiting.popleft()
-                    running[slot] = job, _begun(job, options, environment(slot, at_once, options.devices))
+                    running[slot] = job, _start(job, options, environment(slot, at_once, options.devices))
                 time.sleep(SECONDS)
                 for slot, (job, process) in list(running.items()):
                     if process.poll() is not None:
@@ -108,7 +109,7 @@ def _side_by_side(todo: Sequence[Job], options: argparse.Namespace) -> None:
                 done, bar.total = _epochs(todo, options.runs)
                 bar.update(done - bar.n)
         finally:
-            # what they have finished is saved
+            # their finished epochs are saved
             for _, process in running.values():
                 process.terminate()
             for _, process in running.values():
@@ -120,7 +121,7 @@ def _side_by_side(todo: Sequence[Job], options: argparse.Namespace) -> None:
 
 
 def environment(slot: int, at_once: int, devices: int) -> dict[str, str]:
-    """The environment of the job in a slot, 0 to `at_once` - 1: its GPUs, or without any its number of threads."""
+    """The environment of the job in a slot, 0 to `at_once` - 1: its GPUs or, without any, its number of threads."""
     gpus = _gpus()
     if not gpus:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -132,13 +133,13 @@ def environment(slot: int, at_once: int, devices: int) -> dict[str, str]:
 
 
 def _gpus() -> list[str]:
-    """The GPUs by the name that CUDA knows them by."""
+    """The CUDA identifiers of the GPUs."""
     if VISIBLE in os.environ:
         return [name for name in os.environ[VISIBLE].split(",") if name]
     return [str(number) for number in range(len(list(GPUS.iterdir())))] if GPUS.is_dir() else []
 
 
-def _begun(job: Job, options: argparse.Namespace, variables: dict[str, str]) -> subprocess.Popen:
+def _start(job: Job, options: argparse.Namespace, variables: dict[str, str]) -> subprocess.Popen:
     log = options.runs / job.config.id / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     arguments = ["fit", "--config", options.config, "--runs", options.runs, "--devices", options.devices]
@@ -151,7 +152,7 @@ def _begun(job: Job, options: argparse.Namespace, variables: dict[str, str]) -> 
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=os.environ | variables,
-            # Ctrl-C is for this process, which ends the others
+            # only this process handles Ctrl-C, and ends the others
             start_new_session=True,
         )
 
@@ -169,7 +170,7 @@ def _last_line(log: Path) -> str:
 
 @contextlib.contextmanager
 def _stoppable() -> Iterator[None]:
-    """A request to terminate is as Ctrl-C, so that no process is left behind."""
+    """Treat SIGTERM like Ctrl-C, so that no process is left behind."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt

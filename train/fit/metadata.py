@@ -1,8 +1,8 @@
 """Patient metadata added to a network's logits for the image: fitted and tested by patient.
 
 A multinomial logistic regression with an L2 penalty, fitted on the logits of held-out images, learns a scale for the
-logits and what the coded metadata add. See `skinapp.inference.metadata` for the coding, and docs/phone.md for why a
-missing value adds nothing.
+logits and the contribution of the coded metadata. See `skinapp.inference.metadata` for the coding, and docs/phone.md
+for why a missing value adds nothing.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ KNOTS = {"age": (40.0, 60.0)}
 
 @dataclass(frozen=True)
 class Fitted:
-    """The result of `fit`: the fields with their coding, the fusion of all rows, `probabilities` [n, K] of each row
+    """The result of `fit`: the fields with their coding, the fusion of all rows, the `probabilities` [n, K] of each row
     from a fusion that has not seen its group, and the `penalty` of the final fusion."""
 
     fields: tuple[Field, ...]
@@ -63,12 +63,14 @@ def published(dataset: str) -> pd.DataFrame:
 
 
 def questions(table: pd.DataFrame) -> tuple[Field, ...]:
-    """The questions that the table has a column for; the sites are those in the table."""
+    """The fields for which the table has a column; the sites are those in the table."""
     sites = sorted({str(site).lower() for site in table["site"].dropna()} - metadata.MISSING) if "site" in table else []
     return tuple(
-        dataclasses.replace(one, categories={site: site.capitalize() for site in sites}) if one.name == "site" else one
-        for one in metadata.QUESTIONS
-        if one.name in table
+        dataclasses.replace(question, categories={site: site.capitalize() for site in sites})
+        if question.name == "site"
+        else question
+        for question in metadata.QUESTIONS
+        if question.name in table
     )
 
 
@@ -78,7 +80,7 @@ def parse(fields: Sequence[Field], table: pd.DataFrame) -> list[Metadata]:
 
 
 def with_coding(fields: Sequence[Field], metadata_rows: Sequence[Metadata]) -> tuple[Field, ...]:
-    """The fields with a coding in which every column has mean zero over the rows that state it."""
+    """The fields with a coding in which every column has mean zero over the rows with a value."""
     result = []
     for one in fields:
         values = [row[one.name] for row in metadata_rows if one.name in row]
@@ -112,14 +114,14 @@ def fit(
     folds: int = 5,
     seed: int = 0,
 ) -> Fitted:
-    """Learn what metadata add to the logits [n, K] of images that the networks were not trained on.
+    """Learn the contribution of metadata to the logits [n, K] of images that the networks were not trained on.
 
     `table` has one row per image and one column per field; `labels` [n] are class indices, `groups` [n] patients or
     lesions. Everything, coding and penalty included, is chosen without the part that a row of `probabilities` belongs
     to: one of `parts` [n], as left by `train.fit.cross_validation`, or of as many new parts as `folds`. `adjustment`
     times the log share of each class is subtracted from its logit at the end, as in `train.config`. With `dropout`,
-    rows are also used with some or all of their metadata removed, so that the fusion stays calibrated however much of
-    the form is filled in.
+    rows are also used with some or all of their metadata removed, so that the fusion stays calibrated no matter how
+    much of the form is filled in.
     """
     probabilities = np.empty(logits.shape)
     metadata_rows = parse(fields, table)
@@ -158,7 +160,7 @@ def cross_fitted(
     folds: int = 5,
     seed: int = 0,
 ) -> Iterator[tuple[np.ndarray, tuple[Field, ...], Fusion]]:
-    """For each part: its row numbers, and the coded fields and fusion learnt without it. The arguments are those of
+    """For each part: its row numbers, and the coded fields and the fusion fitted without it. The arguments are those of
     `fit`."""
     held_out = _folds(labels, groups, folds, seed) if parts is None else _fixed_folds(parts, groups)
     for train, test in held_out:
@@ -172,7 +174,7 @@ def cross_fitted(
 
 def field_indices(fields: Sequence[Field]) -> np.ndarray:
     """For each coded column, the number of its field, [D]."""
-    return np.repeat(np.arange(len(fields)), [metadata.columns(one) for one in fields])
+    return np.repeat(np.arange(len(fields)), [metadata.columns(field) for field in fields])
 
 
 def regress(
@@ -184,7 +186,8 @@ def regress(
     dropout: bool = True,
     seed: int = 0,
 ) -> Fusion:
-    """The fusion of least log loss plus `penalty` / 2 times the squared weights, for logits [n, K] and coded [n, D].
+    """The fusion that minimises the log loss plus `penalty` / 2 times the squared weights, for logits [n, K] and coded
+    [n, D].
 
     With `dropout`, every row becomes four with a quarter of the weight: unchanged, twice with each field left out with
     probability 1/2, and without any field.
@@ -230,7 +233,7 @@ def best_penalty(
     folds: int,
     seed: int,
 ) -> float:
-    """The penalty of PENALTIES with the least log loss on held-out groups."""
+    """The penalty in PENALTIES with the lowest log loss on held-out groups."""
     losses = np.zeros(len(PENALTIES))
     for train, test in _folds(labels, groups, folds, seed + 1):
         for number, penalty in enumerate(PENALTIES):
@@ -266,6 +269,6 @@ def _fixed_folds(parts: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray
 
 
 def _metadata_by_image(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of a parsed table that have a question, as lower-case text by image id."""
-    columns = [one.name for one in metadata.QUESTIONS if one.name in table]
+    """The columns of a parsed table that are metadata fields, as lower-case text by image id."""
+    columns = [question.name for question in metadata.QUESTIONS if question.name in table]
     return table.set_index("image")[columns].astype("string").apply(lambda column: column.str.lower())

@@ -15,7 +15,7 @@ from skinapp.inference import registry
 
 
 def vgg16(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
-    """Keras' VGG16 for RGB 0-255: its preprocessing (BGR, less the ImageNet means) is inside."""
+    """Keras's VGG16 for RGB 0-255: its preprocessing (BGR, minus the ImageNet means) is included."""
     images = keras.Input(input_shape)
     bgr = layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68])(images[..., ::-1])
     return keras.applications.VGG16(include_top=include_top, weights=weights, input_tensor=bgr)
@@ -51,7 +51,7 @@ def mlp64(size: int, classes: int, dropout: float) -> keras.Model:
 
 
 def cnn32(size: int, classes: int, dropout: float) -> keras.Model:
-    """The seven-class network that a tutorial's architecture search ended with."""
+    """The seven-class network that a tutorial's architecture search produced."""
     images = keras.Input((size, size, 3))
     x = layers.Rescaling(1 / 255)(images)
     for filters in (256, 128, 64):
@@ -79,7 +79,7 @@ def build(architecture: str, size: int, classes: int, init: str, dropout: float 
     file = initial_file(init)
     try:
         with warnings.catch_warnings():
-            # Keras only warns about layers that a file lacks, and leaves their weights random
+            # if a file lacks a layer, Keras only warns and leaves its weights random
             warnings.filterwarnings("error", message="Skipping", category=UserWarning)
             if file and file.suffix == ".keras":
                 source = keras.saving.load_model(file, compile=False)
@@ -119,7 +119,7 @@ def resized(network: keras.Model, architecture: str, size: int, dropout: float) 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> None:
     """Copy all weights of one network into another with the same layers."""
-    # through a file, since layers with derived state (input normalisation) update it only on loading
+    # via a file, since layers with derived state (input normalisation) update it only on loading
     with tempfile.TemporaryDirectory() as folder:
         source.save_weights(Path(folder) / "all.weights.h5")
         target.load_weights(Path(folder) / "all.weights.h5")
@@ -128,7 +128,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> None:
 def freeze(network: keras.Model, blocks: int) -> None:
     """Freeze the stem and the first `blocks` blocks, batch-norm statistics included; the rest trains.
 
-    The head, from the layer `embedding` on, always trains. With all blocks frozen, nothing else does.
+    The head, starting with the layer `embedding`, always trains. With all blocks frozen, nothing else does.
     """
     frozen = blocks > 0
     for layer in network.layers:

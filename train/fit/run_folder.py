@@ -1,4 +1,4 @@
-"""The folder of a run: its settings, its progress, and the networks that it leaves."""
+"""The folder of a run: its settings, its progress, and its networks."""
 
 import dataclasses
 import importlib.metadata
@@ -24,10 +24,10 @@ SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed", "hold_out_all", "without")
 
 
 LOGITS_FILE = "logits.npz"
-"""What `evaluate` writes of a cross-validation: `images` [n], their `logits` [n, K] from networks that were not trained
-on them, and the `folds` [n] that those networks held out. A committee adds the images that no fold holds out, with the
-fold -1; one of its networks gave their logits, and was trained on them. Its logits are those before the adjustment,
-since what learns from them is adjusted itself."""
+"""The file that `evaluate` writes for a cross-validation: `images` [n], their `logits` [n, K] from networks that were
+not trained on them, and the `folds` [n] that those networks held out. A committee adds the images that no fold holds
+out, with the fold -1; their logits are from one of its networks, which was trained on them. A committee's logits are
+before adjustment, since a network that learns from them has its own."""
 
 
 def write_logits(run: Path, images: pd.Series, logits: np.ndarray, folds: np.ndarray) -> None:
@@ -37,13 +37,14 @@ def write_logits(run: Path, images: pd.Series, logits: np.ndarray, folds: np.nda
 
 
 def open_run(config: Config, runs: Path, name: str = "") -> Path:
-    """The folder of this run, of that `name` or the run's id. DataError if it belongs to another configuration."""
+    """The folder of this run, called `name` or by default the run's id. DataError if it belongs to another
+    configuration."""
     run = runs / (name or config.id)
     settings_file = run / "config.json"
     settings = {"fingerprint": config.fingerprint} | dataclasses.asdict(config)
     if settings_file.exists():
         if json.loads(settings_file.read_text())["fingerprint"] != config.fingerprint:
-            raise DataError(f"{run} was begun with other settings; move it away, or pass another --runs folder.")
+            raise DataError(f"{run} was started with other settings; move it away, or pass another --runs folder.")
     else:
         run.mkdir(parents=True, exist_ok=True)
         with replacing(settings_file) as partial:
@@ -83,7 +84,7 @@ def write_run_file(config: Config, run: Path, devices: int) -> None:
 
 
 def epochs(config: Config, run: Path) -> dict[str, int]:
-    """The epochs of a run, `done` and `planned`; they are equal for a finished run, even if patience ended a stage."""
+    """The epochs of a run, `done` and `planned`; they are equal for a finished run, even if a stage stopped early."""
     stages = [(stage, stage_scores(run / f"stage-{number}")) for number, stage in enumerate(config.stages, 1)]
     return {
         "done": sum(len(scores) for _, scores in stages),
@@ -124,7 +125,7 @@ def last_file(config: Config, run: Path) -> Path:
 
 
 def stopped(config: Config, run: Path) -> str:
-    """A sentence on a stopped run: its progress, what it leaves, and how to resume."""
+    """A sentence on a stopped run: its progress, its results so far, and how to resume."""
     done, planned = epochs(config, run).values()
     if not done:
         return "Stopped before the first epoch was finished; run fit again to start over."
@@ -148,7 +149,7 @@ def initial(config: Config, runs: Path) -> str:
         settings = json.loads((run / "config.json").read_text())
     except FileNotFoundError:
         raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
-    # runs from before a setting existed had its default
+    # runs from before a setting was added used its default
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
     if differing := [name for name in SPLIT_SETTINGS if settings.get(name, defaults[name]) != getattr(config, name)]:
         raise DataError(

@@ -18,7 +18,7 @@ from train.fit import augmentation, hosts, losses, network, torch_kernels, train
 from train.fit.callbacks import Checkpoint, History, Patience, Progress, StartEpoch, resume
 from train.fit.devices import ImagesOnDevice
 from train.fit.run_folder import LOGITS_FILE, initial, stage_epochs, stage_scores
-from train.fit.trained_metadata import Answers
+from train.fit.trained_metadata import CodedMetadata
 from train.fit.validation import Choice, Validate, resize
 
 
@@ -31,11 +31,11 @@ def fit_stages(
 ) -> None:
     """Train the stages that are not done; each starts from the last weights of the one before.
 
-    With `images_on_device`, all images are in its memory, and a batch is a list of their numbers.
+    With `images_on_device`, all images are in device memory, and a batch is a list of their indices.
     """
     classes = len(label_set(config.labels).codes)
     stored = ImagesOnDevice(data.images) if images_on_device else None
-    # for the initial weights of the last layer
+    # seeds the initial weights of the last layer
     keras.utils.set_random_seed(config.seed)
     keras.config.set_dtype_policy(config.precision)
     torch_kernels.install()
@@ -52,7 +52,7 @@ def fit_stages(
                     earlier = keras.saving.load_model(previous, compile=False)
                     model = network.resized(earlier, config.architecture, stage.image_size, config.dropout)
                 fit_stage(config, stage, model, data, folder, config.seed + 1000 * number, callbacks, stored)
-            # the next stage starts from the last epoch: a better validation score may only have been luck
+            # the next stage starts from the last epoch: an earlier, better validation score may have been luck
             previous = folder / "last.keras"
     finally:
         keras.config.set_dtype_policy("float32")
@@ -77,7 +77,7 @@ def fit_stage(
     train_rows = np.flatnonzero(data.table["split"] == "train")
     validation_rows = np.flatnonzero(data.table["split"] == "validation")
     train_table = data.table.iloc[train_rows]
-    weights = drawing_weights(config, train_table, codes[train_rows])
+    weights = sampling_probabilities(config, train_table, codes[train_rows])
     targets = np.eye(len(labels.codes), dtype=np.float32)[codes]
     offsets = np.zeros_like(targets)
     if config.reference:
@@ -86,15 +86,15 @@ def fit_stage(
         )
     if config.teacher:
         logits = teacher_logits(config, folder.parents[1])
-        targets = taught(targets, data.table["image"], logits, config.teacher_share, offsets)
-    answers = trained_metadata.answers(config, data.table) if config.metadata else None
+        targets = distilled_targets(targets, data.table["image"], logits, config.teacher_share, offsets)
+    coded_metadata = trained_metadata.coded_metadata(config, data.table) if config.metadata else None
 
     def rows(epoch: int) -> np.ndarray:
         generator = np.random.default_rng([seed, epoch])
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
     images = np.arange(len(data.images), dtype=np.int32) if stored else data.images
-    batches = Batches(images, targets, offsets, rows, config.batch_size, answers, config.metadata_dropout)
+    batches = Batches(images, targets, offsets, rows, config.batch_size, coded_metadata, config.metadata_dropout)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -103,8 +103,8 @@ def fit_stage(
         label_smoothing=config.label_smoothing,
     )
     added = None
-    if answers:
-        added = trained_metadata.layer(len(labels.codes), answers, folder)
+    if coded_metadata:
+        added = trained_metadata.layer(len(labels.codes), coded_metadata, folder)
     trainer = training_model(config, stage, model, loss, data.images.shape[1], seed, added, stored)
     trainer.compile(
         optimizer=optimizer(config, stage, len(batches)),
@@ -116,8 +116,8 @@ def fit_stage(
     def save(name: str) -> None:
         with replacing(folder / f"{name}.keras") as partial:
             model.save(partial)
-        if answers:
-            trained_metadata.save(added, answers, folder / trained_metadata.FILES[name])
+        if coded_metadata:
+            trained_metadata.save(added, coded_metadata, folder / trained_metadata.FILES[name])
 
     save_best = functools.partial(save, "best")
     scores = stage_scores(folder)
@@ -134,7 +134,7 @@ def fit_stage(
             batches,
             initial_epoch=resume(trainer, folder),
             epochs=stage_epochs(stage, scores, config.patience),
-            # the rows are sampled already, and Keras's shuffling would depend on what the process did before
+            # the rows are already sampled, and Keras's shuffling would depend on what the process did before
             shuffle=False,
             verbose=0,
             callbacks=[
@@ -158,10 +158,10 @@ def fit_stage(
 class Batches(keras.utils.PyDataset):
     """Batches of an epoch, read from a memory-mapped cache.
 
-    A batch holds `images`, uint8 [b, s, s, 3], or whatever is in their rows, `targets`, float32 [b, classes] that sum
-    to 1, `offsets`, what the loss adds to the logits, float32 [b, classes], and with `answers` the coded `metadata`,
-    float32 [b, D], of which each field is zero, as if not stated, with probability `dropout`. Of several hosts, each
-    gets its part of the batch.
+    A batch holds `images`, uint8 [b, s, s, 3], or whatever stands in for them; `targets`, float32 [b, classes] that sum
+    to 1; `offsets`, which the loss adds to the logits, float32 [b, classes]; and with `coded_metadata` the input
+    `metadata`, float32 [b, D], in which each field is zero, as if not stated, with probability `dropout`. With several
+    hosts, each gets its part of the batch.
 
     `rows` maps the number of an epoch to all of its cache rows, so that an epoch is the same whether the run was
     interrupted before it or not.
@@ -174,12 +174,12 @@ class Batches(keras.utils.PyDataset):
         offsets: np.ndarray,
         rows: Callable[[int], np.ndarray],
         batch: int,
-        answers: Answers | None = None,
+        coded_metadata: CodedMetadata | None = None,
         dropout: float = 0.0,
     ):
         super().__init__()
         self.images, self.targets, self.offsets, self.rows, self.batch = images, targets, offsets, rows, batch
-        self.answers, self.dropout = answers, dropout
+        self.coded_metadata, self.dropout = coded_metadata, dropout
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -194,14 +194,14 @@ class Batches(keras.utils.PyDataset):
         own = hosts.part(self.batch)
         targets = self.targets[rows[own]]
         inputs = {"images": self.images[rows[own]], "targets": targets, "offsets": self.offsets[rows[own]]}
-        if self.answers:
+        if self.coded_metadata:
             generator = np.random.default_rng([self.epoch, index])
-            inputs["metadata"] = self.answers.dropped(rows, self.dropout, generator)[own]
+            inputs["metadata"] = self.coded_metadata.with_dropout(rows, self.dropout, generator)[own]
         return inputs, {"loss": targets, "logits": targets}
 
 
 def by_dataset(table: pd.DataFrame, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """Data set -> those of `rows` (positions in the table) that are its own, in the order of the rows."""
+    """Maps each data set to its own `rows` (positions in the table), in their order."""
     names = table["dataset"].to_numpy()[rows]
     return {name: rows[names == name] for name in dict.fromkeys(names)}
 
@@ -212,10 +212,10 @@ def sampling_weights(codes: np.ndarray, exponent: float) -> np.ndarray:
     return weights / weights.sum()
 
 
-def drawing_weights(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
+def sampling_probabilities(config: Config, table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
     """The sampling probability of each training image [n]: by class, and with `shares` by class within its data set.
 
-    DataError if a data set with a share has no training image, unless the setting `without` leaves it none.
+    DataError if a data set with a share has no training image, unless this is due to the setting `without`.
     """
     if config.shares is None:
         return sampling_weights(codes, SAMPLING[config.sampling])
@@ -237,12 +237,12 @@ RARE = 0.002
 def source_offsets(
     reference: str, sources: np.ndarray, codes: np.ndarray, weights: np.ndarray, classes: int
 ) -> np.ndarray:
-    """What the loss adds to the logits of each training image, float32 [n, classes], from its source, class index and
-    sampling probability [n]: the logarithm of the class shares sampled from its source, less that of the source
-    `reference`.
+    """The offsets that the loss adds to the logits of each training image, float32 [n, classes], from its source, class
+    index and sampling probability [n]: the logarithm of the class shares sampled from its source, minus that of the
+    source `reference`.
 
-    So a network does not learn from the look of a clinic's images which diagnoses that clinic collected; its logits
-    are for the class shares of `reference` (Menon et al. 2021, arXiv:2007.07314, section 4.2, with shares by source).
+    So a network does not learn to infer a clinic's mix of diagnoses from the look of its images; its logits are for the
+    class shares of `reference` (Menon et al. 2021, arXiv:2007.07314, section 4.2, with shares by source).
     """
     logarithms = {}
     for source in dict.fromkeys(sources):
@@ -253,7 +253,7 @@ def source_offsets(
 
 
 def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
-    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError where it
+    """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError if the run
     is not evaluated, or has other classes."""
     file = runs / config.teacher / LOGITS_FILE
     try:
@@ -267,13 +267,13 @@ def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
     return logits
 
 
-def taught(
+def distilled_targets(
     targets: np.ndarray, images: pd.Series, logits: pd.DataFrame, share: float, offsets: np.ndarray
 ) -> np.ndarray:
-    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities for those that it knows.
+    """One-hot targets [n, classes] of images, mixed with the teacher's probabilities if known.
 
-    The teacher's logits are for the class shares of the reference. So, like those of the network that learns, they get
-    the `offsets` [n, classes] of the image's source: otherwise the network would learn to undo these.
+    The teacher's logits are for the class shares of the reference. So, like the student's logits, they get the
+    `offsets` [n, classes] of the image's source: otherwise the student would learn to undo these.
     """
     known = images.isin(logits.index).to_numpy()
     mixed = targets.copy()
@@ -311,7 +311,7 @@ def training_model(
     images = keras.Input(shape, dtype=dtype, name="images")
     targets = keras.Input((classes,), name="targets")
     offsets = keras.Input((classes,), name="offsets")
-    # pixels in full precision: `config.precision` is the network's
+    # pixels are in full precision: `config.precision` applies to the network
     keras.config.set_dtype_policy("float32")
     try:
         policy = augmentation.POLICIES[config.augmentation](seed)
@@ -328,7 +328,7 @@ def training_model(
     if added is not None:
         inputs["metadata"] = keras.Input((added.kernel.shape[0],), name="metadata")
         beside = offsets + added(trained_metadata.PACE * inputs["metadata"])
-    # what is added to an image's logits is mixed as its label is
+    # offsets are mixed in the same way as labels
     mixed = {"images": x, "labels": keras.ops.concatenate([targets, beside], axis=1)}
     for layer in mixing:
         mixed = layer(mixed)
@@ -338,7 +338,7 @@ def training_model(
 
 
 def optimizer(config: Config, stage: Stage, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """AdamW or SGD with a linear warm-up and a cosine, and the moving average of the weights if it is set."""
+    """AdamW or SGD with a linear warm-up and a cosine schedule, and a moving average of the weights if set."""
     warmup = round(stage.warmup_epochs * steps_per_epoch)
     rate = keras.optimizers.schedules.CosineDecay(
         initial_learning_rate=stage.learning_rate / 100,

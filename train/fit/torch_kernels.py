@@ -6,7 +6,7 @@ import keras
 
 
 def install() -> None:
-    """Halves the time of a training step on a processor; does nothing on other backends."""
+    """Use PyTorch's kernel, which halves the time of a training step on a CPU; does nothing on other backends."""
     if keras.backend.backend() == "torch":
         keras.layers.BatchNormalization.call = batch_normalisation
 

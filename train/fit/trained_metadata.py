@@ -1,7 +1,7 @@
-"""What patient metadata add to a network's logits, trained together with the network.
+"""Patient metadata whose contribution to the logits is trained together with the network.
 
 Like the metadata that `train.fit.metadata` fits afterwards, they are coded by `skinapp.inference.metadata`, and a
-missing value adds nothing. As each field is often left out in training, the network learns to do without.
+missing value adds nothing. As each field is often left out in training, the network learns to cope with missing values.
 """
 
 import json
@@ -24,27 +24,27 @@ FILES = {"best": "best-metadata.json", "last": "last-metadata.json"}
 `clinical.json`."""
 
 PACE = 10
-"""How much faster than the network's the weights of metadata change: they start from zero, and a few hundred steps at
-a network's learning rate would leave them there."""
+"""How much faster the metadata weights change than the network's: they start from zero, and a few hundred steps at the
+network's learning rate would leave them close to it."""
 
 
 @dataclass(frozen=True)
-class Answers:
-    """Coded metadata of every image, float32 [n, D], zero where not stated; the `fields`, coded on the training
-    images; and for each column the number of its field, [D]."""
+class CodedMetadata:
+    """Coded metadata of every image, float32 [n, D], zero if not stated; the `fields`, coded on the training images;
+    and for each column the index of its field, [D]."""
 
     coded: np.ndarray
     fields: tuple[Field, ...]
     column_fields: np.ndarray
 
-    def dropped(self, rows: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
-        """The coded metadata [b, D] of some rows, each field zero with that probability."""
+    def with_dropout(self, rows: np.ndarray, probability: float, generator: np.random.Generator) -> np.ndarray:
+        """The coded metadata [b, D] of some rows, each field set to zero with this probability."""
         stated = generator.random((len(rows), len(self.fields))) >= probability
         return self.coded[rows] * stated[:, self.column_fields]
 
 
-def answers(config: Config, table: pd.DataFrame) -> Answers:
-    """The metadata of a divided table in the common form; those of other data sets than the first are not stated.
+def coded_metadata(config: Config, table: pd.DataFrame) -> CodedMetadata:
+    """The metadata of a table in the common form, after splitting; only the first data set's metadata are used.
 
     DataError if the first data set publishes none.
     """
@@ -57,12 +57,12 @@ def answers(config: Config, table: pd.DataFrame) -> Answers:
     column_fields = fitting.field_indices(fields)
     coded = np.zeros((len(table), len(column_fields)), np.float32)
     coded[rows] = [metadata.code(fields, values) for values in parsed]
-    return Answers(coded, fields, column_fields)
+    return CodedMetadata(coded, fields, column_fields)
 
 
-def layer(classes: int, known: Answers, folder: Path) -> keras.layers.Dense:
-    """The layer from PACE times coded metadata to what they add to the logits: zeros, or the weights of the stage
-    before."""
+def layer(classes: int, known: CodedMetadata, folder: Path) -> keras.layers.Dense:
+    """The layer from PACE times coded metadata to their contribution to the logits: initialised with zeros, or with the
+    weights of the previous stage."""
     added = keras.layers.Dense(classes, use_bias=False, kernel_initializer="zeros", dtype="float32", name="added")
     added.build((None, len(known.column_fields)))
     number = int(folder.name.removeprefix("stage-"))
@@ -72,8 +72,8 @@ def layer(classes: int, known: Answers, folder: Path) -> keras.layers.Dense:
     return added
 
 
-def save(added: keras.layers.Dense, known: Answers, file: Path) -> None:
-    """Write the fields and the layer's weights beside a network."""
+def save(added: keras.layers.Dense, known: CodedMetadata, file: Path) -> None:
+    """Write the fields and the layer's weights next to a network."""
     weights = PACE * keras.ops.convert_to_numpy(added.kernel).astype(np.float64)
     fusion = Fusion(1.0, np.zeros(weights.shape[1]), weights)
     content = {
@@ -85,7 +85,7 @@ def save(added: keras.layers.Dense, known: Answers, file: Path) -> None:
 
 
 def read(file: Path) -> tuple[tuple[Field, ...], Fusion]:
-    """What `save` has written."""
+    """Read the file written by `save`."""
     content = json.loads(file.read_text())
     fields = metadata.fields_of({"inputs": {"clinical": content["clinical"]}})
     weights = content["weights"]

@@ -23,7 +23,7 @@ from train.fit.stages import fit_stages, teacher_logits
 def fit(config: Config, runs: Path, devices: int = 1, images_on_device: bool = False) -> Path:
     """Train or resume every stage of `config`; return the file of the best network, a whole model.
 
-    `devices` of each host share a batch. Settings and data are checked before images are decoded. DataError where
+    `devices` of each host share a batch. Settings and data are checked before images are decoded. DataError if
     another process trains this run. The message of KeyboardInterrupt states the progress.
     """
     hosts.join()
@@ -33,7 +33,7 @@ def fit(config: Config, runs: Path, devices: int = 1, images_on_device: bool = F
         open_run(config, runs)
     if hosts.count() > 1:
         hosts.receive(run)
-        # refuses other settings than those of the first host
+        # refuses settings that differ from those of the first host
         open_run(config, runs, run.name)
     record = functools.partial(write_run_file, config, run, devices)
     with locked(run), interruptible() as stop, distributed(devices, config.batch_size):
@@ -54,7 +54,7 @@ def fit(config: Config, runs: Path, devices: int = 1, images_on_device: bool = F
 def check(config: Config, runs: Path) -> pd.DataFrame:
     """The divided table of a run, whose initial weights, augmentation, teacher, metadata and classes are all there.
 
-    DataError for whatever is not.
+    DataError for anything missing.
     """
     network.initial_file(initial(config, runs))
     augmentation.check(config.augmentation)
@@ -69,8 +69,8 @@ def check(config: Config, runs: Path) -> pd.DataFrame:
 
 
 def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str] = ("train", "validation")) -> None:
-    """DataError if one of the `parts`, training or validation, has no image of a class; the validation images of the
-    first data set count, since they choose the epoch."""
+    """DataError if one of the `parts`, training or validation, has no image of a class; for validation, the images of
+    the first data set count, since they choose the epoch."""
     first = table["dataset"] == table["dataset"].iloc[0]
     for split in parts:
         rows = (table["split"] == split) & (first if split == "validation" else True)
@@ -84,8 +84,8 @@ def check_classes(table: pd.DataFrame, labels: LabelSet, parts: Sequence[str] = 
 
 
 def check_sources(table: pd.DataFrame, labels: LabelSet) -> None:
-    """DataError if, of several sources, one has training images of one class only: from those a network learns how a
-    clinic's images look, and not how a lesion does."""
+    """DataError if one of several sources has training images of a single class: these would teach a network what a
+    clinic's images look like rather than what a lesion looks like."""
     train = table[table["split"] == "train"]
     classes = pd.Series(encode(train["label"], labels)).groupby(train["source"].to_numpy(), sort=False).nunique()
     single = list(classes.index[classes == 1])

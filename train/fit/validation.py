@@ -14,21 +14,22 @@ from skinapp.inference.runtime import softmax
 from train.fit import hosts
 
 MONITOR = "val_balanced_log_loss"
-"""The score that chooses the epoch: cross-entropy with equal weight for every class. It is steadier than balanced
-accuracy, which a handful of dermatofibromas can change by points."""
+"""The score that chooses the epoch: cross-entropy with equal weight for every class. It is more stable than balanced
+accuracy, which a handful of dermatofibromas can change by several points."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What saves the best network, and its score so far, lower is better; None before the first epoch."""
+    """A function that saves the best network, and the best score so far, lower is better; None before the first
+    epoch."""
 
     save: Callable[[], None]
     best_so_far: float | None
 
 
 class Validate(keras.callbacks.Callback):
-    """Adds the scores on some validation images to the epoch's logs, as `val_<prefix><score>`; with a `choice`, saves
-    the best network.
+    """Adds scores on validation images to the epoch's logs, as `val_<prefix><score>`; with a `choice`, saves the best
+    network.
 
     If the optimizer averages the weights, the average is validated and saved. DataError if logits are not finite.
     """
@@ -65,7 +66,7 @@ class Validate(keras.callbacks.Callback):
 
 @contextlib.contextmanager
 def averaged(trainer: keras.Model) -> Iterator[None]:
-    """Replace the weights by their moving average; do nothing if the optimizer keeps none."""
+    """Replace the weights with their moving average, if the optimizer keeps one."""
     if not trainer.optimizer.use_ema:
         yield
         return
@@ -73,7 +74,7 @@ def averaged(trainer: keras.Model) -> Iterator[None]:
     current = [keras.ops.convert_to_numpy(variable).copy() for variable in variables]
     trainer.optimizer.finalize_variable_values(variables)
     for variable in variables:
-        # in JAX the average and the weights may share a buffer, which prediction donates
+        # in JAX, the average and the weights may share a buffer, which prediction donates
         variable.assign(keras.ops.copy(variable))
     try:
         yield

@@ -1,1 +1,1 @@
-"""From a trained network to a model folder: evaluation, export, model card, retrieval index."""
+"""From a trained network to a model folder: evaluation, export, model card, and retrieval index."""

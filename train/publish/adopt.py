@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS, Interval
+from skinapp.evaluation.bootstrap import MIN_GROUPS, Interval
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
 from skinapp.inference.cases import find_cases
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from train.publish.evaluate import HeldOut
 
 PARTS = 4
-"""One part of the lesions fits the temperature; the others are scored."""
-FEWEST = 2 * FEWEST_GROUPS
-"""Lesions or patients that are needed, so that the scores have intervals."""
+"""One of this many parts of the lesions is used to fit the temperature; the others are scored."""
+MIN_LESIONS = 2 * MIN_GROUPS
+"""The minimum number of lesions or patients for scores with intervals."""
 CHECKED_IMAGES = 64
 GROUP_COLUMNS = ("lesion_id", "lesion", "patient_id", "patient", "group")
-"""Columns that are taken for the lesion or patient unless another is named."""
+"""Columns used as the lesion or patient unless another is named."""
 ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 UNREADABLE = "Correct the image, or leave out its label."
 PROTOCOL = (
@@ -116,16 +116,16 @@ def run(options: argparse.Namespace) -> int:
         f"original by at most {conversion['difference']:.5f} in any probability, over {conversion['images']} images. "
         f"{'Exact class maps.' if 'class_maps' in converted.shapes else 'No class maps.'}"
     )
-    # Keras takes seconds to import, and only now it is needed
+    # imported late, since Keras takes seconds to import
     from train.publish import export
-    from train.publish.adopt_keras import LARGEST_FILE
+    from train.publish.adopt_keras import MAX_FILE_BYTES
     from train.publish.folder import draft, publish
 
     with draft(options.models, options.id) as folder:
         (folder / "model.tflite").write_bytes(converted.content)
         if converted.network is not None:
             export.save_compressed(converted.network, folder / "model.keras")
-            if (folder / "model.keras").stat().st_size > LARGEST_FILE:
+            if (folder / "model.keras").stat().st_size > MAX_FILE_BYTES:
                 (folder / "model.keras").unlink()
         card = described(options, source, head, converted, labels, folder) | {"conversion": conversion}
         model = _provisional(card, labels, folder)
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def check_id(model_id: str, models: Path) -> None:
-    """DataError for an id that no model can have, or that of a model that was trained here."""
+    """DataError for an invalid id, or that of a model that was trained here."""
     if not ID.fullmatch(model_id):
         raise DataError(f"'{model_id}' is no id; use small letters, digits and hyphens.")
     if (models / model_id).exists():
@@ -153,7 +153,7 @@ def check_id(model_id: str, models: Path) -> None:
 
 
 def check_title(title: str | None, model_id: str, models: Path) -> None:
-    """DataError for the title of another model, since menus tell models by their titles."""
+    """DataError for the title of another model, since menus identify models by title."""
     others = [model for model in registry.models(models).values() if model.id != model_id]
     if title is not None and title in {name for model in others for name in (model.title, model.short_name)}:
         raise DataError(f"There is a model with the title '{title}' already; choose another --title.")
@@ -165,7 +165,7 @@ def _group_column(table: Path) -> str | None:
 
 
 def with_codes(table: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
-    """The table with labels as the set writes them. DataError names those that are none of its classes."""
+    """The table with labels spelt as in the label set. DataError lists labels that are not classes of the set."""
     from train.data.datasets import encode
 
     written = {code.lower(): code for code in labels.codes}
@@ -182,16 +182,18 @@ def with_codes(table: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
 
 
 def with_parts(table: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
-    """The table with the column `fits`: whether an image fits the temperature or is scored. A lesion is in one part.
+    """The table with the column `fits`: whether an image is used to fit the temperature or is scored. All images of a
+    lesion are in the same part.
 
-    DataError if there are too few lesions for scores with intervals, or if a part would lack malignant or other images.
+    DataError if there are too few lesions for scores with intervals, or if a part would lack malignant or benign
+    images.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if (groups := table["group"].nunique()) < FEWEST:
+    if (groups := table["group"].nunique()) < MIN_LESIONS:
         raise DataError(
-            f"The table labels {groups} lesions or patients; {FEWEST} are needed: a part fits the temperature, and "
-            "scores of the others need intervals."
+            f"The table labels {groups} lesions or patients; {MIN_LESIONS} are needed: a part fits the temperature, "
+            "and scores of the others need intervals."
         )
     folds = StratifiedGroupKFold(PARTS, shuffle=True, random_state=0)
     with warnings.catch_warnings():
@@ -209,7 +211,7 @@ def with_parts(table: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
 
 
 def read(file: Path, size: int | None) -> Source:
-    """The network in a file. ModelError says what cannot be adopted, and why."""
+    """The network in a file. ModelError explains what cannot be adopted."""
     from train.publish import adopt_keras, adopt_litert, export
 
     export.require_tensorflow()
@@ -236,7 +238,7 @@ def convert(
     cases: dict[str, Case],
 ) -> tuple[Head, Converted, dict[str, float]]:
     """The app's network, checked against the original on some of the images, and the card's `conversion`. ModelError if
-    the number of outputs is wrong, or if both disagree."""
+    the number of outputs is wrong, or if the two networks disagree."""
     from train.publish.export import run_litert
 
     classes = len(labels.codes)
@@ -257,7 +259,7 @@ def convert(
 
 
 def _loaded(name: str, path: Path, size: int) -> np.ndarray:
-    """An image as the app sees it, uint8 [size, size, 3]. DataError names one that cannot be read."""
+    """An image as the app sees it, uint8 [size, size, 3]. DataError if it cannot be read."""
     try:
         return imaging.load(path, size)
     except ImageError as error:
@@ -267,7 +269,7 @@ def _loaded(name: str, path: Path, size: int) -> np.ndarray:
 def described(
     options: argparse.Namespace, source: Source, head: Head, converted: Converted, labels: LabelSet, folder: Path
 ) -> dict[str, Any]:
-    """The parts of a card that are known before its images are classified."""
+    """The parts of a card that are known before any image is classified."""
     from train.publish.card_content import INTENDED_USE
     from train.publish.folder import versions
 
@@ -322,7 +324,7 @@ def _hash(file: Path) -> str:
 
 
 def _provisional(card: dict[str, Any], labels: LabelSet, folder: Path) -> Model:
-    """The model before it has a card on disk, to classify with."""
+    """The model for classification, before its card is on disk."""
     return Model(
         id=card["id"],
         kind=card["kind"],
@@ -341,8 +343,8 @@ def _provisional(card: dict[str, Any], labels: LabelSet, folder: Path) -> Model:
 def scored(
     options: argparse.Namespace, model: Model, table: pd.DataFrame, cases: dict[str, Case], grouped: bool
 ) -> dict[str, Any]:
-    """Classify the images as the app does it, write `predictions.csv`, and return what the card says of them. DataError
-    if an image cannot be read."""
+    """Classify the images as the app does, write `predictions.csv`, and return the card's content on them. DataError if
+    an image cannot be read."""
     from train.data.datasets import encode
     from train.publish import card_content, evaluate
 
@@ -423,6 +425,6 @@ def _classified(model: Model, files: pd.Series, cases: dict[str, Case]) -> np.nd
 
 
 def _melanomas(table: pd.DataFrame, part: np.ndarray, labels: LabelSet) -> np.ndarray:
-    """Whether images are known to be melanomas [n]: by their labels, if the model's classes tell."""
+    """Whether images are known to be melanomas [n]: from their labels, if melanoma is a class of the model."""
     melanoma = [label.code for label in labels.labels if label.name == "Melanoma"]
     return table["label"].isin(melanoma).to_numpy()[part]

@@ -1,4 +1,4 @@
-"""A Keras file from elsewhere as a network of the app: preprocessing in front, logits and class maps at the end."""
+"""Converts an external Keras file to a network of the app: preprocessing in front, logits and class maps at the end."""
 
 import json
 import re
@@ -30,11 +30,11 @@ from train.publish.adopted import (
 
 ACTIVATIONS = {"softmax": SOFTMAX, "sigmoid": SIGMOID, "linear": LOGITS}
 IDLE = (layers.Dropout, layers.Identity, layers.SpatialDropout2D)
-"""Layers that do nothing to an image that is classified."""
+"""Layers that do nothing at inference."""
 MARGINS = (layers.ZeroPadding2D, layers.Cropping2D)
-"""Layers whose output is the features before them, with another margin."""
-LARGEST_FILE = 100 * 1024**2
-"""Bytes of a `model.keras` that is written; larger networks go without gradient methods."""
+"""Layers that only pad or crop their input features."""
+MAX_FILE_BYTES = 100 * 1024**2
+"""The maximum size of `model.keras`, in bytes; larger networks do without gradient methods."""
 BATCH = 16
 
 Tensor = Any
@@ -42,7 +42,7 @@ Operation = Any
 
 
 def read(file: Path, size: int | None = None) -> Source:
-    """A `.keras` file. ModelError if it has code of its own, or anything but one image as input and one row of numbers
+    """A `.keras` file. ModelError if it contains custom code, or anything but one image as input and one row of numbers
     as output."""
     _check_no_code(file)
     try:
@@ -53,7 +53,7 @@ def read(file: Path, size: int | None = None) -> Source:
     if not _is_graph(network):
         raise ModelError(f"{file.name} is a {type(network).__name__}, not a network of layers; save it as one.")
     check_one("input", [one.name for one in network.inputs])
-    check_one("output", [str(one) for one in network.output_names])
+    check_one("output", [str(output_name) for output_name in network.output_names])
     side = checked_shape(tuple(network.input_shape), size)
     count = checked_count(tuple(network.output_shape))
     outputs, *_ = _ending(_flat(network, keras.Input((side, side, 3))))
@@ -66,7 +66,7 @@ def read(file: Path, size: int | None = None) -> Source:
 
 
 def _check_no_code(file: Path) -> None:
-    """ModelError names the layers and functions of a file that are not Keras's own."""
+    """ModelError lists the layers and functions of a file that are not part of Keras."""
     try:
         with zipfile.ZipFile(file) as archive:
             config = json.loads(archive.read("config.json"))
@@ -97,14 +97,14 @@ def _is_graph(layer: Any) -> bool:
 
 
 def _name(network: keras.Model, file: Path) -> str:
-    """The name of the backbone where it is a network within the network, or of the whole."""
+    """The name of the backbone if it is a nested network, or else of the whole network."""
     named = [network, *(layer for layer in network.layers if _is_graph(layer))]
     names = [one.name for one in named if not re.match(r"(functional|model|sequential)(_\d+)?$", one.name)]
     return names[-1] if names else file.stem
 
 
 def _flat(layer: Any, value: Tensor) -> Tensor:
-    """The output of a network for a tensor, with the layers of networks within it in the place of these."""
+    """The output of a layer for a tensor; nested networks are replaced with their layers."""
     if isinstance(layer, keras.Sequential):
         for one in layer.layers:
             value = _flat(one, value)
@@ -119,20 +119,20 @@ def _call(operation: Operation, *args: Any, **options: Any) -> Any:
         return _flat(operation, args[0])
     result = operation(*args, **options)
     if not isinstance(operation, layers.Layer) and len(getattr(result, "shape", ())) == 4:
-        # so that maps can be made of the sum of two branches, too
+        # so that maps can also be made of the sum of two branches
         return layers.Identity(name=f"{operation.name}_result")(result)
     return result
 
 
 def _source(tensor: Tensor) -> tuple[Operation, list[Tensor]]:
-    """The operation that a tensor comes from, and what it is computed from."""
+    """The operation that produces a tensor, and its inputs."""
     history = tensor._keras_history
     return history.operation, history.operation._inbound_nodes[history.node_index].input_tensors
 
 
 def _ending(output: Tensor) -> tuple[str | None, Tensor, layers.Dense | None]:
-    """What the outputs are, None if the last layer does not say; the logits where it does, or else the outputs; and the
-    dense layer that gives the logits, if one does."""
+    """The kind of outputs, None if the last layer does not show it; the logits if it does, or else the outputs; and the
+    dense layer that produces the logits, if any."""
     kind, operation, values = None, *_source(output)
     while isinstance(operation, IDLE):
         output = values[0]
@@ -191,7 +191,7 @@ def _whole(original: keras.Model, side: int, head: Head) -> keras.Model:
 
 
 def _pooled(embedding: Tensor) -> Tensor | None:
-    """The features [n, h, w, D] whose mean over the image the embedding is; None if it is anything else."""
+    """The features [n, h, w, D] whose mean over the image the embedding is; None for any other embedding."""
     operation, values = _source(embedding)
     while isinstance(operation, (*IDLE, layers.Flatten)):
         operation, values = _source(values[0])
@@ -200,14 +200,13 @@ def _pooled(embedding: Tensor) -> Tensor | None:
 
 
 def _operations(output: Tensor) -> list[tuple[Operation, list[Tensor], list[Tensor]]]:
-    """The operations that a tensor is computed by, with their inputs and outputs, in an order in which each follows
-    what it needs."""
+    """The operations that compute a tensor, with their inputs and outputs, in topological order."""
     done: dict[int, tuple[Operation, list[Tensor], list[Tensor]]] = {}
     waiting = [output]
     while waiting:
         history = waiting[-1]._keras_history
         node = history.operation._inbound_nodes[history.node_index]
-        missing = [one for one in node.input_tensors if id(_node(one)) not in done]
+        missing = [input_tensor for input_tensor in node.input_tensors if id(_node(input_tensor)) not in done]
         if missing:
             waiting += missing
             continue
@@ -221,7 +220,7 @@ def _node(tensor: Tensor) -> Any:
 
 
 def _rename(output: Tensor, ours: list[Operation]) -> None:
-    """Give the layers unique names, leaving `ours`: those of networks within a network may be used outside it too."""
+    """Give the layers unique names, except for `ours`: names in nested networks may be repeated outside."""
     used = {one.name: one for one in ours}
     for operation, *_ in _operations(output):
         name, number = operation.name, 1
@@ -232,7 +231,7 @@ def _rename(output: Tensor, ours: list[Operation]) -> None:
 
 
 def _saved_and_loaded(network: keras.Model) -> keras.Model:
-    """The network as the app will load it; ModelError if it cannot."""
+    """The network as the app will load it; ModelError if loading fails."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             network.save(Path(folder) / "network.keras")
@@ -243,7 +242,7 @@ def _saved_and_loaded(network: keras.Model) -> keras.Model:
 
 
 def _blocks(network: keras.Model) -> tuple[dict[str, Any], ...]:
-    """For each side of the features, the last layer that everything after it depends on: maps can be made there."""
+    """For each feature size, the last layer on which everything after it depends: maps can be made there."""
     [image], [logits] = network.inputs, network.outputs
     steps = _operations(logits)
     before, after = {id(image): 1}, {id(logits): 1}
@@ -258,7 +257,7 @@ def _blocks(network: keras.Model) -> tuple[dict[str, Any], ...]:
     for operation, _, [result, *_] in steps:
         sides = getattr(operation, "kernel_size", ())
         kernel, convolved = max(kernel, *sides, 1), convolved or bool(sides)
-        # all paths from the image to the logits lead through it
+        # all paths from the image to the logits pass through it
         only = before[id(result)] * after.get(id(result), 0) == before[id(logits)]
         _, side, other, channels = result.shape if len(result.shape) == 4 else (None, 0, 1, 0)
         layer = isinstance(operation, layers.Layer) and not isinstance(operation, MARGINS)

@@ -1,5 +1,6 @@
-"""A LiteRT file or SavedModel from elsewhere as a network of the app. The file's graph is edited, so that the weights
-and operations stay as they are: preprocessing is put in front, and logits, embedding and class maps become outputs.
+"""Converts an external LiteRT file or SavedModel to a network of the app. The file's graph is edited, so that its
+weights and operations are unchanged: preprocessing is put in front, and logits, embedding and class maps become
+outputs.
 
 The schema is https://github.com/google-ai-edge/LiteRT/blob/main/tflite/schema/schema.fbs.
 """
@@ -43,7 +44,7 @@ def read(file: Path, size: int | None = None) -> Source:
 
 
 def from_content(content: bytes, form: str, name: str, size: int | None) -> Source:
-    """The content of a LiteRT file. Errors as `read`, and those of the runtime."""
+    """The content of a LiteRT file. Errors as for `read`, and those of the runtime."""
     interpreter = Interpreter(model_content=content)
     interpreter.allocate_tensors()
     graph = Graph(content)
@@ -69,7 +70,7 @@ def from_content(content: bytes, form: str, name: str, size: int | None) -> Sour
 
 
 def read_saved_model(folder: Path, size: int | None = None) -> Source:
-    """The folder of a SavedModel. ModelError as `read`, or if it cannot be converted."""
+    """The folder of a SavedModel. ModelError as for `read`, or if it cannot be converted."""
     import tensorflow as tf
     from tensorflow.lite.python.convert_phase import ConverterError
 
@@ -106,7 +107,7 @@ def read_saved_model(folder: Path, size: int | None = None) -> Source:
 
 
 def _chosen(names: list[str]) -> str:
-    """The signature to use. ModelError if there is none, or no saying which."""
+    """The signature to use. ModelError if there is none, or the choice is ambiguous."""
     for name in SIGNATURES:
         if name in names:
             return name
@@ -120,12 +121,13 @@ class Graph:
     """The graph of a LiteRT file that is being edited: `input` and `output` are the indices of its tensors."""
 
     def __init__(self, content: bytes):
-        """ModelError for a file with several inputs, outputs, or signatures of which none is the usual one."""
+        """ModelError for a file with several inputs or outputs, or with several signatures of which none is the
+        default."""
         self.model: Any = schema.ModelT.InitFromPackedBuf(content, 0)
         signatures = self.model.signatureDefs or []
         number = 0
         if len(signatures) > 1:
-            names = [one.signatureKey.decode() for one in signatures]
+            names = [signature.signatureKey.decode() for signature in signatures]
             number = signatures[names.index(_chosen(names))].subgraphIndex
         elif signatures:
             number = signatures[0].subgraphIndex
@@ -136,20 +138,20 @@ class Graph:
         [self.input], [self.output] = map(list, (self.graph.inputs, self.graph.outputs))
 
     def operation(self, tensor: int) -> Any | None:
-        """The operation that a tensor comes from; None for an input or a constant."""
-        return next((one for one in self.graph.operators if tensor in one.outputs), None)
+        """The operation that produces a tensor; None for an input or a constant."""
+        return next((operator for operator in self.graph.operators if tensor in operator.outputs), None)
 
     def code_of(self, tensor: int) -> int | None:
-        """What that operation is, one of BuiltinOperator."""
+        """The code of that operation, one of BuiltinOperator."""
         operation = self.operation(tensor)
         if operation is None:
             return None
         code = self.model.operatorCodes[operation.opcodeIndex]
-        # older files have the code in the deprecated field alone
+        # older files have the code only in the deprecated field
         return max(code.builtinCode, code.deprecatedBuiltinCode)
 
     def constant(self, index: int) -> np.ndarray | None:
-        """The value of an integer constant; None if the tensor is none."""
+        """The value of an integer constant; None for any other tensor."""
         data = self.model.buffers[self.tensors[index].buffer].data
         if self.tensors[index].type != INTEGER or data is None or not len(data):
             return None
@@ -169,7 +171,7 @@ class Graph:
         return len(self.tensors) - 1
 
     def add(self, code: int, inputs: Sequence[int], result: int, options: Any = None, *, first: bool = False) -> int:
-        """Put an operation at the end, or before all others; return the tensor `result` that it gives."""
+        """Add an operation at the end, or before all others; return its output tensor `result`."""
         known = [
             number
             for number, one in enumerate(self.model.operatorCodes)
@@ -193,7 +195,7 @@ class Graph:
         return [int(side) for side in self.tensors[index].shape]
 
     def packed(self, outputs: dict[str, int]) -> bytes:
-        """The file, with one signature: `image` to these outputs."""
+        """The file with a single signature, from `image` to these outputs."""
         import flatbuffers
 
         self.graph.inputs, self.graph.outputs = [self.input], list(outputs.values())
@@ -229,8 +231,8 @@ def _convert(content: bytes, kind: str | None, head: Head) -> Converted:
 
 
 def _before(graph: Graph, logits: int) -> dict[str, int]:
-    """The tensors of the embedding and the class maps, where logits come from a dense layer and what it takes from
-    global average pooling."""
+    """The tensors of the embedding and the class maps, if logits come from a dense layer whose input comes from global
+    average pooling."""
     if graph.code_of(logits) != Op.FULLY_CONNECTED:
         return {}
     dense = graph.operation(logits)
@@ -246,21 +248,21 @@ def _before(graph: Graph, logits: int) -> dict[str, int]:
     features = _averaged(graph, pooled)
     if features is None:
         return {"embedding": vector}
-    # the same dense layer for every place of the features, without its constant
+    # the same dense layer at every position of the features, without its bias
     *places, _ = graph.shape(features)
     everywhere = schema.FullyConnectedOptionsT()
     everywhere.keepNumDims = True
     everywhere.asymmetricQuantizeInputs = options.asymmetricQuantizeInputs
     maps = graph.add_tensor([*places, graph.shape(logits)[-1]])
     graph.add(Op.FULLY_CONNECTED, [features, int(dense.inputs[1]), -1], maps, everywhere)
-    # versions count up with what an operation can do; this one needs the fifth
+    # versions of an operation add capabilities; this use needs the fifth
     code = graph.model.operatorCodes[graph.graph.operators[-1].opcodeIndex]
     code.version = max(code.version, 5)
     return {"embedding": vector, "class_maps": maps}
 
 
 def _averaged(graph: Graph, pooled: int) -> int | None:
-    """The features [1, h, w, D] whose mean over the image a tensor is; None if it is anything else."""
+    """The features [1, h, w, D] whose mean over the image is the tensor; None for any other tensor."""
     operation = graph.operation(pooled)
     if operation is None or graph.code_of(pooled) not in (Op.MEAN, Op.AVERAGE_POOL_2D):
         return None
@@ -301,7 +303,7 @@ def _prepend(graph: Graph, head: Head) -> None:
     before, shape = head.preprocessing, graph.shape(graph.input)
     shape[0] = 1
     graph.tensors[graph.input].shapeSignature = None
-    # the last of these operations first, as each is put before all others
+    # in reverse order, as each is put before all others
     for code, values, options in (
         (Op.ADD, before.offset, schema.AddOptionsT()),
         (Op.MUL, before.scale, schema.MulOptionsT()),
@@ -318,7 +320,7 @@ def _prepend(graph: Graph, head: Head) -> None:
 
 
 def _parameters(graph: Graph) -> int:
-    """How many numbers the graph's constants hold."""
+    """The number of values in the graph's constants."""
     return sum(
         int(np.prod(tensor.shape))
         for tensor in graph.tensors
@@ -330,7 +332,7 @@ def _parameters(graph: Graph) -> int:
 
 
 def _shape(tensor: Any) -> tuple[int | None, ...]:
-    """A tensor's shape; None for sides that may be anything."""
+    """A tensor's shape, with None for dynamic dimensions."""
     shape = tensor.shapeSignature if tensor.shapeSignature is not None and len(tensor.shapeSignature) else tensor.shape
     return tuple(None if side < 0 else int(side) for side in (shape if shape is not None else ()))
 

@@ -1,4 +1,5 @@
-"""A network that was trained elsewhere, whatever its file: what it takes and gives, and what it is turned into."""
+"""A network that was trained elsewhere, independent of the file format: its inputs and outputs, and its converted
+form."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,17 +14,18 @@ if TYPE_CHECKING:
     import keras
 
 LOGITS, SOFTMAX, SIGMOID = "logits", "softmax", "sigmoid"
-"""What a network gives: logits, or probabilities by one of two functions."""
+"""Kinds of output: logits, or probabilities from one of two functions."""
 AGREEMENT = 0.02
-"""How far a logit may be from the original's: this share of the largest of them, or this much if all are below 1."""
+"""The maximum difference between a logit and the original's: this share of the largest logit, or this value if all are
+below 1."""
 SMALLEST = 1e-6
-"""Probabilities are compared by their logarithms down to this one."""
+"""Probabilities below this are treated as equal to it in the comparison of logarithms."""
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """RGB 0-255 to what a network was trained on: the channels reversed for `bgr`, times `scale`, plus `offset`, each
-    for every channel."""
+    """Converts RGB 0-255 to a network's input: channels reversed for `bgr`, then times `scale` plus `offset`, per
+    channel."""
 
     scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
     offset: tuple[float, float, float] = (0.0, 0.0, 0.0)
@@ -60,9 +62,9 @@ PREPROCESSING = {
 
 @dataclass(frozen=True)
 class Head:
-    """How a network's outputs become logits: it gives `outputs`, and class i of the model is its output `order[i]`.
+    """How a network's outputs become logits: `outputs` is their kind, and class i of the model is output `order[i]`.
 
-    With `single`, it gives one number z for two classes, which stands for the two outputs 0 and z.
+    With `single`, the network has one output z for two classes, which is equivalent to the two outputs 0 and z.
     """
 
     outputs: str
@@ -78,8 +80,8 @@ class Head:
 
 @dataclass(frozen=True)
 class Converted:
-    """A network as the app needs it: the content of `model.tflite`, the shapes of its outputs without the batch, and,
-    where gradients can be computed, the network in Keras with its `blocks` as in `architecture.Block`."""
+    """A network in the form that the app needs: the content of `model.tflite`, the shapes of its outputs without the
+    batch, and, where gradients can be computed, the network in Keras with its `blocks` as in `architecture.Block`."""
 
     content: bytes
     shapes: dict[str, list[int]]
@@ -90,8 +92,8 @@ class Converted:
 
 @dataclass(frozen=True)
 class Source:
-    """A network as it came. `format` as in a card; `name` of the architecture; `size` of the images, in pixels;
-    `count` of outputs; `outputs` what they are, None where the network does not say.
+    """The original network. `format` as in a card; `name` of the architecture; `size` of the images, in pixels; `count`
+    of outputs; `outputs` their kind, None if the network does not state it.
 
     `run` maps preprocessed float32 [n, size, size, 3] to the outputs [n, count]; `convert` makes the app's network.
     """
@@ -106,8 +108,8 @@ class Source:
 
 
 def checked_shape(shape: tuple[int | None, ...], size: int | None) -> int:
-    """The side of the square images [n, side, side, 3] that a network takes: its own, or `size` if it takes any.
-    ModelError if it takes something else."""
+    """The side of the square images [n, side, side, 3] that a network takes: fixed, or `size` if it takes any.
+    ModelError if its input has another form."""
     if len(shape) != 4:
         raise ModelError(f"Its input has the shape {_words(shape)}, which is no image; it must be n x side x side x 3.")
     _, height, width, channels = shape
@@ -124,7 +126,7 @@ def checked_shape(shape: tuple[int | None, ...], size: int | None) -> int:
 
 
 def checked_count(shape: tuple[int | None, ...]) -> int:
-    """How many numbers a network gives for an image. ModelError if its output is no row of numbers."""
+    """The number of outputs of a network for an image. ModelError if its output is not a row of numbers."""
     if len(shape) != 2 or shape[1] is None:
         raise ModelError(f"Its output has the shape {_words(shape)}; it must be one number for each class.")
     return shape[1]
@@ -138,8 +140,8 @@ def check_one(what: str, names: list[str]) -> None:
 
 
 def recognised_outputs(values: np.ndarray) -> str:
-    """What outputs [n, count] are, by their values. ModelError for independent probabilities, which cannot be told from
-    other numbers between 0 and 1 unless the network says so."""
+    """The kind of the outputs [n, count], judging by their values. ModelError for independent probabilities, which
+    cannot be distinguished from other numbers between 0 and 1 unless the network states it."""
     if values.min() < 0 or values.max() > 1:
         return LOGITS
     if values.shape[1] > 1 and np.abs(values.sum(axis=1) - 1).max() < 1e-3:
@@ -151,7 +153,7 @@ def recognised_outputs(values: np.ndarray) -> str:
 
 
 def comparable(values: np.ndarray, outputs: str) -> np.ndarray:
-    """Outputs as logits, which can be compared: the logarithms of probabilities, or their log odds for sigmoids."""
+    """Outputs as logits, for comparison: the logarithms of probabilities, or their log odds for sigmoids."""
     values = values.astype(np.float64)
     if outputs == LOGITS:
         return values
@@ -167,7 +169,7 @@ def difference(original: np.ndarray, logits: np.ndarray, head: Head) -> float:
     theirs = head.columns(comparable(original, head.outputs))
     ours = logits.astype(np.float64)
     if head.single:
-        # what counts is the difference of the two
+        # only the difference of the two matters
         ours = ours - ours[:, [head.order.index(0)]]
     if head.outputs == SOFTMAX:
         ours = comparable(softmax(ours), SOFTMAX)

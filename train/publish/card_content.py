@@ -76,7 +76,7 @@ SETTINGS = (
     "seed",
 )
 RATES = ("sensitivity", "specificity", "accuracy")
-"""What is measured at an operating point; accuracy only where it is to find what counts as positive."""
+"""The measures at an operating point; accuracy only if its target is the positive class."""
 STAGE = ("image_size", "epochs", "learning_rate", "final_rate", "mixup", "cutmix", "frozen_blocks")
 
 
@@ -140,7 +140,7 @@ def describe(
 
 
 def _choices(config: Config, evaluation: dict[str, Any]) -> str:
-    """On which images the choices were made."""
+    """The images that were used for model selection."""
     if config.is_committee:
         return COMMITTEE.format(
             parts=config.folds, data=sources(config.dataset)[0].name, single=evaluation["single_temperature"]
@@ -149,7 +149,7 @@ def _choices(config: Config, evaluation: dict[str, Any]) -> str:
 
 
 def operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """A card's `operating_points`; nothing for an evaluation without any."""
+    """A card's `operating_points`; empty for an evaluation without any."""
     points = [
         point
         | {"measured": [row | rounded({name: row[name] for name in RATES if name in row}) for row in point["measured"]]}
@@ -159,7 +159,7 @@ def operating_points(evaluation: dict[str, Any]) -> dict[str, Any]:
 
 
 def tried_adjustments(applied: float, tried: list[dict[str, float]]) -> dict[str, Any]:
-    """A card's `logit_adjustment`: the one that is applied, and the rows of `evaluate.by_adjustment`."""
+    """A card's `logit_adjustment`: the applied value, and the rows of `evaluate.by_adjustment`."""
     return {
         "applied": applied,
         "tried": [{name: round(value, 4) for name, value in row.items()} for row in tried],
@@ -196,7 +196,7 @@ def input_of(config: Config) -> dict[str, Any]:
 
 
 def cost(run: dict[str, Any]) -> dict[str, Any]:
-    """How long a run took, and on what, as a card lists it; `run` is the content of `run.json`."""
+    """The duration and hardware of a run, as a card lists them; `run` is the content of `run.json`."""
     return {
         "minutes": round(run["wall_seconds"] / 60),
         "cores": run["hardware"]["cores"],

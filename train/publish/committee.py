@@ -1,13 +1,13 @@
-"""A committee: the networks of a cross-validation together, evaluated and exported as one model.
+"""A committee: the networks of a cross-validation, evaluated and exported as one model.
 
 Each training image of the first data set has a prediction by the one network that was not trained on its lesion or
 patient. All choices come from these out-of-fold predictions and none from test images:
 
-- The table of logit adjustments and the operating points are computed from them. Their probabilities have the
-  temperature that fits them, which is that of single networks.
-- The committee averages the logits of its members, and an average varies less than what it averages, so with the
-  temperature of single networks its probabilities would be too close to one another. Its own temperature is therefore
-  extrapolated, see `averaged_temperature`.
+- The table of logit adjustments and the operating points are computed from them. Their probabilities use the
+  temperature that fits them, that of single networks.
+- The committee averages the logits of its members. An average varies less than its terms, so with the temperature of
+  single networks the probabilities would be too uniform. Its own temperature is therefore extrapolated, see
+  `averaged_temperature`.
 """
 
 import dataclasses
@@ -33,6 +33,7 @@ from train.fit.run_folder import last_file, open_run, write_logits
 from train.publish import card_content
 from train.publish.evaluate import (
     HeldOut,
+    averaged_logits,
     best_network,
     by_adjustment,
     calibrated_sets,
@@ -44,7 +45,6 @@ from train.publish.evaluate import (
     log_shares,
     report,
     test_part,
-    viewed_logits,
     write_predictions,
 )
 from train.publish.export import CHECKED_IMAGES, checked_evaluation, checked_litert, history, output_shapes, read_run
@@ -58,12 +58,12 @@ SEED = 0
 
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json`, `predictions.csv` of the first data set, `predictions-<dataset>.csv` of the others with
-    test images, `out_of_fold.csv`, and the logits of every training image, to teach from; return the scores on the
-    first.
+    test images, `out_of_fold.csv`, and the logits of every training image, for a student network; return the scores on
+    the first data set.
 
     An image that a fold holds out has the logits of that fold's network. Images that train in every fold have those of
-    one network each, which was trained on them; the networks take turns from image to image. `also` names further data
-    sets, which the networks were not trained on. DataError if a member is not trained.
+    one network each, which was trained on them; the images are distributed evenly over the networks. `also` names
+    further data sets, which the networks were not trained on. DataError if a member is not trained.
     """
     labels = label_set(config.labels)
     run = open_run(config, runs)
@@ -82,23 +82,23 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     folds = np.full(len(everything), -1)
     for part, table in zip(parts(config), divided, strict=True):
         folds[table["split"] == "validation"] = part.fold
-    asked = np.where(folds >= 0, folds, np.arange(len(folds)) % config.folds)
+    predicted_by = np.where(folds >= 0, folds, np.arange(len(folds)) % config.folds)
     adjusted = np.zeros((len(data.table), len(labels.codes)), np.float32)
-    taught = np.zeros_like(adjusted)
+    teacher_logits = np.zeros_like(adjusted)
     test_logits: dict[str, list[np.ndarray]] = {name: [] for name in tests}
     spread = []
     for part, table, file in zip(parts(config), divided, files, strict=True):
         network = best_network(part, file, table)
-        rows = np.flatnonzero(trained_on & (asked == part.fold))
-        adjusted[rows] = viewed_logits(network, data.images[rows], config.views)
-        taught[rows] = adjusted[rows] + config.logit_adjustment * log_shares(part, table)
+        rows = np.flatnonzero(trained_on & (predicted_by == part.fold))
+        adjusted[rows] = averaged_logits(network, data.images[rows], config.views)
+        teacher_logits[rows] = adjusted[rows] + config.logit_adjustment * log_shares(part, table)
         for name, test in tests.items():
-            test_logits[name].append(viewed_logits(network, test.images, config.views))
+            test_logits[name].append(averaged_logits(network, test.images, config.views))
         if len(unseen):
-            spread.append(viewed_logits(network, data.images[unseen], config.views))
+            spread.append(averaged_logits(network, data.images[unseen], config.views))
         keras.utils.clear_session()
 
-    write_logits(run, data.table["image"][trained_on], taught[trained_on], folds[trained_on])
+    write_logits(run, data.table["image"][trained_on], teacher_logits[trained_on], folds[trained_on])
     predicted = (folds >= 0) & (data.table["dataset"] == first).to_numpy()
     logits, rows_of_first = adjusted[predicted], data.table[predicted]
     encoded = encode(rows_of_first["label"], labels)
@@ -140,13 +140,14 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
 
 
 def averaged_temperature(logits: np.ndarray, labels: np.ndarray, unseen: np.ndarray) -> float:
-    """The temperature of the mean of several networks' logits, where each labelled image has those of one network only.
+    """The temperature for the mean of several networks' logits, when each labelled image has those of only one network.
 
     `logits` [n, classes] are those of single networks for images with `labels` [n]; `unseen` [members, m, classes] are
     all networks' logits for images that none of them was trained on, whose labels are not needed. By simulation and
     extrapolation (Cook and Stefanski 1994, doi:10.1080/01621459.1994.10476871): the temperature is fitted with 0, 0.5,
-    1 and 1.5 times the variance among members added to the logits, and a parabola through its logarithm is followed to
-    -(1 - 1 / members) times, the variance that averaging removes. At most the temperature of single networks.
+    1 and 1.5 times the variance among members added to the logits, and a parabola through its logarithm is extrapolated
+    to -(1 - 1 / members) times, the variance that averaging removes. The result is at most the temperature of single
+    networks.
     """
     members = len(unseen)
     differences = (unseen - unseen.mean(axis=0)) * np.sqrt(members / (members - 1))
@@ -211,13 +212,13 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
 
 
 def run_of(config: Config, runs: Path) -> dict[str, Any]:
-    """The `run.json` of the members as one: their time together, and the machine of the first."""
+    """The combined `run.json` of the members: their total time, and the machine of the first."""
     each = [read_run(runs / part.id) for part in parts(config)]
     return each[0] | {"wall_seconds": sum(one["wall_seconds"] for one in each)}
 
 
 def _history(part: Config, runs: Path) -> pd.DataFrame:
-    """A member's epochs; its last one is the member, whatever was the best on the images that it held out."""
+    """A member's epochs; the last one is exported, whichever was best on the held-out images."""
     table = history(part, runs / part.id)
     table["chosen"] = table.index == len(table) - 1
     table.insert(0, "fold", part.fold)

@@ -66,10 +66,10 @@ def published_root() -> Path:
 def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.DataFrame:
     """A row for each published model in `folder` and score: its value, and ours minus it, both with 95% intervals.
 
-    `ours` is the id of our model, `predictions` the file of its predictions. Only images that both have count; the
+    `ours` is the id of our model, `predictions` the file of its predictions. Only images in both files are used; the
     bootstrap resamples our groups (lesions or patients). Rows of accuracy have the p-value of McNemar's exact test,
     which assumes independent images, with and without Holm's correction for the number of published models. DataError
-    if there are no published predictions, or their images or labels are not ours.
+    if there are no published predictions, or their images or labels do not match ours.
     """
     files = published_files(labels, folder)
     if not files:
@@ -166,7 +166,7 @@ def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -
 
 
 def _predictions(file: Path, labels: LabelSet, more: tuple[str, ...] = ()) -> pd.DataFrame:
-    """A table of predictions by image. DataError if columns are missing or a row holds no probabilities."""
+    """A table of predictions by image. DataError if columns are missing or a row does not contain probabilities."""
     columns = [f"p_{code}" for code in labels.codes]
     table = tables.read_file(file, text=("image",), required=("image", "label", *more, *columns), unique="image")
     table = table.set_index("image")

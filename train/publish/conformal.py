@@ -1,9 +1,9 @@
-"""python -m train conformal: give an exported model prediction sets and operating points, from images that it has not
+"""python -m train conformal: add prediction sets and operating points to an exported model, from images that it has not
 seen.
 
-`evaluate`, `export` and `fuse` do this for a new model. For one that was exported before, the probabilities of its
-held-out images are in its folder, after a cross-validation, or are computed again from the validation images. Operating
-points that a card has already stay.
+`evaluate`, `export` and `fuse` do this for a new model. For an older model, the probabilities of held-out images are in
+its folder, after a cross-validation, or are recomputed from the validation images. Existing operating points in a card
+are kept.
 """
 
 import argparse
@@ -30,8 +30,9 @@ from train.publish.evaluate import HeldOut
 from train.publish.folder import draft, publish
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-LARGEST_DIFFERENCE = 0.01
-"""In accuracy, between the card and the images here: more, and these are not the model's validation images."""
+MAX_DIFFERENCE = 0.01
+"""Maximum difference in accuracy between the card and these images: with a larger one, they are not the model's
+validation images."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -71,8 +72,8 @@ def run(options: argparse.Namespace) -> int:
 def operating_points(model: Model, held_out: HeldOut) -> dict[str, Any]:
     """A card's `operating_points`, chosen on held-out images and measured on every test set that did not choose them.
 
-    There are none for melanoma in a model that only tells malignant from benign, as its test images do not say which
-    show one.
+    There are none for melanoma in a model that only tells malignant from benign, as its test images are not labelled
+    with melanoma.
     """
     tested = predictions.of_model(model)
     unseen = tested.further if model_card.cross_validated(model.card) else tested.datasets
@@ -91,7 +92,7 @@ def operating_points(model: Model, held_out: HeldOut) -> dict[str, Any]:
 
 def held_out(model: Model, config_file: Path | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
     """Class indices [n], probabilities [n, classes] and groups [n] of images that the model has not seen, and their
-    name. ModelError for a model without weights, DataError if the images are not there or not its own."""
+    name. ModelError for a model without weights, DataError if the images are missing or not those of the model."""
     if OUT_OF_FOLD in model.card["files"]:
         return *_saved(model, OUT_OF_FOLD), f"{model.card['test']['dataset']}, out of fold"
     if model_card.cross_validated(model.card):
@@ -110,7 +111,7 @@ def _saved(model: Model, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same of the validation images, which are read and classified as the app does it."""
+    """The same for the validation images, which are read and classified as in the app."""
     table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
     table = table[table["split"] == "validation"]
     cases = {image: Case(Path(path), {}) for image, path in zip(table["image"], table["path"], strict=True)}
@@ -122,7 +123,7 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
     truth, groups = encode(table["label"], model.labels), table["group"].to_numpy()
     probabilities = np.stack([prediction.probabilities for prediction in predictions])
     if "fusion" in model.card:
-        # the model's own fusion was fitted on these images, so others are that have not seen the lesion
+        # the model's own fusion was fitted on these images, so fusions that have not seen the lesion are fitted instead
         published = fitting.published(config.dataset)
         return (
             truth,
@@ -138,7 +139,7 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
         )
     accuracy = float(metrics.accuracy(truth, probabilities, np.ones((1, len(truth))))[0])
     expected = model.card["validation"]["accuracy"]["value"]
-    if abs(accuracy - expected) > LARGEST_DIFFERENCE:
+    if abs(accuracy - expected) > MAX_DIFFERENCE:
         raise DataError(
             f"The accuracy on the validation images here is {accuracy:.3f}; the card of '{model.id}' says "
             f"{expected:.3f}. The images or the settings are not those of the model; pass its --config."

@@ -41,8 +41,8 @@ CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibra
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The images that choices are made on, by their name: class indices [n], probabilities [n, classes], groups [n],
-    and which of them are known to be melanomas [n]."""
+    """The images used for model selection: their name, class indices [n], probabilities [n, classes], groups [n], and
+    whether they are known to be melanomas [n]."""
 
     name: str
     labels: np.ndarray
@@ -54,7 +54,7 @@ class HeldOut:
 @dataclass(frozen=True)
 class Part:
     """The test images of one data set: rows in the common form, logits [n, classes], temperatures [n, 1], and the name
-    of their predictions file if they have one of their own."""
+    of their predictions file if it is separate."""
 
     dataset: str
     rows: pd.DataFrame
@@ -73,26 +73,26 @@ class Part:
 
 
 def further_part(dataset: str, rows: pd.DataFrame, logits: np.ndarray, temperature: float) -> Part:
-    """The test images of a further data set, whose predictions get a file of their own."""
+    """The test images of a further data set, whose predictions go to a separate file."""
     return Part(dataset, rows, logits, np.full((len(rows), 1), temperature), f"predictions-{dataset}.csv")
 
 
 def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, bootstrap.Interval]:
     """Write `evaluation.json` and `predictions.csv` for the run's best network; return its test scores.
 
-    The validation images of the first data set alone make the choices; `predictions.csv` and the scores returned are of
-    its test images. The other data sets, and further ones that `also` names, which it was not trained on, are scored
-    separately; each that has test images gets a file `predictions-<dataset>.csv`.
+    Only the validation images of the first data set are used for model selection; `predictions.csv` and the returned
+    scores are for its test images. The other data sets, and those named in `also`, which it was not trained on, are
+    scored separately; each with test images gets a file `predictions-<dataset>.csv`.
     """
     run = open_run(config, runs)
-    # at the network's own size, so that the pixels are those that the app and the command line use
+    # at the network's own size, so that the pixels match those in the app and on the command line
     data = prepare(config.dataset, config.image_size, runs, **config.pixels)
     data = Dataset(with_validation(data.table, **config.division), data.images)
     network = best_network(config, best_file(config, run), data.table)
     labels = label_set(config.labels)
 
     rows = validation_rows(data.table)
-    validation, validation_logits = data.table.iloc[rows], viewed_logits(network, data.images[rows], config.views)
+    validation, validation_logits = data.table.iloc[rows], averaged_logits(network, data.images[rows], config.views)
     validation_labels = encode(validation["label"], labels)
     temperature = fit_temperature(validation_logits, validation_labels)
     held_out = HeldOut(
@@ -110,7 +110,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
     unseen = {name: tested for name in others if len((tested := test_part(data, name)).table)}
     unseen |= {name: further_test(config, name, runs) for name in also}
     further = [
-        further_part(name, other.table, viewed_logits(network, other.images, config.views), temperature)
+        further_part(name, other.table, averaged_logits(network, other.images, config.views), temperature)
         for name, other in unseen.items()
     ]
     return report(
@@ -118,7 +118,7 @@ def evaluate(config: Config, runs: Path, also: Sequence[str] = ()) -> dict[str, 
         run,
         data.table,
         test.table,
-        viewed_logits(network, test.images, config.views),
+        averaged_logits(network, test.images, config.views),
         np.full((len(test.table), 1), temperature),
         {
             "temperature": temperature,
@@ -142,13 +142,13 @@ def test_part(data: Dataset, name: str) -> Dataset:
 def further_test(config: Config, name: str, runs: Path) -> Dataset:
     """The test images of a data set that a run was not trained on, at the model's size.
 
-    DataError if it has none, or a test image's label is no class of the model. Images of lesions or patients that the
-    run was trained on are left out.
+    DataError if it has none, or a test image's label is not a class of the model. Images of lesions or patients that
+    the run was trained on are left out.
     """
     trained_on = [source.id for source in sources(config.dataset)]
     if name in trained_on:
         raise DataError(f"'{name}' is part of the run's data, so its test images are scored anyway; name another.")
-    # read together, so that a picture that both data sets have is recognised
+    # read together, so that pictures in both data sets are recognised
     both = read(f"{config.dataset}+{name}", config.packed)
     seen = both.loc[both["dataset"].isin(trained_on) & (both["split"] != "test"), "group"]
     rows = both[(both["dataset"] == name) & (both["split"] == "test") & ~both["group"].isin(seen)]
@@ -185,7 +185,7 @@ def report(
 
     first = Part(test["dataset"].iloc[0], test, logits, temperatures)
     tests = [scored_part(part, labels) for part in (first, *further)]
-    # the images that a cross-validation tests are those that it chooses on
+    # a cross-validation tests on the images used for model selection
     unseen = further if config.fold is None and not config.is_committee else [first, *further]
     points = measured_points(more.get("operating_points", ()), labels, [part.images(labels) for part in unseen])
     content: dict[str, Any] = {
@@ -241,7 +241,7 @@ def measured_points(
             + [
                 measured(point, labels, images)
                 for images in tests
-                # which of the malignant images are melanomas is not known of every data set
+                # not every data set states which malignant images are melanomas
                 if "of" not in point or images.melanoma.any()
             ]
         }
@@ -255,8 +255,8 @@ def calibrated_sets(labels: LabelSet, held_out: HeldOut) -> dict[str, Any]:
 
 
 def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[str, Any]:
-    """Sensitivity, specificity and accuracy of a card's operating point on some images; there is no accuracy in finding
-    melanomas among what is malignant."""
+    """Sensitivity, specificity and accuracy of a card's operating point on some images; no accuracy is given for
+    finding melanomas among malignant images."""
     rates = operating_points.measure(
         point["classes"],
         point["threshold"],
@@ -276,8 +276,8 @@ def measured(point: dict[str, Any], labels: LabelSet, images: HeldOut) -> dict[s
 def write_predictions(
     file: Path, labels: LabelSet, rows: pd.DataFrame, probabilities: np.ndarray, with_facts: bool = True
 ) -> pd.DataFrame:
-    """Write and return a table of predictions [n, classes]: image, group, label, `p_<label>`, and the data set with
-    what is known about the image, or the data set alone."""
+    """Write and return a table of predictions [n, classes]: image, group, label, `p_<label>`, and the data set, with or
+    without the facts about the image."""
     predictions = pd.concat(
         [
             rows[["image", "group"]].reset_index(drop=True),
@@ -366,9 +366,9 @@ def by_adjustment(logits: np.ndarray, labels: np.ndarray, shares: np.ndarray, ap
     return rows
 
 
-def viewed_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:
+def averaged_logits(network: keras.Model, images: np.ndarray, seen: Sequence[str]) -> np.ndarray:
     """The network's logits, float32 [n, classes], of uint8 images [n, size, size, 3], averaged over the views."""
-    # one view at a time, to hold only one copy of the images
+    # one view at a time, to keep only one copy of the images in memory
     logits = [predict(network, views.seen(images, [view])[0]) for view in seen]
     return np.stack(logits).mean(axis=0, dtype=np.float64).astype(np.float32)
 

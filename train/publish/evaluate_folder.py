@@ -1,4 +1,5 @@
-"""Evaluate an exported model on a folder of labelled images as the app runs it: scores with intervals, confusion."""
+"""Evaluate an exported model on a folder of labelled images, as the app runs it: scores with intervals, and confusion
+matrix."""
 
 import argparse
 import sys
@@ -25,7 +26,7 @@ from train.publish import external
 
 RESAMPLES = 2000
 FACTS = tuple(name for name in predictions.FACTS if name != "dataset")
-"""Columns of a table of labelled images that a predictions file has too; the data set is named by the command."""
+"""Columns of a table of labelled images that predictions files also have; the data set is named by the command."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_column_arguments(group: Any) -> None:
-    """Which columns of a table of labelled images hold what; `group` is a parser or a group of arguments."""
+    """Options that name the columns of a table of labelled images; `group` is a parser or a group of arguments."""
     group.add_argument(
         "--image-column",
         default="image",
@@ -246,7 +247,7 @@ def intervals(
 def defined_scores(
     labels: LabelSet, truth: np.ndarray, probabilities: np.ndarray
 ) -> tuple[dict[str, bootstrap.Score], list[str]]:
-    """The scores that are defined for these labels, which may lack a class, and the names of the others."""
+    """The scores that are defined for these labels, which may lack a class, and the names of the undefined ones."""
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
     plain = np.ones((1, len(truth)))
     undefined = [name for name, score in scores.items() if np.isnan(score(truth, probabilities, plain)[0])]

@@ -62,8 +62,8 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
 
 
 def checked_evaluation(config: Config, run: Path, trained: dict[str, int]) -> dict[str, Any]:
-    """The `evaluation.json` of a run. DataError if there is none, or if it is not of the network and settings of now,
-    or if it cannot be exported; `trained` are the epochs of now."""
+    """The `evaluation.json` of a run. DataError if there is none, if it does not match the current network and
+    settings, or if it cannot be exported; `trained` is the current number of epochs."""
     require_tensorflow()
     if config.colour_constancy:
         raise DataError(
@@ -141,7 +141,7 @@ def has_class_maps(network: keras.Model) -> bool:
 
 
 def _embedding(network: keras.Model) -> keras.layers.Layer | None:
-    """The layer before the last; an adopted network may have none."""
+    """The second to last layer; an adopted network may have none."""
     return next((layer for layer in network.layers if layer.name == "embedding"), None)
 
 
@@ -174,8 +174,8 @@ def to_litert(network: keras.Model) -> bytes:
 
 
 def converted(network: keras.Model, outputs: Callable[[Any], dict[str, Any]]) -> bytes:
-    """A network as a LiteRT file: half-precision weights, float32 [1, size, size, 3] as `image` in, and what `outputs`
-    makes of that out, by name."""
+    """A network as a LiteRT file: half-precision weights, float32 [1, size, size, 3] as `image` in, and the result of
+    `outputs` as the outputs, by name."""
     import tensorflow as tf
 
     archive = keras.export.ExportArchive()
@@ -202,7 +202,7 @@ def history(config: Config, run: Path) -> pd.DataFrame:
     stages = []
     for number, stage in enumerate(config.stages, 1):
         file = run / f"stage-{number}" / "history.csv"
-        # a run that was stopped lacks its later stages
+        # a stopped run lacks its later stages
         if file.exists():
             rows = pd.read_csv(file)
             rows.insert(0, "image_size", stage.image_size)

@@ -1,4 +1,4 @@
-"""The scores of an exported model on images from elsewhere, added to its folder under a name."""
+"""Adds the scores of an exported model on external images to its folder, under a name."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import pandas as pd
 from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.evaluation import predictions
-from skinapp.evaluation.bootstrap import FEWEST_GROUPS
+from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.images import imaging
 from skinapp.inference.registry import Model
 from skinapp.inference.training_images import OUT_OF_FOLD
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LONGEST_NAME = 60
 SMALLEST = 1e-12
-"""Probabilities below this are taken for this where logits are computed from them."""
+"""Probabilities below this are set to it before logits are computed."""
 
 
 def check(model: Model, name: str, table: pd.DataFrame) -> None:
@@ -43,9 +43,9 @@ def check(model: Model, name: str, table: pd.DataFrame) -> None:
             f"The labels say malignant or benign, but the classes of '{model.id}' are {', '.join(model.labels.codes)}. "
             "Label the images with these, or leave out --name to score malignant and benign only."
         )
-    if (groups := table["group"].nunique()) < FEWEST_GROUPS:
+    if (groups := table["group"].nunique()) < MIN_GROUPS:
         raise DataError(
-            f"{groups} lesions or patients are too few for intervals; a named result needs {FEWEST_GROUPS} or more."
+            f"{groups} lesions or patients are too few for intervals; a named result needs {MIN_GROUPS} or more."
         )
     seen = _images(model, except_for=name)
     if shared := [one for one in table["image"].map(image_id) if one in seen]:
@@ -94,7 +94,8 @@ def add(model: Model, name: str, result: "Evaluation", grouped: bool) -> Path:
 
 
 def table(rows: pd.DataFrame, codes: tuple[str, ...], name: str) -> pd.DataFrame:
-    """Rows (image, group, label, p_<code>, facts) as those of a predictions file, with the name of their data set."""
+    """Rows (image, group, label, p_<code>, facts) in the form of a predictions file, with the name of their data
+    set."""
     columns = [f"p_{code}" for code in codes]
     identified = rows.assign(image=rows["image"].map(image_id), dataset=dataset(name))
     facts = [column for column in predictions.FACTS if column in identified]
@@ -102,18 +103,18 @@ def table(rows: pd.DataFrame, codes: tuple[str, ...], name: str) -> pd.DataFrame
 
 
 def slug(name: str) -> str:
-    """A name as a part of a file name."""
+    """A name in a form suitable for file names."""
     return re.sub(r"[^a-z0-9_]+", "-", name.lower()).strip("-")
 
 
 def dataset(name: str) -> str:
-    """The id of a data set where a name is one of those here, so that results on it can be compared, or the name."""
+    """The id of the data set if the name is a known one, so that results on it can be compared; otherwise the name."""
     known = {text.lower(): each.id for each in DATASETS.values() for text in (each.id, each.title, each.name)}
     return known.get(name.lower(), name)
 
 
 def image_id(name: str) -> str:
-    """A file name as the id of an image: without extension."""
+    """The image id for a file name: without extension."""
     path = PurePosixPath(name.replace("\\", "/"))
     return str(path.with_suffix("") if path.suffix.lower() in imaging.EXTENSIONS else path)
 
@@ -140,7 +141,7 @@ def _others(model: Model) -> list[dict[str, Any]]:
 
 
 def _images(model: Model, except_for: str) -> set[str]:
-    """The ids of the images in the model's folder, but for those of an earlier result of the same name."""
+    """The ids of the images in the model's folder, except those of an earlier result with the same name."""
     known = predictions.of_model(model)
     rest = known.table
     if "dataset" in rest:

@@ -60,8 +60,8 @@ LIMIT = (
 @dataclass(frozen=True)
 class Config:
     """The settings of a model: its data sets and labels, as in `train.config.Config`; the parts of the
-    cross-validation; and the trees: at most so many `iterations`, of which the best number is chosen out of fold, the
-    learning rate, the leaves of a tree, the training images that each has at least, and the L2 penalty."""
+    cross-validation; and the trees: the maximum number of `iterations`, the best of which is chosen out of fold, the
+    learning rate, the leaves per tree, the minimum number of training images per leaf, and the L2 penalty."""
 
     id: str
     title: str
@@ -82,8 +82,8 @@ class Config:
 @dataclass(frozen=True, eq=False)
 class OutOfFold:
     """The training images: rows [n] in the common form, class indices [n], logits [n, K] of trees that were not trained
-    on their lesions, before any adjustment, the number of iterations that was best, and the log loss after each, as a
-    model's history.csv has it."""
+    on their lesions, before any adjustment, the best number of iterations, and the log loss after each, as in a model's
+    history.csv."""
 
     rows: pd.DataFrame
     labels: np.ndarray
@@ -135,7 +135,7 @@ def load_config(path: Path) -> Config:
 
 def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     """Train, evaluate and write `models/<id>/`, replacing an older one; return the folder. ModelError if the trees in
-    the file do not give scikit-learn's numbers."""
+    the file do not reproduce scikit-learn's numbers."""
     started = time.monotonic()
     labels = label_set(config.labels)
     table = read(config.dataset)
@@ -194,7 +194,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
 def cross_validated(config: Config, table: pd.DataFrame, values: np.ndarray) -> OutOfFold:
     """The out-of-fold logits of all training images of a table in the common form, with their features [n, F].
 
-    The number of iterations has the least log loss out of fold, over all parts together.
+    The number of iterations minimises the log loss out of fold, over all parts combined.
     """
     labels = label_set(config.labels)
     everything = with_validation(table, config.folds, None, config.seed)
@@ -243,8 +243,8 @@ def fit(config: Config, values: np.ndarray, labels: np.ndarray, iterations: int)
 
 
 def to_trees(fitted: HistGradientBoostingClassifier, names: tuple[str, ...], offset: np.ndarray) -> Trees:
-    """What scikit-learn trained, as plain arrays; `offset` [K] is added to the logits. Of two classes, each gets half
-    of scikit-learn's one score, with opposite signs."""
+    """scikit-learn's trees as plain arrays; `offset` [K] is added to the logits. With two classes, each gets half of
+    scikit-learn's single score, with opposite signs."""
     per_tree = [predictor for iteration in fitted._predictors for predictor in iteration]
     columns = len(fitted._predictors[0])
     sizes = [len(predictor.nodes) for predictor in per_tree]
@@ -272,7 +272,7 @@ def to_trees(fitted: HistGradientBoostingClassifier, names: tuple[str, ...], off
 
 
 def check_agreement(fitted: HistGradientBoostingClassifier, made: Trees, values: np.ndarray) -> None:
-    """ModelError if the trees do not give scikit-learn's scores, to the last bit, for features [n, F]."""
+    """ModelError if the trees do not reproduce scikit-learn's scores exactly for features [n, F]."""
     expected = fitted.decision_function(values).reshape(len(values), -1)
     if not np.array_equal(np.array([made.raw(row) for row in values]), expected):
         raise ModelError("The trees do not give the numbers of scikit-learn; nothing was exported.")
@@ -293,7 +293,7 @@ def describe(
     iterations: int,
     made: Trees,
 ) -> dict[str, Any]:
-    """The card, without version, files and what is known only in the end."""
+    """The card, without version, files and anything known only at the end."""
     parts = sources(config.dataset)
     first, *others = (scored_part(part, labels) for part in tests)
     validation = bootstrap.intervals(kinds(labels), held_out.labels, held_out.probabilities, held_out.groups, RESAMPLES)
@@ -356,5 +356,5 @@ def describe(
 
 
 def all_logits(raw: np.ndarray) -> np.ndarray:
-    """scikit-learn's scores as logits [n, K]; of two classes it gives one score [n]."""
+    """scikit-learn's scores as logits [n, K]; with two classes it gives a single score [n]."""
     return raw if raw.ndim == 2 else np.stack([-raw / 2, raw / 2], axis=1)

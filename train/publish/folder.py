@@ -1,4 +1,4 @@
-"""Put a model folder in place, complete and checked, in one step, so that the app never sees half of one."""
+"""Puts a complete, checked model folder in place in one step, so that the app never sees a partial one."""
 
 import contextlib
 import ctypes
@@ -32,8 +32,8 @@ EXPORTED = (
     "model.keras",
     metadata.WEIGHTS_FILE,
 )
-"""Patterns of the files that export, fuse and segment write. Other files, such as the retrieval index, were added later
-and belong to the network that they were made from."""
+"""Patterns of the files that export, fuse and segment write. Other files, such as the retrieval index, are added later
+and belong to the network from which they were made."""
 IDENTITY = ("predictions.csv", "dice.csv")
 """Results on the test images. Every folder has one of them; networks with identical results count as the same."""
 EXCHANGE = 2
@@ -42,7 +42,7 @@ EXCHANGE = 2
 
 @contextlib.contextmanager
 def draft(models: Path, model_id: str) -> Iterator[Path]:
-    """An empty folder below `models` to fill and `publish`; anything left is removed at the end."""
+    """An empty folder below `models` to fill and `publish`; leftovers are removed at the end."""
     models.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".partial-", dir=models) as partial:
         folder = Path(partial) / model_id
@@ -76,7 +76,7 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
 
 
 def versions() -> dict[str, str]:
-    """The versions of the libraries that made the files."""
+    """The versions of the libraries used to make the files."""
     return {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "ai-edge-litert")}
 
 
@@ -97,7 +97,7 @@ def release(older: dict[str, Any] | None, same: bool, changes: str) -> dict[str,
 
 
 def swap(new: Path, target: Path) -> None:
-    """Replace the folder `target` by `new`, in one step if the system can exchange two folders.
+    """Replace the folder `target` with `new`, in one step if the system can exchange two folders.
 
     Otherwise the older folder is moved away first, and back if `new` cannot be moved.
     """

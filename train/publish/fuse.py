@@ -1,8 +1,8 @@
-"""python -m train fuse: make a model that also uses patient metadata from one that uses the image alone.
+"""python -m train fuse: make a model that also uses patient metadata from an image-only model.
 
-The network stays the same. What the metadata add to its logits was trained with it (`train.fit.trained_metadata`), and
-held-out images only give the temperature; or else `train.fit.metadata` fits it on their logits. After a
-cross-validation these are the images of all parts, otherwise the exported model's logits of the validation images.
+The network stays the same. The contribution of the metadata was trained with it (`train.fit.trained_metadata`), and
+held-out images only give the temperature; or else `train.fit.metadata` fits it on held-out logits. After a
+cross-validation these are the logits of all parts, otherwise those of the exported model for the validation images.
 """
 
 import shutil
@@ -58,15 +58,15 @@ class HeldOut:
     folds: np.ndarray
 
     def part(self, rows: np.ndarray) -> "HeldOut":
-        """Some of the rows, boolean [n]."""
+        """Select rows, boolean [n]."""
         return HeldOut(self.table[rows], self.logits[rows], self.labels[rows], self.folds[rows])
 
 
 @dataclass(frozen=True)
 class Fused:
-    """What `clinical.json` holds and the test needs: coded fields, fusion, temperature, probabilities [n, K] of the
-    tested rows, those [m, K] of the rows to fit on, from fusions that had not seen their groups, and how the card says
-    that it was made."""
+    """The content of `clinical.json` and the data for the test: coded fields, fusion, temperature, probabilities [n, K]
+    of the tested rows, those [m, K] of the rows to fit on, from fusions that had not seen their groups, and the card's
+    description of the method."""
 
     fields: tuple[Field, ...]
     fusion: Fusion
@@ -85,10 +85,10 @@ def fuse(
     changes: str = "",
     afterwards: bool = False,
 ) -> Path:
-    """Write `models/<id>-clinical/` beside the exported model of a run; return the folder.
+    """Write `models/<id>-clinical/` next to the exported model of a run; return the folder.
 
-    A run with `metadata` has trained what they add; with `afterwards` it is fitted anyway. DataError if the run's first
-    data set publishes no metadata, or the run is not evaluated.
+    In a run with `metadata`, the contribution of the metadata is already trained; with `afterwards` it is fitted
+    anyway. DataError if the run's first data set publishes no metadata, or the run is not evaluated.
     """
     if config.is_committee:
         raise DataError(f"'{config.id}' is a committee; fuse adds metadata to single networks only.")
@@ -104,7 +104,7 @@ def fuse(
     measured: dict[str, Any] = {
         "conformal": conformal.calibrate(labels, fitted_on.labels, fused.held_out, groups, held_out_name)
     }
-    # after a cross-validation, the scores themselves are of images that were held out
+    # after a cross-validation, the scores themselves are from held-out images
     if tested is not fitted_on:
         validation = bootstrap.intervals(kinds(labels), fitted_on.labels, fused.held_out, groups, RESAMPLES)
         measured["validation"] = card_content.rounded(validation)
@@ -148,7 +148,8 @@ def trained(
 
 
 def trained_logits(config: Config, table: pd.DataFrame, runs: Path, rows: HeldOut) -> np.ndarray:
-    """Logits [n, K] of image and metadata together, by what was trained with the network that held each row out."""
+    """Logits [n, K] of image and metadata combined, with the metadata weights trained with the network that held out
+    each row."""
     totals = np.zeros(rows.logits.shape)
     for fold in np.unique(rows.folds):
         part = rows.folds == fold
@@ -159,7 +160,7 @@ def trained_logits(config: Config, table: pd.DataFrame, runs: Path, rows: HeldOu
 
 
 def metadata_file(config: Config, runs: Path, last: bool = False) -> Path:
-    """The metadata's weights beside the network that `best_file` chooses, or beside the last one."""
+    """The file with the metadata weights of the network that `best_file` chooses, or of the last one."""
     network = (last_file if last else best_file)(config, open_run(config, runs))
     return network.with_name(trained_metadata.FILES[network.stem])
 
@@ -171,7 +172,7 @@ def added(fields: tuple[Field, ...], fusion: Fusion, table: pd.DataFrame, rows: 
 
 
 def temperatures_of_others(logits: np.ndarray, rows: HeldOut) -> np.ndarray:
-    """For each row the temperature [n, 1] that fits the other parts."""
+    """For each row, the temperature [n, 1] fitted on the other parts."""
     temperatures = np.ones((len(logits), 1))
     for fold in np.unique(rows.folds):
         others = rows.folds != fold
@@ -220,8 +221,8 @@ def write(
     models: Path,
     changes: str,
 ) -> Path:
-    """Write the model folder: the network of `base`, the fusion, the scores, and the card, with what was `measured` on
-    held-out images."""
+    """Write the model folder: the network of `base`, the fusion, the scores, and the card, with the results `measured`
+    on held-out images."""
     probabilities = fused.probabilities
     labels = base.labels
     scores = kinds(labels)

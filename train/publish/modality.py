@@ -1,7 +1,7 @@
 """python -m train modality: train and score the classifier of dermoscopy, phone photos of skin and other images.
 
-What "anything else" is learnt from says train/data/non_lesions.py. Photographs of your own, of any other things, are
-only tested on (--photographs).
+train/data/non_lesions.py describes the training data for "other images". Your own photographs of other things are used
+only for testing (--photographs).
 """
 
 import argparse
@@ -34,37 +34,38 @@ from train.publish.retrieval_index import share
 PENALTY = 0.03
 """Inverse strength of the regression's L2 penalty, on standardised features."""
 STAGES = ("block2", "block3", "block4", "block5")
-"""Of an EfficientNet; later ones know more of lesions, and less of cameras."""
+"""Stages of an EfficientNet; later ones represent lesions more, and cameras less."""
 COMPONENTS = 64
 """The number of principal components of the features in which distances from skin images are measured."""
 SKIN_QUANTILE = 0.99
 """The share of held-out skin images within the limit of distance, and within that of the probability of neither."""
 FOLDS = 5
 LESIONS = {"ham10000": 1000, "milk10k": 700, "milk10k-clinical": 900, "isic_more": 400, "malignant_benign": 300}
-"""Images to learn from, one per lesion; of PAD-UFES-20 all."""
+"""The number of training images, one per lesion; all for PAD-UFES-20."""
 TEST_LESIONS = 500
 VIEWS = 30
 ALTERED = 900
-"""Skin images of each kind that are also learnt from as altered views."""
+"""The number of skin images of each kind that are also used as altered views."""
 MICROSCOPE = ("cell", "ihc", "retina")
-"""Of the photographs in packages, those through a microscope or into an eye: no ordinary photographs."""
+"""Photographs in packages that were taken through a microscope or of the inside of an eye, unlike ordinary
+photographs."""
 
 INTRODUCTION = """# Dermoscopy, phone photo or neither
 
 `python -m train modality` writes this page, the recogniser and its figures (`skinapp/inference/modality.json`). A
-logistic regression decides, on what the first stages of a network see ({network}): the mean and the standard deviation
-of each channel. Two limits, which {quantile:.0%} of held-out skin images are within, are of the probability of being
-neither, and of the distance from both kinds of skin image. Below a probability of {sure:.0%}, the page asks which kind
-it is and shows both answers if they differ.
+logistic regression classifies the features of a network's first stages ({network}): the mean and the standard deviation
+of each channel. There are two limits, on the probability of being neither and on the distance from both kinds of skin
+image; {quantile:.0%} of held-out skin images are within each. Below a probability of {sure:.0%}, the page asks which
+kind it is and shows both answers if they differ.
 
-It learns from {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
+It is trained on {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other images of the ISIC archive, one per lesion),
 {smartphone:,} phone photos and close-ups (PAD-UFES-20, MILK10k), some of them as altered views, and {neither:,}
-pictures of anything else: crops of the photographs that come with scikit-learn and scikit-image, rotated, with other
-light and colours, some of them blurred or in the colours of skin; and drawings: {drawings}.
+other pictures: crops of the photographs that come with scikit-learn and scikit-image, rotated, with altered light and
+colours, some of them blurred or in the colours of skin; and drawings: {drawings}.
 
-No image is scored by a recogniser that learnt from it, from its lesion or patient, or from its photograph or kind of
-drawing. "Other photographs" are those of the folder given with `--photographs`, which the command never learns from.
-Intervals are 95%, over lesions, patients or photographs; with fewer than 20 of them there are none."""
+No image is scored by a recogniser that was trained on it, its lesion or patient, its photograph or its kind of drawing.
+"Other photographs" are those in the folder given with `--photographs`, which are never used for training. Intervals are
+95%, over lesions, patients or photographs; with fewer than 20 of them there is no interval."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -113,16 +114,16 @@ def run(options: argparse.Namespace) -> int:
 
 def first_stages(model: registry.Model) -> bytes:
     """The STAGES of a model's network as a LiteRT file: `features` float32 [1, D], the mean and the standard deviation
-    of each channel of each stage's last layer. ModelError where the model has no such network."""
+    of each channel of each stage's last layer. ModelError if the model has no such network."""
     trained = from_verified_bytes(model)
-    # stages with a single block end differently
+    # stages with a single block have a different last layer
     last = {layer.name[: len("block1")]: layer for layer in trained.layers if layer.name.endswith("_add")}
     if not set(STAGES) <= set(last):
         raise ModelError(
             f"The network of '{model.id}' has no stages named {', '.join(STAGES)}; choose an EfficientNet."
         )
     maps = [last[name].output for name in STAGES]
-    statistics = [statistic(one, axis=(1, 2)) for one in maps for statistic in (keras.ops.mean, keras.ops.std)]
+    statistics = [statistic(cam, axis=(1, 2)) for cam in maps for statistic in (keras.ops.mean, keras.ops.std)]
     network = keras.Model(trained.input, keras.ops.concatenate(statistics, axis=-1))
     round_kernels(network)
     return converted(network, lambda image: {"features": network(image, training=False)})
@@ -130,7 +131,7 @@ def first_stages(model: registry.Model) -> bytes:
 
 def examples(root: Path) -> pd.DataFrame:
     """Skin images, one per lesion: data set, kind, path, group (lesion or patient), and whether only for `test`."""
-    # images of this set that are not in HAM10000, for other cameras
+    # images of this set that are not in HAM10000, to include other cameras
     other = datasets.malignant_benign(root / "malignant_benign")
     other = other[splits.malignant_benign_groups(other["image"])["ham10000"] == ""]
     tables = {
@@ -153,10 +154,10 @@ def examples(root: Path) -> pd.DataFrame:
 
 
 def features(network: Network, known: pd.DataFrame, photographs: Path | None = None) -> pd.DataFrame:
-    """`known`, altered views of some images of each kind, and pictures of anything else, each with `features` [D].
+    """The images of `known`, altered views of some of each kind, and other pictures, each with `features` [D].
 
     Views are made as for the other pictures, so that cropping and lighting do not reveal the kind. Images in the folder
-    `photographs` are tested on, each as it is and in VIEWS views.
+    `photographs` are for testing, each unchanged and in VIEWS views.
     """
     rows: list[dict[str, Any]] = []
 
@@ -171,7 +172,7 @@ def features(network: Network, known: pd.DataFrame, photographs: Path | None = N
         add(image, **shared, view=False)
         if row in altered:
             generator = np.random.default_rng([2, int(str(row))])
-            add(non_lesions.viewed(image, generator, least=0.5), **shared, view=True)
+            add(non_lesions.viewed(image, generator, min_share=0.5), **shared, view=True)
     for name, image in tqdm(non_lesions.pictures(VIEWS), desc="anything else", unit="image", mininterval=5):
         dataset = "drawn" if name.startswith("drawn ") else "microscope" if name in MICROSCOPE else "photographs"
         add(image, dataset=dataset, group=name, kind="neither", test=False, view=True)
@@ -187,9 +188,9 @@ def features(network: Network, known: pd.DataFrame, photographs: Path | None = N
 def learn(table: pd.DataFrame, seen: np.ndarray) -> tuple[Recogniser, dict[str, Any]]:
     """The recogniser trained on all rows that are not for test, and the card with its scores.
 
-    No image is scored by a recogniser that was trained on it. Test lesions and the photographs that are only for test
-    are scored with this one, PAD-UFES-20 and everything else by cross-validation, in which no patient, photograph or
-    kind of drawing is on both sides. Cross-validation sets the limits too, so that test lesions set none.
+    No image is scored by a recogniser that was trained on it. Test lesions and test photographs are scored with this
+    one, PAD-UFES-20 and everything else by cross-validation, in which no patient, photograph or kind of drawing is on
+    both sides. The limits also come from cross-validation, never from test lesions.
     """
     kinds = table["kind"].map({kind: index for index, kind in enumerate(KINDS)}).to_numpy()
     groups = table["group"].astype(str).to_numpy()
@@ -237,8 +238,8 @@ def learn(table: pd.DataFrame, seen: np.ndarray) -> tuple[Recogniser, dict[str, 
 def recognition(
     name: str, chosen: np.ndarray, probabilities: np.ndarray, decided: np.ndarray, kinds: np.ndarray, groups: np.ndarray
 ) -> dict[str, Any]:
-    """How a part is classified: images, groups, counts by kind, and with its interval the correct share, the share
-    taken for another kind of skin image, and that where the page does not ask which kind it is."""
+    """The results for a part: images, groups, counts by kind, and, with intervals, the share that is correct, the share
+    taken for another kind of skin image, and the share of these for which the page does not ask about the kind."""
     wrong_skin = (decided != kinds) & (decided < len(KINDS) - 1)
     certain = probabilities.max(axis=1) >= modality.SURE
     counts = np.bincount(decided[chosen], minlength=len(KINDS))
@@ -282,7 +283,7 @@ def fit(seen: np.ndarray, kinds: np.ndarray) -> Recogniser:
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """docs/modality.md: what was learnt from, and how it does on what it was not learnt from."""
+    """docs/modality.md: the training data, and the results on held-out data."""
     introduction = INTRODUCTION.format(
         **card["learnt_from"],
         network=card["network"],

@@ -1,4 +1,4 @@
-"""The label set of a classifier that was trained elsewhere, from what its researcher says of its classes."""
+"""The label set of a classifier that was trained elsewhere, from the user's description of its classes."""
 
 import re
 
@@ -9,11 +9,10 @@ CODE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def label_set(listed: str, malignant: str | None, pre_cancer: str | None) -> tuple[LabelSet, tuple[int, ...]]:
-    """The model's label set, and for each of its classes the place of its code among the `listed` ones.
+    """The model's label set, and for each of its classes the position of its code in `listed`.
 
-    One of ours where the codes are its codes, small or capital, in any order; otherwise a set of its own, with the
-    names and kinds of known codes from ours. DataError if that leaves open which classes are malignant, or contradicts
-    it.
+    One of ours if the codes match, in any case and order; otherwise a new set, with the names and kinds of known codes
+    from ours. DataError if it remains unclear which classes are malignant, or if the options contradict each other.
     """
     names = dict(_split(one, "=") for one in _codes(listed))
     codes = list(names)
@@ -53,7 +52,7 @@ def _split(text: str, sign: str) -> tuple[str, str]:
 
 
 def _known_codes(text: str | None, codes: list[str], option: str) -> list[str] | None:
-    """The codes of an option; None if it is left out. DataError for one that is no class."""
+    """The codes of an option; None if it is omitted. DataError for a code that is not a class."""
     if text is None:
         return None
     if unknown := [code for code in _codes(text) if code not in codes]:
@@ -62,8 +61,10 @@ def _known_codes(text: str | None, codes: list[str], option: str) -> list[str] |
 
 
 def _label(code: str, name: str, cancers: list[str] | None, pre_cancers: list[str] | None) -> Label:
-    """A class of a label set of its own. What the options do not say is that of the same code in our sets."""
-    known = next((one for ours in LABEL_SETS.values() for one in ours.labels if one.code.lower() == code.lower()), None)
+    """A class of a new label set. Anything not set by the options is taken from the same code in our sets."""
+    known = next(
+        (label for ours in LABEL_SETS.values() for label in ours.labels if label.code.lower() == code.lower()), None
+    )
     if cancers is None and known is None:
         raise DataError(f"Nothing here says what '{code}' is; name all malignant classes with --malignant.")
     if cancers is None and known is not None:

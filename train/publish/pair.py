@@ -1,7 +1,7 @@
 """python -m train pair: make one model for both images of a lesion from two trained networks.
 
-One network sees the dermoscopy image, the other the clinical close-up. What each counts, and a constant for each class,
-are fitted to the lesions that both networks held out; `skinapp.inference.pair` combines them.
+One network sees the dermoscopy image, the other the clinical close-up. The weight of each network, and a constant for
+each class, are fitted to the lesions that both networks held out; `skinapp.inference.pair` combines them.
 """
 
 import itertools
@@ -32,12 +32,12 @@ from train.publish import card_content
 from train.publish.evaluate import (
     RESAMPLES,
     HeldOut,
+    averaged_logits,
     best_network,
     by_adjustment,
     chosen_points,
     kinds,
     measured,
-    viewed_logits,
     write_predictions,
 )
 from train.publish.export import (
@@ -56,14 +56,14 @@ SHORT_NAME = "Eleven classes, two images"
 DATASET = published.DATASETS["milk10k"]
 FILES = {"dermoscopy": "dermoscopy.tflite", "smartphone": "close-up.tflite"}
 SAME = ("labels", "image_size", "views", "remove", "folds", "fold", "seed")
-"""The settings in which the two networks must not differ."""
+"""The settings that must be the same for both networks."""
 DECIMALS = 6
-"""Of the weights and constants in the card."""
+"""Decimals of the weights and constants in the card."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """One of the two networks: its LiteRT file, how far that is from the trained network in any probability, the
+    """One of the two networks: its LiteRT file, the maximum difference from the trained network in any probability, the
     number of its weights, the shapes of its outputs, and its logits [n, classes] of the lesions of each split."""
 
     config: Config
@@ -82,7 +82,7 @@ class Fit:
     bias: np.ndarray
 
     def logits(self, each: Sequence[np.ndarray]) -> np.ndarray:
-        """Logits [n, K] of each network -> those of all, float64 [n, K]."""
+        """Logits [n, K] of each network -> combined logits, float64 [n, K]."""
         return combine(each, self.weights, self.bias)
 
 
@@ -185,7 +185,7 @@ def pair(dermoscopy: Config, close_up: Config, adjustment: float, runs: Path, mo
 
 
 def check(configs: Sequence[Config]) -> None:
-    """DataError if the runs cannot be combined: of the wrong images, of other classes or folds, or cross-validated."""
+    """DataError if the runs cannot be combined: wrong images, different classes or folds, or cross-validated."""
     for config, modality in zip(configs, IMAGES_OF_PAIR, strict=True):
         if (actual := card_content.modality(config)) != modality:
             raise DataError(
@@ -224,7 +224,7 @@ def matched(tables: Sequence[pd.DataFrame], split: str) -> list[np.ndarray]:
 
 
 def check_held_out(tables: Sequence[pd.DataFrame]) -> None:
-    """DataError if one network was trained on a lesion that the other one holds out."""
+    """DataError if one network was trained on a lesion that the other holds out."""
     for one, other in itertools.permutations(tables):
         trained_on = set(one.loc[one["split"] == "train", "group"])
         held_out = set(other.loc[other["split"].isin(["validation", "test"]), "group"])
@@ -236,11 +236,11 @@ def check_held_out(tables: Sequence[pd.DataFrame]) -> None:
 
 
 def fit(logits: Sequence[np.ndarray], labels: np.ndarray, subtracted: np.ndarray) -> Fit:
-    """The weights, at least 0, and the bias of least log loss for each network's logits [n, K] and labels [n]; then
-    `subtracted` [K] is taken off the bias.
+    """The weights, at least 0, and the bias that minimise the log loss for each network's logits [n, K] and labels [n];
+    then `subtracted` [K] is subtracted from the bias.
 
-    The penalty is half the squares of the bias and of the weights' distance from those of the mean, as if each were
-    drawn from a normal distribution of variance 1.
+    The penalty is half the sum of squares of the bias and of the weights' distance from equal weights, which
+    corresponds to normal priors with variance 1.
     """
     each = np.stack(logits).astype(np.float64)
     networks, classes = len(each), each.shape[-1]
@@ -305,8 +305,8 @@ def describe(
 
 def _trained(config: Config, network: keras.Model, images: dict[str, np.ndarray]) -> Trained:
     content, difference = checked_litert(network, images["test"][:CHECKED_IMAGES])
-    # after the kernels were rounded, so that these are the logits of the published file
-    logits = {split: viewed_logits(network, pixels, config.views) for split, pixels in images.items()}
+    # after the kernels are rounded, so that these are the logits of the published file
+    logits = {split: averaged_logits(network, pixels, config.views) for split, pixels in images.items()}
     return Trained(config, content, difference, network.count_params(), output_shapes(network), logits)
 
 

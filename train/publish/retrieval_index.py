@@ -1,8 +1,8 @@
 """python -m train retrieval-index: index training images, and measure how often the nearest ones agree.
 
 For dermoscopy, the training images of HAM10000 are indexed, and its validation and test lesions are looked up. For
-phone photos, PAD-UFES-20 is indexed. The networks learnt from all of it, so other people's lesions are looked up: those
-of MILK10k's close-ups. A model's classes may be diagnoses, or malignant and benign.
+phone photos, PAD-UFES-20 is indexed. The networks were trained on all of it, so lesions of other people are looked up:
+those of MILK10k's close-ups. A model's classes may be diagnoses, or malignant and benign.
 """
 
 import argparse
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def images(model: Model) -> pd.DataFrame:
     """The images to index, `train`, and to look up, `validation` and `test`, in the common form, with the codes of the
-    model's classes as labels. DataError where the model takes other images or predicts something else."""
+    model's classes as labels. DataError if the model takes other images or predicts other classes."""
     if model.modality not in INDEXED:
         raise DataError(f"'{model.id}' takes more than one image; similar cases are found for one.")
     if "adopted" in model.card:
@@ -86,7 +86,7 @@ def images(model: Model) -> pd.DataFrame:
         others = held_out.table(model.modality)
         known = pd.concat([known, others[others["split"] != "train"]], ignore_index=True)
     elif model.kind == "committee":
-        # the first network gives the embedding: what it held out is looked up
+        # the first network gives the embedding: its held-out images are looked up
         known = datasets.with_validation(known, len(model.card["members"]), model.card["members"][0]["fold"], seed=0)
     else:
         known = datasets.with_validation(known, folds=8, fold=0, seed=0)
@@ -98,11 +98,12 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
     """Each image's embedding, float32 [n, D], and the code that the model predicts, [n].
 
     They are saved below `runs` after every CHUNK images, and saved ones are reused. A committee's embedding is that of
-    its first network, so only that is asked; what it predicts is in its folder, for training images out of fold.
+    its first network, so only that one is run; the committee's predictions are in its folder, for training images out
+    of fold.
     """
     folder = runs / "cache" / f"embeddings-{model.id}-{model.card['files'][model.weights[0]]['sha256'][:12]}"
     folder.mkdir(parents=True, exist_ok=True)
-    # one thread, since several wait for each other on a busy machine
+    # a single thread, since several would wait for each other on a busy machine
     classifier = Classifier(_embedding(model), threads=1)
     parts = []
     for start in tqdm(range(0, len(known), CHUNK), desc="embeddings", unit="chunk"):
@@ -114,8 +115,8 @@ def embedded(model: Model, known: pd.DataFrame, runs: Path) -> tuple[np.ndarray,
                 np.savez(
                     stream,
                     images=chunk["image"].to_numpy(dtype=str),
-                    embeddings=np.stack([one.embedding for one in answers]),
-                    predicted=np.array([one.predicted for one in answers]),
+                    embeddings=np.stack([answer.embedding for answer in answers]),
+                    predicted=np.array([answer.predicted for answer in answers]),
                 )
         with np.load(file) as arrays:
             if list(arrays["images"]) != list(chunk["image"]):
@@ -151,7 +152,7 @@ def fit(known: pd.DataFrame, embeddings: np.ndarray, rows: np.ndarray, count: in
     return Index(
         centre,
         components,
-        # the length of a projection does not matter, so each may use the whole range
+        # the length of a projection does not matter, so each can use the full range
         (projected * scale).round().astype(np.int8),
         chosen["image"].to_numpy(dtype=str),
         chosen["group"].to_numpy(dtype=str),
@@ -165,7 +166,7 @@ def neighbour_scores(
     """How informative the NEIGHBOURS nearest cases of `rows` are, each share with its 95% interval over lesions.
 
     `same` is the mean share of neighbours with the predicted diagnosis, `right` with the image's own diagnosis. `sure`
-    is how often the prediction is correct if all, most, or fewer than half of the neighbours share it.
+    is how often the prediction is correct if all, most, or fewer than half of the neighbours have the same diagnosis.
     """
     truth, groups = known["label"].to_numpy()[rows], known["group"].to_numpy()[rows]
     labels = np.array([[case.label for case in index.nearest(embeddings[row])] for row in rows])
@@ -186,7 +187,7 @@ def neighbour_scores(
 
 
 def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
-    """The mean of values [n] with its 95% interval from a bootstrap over groups; None where there are too few."""
+    """The mean of values [n] with its 95% interval from a bootstrap over groups; None if there are too few."""
     weights = bootstrap.weights(groups, RESAMPLES, seed=0)
     counted = np.concatenate([np.ones((1, len(values))), weights])
     with np.errstate(invalid="ignore"):

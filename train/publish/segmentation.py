@@ -1,7 +1,7 @@
 """python -m train segment: train the lesion segmentation network on HAM10000's masks and write its model folder.
 
 A U-Net (Ronneberger et al. 2015, arXiv:1505.04597). Its encoder is the first four blocks of an EfficientNetV2B0 with
-frozen ImageNet weights. The decoder is trained on square views as the app cuts them, and saved at the epoch with the
+frozen ImageNet weights. The decoder is trained on square views like those of the app, and saved at the epoch with the
 best score on validation lesions.
 """
 
@@ -89,7 +89,7 @@ def begin(folder: Path, settings: dict[str, str | int]) -> None:
     file = folder / "settings.json"
     if file.exists():
         if json.loads(file.read_text()) != settings:
-            raise DataError(f"{folder} was begun with other settings; move it away, or pass another --runs folder.")
+            raise DataError(f"{folder} was started with other settings; move it away, or pass another --runs folder.")
         return
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(file) as partial:
@@ -131,7 +131,7 @@ def loss(targets: "keras.KerasTensor", logits: "keras.KerasTensor") -> "keras.Ke
 
 
 def views(known: Segmented, samples: int) -> "keras.utils.PyDataset":
-    """Batches of random views of the training images; `start` samples those of an epoch, from its number alone."""
+    """Batches of random views of the training images; `start` samples those of an epoch from the epoch number alone."""
     import keras
 
     rows = np.flatnonzero(known.table["split"] == "train")
@@ -196,7 +196,7 @@ def fit(known: Segmented, folder: Path, init: str, epochs: int, samples: int) ->
                 dataset,
                 initial_epoch=callbacks.resume(network, folder),
                 epochs=epochs,
-                # the views of a batch depend on its number alone, not on what the process did before
+                # the views of a batch depend only on its number, not on what the process did before
                 shuffle=False,
                 verbose=0,
                 callbacks=[

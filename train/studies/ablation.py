@@ -1,8 +1,8 @@
 """Variations of a short cross-validation, each with one change, compared on the lesions that the folds hold out.
 
 Nothing here is chosen or scored on test images. Each row is one run per fold, and its difference from the base is the
-mean over the folds, with the t-interval of as many differences: it covers how much runs differ by chance, and which
-lesions they are scored on. The folds share training images, so it is a little too narrow (Nadeau and Bengio 2003,
+mean over the folds, with a t-interval over the folds: it covers both random variation between runs and the choice of
+lesions for scoring. The folds share training images, so it is slightly too narrow (Nadeau and Bengio 2003,
 doi:10.1023/A:1024068626366).
 """
 
@@ -34,12 +34,12 @@ from train.fit.cross_validation import fold_config
 from train.fit.run_folder import last_file
 from train.fit.training import fit
 from train.publish import fuse
-from train.publish.evaluate import best_network, log_shares, viewed_logits
+from train.publish.evaluate import averaged_logits, best_network, log_shares
 from train.publish.fuse import HeldOut
 
 BASE = "base"
 STATED = ", stated"
-"""After the name of a row with `metadata`: scored with the metadata, and not on the image alone."""
+"""Suffix of the name of a row with `metadata` that is scored with the metadata rather than on the image alone."""
 NOTE = (
     "Each value is the mean over the folds, and each difference has the t-interval of one difference per fold, "
     "not corrected for the number of rows. Networks that are scored together are compared with each of them alone, on "
@@ -129,7 +129,7 @@ def read_rows(path: Path, overrides: tuple[str, ...] = ()) -> list[Row]:
 
     A mapping under `stages` changes every stage; a list replaces them. A row that only changes settings that do not
     affect training, such as `logit_adjustment` or `views`, uses the runs of the base; with `committee: true` its
-    networks are scored together, and compared with each alone. DataError if a row is not valid.
+    networks are scored as a committee, and compared with single networks. DataError if a row is not valid.
     """
     settings = read_settings(path, overrides)
     changes = settings.pop("rows", None)
@@ -197,7 +197,7 @@ def held_out(config: Config, base: Config, runs: Path) -> dict[str, HeldOut]:
 
 
 def fold_logits(part: Config, base: Config, runs: Path) -> tuple[pd.DataFrame, np.ndarray]:
-    """The rows of the base's data sets that a fold holds out, and logits [n, classes], adjusted as the row says.
+    """The rows of the base's data sets that a fold holds out, and logits [n, classes], with the row's adjustment.
 
     The logits before adjustment are saved in the run's folder, so that they are computed once.
     """
@@ -208,7 +208,7 @@ def fold_logits(part: Config, base: Config, runs: Path) -> tuple[pd.DataFrame, n
     if not file.exists():
         last = best_network(replace(part, logit_adjustment=0.0), last_file(part, runs / part.id), table)
         with replacing(file) as partial, partial.open("wb") as stream:
-            np.save(stream, viewed_logits(last, data.images[rows], part.views))
+            np.save(stream, averaged_logits(last, data.images[rows], part.views))
         keras.utils.clear_session()
     own = table[table["dataset"].isin([source.id for source in sources(part.dataset)])]
     adjustment = part.logit_adjustment * log_shares(part, own)
@@ -227,7 +227,7 @@ def compare(images: HeldOut, base: HeldOut, chosen: Scores) -> pd.DataFrame:
             )
             values.append(one)
             differences.append(one - other)
-        # the base itself differs by nothing
+        # the base has no difference from itself
         difference = Interval(np.nan, np.nan, np.nan) if images is base else t_interval(np.array(differences))
         result.append(_line(name, float(np.mean(values)), difference, images))
     return pd.DataFrame(result)
@@ -251,7 +251,7 @@ def unseen(base: Config, runs: Path) -> tuple[HeldOut, np.ndarray]:
     for part in parts(base):
         divided = with_validation(data.table, **part.division)
         last = best_network(part, last_file(part, runs / part.id), divided)
-        each.append(viewed_logits(last, data.images[rows], part.views))
+        each.append(averaged_logits(last, data.images[rows], part.views))
         keras.utils.clear_session()
     logits, chosen = np.array(each), table.iloc[rows]
     labels = encode(chosen["label"], label_set(base.labels))
@@ -259,7 +259,7 @@ def unseen(base: Config, runs: Path) -> tuple[HeldOut, np.ndarray]:
 
 
 def committee_scores(images: HeldOut, each: np.ndarray, chosen: Scores) -> pd.DataFrame:
-    """A row for each score: that of the networks together, and by how much it exceeds the mean of the networks' own
+    """A row for each score: that of the networks combined, and by how much it exceeds the mean of the single networks'
     scores, with a 95% interval from a bootstrap over lesions."""
     groups = images.table["group"].to_numpy()
     weights = bootstrap.weights(groups, RESAMPLES)
@@ -280,8 +280,8 @@ def _line(score: str, value: float, difference: Interval, images: HeldOut) -> di
 
 
 def describe(table: pd.DataFrame) -> str:
-    """The table as Markdown: for each data set a line per row, how its scores differ from the base's, and a note on
-    what the intervals cover."""
+    """The table as Markdown: for each data set a line per row with the differences from the base, and a note on what
+    the intervals cover."""
     texts = []
     for dataset, rows in table.groupby("dataset", sort=False):
         lines = []

@@ -1,8 +1,8 @@
-"""python -m train artefacts: whether removing hairs, rulers, stickers, dark corners and ink makes predictions better.
+"""python -m train artefacts: whether removing hairs, rulers, stickers, dark corners and ink improves predictions.
 
-Images that the network was not trained on are classified with and without removal: images with an artefact drawn over
+Images that the network was not trained on are classified with and without removal: images with an artefact drawn on
 them, and images in which a real one is detected. Validation images decide which removals are on by default; test images
-show what that changes. Predictions are compared image by image, with intervals over lesions.
+show the effect. Predictions are compared image by image, with intervals over lesions.
 """
 
 import argparse
@@ -32,11 +32,11 @@ from train.studies.square import unseen
 PARTS = ("validation", "test")
 DRAWN_ON = "ham10000"
 SEARCHED = ("ham10000", "milk10k", "isic_more")
-"""The data sets in whose images artefacts are searched."""
+"""The data sets in whose images artefacts are searched for."""
 HAIRY = 0.03
-"""The share of an image from which on its hairs count: nearly every image has some."""
+"""Hairs count if they cover at least this share of an image: nearly every image has some."""
 CHECKS_FILE = Path(__file__).with_name("artefact_checks.csv")
-"""Detections in test images that were looked at by eye: kind, dataset, image, right (1 or 0), date."""
+"""Visually checked detections in test images: kind, dataset, image, right (1 or 0), date."""
 LOOKED_AT = 48
 """Detections of a kind on a contact sheet."""
 TILE = 112
@@ -56,29 +56,28 @@ SCORES: dict[str, Score] = {
 
 INTRODUCTION = """# Hairs, rulers, stickers, dark corners and ink
 
-`skinapp/images/artefacts.py` detects what lies over or beside a lesion and is not skin, each kind by itself, and fills
-it in from the skin around it, nearer pixels first:
+`skinapp/images/artefacts.py` detects whatever covers or surrounds a lesion and is not skin, each kind separately, and
+fills it in from the surrounding skin, nearer pixels first:
 
-- **hairs**, after DullRazor (`skinapp/images/hair.py`): what is dark and thin by a black-hat transform along lines, and
-  runs straight;
-- **rulers**: a straight, dark, thin line with evenly spaced ticks beside it, or a row of parallel, evenly spaced ticks;
-  with the numbers near it, and the paper that it is printed on. Rulers whose ticks touch the edge of the square are
-  missed;
+- **hairs**, after DullRazor (`skinapp/images/hair.py`): dark, thin, straight structures, found by a black-hat transform
+  along lines;
+- **rulers**: a straight, dark, thin line with evenly spaced ticks along it, or a row of parallel, evenly spaced ticks;
+  including nearby numbers and the paper of the ruler. Rulers whose ticks touch the edge of the square are missed;
 - **stickers**: solid areas at an edge, greener, bluer or more vivid than the skin of the image;
-- **dark corners**: what is dark, connected to a corner, and bounded by a circle around the middle of the image, and
-  black bars along an edge. A soft vignette is left as it is;
+- **dark corners**: dark areas connected to a corner and bounded by a circle around the middle of the image, and black
+  bars along an edge. A soft vignette is not changed;
 - **ink**: the blue and violet of a surgical marker, outside the middle of the image. Black and red ink are missed, and
   a blue or violet lesion at the edge of the square can be taken for ink.
 
-All but hairs are detected in a copy of 224 pixels. Where more than 75% of the square would be filled in, as for a ruler
-alone, nothing is removed, and the app says so. The limits were set by looking at training images."""
+All but hairs are detected in a copy of 224 pixels. If more than 75% of the square would be filled in, as for a picture
+of a ruler, nothing is removed, and the app says so. The limits were set by looking at training images."""
 
-CONSEQUENCES = """A removal that is on applies in the app: on the classify and attention pages and in what is saved
-there. The tab “Artefacts” of the classify page turns others on, or all off. The command line leaves images as they
-are, so that `classify` and `score` agree with each other and with the published scores; `classify --remove KIND,...`
-removes what it names. Pairs of images are left as they are, too. A network can be trained without artefacts (`remove:
-[hair, ruler]` in a configuration; none of the published ones is). Its card then says so, and it gets every image that
-way: `runtime.removed_from` alone decides."""
+CONSEQUENCES = """Removals that are on apply in the app: on the classify and attention pages and in files saved there.
+The tab “Artefacts” of the classify page turns others on, or all off. The command line does not change images, so that
+`classify` and `score` agree with each other and with the published scores, unless `classify --remove KIND,...` is
+given. Pairs of images are not changed either. A network can be trained without artefacts (`remove: [hair, ruler]` in a
+configuration; none of the published ones was). Its card then says so, and the artefacts are removed from every image
+that it gets: only `runtime.removed_from` decides."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +120,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     model = registry.model(options.model)
     images = {name: unseen(model, name) for name in SEARCHED}
-    # copies of an image of another data set may have been trained on
+    # copies of images in another data set may have been trained on
     images = {name: rows[rows["copy_of"].fillna("") == ""] for name, rows in images.items()}
     figures = {model.modality: measure(model, images, options.images, options.searched, options.sheets)}
     with replacing(options.out) as partial:
@@ -137,9 +136,9 @@ def run(options: argparse.Namespace) -> int:
 def measure(
     model: Model, images: dict[str, pd.DataFrame], most: int, searched: int, sheets: Path | None = None
 ) -> dict[str, Any]:
-    """The figures for one model from the `unseen` images of each data set: of each kind of artefact, whether its
-    removal is on, and what it changes on drawn and on real ones in each part. At most `most` images of each condition,
-    and `searched` of each data set and part."""
+    """The figures for one model from the `unseen` images of each data set: for each kind of artefact, whether its
+    removal is on, and its effect on drawn and on real ones in each part. At most `most` images of each condition, and
+    `searched` of each data set and part, are used."""
     network = Classifier(model, threads=1)
     drawn: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
     real: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
@@ -170,7 +169,7 @@ def measure(
 
 def helps(drawn: dict[str, Any], real: dict[str, Any]) -> bool:
     """Whether removal is on by default, from the figures of validation images: the mean probability of the right class
-    rises with all of its interval on drawn and on real artefacts, and the accuracy on real ones does not fall."""
+    rises, with an interval above 0, on drawn and on real artefacts, and the accuracy on real ones does not fall."""
     if not real["images"]:
         return False
     rises = [figures["probability"]["difference"]["low"] for figures in (drawn["removed"], real)]
@@ -178,9 +177,9 @@ def helps(drawn: dict[str, Any], real: dict[str, Any]) -> bool:
 
 
 def on_drawn(network: Classifier, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Kind -> the figures of images with that artefact drawn over them: `drawn` against the images as they are,
-    `removed` against drawn, `unneeded`: removal from the images as they are against those, and the share of images in
-    which the drawn artefact was `detected`."""
+    """By kind, the figures of images with that artefact drawn on them: `drawn` compared with the original images,
+    `removed` compared with drawn, `unneeded`, removal from the originals compared with the originals, and the share of
+    images in which the drawn artefact was `detected`."""
     labels, groups = encode(rows["label"], network.model.labels), rows["group"].to_numpy()
     plain: list[np.ndarray] = []
     after: dict[str, list[list[np.ndarray]]] = {kind: [] for kind in KINDS}
@@ -189,32 +188,32 @@ def on_drawn(network: Classifier, rows: pd.DataFrame) -> dict[str, dict[str, Any
         as_it_is = network.predict_input(pixels).probabilities
         plain.append(as_it_is)
         for kind, draw in DRAWINGS.items():
-            spoilt = np.asarray(draw(Image.fromarray(pixels), np.random.default_rng(row)))
-            removed, unneeded = artefacts.remove(spoilt, [kind]), artefacts.remove(pixels, [kind])
-            before = network.predict_input(spoilt).probabilities
+            with_artefact = np.asarray(draw(Image.fromarray(pixels), np.random.default_rng(row)))
+            removed, unneeded = artefacts.remove(with_artefact, [kind]), artefacts.remove(pixels, [kind])
+            before = network.predict_input(with_artefact).probabilities
             detected[kind] += bool(removed.shares[kind] > unneeded.shares[kind])
             after[kind].append(
                 [
                     before,
-                    before if removed.pixels is spoilt else network.predict_input(removed.pixels).probabilities,
+                    before if removed.pixels is with_artefact else network.predict_input(removed.pixels).probabilities,
                     as_it_is if unneeded.pixels is pixels else network.predict_input(unneeded.pixels).probabilities,
                 ]
             )
     first = np.array(plain)
     result = {}
     for kind, probabilities in after.items():
-        spoilt, removed, unneeded = np.moveaxis(np.array(probabilities), 1, 0)
+        with_artefact, removed, unneeded = np.moveaxis(np.array(probabilities), 1, 0)
         result[kind] = {
             "detected": round(detected[kind] / len(rows), 3),
-            "drawn": compare(labels, groups, first, spoilt),
-            "removed": compare(labels, groups, spoilt, removed),
+            "drawn": compare(labels, groups, first, with_artefact),
+            "removed": compare(labels, groups, with_artefact, removed),
             "unneeded": compare(labels, groups, first, unneeded),
         }
     return result
 
 
 def detect(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Kind -> in which of the rows it is detected, bool [n]; of hairs, only where they cover HAIRY of the image."""
+    """By kind, whether it is detected in each row, bool [n]; hairs count only if they cover HAIRY of the image."""
     least = {kind: HAIRY if kind == HAIR else 0.0 for kind in KINDS}
     detected: dict[str, list[bool]] = {kind: [] for kind in KINDS}
     for pixels in tqdm(_squares(model, rows), total=len(rows), unit="image", desc="searched"):
@@ -224,7 +223,7 @@ def detect(model: Model, rows: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def on_real(network: Classifier, rows: pd.DataFrame, kind: str) -> dict[str, Any]:
-    """The figures of images in which that artefact was detected: removal against the images as they are."""
+    """The figures of images in which that artefact was detected: removal compared with the original images."""
     if rows.empty:
         return {"images": 0}
     probabilities = []
@@ -251,7 +250,7 @@ def compare(labels: np.ndarray, groups: np.ndarray, before: np.ndarray, after: n
 
 
 def checked(kind: str, file: Path = CHECKS_FILE) -> dict[str, Any] | None:
-    """The count by eye of a kind in the file; None where none was looked at."""
+    """The visually checked count of a kind in the file; None if none was checked."""
     if not file.exists():
         return None
     known = pd.read_csv(file)
@@ -285,7 +284,7 @@ def markdown(figures: dict[str, Any]) -> str:
 
 
 def _wrapped(part: str) -> str:
-    """A paragraph in lines of at most 120 characters; tables, headings and what is in lines already as they are."""
+    """A paragraph in lines of at most 120 characters; tables, headings and existing lines are kept."""
     return part if part.startswith(("|", "#")) or "\n" in part else textwrap.fill(part, 120, break_long_words=False)
 
 
@@ -295,10 +294,10 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     on = [kind for kind in kinds if kinds[kind]["on"]]
     yield (
         f"`python -m train artefacts` measures with `{figures['model']}`, on images that it was not trained on. It "
-        "writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on by default where, "
-        "on validation images, the mean probability of the right class rises with all of its 95% interval both where "
-        "the artefact was drawn and where a real one was detected, and the accuracy on the real ones does not fall. "
-        "Test images decided nothing. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
+        "writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on by default if, "
+        "on validation images, the mean probability of the right class rises, with a 95% interval above 0, both for "
+        "drawn and for real artefacts, and the accuracy on images with real ones does not fall. Test images were not "
+        "used for this decision. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
     )
     yield _table(
         ["", "probability, drawn", "probability, real", "accuracy, real", "real ones", "by default"],
@@ -323,7 +322,7 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     first = kinds[HAIR]["drawn"]["test"]["drawn"]
     yield (
         f"Each artefact is drawn over the same {first['images']} test images of "
-        f"{TRAINABLE[DRAWN_ON].name}, one at a time. As they are, the accuracy is "
+        f"{TRAINABLE[DRAWN_ON].name}, one at a time. Without artefacts, the accuracy is "
         f"{_text(first['accuracy']['before'])}, the balanced accuracy {_text(first['balanced_accuracy']['before'])}, "
         f"and the mean probability of the right class {_text(first['probability']['before'])}."
     )
@@ -343,16 +342,15 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
                 for kind, one in ((kind, each["drawn"]["test"]) for kind, each in kinds.items())
             ],
         )
-    yield "The last column is the difference that removal makes to the images as they are."
+    yield "The last column is the effect of removal on images without a drawn artefact."
     yield "## Real ones"
     names = ", ".join(TRAINABLE[name].name for name in SEARCHED)
     yield (
-        f"Images of {names} in which the artefact was detected; of hairs, those that they cover {HAIRY:.0%} of. "
+        f"Images of {names} in which the artefact was detected; hairs count if they cover at least {HAIRY:.0%}. "
         f"“Right” is how many of the first detections in test images, at most {LOOKED_AT}, mark such an artefact. They "
-        "were looked at one by one; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them "
-        "again. Of hairs, a detection is right if most of what is marked is hair: the others mark texture of the "
-        "lesion. Scores are of all detections that were measured, right or wrong, since the app cannot tell them "
-        "apart either."
+        "were checked visually; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them again. "
+        "A detection of hairs is right if most of the marked area is hair: the others mark texture of the lesion. "
+        "Scores are over all measured detections, right or wrong, since the app cannot distinguish them either."
     )
     yield _table(
         ["", "test images searched", "detected", "right", "measured"],
@@ -370,7 +368,7 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     for score, title in TITLES.items():
         yield f"{title}, test images:"
         yield _table(
-            ["", "as they are", "removed", "difference", "predictions that change"],
+            ["", "original", "removed", "difference", "predictions that change"],
             [
                 [
                     KINDS[kind],
@@ -398,7 +396,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _checked(count: dict[str, Any] | None) -> str:
-    return f"{count['right']} of {count['looked_at']}, {count['date']}" if count else "not looked at"
+    return f"{count['right']} of {count['looked_at']}, {count['date']}" if count else "not checked"
 
 
 def _text(interval: dict[str, Any], form: str = ".3f") -> str:

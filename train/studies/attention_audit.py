@@ -124,8 +124,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 def copies(model: Model, folder: Path) -> dict[str, Model]:
-    """Copies of the model with random weights below `folder`, by the part that is random: the head alone for a model
-    without a Keras network, such as a committee. None for a network that was not trained here, which cannot be rebuilt.
+    """Copies of the model with random weights below `folder`, by the randomised part: only the head for a model without
+    a Keras network, such as a committee. None for a network that was not trained here, which cannot be rebuilt.
     """
     if "adopted" in model.card:
         return {}
@@ -138,7 +138,7 @@ def measure(
     entry: Entry, model: Model, chosen: pd.DataFrame, others: dict[str, Model], compared: int, file: Path
 ) -> None:
     """Measure the entry's map on each chosen image and append its row to `file`; skip images that it has."""
-    # a file that was only created is empty
+    # the file is empty if it was only created
     begun = file.exists() and file.stat().st_size > 0
     done = set(pd.read_csv(file)["image"]) if begun else set()
     with file.open("a", newline="") as stream:
@@ -157,9 +157,9 @@ def measure(
 def measured(
     entry: Entry, model: Model, record: dict[Any, Any], others: dict[str, Model], warm: bool
 ) -> dict[str, object]:
-    """The row of one image. `warm` makes the map twice, so that the time does not include loading."""
+    """The row of one image. `warm` makes the map twice, so that the measured time does not include loading."""
     classifier = runtime.classifier(model)
-    pixels, mask = imaging.load(record["path"], model.input_size), held_out.outline(record, MASK_SIDE)
+    pixels, mask = imaging.load(record["path"], model.input_size), held_out.lesion_mask(record, MASK_SIDE)
     start = time.perf_counter()
     target = classifier.predict(pixels).predicted
     classified = time.perf_counter()
@@ -193,14 +193,14 @@ def map_of(entry: Entry, model: Model, pixels: np.ndarray, target: str) -> np.nd
 
 
 def summary(model: Model, folder: Path) -> pd.DataFrame:
-    """One row for each entry that was measured: means with 95% intervals over lesions, counts, and times; and what they
-    were measured on."""
+    """One row for each entry that was measured: means with 95% intervals over lesions, counts, and times; and the data
+    they were measured on."""
     rows = []
     for entry in entries(model):
         file = folder / f"{entry.name}.csv"
         if file.exists() and file.stat().st_size and len(table := pd.read_csv(file)):
             rows.append(summarised(entry, table))
-    measured_on = {"images_of": held_out.IMAGES[model.modality], "outlines": held_out.OUTLINES[model.modality]}
+    measured_on = {"images_of": held_out.IMAGES[model.modality], "outlines": held_out.MASK_SOURCES[model.modality]}
     return pd.DataFrame(rows).assign(**measured_on)
 
 

@@ -1,7 +1,7 @@
 """python -m train attribution: how far a model's answers depend on a lesion's border, its colour and its texture.
 
-`skinapp.attention.attribution` says how each is removed, and what the same change to the skin beside the lesion is for.
-Every image's probabilities are saved at once, so the same command resumes where it stopped.
+`skinapp.attention.attribution` explains how each is removed, and the purpose of the same change to the skin next to the
+lesion. Every image's probabilities are saved at once, so the same command resumes where it stopped.
 """
 
 import argparse
@@ -32,7 +32,7 @@ COLUMNS = (
     "whole",
     *(f"{feature}_{value}" for feature in FEATURES for value in ("lesion", "skin", "lesion_changes", "skin_changes")),
 )
-"""The columns for one image; all but the first two are empty where the lesion leaves too little skin."""
+"""The columns for one image; all but the first two are empty if the lesion leaves too little skin."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -97,13 +97,13 @@ def current(entries: dict[str, Any]) -> dict[str, Any]:
 
 
 def measure(model: Model, images: int, file: Path) -> pd.DataFrame:
-    """The rows of `images` sampled images with enough skin, and of those without that the sample met on the way. Rows
-    that `file` lacks are appended to it."""
-    # a file that was only created is empty
+    """The rows of `images` sampled images with enough skin, and of those without that were encountered while sampling.
+    Missing rows are appended to `file`."""
+    # the file is empty if it was only created
     begun = file.exists() and file.stat().st_size > 0
     saved = pd.read_csv(file) if begun else pd.DataFrame(columns=COLUMNS)
     enough = dict(zip(saved["image"], saved["whole"].notna(), strict=True))
-    # on one thread, since several slow each other down on a busy machine
+    # on a single thread, since several would slow each other down on a busy machine
     classifier = Classifier(model, threads=1)
     sampled: list[str] = []
     with file.open("a", newline="") as stream, tqdm(total=images, unit="image", mininterval=5) as bar:
@@ -129,15 +129,15 @@ def of_image(classifier: Classifier, record: dict[Any, Any]) -> dict[str, object
     """The row of one image: the probability of the most likely class, unchanged and after each change."""
     row: dict[str, object] = {"image": record["image"], "group": record["group"]}
     pixels = imaging.load(record["path"], classifier.model.input_size)
-    mask = held_out.outline(record, pixels.shape[0])
-    if mask is None or mask.all() or not mask.any() or attribution.beside(pixels, mask) is None:
+    mask = held_out.lesion_mask(record, pixels.shape[0])
+    if mask is None or mask.all() or not mask.any() or attribution.shift_to_skin(pixels, mask) is None:
         return row
     prediction = classifier.predict(pixels)
     index = int(prediction.probabilities.argmax())
     found = attribution.measure(
         lambda square: classifier.predict(square).probabilities, attribution.changes(pixels, mask), pixels, index
     )
-    row |= {"class": prediction.predicted, "whole": round(found.whole, 5)}
+    row |= {"class": prediction.predicted, "whole": round(found.unchanged, 5)}
     for feature, effect in found.effects.items():
         assert effect.skin is not None
         row |= {
@@ -150,20 +150,20 @@ def of_image(classifier: Classifier, record: dict[Any, Any]) -> dict[str, object
 
 
 def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
-    """The figures of a model: of all answers, and of those of each class with enough lesions for an interval."""
+    """The figures of a model: for all answers, and for each class with enough lesions for an interval."""
     known = rows.dropna(subset="whole")
     if known.empty:
         raise DataError("No image has enough skin beside the lesion; measure more images.")
     by_class = {
         code: of_rows(part)
         for code in model.labels.codes
-        if (part := known[known["class"] == code])["group"].nunique() >= bootstrap.FEWEST_GROUPS
+        if (part := known[known["class"] == code])["group"].nunique() >= bootstrap.MIN_GROUPS
     }
     return {
         "networks": sanity_check.networks(model),
         "title": model.title,
         "images_of": held_out.IMAGES[model.modality],
-        "outlines": held_out.OUTLINES[model.modality],
+        "outlines": held_out.MASK_SOURCES[model.modality],
         "too_little_skin": len(rows) - len(known),
         "all": of_rows(known),
         "classes": {code: {"name": model.labels[code].name, **figures} for code, figures in by_class.items()},
@@ -171,8 +171,8 @@ def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def of_rows(rows: pd.DataFrame) -> dict[str, Any]:
-    """Of each feature, with 95% intervals over lesions: how much probability goes with it, `lesion`, with the same
-    change to the skin, `skin`, and the `difference`; and how often either changes the most likely class."""
+    """For each feature, with 95% intervals over lesions: how much the probability falls without it, `lesion`, with the
+    same change to the skin, `skin`, and the `difference`; and how often either changes the most likely class."""
     groups = rows["group"].to_numpy()
     weights = bootstrap.weights(groups)
     everything = np.ones(len(rows), bool)
@@ -198,26 +198,26 @@ def of_rows(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-INTRODUCTION = f"""# What an answer depends on: border, colour, texture
+INTRODUCTION = f"""# How answers depend on border, colour and texture
 
 `python -m train attribution --model ID` writes this page and `skinapp/attention/attribution.json`, which the app reads.
 
-Each feature is removed from test images, and the model classifies what is left:
+Each feature is removed from test images, and the model classifies the result:
 
 - **border**: the ring along the outline, {attribution.BORDER:.0%} of the lesion's diameter to either side, is blurred
   with a Gaussian whose standard deviation is as wide;
 - **colour**: the colours inside the outline are reduced to their mean; detail finer than {attribution.DETAIL:.0%} of
-  the square's side stays;
-- **texture**: that detail is blurred away inside the outline, and the colours stay.
+  the square's side is kept;
+- **texture**: that detail is blurred away inside the outline, and the colours are kept.
 
-A changed picture looks unlike any that the model was trained on, and that alone moves an answer. So the same change is
-made to an area of the same size and shape, moved beside the lesion. The **difference** between the two is what the
-lesion's own border, colour or texture is worth. Numbers are means, in percentage points of the probability of the class
-that is most likely for the unchanged image; below 0, the probability rises. Intervals are 95%, from
-{bootstrap.RESAMPLES:,} bootstrap resamples of lesions or patients. An image is left out where the lesion leaves too
-little skin for the comparison, so all of this is about lesions that cover less than about 40% of the square. Beside a
-large lesion, the ring of the moved area reaches the lesion's own, which makes the difference for the border too small
-rather than too large.
+A changed picture looks unlike any that the model was trained on, and that alone affects an answer. So the same change
+is made to an area of skin of the same size and shape, next to the lesion. The **difference** between the two is the
+effect of the lesion's own border, colour or texture. Numbers are means of the drop in the probability of the most
+likely class of the unchanged image, in percentage points; below 0, the probability rises. Intervals are 95%, from
+{bootstrap.RESAMPLES:,} bootstrap resamples of lesions or patients. Images are left out if the lesion leaves too little
+skin for the comparison, so these results apply to lesions that cover less than about 40% of the square. Next to a large
+lesion, the ring around the area of skin overlaps with that of the lesion, so that the difference for the border is
+underestimated rather than overestimated.
 """
 
 

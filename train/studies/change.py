@@ -1,8 +1,9 @@
-"""python -m train change: how far two photos of an unchanged lesion differ, and how often they are recognised as such.
+"""python -m train change: how much two photos of an unchanged lesion differ, and how often they are recognised as the
+same lesion.
 
 Dermoscopy: HAM10000's test images and further images of their lesions, none of which a network was trained on. Phone
 photos: those of PAD-UFES-20 that show one lesion; their probabilities are out of fold. The pairs were published as one
-lesion; that it had not changed between them is an assumption, so the noise is rather too large.
+lesion; that it had not changed in between is an assumption, so the noise is more likely overestimated.
 """
 
 import argparse
@@ -82,7 +83,7 @@ def pairs_of(kind: str) -> list[Pair]:
 
 
 def pairs(table: pd.DataFrame) -> list[Pair]:
-    """A test image and a further image of its lesion, a pair of each lesion."""
+    """One pair per lesion: a test image and another image of the lesion."""
     chosen = table[table["split"].isin(("test", "excluded"))].sort_values(["group", "split", "image"])
     return first_and_last(chosen[chosen.groupby("group")["split"].transform("nunique") == 2])
 
@@ -97,8 +98,8 @@ def first_and_last(table: pd.DataFrame) -> list[Pair]:
 
 
 def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
-    """How many pairs match, how many pairs of different lesions do, and the noise of each measure and of each model's
-    probability of cancer, over pairs that match and whose lesions can be segmented."""
+    """How many pairs of the same lesion and of different lesions match, and the noise of each measure and of each
+    model's probability of cancer, over matching pairs whose lesions can be segmented."""
     predictors = [Cancer(model) for model in models]
     differences: list[dict[str, float]] = []
     cancer: list[dict[str, float]] = []
@@ -127,7 +128,7 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
                 if one.name != shape.SHARE
             }
         )
-        cancer.append({one.model.id: one.difference(pair) for one in predictors})
+        cancer.append({predictor.model.id: predictor.difference(pair) for predictor in predictors})
     if not differences:
         raise DataError("No pair could be laid over each other; use more pairs.")
     return {
@@ -142,7 +143,8 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
 
 
 class Cancer:
-    """A model's probabilities of cancer: those in its folder, where there are any, and new ones for other images."""
+    """A model's probabilities of cancer: those in its folder, if there are any, and newly computed ones for other
+    images."""
 
     def __init__(self, model: Model):
         self.model = model
@@ -156,8 +158,8 @@ class Cancer:
         self.classifier = Classifier(model, threads=1)
 
     def difference(self, pair: Pair) -> float:
-        """How far apart the probabilities of both images are. Those in the folder may rest on patient metadata, so they
-        are used for both images or for none."""
+        """The difference between the probabilities of both images. Those in the folder may depend on patient metadata,
+        so they are used for both images or for neither."""
         if all(image in self.known for image in pair.images):
             first, second = (self.known[image] for image in pair.images)
         else:

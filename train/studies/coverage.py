@@ -1,4 +1,5 @@
-"""python -m train coverage: how often the prediction sets of each model hold the label, on every test set, as tables.
+"""python -m train coverage: how often the prediction sets of each model contain the label, on every test set, as
+tables.
 
 It writes docs/coverage.md from the predictions in the model folders, so it needs no images.
 """
@@ -73,7 +74,8 @@ def _overall(measured: dict[str, dict[float, list[Measured]]]) -> Iterator[str]:
     for model, by_coverage in measured.items():
         for tests in zip(*by_coverage.values(), strict=True):
             cells = [
-                f"{_interval(one, 0, 'coverage').text('.2f')}; {_interval(one, 0, 'size').value:.1f}" for one in tests
+                f"{_interval(test, 0, 'coverage').text('.2f')}; {_interval(test, 0, 'size').value:.1f}"
+                for test in tests
             ]
             images = f"{conformal_views.titles(tests[0])}, {tests[0].table['images'].iloc[0]:,}"
             yield _row([f"`{model}`", images + (STAR if tests[0].calibrated_here else ""), *cells])

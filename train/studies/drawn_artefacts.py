@@ -1,4 +1,4 @@
-"""Hairs, rulers, stickers, dark corners and ink drawn over an image: what removing them is measured with."""
+"""Draws hairs, rulers, stickers, dark corners and ink on an image, to measure the effect of removing them."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,8 @@ def hairs(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 
 def ruler(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a ruler of paper along one edge, or a scale bar, as a dermatoscope's glass has: as often each."""
+    """The image with a ruler of paper along one edge, or a scale bar as on a dermatoscope's glass, with equal
+    probability."""
     return (_paper_ruler if generator.random() < 0.5 else _scale_bar)(image, generator)
 
 
@@ -54,7 +55,7 @@ def _scale_bar(image: Image.Image, generator: np.random.Generator) -> Image.Imag
 
 
 def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image with a round, coloured sticker at an edge, as some clinics place beside lesions."""
+    """The image with a round, coloured sticker at an edge, as some clinics place next to lesions."""
     width, height = image.size
     radius = generator.uniform(0.14, 0.22) * width
     across = generator.choice([0.0, 1.0]) * width
@@ -68,7 +69,7 @@ def sticker(image: Image.Image, generator: np.random.Generator) -> Image.Image:
 
 
 def dark_corners(image: Image.Image, generator: np.random.Generator) -> Image.Image:
-    """The image within the dark rim of a dermatoscope, a little beside its middle."""
+    """The image within the dark rim of a dermatoscope, slightly off centre."""
     width, height = image.size
     radius = generator.uniform(0.48, 0.62) * min(width, height)
     across, down = (generator.uniform(0.46, 0.54) * side for side in (width, height))

@@ -1,8 +1,8 @@
 """python -m train features-study: the published claim for Fourier features, and what features add to networks.
 
-Prints the two tables of docs/features.md. The claim, an accuracy of 95.4% for malignant or benign, is tried on the
-malignant/benign set with images divided at random, and with whole lesions held out. The models on features are fused
-with networks by weights that held-out training images choose; the gain is measured on test images.
+Prints the two tables of docs/features.md. The claim, an accuracy of 95.4% for malignant or benign, is tested on the
+malignant/benign set with images divided at random, and with whole lesions held out. The features models are fused with
+networks using weights chosen on held-out training images; the gain is measured on test images.
 """
 
 import argparse
@@ -35,11 +35,11 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 DATASET = "malignant_benign"
 CLAIM = 0.954
 ITERATIONS = 200
-"""Of the trees that try the claim; chosen on nothing."""
+"""Iterations of the trees that test the claim; not tuned."""
 FOLDS, SEED = 5, 0
 FUSED = {"ham10000-features": "ham10000-committee", "malignancy-features": "malignancy-efficientnetb1"}
-"""Model on features -> the network that it is fused with."""
-LEAST = 1e-6
+"""Maps each features model to the network with which it is fused."""
+MIN_PROBABILITY = 1e-6
 """Probabilities are stored with six decimals; a smaller one counts as this."""
 CLAIMED: dict[str, bootstrap.Score] = {"accuracy": metrics.accuracy, "ROC AUC": metrics.macro_roc_auc}
 
@@ -52,8 +52,8 @@ class Fusion:
     features: float
 
     def probabilities(self, network: np.ndarray, on_features: np.ndarray) -> np.ndarray:
-        """Probabilities [n, K] of both together."""
-        logs = [np.log(np.maximum(one, LEAST)) for one in (network, on_features)]
+        """Combined probabilities [n, K]."""
+        logs = [np.log(np.maximum(one, MIN_PROBABILITY)) for one in (network, on_features)]
         return softmax(self.network * logs[0] + self.features * logs[1])
 
 
@@ -110,8 +110,8 @@ def _whole(path: Path) -> np.ndarray:
 
 
 def claim(table: pd.DataFrame, sets: dict[str, np.ndarray]) -> list[tuple[str, ...]]:
-    """A row for each set of features and protocol: its name, how images are divided, how many are tested, and CLAIMED
-    with intervals."""
+    """A row for each set of features and protocol: its name, how images are divided, how many are tested, and the
+    CLAIMED scores with intervals."""
     labels = encode(table["label"], MALIGNANCY)
     rows = []
     for name, values in sets.items():
@@ -129,7 +129,8 @@ def claim(table: pd.DataFrame, sets: dict[str, np.ndarray]) -> list[tuple[str, .
 def divisions(
     table: pd.DataFrame, labels: np.ndarray
 ) -> Iterator[tuple[str, list[tuple[np.ndarray, np.ndarray]], np.ndarray]]:
-    """The protocols: how images are divided, positions to train on and to test on, and what intervals resample."""
+    """The protocols: the division of the images, the positions for training and testing, and the resampling unit of the
+    intervals."""
     groups, images = table["group"].to_numpy(), table["image"].to_numpy()
     at_random = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED).split(images, labels)
     yield "at random, five parts", list(at_random), images
@@ -142,8 +143,8 @@ def divisions(
 def fused(
     network: Model, on_features: Model
 ) -> tuple[Fusion, tuple[dict[str, bootstrap.Interval], dict[str, bootstrap.Interval]], dict[str, bootstrap.Interval]]:
-    """The weights that held-out training images choose; on the test images, the scores of the network alone and of both
-    together; and both minus the network, on the same resamples."""
+    """The weights chosen on held-out training images; on the test images, the scores of the network alone and of both
+    combined; and their difference, on the same resamples."""
     labels, own, theirs, _ = _together(held_out(network), _read(on_features, OUT_OF_FOLD), network)
     fusion = fit_weights(labels, own, theirs)
     labels, own, theirs, groups = _together(_read(network, TESTED), _read(on_features, TESTED), network)
@@ -155,7 +156,7 @@ def fused(
 
 
 def fit_weights(labels: np.ndarray, network: np.ndarray, on_features: np.ndarray) -> Fusion:
-    """The weights, at least 0, with the least log loss for class indices [n] and probabilities [n, K]."""
+    """The weights, at least 0, that minimise the log loss for class indices [n] and probabilities [n, K]."""
     plain = np.ones((1, len(labels)))
 
     def loss(weights: np.ndarray) -> float:

@@ -1,8 +1,8 @@
-"""Images that no network was trained on, and the outline of the lesion in each, for studies of attention.
+"""Images that no network was trained on, with lesion masks, for studies of attention.
 
 Dermoscopy: test images of HAM10000 and their published lesion masks. Phone photos: test close-ups of MILK10k, since the
-networks learnt from all of PAD-UFES-20. Neither of these two sets has masks, so the outline is the one that the app's
-segmentation network draws.
+networks were trained on all of PAD-UFES-20. Neither of these two sets has masks, so the masks come from the app's
+segmentation network.
 """
 
 import dataclasses
@@ -24,12 +24,12 @@ IMAGES = {
     "dermoscopy": DATASETS["ham10000"].title,
     "smartphone": datasets.MILK10K_CLINICAL.name,
 }
-"""By modality, where the images are from."""
-OUTLINES = {
+"""By modality, the source of the images."""
+MASK_SOURCES = {
     "dermoscopy": "the published lesion masks",
     "smartphone": "outlines by the app's segmentation network, as no masks are published",
 }
-"""By modality, what says where the lesion is."""
+"""By modality, the source of the lesion masks."""
 
 
 def table(modality: str) -> pd.DataFrame:
@@ -50,19 +50,19 @@ def choose(modality: str, count: int | None = None, seed: int = 0) -> pd.DataFra
 
 
 def one_member(model: Model, member: str) -> Model:
-    """The committee's member with this file as a model of its own; the whole model for ""."""
+    """The committee's member with this file as a separate model; the whole model for ""."""
     if not member:
         return model
     members = [one for one in model.card["members"] if one["file"] == member]
     return dataclasses.replace(model, card=model.card | {"members": members})
 
 
-def outline(record: dict[Any, Any], side: int) -> np.ndarray | None:
-    """The lesion in the centre square of a record's image, bool [side, side]; None where the network finds none."""
+def lesion_mask(record: dict[Any, Any], side: int) -> np.ndarray | None:
+    """The lesion in the centre square of a record's image, bool [side, side]; None if the network finds none."""
     if record["mask"] is not None:
         return masks.square_mask(record["mask"], side)
     try:
-        found = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
+        mask = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
     except SegmentationError:
         return None
-    return np.asarray(Image.fromarray(found).resize((side, side), Image.Resampling.NEAREST))
+    return np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))

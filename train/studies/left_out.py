@@ -1,8 +1,8 @@
 """python -m train left-out: how well a network does on the images of a clinic that it was not trained on.
 
-The run of a configuration is repeated without each of its sources, with its lesions elsewhere left out too. Both are
-scored on the same images of the source, whose lesions neither was trained on; in the first run, other lesions of the
-source were. Nothing is chosen: each network is that of the last epoch.
+The run of a configuration is repeated without each of its sources, leaving out the source's lesions elsewhere too. Both
+are scored on the same images of the source, whose lesions neither was trained on; in the first run, other lesions of
+the source were. There is no model selection: each network is that of the last epoch.
 """
 
 import argparse
@@ -90,8 +90,8 @@ def measure(config: "Config", runs: Path) -> pd.DataFrame:
 
 
 def left_out(config: "Config", source: str, names: Sequence[str]) -> "Config":
-    """The run without a source. If that is the reference, another data set is: it shifts all logits alike, which an AUC
-    does not see."""
+    """The run without a source. If that is the reference, another data set takes its place: this shifts all logits
+    equally, which does not affect an AUC."""
     others = [name for name in config.dataset.split("+") if name in names and name != source]
     reference = others[0] if config.reference == source else config.reference
     return dataclasses.replace(config, id=f"{config.id}-{source}", without=source, reference=reference)
@@ -104,12 +104,12 @@ def trained_logits(config: "Config", runs: Path, rows: np.ndarray) -> np.ndarray
     from train.data.datasets import prepare
     from train.fit.run_folder import last_file
     from train.fit.training import fit
-    from train.publish.evaluate import best_network, viewed_logits
+    from train.publish.evaluate import averaged_logits, best_network
 
     fit(config, runs)
     keras.utils.clear_session()
     data = prepare(config.dataset, config.image_size, runs, **config.pixels)
     network = best_network(config, last_file(config, runs / config.id), data.table)
-    logits = viewed_logits(network, data.images[rows], config.views)
+    logits = averaged_logits(network, data.images[rows], config.views)
     keras.utils.clear_session()
     return logits

@@ -1,7 +1,8 @@
-"""python -m train missing-metadata: the effect of missing patient metadata, and of how they are added to an image.
+"""python -m train missing-metadata: the effect of missing patient metadata, and of the way they are combined with an
+image.
 
-All is measured on images that the network was not trained on and that are not tested: those of validation, or of every
-part of a cross-validation.
+Everything is measured on images that the network was not trained on and that are not test images: those of validation,
+or of every part of a cross-validation.
 """
 
 import argparse
@@ -61,7 +62,7 @@ def compare(
     alone, with 95% intervals over groups.
 
     All have a scale and a bias that are fitted on other groups than they are scored on, so that they differ in neither
-    calibration nor class shares. Those of what is trained in are of image and metadata together.
+    calibration nor class shares. For trained-in metadata, they apply to the combined logits of image and metadata.
     """
 
     def calibrated(totals: np.ndarray, others: np.ndarray) -> metadata.Fusion:
@@ -108,7 +109,7 @@ def measure(
             scored[test] = softmax(fusion.add(logits[test], np.array([metadata.code(coded, row) for row in left])))
         return scored
 
-    names = [one.name for one in fields]
+    names = [field.name for field in fields]
     subsets = {"all": names, "none": []}
     subsets |= {f"all but {name}": [other for other in names if other != name] for name in names}
     subsets |= {f"{name} alone": [name] for name in names}

@@ -1,4 +1,4 @@
-"""python -m train quality: compute the limits of `skinapp.images.quality`, and how often they warn."""
+"""python -m train quality: compute the limits of `skinapp.images.quality`, and how often the warnings appear."""
 
 import argparse
 from collections.abc import Callable
@@ -16,7 +16,7 @@ SAMPLE = 1000
 PERCENT = 1.0
 """At most this percentage of each data set's published pictures may be beyond a limit."""
 
-SPOILT: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
+DEGRADATIONS: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
     "blurred, 2 px": ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(2))),
     "blurred, 3 px": ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(3))),
     "blurred, 5 px": ("sharpness", lambda image: image.filter(ImageFilter.GaussianBlur(5))),
@@ -26,7 +26,7 @@ SPOILT: dict[str, tuple[str, Callable[[Image.Image], Image.Image]]] = {
     "2.2 times the light": ("bright", lambda image: ImageEnhance.Brightness(image).enhance(2.2)),
     "a reflection": ("glare", lambda image: reflected(image)),
 }
-"""Ways to spoil a picture of 224 x 224 px, and the problem that should then be reported."""
+"""Ways to degrade a picture of 224 x 224 px, and the problem that should then be reported."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def measure_all() -> pd.DataFrame:
-    """One row per picture and way of spoiling it ("" for none): data set, group, spoilt, and the quality measures."""
+    """One row per picture and degradation ("" for none): data set, group, degraded, and the quality measures."""
     rows = []
     for name in ("ham10000", "pad_ufes_20"):
         table = datasets.read(name)
@@ -51,10 +51,10 @@ def measure_all() -> pd.DataFrame:
             tqdm(table[["path", "group"]].sample(min(SAMPLE, len(table)), random_state=0).to_numpy(), desc=name)
         ):
             image = Image.fromarray(imaging.load(path, quality.SIDE))
-            rows.append({"dataset": name, "group": group, "spoilt": "", **measured(image)})
-            # a fifth of them is enough to count the warnings
-            for spoilt, (_, spoil) in SPOILT.items() if number % 5 == 0 else ():
-                rows.append({"dataset": name, "group": group, "spoilt": spoilt, **measured(spoil(image))})
+            rows.append({"dataset": name, "group": group, "degraded": "", **measured(image)})
+            # a fifth of the pictures is enough to count the warnings
+            for degraded, (_, degrade) in DEGRADATIONS.items() if number % 5 == 0 else ():
+                rows.append({"dataset": name, "group": group, "degraded": degraded, **measured(degrade(image))})
     return pd.DataFrame(rows)
 
 
@@ -63,8 +63,8 @@ def measured(image: Image.Image) -> dict[str, float]:
 
 
 def limits(table: pd.DataFrame) -> Limits:
-    """Limits that PERCENT of the unspoilt pictures are beyond, in the data set with more of them there."""
-    sets = [rows for _, rows in table[table["spoilt"] == ""].groupby("dataset")]
+    """Limits that PERCENT of the original pictures exceed, in the data set where more do."""
+    sets = [rows for _, rows in table[table["degraded"] == ""].groupby("dataset")]
     return Limits(
         min(float(np.percentile(rows["sharpness"], PERCENT)) for rows in sets),
         min(float(np.percentile(rows["brightness"], PERCENT)) for rows in sets),
@@ -74,18 +74,18 @@ def limits(table: pd.DataFrame) -> Limits:
 
 
 def alarms(table: pd.DataFrame, chosen: Limits = quality.LIMITS) -> pd.DataFrame:
-    """How many pictures of each data set have each problem, unspoilt and spoilt, with the share in percent."""
+    """How many pictures of each data set have each problem, original and degraded, with the share in percent."""
     rows = []
-    for (dataset, spoilt), part in table.groupby(["dataset", "spoilt"]):
+    for (dataset, degraded), part in table.groupby(["dataset", "degraded"]):
         warnings = [
             quality.problems(Quality(row["sharpness"], row["brightness"], row["glare"], row["side"]), chosen)
             for row in part.to_dict("records")
         ]
-        wanted = [SPOILT[str(spoilt)][0]] if spoilt else ["sharpness", "dark", "bright", "glare"]
+        wanted = [DEGRADATIONS[str(degraded)][0]] if degraded else ["sharpness", "dark", "bright", "glare"]
         for problem in [*wanted, "any"]:
-            count = sum(bool(one) if problem == "any" else problem in one for one in warnings)
+            count = sum(bool(warning) if problem == "any" else problem in warning for warning in warnings)
             share = round(100 * count / len(part), 1)
-            rows.append([dataset, spoilt or "as published", problem, count, len(part), share])
+            rows.append([dataset, degraded or "as published", problem, count, len(part), share])
     return pd.DataFrame(rows, columns=["data set", "pictures", "problem", "with the problem", "of", "percent"])
 
 

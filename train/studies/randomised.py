@@ -1,4 +1,4 @@
-"""Copies of a model with random weights, to test whether a map looks the same without learning.
+"""Copies of a model with random weights, to test whether a map looks the same without training.
 
 Adebayo et al. 2018, https://arxiv.org/abs/1810.03292.
 """
@@ -36,7 +36,7 @@ def untrained(model: Model, part: str, folder: Path, seed: int = SEED) -> Model:
     keras.utils.set_random_seed(seed)
     network = build(model.card["architecture"]["name"], model.input_size, len(model.labels.codes), "none")
     if part == "head":
-        # get_weights may return the variable's own memory, which the next line overwrites
+        # copied, since get_weights may return the variable's own memory, which the next line overwrites
         kernel, bias = (weights.copy() for weights in network.get_layer("logits").get_weights())
         copy_weights(keras_network(model), network)
         network.get_layer("logits").set_weights([kernel, np.zeros_like(bias)])
@@ -53,7 +53,7 @@ def with_random_head(model: Model, folder: Path, seed: int = SEED) -> Model:
     """The model with random weights in the last layer of each of its networks, below `folder`; it is made each time.
 
     The weights are replaced in the LiteRT files, which hold them once, in half precision, for the logits and the class
-    maps alike. So it needs no Keras network, and a committee has none. DataError where the weights are not found.
+    maps alike. So it needs no Keras network, which a committee lacks. DataError if the weights are not found.
     """
     target = folder / "head" / model.id
     target.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def with_random_head(model: Model, folder: Path, seed: int = SEED) -> Model:
 
 
 def random_head(model: Model, content: bytes, seed: int) -> bytes:
-    """A LiteRT file with weights of Glorot and Bengio (2010) in the last layer, and the biases as they were."""
+    """A LiteRT file with weights of Glorot and Bengio (2010) in the last layer, and unchanged biases."""
     classes, width = len(model.labels.codes), model.card["outputs"]["embedding"][0]
     interpreter = Interpreter(model_content=content)
     details = interpreter.get_tensor_details()

@@ -1,12 +1,12 @@
 """python -m train sanity-check: how often the verdict on an attention map is right, also for randomised networks.
 
 The limits of skinapp/attention/sanity_check.py are chosen on validation lesions, for all models together. On test
-lesions, which set no limit, the command counts the verdicts on the maps of each shipped model, and on those of a copy
-whose last layer is random (the first step of Adebayo et al. 2018, arXiv:1810.03292).
+lesions, which were not used for the limits, the command counts the verdicts on the maps of each shipped model, and on
+those of a copy whose last layer is random (the first step of Adebayo et al. 2018, arXiv:1810.03292).
 
-A verdict uses the app's segmentation and a blur. Whether "Supported" is right is judged by other means: on HAM10000 the
-published mask says whether the map leads an even one and a centred blob, and the mean colour of the skin instead of the
-blur hides where the map is strongest.
+A verdict uses the app's segmentation and a blur. Whether "Supported" is right is judged independently: on HAM10000 the
+published mask shows whether the map does better than a uniform map and a centred blob, and the strongest part of the
+map is hidden by the mean colour of the skin instead of a blur.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from train.studies import held_out
 from train.studies.randomised import with_random_head
 
 COPIES = ("shipped", "head")
-"""Which part of a network is random: none, or the last layer."""
+"""The randomised part of a network: none, or the last layer."""
 MASK_SIDE = 120
 RIGHT, WRONG = 0.95, 0.05
 """At least this share of the supported maps of a shipped model is right, and at most this share of the maps of its
@@ -44,7 +44,7 @@ randomised copy is supported."""
 LEADS = (0.0, 0.01, 0.02, 0.03, 0.05, 0.07, 0.1, 0.15, 0.2)
 """The limits of the lead that are tried."""
 SPARE = 0.02
-"""How much better than that the limits have to be on validation lesions, since they were chosen on them."""
+"""By how much the limits have to exceed these targets on validation lesions, since they are chosen on them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     rows = pd.read_csv(file).to_dict("records") if file.exists() else []
     first: dict[tuple[str, ...], str] = {}
     for model in models:
-        # a model that also takes metadata has the networks, and so the maps, of the one for the image alone
+        # a model that also takes metadata has the same networks, and so the same maps, as the image-only model
         if tuple(sanity_check.networks(model)) in first:
             continue
         first[tuple(sanity_check.networks(model))] = model.id
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
             if left.empty:
                 continue
             source = model if copy == "shipped" else with_random_head(model, options.runs / "untrained")
-            # on one thread, since several slow each other down on a busy machine
+            # on a single thread, since several would slow each other down on a busy machine
             classifier = Classifier(source, threads=1)
             for record in tqdm(left.to_dict("records"), desc=f"{model.id}, {copy}", unit="image", mininterval=5):
                 result = measure(classifier, record)
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def with_maps() -> list[Model]:
-    """The models whose maps the app shows for one image."""
+    """The single-image models whose maps the app shows."""
     return [model for model in registry.ranked() if model.has_class_maps]
 
 
@@ -132,7 +132,7 @@ def sample(table: pd.DataFrame, images: int) -> pd.DataFrame:
 
 
 def measure(classifier: Classifier, record: dict[Any, Any]) -> dict[str, Any]:
-    """What the verdict on the map of the most likely class rests on, and what it is judged by."""
+    """The measurements behind the verdict on the map of the most likely class, and those for judging it."""
     pixels = imaging.load(record["path"], classifier.model.input_size)
     try:
         mask = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
@@ -155,8 +155,8 @@ def measure(classifier: Classifier, record: dict[Any, Any]) -> dict[str, Any]:
 def judge(
     classifier: Classifier, pixels: np.ndarray, cam: np.ndarray, mask: np.ndarray, found: Evidence
 ) -> dict[str, Any]:
-    """The lead of a map by another `mask`, and whether its strongest part matters where the skin's mean colour hides
-    it."""
+    """The lead of a map with another `mask`, and whether its strongest part matters when hidden by the skin's mean
+    colour."""
     side = pixels.shape[0]
     lesion = np.asarray(Image.fromarray(mask).resize((side, side), Image.Resampling.NEAREST))
     colour = sanity_check.mean_colour(pixels, ~lesion)
@@ -205,13 +205,13 @@ def verdicts(table: pd.DataFrame, limits: Limits) -> np.ndarray:
 
 
 def right(table: pd.DataFrame) -> np.ndarray:
-    """Whether each map leads, and its strongest part matters, by the other means too, bool [n]."""
+    """Whether each map also leads, and its strongest part also matters, by the independent measurements, bool [n]."""
     return ((table["published_lead"] > 0) & table["covered_matters"].astype(bool)).to_numpy()
 
 
 def best_log_odds(table: pd.DataFrame) -> float:
     """The limit of `log_odds_change` with the best balanced accuracy at separating shipped networks from copies; the
-    middle one if several are equally good."""
+    median one if several are equally good."""
     shipped = table["copy"] == "shipped"
 
     def balanced_accuracy(limit: float) -> float:
@@ -224,8 +224,8 @@ def best_log_odds(table: pd.DataFrame) -> float:
 
 
 def choose(table: pd.DataFrame) -> Limits:
-    """The limits that support the most maps of shipped networks, of those that keep both promises with SPARE, over all
-    models together and for no model worse than promised; the strictest limits if none does."""
+    """Of the limits that meet both targets with SPARE over all models combined, and without it for each model, those
+    that support the most maps of shipped networks; the strictest limits if none does."""
     log_odds = best_log_odds(table)
     shipped = (table["copy"] == "shipped").to_numpy()
     is_right = right(table)
@@ -264,24 +264,24 @@ def introduction(limits: Limits) -> str:
 
 `python -m train sanity-check` writes this page and `skinapp/attention/sanity_check.json`, which the app reads.
 
-- **Do not use**: whatever is hidden (the strongest 30% of the map, all detail, the lesion, the skin), the natural log
-  odds of the class change by less than {limits.log_odds_change:g}; or the map of the blurred square looks the same
+- **Do not use**: no matter what is hidden (the strongest 30% of the map, all detail, the lesion, the skin), the natural
+  log odds of the class change by less than {limits.log_odds_change:g}; or the map of the blurred square looks the same
   (rank correlation above {MAX_SIMILARITY:g}).
 - **Supported**: hiding the strongest 30% of the map changes the prediction, or lowers the probability by 5 points; and
-  the share of the map that is on the lesion is larger than the lesion's share of the square and than that of a centred
-  blob, by at least {limits.lead:g}.
+  the share of the map on the lesion exceeds both the lesion's share of the square and the share of a centred blob on
+  the lesion by at least {limits.lead:g}.
 - **Weak**: everything else, and every map without a segmentation.
 
-Validation lesions set the limits, for all models together; the counts are of other lesions: test lesions of HAM10000,
-and of MILK10k's close-ups for models of phone photos. A supported map is **right** if that also holds by other
-means than the verdict's: by the published mask (MILK10k has none, so there it is the app's segmentation), and with the
-mean colour of the skin over its strongest part instead of a blur. A copy has a random last layer, and none of its maps
-should be supported. A model that also takes metadata has the networks, and so the maps, of the one for the image alone.
-Intervals are 95%, over lesions."""
+The limits were chosen on validation lesions, for all models together; the counts are from test lesions of HAM10000 or,
+for phone photo models, of MILK10k's close-ups. A supported map is **right** if independent measurements agree: with the
+published mask (MILK10k has none, so there it is the app's segmentation), and with the strongest part hidden by the mean
+colour of the skin instead of a blur. A copy has a random last layer, and none of its maps should be supported. A model
+that also takes metadata has the same networks, and so the same maps, as the image-only model. Intervals are 95%, over
+lesions."""
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """docs/sanity-check.md: what the verdicts are, and how often they are right."""
+    """docs/sanity-check.md: the verdicts, and how often they are right."""
     lines = [
         *introduction(Limits(**card["limits"])).splitlines(),
         "",

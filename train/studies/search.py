@@ -1,7 +1,7 @@
 """python -m train search: a random search over small networks, split as in a tutorial, or without leakage.
 
 KerasTuner samples the networks, the same ones in the same order under both protocols, so that their tables can be
-compared. Random search is enough for so few trials and so noisy a score (Bergstra and Bengio 2012,
+compared. Random search is enough for so few trials and such a noisy score (Bergstra and Bengio 2012,
 https://jmlr.org/papers/v13/bergstra12a.html).
 """
 
@@ -97,22 +97,22 @@ def run(options: argparse.Namespace) -> int:
 
 def check(options: argparse.Namespace, file: Path) -> None:
     """DataError for impossible options."""
-    check_least(options, {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
+    check_minimums(options, {"per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
     if not SIZES[0] <= options.size <= SIZES[1]:
         raise DataError(f"--size is {options.size}; it must be from {SIZES[0]} to {SIZES[1]}.")
     if file.suffix != ".csv":
         raise DataError(f"--out is {file}; it must end in .csv.")
 
 
-def check_least(options: argparse.Namespace, least: Mapping[str, int]) -> None:
-    """DataError if one of the options is below its least value."""
-    for name, value in least.items():
+def check_minimums(options: argparse.Namespace, minimums: Mapping[str, int]) -> None:
+    """DataError if one of the options is below its minimum."""
+    for name, value in minimums.items():
         if getattr(options, name) < value:
             raise DataError(f"--{name.replace('_', '-')} is {getattr(options, name)}; it must be at least {value}.")
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that scores depend on; not the number of trials, which may grow."""
+    """The settings that affect scores; not the number of trials, which may increase."""
     names = ("protocol", "size", "per_class", "epochs", "seed")
     return {name: getattr(options, name) for name in names} | {"patience": PATIENCE, "space": SPACE}
 
@@ -125,7 +125,7 @@ def begin(file: Path, wanted: dict[str, Any]) -> None:
         other = [f"{name} {begun.get(name)}" for name in wanted if begun.get(name) != wanted[name]]
         if other:
             raise DataError(
-                f"{file} was begun with other settings ({', '.join(other)}); move it and its .json away, or pass "
+                f"{file} was started with other settings ({', '.join(other)}); move it and its .json away, or pass "
                 "another --out."
             )
     elif file.exists():
@@ -173,7 +173,7 @@ def sample(
     trials = max(trials, len(earlier))
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch, tqdm(total=trials, unit=" networks") as bar:
-        # KerasTuner's own record is discarded: given the scores in the table, it samples the same networks again
+        # KerasTuner's own record is discarded: given the scores in the table, it samples the same networks
         oracle = keras_tuner.RandomSearch(
             space,
             objective=keras_tuner.Objective(CHOSEN_BY, "max"),
@@ -207,7 +207,7 @@ def attempt(
     network = build(network_settings, parts["train"].images.shape[1])
     row = {"trial": len(rows) + 1} | network_settings | train(network, parts, epochs)
     better = best([*rows, row]) is row
-    # save before the row is written and delete after it, so that the table's best network always exists
+    # save before the row is written and delete afterwards, so that the table's best network always exists
     if better:
         with replacing(network_file(file, row)) as partial:
             network.save(partial)
@@ -279,7 +279,7 @@ def train(network: "keras.Model", parts: dict[str, Dataset], epochs: int) -> dic
 
 
 def probabilities(network: "keras.Model", images: np.ndarray) -> np.ndarray:
-    """Float [n, classes] of uint8 images [n, size, size, 3]; without `predict`, which would compile every network."""
+    """Float [n, classes] of uint8 images [n, size, size, 3]; avoiding `predict`, which would compile every network."""
     logits = [np.asarray(network(images[start : start + 256])) for start in range(0, len(images), 256)]
     return softmax(np.concatenate(logits))
 
@@ -353,7 +353,7 @@ def network_file(file: Path, row: Row) -> Path:
 
 
 def read(file: Path) -> list[Row]:
-    """The rows of the table; none where there is no file."""
+    """The rows of the table; none if there is no file."""
     if not file.exists():
         return []
     return pd.read_csv(file, dtype={"widths": str}).to_dict("records")

@@ -1,8 +1,8 @@
 """python -m train search-head: a random search over the head of a pre-trained network, and over its augmentation.
 
-The backbone stays as ImageNet left it. So its embeddings of every view of an image are computed once, and a trial
-trains no more than a head on them: an epoch takes each image once, by a random one of its views. Images are split by
-lesion; the validation lesions choose, and the test images are not looked at.
+The backbone keeps its ImageNet weights. So the embeddings of every view of an image are computed once, and a trial only
+trains a head on them: an epoch uses each image once, with a random view. Images are split by lesion; validation lesions
+are used for model selection, and the test images are not used.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import HAM10000
 from train.data.datasets import Dataset, encode, prepare, with_validation
-from train.studies.search import CHOSEN_BY, SHOWN, Row, begin, best, check_least, read, sample, write
+from train.studies.search import CHOSEN_BY, SHOWN, Row, begin, best, check_minimums, read, sample, write
 
 if TYPE_CHECKING:
     import keras
@@ -82,7 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    check_least(options, {"size": SMALLEST, "per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
+    check_minimums(options, {"size": SMALLEST, "per_class": 1, "trials": 1, "epochs": 1, "seed": 0})
     if options.out.suffix != ".json":
         raise DataError(f"--out is {options.out}; it must end in .json.")
     file = options.runs / "search-head.csv"
@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def settings(options: argparse.Namespace) -> dict[str, Any]:
-    """The settings that scores depend on; not the number of trials, which may grow."""
+    """The settings that affect scores; not the number of trials, which may increase."""
     names = ("init", "size", "per_class", "epochs", "seed")
     fixed = {"architecture": ARCHITECTURE, "views": VIEWS, "batch": BATCH, "patience": PATIENCE, "space": SPACE}
     return {name: getattr(options, name) for name in names} | fixed
@@ -123,7 +123,7 @@ def split(data: Dataset, per_class: int, seed: int) -> dict[str, Dataset]:
 
 def embeddings(parts: dict[str, Dataset], file: Path, init: str, seed: int) -> dict[str, np.ndarray]:
     """The backbone's embeddings: of the training images by augmentation, float32 [views, n, D], and of the upright
-    `validation` images, [1, n, D]. They are cached beside the table, whose settings they depend on."""
+    `validation` images, [1, n, D]. They are cached next to the table, whose settings they depend on."""
     backbone = None
     embedded = {}
     for name in ("validation", *AUGMENTATIONS):
@@ -210,8 +210,8 @@ def train(
     epochs: int,
     seed: int,
 ) -> dict[str, float]:
-    """Train with Adam, every class weighing the same, and keep the epoch with the lowest balanced log loss on
-    validation; return the scores there, with 95% intervals from a bootstrap over lesions."""
+    """Train with Adam, with equal class weights, and keep the epoch with the lowest balanced log loss on validation;
+    return the scores there, with 95% intervals from a bootstrap over lesions."""
     import keras
 
     from train.fit.validation import validation_scores
@@ -229,7 +229,7 @@ def train(
         batches(seen, labels["train"], weights["train"], seed),
         steps_per_epoch=steps(seen),
         epochs=epochs,
-        # the batches are in a random order already
+        # the batches are already in random order
         shuffle=False,
         verbose=0,
         validation_data=(held_out, labels["validation"], weights["validation"]),
@@ -262,8 +262,8 @@ def steps(seen: np.ndarray) -> int:
 def batches(
     seen: np.ndarray, labels: np.ndarray, weights: np.ndarray, seed: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Without end, batches of embeddings [b, D], labels [b] and weights [b]: in each epoch every image of `seen`
-    [views, n, D] once, in a random order and by a random view."""
+    """An endless generator of batches of embeddings [b, D], labels [b] and weights [b]: in each epoch every image of
+    `seen` [views, n, D] once, in random order and with a random view."""
     generator = np.random.default_rng(seed)
     while True:
         for rows in np.array_split(generator.permutation(seen.shape[1]), steps(seen)):
@@ -273,7 +273,7 @@ def batches(
 def result(
     options: argparse.Namespace, parts: dict[str, Dataset], table: pd.DataFrame, seconds: float
 ) -> dict[str, Any]:
-    """What `skinapp.evaluation.head_search` reads."""
+    """The result in the form that `skinapp.evaluation.head_search` reads."""
     return {
         "settings": settings(options),
         "parts": {

@@ -1,8 +1,8 @@
-"""python -m train sources: whether a network tells the collections of its images apart, and how well it does on each.
+"""python -m train sources: whether a network distinguishes the collections of its images, and how well it does on each.
 
 A probe, a logistic regression on the embedding, predicts the source of an image whose lesion it has not seen. Sources
-differ in their diagnoses, so the probe is also scored on images of one diagnosis, where only the clinic, the camera
-and the people differ.
+differ in their diagnoses, so the probe is also scored on images of one diagnosis, which differ only in the clinic, the
+camera and the people.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from train.data import datasets
 from train.data.datasets import encode
 
 FOLDS = 5
-FEWEST = 25
-"""Lesions of a source below which it is left out of a probe."""
+MIN_LESIONS = 25
+"""A source with fewer lesions is left out of a probe."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -87,17 +87,17 @@ def outputs(model: registry.Model, table: pd.DataFrame) -> tuple[np.ndarray, np.
 
 
 def probes(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
-    """How well a probe finds the source of images, of all diagnoses and of each that several sources have.
+    """How well a probe identifies the source of images, for all diagnoses and for each one that several sources have.
 
     One row per probe: `images`, of which diagnosis, `sources`, how many, `balanced accuracy` with its 95% interval over
-    lesions, and `chance`. Sources with fewer than FEWEST lesions are left out.
+    lesions, and `chance`. Sources with fewer than MIN_LESIONS lesions are left out.
     """
     rows = []
     selections = {"all": np.ones(len(table), dtype=bool)}
     selections |= {str(label): (table["label"] == label).to_numpy() for label in sorted(table["label"].unique())}
     for name, chosen in selections.items():
         lesions = table[chosen].groupby("source")["group"].nunique()
-        sources = sorted(lesions.index[lesions >= FEWEST])
+        sources = sorted(lesions.index[lesions >= MIN_LESIONS])
         if len(sources) < 2:
             continue
         kept = np.flatnonzero(chosen & table["source"].isin(sources).to_numpy())
@@ -115,13 +115,13 @@ def probes(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
             }
         )
     if not rows:
-        raise DataError(f"Fewer than two sources have {FEWEST} lesions; add data sets, or lesions with --lesions.")
+        raise DataError(f"Fewer than two sources have {MIN_LESIONS} lesions; add data sets, or lesions with --lesions.")
     return pd.DataFrame(rows)
 
 
 def probe(embeddings: np.ndarray, sources: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Probabilities of the sources [n, S], of embeddings [n, D], each from a logistic regression that has not seen the
-    image's group; sources count alike, whatever their number of images."""
+    image's group; sources have equal weight, whatever their number of images."""
     predicted = np.zeros((len(sources), sources.max() + 1))
     folds = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
     for train, test in folds.split(embeddings, sources, groups):

@@ -1,9 +1,9 @@
-"""python -m train square: what the square around the lesion changes, against the centre of the image.
+"""python -m train square: the effect of the square around the lesion, compared with the centre of the image.
 
-The segmentation network finds the lesion. How large it may be for a square to be put around it (a larger one is left in
-the centre of the image), and the margin of the square, are chosen on validation images by balanced accuracy, for each
-kind of image. Test images then show the difference. No network is scored on a lesion or
-patient that it was trained on: of a committee, the member that held the lesion out answers.
+The segmentation network finds the lesion. The size limit up to which a lesion gets a square (for a larger one, the
+centre of the image is used) and the margin of the square are chosen on validation images by balanced accuracy, for each
+kind of image. Test images then show the difference. No network is scored on a lesion or patient that it was trained on:
+for a committee, the member that held out the lesion is used.
 """
 
 import argparse
@@ -38,7 +38,7 @@ DATASETS = {"dermoscopy": ("ham10000",), "smartphone": ("milk10k-clinical", "pad
 """The data sets of each kind of image."""
 MARGINS = (1.5, 2.0, 2.5, 3.0, 4.0)
 LARGEST = (0.2, 0.3, 0.4, 1.0)
-"""Shares of the shorter side that the box of a lesion may have for a square to be put around it."""
+"""Candidate limits for the size of a lesion's box, as a share of the shorter side, up to which it gets a square."""
 COST = 0.01
 """The loss of balanced accuracy that validation images must exclude, at 95%, before squares are used."""
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
 
 def unseen(model: Model, name: str) -> pd.DataFrame:
     """A data set in the common form with two more columns: `part`, validation or test, and `member`, the file of the
-    network to ask, "" for the whole model. Only images that this network was not trained on are in it.
+    network to use, "" for the whole model. Only images that this network was not trained on are in it.
 
     A data set without a test split is halved by its groups.
     """
@@ -106,7 +106,7 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
 
 
 def model_trained_on(model: Model, name: str) -> bool:
-    """Whether a data set is among those that the card names."""
+    """Whether the card names a data set."""
     return TRAINABLE[name].name.split(",")[0] in model.card["training"]["dataset"]
 
 
@@ -139,15 +139,15 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
             }
             for name, one in parts.items()
         },
-        "two_lesions": two_found([path for one in parts.values() for path in one["test"]["path"]]),
+        "two_lesions": count_both_found([path for part in parts.values() for path in part["test"]["path"]]),
     }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Outcomes:
-    """What a model makes of images, from their centre and from the square with each margin: truth int [n], groups [n],
-    `centre` and each of `squares` float [n, classes]; how many lesions were detected in each image, `counts`, int
-    [n], and the share of the shorter side that the box of the largest has, float [n], NaN for none."""
+    """A model's results for images, from their centre and from the square with each margin: truth int [n], groups [n],
+    `centre` and each of `squares` float [n, classes]; how many lesions were detected in each image, `counts`, int [n],
+    and the size of the largest one's box as a share of the shorter side, float [n], NaN for none."""
 
     truth: np.ndarray
     groups: np.ndarray
@@ -157,7 +157,7 @@ class Outcomes:
     shares: np.ndarray
 
     def with_squares(self, margin: float, largest: float) -> np.ndarray:
-        """The probabilities where a square is put around lesions of at most this share: [n, classes]."""
+        """The probabilities if lesions of at most this share get a square: [n, classes]."""
         return np.where((self.shares <= largest)[:, np.newaxis], self.squares[margin], self.centre)
 
     def difference(self, margin: float, largest: float) -> Interval:
@@ -182,8 +182,8 @@ class Outcomes:
         }
 
 
-def two_found(files: Sequence[Path]) -> dict[str, int]:
-    """Two test images side by side, as one: in how many of them one lesion is found in each half."""
+def count_both_found(files: Sequence[Path]) -> dict[str, int]:
+    """For pairs of test images placed side by side: in how many pairs exactly one lesion is found in each half."""
     chosen = np.random.default_rng(0).permutation(len(files))[: 2 * PAIRS]
     both = 0
     pairs = list(zip(chosen[::2], chosen[1::2], strict=False))

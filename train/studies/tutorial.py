@@ -1,6 +1,6 @@
 """python -m train tutorial: the classic tutorial on skin lesions with 300 images, split wrongly and then rightly.
 
-Both splits have the same images and the same training. They differ in what is kept together, an image or a lesion. Each
+Both splits have the same images and the same training. They differ in the unit of the split, an image or a lesion. Each
 image is predicted once per split, by a network that was not trained on it, so the two are compared image by image.
 """
 
@@ -39,11 +39,11 @@ PICTURE_SIDE = 240
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What the networks of one split say about images [n] that they were not trained on.
+    """The predictions of one split's networks for images [n] that they were not trained on.
 
-    `parts` [n] numbers the parts that are held out. `seen` [n] is whether the network that predicted an image was
-    trained on another image of its lesion. `probabilities` is [n, 2], and `maps`, float32 [n, h, w] in 0-1, are
-    Grad-CAM of each image's label. `history` has the columns epoch, accuracy and val_accuracy of the first network.
+    `parts` [n] numbers the held-out parts. `seen` [n] says whether the network that predicted an image was trained on
+    another image of its lesion. `probabilities` is [n, 2], and `maps`, float32 [n, h, w] in 0-1, are Grad-CAM of each
+    image's label. `history` has the columns epoch, accuracy and val_accuracy of the first network.
     """
 
     parts: np.ndarray
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     folder = options.runs / "tutorial"
     table = choose()
     files = find(table, folder)
-    # Keras takes seconds to import, so the images are looked for first
+    # imported late, since Keras takes seconds to import
     from train.config import load_config
     from train.data.datasets import Dataset
     from train.publish.evaluate import write_predictions
@@ -147,13 +147,14 @@ def divide(table: pd.DataFrame, split: str, folds: int, seed: int) -> np.ndarray
 
 
 def seen_lesions(groups: pd.Series, parts: np.ndarray) -> np.ndarray:
-    """Whether an image of the same lesion is in another part, and so in training when this one is tested: bool [n]."""
+    """Whether an image of the same lesion is in another part, and therefore in training when this one is tested: bool
+    [n]."""
     return pd.Series(parts).groupby(groups.to_numpy()).transform("nunique").to_numpy() > 1
 
 
 def with_weights(config: "Config") -> "Config":
-    """The configuration with initial weights that are there: its file in SKINAPP_WEIGHTS, or else those that Keras
-    downloads. DataError if there are neither."""
+    """The configuration with available initial weights: its file in SKINAPP_WEIGHTS, or else those that Keras
+    downloads. DataError if neither is available."""
     from train.fit import network
 
     try:
@@ -189,7 +190,7 @@ def predict_held_out(config: "Config", data: "Dataset", split: str, folder: Path
     for part in range(config.folds):
         print(f"Split {split.replace('-', ' ')}: network {part + 1} of {config.folds}", file=sys.stderr)
         network_config = dataclasses.replace(config, id=f"{split}-{part}")
-        # scored after each epoch for the chart; the network of the last epoch is used in any case
+        # scored after each epoch only for the chart; the network of the last epoch is used regardless
         tested_as = "validation" if part == 0 else "test"
         table = data.table.assign(split=np.where(parts == part, tested_as, "train"))
         network_run = open_run(network_config, folder)
@@ -197,7 +198,7 @@ def predict_held_out(config: "Config", data: "Dataset", split: str, folder: Path
             fit_stages(network_config, Dataset(table, data.images), network_run, [stop])
         network = with_outputs(keras.saving.load_model(last_file(network_config, network_run), compile=False))
         rows = np.flatnonzero(parts == part)
-        # without `predict`, which would compile every network
+        # avoiding `predict`, which would compile every network
         outputs = network(images[rows].astype(np.float32), training=False)
         class_maps = keras.ops.convert_to_numpy(outputs["class_maps"])
         for row, of_image, maps_of_image in zip(

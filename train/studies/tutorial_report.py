@@ -1,4 +1,4 @@
-"""What the tutorial measured, and the report of it: the steps, each with its figures."""
+"""The measurements of the tutorial, and its report: the steps, each with its figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ SHOWN = (
 GAP = 6
 """White pixels between pictures."""
 RANDOM_TEST = 0.2
-"""The share of images in a random test part, for what such a split would do to all of HAM10000."""
+"""The share of images in a random test part, to estimate the effect of such a split on all of HAM10000."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Lesson:
 
     @property
     def difference(self) -> Interval:
-        """Accuracy when split by image, less that when split by lesion."""
+        """Accuracy when split by image, minus that when split by lesion."""
         return self.draws.difference(BY_IMAGE, BY_LESION, "accuracy")
 
     @property
     def conclusion(self) -> str:
-        """Which split looks better, in the words of `pairs.conclusion`."""
+        """Which split looks better, as returned by `pairs.conclusion`."""
         return pairs.conclusion(self.difference, measures.MEASURES["accuracy"].higher)
 
     def accuracy(self, split: str) -> Interval:
@@ -97,8 +97,8 @@ def write(lesson: Lesson) -> str:
     sections = [
         Section("What happened", [summary(lesson), *_setting(lesson)]),
         Section("1. Look at the data", _data(lesson)),
-        Section("2. Split by image, and be delighted", _split(lesson, BY_IMAGE)),
-        Section("3. Split by lesion, and be sobered", _split(lesson, BY_LESION)),
+        Section("2. Split by image: an impressive score", _split(lesson, BY_IMAGE)),
+        Section("3. Split by lesion: a realistic score", _split(lesson, BY_LESION)),
         Section("4. Compare the two", _comparison(lesson)),
         Section("5. Look at the maps", _maps(lesson)),
         Section("What to remember", [document.List(REMEMBER)]),
@@ -173,8 +173,8 @@ def _data(lesson: Lesson) -> list[Block]:
 
 
 def sharing(frame: pd.DataFrame) -> tuple[float, float]:
-    """Of a shipped table's images, the share whose lesion has another image, and the share of a random test part of
-    RANDOM_TEST whose lesion is expected to be in training too."""
+    """The share of a shipped table's images whose lesion has another image, and the expected share of a random test
+    part of size RANDOM_TEST whose lesion is also in training."""
     per_lesion = frame.groupby("lesion")["images"].sum().to_numpy()
     total = per_lesion.sum()
     return (
@@ -215,7 +215,7 @@ def _split(lesson: Lesson, split: str) -> list[Block]:
 
 
 def _parts(table: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
-    """What is in each part."""
+    """The contents of each part."""
     rows = []
     for part in range(held_out.parts.max() + 1):
         tested = held_out.parts == part
@@ -234,7 +234,7 @@ def _parts(table: pd.DataFrame, held_out: HeldOut) -> pd.DataFrame:
 
 def _curves(lesson: Lesson, split: str) -> Chart:
     """Accuracy over epochs of the first network, in training and on the part that it is tested on; for the second
-    split, the latter beside that of the first."""
+    split, the latter is compared with that of the first."""
     shown = {NAMES[each]: lesson.held_out[each].history for each in SPLITS[: SPLITS.index(split) + 1]}
     curves = {f"{name}, test": _curve(history, "val_accuracy") for name, history in shown.items()}
     training = {f"{NAMES[split]}, training": _curve(lesson.held_out[split].history, "accuracy")}
@@ -251,7 +251,7 @@ def _curves(lesson: Lesson, split: str) -> Chart:
             "Accuracy of the first network",
             references=training,
             x_range=(1, max(epochs, 2)),
-            # chance is a half
+            # chance level is one half
             y_range=(0.4, 1),
             percent=False,
         ),
@@ -340,7 +340,8 @@ def _maps(lesson: Lesson) -> list[Block]:
 
 
 def changed(shared: Shared, seen: np.ndarray) -> np.ndarray:
-    """The rows that are right when split by image, with their lesion `seen` [n], and wrong when split by lesion."""
+    """The rows that are classified correctly when split by image, with their lesion `seen` [n], and wrongly when split
+    by lesion."""
     return np.flatnonzero(seen & shared.correct(BY_IMAGE) & ~shared.correct(BY_LESION))
 
 

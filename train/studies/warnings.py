@@ -1,9 +1,8 @@
 """python -m train warnings: how often answers with and without each warning are wrong.
 
-The model that answers by default for a kind of image classifies held-out images as they are, and spoilt copies of them:
-blurred, darkened, overexposed, with a reflection, downscaled. Validation lesions decide whether a warning predicts
-errors, and set the limit of distance; the figures are of test lesions. For phone photos, the lesions are those of
-MILK10k's close-ups.
+The default model for a kind of image classifies held-out images, and degraded copies of them: blurred, darkened,
+overexposed, with a reflection, downscaled. Validation lesions decide whether a warning predicts errors, and set the
+distance limit; the figures are from test lesions. For phone photos, the lesions are those of MILK10k's close-ups.
 """
 
 import argparse
@@ -28,22 +27,22 @@ from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation
 from train.data import datasets
 from train.studies import sanity_check
-from train.studies.quality import SPOILT
+from train.studies.quality import DEGRADATIONS
 
 SIDE = 240
-"""Pixels of the side of each square, before it is spoilt."""
+"""Side of each square, in pixels, before degradation."""
 AS_TAKEN = "as taken"
-SPOILS = {
+DEGRADED_COPIES = {
     AS_TAKEN: lambda image: image,
-    "blurred": SPOILT["blurred, 3 px"][1],
-    "dark": SPOILT["a quarter of the light"][1],
-    "overexposed": SPOILT["2.2 times the light"][1],
-    "reflection": SPOILT["a reflection"][1],
+    "blurred": DEGRADATIONS["blurred, 3 px"][1],
+    "dark": DEGRADATIONS["a quarter of the light"][1],
+    "overexposed": DEGRADATIONS["2.2 times the light"][1],
+    "reflection": DEGRADATIONS["a reflection"][1],
     "downscaled": lambda image: image.resize((64, 64), Image.Resampling.BICUBIC),
 }
 OWN_KIND, OTHER_KIND = "own kind", "other kind"
 """The conditions of the two images of a lesion of MILK10k: of the kind that the model was trained on, and the other."""
-EVERY = (*SPOILS,)
+EVERY = (*DEGRADED_COPIES,)
 POOLS: dict[str, tuple[str, ...]] = {
     "sharpness": (AS_TAKEN, "blurred"),
     "dark": (AS_TAKEN, "dark"),
@@ -59,7 +58,7 @@ POOLS: dict[str, tuple[str, ...]] = {
     "map": (AS_TAKEN,),
     "weak map": (AS_TAKEN,),
 }
-"""Each warning, and the conditions over which answers with and without it are compared."""
+"""The conditions over which answers with and without each warning are compared."""
 TITLES = {
     "sharpness": "blurred",
     "dark": "dark",
@@ -76,26 +75,26 @@ TITLES = {
     "weak map": "map: weak or do not use",
 }
 DISTANCE_QUANTILE = 0.95
-"""The share of validation images, as they are, within the limit of distance."""
-FEWEST = 10
-"""With fewer answers with a warning, or without it, nothing is decided against the warning."""
+"""The share of original validation images within the distance limit."""
+MIN_ANSWERS = 10
+"""With fewer answers with or without a warning, the warning is kept."""
 
 
 INTRODUCTION = f"""# Which warnings predict wrong answers
 
-`python -m train warnings` writes this page and `skinapp/inference/warnings.json`, which the app reads. The model that
-answers by default classifies held-out lesions, one image each, as many of each class as there are: as taken, and spoilt
-(blurred by 3 of {SIDE} px, a quarter of the light, 2.2 times the light, a reflection, downscaled to 64 px). A warning
-about quality is compared over the images as taken and the copies spoilt in its way; the kind of image, over both images
-of lesions of MILK10k; the map, over images as taken; the others, over all copies. An answer is wrong if its most likely
+`python -m train warnings` writes this page and `skinapp/inference/warnings.json`, which the app reads. The
+default model classifies held-out lesions, one image each, with classes balanced as far as possible: as taken, and
+degraded (blurred by 3 of {SIDE} px, a quarter of the light, 2.2 times the light, a reflection, downscaled to 64 px). A
+quality warning is evaluated on the images as taken and the copies with that defect; the kind of image, on both images
+of MILK10k's lesions; the map, on images as taken; the others, on all copies. An answer is wrong if its most likely
 class is. Intervals are 95%, over lesions.
 
-A warning predicts errors if on validation lesions the difference is positive with all of its interval. If it does not,
-distance and disagreement are not shown for that kind of image, and a warning about quality becomes a hint below the
-answer, which it no longer holds back. The verdict on the map, the kind of image and "not recognised as skin" stay: they
-say what the map is worth, which model answered, and that it knows nothing of such images. With fewer than {FEWEST}
-answers with it, or without it, nothing is decided, and the warning stays. The figures are of test lesions, which
-decided nothing. Phone photos are MILK10k's close-ups here."""
+A warning predicts errors if the interval of the difference on validation lesions is above 0. If it does not, distance
+and disagreement are not shown for that kind of image, and a quality warning becomes a hint below the answer, which is
+then no longer withheld. The verdict on the map, the kind of image and "not recognised as skin" are always shown: they
+say how far the map can be used, which model answered, and that it was not trained on such images. With fewer than
+{MIN_ANSWERS} answers with or without a warning, nothing is decided, and the warning is kept. The figures are from test
+lesions, which were not used for these decisions. Phone photos are MILK10k's close-ups here."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -146,9 +145,9 @@ def measure(model: Model, images: int) -> pd.DataFrame:
     taken = balanced(sanity_check.lesions(model.modality), images)
     for record in tqdm(taken.to_dict("records"), desc=model.id, unit="image", mininterval=5):
         square = Image.fromarray(imaging.load(record["path"], SIDE))
-        for condition, spoil in SPOILS.items():
+        for condition, degrade in DEGRADED_COPIES.items():
             known = {name: record[name] for name in ("group", "split")} | {"condition": condition}
-            rows.append(known | measured(model, spoil(square), record["label"], with_map=condition == AS_TAKEN))
+            rows.append(known | measured(model, degrade(square), record["label"], with_map=condition == AS_TAKEN))
     for record in tqdm(both_kinds(model, images).to_dict("records"), desc="kinds", unit="image", mininterval=5):
         square = Image.fromarray(imaging.load(record["path"], SIDE))
         known = {name: record[name] for name in ("group", "split", "condition")}
@@ -159,8 +158,8 @@ def measure(model: Model, images: int) -> pd.DataFrame:
 def balanced(table: pd.DataFrame, images: int) -> pd.DataFrame:
     """About `images` validation and as many test lesions, the same number of each class as far as there are as many.
 
-    So the share of wrong answers is that of classes, not that of the commonest one, which an image that shows nothing
-    is taken for.
+    So the error rate is not dominated by the most common class, which is also the usual prediction for an uninformative
+    image.
     """
     parts = []
     for split in ("validation", "test"):
@@ -173,7 +172,7 @@ def both_kinds(model: Model, images: int) -> pd.DataFrame:
     """Both images of lesions of MILK10k with a class of the model: path, group, label, condition, split.
 
     `split` is "validation" for lesions of the training part: no shipped network is trained on both kinds of image, so
-    none has learnt from the images of the other kind.
+    none was trained on the images of the other kind.
     """
     root = datasets.data_root() / "milk10k"
     kinds = {"dermoscopy": ("dermoscopy", datasets.milk10k), "smartphone": ("clinical", datasets.milk10k_clinical)}
@@ -204,7 +203,8 @@ def both_kinds(model: Model, images: int) -> pd.DataFrame:
 
 
 def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, alone: bool = False) -> dict[str, Any]:
-    """Whether the answer to an image is wrong, and its warnings. `alone` leaves out all but its kind."""
+    """Whether the answer to an image is wrong, and its warnings. With `alone`, only the warning about the kind of image
+    is computed."""
     classifier = runtime.classifier(model)
     pixels = imaging.crop_resize(image, model.input_size)
     prediction = classifier.predict(pixels)
@@ -229,7 +229,7 @@ def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, al
 
 
 def summary(rows: pd.DataFrame) -> dict[str, Any]:
-    """The limit of distance; and for each warning whether it predicts errors on validation lesions, and the error rates
+    """The distance limit; and for each warning, whether it predicts errors on validation lesions, and the error rates
     on both parts."""
     known = rows[(rows["split"] == "validation") & (rows["condition"] == AS_TAKEN)]
     limit = float(known["far"].quantile(DISTANCE_QUANTILE))
@@ -248,16 +248,16 @@ def summary(rows: pd.DataFrame) -> dict[str, Any]:
 
 
 def decide(rates: dict[str, Any]) -> bool:
-    """Whether answers with the warning are wrong more often, by an interval that excludes 0; too few answers decide
-    nothing, and the warning stays."""
-    if min(rates["images_with"], rates["images_without"]) < FEWEST:
+    """Whether answers with the warning are wrong more often, by an interval that excludes 0; with too few answers
+    nothing is decided, and the warning is kept."""
+    if min(rates["images_with"], rates["images_without"]) < MIN_ANSWERS:
         return True
     return bool(rates["difference"]["low"] is not None and rates["difference"]["low"] > 0)
 
 
 def error_rates(rows: pd.DataFrame, name: str) -> dict[str, Any]:
     """The error rates of the answers with and without a warning, and their difference, with 95% intervals over
-    lesions; None where there is no answer."""
+    lesions; None if there is no answer."""
     flagged, wrong = rows[name].to_numpy(dtype=bool), rows["wrong"].to_numpy(dtype=float)
     groups = rows["group"].to_numpy()
     result: dict[str, Any] = {"images_with": int(flagged.sum()), "images_without": int((~flagged).sum())}
@@ -286,7 +286,7 @@ def rounded(interval: bootstrap.Interval) -> dict[str, float | None]:
 
 def markdown(card: dict[str, Any]) -> str:
     """docs/warnings.md."""
-    lines = [*INTRODUCTION.splitlines()]
+    lines = INTRODUCTION.splitlines()
     for kind, entry in card.items():
         lines += [
             "",
@@ -298,7 +298,7 @@ def markdown(card: dict[str, Any]) -> str:
         ]
         for name, known in entry["warnings"].items():
             rates = known["test"]
-            few = min(known["validation"]["images_with"], known["validation"]["images_without"]) < FEWEST
+            few = min(known["validation"]["images_with"], known["validation"]["images_without"]) < MIN_ANSWERS
             cells = [
                 TITLES[name],
                 str(rates["images_with"]),

@@ -1,6 +1,6 @@
 """The CAM family of the grad-cam package, run on our network by the adapter in `pytorch_grad_cam`.
 
-The package computes the weights. Its scaling is left out, so that 0 keeps its meaning and maps their own units.
+The package computes the weights. Its scaling is skipped, so that 0 keeps its meaning and maps keep their units.
 """
 
 import functools
@@ -30,7 +30,8 @@ def explain(
     *,
     name: str,
 ) -> np.ndarray:
-    """The map of the package's class `name`, [h, w] as the block. ModelError if the method cannot run on the block."""
+    """The map of the package's class `name`, [h, w] like the block's features. ModelError if the method cannot run on
+    the block."""
     torch, _ = pytorch_grad_cam.load()
     chosen = block(model, layer)
     if name in EIGEN and chosen.side > WHOLE_SVD:
@@ -40,7 +41,7 @@ def explain(
         )
     network = pytorch_grad_cam.adapter(model, layer)
     if progress:
-        # the package does not say how far it is; what `progress` raises stops it
+        # the package does not report progress; an exception raised by `progress` still stops it
         network.register_forward_pre_hook(lambda *_: progress(0.0))
     image = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)[np.newaxis], dtype=np.float32))
     with _cam(name, network) as cam:
@@ -52,7 +53,8 @@ def explain(
                 0
             ]
     if name in EIGEN and -values.min() > values.max():
-        # the sign of a singular vector is arbitrary; as in Seg-Eigen-CAM (doi:10.3390/app15137562, equation 13)
+        # the sign of a singular vector is arbitrary; it is fixed as in Seg-Eigen-CAM (doi:10.3390/app15137562, equation
+        # 13)
         values = -values
     return np.asarray(values)
 

@@ -1,4 +1,5 @@
-"""Grad-CAM++ at any block: features, each weighted by its positive gradients, more where several pixels share them.
+"""Grad-CAM++ at any block: features, each weighted by its positive gradients, with more weight where several pixels
+share them.
 
 Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097, equations 7 and 19.
 """

@@ -1,8 +1,8 @@
 """RISE: how much more likely the target is when a pixel is shown than when it is hidden, over random masks.
 
-Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421. Two things differ from the paper. Hidden pixels get the image's
-mean colour rather than black, which dermoscopy images have at the rim anyway. And the mean probability is subtracted:
-this keeps the ranking, and 0 then means that showing a pixel does not help.
+Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421. Two things differ from the paper. Hidden pixels are filled with
+the image's mean colour rather than black, since dermoscopy images often have a black rim. The mean probability is
+subtracted: this keeps the ranking, and 0 then means that showing a pixel does not help.
 """
 
 import numpy as np
@@ -27,7 +27,7 @@ def explain(
     grid: int = 7,
     seed: int = 0,
 ) -> np.ndarray:
-    """[S, S]: the calibrated probability when the pixel is shown, less its mean over all masks."""
+    """[S, S]: the calibrated probability when the pixel is shown, minus its mean over all masks."""
     generator = np.random.default_rng(seed)
     colour = pixels.mean(axis=(0, 1))
     weighted, shown, total = np.zeros(pixels.shape[:2]), np.zeros(pixels.shape[:2]), 0.0

@@ -17,7 +17,7 @@ from train.data import audit
 
 @pytest.fixture
 def table(tmp_path: Path) -> pd.DataFrame:
-    """Eight images: a lesion in two parts, a file copied over the split, a small copy with another label."""
+    """Eight images: a lesion in two parts, a file copied across the split, a small copy with another label."""
     rows = [
         ("a", "L1", "nv", "train", 30, "male"),
         ("b", "L1", "nv", "test", 30, "male"),
@@ -124,7 +124,7 @@ def test_drift_counts_a_group_once_and_knows_the_missing() -> None:
     assert drift["sex"]["chi_square"] == pytest.approx(40 / 3)
     assert drift["sex"]["degrees"] == 1
     assert drift["age"]["detail"].endswith("test: mean 50.0, SD 0.0, n = 10, 10 missing")
-    assert "label" not in drift  # one value cannot drift
+    assert "label" not in drift  # a single value cannot drift
 
 
 def test_resampling_before_the_split_copies_training_rows_into_the_test() -> None:

@@ -18,7 +18,7 @@ from train.fit.metadata import METADATA
 
 @pytest.fixture
 def own_data(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The tiny HAM10000 with a table and images of its own, to be spoiled."""
+    """A separate copy of the tiny HAM10000, for tests that corrupt it."""
     folder = tmp_path / "data" / "ham10000"
     (folder / "images").mkdir(parents=True)
     (folder / "metadata.csv").write_bytes((tiny_data / "ham10000" / "metadata.csv").read_bytes())
@@ -84,7 +84,7 @@ def test_the_cache_holds_what_the_app_would_see(own_data: Path, tmp_path: Path) 
         assert (data.images[row] == imaging.load(data.table["path"].iloc[row], 40)).all()
 
 
-def test_what_is_removed_has_a_cache_of_its_own(own_data: Path, tmp_path: Path) -> None:
+def test_images_after_removal_have_a_separate_cache(own_data: Path, tmp_path: Path) -> None:
     plain = datasets.prepare("ham10000", 40, tmp_path / "runs")
     bare = datasets.prepare("ham10000", 40, tmp_path / "runs", remove=("hair", "ink"))
     for row in (0, 13, 28):
@@ -141,7 +141,7 @@ def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, t
 
 @only_where_there_is_one
 @pytest.mark.parametrize("name", ["images.npy", "stamp.json"])
-def test_a_full_disk_is_a_sentence_and_leaves_no_cache(
+def test_a_full_disk_is_reported_and_leaves_no_cache(
     name: str, own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "runs" / "cache" / "ham10000-40"
@@ -154,7 +154,7 @@ def test_a_full_disk_is_a_sentence_and_leaves_no_cache(
     assert (data.images[28] == imaging.load(data.table["path"].iloc[28], 40)).all()
 
 
-SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
+CORRUPTIONS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
     "unknown label": (
         lambda table: table.assign(dx=table["dx"].replace("df", "wart")),
         "Labels outside akiec, .*: wart",
@@ -168,10 +168,10 @@ SPOILED: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", SPOILED)
-def test_a_spoiled_table_is_refused(name: str, own_data: Path) -> None:
-    spoil, sentence = SPOILED[name]
-    spoil(pd.read_csv(own_data / "metadata.csv")).to_csv(own_data / "metadata.csv", index=False)
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_a_corrupted_table_is_refused(name: str, own_data: Path) -> None:
+    corrupt, sentence = CORRUPTIONS[name]
+    corrupt(pd.read_csv(own_data / "metadata.csv")).to_csv(own_data / "metadata.csv", index=False)
     with pytest.raises(DataError, match=sentence):
         datasets.ham10000(own_data)
 
@@ -267,7 +267,7 @@ def test_further_images_train_in_every_fold_but_copies_of_held_out_lesions(own_d
     both = [datasets.with_validation(table, 2, fold, seed=0) for fold in (0, 1)]
     for one, together in zip(alone, both, strict=True):
         assert (one["split"] == together.loc[~more, "split"]).all()
-    # the patient who is in HAM10000 too is held out with HAM10000's lesion, and only then
+    # a patient who is also in HAM10000 is held out with HAM10000's lesion, and only then
     held_out = [set(part.loc[more & (part["split"] == "validation"), "group"]) for part in both]
     assert sorted(map(len, held_out)) == [0, 1]
     assert {"HAM_mel_a"} in held_out
@@ -287,7 +287,7 @@ def test_a_further_image_of_the_malignant_benign_set_has_its_part(own_data: Path
 def test_a_picture_of_the_malignant_benign_sets_test_part_is_never_trained_on(
     own_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where that set is not read, as a network of one set may be the start of another's."""
+    """Also if that set is not read, as a network of one set may initialise that of another."""
     listed = tmp_path / "listed.csv"
     monkeypatch.setattr(datasets.splits, "MALIGNANT_BENIGN", listed)
     write_isic_more(own_data.parent, copy_of="malignant/7.webp")
@@ -298,7 +298,7 @@ def test_a_picture_of_the_malignant_benign_sets_test_part_is_never_trained_on(
         assert splits_of(more)["train"] == expected
 
 
-def test_close_ups_train_in_every_fold_beside_another_set_and_are_divided_on_their_own(own_data: Path) -> None:
+def test_close_ups_train_in_every_fold_with_another_set_and_are_divided_when_alone(own_data: Path) -> None:
     write_milk10k(own_data.parent)
     table = datasets.read("milk10k-clinical")
     assert splits_of(datasets.with_validation(table, 2, 0, seed=0))["validation"] == 9
@@ -326,7 +326,7 @@ def test_a_source_is_left_out_with_its_lesions_elsewhere(own_data: Path) -> None
         changed = whole["split"] != without["split"]
         assert set(without.loc[changed, "split"]) == {"excluded"}
         assert set(whole.loc[changed, "split"]) == {"train"}
-        # what is scored stays the same, and the copied lesion is left out of HAM10000 too
+        # the scored images stay the same, and the copied lesion is also left out of HAM10000
         assert (whole["split"] == "validation").equals(without["split"] == "validation")
         assert set(whole.loc[changed & ~milk, "group"]) <= {"HAM_mel_a"}
         assert not ((without["split"] == "train") & (without["group"] == "HAM_mel_a")).any()

@@ -24,13 +24,13 @@ from train.data import download, splits, transfer
 
 @dataclass
 class Publisher:
-    """A local server: the content of each path, and the faults of the next requests for it."""
+    """A local server: the content of each path, and faults for the next requests."""
 
     files: dict[str, bytes] = field(default_factory=dict)
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     cuts: dict[str, list[int]] = field(default_factory=dict)
     statuses: dict[str, list[int]] = field(default_factory=dict)
-    spoiled: dict[str, int] = field(default_factory=dict)
+    corrupted: dict[str, int] = field(default_factory=dict)
     ignores_range: bool = False
     tells_length: bool = True
     requests: list[tuple[str, str | None, str | None]] = field(default_factory=list)
@@ -56,8 +56,8 @@ def publisher(monkeypatch: pytest.MonkeyPatch) -> Iterator[Publisher]:
             if status != 200 or content is None:
                 self.send_error(status if status != 200 else 404)
                 return
-            if served.spoiled.get(path, 0) > 0:
-                served.spoiled[path] -= 1
+            if served.corrupted.get(path, 0) > 0:
+                served.corrupted[path] -= 1
                 content = bytes(255 - byte for byte in content)
             start = 0
             if byte_range and not served.ignores_range:
@@ -120,7 +120,7 @@ LISTING = "/api/datasets/:persistentId/"
 
 @pytest.fixture
 def ham10000(publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Publisher:
-    """Four images in two archives: a and b share a lesion, a is a test image."""
+    """Four images in two archives: a and b show the same lesion, and a is a test image."""
     test = tmp_path / "test.txt"
     test.write_text("ISIC_a\n")
     monkeypatch.setattr(splits, "HAM10000_TEST", test)
@@ -136,7 +136,7 @@ def ham10000(publisher: Publisher, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def relist(publisher: Publisher) -> None:
-    """Let the server announce the files as they are now."""
+    """Update the server's listing to the current files."""
     names = ["HAM10000_images_part_1.zip", "HAM10000_images_part_2.zip", "HAM10000_metadata.tab"]
     names += ["HAM10000_segmentations_lesion_tschandl.zip", "ISIC2018_Task3_Test_Images.zip"]
     listed = []
@@ -161,7 +161,7 @@ def test_ham10000_lies_as_training_reads_it(ham10000: Publisher, tmp_path: Path)
     assert not (tmp_path / "data" / ".download-ham10000").exists()
 
 
-def test_attribution_and_licence_lie_beside_the_images(ham10000: Publisher, tmp_path: Path) -> None:
+def test_attribution_and_licence_are_stored_with_the_images(ham10000: Publisher, tmp_path: Path) -> None:
     command("ham10000", "--out", tmp_path)
     attribution = (tmp_path / "ham10000" / "ATTRIBUTION.md").read_text()
     assert "Tschandl" in attribution
@@ -239,14 +239,14 @@ def test_a_part_that_was_complete_is_only_checked(ham10000: Publisher, tmp_path:
 
 
 def test_a_wrong_checksum_is_tried_once_more(ham10000: Publisher, tmp_path: Path) -> None:
-    ham10000.spoiled[FIRST] = 1
+    ham10000.corrupted[FIRST] = 1
     command("ham10000", "--out", tmp_path)
     assert ham10000.ranges(FIRST) == [None, None]
     assert (tmp_path / "ham10000" / "images" / "ISIC_a.jpg").read_bytes() == b"a" * 40_000
 
 
 def test_a_checksum_wrong_twice_leaves_nothing(ham10000: Publisher, tmp_path: Path) -> None:
-    ham10000.spoiled[FIRST] = 5
+    ham10000.corrupted[FIRST] = 5
     with pytest.raises(DataError, match=r"images_1\.zip .* wrong checksum, twice"):
         command("ham10000", "--out", tmp_path)
     assert {file.name for file in (tmp_path / ".download-ham10000").iterdir()} <= {"metadata"}
@@ -360,7 +360,7 @@ def test_pad_ufes_20(publisher: Publisher, tmp_path: Path) -> None:
         for name, content in files.items()
     ]
     publisher.files["/public-api/datasets/zr7vgbcyr2"] = json.dumps({"files": details}).encode()
-    publisher.spoiled["/files/imgs_part_2.zip"] = 1
+    publisher.corrupted["/files/imgs_part_2.zip"] = 1
     assert command("pad-ufes-20", "--out", tmp_path) == 0
     folder = tmp_path / "pad_ufes_20"
     assert {file.name for file in (folder / "images").iterdir()} == {f"PAT_{n}_{n}_{n}.png" for n in (1, 2, 3)}
@@ -397,7 +397,7 @@ def test_malignant_benign(kaggle: Publisher, tmp_path: Path) -> None:
 
 
 def test_a_checksum_that_comes_with_the_file_counts(kaggle: Publisher, tmp_path: Path) -> None:
-    kaggle.spoiled[KAGGLE] = 2
+    kaggle.corrupted[KAGGLE] = 2
     with pytest.raises(DataError, match="wrong checksum, twice"):
         command("malignant-benign", "--out", tmp_path)
 
@@ -546,7 +546,7 @@ def test_a_download_by_id_is_resumed(milk10k: Publisher, tmp_path: Path) -> None
     with pytest.raises(DataError, match="Run the same command again to continue"):
         command("milk10k", "--out", tmp_path)
     assert not (tmp_path / "milk10k").exists()
-    # and another one while the images were arranged
+    # and another interruption while arranging the images
     arranged = tmp_path / ".download-milk10k" / "ready" / "dermoscopy"
     arranged.mkdir(parents=True)
     (tmp_path / ".download-milk10k" / "images" / "ISIC_0000001.jpg").rename(arranged / "ISIC_0000001.jpg")
@@ -598,13 +598,13 @@ def damaged_data(archive: bytes) -> bytes:
     return archive[:start] + b"\xff" * 8 + archive[start + 8 :]
 
 
-@pytest.mark.parametrize("spoil", [encrypted, unknown_compression, damaged_data])
-def test_an_archive_that_cannot_be_unpacked_is_a_sentence(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+@pytest.mark.parametrize("corrupt", [encrypted, unknown_compression, damaged_data])
+def test_an_archive_that_cannot_be_unpacked_is_reported(corrupt: Callable[[bytes], bytes], tmp_path: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as opened:
         opened.writestr("a.jpg", bytes(range(256)) * 100)
     archive = tmp_path / "images.zip"
-    archive.write_bytes(spoil(buffer.getvalue()))
+    archive.write_bytes(corrupt(buffer.getvalue()))
     (tmp_path / "out").mkdir()
     with pytest.raises(DataError, match=r"images\.zip is damaged"):
         transfer.unzip(archive, tmp_path / "out", lambda name: Path(name))

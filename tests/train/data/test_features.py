@@ -1,4 +1,4 @@
-"""Measuring a data set once, and going on where it stopped."""
+"""Measuring a data set once, and resuming."""
 
 from pathlib import Path
 

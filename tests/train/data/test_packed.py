@@ -41,7 +41,7 @@ def file(several: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def without_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No data set is on this machine."""
+    """Simulate a machine without data sets."""
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "nothing"))
 
 
@@ -67,7 +67,7 @@ def test_the_cache_holds_each_packed_image_and_is_not_that_of_the_files(
     files = datasets.prepare("milk10k+ham10000", size, tmp_path)
     data = datasets.prepare("milk10k+ham10000", size, tmp_path, pack=str(file))
     assert not np.array_equal(data.images, files.images)
-    # lossy, but each row has its own image
+    # lossy, but closer to its own image than to others
     different = np.abs(data.images.astype(int) - files.images).mean(axis=(1, 2, 3))
     swapped = np.abs(data.images.astype(int) - files.images[::-1]).mean(axis=(1, 2, 3))
     assert different.max() < 4 < np.median(swapped)
@@ -90,8 +90,8 @@ def test_a_machine_without_the_data_sets_trains_on_the_file_and_the_run_knows_it
         training.fit(config, tmp_path / "runs")
     (data,) = trained_on
     assert (data.images == datasets.prepare("ham10000", 48, tmp_path / "again", pack=str(file)).images).all()
-    # not continued on the files
-    with pytest.raises(DataError, match="begun with other settings"):
+    # not resumed with the original files
+    with pytest.raises(DataError, match="started with other settings"):
         run_folder.open_run(dataclasses.replace(config, packed=""), tmp_path / "runs")
     moved = tmp_path / "moved.parquet"
     moved.write_bytes(file.read_bytes())
@@ -153,7 +153,7 @@ def test_another_file_is_refused(content: bytes | str | None, file: Path, tmp_pa
         (["--out", "nowhere/at/all.parquet"], "There is no folder nowhere/at"),
     ],
 )
-def test_impossible_options_are_a_sentence(
+def test_impossible_options_are_reported(
     arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["pack", "ham10000", *arguments]) == 2
@@ -172,7 +172,7 @@ def test_unreadable_images_are_listed_and_no_file_is_left(several: Path, tmp_pat
 
 
 @only_where_there_is_one
-def test_a_full_disk_is_a_sentence(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(several: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out.parquet"
     with tiny_network_on(several):
         full_disk_from_now(monkeypatch, out)

@@ -94,7 +94,7 @@ def test_the_data_set_is_not_sorted_into_itself(data: Path) -> None:
 
 
 @pytest.mark.parametrize("label", ["../up", "", "a/b"])
-def test_a_class_that_is_no_folder_name_is_refused(
+def test_a_class_that_is_not_a_valid_folder_name_is_refused(
     data: Path, tmp_path: Path, label: str, capsys: pytest.CaptureFixture
 ) -> None:
     pd.DataFrame({"image_id": ["a"], "dx": [label]}).to_csv(data / "metadata.csv", index=False)

@@ -21,7 +21,7 @@ def published(root: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "metadata.csv", index=False)
 
 
-def test_images_of_a_lesion_that_are_alike_become_one_row_with_their_ids(
+def test_images_of_a_lesion_with_the_same_metadata_become_one_row_with_their_ids(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published(tmp_path)
@@ -41,7 +41,7 @@ def test_images_of_a_lesion_that_are_alike_become_one_row_with_their_ids(
     assert file.read_bytes() == before
 
 
-def test_an_unknown_data_set_is_a_sentence(capsys: pytest.CaptureFixture) -> None:
+def test_an_unknown_data_set_is_reported(capsys: pytest.CaptureFixture) -> None:
     assert command.main(["summarise", "isic"]) == 2
     assert "There is no data set 'isic'" in capsys.readouterr().err
 

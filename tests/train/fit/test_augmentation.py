@@ -58,15 +58,15 @@ def test_one_seed_gives_one_result(policy: str, batch: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-def test_every_image_has_an_augmentation_of_its_own(policy: str, batch: np.ndarray) -> None:
+def test_every_image_is_augmented_differently(policy: str, batch: np.ndarray) -> None:
     images = augmented(policy, np.repeat(batch[:1], 8, axis=0), 0)
     pairs = [(one, other) for one in range(8) for other in range(one)]
     assert all(np.abs(images[one] - images[other]).mean() > 1 for one, other in pairs)
 
 
 @pytest.mark.slow
-def test_keras_cv_makes_no_negatives(batch: np.ndarray) -> None:
-    # flat skin, of which a negative would be dark and bluish
+def test_keras_cv_does_not_invert_images(batch: np.ndarray) -> None:
+    # uniform skin, whose negative would be dark and bluish
     skin = np.full_like(batch, (220, 170, 150))
     images = augmented("kerascv", skin, 0)
     shown = images[images.sum(axis=-1) > 1]
@@ -99,8 +99,8 @@ def test_keras_cv_that_cannot_run_is_named_before_anything_is_done(
 
 
 @pytest.mark.parametrize(("mixup", "cutmix"), [(0.4, 0.0), (0.0, 1.0), (0.4, 1.0)])
-def test_mixing_shares_images_and_targets_alike(mixup: float, cutmix: float) -> None:
-    # every image is of one value, its class; so the mean of a mixed image must be the mean of its mixed target
+def test_mixing_treats_images_and_targets_equally(mixup: float, cutmix: float) -> None:
+    # every image has its class as its only value, so the mean of a mixed image must be the mean of its mixed target
     values = np.arange(8, dtype=np.float32)
     mixed = {"images": np.ones((8, 128, 128, 3), np.float32) * values[:, None, None, None], "labels": np.eye(8)}
     for layer in augmentation.mixing(mixup, cutmix, seed=3):
@@ -127,7 +127,7 @@ def test_affine_maps_by_hand() -> None:
     assert around((-1, 0, 0, 1)) == pytest.approx(IMAGE[:, ::-1], abs=1e-2)
     # a quarter turn takes the pixel at (x, y) from (-y, x)
     assert around((0, -1, 1, 0)) == pytest.approx(np.rot90(IMAGE), abs=1e-2)
-    # four of 32 pixels are a quarter of half the width; what comes in is mirrored at the edge
+    # four of 32 pixels are a quarter of half the width; new pixels are mirrored at the edge
     moved = around((1, 0, 0, 1), (0.25, 0.0))
     assert moved[:, :28] == pytest.approx(IMAGE[:, 4:], abs=1e-2)
     assert moved[:, 28:] == pytest.approx(IMAGE[:, :-5:-1], abs=1e-2)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skinapp.errors import DataError
-from tests.train.conftest import begun_tiny_command, tiny_command
+from tests.train.conftest import start_tiny_command, tiny_command
 from train.config import Config
 from train.fit import training
 
@@ -86,7 +86,7 @@ def test_two_devices_of_jax_share_a_batch(steady: Config, tmp_path: Path) -> Non
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
 
 
-def begun_on_two_hosts(config: Config, runs: Path, second: dict[str, str]) -> list[subprocess.Popen[str]]:
+def start_on_two_hosts(config: Config, runs: Path, second: dict[str, str]) -> list[subprocess.Popen[str]]:
     """The same command as two processes with one device each; the environment `second` is for the second one alone."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -99,7 +99,7 @@ def begun_on_two_hosts(config: Config, runs: Path, second: dict[str, str]) -> li
         "KERAS_DISTRIBUTION_NUM_PROCESSES": "2",
     }
     return [
-        begun_tiny_command(
+        start_tiny_command(
             "fit", "--config", file, "--runs", runs, **hosts, KERAS_DISTRIBUTION_PROCESS_ID=str(number), **more
         )
         for number, more in enumerate(({}, second))
@@ -117,15 +117,15 @@ def test_two_hosts_of_jax_train_the_network_of_one_and_resume_together(mixed: Co
     done = run("fit", mixed, alone, KERAS_BACKEND="jax")
     assert done.returncode == 0, done.stderr
 
-    first, second = begun_on_two_hosts(mixed, together, {"SIGNAL": "SIGKILL Checkpoint.on_epoch_end 1"})
+    first, second = start_on_two_hosts(mixed, together, {"SIGNAL": "SIGKILL Checkpoint.on_epoch_end 1"})
     second.communicate()
     assert second.returncode == -signal.SIGKILL
-    # the first one would only notice after its heartbeats have timed out
+    # the first host would notice only after a heartbeat timeout
     first.kill()
     first.communicate()
     assert not (together / "tiny" / "stage-1" / "done").exists()
 
-    for process in begun_on_two_hosts(mixed, together, {}):
+    for process in start_on_two_hosts(mixed, together, {}):
         out, messages = process.communicate()
         assert process.returncode == 0, messages
         assert out.splitlines()[-1] == str(together / "tiny" / "stage-1" / "best.keras")
@@ -167,5 +167,5 @@ def test_images_on_the_device_train_the_same_network(backend: str, mixed: Config
         done = run("fit", mixed, folder, *option, KERAS_BACKEND=backend)
         assert done.returncode == 0, done.stderr
         losses.append(history(folder, 2)["loss"].to_numpy())
-    # PyTorch adds bfloat16 numbers in another order each time
+    # PyTorch sums bfloat16 numbers in a different order each time
     assert losses[0] == pytest.approx(losses[1], abs=0.01 if backend == "torch" else 1e-4)

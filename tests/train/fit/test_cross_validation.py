@@ -1,4 +1,4 @@
-"""Cross-validation: who is scored by which network, and what is exported."""
+"""Cross-validation: which network scores which images, and what is exported."""
 
 import dataclasses
 import json
@@ -34,7 +34,7 @@ def runs(crossed: Published) -> Path:
     return crossed.runs
 
 
-def test_what_is_not_trained_cannot_be_evaluated(config: Config, tmp_path: Path) -> None:
+def test_an_untrained_run_cannot_be_evaluated(config: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not finished; run fit"):
         cross_validation.evaluate(config, tmp_path)
 
@@ -101,7 +101,7 @@ def several(crossed: Published, tiny_data: Path, tmp_path_factory: pytest.TempPa
 def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_parts(
     several: Several, tmp_path: Path
 ) -> None:
-    """Its parts are those of the cross-validation, which are not trained again."""
+    """Its members are the networks of the cross-validation, which are not trained again."""
     runs = shutil.copytree(several.runs, tmp_path / "runs")
     shutil.rmtree(runs / "several")
     committee = dataclasses.replace(several.config, committee=True)
@@ -112,7 +112,7 @@ def test_a_committee_is_trained_on_all_sources_and_keeps_the_networks_of_the_par
     assert not (runs / "several").exists()
     for fold in range(committee.folds):
         history = pd.read_csv(runs / f"several-fold-{fold}" / "stage-1" / "history.csv")
-        # HAM10000's choose the epoch, MILK10k's are recorded beside, and the other set holds none out
+        # HAM10000's choose the epoch, MILK10k's are also recorded, and the other set holds none out
         assert {"val_balanced_log_loss", "val_milk10k_balanced_log_loss"} <= set(history)
         assert not [name for name in history if "isic_more" in name]
         assert np.isfinite(history["loss"]).all()

@@ -42,7 +42,7 @@ def test_a_cross_validation_is_a_job_for_each_part_and_one_for_all_images(crosse
     assert [job.config.id for job in jobs.listed(crossed_config, 0, 1)] == ["tiny-fold-1"]
 
 
-def test_each_seed_is_a_run_of_its_own(tiny: Config, crossed_config: Config) -> None:
+def test_each_seed_is_a_separate_run(tiny: Config, crossed_config: Config) -> None:
     assert [(job.config.id, job.config.seed, job.options, job.settings) for job in jobs.listed(tiny, 2, None)] == [
         ("tiny-seed-0", 0, (), ("id=tiny-seed-0", "seed=0")),
         ("tiny-seed-1", 1, (), ("id=tiny-seed-1", "seed=1")),
@@ -60,7 +60,7 @@ def test_each_seed_is_a_run_of_its_own(tiny: Config, crossed_config: Config) -> 
         (None, {"settings": ["fold=null"]}, "for several hosts, leave it out"),
     ],
 )
-def test_impossible_options_are_a_sentence(
+def test_impossible_options_are_reported(
     fold: int | None,
     more: dict[str, object],
     sentence: str,
@@ -85,7 +85,7 @@ def test_jobs_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     assert jobs.environment(0, 20, 1)["NPROC"] == "1"
 
 
-def test_jobs_have_gpus_of_their_own_or_share_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_have_separate_gpus_or_share_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(jobs.VISIBLE, raising=False)
     for number in range(4):
         (tmp_path / f"0000:{number:02}").mkdir()
@@ -113,9 +113,9 @@ def test_a_job_that_fails_is_named_with_its_last_words(
 
 def test_stopping_ends_every_job(crossed_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begun = []
-    begin = jobs._begun
+    begin = jobs._start
     monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)"))
-    monkeypatch.setattr(jobs, "_begun", lambda *arguments: begun.append(begin(*arguments)) or begun[-1])
+    monkeypatch.setattr(jobs, "_start", lambda *arguments: begun.append(begin(*arguments)) or begun[-1])
     nth_call(monkeypatch, time, "sleep", 1)
     with pytest.raises(KeyboardInterrupt):
         jobs.fit(crossed_config, options(crossed_config, tmp_path))

@@ -21,8 +21,7 @@ PATIENTS = 120
 def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
     """Logits with a little information, a table in which age has more, labels and patients, two lesions each.
 
-    As in PAD-UFES-20, sex is only written down for the second class and for half of the first, and carries no
-    information.
+    As in PAD-UFES-20, sex is recorded only for the second class and half of the first, and carries no information.
     """
     generator = np.random.default_rng(0)
     labels = np.repeat(generator.integers(0, 2, PATIENTS), 2)
@@ -36,7 +35,7 @@ def study() -> tuple[np.ndarray, pd.DataFrame, np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def one_penalty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a study fits many times; the choice of a penalty is tested with the fit itself."""
+    """A single penalty for studies with many fits; the choice of the penalty is tested separately."""
     monkeypatch.setattr(fitting, "best_penalty", lambda *_: 1.0)
 
 
@@ -75,7 +74,7 @@ def test_a_fusion_without_dropout_is_the_best_for_complete_metadata(study: tuple
     complete = fitting.regress(logits, coded, labels, column_fields, 1.0, dropout=False)
     dropped = fitting.regress(logits, coded, labels, column_fields, 1.0, dropout=True)
     assert loss(complete, coded) < loss(dropped, coded)
-    # and with nothing filled in, the one that has learnt from such rows is better
+    # and without any metadata, the one trained with dropout is better
     assert loss(dropped, np.zeros_like(coded)) < loss(complete, np.zeros_like(coded))
 
 
@@ -90,8 +89,8 @@ def test_parts_that_are_passed_are_the_ones_held_out(study: tuple) -> None:
     parts = np.repeat(np.arange(PATIENTS) % 3, 2)
     fields = fitting.questions(table)
     one = fitting.fit(logits, table, fields, labels, groups, parts=parts, folds=3)
-    spoilt = np.where(parts == 0, 1 - labels, labels)
-    other = fitting.fit(logits, table, fields, spoilt, groups, parts=parts, folds=3)
+    changed = np.where(parts == 0, 1 - labels, labels)
+    other = fitting.fit(logits, table, fields, changed, groups, parts=parts, folds=3)
     # the labels of a part do not reach its own probabilities
     assert one.probabilities[parts == 0] == pytest.approx(other.probabilities[parts == 0])
     assert one.probabilities[parts == 1] != pytest.approx(other.probabilities[parts == 1])
@@ -113,7 +112,7 @@ def test_the_published_tables_are_read(tmp_path: Path) -> None:
     table = fitting.pad_ufes_20(tmp_path)
     assert "biopsed" not in table
     fields = fitting.questions(table)
-    assert dict(next(one for one in fields if one.name == "site").categories) == {"arm": "Arm", "nose": "Nose"}
+    assert dict(next(field for field in fields if field.name == "site").categories) == {"arm": "Arm", "nose": "Nose"}
     first, second = fitting.parse(fields, table)
     assert first["diameter_1"] == 6
     assert first["skin_type"] == 2
@@ -127,7 +126,7 @@ def test_every_published_value_is_possible(data_root: Path) -> None:
     for read, name in ((fitting.pad_ufes_20, "pad_ufes_20"), (fitting.ham10000, "ham10000")):
         table = read(data_root / name)
         fields = fitting.questions(table)
-        assert not [one.name for one in fields if "biops" in one.name]
+        assert not [field.name for field in fields if "biops" in field.name]
         metadata_rows = fitting.parse(fields, table)
         assert all(one.coding for one in fitting.with_coding(fields, metadata_rows))
 
@@ -155,7 +154,7 @@ def test_the_effect_of_leaving_a_field_out(study: tuple) -> None:
 @pytest.mark.usefixtures("one_penalty")
 def test_ways_to_add_metadata_are_compared_with_the_image_alone(study: tuple) -> None:
     logits, table, labels, groups = study
-    # what was trained in knows what age says, and is sure by a factor of 3 too much, which the calibration takes out
+    # the trained-in logits contain the effect of age, but are overconfident by a factor of 3, which calibration removes
     fields = fitting.questions(table)
     fitted = fitting.fit(logits, table, fields, labels, groups)
     coded = np.array([fitting.metadata.code(fitted.fields, row) for row in fitting.parse(fields, table)])
@@ -189,7 +188,7 @@ def test_the_command_prints_a_table_in_markdown(
     images = [f"image {row}" for row in range(len(labels))]
     held = fuse.HeldOut(pd.DataFrame({"image": images, "group": groups}), logits, labels, np.zeros(len(labels)))
     monkeypatch.setattr(fuse, "held_out", lambda *_: (held, held))
-    # the publisher's order is another one
+    # the publisher uses a different order
     published = metadata_rows.set_index(pd.Index(images)).iloc[::-1]
     monkeypatch.setattr(fitting, "published", lambda dataset: published)
     assert main(["missing-metadata", "--config", "train/configs/smartphone-efficientnetb1-6class.yaml"]) == 0

@@ -22,7 +22,7 @@ def config(tiny: Config, **settings: object) -> Config:
 
 def test_each_data_set_is_sampled_by_its_share_and_by_class_within_it(tiny: Config) -> None:
     shares = {"ham10000": 0.7, "milk10k": 0.3}
-    weights = stages.drawing_weights(config(tiny, shares=shares, sampling="square-root"), TABLE, CODES)
+    weights = stages.sampling_probabilities(config(tiny, shares=shares, sampling="square-root"), TABLE, CODES)
     assert weights.sum() == pytest.approx(1)
     for name, share in shares.items():
         assert weights[name == DATASET].sum() == pytest.approx(share)
@@ -32,14 +32,14 @@ def test_each_data_set_is_sampled_by_its_share_and_by_class_within_it(tiny: Conf
 
 
 def test_without_shares_the_data_sets_are_one(tiny: Config) -> None:
-    weights = stages.drawing_weights(config(tiny, sampling="natural"), TABLE, CODES)
+    weights = stages.sampling_probabilities(config(tiny, sampling="natural"), TABLE, CODES)
     assert weights == pytest.approx(np.full(35, 1 / 35))
 
 
 def test_a_share_of_nothing_is_an_error(tiny: Config) -> None:
     setting = config(tiny, shares={"ham10000": 0.5, "milk10k": 0.5})
     with pytest.raises(DataError, match="samples from milk10k, which has no training image"):
-        stages.drawing_weights(setting, TABLE[:20], CODES[:20])
+        stages.sampling_probabilities(setting, TABLE[:20], CODES[:20])
 
 
 def test_offsets_are_the_logarithm_of_the_class_shares_within_a_source() -> None:
@@ -53,8 +53,8 @@ def test_offsets_are_the_logarithm_of_the_class_shares_within_a_source() -> None
     assert offsets[20:] == pytest.approx(np.tile(expected, (15, 1)), rel=1e-6)
 
 
-def test_offsets_follow_what_is_sampled_and_not_what_is_there(tiny: Config) -> None:
-    balanced = stages.drawing_weights(
+def test_offsets_follow_the_sampled_images_and_not_the_available_ones(tiny: Config) -> None:
+    balanced = stages.sampling_probabilities(
         config(tiny, shares={"ham10000": 0.5, "milk10k": 0.5}, sampling="balanced"), TABLE, CODES
     )
     offsets = stages.source_offsets("milk10k", DATASET, CODES, balanced, classes=3)
@@ -88,12 +88,12 @@ def test_the_loss_is_that_of_the_logits_plus_the_offsets(tiny: Config, network: 
 
 
 def test_offsets_are_mixed_as_the_images_are(tiny: Config, network: keras.Model) -> None:
-    # an offset of every class alike changes no softmax, so one that grows with the image only shows if mixed alike
+    # an equal offset for all classes does not change the softmax, so this test uses one that depends on the image
     plain, stage = dataclasses.replace(tiny, augmentation="none"), Stage(8, 1, 0.1, mixup=0.4)
     without = losses_of(plain, stage, network, np.zeros((4, 3), np.float32))
     taken_back = np.zeros((4, 3), np.float32)
     taken_back[:, 1] = -np.arange(4)
     corrected = losses_of(plain, stage, network, taken_back)
-    # the offset of an image takes back its logit: every class is equally likely, whatever was mixed
+    # the offset of an image cancels its logit: every class is equally likely, whatever the mix
     assert corrected == pytest.approx(np.full(4, np.log(3)), rel=1e-4)
     assert np.abs(without - corrected).max() > 0.1

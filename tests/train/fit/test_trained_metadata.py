@@ -1,4 +1,4 @@
-"""Metadata trained with the network: coded on training images, left out at random, kept beside the network."""
+"""Metadata trained with the network: coded on training images, left out at random, and saved with the network."""
 
 import dataclasses
 import json
@@ -12,7 +12,7 @@ from tests.train.conftest import light_augmentation
 from train.config import Config
 from train.data.datasets import read, with_validation
 from train.fit import augmentation, trained_metadata, training
-from train.fit.trained_metadata import Answers
+from train.fit.trained_metadata import CodedMetadata
 
 pytestmark = pytest.mark.slow
 
@@ -31,36 +31,38 @@ def with_ages(tiny: Config, tiny_data: Path, tmp_path: Path, monkeypatch: pytest
     table.to_csv(folder / "metadata.csv", index=False)
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "data"))
     monkeypatch.setitem(augmentation.POLICIES, "standard", light_augmentation)
-    return dataclasses.replace(tiny, id="asked", metadata=True, metadata_dropout=0.25)
+    return dataclasses.replace(tiny, id="with-metadata", metadata=True, metadata_dropout=0.25)
 
 
 def test_answers_are_coded_on_training_images_and_zero_where_not_stated(with_ages: Config) -> None:
     table = with_validation(read("ham10000"), with_ages.folds, with_ages.fold, with_ages.seed)
-    known = trained_metadata.answers(with_ages, table)
+    known = trained_metadata.coded_metadata(with_ages, table)
     assert known.coded.shape == (len(table), len(known.column_fields))
     assert not known.coded[0].any()
     stated = (table["split"] == "train").to_numpy() & (np.arange(len(table)) > 0)
     assert known.coded[stated].mean(axis=0) == pytest.approx(np.zeros(known.coded.shape[1]), abs=1e-5)
 
 
-def test_fields_are_left_out_whole_and_as_often_as_asked() -> None:
-    known = Answers(np.ones((1000, 3), np.float32), (), np.array([0, 0, 1]))
+def test_complete_fields_are_left_out_at_the_given_rate() -> None:
+    known = CodedMetadata(np.ones((1000, 3), np.float32), (), np.array([0, 0, 1]))
     known = dataclasses.replace(known, fields=(None, None))  # type: ignore[arg-type]
-    dropped = known.dropped(np.arange(1000), 0.3, np.random.default_rng(0))
+    dropped = known.with_dropout(np.arange(1000), 0.3, np.random.default_rng(0))
     assert (dropped[:, 0] == dropped[:, 1]).all()
     assert 1 - dropped.mean(axis=0) == pytest.approx(np.full(3, 0.3), abs=0.05)
     assert 0 < np.abs(dropped[:, 0] - dropped[:, 2]).mean() < 1
 
 
-def test_the_weights_are_learnt_passed_on_and_kept_beside_each_network(with_ages: Config, tmp_path: Path) -> None:
+def test_the_weights_are_learned_passed_on_and_saved_with_each_network(with_ages: Config, tmp_path: Path) -> None:
     file = training.fit(with_ages, tmp_path / "runs")
     fields, fusion = trained_metadata.read(file.with_name(trained_metadata.FILES["best"]))
-    assert [one.name for one in fields] == ["age", "sex", "site"]
+    assert [field.name for field in fields] == ["age", "sex", "site"]
     mel = 4
     age = trained_metadata.metadata.code(fields, {"age": 85.0})
     assert (age @ fusion.weights).argmax() == mel
     first, last = (
-        trained_metadata.read(tmp_path / "runs" / "asked" / f"stage-{number}" / trained_metadata.FILES["last"])[1]
+        trained_metadata.read(tmp_path / "runs" / "with-metadata" / f"stage-{number}" / trained_metadata.FILES["last"])[
+            1
+        ]
         for number in (1, 2)
     )
     # the second stage starts from the first one's weights, which a start from zero could not reach at its rate
@@ -82,7 +84,7 @@ def test_a_teacher_makes_up_its_share_of_the_targets(crossed: object, tiny: Conf
     targets = np.eye(7, dtype=np.float32)[np.zeros(len(table), int)]
     offsets = np.zeros_like(targets)
     offsets[::2, 3] = 2.0
-    mixed = stages.taught(targets, table["image"], logits, 0.4, offsets)
+    mixed = stages.distilled_targets(targets, table["image"], logits, 0.4, offsets)
     known = table["image"].isin(logits.index).to_numpy()
     assert known.any()
     assert not known.all()

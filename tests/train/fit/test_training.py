@@ -59,7 +59,7 @@ def test_batches_are_those_of_the_epoch() -> None:
     assert batches[0][0]["images"].ravel().tolist() != first[0]
 
 
-def test_validation_scores_weigh_classes_alike() -> None:
+def test_validation_scores_weight_classes_equally() -> None:
     labels = np.array([0, 0, 0, 1])
     probabilities = np.array([[0.8, 0.2], [0.8, 0.2], [0.8, 0.2], [0.6, 0.4]])
     scores = validation.validation_scores(labels, probabilities)
@@ -94,7 +94,7 @@ def test_missing_initial_weights_are_named(tmp_path: Path, monkeypatch: pytest.M
 
 def test_another_size_keeps_the_weights(tiny: Config) -> None:
     small = network.build("tiny", 24, 7, "none")
-    # as in published weights: a mean and variance that the layer derives its factors from
+    # as in published weights: a mean and variance from which the layer derives its factors
     normalization = small.get_layer("normalization")
     normalization.set_weights([np.full(3, 0.4), np.full(3, 0.2), np.array(0)])
     normalization.finalize_state()
@@ -108,7 +108,7 @@ def test_another_size_keeps_the_weights(tiny: Config) -> None:
 
 
 def tiny_vgg(include_top: bool, weights: str | None, input_shape: tuple[int, int, int]) -> keras.Model:
-    """As VGG16: five blocks, by its names, of a convolution and a pooling."""
+    """Like VGG16: five blocks, with its layer names, of a convolution and a pooling."""
     images = keras.Input(input_shape)
     x = keras.layers.Rescaling(1 / 255)(images)
     for block in range(1, 6):
@@ -181,7 +181,7 @@ EVERY_EPOCH = [(1, 24), (2, 32), (2, 32), (2, 32)]
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """The pipeline's test has the whole augmentation."""
+    """Light augmentation; the pipeline's test uses the full one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         yield
@@ -196,7 +196,7 @@ def unbroken(tiny: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def one_stage(tiny: Config) -> Config:
-    """The last stage alone, where it does not matter that training starts from nothing."""
+    """Only the last stage, for tests in which the initial weights do not matter."""
     return dataclasses.replace(tiny, stages=tiny.stages[1:])
 
 
@@ -317,7 +317,7 @@ def test_a_run_of_another_configuration_is_not_resumed(tiny: Config, tmp_path: P
     run_folder.open_run(tiny, tmp_path)
     run_folder.open_run(dataclasses.replace(tiny, title="Another title"), tmp_path)
     for command in (training.fit, evaluate.evaluate):
-        with pytest.raises(DataError, match="was begun with other settings"):
+        with pytest.raises(DataError, match="was started with other settings"):
             command(dataclasses.replace(tiny, seed=5), tmp_path)
 
 
@@ -352,7 +352,7 @@ def test_the_average_of_the_weights_is_validated_and_saved(one_stage: Config, tm
     for config in (one_stage, dataclasses.replace(one_stage, ema=0.999999)):
         file = training.fit(config, tmp_path / str(config.ema))
         saved.append(keras.saving.load_model(file, compile=False).trainable_weights)
-    # an average that hardly moves stays where the first step led, whatever the weights do
+    # an average with high momentum stays where the first step led
     changes = [np.abs(np.asarray(one) - np.asarray(other)).max() for one, other in zip(*saved, strict=True)]
     assert max(changes) > 1e-3
     history = pd.read_csv(tmp_path / "0.999999" / "tiny" / "stage-1" / "history.csv")
@@ -380,7 +380,7 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
         (0, "by 0 dev"),
     ],
 )
-def test_impossible_devices_are_a_sentence(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
+def test_impossible_devices_are_reported(devices: int, sentence: str, tiny: Config, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=sentence):
         training.fit(tiny, tmp_path, devices=devices)
     assert not (tmp_path / "cache").exists()
@@ -396,14 +396,14 @@ def test_patience_ends_a_stage(scores: list[float], expected: int) -> None:
 
 @pytest.fixture
 def worsening(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every epoch scores worse than all before it."""
+    """Every epoch scores worse than all previous ones."""
     scores = itertools.count(1)
     monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: float(next(scores))})
 
 
 @pytest.fixture
 def improving(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every epoch scores better than all before it."""
+    """Every epoch scores better than all previous ones."""
     scores = itertools.count(1)
     monkeypatch.setattr(validation, "validation_scores", lambda *_: {validation.MONITOR: 1 / next(scores)})
 
@@ -415,7 +415,7 @@ def test_patience_does_not_restart_after_an_interruption(owner: Any, one_stage: 
     impatient = dataclasses.replace(one_stage, patience=1)
     name = "on_epoch_begin" if owner is callbacks.StartEpoch else "on_epoch_end"
     with pytest.MonkeyPatch.context() as patch:
-        # in the second epoch, which is the last by patience
+        # in the second epoch, the last one because of early stopping
         nth_call(patch, owner, name, 2, after=True)
         with pytest.raises(KeyboardInterrupt):
             training.fit(impatient, tmp_path)
@@ -433,7 +433,7 @@ FULL = [
 @only_where_there_is_one
 @pytest.mark.usefixtures("improving")
 @pytest.mark.parametrize("name", FULL)
-def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
+def test_a_full_disk_is_reported_and_costs_at_most_one_epoch(
     name: str, one_stage: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "tiny" / "stage-1"
@@ -460,7 +460,7 @@ def test_a_full_disk_is_a_sentence_and_costs_no_more_than_an_epoch(
 
 @only_where_there_is_one
 @pytest.mark.parametrize("name", ["config.json", "run.json"])
-def test_a_full_disk_at_the_first_files_is_a_sentence(
+def test_a_full_disk_at_the_first_files_is_reported(
     name: str, tiny: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(training, "fit_stages", lambda *_: None)
@@ -470,7 +470,7 @@ def test_a_full_disk_at_the_first_files_is_a_sentence(
         training.fit(tiny, tmp_path)
 
 
-def test_diverged_training_is_a_sentence(one_stage: Config, tmp_path: Path) -> None:
+def test_diverged_training_is_reported(one_stage: Config, tmp_path: Path) -> None:
     wild = dataclasses.replace(one_stage.stages[0], learning_rate=1e38, warmup_epochs=0.0)
     with pytest.raises(DataError, match=r"Training diverged in epoch 1: .* Lower the learning rate"):
         training.fit(dataclasses.replace(one_stage, stages=(wild,), optimizer="sgd"), tmp_path)
@@ -504,13 +504,13 @@ def test_the_validation_images_that_choose_need_every_class(tiny: Config) -> Non
     training.check_classes(pd.concat([table, further[further["label"] != "df"]]), label_set(tiny.labels))
 
 
-def test_a_source_of_one_class_is_refused_beside_others(tiny: Config) -> None:
+def test_a_source_of_one_class_is_refused_among_others(tiny: Config) -> None:
     table = read(tiny.dataset)
     single = table[table["label"] == "mel"].assign(source="clinic")
     labels = label_set(tiny.labels)
     with pytest.raises(DataError, match=r"images of the source clinic are of one class. Leave"):
         training.check_sources(pd.concat([table, single]), labels)
-    # as the only source, in a part that is not trained on, and with a second class, it is none of this rule's
+    # the rule does not apply to the only source, to parts that are not trained on, or with a second class
     training.check_sources(single, labels)
     training.check_sources(pd.concat([table, single.assign(split="excluded")]), labels)
     training.check_sources(
@@ -522,7 +522,7 @@ def test_a_source_of_one_class_is_refused_beside_others(tiny: Config) -> None:
         training.check_sources(pd.concat([table, cancers]), label_set("malignancy"))
 
 
-def test_frozen_blocks_stay_as_they_are() -> None:
+def test_frozen_blocks_do_not_change() -> None:
     images = x = keras.Input((8, 8, 3))
     for name in ("stem", "block1a", "block2a", "block3a", "top"):
         x = keras.layers.Conv2D(4, 3, padding="same", use_bias=False, name=f"{name}_conv")(x)

@@ -1,4 +1,4 @@
-"""A network that was not made here becomes a model folder: by its file, and as the app then runs it."""
+"""A network from elsewhere becomes a model folder: conversion of its file, and use in the app."""
 
 import json
 from collections.abc import Callable
@@ -85,7 +85,7 @@ def test_every_head_of_every_format(
     values = run(result.content)
     assert values.keys() == result.shapes.keys() == has
     assert {name: list(value.shape[1:]) for name, value in values.items()} == result.shapes
-    # the network itself, as its researcher would run it
+    # the original network
     theirs = np.asarray(adopted_model.network(head)(adopted_model.scaled(PIXELS), training=False))
     assert original == pytest.approx(theirs, abs=1e-3)
     assert difference(theirs, values["logits"], made) < 0.01
@@ -138,14 +138,14 @@ def test_the_folder_is_complete(maps: registry.Model, table: Path, files: Callab
     predicted = rows[["p_wart", "p_nv", "p_scar"]].to_numpy().argmax(axis=1)
     right = (np.array(adopted_model.CODES)[predicted] == rows["label"]).mean()
     assert maps.card["scores"]["accuracy"]["value"] == pytest.approx(right, abs=1e-4)
-    # the app gives the probabilities that were scored
+    # the app reproduces the scored probabilities
     first = runtime.Classifier(maps).predict(imaging.load(table.parent / "images" / f"{rows['image'][0]}.png", 32))
     assert rows.loc[0, ["p_wart", "p_nv", "p_scar"]].to_numpy(float) == pytest.approx(first.probabilities, abs=1e-5)
 
 
 def test_gradient_methods_run_at_its_blocks(maps: registry.Model) -> None:
     blocks = architecture.blocks(maps)
-    assert [(one.name, one.side, one.channels) for one in blocks] == [("block1", 16, 8), ("top", 8, 16)]
+    assert [(block.name, block.side, block.channels) for block in blocks] == [("block1", 16, 8), ("top", 8, 16)]
     free = catalogue.raw("last-convolution", maps, PIXELS[0], "nv")
     assert catalogue.raw("grad-cam", maps, PIXELS[0], "nv") * 64 == pytest.approx(
         free, abs=2e-3 * float(np.abs(free).max())
@@ -246,7 +246,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_work_is_refused_with_the_reason(
+def test_unsupported_networks_are_refused_with_a_reason(
     name: str, table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     make, words = REFUSED[name]
@@ -296,7 +296,7 @@ def test_a_model_that_was_trained_here_is_not_replaced(
 def test_titles_are_unique(
     maps: registry.Model, table: Path, files: Callable[[str, str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    # menus tell models by their titles
+    # menus identify models by title
     assert maps.title == "backbone (maps)"
     assert adopted_model.adopt(files("maps", "Keras"), table, maps.folder.parent, "other", "--title", maps.title) == 2
     assert "choose another --title" in capsys.readouterr().err

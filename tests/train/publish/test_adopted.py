@@ -19,7 +19,7 @@ def test_preprocessing_is_that_of_keras_applications(name: str, mode: str) -> No
     assert adopted.PREPROCESSING[name].apply(PIXELS) == pytest.approx(theirs, abs=1e-5)
 
 
-def test_the_other_preprocessing_is_what_its_name_says() -> None:
+def test_the_other_preprocessing_matches_its_name() -> None:
     assert (adopted.PREPROCESSING["included"].apply(PIXELS) == PIXELS).all()
     assert adopted.PREPROCESSING["0-1"].apply(PIXELS) == pytest.approx(PIXELS / 255, abs=1e-6)
 

@@ -1,4 +1,4 @@
-"""From the networks of a cross-validation to one model: what each choice is made from, and what is published."""
+"""From the networks of a cross-validation to one model: the data behind each choice, and the published files."""
 
 import dataclasses
 import json
@@ -50,7 +50,7 @@ def data(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def known(data: Path, tiny: Config) -> object:
-    """The second data set can be read and trained on."""
+    """Register the second data set for reading and training."""
     entry = dataclasses.replace(datasets.TRAINABLE["ham10000"], id="other", name="Other clinic", folder="other")
 
     def read(root: Path) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def known(data: Path, tiny: Config) -> object:
 
 @pytest.fixture(scope="module")
 def config(tiny: Config, known: object, crossed: Published) -> Config:
-    """The cross-validated networks of `crossed` as a committee that sees every view."""
+    """The cross-validated networks of `crossed` as a committee with all views."""
     return dataclasses.replace(crossed.config, committee=True, views=tuple(VIEWS))
 
 
@@ -120,7 +120,7 @@ def test_every_training_image_is_predicted_by_the_member_that_has_not_seen_its_l
         assert saved.loc[divided["image"].iloc[rows], COLUMNS].to_numpy() == pytest.approx(by_hand, abs=1e-4)
 
 
-def test_what_a_committee_teaches_is_out_of_fold_where_a_fold_holds_the_image_out(config: Config, runs: Path) -> None:
+def test_teacher_logits_are_out_of_fold_if_a_fold_holds_out_the_image(config: Config, runs: Path) -> None:
     saved = np.load(runs / "crossed" / "logits.npz")
     out_of_fold = pd.read_csv(runs / "crossed" / "out_of_fold.csv").set_index("image")
     assert set(saved["images"]) == set(out_of_fold.index)
@@ -157,7 +157,7 @@ def test_the_single_temperature_and_the_thresholds_follow_from_the_out_of_fold_t
         assert sensitivity.value >= point.sensitivity
 
 
-def test_what_is_published_is_what_the_app_answers(model: registry.Model, config: Config) -> None:
+def test_published_predictions_match_the_app(model: registry.Model, config: Config) -> None:
     registry.verify(model)
     assert model.weights == ("member-1.tflite", "member-2.tflite")
     assert [member["fold"] for member in model.card["members"]] == [0, 1]
@@ -211,10 +211,10 @@ def test_a_disagreeing_member_leaves_the_older_committee_alone(
 
 
 @pytest.mark.slow
-def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
+def test_a_further_training_data_set_gets_a_separate_file(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Networks of one data set stand in for those of two: only how tests are divided counts."""
+    """Networks of one data set stand in for those of two: only the division of the tests matters."""
     both = dataclasses.replace(config, id="both", dataset="ham10000+other", views=("upright",))
     for part in committee.parts(both):
         one = config.id + part.id.removeprefix("both")
@@ -229,7 +229,7 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     out_of_fold = pd.read_csv(tmp_path / "both" / "out_of_fold.csv")
     assert set(out_of_fold["dataset"]) == {"ham10000"}
 
-    # every training image can be learnt from
+    # every training image has teacher logits
     saved = np.load(tmp_path / "both" / "logits.npz")
     table = datasets.read(both.dataset)
     assert set(saved["images"]) == set(table.loc[table["split"] == "train", "image"])
@@ -237,7 +237,7 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     pupil = dataclasses.replace(both, id="pupil", teacher="both")
     assert set(stages.teacher_logits(pupil, tmp_path).index) == set(saved["images"])
 
-    # and those that no fold holds out get theirs from one of the networks
+    # and those that no fold holds out have logits from one of the networks
     monkeypatch.setattr(datasets, "NEVER_HELD_OUT", ("other",))
     committee.evaluate(both, tmp_path)
     again = np.load(tmp_path / "both" / "logits.npz")
@@ -246,7 +246,7 @@ def test_a_data_set_that_is_trained_on_gets_a_file_of_its_own(
     assert set(again["folds"][~other]) == {0, 1}
     assert np.isfinite(again["logits"]).all()
     assert (np.abs(again["logits"][other]).sum(axis=1) > 0).all()
-    # what is learnt from has no adjustment, which the network that learns gets by itself
+    # teacher logits have no adjustment, since the student gets its own
     predictions = (tmp_path / "both" / "predictions.csv").read_text()
     committee.evaluate(dataclasses.replace(both, logit_adjustment=1.0), tmp_path)
     assert np.load(tmp_path / "both" / "logits.npz")["logits"] == pytest.approx(again["logits"], abs=1e-4)
@@ -274,7 +274,7 @@ def test_any_model_is_scored_on_further_data_sets(
     assert len(pd.read_csv(folder / "predictions-other.csv")) == 14
     before = pd.read_csv(published.models / "tiny" / "predictions.csv")
     pd.testing.assert_frame_equal(pd.read_csv(folder / "predictions.csv"), before)
-    # without it again, nothing of it is left
+    # without it, no trace of it is left
     evaluate.evaluate(published.config, runs)
     export.export(published.config, runs, tmp_path / "models")
     assert not (folder / "predictions-other.csv").exists()
@@ -287,8 +287,8 @@ def test_a_further_data_set_without_test_images_is_refused(published: Published,
 
 
 def test_the_temperature_of_a_mean_is_that_which_fits_it() -> None:
-    """Synthetic networks with errors of their own: the temperature that is extrapolated from one network for each
-    image comes close to the one that fits the mean of all five, which calibrates it."""
+    """Synthetic networks with independent errors: the temperature extrapolated from one network per image is close to
+    the one that fits the mean of all five, which calibrates it."""
     generator = np.random.default_rng(1)
     prior = np.array([0.03, 0.05, 0.11, 0.01, 0.11, 0.67, 0.02])
 
@@ -312,7 +312,7 @@ def test_metadata_are_not_added_to_a_committee(config: Config, runs: Path, tmp_p
         fuse.fuse(config, "With metadata", 0.0, runs, tmp_path)
 
 
-def test_a_further_data_set_goes_with_a_run_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_further_data_set_needs_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--model", "m", "--images", "d", "--labels", "l.csv"]
     assert train(["evaluate", *options, "--also", "milk10k"]) == 2
     assert "only goes with --config" in capsys.readouterr().err

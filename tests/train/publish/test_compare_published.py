@@ -14,9 +14,9 @@ from train.publish import compare_published
 
 TRUTH = ("nv", "nv", "nv", "nv", "mel", "mel", "bcc", "df")
 OURS = ("nv", "nv", "nv", "nv", "mel", "mel", "bcc", "nv")
-"""Right but for the dermatofibroma."""
+"""All right except the dermatofibroma."""
 THEIRS = ("nv", "mel", "mel", "mel", "nv", "nv", "nv", "nv")
-"""Right on the first mole only, so wrong on six that we have right."""
+"""Right only on the first mole, so wrong on six images that ours has right."""
 PUBLISHED_BALANCED_ACCURACY = {
     "biomedclip": 0.1763,
     "clip-large": 0.6684,
@@ -31,7 +31,7 @@ PUBLISHED_BALANCED_ACCURACY = {
 
 
 def predictions(named: tuple[str, ...], labels: tuple[str, ...] = TRUTH, prefix: str = "image") -> pd.DataFrame:
-    """A table that gives the class named for each image a probability of 0.94, and every other 0.01."""
+    """A table with a probability of 0.94 for the class named for each image, and 0.01 for every other."""
     table = pd.DataFrame({"image": [f"{prefix}{number}" for number in range(len(named))], "label": labels})
     for code in HAM10000.codes:
         table[f"p_{code}"] = np.where(np.array(named) == code, 0.94, 0.01)
@@ -75,7 +75,7 @@ def test_eight_images_worked_by_hand(ours: registry.Model, folder: Path) -> None
     assert worse.loc["accuracy", "ours_minus_theirs"] == pytest.approx(6 / 8)
     assert worse.loc["balanced_accuracy", "value"] == pytest.approx(1 / 16)
     assert worse.loc["balanced_accuracy", "ours_minus_theirs"] == pytest.approx(3 / 4 - 1 / 16)
-    # malignant are mel and bcc; theirs calls three moles so
+    # mel and bcc are malignant; theirs classifies three moles as malignant
     assert worse.loc["sensitivity_malignancy", "value"] == 0
     assert worse.loc["specificity_malignancy", "value"] == pytest.approx(2 / 5)
     assert worse.loc["log_loss", "value"] == pytest.approx(-(np.log(0.94) + 7 * np.log(0.01)) / 8, rel=1e-4)
@@ -88,7 +88,7 @@ def test_eight_images_worked_by_hand(ours: registry.Model, folder: Path) -> None
 
 def test_p_values_are_corrected_for_the_number_of_models(ours: registry.Model, folder: Path) -> None:
     table = compared(ours, folder).set_index(["model", "score"])
-    # six images on which only ours is right: 2 / 2**6; and none on which the equal one differs
+    # six images on which only ours is right: 2 / 2**6; and none for the identical model
     assert table.loc[("worse", "accuracy"), "mcnemar_p"] == pytest.approx(2 / 64)
     assert table.loc[("equal", "accuracy"), "mcnemar_p"] == 1
     assert table.loc[("worse", "accuracy"), "mcnemar_p_holm"] == pytest.approx(2 * 2 / 64)
@@ -152,7 +152,7 @@ def logits(table: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    ("corrupt", "sentence"),
     [
         (lacking, r"ham10000_worse\.csv lacks the columns label, p_mel"),
         (relabelled, r"ham10000_worse\.csv labels 1 of 8 images differently from the predictions of 'ham.*': image3"),
@@ -163,9 +163,9 @@ def logits(table: pd.DataFrame) -> pd.DataFrame:
     ],
 )
 def test_a_table_that_cannot_be_compared_is_named(
-    spoil: Callable[[pd.DataFrame], pd.DataFrame], sentence: str, ours: registry.Model, folder: Path
+    corrupt: Callable[[pd.DataFrame], pd.DataFrame], sentence: str, ours: registry.Model, folder: Path
 ) -> None:
-    spoil(predictions(THEIRS)).to_csv(folder / "ham10000_worse.csv", index=False)
+    corrupt(predictions(THEIRS)).to_csv(folder / "ham10000_worse.csv", index=False)
     with pytest.raises(DataError, match=sentence):
         compared(ours, folder)
 
@@ -196,7 +196,7 @@ def test_the_command_writes_one_row_a_model_and_score(
     assert "worse" in capsys.readouterr().out
 
 
-def test_a_card_sets_the_model_beside_the_published_ones(
+def test_a_card_compares_the_model_with_the_published_ones(
     ours: registry.Model, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = ours.folder / "predictions.csv"

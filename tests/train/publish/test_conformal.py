@@ -1,4 +1,4 @@
-"""Prediction sets: those that evaluate and export make, and those of a model that was exported without them."""
+"""Prediction sets: from evaluate and export, and added to a model that was exported without them."""
 
 import json
 import shutil
@@ -15,7 +15,7 @@ from train.__main__ import main as train
 
 
 def without_sets(published: Published, root: Path, **validation: float) -> registry.Model:
-    """A copy of the model as it would be without prediction sets, and with other validation scores."""
+    """A copy of the model without prediction sets, and with other validation scores."""
     folder = shutil.copytree(published.models / published.config.id, root / published.config.id)
     card: dict[str, Any] = json.loads((folder / registry.CARD_FILE).read_text())
     del card["conformal"], card["operating_points"]
@@ -46,7 +46,7 @@ def test_the_sets_of_a_cross_validation_come_from_its_out_of_fold_predictions(
     assert {one["groups"] for one in stored["classes"].values()} == {2}
     table = pd.read_csv(exported.folder / "predictions.csv")
     own = table[table["label"] == "mel"].drop_duplicates("group")["p_mel"]
-    # one in three may be left out at 80%: none, as a third is more than a fifth
+    # at 80%, a fifth may be left out: none of three
     assert own.min() > 0
     assert stored["classes"]["mel"]["thresholds"] == [0.0] * 4
     old = without_sets(crossed, tmp_path)

@@ -28,7 +28,8 @@ def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Four pictures, one in a folder of its own and one named with another ending than in the table, and a fifth."""
+    """Four labelled pictures, one in a subfolder and one with another extension than in the table, and an unlabelled
+    one."""
     folder = tmp_path / "images"
     (folder / "deep").mkdir(parents=True)
     for seed, name in enumerate(("a.jpg", "deep/b.jpg", "c.jpg", "d.jpg", "unlabelled.jpg")):
@@ -51,11 +52,11 @@ def sentence(folder: Path, table: str, capsys: pytest.CaptureFixture[str], *more
 def test_scores_counts_and_predictions(folder: Path, capsys: pytest.CaptureFixture[str], model: registry.Model) -> None:
     out = folder.parent / "new" / "predictions.csv"
     assert evaluate(folder, TABLE, "--group-column", "patient", "--out", str(out)) == 0
-    said = capsys.readouterr().out
-    assert f"{MODEL} on 4 images, 3 groups by patient." in said
-    assert "1 images in the folder have no label" in said
-    assert "No image of: akiec, bcc, df, vasc" in said
-    assert "own" not in said
+    output = capsys.readouterr().out
+    assert f"{MODEL} on 4 images, 3 groups by patient." in output
+    assert "1 images in the folder have no label" in output
+    assert "No image of: akiec, bcc, df, vasc" in output
+    assert "own" not in output
 
     written = pd.read_csv(out)
     assert written["image"].tolist() == ["a.jpg", "deep/b", "c", "d.png"]
@@ -70,7 +71,7 @@ def test_scores_counts_and_predictions(folder: Path, capsys: pytest.CaptureFixtu
 
     predicted = np.array(model.labels.codes)[written[columns].to_numpy().argmax(axis=1)]
     right = (predicted == written["label"]).mean()
-    assert f"{'accuracy':28} {right:.4f}" in said
+    assert f"{'accuracy':28} {right:.4f}" in output
 
 
 def test_scores_and_confusion_worked_by_hand(model: registry.Model) -> None:
@@ -101,16 +102,16 @@ def test_scores_and_confusion_worked_by_hand(model: registry.Model) -> None:
 
 def test_scores_that_the_labels_leave_undefined_are_named(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(folder, "image,label\na,nv\nc,nv\n") == 0
-    said = capsys.readouterr().out
-    assert "Not defined for these labels: macro_roc_auc, roc_auc_malignancy, sensitivity_malignancy." in said
-    assert " nan" not in said
+    output = capsys.readouterr().out
+    assert "Not defined for these labels: macro_roc_auc, roc_auc_malignancy, sensitivity_malignancy." in output
+    assert " nan" not in output
 
 
 def test_each_image_is_its_own_group_with_a_note(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(folder, TABLE) == 0
-    said = capsys.readouterr().out
-    assert f"{MODEL} on 4 images." in said
-    assert "Each image counts as a separate group" in said
+    output = capsys.readouterr().out
+    assert f"{MODEL} on 4 images." in output
+    assert "Each image counts as a separate group" in output
 
 
 def test_benign_and_malignant_are_scored_on_the_sum_of_the_malignant_classes(
@@ -160,10 +161,10 @@ def test_a_malignancy_model_is_scored_on_diagnoses(model: registry.Model, folder
 def test_an_unreadable_image_is_named_and_the_rest_scored(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "c.jpg").write_bytes(b"\xff\xd8damaged")
     assert evaluate(folder, TABLE) == 2
-    said, warned = capsys.readouterr()
-    assert f"{MODEL} on 3 images" in said
-    assert "1 more could not be read" in said
-    assert "1 images in the folder have no label" in said
+    output, warned = capsys.readouterr()
+    assert f"{MODEL} on 3 images" in output
+    assert "1 more could not be read" in output
+    assert "1 images in the folder have no label" in output
     assert "c.jpg: This is not an image" in warned
     for name in ("a.jpg", "deep/b.jpg", "d.jpg"):
         (folder / name).write_bytes(b"")
@@ -171,7 +172,7 @@ def test_an_unreadable_image_is_named_and_the_rest_scored(folder: Path, capsys: 
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "expected"),
     [
         (
             "name,label\na,nv\n",
@@ -188,8 +189,10 @@ def test_an_unreadable_image_is_named_and_the_rest_scored(folder: Path, capsys: 
         ("image,label\na,nv\n,mel\n", "Line 3 of labels.csv has a label but nothing in the column 'image'"),
     ],
 )
-def test_a_table_that_cannot_be_used(table: str, said: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert said in sentence(folder, table, capsys)
+def test_a_table_that_cannot_be_used(
+    table: str, expected: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert expected in sentence(folder, table, capsys)
 
 
 def test_a_group_that_is_missing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,9 +203,9 @@ def test_a_group_that_is_missing(folder: Path, capsys: pytest.CaptureFixture[str
 
 def test_an_empty_label_leaves_an_image_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(folder, "image,label\na,nv\nc, \nd,mel\n") == 0
-    said = capsys.readouterr().out
-    assert f"{MODEL} on 2 images." in said
-    assert "3 images in the folder have no label" in said
+    output = capsys.readouterr().out
+    assert f"{MODEL} on 2 images." in output
+    assert "3 images in the folder have no label" in output
 
 
 def test_a_name_that_matches_two_files(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,7 +225,7 @@ def test_folders_files_and_models_that_are_not_there(folder: Path, capsys: pytes
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ((), "Pass --config FILE, or --model, --images and --labels together; missing: --model, --images, --labels."),
         (("--model", "m", "--labels", "l.csv"), "missing: --images."),
@@ -234,9 +237,9 @@ def test_folders_files_and_models_that_are_not_there(folder: Path, capsys: pytes
         ),
     ],
 )
-def test_half_of_a_command(arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_half_of_a_command(arguments: tuple[str, ...], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert expected in capsys.readouterr().err
 
 
 @pytest.mark.data

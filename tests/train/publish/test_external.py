@@ -107,7 +107,7 @@ def test_it_stays_when_the_same_network_is_exported_again(root: Path, table: Pat
         ({"image": "ISIC_0024306.png"}, "Clinic B", "labelled images are not in"),
     ],
 )
-def test_what_cannot_be_added_is_refused(
+def test_images_that_cannot_be_added_are_refused(
     root: Path,
     table: Path,
     tmp_path: Path,

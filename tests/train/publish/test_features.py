@@ -1,4 +1,4 @@
-"""From features to a model folder, on a data set that is drawn at random."""
+"""From features to a model folder, on random data."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,8 @@ CONFIG = Config(
 
 
 def drawn(images: int = 600) -> tuple[pd.DataFrame, np.ndarray]:
-    """A table in the common form, two images a lesion, and features: one in three malignant, told by two features."""
+    """A table in the common form, two images a lesion, and features: one in three malignant, as shown by two
+    features."""
     generator = np.random.default_rng(0)
     lesion = np.arange(images) // 2
     malignant = generator.random(images // 2)[lesion] < 1 / 3
@@ -90,7 +91,7 @@ def test_choices_are_made_out_of_fold(model: registry.Model) -> None:
 
 def test_no_lesion_is_predicted_by_trees_that_were_trained_on_it() -> None:
     rows, values = drawn(200)
-    # a value that only tells lesions apart: whoever knows a lesion's other image knows its label
+    # a value that only identifies lesions: knowing a lesion's other image reveals its label
     values[:] = 0
     values[:, 0] = np.random.default_rng(1).permutation(100)[np.arange(200) // 2]
     config = dataclasses.replace(CONFIG, least_images=1, leaves=30, learning_rate=0.5, penalty=0.0)

@@ -1,4 +1,4 @@
-"""A model folder is replaced in one step, and keeps what still describes its network."""
+"""A model folder is replaced in one step, and keeps the files that still describe its network."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_the_same_network_keeps_what_later_commands_added(own_models: Path, mode
     assert (again.title, again.card["version"]) == ("Another title", model.card["version"])
     after = registry.fingerprint(target)
     assert {name: after[name] for name in ADDED} == {name: before[name] for name in ADDED}
-    # what export itself writes is not carried over
+    # files that export itself writes are not carried over
     assert "model.keras" not in after
     assert [path.name for path in own_models.iterdir()] == [model.id]
 

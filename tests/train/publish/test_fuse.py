@@ -82,8 +82,8 @@ def aged(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained_in(tiny: Config, aged: Path, tmp_path_factory: pytest.TempPathFactory) -> Published:
     """A run that trained metadata with the network."""
-    folder = tmp_path_factory.mktemp("asked")
-    config = dataclasses.replace(tiny, id="asked", metadata=True, stages=tiny.stages[:1])
+    folder = tmp_path_factory.mktemp("with-metadata")
+    config = dataclasses.replace(tiny, id="with-metadata", metadata=True, stages=tiny.stages[:1])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SKINAPP_DATA", str(aged))
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
@@ -94,16 +94,20 @@ def trained_in(tiny: Config, aged: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def asked(trained_in: Published, aged: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+def metadata_run(trained_in: Published, aged: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
     monkeypatch.setenv("SKINAPP_DATA", str(aged))
     return trained_in
 
 
 @pytest.mark.slow
-def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked: Published, tmp_path: Path) -> None:
-    folder = fused(asked, tmp_path)
-    model = registry.model("asked-clinical", folder.parent)
-    fields, fusion = trained_metadata.read(asked.runs / "asked" / "stage-1" / trained_metadata.FILES["best"])
+def test_trained_in_metadata_are_published_with_a_temperature_from_validation(
+    metadata_run: Published, tmp_path: Path
+) -> None:
+    folder = fused(metadata_run, tmp_path)
+    model = registry.model("with-metadata-clinical", folder.parent)
+    fields, fusion = trained_metadata.read(
+        metadata_run.runs / "with-metadata" / "stage-1" / trained_metadata.FILES["best"]
+    )
     assert model.clinical == fields
     published = metadata.from_json((folder / metadata.WEIGHTS_FILE).read_bytes(), fields, 7)
     assert published.scale == 1
@@ -112,7 +116,7 @@ def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked
     assert fusion.weights.any()
 
     table = clinical_fit.published("ham10000")
-    validation, _ = fuse.held_out(asked.config, asked.runs, asked.models)
+    validation, _ = fuse.held_out(metadata_run.config, metadata_run.runs, metadata_run.models)
     totals = fuse.added(fields, fusion, table, validation)
     assert model.temperature == round(evaluate.fit_temperature(totals, validation.labels), 4)
     card = (folder / "README.md").read_text()
@@ -128,9 +132,9 @@ def test_what_was_trained_in_is_published_with_a_temperature_of_validation(asked
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
 
 
-def test_what_was_trained_in_may_be_fitted_afterwards_all_the_same(asked: Published, tmp_path: Path) -> None:
-    models = shutil.copytree(asked.models, tmp_path / "models")
-    folder = fuse.fuse(asked.config, "With metadata", 0.0, asked.runs, models, afterwards=True)
+def test_trained_in_metadata_can_also_be_fitted_afterwards(metadata_run: Published, tmp_path: Path) -> None:
+    models = shutil.copytree(metadata_run.models, tmp_path / "models")
+    folder = fuse.fuse(metadata_run.config, "With metadata", 0.0, metadata_run.runs, models, afterwards=True)
     card = (folder / "README.md").read_text()
     assert "multinomial logistic regression" in card
     assert "--adjustment 0 --afterwards" in card
@@ -139,15 +143,16 @@ def test_what_was_trained_in_may_be_fitted_afterwards_all_the_same(asked: Publis
 def test_after_a_cross_validation_each_part_has_the_metadata_of_its_own_network(
     crossed: Published, tiny: Config, tmp_path: Path
 ) -> None:
-    """Metadata by hand beside the networks of `crossed`: where fold 1 knows that 50 years mean melanoma, fold 0 does
-    not."""
+    """Adds hand-written metadata weights to the networks of `crossed`: in fold 1, an age of 50 means melanoma, in fold
+    0 it does not."""
     runs = shutil.copytree(crossed.runs, tmp_path / "runs")
     table = clinical_fit.published("ham10000")
     fields = clinical_fit.with_coding(
         clinical_fit.questions(table), clinical_fit.parse(clinical_fit.questions(table), table)
     )
     fields = tuple(
-        dataclasses.replace(one, coding=one.coding | {"centre": [0.0] * len(one.coding["centre"])}) for one in fields
+        dataclasses.replace(field, coding=field.coding | {"centre": [0.0] * len(field.coding["centre"])})
+        for field in fields
     )
     for name, weight in (("crossed", 0.5), ("crossed-fold-0", 0.0), ("crossed-fold-1", 1.0)):
         weights = np.zeros((len(clinical_fit.field_indices(fields)), 7))

@@ -1,4 +1,4 @@
-"""Two data sets, one network: malignant or not, with a protocol of its own beside."""
+"""One network for two data sets: malignant or benign, with another protocol for comparison."""
 
 import dataclasses
 import json
@@ -68,7 +68,7 @@ def config(tiny: Config, both: Path) -> Config:
 
 @pytest.fixture(scope="module")
 def runs(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished, evaluated run of it, and one under the tutorial's protocol beside."""
+    """A finished, evaluated run, and one under the tutorial's protocol."""
     folder = tmp_path_factory.mktemp("runs")
     leaky = dataclasses.replace(config, id="other", dataset="ham10000-resampled", labels="ham10000", beside=None)
     with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""The recogniser of the kind of image, learnt from made-up embeddings."""
+"""The recogniser of the kind of image, trained on synthetic embeddings."""
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ def examples(count: int = 120) -> tuple[pd.DataFrame, np.ndarray]:
     return pd.DataFrame(rows), np.array(embedded)
 
 
-def test_kinds_that_differ_are_told_apart_on_what_was_not_learnt_from() -> None:
+def test_different_kinds_are_distinguished_on_held_out_images() -> None:
     table, embedded = examples()
     recogniser, card = modality.learn(table, embedded)
     assert card["learnt_from"] == {"dermoscopy": 108, "smartphone": 108, "neither": 120}
@@ -48,7 +48,7 @@ def test_kinds_that_differ_are_told_apart_on_what_was_not_learnt_from() -> None:
     assert "108 dermoscopy images" in page
 
 
-def test_a_wrong_answer_counts_as_taken_for_the_other_and_a_careful_one_as_asked() -> None:
+def test_a_wrong_answer_counts_as_confused_and_an_unsure_one_as_asked() -> None:
     kinds = np.array([0, 0, 0, 0])
     decided = np.array([0, 1, 1, 2])
     probabilities = np.array([[0.9, 0.1, 0], [0.05, 0.95, 0], [0.4, 0.6, 0], [0, 0, 1.0]])

@@ -16,7 +16,7 @@ def test_known_codes_in_another_order_and_case_are_our_label_set() -> None:
 def test_other_codes_describe_their_own_set() -> None:
     labels, order = label_set("mel, wart = Viral wart ,ak", "mel,ak", "ak")
     assert (labels.id, labels.codes, order) == ("mel-wart-ak", ("mel", "wart", "ak"), (0, 1, 2))
-    assert [(one.name, one.kind, one.malignant) for one in labels.labels] == [
+    assert [(label.name, label.kind, label.malignant) for label in labels.labels] == [
         ("Melanoma", "cancer", True),
         ("Viral wart", "harmless", False),
         ("ak", "pre-cancer", True),
@@ -26,13 +26,13 @@ def test_other_codes_describe_their_own_set() -> None:
 
 def test_without_options_known_codes_count_as_they_do_here() -> None:
     labels, _ = label_set("mel,nv,akiec", None, None)
-    assert [(one.kind, one.malignant) for one in labels.labels] == [
+    assert [(label.kind, label.malignant) for label in labels.labels] == [
         ("cancer", True),
         ("harmless", False),
         ("pre-cancer", True),
     ]
     labels, _ = label_set("mel,nv,akiec", "mel", None)
-    assert [one.malignant for one in labels.labels] == [True, False, False]
+    assert [label.malignant for label in labels.labels] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_without_options_known_codes_count_as_they_do_here() -> None:
         ("akiec,bcc,bkl,df,mel,nv,vasc", "mel", None, "of which akiec, bcc, mel count as malignant"),
     ],
 )
-def test_what_is_open_or_contradictory_is_refused(
+def test_ambiguous_or_contradictory_options_are_refused(
     listed: str, malignant: str | None, pre_cancer: str | None, words: str
 ) -> None:
     with pytest.raises(DataError, match=words):

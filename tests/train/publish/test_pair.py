@@ -59,7 +59,10 @@ def model(configs: tuple[Config, Config], runs: Path, tmp_path_factory: pytest.T
     folder = tmp_path_factory.mktemp("models")
     files = []
     for config in configs:
-        settings = dataclasses.asdict(config) | {"views": ["upright"], "stages": [vars(one) for one in config.stages]}
+        settings = dataclasses.asdict(config) | {
+            "views": ["upright"],
+            "stages": [vars(stage) for stage in config.stages],
+        }
         files.append(folder.parent / f"{folder.name}-{config.id}.yaml")
         files[-1].write_text(yaml.safe_dump(settings))
         assert load_config(files[-1]) == config
@@ -76,7 +79,7 @@ def squares(model: registry.Model, row: dict[str, str]) -> list[np.ndarray]:
     return [imaging.load(path, model.input_size) for path in paths]
 
 
-def test_what_is_published_is_what_the_app_answers(model: registry.Model) -> None:
+def test_published_predictions_match_the_app(model: registry.Model) -> None:
     registry.verify(model)
     table = pd.read_csv(model.folder / "predictions.csv")
     assert len(table) == model.card["test"]["images"] == len(MILK10K.codes)
@@ -88,9 +91,11 @@ def test_what_is_published_is_what_the_app_answers(model: registry.Model) -> Non
     constants = []
     for row in table.head(4).to_dict("records"):
         predicted = runtime_pair.predict(model, squares(model, row))
-        assert [row[column] for column in COLUMNS] == pytest.approx(predicted.together.probabilities, abs=2e-3)
+        assert [row[column] for column in COLUMNS] == pytest.approx(predicted.combined.probabilities, abs=2e-3)
         assert predicted.class_maps is not None
-        constants.append(predicted.together.logits - sum(one.mean(axis=(0, 1)) for one in predicted.class_maps))
+        constants.append(
+            predicted.combined.logits - sum(class_map.mean(axis=(0, 1)) for class_map in predicted.class_maps)
+        )
     assert constants[1:] == pytest.approx(np.array([constants[0]] * 3), abs=1e-3)
 
 
@@ -205,7 +210,7 @@ def rows(*lesions: tuple[str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(lesions, columns=["group", "split", "label"])
 
 
-def test_lesions_are_matched_and_none_is_trained_on_that_the_other_holds_out() -> None:
+def test_lesions_are_matched_and_none_is_trained_on_and_held_out() -> None:
     one = rows(("a", "test", "NV"), ("b", "validation", "MEL"), ("c", "test", "DF"))
     other = rows(("c", "test", "DF"), ("d", "test", "NV"), ("a", "test", "NV"), ("b", "validation", "MEL"))
     assert [part.tolist() for part in pair.matched([one, other], "test")] == [[0, 2], [2, 0]]

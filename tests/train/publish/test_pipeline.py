@@ -1,4 +1,4 @@
-"""From a folder of images to a model that the app runs, by the commands that people type."""
+"""From a folder of images to a model that the app runs, using the commands."""
 
 import json
 from pathlib import Path
@@ -180,7 +180,7 @@ def test_a_stopped_run_is_evaluated_and_exported_until_it_resumes(
     registry.verify(registry.model("tiny", models))
 
 
-def test_a_wrong_setting_is_a_sentence(folder: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_setting_is_reported(folder: Path, config: Config, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "fit", "colour=red") == 2
     assert "There is no setting 'colour'" in capsys.readouterr().err
     assert train(["prepare", "--config", str(folder / "none.yaml")]) == 2

@@ -18,7 +18,7 @@ from train.publish import retrieval_index
 
 
 def clustered(per_class: int = 12) -> tuple[pd.DataFrame, np.ndarray]:
-    """Two classes far apart in a space of 16 dimensions, every image of a lesion of its own."""
+    """Two classes far apart in a 16-dimensional space, every image of a different lesion."""
     generator = np.random.default_rng(0)
     labels = np.repeat(["nv", "mel"], per_class)
     embeddings = generator.normal(0, 0.1, (len(labels), 16)) + np.where(labels == "nv", 1, -1)[:, np.newaxis]
@@ -39,7 +39,7 @@ def test_neighbours_of_separate_classes_agree() -> None:
     scores = retrieval_index.neighbour_scores(result, known, embeddings, predicted, tested)
     assert scores["right"]["value"] == 1
     assert scores["same"]["value"] == pytest.approx(11 / 12, abs=1e-4)
-    # the one wrong prediction is the one that no neighbour shares
+    # the only wrong prediction is the one that no neighbour agrees with
     assert scores["sure"]["all"]["images"] == 11
     assert scores["sure"]["all"]["right"]["value"] == 1
     assert scores["sure"]["fewer"]["right"]["value"] == 0
@@ -61,7 +61,7 @@ def photos_of_phones(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def models_with(tmp_path: Path, model_id: str, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of a copy of a shipped model without an index, in a models folder of its own."""
+    """The folder of a copy of a shipped model without an index, in a separate models folder."""
     folder = tmp_path / "models" / model_id
     shutil.copytree(registry.model(model_id).folder, folder, ignore=shutil.ignore_patterns("similar.*"))
     card = json.loads((folder / "model.json").read_text())
@@ -100,7 +100,7 @@ def test_a_committee_is_indexed_by_the_network_that_gives_its_embedding() -> Non
     alone, whole = (Classifier(one).predict(pixels) for one in (network, committee))
     assert alone.embedding == pytest.approx(whole.embedding, abs=1e-5)
     assert alone.votes.shape == (1, 1, 7)
-    # what it predicts is in its folder: of training images out of fold, of test images by the whole
+    # its predictions are in its folder: out of fold for training images, by the whole committee for test images
     tables = [pd.read_csv(committee.folder / name).iloc[:3] for name in ("out_of_fold.csv", "predictions.csv")]
     table = pd.concat(tables).set_index("image")
     expected = table.filter(regex="^p_").idxmax(axis=1).str.removeprefix("p_")

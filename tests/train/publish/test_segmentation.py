@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def tiny(init: str) -> Any:
-    """In place of the U-Net: brightness, smoothed, decides."""
+    """Replaces the U-Net with a threshold on smoothed brightness."""
     import keras
     from keras import layers
 
@@ -138,9 +138,9 @@ def test_training_stops_resumes_and_ends_in_a_folder_that_the_app_uses(
 
     # the same folder with other settings is another run
     assert main([*command, "--epochs", "5"]) == 2
-    assert "begun with other settings" in capsys.readouterr().err
+    assert "started with other settings" in capsys.readouterr().err
 
-    (models / "lesion-segmentation" / "model.tflite").write_bytes(b"spoiled")
+    (models / "lesion-segmentation" / "model.tflite").write_bytes(b"corrupted")
     lesion_segmentation._loaded.cache_clear()
     with pytest.raises(lesion_segmentation.ModelError, match="changed after it was published"):
         lesion_segmentation.probabilities(square)

@@ -1,4 +1,4 @@
-"""Data sets in small, for the studies of attention."""
+"""Small data sets for the studies of attention."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ IMAGES = 6
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """HAM10000 in small: two images of each class, one of them for testing, all with a round mask."""
+    """A small HAM10000: two images of each class, one of them for testing, all with a round mask."""
     root = tmp_path / "data" / "ham10000"
     (root / "images").mkdir(parents=True)
     (root / "masks").mkdir()
@@ -38,7 +38,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def close_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """MILK10k in small: a close-up of each of 60 lesions, without masks; IMAGES of them are for testing."""
+    """A small MILK10k: a close-up of each of 60 lesions, without masks; IMAGES of them are for testing."""
     phone_photos.milk10k(tmp_path / "data", IMAGES)
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "data"))
     return tmp_path

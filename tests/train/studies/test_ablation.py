@@ -54,7 +54,7 @@ def write(file: Path, tiny: Config, rows: object = ROWS, **changes: object) -> P
 
 @pytest.fixture(scope="module")
 def table(tiny: Config, folder: Path) -> pd.DataFrame:
-    """What the command wrote; read again by row and score."""
+    """The table written by the command, indexed by row and score."""
     arguments = ["--config", str(write(folder / "tiny.yaml", tiny)), "--runs", str(folder / "runs")]
     assert main(["ablate", *arguments, "--out", str(folder / "new" / "rows.csv")]) == 0
     return pd.read_csv(folder / "new" / "rows.csv", keep_default_na=False, na_values=[""]).set_index(["row", "score"])
@@ -109,10 +109,10 @@ def test_finished_rows_are_not_trained_again(
     arguments = ["--config", str(folder / "tiny.yaml"), "--runs", str(folder / "runs")]
     assert main(["ablate", *arguments, "--out", str(folder / "again.csv")]) == 0
     assert (folder / "again.csv").read_text() == (folder / "new" / "rows.csv").read_text()
-    said = capsys.readouterr().out
-    assert "| row | balanced accuracy | difference from base (95%) |" in said
-    assert said.count("| natural |") == 1
-    assert "one difference per fold" in said
+    output = capsys.readouterr().out
+    assert "| row | balanced accuracy | difference from base (95%) |" in output
+    assert output.count("| natural |") == 1
+    assert "one difference per fold" in output
 
 
 def test_an_interruption_leaves_the_rows_before_it(
@@ -145,7 +145,8 @@ def test_a_t_interval_worked_by_hand() -> None:
 
 
 def test_networks_together_are_compared_with_the_mean_of_each_alone() -> None:
-    """Of forty lesions one network gets all right and the other none; together they go with the surer one."""
+    """Of forty lesions, one network classifies all correctly and the other none; the committee follows the more
+    confident one."""
     truth = np.tile([0, 1], 20)
     right = np.where(np.eye(2)[truth] > 0, 5.0, 0.0)
     each = np.array([right, 0.5 - right / 5])

@@ -33,7 +33,7 @@ def test_the_table_is_written_resumes_and_is_part_of_the_model(
     rows = ("random", "centre", "last-convolution")
     folder = data / "runs" / "attention-audit" / model.id
     folder.mkdir(parents=True)
-    # as a run leaves it that was killed before its first image
+    # like a run that was killed before its first image
     (folder / "random.csv").touch()
     assert run(*common, "--images", 2, "--methods", *rows) == 0
     first = pd.read_csv(own_models / model.id / attention_audit.FILE).set_index("name")
@@ -50,7 +50,7 @@ def test_the_table_is_written_resumes_and_is_part_of_the_model(
     for measure in ("energy", "insertion", "deletion"):
         assert (table[f"{measure}_low"] <= table[measure]).all()
         assert (table[measure] <= table[f"{measure}_high"]).all()
-    # the round mask holds a fifth of the square; a random map as much, a hill in the middle more
+    # the round mask covers a fifth of the square; a random map has as much inside, a central hill more
     share = np.pi * 30**2 / 120**2
     assert table.loc["random", "energy"] == pytest.approx(share, abs=0.03)
     assert table.loc["centre", "energy"] > share + 0.1
@@ -95,7 +95,7 @@ def test_an_image_without_an_outline_has_no_share_on_the_lesion(
 
 
 def test_without_a_keras_network_only_the_head_is_randomised(tmp_path: Path) -> None:
-    """A committee has none either."""
+    """This also applies to a committee."""
     model = registry.model("ham10000-efficientnetb1-clinical")
     copies = attention_audit.copies(model, tmp_path)
     assert list(copies) == ["head"]
@@ -144,7 +144,7 @@ def test_a_mean_and_its_interval() -> None:
         (("--model", "malignancy-vgg16"), "shipped without its network"),
     ],
 )
-def test_what_cannot_be_measured_gets_a_sentence(arguments: tuple[str, ...], sentence: str, data: Path) -> None:
+def test_impossible_requests_are_reported(arguments: tuple[str, ...], sentence: str, data: Path) -> None:
     from skinapp.errors import SkinappError
 
     with pytest.raises(SkinappError, match=sentence):
@@ -182,7 +182,7 @@ def test_an_untrained_copy_is_complete_and_untrained(untrained: Path, photos: li
         assert not np.allclose(runtime.Classifier(copy).predict(inputs[0]).logits, shipped.predict(inputs[0]).logits)
     kernels = [keras_network(one).get_layer("logits").get_weights()[0].ravel() for one in (model, head)]
     assert abs(np.corrcoef(*kernels)[0, 1]) < 0.1
-    # without its head it still sees what the shipped one sees
+    # apart from its head, it is the same as the shipped one
     same, other = (runtime.Classifier(copy).predict(inputs[0]).embedding for copy in (head, network))
     assert same == pytest.approx(shipped.predict(inputs[0]).embedding, abs=0.02)
     assert not np.allclose(other, same, atol=0.02)

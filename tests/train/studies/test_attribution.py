@@ -26,13 +26,13 @@ def run(data: Path, *arguments: object) -> int:
 def test_the_tables_are_written_resume_and_name_what_was_measured(
     data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # figures of a model that is no longer there, and of networks that were replaced, go
+    # figures of missing models and of replaced networks are removed
     old = {"networks": ["0" * 64]}
     (data / "attribution.json").write_text(json.dumps({"models": {"gone": old, "ham10000-cnn32": old}}))
     assert run(data, "--model", model.id, "--images", 2) == 0
     [file] = (data / "runs" / "attribution").iterdir()
     before = file.read_text()
-    # more than there are: all of them
+    # more than available: all of them
     assert run(data, "--model", model.id, "--images", IMAGES + 3) == 0
     assert file.read_text().startswith(before)
     assert len(pd.read_csv(file)) == IMAGES
@@ -58,7 +58,7 @@ def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypa
     assert library.measured(model) is None
 
 
-def test_what_goes_with_each_feature_is_a_mean_with_its_interval() -> None:
+def test_the_effect_of_each_feature_is_a_mean_with_its_interval() -> None:
     rows = pd.DataFrame({"group": np.arange(40), "whole": 0.8})
     for number, feature in enumerate(library.FEATURES):
         rows[f"{feature}_lesion"] = 0.8 - 0.1 * number - np.tile([0.0, 0.1], 20)
@@ -80,14 +80,14 @@ def test_what_goes_with_each_feature_is_a_mean_with_its_interval() -> None:
     ("arguments", "sentence"),
     [(("--images", 0), "at least 1"), (("--model", "malignancy-vgg16"), "shipped without its network")],
 )
-def test_what_cannot_be_measured_gets_a_sentence(arguments: tuple, sentence: str, data: Path) -> None:
+def test_impossible_requests_are_reported(arguments: tuple, sentence: str, data: Path) -> None:
     with pytest.raises(SkinappError, match=sentence):
         run(data, *arguments)
 
 
-def test_a_lesion_without_skin_beside_it_is_counted_and_left_out(
+def test_a_lesion_without_skin_around_it_is_counted_and_left_out(
     data: Path, model: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(library, "beside", lambda *_: None)
+    monkeypatch.setattr(library, "shift_to_skin", lambda *_: None)
     with pytest.raises(SkinappError, match="No image has enough skin"):
         run(data, "--model", model.id)

@@ -30,7 +30,7 @@ def test_pairs_of_phone_photos_show_one_lesion(monkeypatch: pytest.MonkeyPatch) 
     parser = SimpleNamespace(parse=lambda folder: published)
     monkeypatch.setattr(change.datasets, "read", lambda name: table)
     monkeypatch.setattr(change.datasets_registry, "DATASETS", {"pad_ufes_20": parser})
-    # another lesion of the same patient is no pair
+    # different lesions of the same patient do not form a pair
     assert [pair.images for pair in change.pairs_of("smartphone")] == [("PAT_1_10_5", "PAT_1_10_7")]
 
 

@@ -1,4 +1,4 @@
-"""The tables of the prediction sets' coverage are those that were measured."""
+"""The tables of the prediction sets' coverage agree with the measurements."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The claim under a wrong and a right protocol, and the fusion with a network."""
+"""The claim under a flawed and a sound protocol, and the fusion with a network."""
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ def test_copies_flatter_a_random_split_and_not_one_by_lesion() -> None:
             "split": np.where(lesion % 5 == 0, "test", "train"),
         }
     )
-    # features that show which lesion it is, and nothing of its diagnosis
+    # features that identify the lesion, but not its diagnosis
     values = generator.normal(size=(100, 3))[lesion] + generator.normal(size=(600, 3)) * 0.001
     rows = study.claim(table, {"drawn": values})
     accuracy = {row[1]: float(row[3].split()[0]) for row in rows}

@@ -1,4 +1,4 @@
-"""Networks without a clinic: what is trained, and what is scored."""
+"""Networks trained without a clinic: training and scoring."""
 
 import dataclasses
 import shutil

@@ -40,7 +40,7 @@ def test_counts_of_verdicts_and_of_those_that_are_right() -> None:
 
 
 def test_limits_keep_wrong_maps_and_those_of_copies_out() -> None:
-    """Maps are right where the lead is large, and the predictions of copies depend less on the picture."""
+    """In these data, maps are right if the lead is large, and the predictions of copies depend less on the picture."""
     rows = [row("shipped", number, lead=0.06, published_lead=-0.1) for number in range(10)]
     rows += [row("shipped", number, lead=0.3) for number in range(10, 40)]
     rows += [row("head", number, log_odds_change=2.9, lead=0.3) for number in range(40)]
@@ -72,7 +72,7 @@ def test_a_copy_has_another_last_layer_and_nothing_else(model: registry.Model, t
     np.testing.assert_allclose(spread, 0, atol=0.02)
 
 
-def test_a_network_without_such_a_layer_is_refused(model: registry.Model) -> None:
+def test_a_network_without_a_dense_last_layer_is_refused(model: registry.Model) -> None:
     content = (model.folder / "model.tflite").read_bytes()
     with pytest.raises(DataError, match="last layer of the model"):
         randomised.random_head(registry.model("malignancy-efficientnetb1"), content, 0)

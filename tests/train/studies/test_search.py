@@ -13,7 +13,7 @@ from train import __main__ as command
 from train.config import Config
 from train.studies import search
 
-# KerasTuner's lock asks for the thread by a name that Python has replaced
+# KerasTuner's lock uses a deprecated name of Python's threading module
 pytestmark = pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning", "ignore:getName:DeprecationWarning")
 
 QUICK = ["--size", "16", "--per-class", "4", "--epochs", "1", "--trials", "2"]
@@ -121,7 +121,7 @@ def test_the_tutorials_protocol_tests_on_copies(runs: Path) -> None:
     assert result["parts"]["test"]["rows"] == 21
     # 84 draws from 29 images
     assert 0 < result["copies"] <= result["lesions"] <= 1
-    # what chose the network is what tests it
+    # the same images choose and test the network
     assert result["scores"]["accuracy"]["value"] == pytest.approx(result["best"]["val_accuracy"])
 
 
@@ -130,7 +130,7 @@ def test_a_search_with_other_settings_is_not_resumed(
 ) -> None:
     before = grouped.read_text()
     assert run("grouped", runs, "--size", "32", "--seed", "5") == 2
-    assert "was begun with other settings (size 16, seed 0)" in capsys.readouterr().err
+    assert "was started with other settings (size 16, seed 0)" in capsys.readouterr().err
     assert grouped.read_text() == before
 
 
@@ -154,7 +154,7 @@ def test_a_table_of_something_else_is_not_overwritten(tmp_path: Path, capsys: py
         ("--out", "table.txt", "it must end in .csv"),
     ],
 )
-def test_impossible_options_are_sentences(
+def test_impossible_options_are_reported(
     option: str, value: str, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("grouped", tmp_path, option, value) == 2

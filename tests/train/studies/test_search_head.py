@@ -13,7 +13,7 @@ from train import __main__ as command
 from train.config import Config
 from train.studies import search_head
 
-# KerasTuner's lock asks for the thread by a name that Python has replaced
+# KerasTuner's lock uses a deprecated name of Python's threading module
 pytestmark = pytest.mark.filterwarnings("ignore:currentThread:DeprecationWarning", "ignore:getName:DeprecationWarning")
 
 QUICK = ["--init", "none", "--size", "32", "--per-class", "2", "--epochs", "1", "--trials", "2"]
@@ -45,7 +45,7 @@ def test_a_search_gives_a_row_per_head_and_no_test_score(searched: Path) -> None
     assert result is not None
     assert sorted(result.trials["trial"]) == [1, 2]
     assert result.trials["val_balanced_accuracy"].is_monotonic_decreasing
-    # two of the three training images of a class at most, and of the tested lesions none
+    # at most two of the three training images of a class, and none of the test lesions
     assert result.images["train"] <= 2 * 7
     assert result.lesions["train"] + result.lesions["validation"] == 2 * 7
     for row in result.trials.to_dict("records"):
@@ -97,7 +97,7 @@ def test_the_space_is_declared_whole() -> None:
     assert {choice.name for choice in choices.space} == set(search_head.SPACE)
 
 
-def test_impossible_options_are_sentences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_impossible_options_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option, value, sentence in (
         ("--size", "8", "--size is 8; it must be at least 32"),
         ("--trials", "0", "--trials is 0"),

@@ -28,7 +28,7 @@ def table() -> pd.DataFrame:
     )
 
 
-def found(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
+def probe_scores(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
     rows = sources.probes(table, embeddings)
     rows["value"] = rows["balanced accuracy"].str.split().str[0].astype(float)
     return rows.set_index(rows["images"].str.partition(",")[0])
@@ -36,28 +36,28 @@ def found(table: pd.DataFrame, embeddings: np.ndarray) -> pd.DataFrame:
 
 def test_a_source_that_the_embedding_shows_is_found_and_one_that_it_does_not_is_not(table: pd.DataFrame) -> None:
     noise = RANDOM.normal(size=(120, 8))
-    assert found(table, noise).loc["all", "value"] < 0.65
-    told = noise.copy()
-    told[:, 0] += np.where(table["source"] == "vienna", 0, 6)
-    assert found(table, told).loc["all", "value"] > 0.95
-    assert found(table, told).loc["all", ["sources", "chance"]].tolist() == [2, "0.500"]
+    assert probe_scores(table, noise).loc["all", "value"] < 0.65
+    informative = noise.copy()
+    informative[:, 0] += np.where(table["source"] == "vienna", 0, 6)
+    assert probe_scores(table, informative).loc["all", "value"] > 0.95
+    assert probe_scores(table, informative).loc["all", ["sources", "chance"]].tolist() == [2, "0.500"]
 
 
 def test_a_diagnosis_gives_a_source_away_only_among_several_diagnoses(table: pd.DataFrame) -> None:
     diagnosis = RANDOM.normal(size=(120, 8))
     diagnosis[:, 0] += np.where(table["label"] == "bcc", 6, 0)
     diagnosis[:, 1] += np.where(table["label"] == "mel", 6, 0)
-    rows = found(table, diagnosis)
+    rows = probe_scores(table, diagnosis)
     assert list(rows.index) == ["all", "nv"], "melanomas and carcinomas are each in one source"
     assert rows.loc["all", "value"] > 0.7
     assert rows.loc["nv", "value"] < 0.65
 
 
 def test_no_lesion_is_in_training_and_test_of_the_probe(table: pd.DataFrame) -> None:
-    # each lesion twice, with the same embedding: only a probe that has seen the lesion could tell
+    # each lesion twice, with the same embedding: only a probe that has seen the lesion could recognise its source
     twice = pd.concat([table, table], ignore_index=True)
     embeddings = np.tile(RANDOM.normal(size=(120, 100)), (2, 1))
-    assert found(twice, embeddings).loc["all", "value"] < 0.7
+    assert probe_scores(twice, embeddings).loc["all", "value"] < 0.7
 
 
 def test_one_source_is_an_error(table: pd.DataFrame) -> None:
@@ -95,12 +95,12 @@ def test_the_command_probes_a_model(
     write_milk10k(tmp_path)
     write_isic_more(tmp_path)
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
-    monkeypatch.setattr(sources, "FEWEST", 5)
+    monkeypatch.setattr(sources, "MIN_LESIONS", 5)
     file = tmp_path / "sources.json"
     assert command.main(["sources", "--model", model.id, "--dataset", "milk10k+isic_more", "--out", str(file)]) == 0
-    said = capsys.readouterr().out
-    assert f"from the embedding of {model.id}" in said
-    assert "isic_acral" in said
+    output = capsys.readouterr().out
+    assert f"from the embedding of {model.id}" in output
+    assert "isic_acral" in output
     assert {row["source"] for row in pd.read_json(file, typ="series")["scores"]} == {"isic_acral", "milk10k"}
     assert command.main(["sources", "--lesions", "0"]) == 2
     assert command.main(["sources", "--dataset", "elsewhere"]) == 2

@@ -1,4 +1,5 @@
-"""What the square around the lesion changes: no network is asked about what it was trained on, and the arithmetic."""
+"""The effect of the square around the lesion: no network classifies its training images, and the arithmetic is
+right."""
 
 import dataclasses
 from pathlib import Path
@@ -50,13 +51,13 @@ def parts(rows: pd.DataFrame) -> dict[str, tuple[str, str]]:
 
 
 @pytest.mark.usefixtures("divided")
-def test_a_network_is_asked_about_what_it_held_out(model: Model) -> None:
+def test_a_network_classifies_its_held_out_images(model: Model) -> None:
     rows = square.unseen(trained(model, "HAM10000"), "ham10000")
     assert parts(rows) == {"c": ("validation", ""), "d": ("validation", ""), "t": ("test", "")}
 
 
 @pytest.mark.usefixtures("divided")
-def test_a_committees_member_is_asked_about_what_it_held_out(model: Model) -> None:
+def test_a_committees_member_classifies_its_held_out_images(model: Model) -> None:
     members = [{"file": "member-1.tflite", "fold": 0}, {"file": "member-2.tflite", "fold": 1}]
     rows = square.unseen(trained(model, "HAM10000", members=members), "ham10000")
     assert parts(rows) == {
@@ -71,13 +72,13 @@ def test_a_committees_member_is_asked_about_what_it_held_out(model: Model) -> No
 
 
 @pytest.mark.usefixtures("divided")
-def test_of_a_data_set_that_it_never_saw_a_network_is_asked_about_all(model: Model) -> None:
+def test_a_network_classifies_all_images_of_an_unseen_data_set(model: Model) -> None:
     rows = square.unseen(trained(model, "PAD-UFES-20"), "ham10000")
     assert set(rows["image"]) == {"a", "b", "c", "d", "t"}
 
 
 @pytest.mark.usefixtures("divided")
-def test_a_network_that_was_trained_on_everything_is_asked_about_the_test_images_only(
+def test_a_network_trained_on_everything_classifies_only_test_images(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Config, "fold", None)
@@ -155,4 +156,4 @@ def test_both_lesions_count_only_one_in_each_half(monkeypatch: pytest.MonkeyPatc
         return boxes.pop()
 
     monkeypatch.setattr(square.square, "lesions", lesions)
-    assert square.two_found(files) == {"pairs": 2, "both_found": 1}
+    assert square.count_both_found(files) == {"pairs": 2, "both_found": 1}

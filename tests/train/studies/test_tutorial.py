@@ -1,4 +1,4 @@
-"""The tutorial: which images it takes, what each split keeps together, and what the report says of it."""
+"""The tutorial: the choice of images, the two splits, and the report."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def test_the_images_are_three_of_each_of_a_hundred_training_lesions() -> None:
     assert len(table) == table["image"].nunique() == 300
     assert table.groupby("label")["group"].nunique().to_dict() == {"mel": 50, "nv": 50}
     assert (table.groupby("group")["image"].size() == 3).all()
-    # the same each time
+    # the choice is deterministic
     pd.testing.assert_frame_equal(table, tutorial.choose())
 
 
@@ -50,7 +50,7 @@ def test_only_the_split_by_lesion_keeps_lesions_together() -> None:
     seen = {}
     for split in SPLITS:
         parts = tutorial.divide(table, split, config.folds, config.seed)
-        # both deal the same number of images of each class to each part, as nearly as lesions allow
+        # both assign the same number of images of each class to each part, as far as lesions allow
         counts = pd.crosstab(parts, table["label"])
         assert len(counts) == config.folds
         assert (counts - 150 / config.folds).abs().to_numpy().max() <= 3
@@ -114,7 +114,9 @@ def test_the_page_states_what_is_counted() -> None:
     assert f"of a random fifth, {leak:.0%} show a lesion that is also in training" in text
 
 
-def a_split(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series) -> HeldOut:
+def split_predictions(
+    probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndarray, groups: pd.Series
+) -> HeldOut:
     rows = np.arange(len(labels))
     probabilities = np.empty((len(labels), 2))
     probabilities[rows, labels], probabilities[rows, 1 - labels] = probability_of_label, 1 - probability_of_label
@@ -134,7 +136,7 @@ def a_split(probability_of_label: np.ndarray, labels: np.ndarray, parts: np.ndar
 def test_the_summary_says_what_the_interval_says(
     right_by_image: float, right_by_lesion: float, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lesson = a_lesson(right_by_image, right_by_lesion, tmp_path, monkeypatch)
+    lesson = tutorial_lesson(right_by_image, right_by_lesion, tmp_path, monkeypatch)
     text = tutorial_report.summary(lesson)
     assert words in text
     assert f"Split by image, the networks classify {right_by_image:.0%}" in text
@@ -145,10 +147,11 @@ def test_the_summary_says_what_the_interval_says(
     assert tutorial_report.changed(lesson.shared, everywhere).tolist() == changed[1:].tolist()
 
 
-def a_lesson(
+def tutorial_lesson(
     right_by_image: float, right_by_lesion: float, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tutorial_report.Lesson:
-    """Predictions of which these shares are right, spread over lesions; the larger one holds the smaller."""
+    """Predictions with these shares of correct answers, spread over lesions; the larger set includes the smaller
+    one."""
     from skinapp.labels.sets import MALIGNANCY
     from train.data.datasets import encode
     from train.publish.evaluate import write_predictions
@@ -160,10 +163,10 @@ def a_lesson(
     known: dict[str, HeldOut] = {}
     for split, right in zip(SPLITS, (right_by_image, right_by_lesion), strict=True):
         correct = order < round(right * len(table))
-        # another order of certainty, so that the two are not the same model
+        # another ranking by confidence, so that the two are not the same model
         sure = 0.6 + 0.3 * np.random.default_rng(len(known)).random(len(table))
         parts = tutorial.divide(table, split, 5, 0)
-        known[split] = a_split(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
+        known[split] = split_predictions(np.where(correct, sure, 1 - sure), labels, parts, table["group"])
         write_predictions(folder / f"{split}.csv", MALIGNANCY, table, known[split].probabilities, with_facts=False)
     return tutorial_report.measure(table, np.zeros((len(table), 1, 1, 3), np.uint8), known, folder)
 
@@ -186,7 +189,7 @@ def test_the_whole_tutorial_in_small(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     """With few drawn images, downloaded one by one, a tiny network and one epoch; and again, without training."""
-    monkeypatch.setattr(tutorial, "LESIONS", bootstrap.FEWEST_GROUPS // 2)
+    monkeypatch.setattr(tutorial, "LESIONS", bootstrap.MIN_GROUPS // 2)
     table = tutorial.choose()
     images = tmp_path / "data" / "isic" / "images"
     images.mkdir(parents=True)
@@ -206,14 +209,14 @@ def test_the_whole_tutorial_in_small(
     with tiny_network_on(tmp_path / "data") as patch:
         patch.setitem(augmentation.POLICIES, "standard", light_augmentation)
         assert main(command) == 0
-        said = capsys.readouterr().out
+        output = capsys.readouterr().out
         report = (tmp_path / "tutorial" / "report.html").read_text()
-        assert said.splitlines()[0] in report
+        assert output.splitlines()[0] in report
         for heading in ("1. Look at the data", "4. Compare the two", "5. Look at the maps"):
             assert heading in report
         written = pd.read_csv(tmp_path / "tutorial" / f"{BY_LESION}.csv")
         assert written["image"].tolist() == table["image"].tolist()
-        # what is trained is not trained again, and gives the same predictions
+        # trained networks are not trained again, and give the same predictions
         patch.setattr(stages, "fit_stage", None)
         assert main(command) == 0
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == output

@@ -1,4 +1,4 @@
-"""Error rates with and without a warning, what is decided from them, and the page that is written."""
+"""Error rates with and without a warning, the decisions based on them, and the generated page."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from train.studies import warnings
 
 
 def rows(split: str, flagged_wrong: float, other_wrong: float, count: int = 40) -> list[dict[str, Any]]:
-    """As many images as taken, without a warning, as blurred copies with one, with these error rates."""
+    """Equal numbers of original images without a warning and of blurred copies with one, with these error rates."""
     found = []
     for condition, is_blurred, rate in (("as taken", False, other_wrong), ("blurred", True, flagged_wrong)):
         for number in range(count):
@@ -29,7 +29,7 @@ def test_a_warning_that_predicts_errors_stays_and_one_that_does_not_goes() -> No
     assert measured["without"]["value"] == 0.3
     assert measured["difference"]["value"] == pytest.approx(0.3)
     assert measured["difference"]["low"] < 0.3 < measured["difference"]["high"]
-    # what the test lesions say decides nothing
+    # test lesions do not affect the decision
     worse = warnings.summary(pd.DataFrame(rows("validation", 0.2, 0.25) + rows("test", 0.9, 0.1)))
     assert not worse["warnings"]["sharpness"]["predicts_errors"]
 

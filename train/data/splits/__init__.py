@@ -1,4 +1,4 @@
-"""Splits by image id, so that a newly downloaded table is divided as it was for the models here."""
+"""Splits by image id, so that a newly downloaded table is split as it was for the models here."""
 
 from pathlib import Path
 
@@ -30,15 +30,15 @@ def ham10000_split(images: pd.Series, lesions: pd.Series) -> pd.Series:
 def listed(dataset: str) -> pd.DataFrame:
     """The images of milk10k or isic_more that the ISIC archive publishes: one row per image, as text, "" if empty.
 
-    `image_id` and the columns of the data set's table that training needs and the archive does not state: its part,
-    the collection that it is from, its class in HAM10000 or PAD-UFES-20, and the image of another data set that shows
-    the same picture (found by their features, not only by a hash, since many are cropped or have other colours).
+    `image_id` and the columns of the data set's table that training needs and the archive does not state: its part, the
+    collection that it is from, its class in HAM10000 or PAD-UFES-20, and the image of another data set that shows the
+    same picture (found by features, not only by a hash, since many are cropped or recoloured).
     """
     return pd.read_csv(Path(__file__).with_name(f"{dataset}.csv.gz"), dtype=str, keep_default_na=False)
 
 
 def malignant_benign_test() -> list[str]:
-    """The images of the malignant/benign set that are tested, or of whose lesion another one is, named as in
+    """The images of the malignant/benign set that are tested, or whose lesion has a tested image, named as in
     "malignant/768"."""
     known = pd.read_csv(MALIGNANT_BENIGN, keep_default_na=False)
     return known.loc[known["split"] != "train", "image"].tolist()
@@ -47,8 +47,8 @@ def malignant_benign_test() -> list[str]:
 def malignant_benign_groups(images: pd.Series) -> pd.DataFrame:
     """`group`, `ham10000` and `split` for each image of the malignant/benign set, named as in "malignant/768".
 
-    Three in four of its images are also in HAM10000. `ham10000` is the id there, "" if there is none, so that an image
-    tested in one set is not trained on in the other. Images of one lesion have the same `group`: the lesion's id in
+    Three in four of its images are also in HAM10000. `ham10000` is the id there, "" if there is none, so that no image
+    tested in one set is trained on in the other. Images of one lesion have the same `group`: the lesion's id in
     HAM10000, or the first of its images here. `split` is train, test or excluded, see `part`. An image that is not in
     the list is a separate group and excluded, since it may be a test image of HAM10000. `python -m train.data.splits`
     makes the list.

@@ -53,7 +53,7 @@ def grouped(
 
 
 def _bursts(table: pd.DataFrame, prints: duplicates.Fingerprints) -> pd.DataFrame:
-    pairs = duplicates.pairs(prints, least=BURST_CORRELATION)
+    pairs = duplicates.pairs(prints, min_correlation=BURST_CORRELATION)
     number = table["image"].str.rsplit("/").str[-1].astype(int).to_numpy()
     label = table["label"].to_numpy()
     first, second = _rows(pairs)

@@ -1,8 +1,9 @@
-"""What a visitor leaves behind: freed and overwritten soon after they have left.
+"""Frees and overwrites a visitor's data soon after they have left.
 
-Streamlit keeps the session of a closed tab for two minutes, for a visitor whose connection broke. After that it does
-not free it until another session ends, and what is freed stays readable in the process until it is used again. Here
-the session is ended in time, and nothing of it stays: tests/test_privacy.py searches the process for it.
+Streamlit keeps the session of a closed tab for two minutes, in case the connection was only interrupted. After that it
+does not free the session until another one ends, and freed memory stays readable in the process until it is reused.
+This module ends the session in time and leaves nothing of it in memory: tests/test_privacy.py searches the process for
+it.
 """
 
 import asyncio
@@ -28,62 +29,62 @@ from skinapp.inference import modality, runtime
 from skinapp.lesion import segmentation
 
 MARGIN_SECONDS = 1.0
-"""After the time for which Streamlit keeps a session."""
+"""Delay after the time for which Streamlit keeps a session."""
 OBJECT_SIZES = range(48, 513, 16)
-"""Bytes of the blocks in which Python keeps small objects, from the smallest text on."""
+"""Block sizes of Python's small-object allocator, in bytes, from that of the smallest string."""
 CACHED_SIZES = range(24, 1033, 16)
 CACHED_BLOCKS = 16
-"""Blocks of each of these sizes that glibc may keep for a thread."""
+"""The number of blocks of each size that glibc may cache per thread."""
 AREA = 2**20
-"""Bytes that Python gets from the system when there is no free block left."""
-MOST_OBJECTS = 2_000_000
-"""Of one size."""
+"""Bytes that Python requests from the system when no free block is left."""
+MAX_OBJECTS = 2_000_000
+"""Limit for one size."""
 WIPE_ON_FREE, PATTERN = -6, 0x55
-"""M_PERTURB of glibc's mallopt, and the byte from which it makes those that it writes."""
-ARENAS, MOST_ARENAS = -8, 2
-"""M_ARENA_MAX of glibc's mallopt. Every visitor has a thread, every arena keeps memory, and by default there are eight
-arenas for each core."""
-OF_ITS_OWN, LARGE = -3, 2**20
-"""M_MMAP_THRESHOLD of glibc's mallopt, in bytes: what is larger goes back to the system as soon as it is freed."""
+"""M_PERTURB of glibc's mallopt, and the byte from which its fill pattern is derived."""
+ARENA_LIMIT, MAX_ARENAS = -8, 2
+"""M_ARENA_MAX of glibc's mallopt. Each visitor has a thread, each arena keeps memory, and by default there are eight
+arenas per core."""
+MMAP_THRESHOLD, LARGE = -3, 2**20
+"""M_MMAP_THRESHOLD of glibc's mallopt, in bytes: larger blocks go back to the system as soon as they are freed."""
 
 _due = threading.Event()
 """Whether a collection is about to begin."""
 
 
-def free_in_time() -> None:
-    """From now on, end the sessions of visitors who do not come back, and overwrite what they leave in memory."""
+def install() -> None:
+    """From now on, end the sessions of visitors who do not come back, and overwrite their data in memory."""
     save = MemorySessionStorage.save
     if hasattr(save, "__wrapped__"):
         return
 
     @functools.wraps(save)
     def save_for_a_time(self: MemorySessionStorage, session_info: SessionInfo) -> None:
-        # before others are dropped to make room, without being ended
+        # before Streamlit drops sessions to make room without ending them
         _end_expired(self)
         save(self, session_info)
         asyncio.get_running_loop().call_later(self._cache.ttl + MARGIN_SECONDS, _end_expired, self)  # type: ignore[attr-defined]
 
     MemorySessionStorage.save = save_for_a_time  # type: ignore[method-assign]
-    for option in ((WIPE_ON_FREE, PATTERN), (ARENAS, MOST_ARENAS), (OF_ITS_OWN, LARGE)):
+    for option in ((WIPE_ON_FREE, PATTERN), (ARENA_LIMIT, MAX_ARENAS), (MMAP_THRESHOLD, LARGE)):
         _c_library("mallopt", *option)
-    # tables get their memory from the C library too, so that it is wiped
+    # have tables allocated by the C library too, so that their memory is wiped
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
 
 
 def _end_expired(storage: MemorySessionStorage) -> None:
-    """In the server's event loop: end the sessions that nobody can come back to."""
+    """In the server's event loop: end the sessions that can no longer be resumed."""
     expired = storage._cache.expire()  # type: ignore[attr-defined]
     for _, session_info in expired:
         session = session_info.session
         session.shutdown()
-        # the server's loop refers to the session that it served last until there is another one
+        # the server's loop keeps a reference to the last session that it served
         session._session_state = SessionState()
         session._fragment_storage.clear()
         session._client_state.Clear()
         session._scriptrunner = None
-        # the first time, in `shutdown`, downloads are only marked
+        # the first pass, in `shutdown`, only marks downloads
         get_instance().media_file_mgr.remove_orphaned_files()
-    # one collection for all who left together
+    # a single collection for all sessions that ended together
     if expired and not _due.is_set():
         _due.set()
         timer = threading.Timer(MARGIN_SECONDS, _collect, [asyncio.get_running_loop()])
@@ -92,7 +93,7 @@ def _end_expired(storage: MemorySessionStorage) -> None:
 
 
 def _collect(loop: asyncio.AbstractEventLoop) -> None:
-    """Free what only refers to itself, overwrite what is free, and give it back to the system."""
+    """Free reference cycles, overwrite free memory, and return it to the system."""
     _due.clear()
     gc.collect()
     with contextlib.suppress(SkinappError):
@@ -103,12 +104,12 @@ def _collect(loop: asyncio.AbstractEventLoop) -> None:
     _overwrite_free_blocks()
     isolated.stop_spare()
     _c_library("malloc_trim", 0)
-    # each thread has a cache of its own; the other threads end with the run of a page
+    # each thread has its own cache; the other threads end with the run of a page
     loop.call_soon_threadsafe(_overwrite_thread_cache)
 
 
 def _overwrite_thread_cache() -> None:
-    """Overwrite what this thread has freed last and the C library keeps for it, which is not wiped on free."""
+    """Overwrite the blocks in this thread's glibc cache, which are not wiped when they are freed."""
     if sys.platform != "linux":
         return
     library = ctypes.CDLL(None)
@@ -121,19 +122,19 @@ def _overwrite_thread_cache() -> None:
 
 
 def _overwrite_free_blocks() -> None:
-    """Overwrite what Python's small objects leave when they are freed, such as the name of a file: with zeros of every
-    size, until one needs a new area of memory."""
+    """Overwrite the remains of Python's freed small objects, such as file names: allocate zeros of every size until a
+    new memory area is needed."""
     for size in OBJECT_SIZES:
-        held: list[bytes | None] = [None] * MOST_OBJECTS
+        held: list[bytes | None] = [None] * MAX_OBJECTS
         length, before = size - sys.getsizeof(b""), _address_space()
-        for number in range(MOST_OBJECTS):
+        for number in range(MAX_OBJECTS):
             held[number] = bytes(length)
             if number % 1024 == 0 and _address_space() >= before + AREA:
                 break
 
 
 def _address_space() -> int:
-    """Bytes that the process has got from the system; 0 where that is not known."""
+    """Bytes of address space of the process; 0 if that is not known."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * 4096
     except OSError:
@@ -141,6 +142,6 @@ def _address_space() -> int:
 
 
 def _c_library(name: str, *values: int) -> None:
-    """Call a function of the C library, where it has it."""
+    """Call a function of the C library, if it exists."""
     if sys.platform == "linux" and (function := getattr(ctypes.CDLL(None), name, None)):
         function(*values)
