@@ -49,7 +49,7 @@ def test_classify_says_how_far_the_networks_agree(root: Path, photo: Path, capsy
     assert printed["operating_points"] == {"cancer-95": True}
     assert main(["classify", str(photo), "--model", "committee"]) == 0
     text = capsys.readouterr().out
-    assert f"{agreed.agreeing} of 3 networks name this class" in text
+    assert f"{agreed.agreeing} of 3 networks predicted this class" in text
     assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
 
 

@@ -132,10 +132,10 @@ def lines(one: Measured) -> Iterator[str]:
     yield ""
     yield (
         f"{one.model}: prediction sets for {one.promised:.0%} coverage on {' and '.join(one.datasets)}; coverage, mean "
-        "number of classes in a set, images"
+        "number of classes per set, images"
     )
     if one.calibrated_here:
-        yield "  (These images also calibrated the sets, so their coverage is as promised.)"
+        yield "  (The sets were calibrated on these same images, so their coverage is as promised.)"
     for row in one.table.to_dict("records"):
         if row["by"] not in ("all", "class") and row["images"] < subgroups.FEW_IMAGES:
             continue

@@ -69,9 +69,9 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], found: Attrib
                     alt=f"The square, {REMOVED[feature].lower()} beside the lesion",
                 )
     st.caption(
-        f"Probabilities of “{layout.plain(shown.name)}”. Any change to a picture moves an answer, so the same change "
+        f"Probabilities of “{layout.plain(shown.name)}”. Any change to an image affects the answer, so the same change "
         "is made to an area of the same size and shape beside the lesion. Changed squares look unlike the images that "
-        "the model was trained on. The outline is the one of the tab Segmentation, where it can be corrected."
+        "the model was trained on. The outline comes from the Segmentation tab, where you can correct it."
     )
 
 

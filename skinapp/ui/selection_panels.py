@@ -107,7 +107,7 @@ def show_split(built: OwnTable) -> None:
     for problem in built.audit.problems:
         st.warning(plain(problem))
     if not built.audit.problems:
-        st.success("No problem was found in what could be checked.")
+        st.success("No problems found in what could be checked.")
     for note in built.audit.notes:
         st.markdown(f"- {plain(note)}")
     st.caption(
@@ -122,8 +122,8 @@ def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
     tested = views.tested_images(frame["image"]) if "image" in frame else {}
     if not tested:
         st.info(
-            "By their names, none of these images is a test image of a model here. `python -m train evaluate` scores a "
-            "model on any folder of labelled images."
+            "Judging by their names, none of these images is a test image of a model here. `python -m train evaluate` "
+            "scores a model on any folder of labelled images."
         )
         return
     models = registry.models()
@@ -157,7 +157,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
     tested = subgroups.predictions(model, table.id)
     if tested.labels is not table.labels:
         if chosen.diagnosis:
-            st.caption("This model was only tested on malignant or benign, so the diagnosis filter is ignored.")
+            st.caption("This model was only tested on malignant versus benign, so the diagnosis filter is ignored.")
         chosen = chosen.changed(diagnosis=())
     frame = records.select(tested, chosen)
     if frame.empty:

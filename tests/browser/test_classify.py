@@ -142,7 +142,7 @@ def test_two_photos_of_one_spot_are_compared(app: str, open_page: Callable[..., 
             unasked.last.locator("xpath=ancestor::label").click()
             settle(page)
     expect(later).to_be_visible()
-    expect(page.get_by_text(re.compile("points of the skin lie on those of the first"))).to_be_visible()
+    expect(page.get_by_text(re.compile("points on the skin line up with those in the first"))).to_be_visible()
     blended = page.get_by_alt_text("Both photos, one laid over the other")
     before = blended.get_attribute("src")
     page.get_by_role("slider", name="From the first photo to the later one").press("End")
@@ -192,7 +192,7 @@ def test_the_square_can_be_moved_and_sized(app: str, open_page: Callable[..., Pa
 def test_a_bad_file_gets_a_sentence_and_then_a_good_one_its_answer(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/classify")
     for file, sentence in (
-        (as_upload(b"just text"), "This is not an image that can be read"),
+        (as_upload(b"just text"), "This is not a readable image"),
         (as_upload(PHOTO[: len(PHOTO) // 2]), "damaged or cut short"),
         (as_upload(b"%PDF-1.7", "letter.pdf", "application/pdf"), "This is a PDF"),
         (as_upload(b"<svg/>", "drawing.svg", "image/svg+xml"), "This is an SVG drawing"),

@@ -211,7 +211,7 @@ def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registr
     photos = {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)}
     china = encode(Image.fromarray(load_sample_image("china.jpg")))
     upload_several(page, photos | {"china.jpg": china})
-    assert any(header.value == "The same on your other images" for header in page.subheader)
+    assert any(header.value == "The same maps for your other images" for header in page.subheader)
     tiles = page.session_state["cached_attention_strip"][1]
     [code] = page.multiselect(key=classes(model)).value
     made = [tile.raw for tile in tiles.values() if tile.raw is not None]
@@ -248,12 +248,12 @@ def test_no_more_maps_than_the_page_allows(page: AppTest, monkeypatch: pytest.Mo
     assert not page.exception
     # eight images, and twelve maps at most: one row
     assert len(page.session_state["cached_attention_strip"][1]) == 7
-    assert any("for 8 images, the first map" in caption.value for caption in page.caption)
+    assert any("With 8 images, each gets only the first map" in caption.value for caption in page.caption)
 
 
 def test_what_is_no_picture_of_skin_gets_no_map_unless_asked_for(page: AppTest) -> None:
     upload(page, encode(Image.fromarray(load_sample_image("china.jpg"))))
-    assert "The models know nothing else" in page.warning[0].value
+    assert "The models are made for nothing else" in page.warning[0].value
     assert "cached_attention_maps" not in page.session_state
     next(toggle for toggle in page.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert made_maps(page)
@@ -283,8 +283,8 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
         "On the lesion": "0.50 (0.50 to 0.50)",
         "Insertion": "0.50 (0.50 to 0.50)",
         "Deletion": "0.50 (0.50 to 0.50)",
-        "Like untrained head": "0.50 (0.50 to 0.50)",
-        "Like untrained network": "",
+        "Similarity, untrained head": "0.50 (0.50 to 0.50)",
+        "Similarity, untrained network": "",
         "Time, ms": "12 (10 to 20)",
         "Times one classification": "1.3",
     }

@@ -160,7 +160,7 @@ def test_without_images_the_page_says_how_to_get_them_and_lists_them_with_links(
 
 def test_the_answer_comes_in_words() -> None:
     at = opened(diagnosis="mel", sex="female", site="back", age=["60", "100"])
-    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in fives"
+    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in steps of five years"
     assert answer in re.sub(r"\\(.)", r"\1", words(at))
     assert "10,015 images of 7,470 lesions: the whole data set" in re.sub(r"\\(.)", r"\1", words(opened()))
 

@@ -116,7 +116,7 @@ def test_a_blurred_picture_is_to_be_taken_again_or_answered_anyway() -> None:
 
 def test_what_is_no_picture_of_skin_gets_no_probabilities_unless_asked_for() -> None:
     at = upload(open_classify(), encode(Image.fromarray(load_sample_image("china.jpg"))))
-    assert "The models know nothing else" in at.warning[0].value
+    assert "The models are made for nothing else" in at.warning[0].value
     assert not at.metric
     next(toggle for toggle in at.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert not at.exception

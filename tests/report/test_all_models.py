@@ -66,7 +66,7 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     model = registry.model(model_id)
     section = all_models.one_model(known[model_id])
     assert section.heading == model.title
-    for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant against the rest", "Calibration", "Limits"):
+    for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant versus the rest", "Calibration", "Limits"):
         assert part in headings(section)
     assert ("Error rate by class" in headings(section)) == (model.task == "diagnosis")
     paragraphs = [block for block in section.blocks if isinstance(block, str)]
