@@ -189,7 +189,7 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert json.loads(out)["image"].endswith("a.jpg")
     assert "notes.jpg" in err
-    assert "not an image" in err
+    assert "not a readable image" in err
 
 
 @pytest.mark.parametrize(

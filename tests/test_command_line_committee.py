@@ -107,4 +107,4 @@ def test_compare_takes_a_further_test_set(
     assert main(["compare", "committee", MODEL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 1503
     assert main(["compare", "committee", MODEL, "--test", "nowhere"]) == 2
-    assert "no image in common" in capsys.readouterr().err
+    assert "no images in common" in capsys.readouterr().err

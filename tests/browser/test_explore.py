@@ -194,4 +194,4 @@ def test_an_image_of_the_gallery_goes_to_classify(
         page.get_by_role("button", name="Classify this image").click()
         expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
         expect(page.get_by_role("heading", name=re.compile("Most likely"))).to_be_visible()
-        expect(page.get_by_text("ISIC_0 of HAM10000")).to_be_visible()
+        expect(page.get_by_text("ISIC_0 from HAM10000")).to_be_visible()

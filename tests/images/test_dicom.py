@@ -169,7 +169,7 @@ BAD = {
         dicom.compressed(encode(PICTURE), NumberOfFrames=2, PixelData=encapsulate([encode(PICTURE)] * 2)),
         "holds 2 images",
     ),
-    "no picture": (document(), "holds no image"),
+    "no picture": (document(), "not an image"),
     "no pixels": (dicom.native(RGB, PixelData=b""), "damaged or cut short"),
     "too few pixels": (dicom.native(RGB, PixelData=RGB[:100].tobytes()), "damaged or cut short"),
     "cut short": (dicom.native(RGB)[:100_000], "damaged or cut short"),

@@ -370,7 +370,7 @@ def test_a_half_downloaded_folder_is_a_sentence() -> None:
     files = isic_files()
     del files["isic/ISIC_0000002.jpg"]
     at = own_folder(files)
-    assert "1 of 2 images of the table are not in the folder" in words(at)
+    assert "1 of 2 images in the table are not in the folder" in words(at)
     at.button_group(key="view").set_value("images").run()
     assert len(at.image) == 1
     del files["isic/metadata.csv"]

@@ -139,7 +139,7 @@ def test_the_csv_has_a_row_for_every_file(page: AppTest, monkeypatch: pytest.Mon
     assert (answered[["Cancer", "Pre-cancer", "Harmless"]].sum(axis=1) - 1).abs().max() < 1e-9
     assert set(answered["kind"]) == {"Dermoscopy"}
     assert table.loc["text.jpg", "answer"] == ""
-    assert "not an image" in table.loc["text.jpg", "note"]
+    assert "not a readable image" in table.loc["text.jpg", "note"]
 
 
 def test_the_same_file_twice_is_answered_once_and_said(page: AppTest) -> None:

@@ -129,7 +129,7 @@ def test_no_more_maps_than_a_server_can_bear(monkeypatch: pytest.MonkeyPatch) ->
     assert not at.exception
     # seven times a thousand classifications, of which six thousand are allowed
     assert requested.count("rise") == 6
-    assert any("Only the first 6 are shown" in box.value for box in at.info)
+    assert any("the app shows only the first 6." in box.value for box in at.info)
     assert at.number_input(key="attention_rise_masks").max == 1000
 
 
