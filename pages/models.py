@@ -32,7 +32,11 @@ def use(model: Model) -> None:
 def show_use(model: Model) -> None:
     """What the model takes, its main score, and the way to the Classify page."""
     score, test = Interval(**model.card["scores"]["balanced_accuracy"]), model.card["test"]
-    interval = f"95% interval {score.low:.0%} to {score.high:.0%}" if score.exists else "no interval: too few groups"
+    interval = (
+        f"95% interval {score.low:.0%} to {score.high:.0%}"
+        if score.exists
+        else "no interval: too few lesions or patients"
+    )
     with st.container(gap=None):
         st.metric("Balanced accuracy", f"{score.value:.0%}")
         st.caption(f"{interval}; {test['images']:,} test images of {layout.plain(test['dataset'])}")

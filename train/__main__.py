@@ -12,7 +12,7 @@ RUNS = {
     "fit": "train a network; run it again to resume",
     "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
     "export": "write the model folder of an evaluated network, for the app",
-    "fuse": "make a model that also uses patient metadata from an exported one",
+    "fuse": "make a version of an exported model that also uses patient metadata",
     "pair": "make a model for both images of a lesion from a network for dermoscopy images and one for close-ups",
     "ablate": "train variations of a short cross-validation and compare them on held-out lesions",
 }
@@ -59,7 +59,10 @@ TOOLS = {
         "train.studies.quality",
         "compute the limits for blur, light and glare, and count how often they trigger a warning",
     ),
-    "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
+    "modality": (
+        "train.publish.modality",
+        "train the classifier that tells dermoscopy, phone photos and other images apart",
+    ),
     "features": (
         "train.publish.features",
         "measure the features of lesions, train boosted trees on them, and write the model folder",
@@ -79,7 +82,7 @@ TOOLS = {
         "choose the limits of the verdict on an attention map, and measure how often it is right",
     ),
     "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
-    "adopt": ("train.publish.adopt", "make a model folder of a classifier that was trained elsewhere"),
+    "adopt": ("train.publish.adopt", "make a model folder from a classifier that was trained elsewhere"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
 """Commands with their own modules."""

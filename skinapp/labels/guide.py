@@ -289,13 +289,13 @@ ENTRIES = (
         ),
         photo=(
             "A flat brown spot, or a raised, waxy or warty patch that looks stuck on, from skin-coloured to nearly "
-            "black. The darkest are often taken for melanoma."
+            "black. The darkest are often mistaken for melanoma."
         ),
         causes="Age and, for sun spots, the sun. They run in families.",
         signs="They appear one after another from middle age, are rough, and sometimes itch or catch on clothes.",
         advice="Nothing. Those that itch or are unsightly can be frozen or scraped off.",
         doctor=(
-            "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
+            "If one is new and very dark, grows fast or bleeds without being scratched, or if many appear within weeks."
         ),
         sources=("DermNet: Seborrhoeic keratosis", "DermNet: Solar lentigo", "DermNet: Lichen planus-like keratosis"),
         pictures=(("ISIC_2716264", "ISIC_5443014"), ("ISIC_4985739", "ISIC_1749634")),
@@ -310,13 +310,13 @@ ENTRIES = (
         ),
         photo=(
             "A raised, dull or greasy patch that looks stuck on, light brown to nearly black. In a photo the darkest "
-            "ones are often taken for melanoma."
+            "ones are often mistaken for melanoma."
         ),
         causes="Age, and they run in families. The sun may play a part. They are not contagious.",
         signs="They grow slowly, feel rough, and can itch, crumble or catch on clothes.",
         advice="Nothing. Those that itch or are unsightly can be frozen or scraped off.",
         doctor=(
-            "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
+            "If one is new and very dark, grows fast or bleeds without being scratched, or if many appear within weeks."
         ),
         sources=("DermNet: Seborrhoeic keratosis", "American Academy of Dermatology: Seborrheic keratoses"),
         pictures=(("ISIC_2716264", "ISIC_5443014"), ("ISIC_8403829", "ISIC_1118925")),
@@ -330,7 +330,7 @@ ENTRIES = (
             "A pink to brown, firm bump up to a centimetre wide. When squeezed from both sides it dimples, which a "
             "photo cannot show."
         ),
-        causes="Not well understood. Some come after an insect bite or a small wound, more often in women.",
+        causes="Not well understood. Some appear after an insect bite or a small wound, more often in women.",
         signs=(
             "A hard, button-like spot that stays the same for years; it may itch, be tender, or be nicked when shaving."
         ),

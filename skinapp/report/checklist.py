@@ -244,8 +244,8 @@ def _thresholds(card: Card) -> str:
 
 def _numbers_of_images(card: Card) -> str:
     groups = card["training"]["groups"]
-    parts = (f"{part} {count:,} of {groups[part]:,}" for part, count in card["training"]["images"].items())
-    return f"Images, and {_groups(card)}: {', '.join(parts)}."
+    parts = (f"{part} {count:,} ({groups[part]:,})" for part, count in card["training"]["images"].items())
+    return f"Images ({_groups(card)}): {', '.join(parts)}."
 
 
 def _score(*names: str) -> Callable[[Card], str]:

@@ -100,8 +100,8 @@ def search_words(searched: HeadSearch) -> str:
     """What was searched, on which images, and why the best score is optimistic."""
     images, lesions, size = searched.images, searched.lesions, searched.settings["size"]
     return (
-        f"{len(searched.trials)} heads for an EfficientNetV2B0 whose other weights stay frozen after ImageNet, at "
-        f"{size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
+        f"{len(searched.trials)} heads for an EfficientNetV2B0 whose other weights are frozen as trained on ImageNet, "
+        f"at {size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
         f"{searched.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
         f"{lesions['validation']:,} other lesions. These images were also used to choose the epoch and the first row, "
         "so its score is optimistic. No test image was used."

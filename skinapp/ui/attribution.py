@@ -94,6 +94,6 @@ def _show_measured(model: Model) -> None:
     figures = entry["classes"].get(code, entry["all"])
     st.caption(
         f"{figures['images']:,} test images of {figures['lesions']:,} lesions of {entry['images_of']}, with "
-        f"{entry['outlines']}. Left out: lesions that leave too little skin beside them. 95% intervals over lesions."
+        f"{entry['outlines']}. Lesions with too little skin beside them are left out. 95% intervals over lesions."
     )
     panel.show_chart(attribution_views.effects(figures), f"attribution-{model.id}")

@@ -40,7 +40,7 @@ def show_overview(table: Table, frame: pd.DataFrame, clicked: Callable[[str], No
             st.caption("The table has no lesion numbers, so every image counts as a separate lesion.")
         if "modality" in frame:
             st.subheader("Kinds of image", anchor=False)
-            columns = {"value": "The lesion has"} | {key: COUNT[key] for key in ("lesions", "share")}
+            columns = {"value": "Images available"} | {key: COUNT[key] for key in ("lesions", "share")}
             panel.show_chart(views.lesions_by_modality(frame), "lesions_by_modality", columns)
     with right:
         st.subheader("Not stated", anchor=False)

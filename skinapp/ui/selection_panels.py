@@ -45,9 +45,9 @@ def show_associations(frame: pd.DataFrame) -> None:
     """Every column's association with the diagnosis: how strong it is, and what it does and does not mean."""
     st.subheader("Associations with the diagnosis", anchor=False)
     st.markdown(
-        "Each test uses one image per lesion, since images of one lesion are not independent. The p-value says how "
-        "often chance alone would give differences this large. The effect size says how large they are, from 0 (none) "
-        "to 1 (the largest possible)."
+        "Each test uses one image per lesion, because images of the same lesion are not independent. The p-value says "
+        "how often chance alone would give differences this large. The effect size says how large they are, from 0 "
+        "(none) to 1 (the largest possible)."
     )
     tested = statistics.associations(frame)
     if not tested:
@@ -187,8 +187,8 @@ def _show_cells(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> N
         f"**{all_['sensitivity']}**, specificity **{all_['specificity']}**, calibration **{all_['calibration']}**."
     )
     st.caption(
-        "Sensitivity: the share of malignant images with a malignant probability of at least one half. Specificity: "
-        "the share of other images below it. Calibration: the mean malignant probability minus the share of malignant "
+        "Sensitivity: the share of malignant images with a malignant probability of at least 50%. Specificity: "
+        "the share of other images below 50%. Calibration: the mean malignant probability minus the share of malignant "
         "images; 0 is best. Intervals are 95%, with each lesion as one case. With so many subgroups, some stand "
         "out by chance."
     )

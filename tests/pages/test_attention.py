@@ -354,10 +354,10 @@ def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.Monke
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/attention.py").run()
     upload(at, PHOTO)
     text = " ".join(element.value for element in at.markdown)
-    assert "The most similar of 8 images of PAD-UFES-20, as the model sees them, one per patient" in text
+    assert "The most similar of 8 images from PAD-UFES-20, as the model sees them, one per patient" in text
     assert "isic-archive" not in text
     assert any(
-        "9 test images of MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
+        "9 test images from MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
         in caption.value
         for caption in at.caption
     )
