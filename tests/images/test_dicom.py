@@ -164,10 +164,10 @@ def deflated() -> bytes:
 
 
 BAD = {
-    "multi-frame": (dicom.native(np.concatenate([RGB, RGB]), Rows=225, NumberOfFrames=2), "holds 2 images"),
+    "multi-frame": (dicom.native(np.concatenate([RGB, RGB]), Rows=225, NumberOfFrames=2), "contains 2 images"),
     "multi-frame JPEG": (
         dicom.compressed(encode(PICTURE), NumberOfFrames=2, PixelData=encapsulate([encode(PICTURE)] * 2)),
-        "holds 2 images",
+        "contains 2 images",
     ),
     "no picture": (document(), "not an image"),
     "no pixels": (dicom.native(RGB, PixelData=b""), "damaged or cut short"),
