@@ -162,5 +162,5 @@ def test_the_sentence_names_the_feature_that_counts_most_beyond_the_skin() -> No
     # the border loses more, but so does the same change to the skin
     words = attribution.sentence(found(0.6), "Melanoma")
     assert "most on the lesion's texture: without its texture, it is 60% instead of 83%" in words
-    assert "leaves 81%" in words
+    assert "leaves it at 81%" in words
     assert "none of the three alone" in attribution.sentence(found(0.8), "Melanoma")

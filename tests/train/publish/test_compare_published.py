@@ -156,7 +156,7 @@ def logits(table: pd.DataFrame) -> pd.DataFrame:
     [
         (lacking, r"ham10000_worse\.csv lacks the columns label, p_mel"),
         (relabelled, r"ham10000_worse\.csv labels 1 of 8 images differently from the predictions of 'ham.*': image3"),
-        (strange, r"ham10000_worse\.csv and the predictions of 'ham.*' have no images in common"),
+        (strange, r"ham10000_worse\.csv and the predictions of 'ham.*' have no image in common"),
         (twice, r"ham10000_worse\.csv lists an image twice: image0"),
         (empty, r"The probabilities of image2 in ham10000_worse\.csv do not sum to 1"),
         (logits, r"The probabilities of image0 in ham10000_worse\.csv do not sum to 1"),
