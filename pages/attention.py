@@ -75,7 +75,7 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
     switch = f"check_{request.name}"
     if request.method.id != "last-convolution":
         st.caption(
-            "The check makes a few more maps by this method, and each takes as long as the first. Its limits were "
+            "The check makes a few more maps with this method, and each takes as long as the first. Its limits were "
             "chosen for Grad-CAM at the last convolution."
         )
         if not st.toggle("Check this map", key=switch):
@@ -152,8 +152,9 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
         within = map_controls.within_bounds(requests)
         if len(within) < len(requests):
             st.info(
-                f"You chose {len(requests)} maps, more than are made at once: at most {map_controls.MAX_MAPS}, and "
-                f"{map_controls.MAX_CLASSIFICATIONS:,} classifications. Only the first {len(within)} are shown."
+                f"You chose {len(requests)} maps. At most {map_controls.MAX_MAPS} maps and "
+                f"{map_controls.MAX_CLASSIFICATIONS:,} classifications are made at once, so the app shows only the "
+                f"first {len(within) if len(within) > 1 else 'one'}."
             )
         maps = map_grid.make(within, photo)
     show_maps(maps, photo, list(usable.values()))
@@ -172,7 +173,7 @@ def show_limits() -> None:
 - **Methods differ.** Two methods that agree are better evidence than one that looks right. A map that looks the same
   for an untrained network shows the image, not the model.
 - **Maps are coarse.** At the last convolution one cell covers 32 x 32 pixels of what the model sees.
-- **Hidden pixels make unusual images.** Occlusion and RISE show the model images unlike any it was trained on.
+- **Hiding pixels makes images unusual.** Occlusion and RISE show the model images unlike any it was trained on.
 """
         )
 
@@ -180,8 +181,7 @@ def show_limits() -> None:
 with layout.page("Attention", chip=False):
     st.title("Where a model looked", anchor=False)
     st.markdown(
-        "Maps of the evidence for any class, by several methods, at any block of the network. Nothing you add is "
-        "stored."
+        "Map the evidence for any class, with several methods, at any block of the network. Nothing you add is stored."
     )
     for reason in registry.problems().values():
         st.warning(reason)
@@ -192,8 +192,8 @@ with layout.page("Attention", chip=False):
     answered = registry.models().get(st.session_state.get(answer.ANSWERED_BY, ""))
     if answered and not answered.is_network:
         st.info(
-            f"“{layout.plain(answered.short_name)}” answered last. {case_report.no_map(answered)} The features that "
-            "led to its answer are on the Classify page."
+            f"Your last answer came from “{layout.plain(answered.short_name)}”. {case_report.no_map(answered)} The "
+            "features that led to its answer are on the Classify page."
         )
     photo = session_images.current() or map_strip.first_readable()
     if photo is None:

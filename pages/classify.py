@@ -19,7 +19,7 @@ def choose_model(models: Mapping[str, Model]) -> Model | None:
     key = st.selectbox(
         "Model",
         [AUTOMATIC, *models],
-        format_func=lambda key: models[key].short_name if key else "The best one for the kind of image",
+        format_func=lambda key: models[key].short_name if key else "The best one for your kind of image",
         key="model",
         persist_state="session",
         help="Some models were trained on dermoscopy images, others on phone photos. By default, the app chooses "
@@ -76,7 +76,7 @@ with layout.page("Classify", chip=False):
             chosen = show_row(models)
     else:
         st.markdown(
-            "Add a dermoscopy image or a phone photo of a spot, or several, to see the probability of every class, and "
+            "Add one or more dermoscopy images or phone photos of a spot to see the probability of every class and "
             "where the model looked. Nothing you add is stored."
         )
         privacy.link()

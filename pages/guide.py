@@ -142,7 +142,7 @@ CHAPTERS = {
 with layout.page("Guide"):
     st.title("Guide", anchor=False)
     st.markdown(
-        "Skin cancer and its look-alikes in plain words. Neither this text nor a model has examined you; a doctor can."
+        "Skin cancer and its look-alikes in plain words. Neither this text nor a model can examine you; a doctor can."
     )
     for reason in registry.problems().values():
         st.warning(reason)

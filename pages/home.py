@@ -52,22 +52,22 @@ def show_doors(best: Model | None) -> None:
     with st.grid(3, min_column_width=260, gap="medium"):
         show_door(
             ":material/person: If you have an image",
-            "See what a model predicts, how far to trust it, and what the diagnoses mean. It misses cancers, so no "
+            "See what a model predicts, how far to trust it, and what the diagnoses mean. Models miss cancers, so no "
             "answer here replaces a doctor.",
             (lambda: recognised(best, (best.id, best.card["version"]))) if best else None,
             {"classify": "Classify an image", "guide": "Read about a diagnosis"},
         )
         show_door(
             ":material/groups: If you want to know who is in the data",
-            "Age, sex, site, diagnosis and how it was confirmed, in the public data sets, and what they cannot tell "
-            "you. How well a model works on dark skin is one of these things.",
+            "Age, sex, site, diagnosis and how it was confirmed in the public data sets, and what the data cannot tell "
+            "you, such as how well a model works on dark skin.",
             dark_skin,
             {"explore": "Explore the data sets"},
         )
         show_door(
             ":material/science: If you study models",
             "Compare models on the same images, with intervals and paired tests; move the operating point; read how "
-            "each was trained.",
+            "each model was trained.",
             (lambda: headlines.balanced_accuracy(best)) if best else None,
             {"compare": "Compare models", "models": "Read the model cards"},
         )
@@ -91,7 +91,7 @@ with layout.page("Home"):
         st.caption("No photo at hand? Try the drawing on the Classify page. Nothing you add is stored.")
         privacy.link()
     drawing.image(
-        cover(), "A computer-generated drawing", width="stretch", alt="A drawn brown lesion on skin, with two hairs"
+        cover(), "A computer-generated drawing", width="stretch", alt="Drawing of a brown lesion on skin with two hairs"
     )
     for reason in registry.problems().values():
         st.warning(reason)
@@ -101,10 +101,9 @@ with layout.page("Home"):
     show_doors(ranking[0] if ranking else None)
     if ranking:
         st.caption(
-            f"The best model is {layout.plain(ranking[0].short_name)}: the one that does best on images that were held "
-            "out from training. Its figures here are of test images, which chose nothing."
+            f"The best model is {layout.plain(ranking[0].short_name)}: it does best on images that were held out from "
+            "training. Its figures here are from test images, which were not used to choose it."
         )
     st.markdown(
-        ":material/block: **What it is not**: a medical device. It gives no diagnosis; if a spot worries you, see a "
-        "doctor."
+        ":material/block: **This is not a medical device.** It gives no diagnosis; if a spot worries you, see a doctor."
     )

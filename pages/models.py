@@ -32,7 +32,11 @@ def use(model: Model) -> None:
 def show_use(model: Model) -> None:
     """What the model takes, its main score, and the way to the Classify page."""
     score, test = Interval(**model.card["scores"]["balanced_accuracy"]), model.card["test"]
-    interval = f"95% interval {score.low:.0%} to {score.high:.0%}" if score.exists else "no interval: too few groups"
+    interval = (
+        f"95% interval {score.low:.0%} to {score.high:.0%}"
+        if score.exists
+        else "no interval: too few lesions or patients"
+    )
     with st.container(gap=None):
         st.metric("Balanced accuracy", f"{score.value:.0%}")
         st.caption(f"{interval}; {test['images']:,} test images of {layout.plain(test['dataset'])}")
@@ -51,7 +55,7 @@ def show_strengths(model: Model) -> None:
     """What the model is good and bad at, as its card says."""
     for title, icon, sentences, none in (
         ("Good at", ":green[:material/check_circle:]", model.card["good_at"], "No class."),
-        ("Bad at", ":red[:material/cancel:]", model.card["bad_at"], "No class that was tested enough."),
+        ("Bad at", ":red[:material/cancel:]", model.card["bad_at"], "No class with enough test images."),
     ):
         st.subheader(title, anchor=False)
         st.markdown("  \n".join(f"{icon} {layout.plain(sentence)}" for sentence in sentences) or none)
@@ -141,7 +145,7 @@ with layout.page("Models"):
         with st.expander("Layers of the network", icon=":material/layers:", key="layers"):
             show_layers(model)
     else:
-        with st.expander("Features that it measures", icon=":material/straighten:", key="layers"):
+        with st.expander("Features it measures", icon=":material/straighten:", key="layers"):
             show_features()
     with st.expander("The whole card", icon=":material/description:", key="whole_card"):
         st.header(model.title, anchor=False)

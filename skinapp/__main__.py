@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CAUTION = "A research tool, not a diagnostic device: ask a doctor about any lesion that worries you."
 COVERAGE_HELP = (
-    f"also give the set of classes that holds the right one with this certainty: {', '.join(map(str, COVERAGES))}"
+    f"also give the set of classes that contains the true one with this certainty: {', '.join(map(str, COVERAGES))}"
 )
 
 
@@ -52,9 +52,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     allow = commands.add_parser(
         "allow",
-        help="use a model folder that someone else made",
-        epilog="A network from a stranger can harm the computer that runs it: do this only if you know where it is "
-        "from. Models that came with the app, or were published or adopted on this machine, do not need it.",
+        help="allow a model folder that someone else made",
+        epilog="A network from an unknown source can harm the computer that runs it: do this only if you know where it "
+        "comes from. Models that came with the app, or were published or adopted on this machine, do not need this.",
     )
     allow.add_argument("model", metavar="ID", help="the model, by the name of its folder")
     allow.set_defaults(run=allow_model)
@@ -77,34 +77,37 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--close-up",
         type=Path,
         metavar="PHOTO",
-        help="a clinical close-up of the lesion that the one IMAGE shows in dermoscopy: both are classified together",
+        help="a clinical close-up of the same lesion as IMAGE, a single dermoscopy image: both are classified together",
     )
     classify.add_argument(
         "--anyway",
         action="store_true",
-        help="also classify images that do not show a lesion, or with --close-up, images of another kind",
+        help="also classify images that do not show a lesion or, with --close-up, images of another kind",
     )
     classify.add_argument("--coverage", type=float, metavar="SHARE", help=COVERAGE_HELP)
     classify.add_argument(
         "--prevalence",
         type=float,
         metavar="SHARE",
-        help="also give the probability of cancer if this share of such lesions is cancer, such as 0.02",
+        help="also give the probability of cancer if this share of lesions like this is cancer, such as 0.02",
     )
     classify.add_argument(
         "--remove",
         type=kinds_of,
         default=(),
         metavar="KIND,...",
-        help=f"fill in what is detected of these before the image is classified: {', '.join(removal.KINDS)} (default: "
-        "nothing, as in score)",
+        help=f"detect and fill in these before the image is classified: {', '.join(removal.KINDS)} (default: none, as "
+        "in score)",
     )
     classify.add_argument("--json", action="store_true", help="print one JSON object per line")
     classify.add_argument(
         "--cam-dir", type=Path, metavar="DIR", help="write an attention map of each image to DIR/<image>.cam.png"
     )
     classify.add_argument(
-        "--report", type=Path, metavar="FILE.html", help="write the answer to one image as a page that opens offline"
+        "--report",
+        type=Path,
+        metavar="FILE.html",
+        help="write the answer for one image as an HTML page that opens offline",
     )
     patient = classify.add_argument_group(
         "patient metadata",
@@ -116,7 +119,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
     score = commands.add_parser(
         "score",
-        help="score any number of images: of a folder, of a table's `image` column, or listed on standard input",
+        help="score any number of images: in a folder, in a table's `image` column, or listed on standard input",
         epilog="Models with clinical inputs read patient metadata from the table's columns of the same names, such as "
         "age and sex; an empty cell or a missing column means unknown. Images that fail are listed, with the reason, "
         "in <FILE>.failed.csv or FOLDER/failures. A manifest beside the predictions names the model and the libraries.",
@@ -139,13 +142,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     score.add_argument(
         "--shard",
         metavar="I/N",
-        help="score only the I-th of N parts of the images, from 1, as one of N jobs that share the folder",
+        help="score only part I of N of the images, counting from 1, as one of N jobs that share the folder",
     )
     score.add_argument(
         "--engine",
         choices=("local", "ray"),
         default="local",
-        help="where to run: on this machine, or on a Ray cluster, into a FOLDER (default: %(default)s)",
+        help="where to run: on this machine, or on a Ray cluster, writing to a FOLDER (default: %(default)s)",
     )
     score.add_argument(
         "--address",
@@ -172,14 +175,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--test", metavar="DATASET", help="the test images, such as milk10k (default: the models' own test images)"
     )
     compare.add_argument(
-        "--find", metavar="CLASS", help="what is to be found: the code of a class, cancer or cancer-or-pre-cancer"
+        "--find", metavar="CLASS", help="what to find: the code of a class, cancer or cancer-or-pre-cancer"
     )
     compare.add_argument(
         "--sensitivity",
         type=float,
         default=0.95,
         metavar="SHARE",
-        help="how much of it each model is set to find (default: %(default)s)",
+        help="the share of it that each model is set to find (default: %(default)s)",
     )
     compare.add_argument(
         "--prevalence",
@@ -193,22 +196,22 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.95,
         metavar="SHARE",
-        help="the coverage whose prediction sets are measured (default: %(default)s)",
+        help="the coverage at which prediction sets are measured (default: %(default)s)",
     )
     compare.add_argument("--json", action="store_true", help="print every statistic as one JSON object")
     compare.set_defaults(run=compare_models)
 
     audit = commands.add_parser(
         "audit",
-        help="check a table of images, and its split, for what makes test scores too optimistic",
-        epilog="Exit code: 0 if no problem was found, 1 if any was, 2 if the table or the folder cannot be used.",
+        help="check a table of images and its split for problems that make test scores too optimistic",
+        epilog="Exit code: 0 if no problems were found, 1 if any were, 2 if the table or the folder cannot be used.",
     )
     audit.add_argument(
         "table",
         type=Path,
         metavar="TABLE.csv",
-        help="a CSV with one row per image: image, lesion, patient, diagnosis and part, as far as they are known; or a "
-        "folder that `isic image download` made",
+        help="a CSV with one row per image: image, lesion, patient, diagnosis and part, where known; or a folder that "
+        "`isic image download` made",
     )
     audit.add_argument(
         "--images", type=Path, metavar="DIR", help="also look for identical and nearly identical images in this folder"
@@ -258,7 +261,7 @@ def allow_model(options: argparse.Namespace) -> int:
     entry = registry.read(registry.default_root() / options.model)
     registry.verify(entry)
     file = allowed.add(entry.card, entry.folder.parent)
-    print(f"{entry.id} is allowed{f': {file}' if file else ' already'}")
+    print(f"{entry.id} is {f'allowed: {file}' if file else 'already allowed'}")
     return 0
 
 
@@ -300,7 +303,7 @@ def classify_images(options: argparse.Namespace) -> int:
     if options.report:
         check_report_file(options.report)
         if len(options.images) > 1:
-            raise DataError("A report is of one image; name one image, or leave out --report.")
+            raise DataError("A report covers one image; name one image, or leave out --report.")
     overlays = overlay_files(options.images, options.cam_dir) if options.cam_dir else {}
     if chosen:
         warn_unused(chosen, raw)
@@ -382,7 +385,7 @@ def classify_pair(options: argparse.Namespace) -> int:
         for name in ("coverage", "prevalence", "report", "remove")
         if getattr(options, name) not in (None, ())
     ]:
-        raise DataError(f"With --close-up there is no {' or '.join(given)}; leave it out.")
+        raise DataError(f"--close-up cannot be combined with {' or '.join(given)}.")
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
     if chosen is None:
         raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")
@@ -570,14 +573,14 @@ def score_images(options: argparse.Namespace) -> int:
             summary = score(options.source, model, options.out, progress, extras, shard)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
-        print(f"{options.source} has no column {names}: unknown for every image.", file=sys.stderr)
+        print(f"{options.source} has no column for {names}: unknown for every image.", file=sys.stderr)
     if summary.repeated:
-        print(f"{options.source} repeats {summary.repeated:,} rows; each image was scored once.", file=sys.stderr)
+        print(f"Repeated rows in {options.source}: {summary.repeated:,}; each image was scored once.", file=sys.stderr)
     if summary.duplicates:
-        print(f"{summary.duplicates:,} files are copies of another one and have its answer.", file=sys.stderr)
+        print(f"Copies of other files, which get the same answer: {summary.duplicates:,}.", file=sys.stderr)
     print(f"{summary.scored:,} scored, {summary.skipped:,} already scored: {options.out}", file=sys.stderr)
     if summary.failed:
-        print(f"{summary.failed:,} failed; {summary.failures} says why.", file=sys.stderr)
+        print(f"{summary.failed:,} failed; see {summary.failures} for the reasons.", file=sys.stderr)
     return 0
 
 

@@ -52,7 +52,7 @@ def locked(target: Path) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout:
         raise DataError(
-            f"Another process is writing to {target}. Wait until it has finished, or choose another place."
+            f"Another process is writing to {target}. Wait until it has finished, or choose another location."
         ) from None
     except OSError as error:
         raise DataError(f"{target} cannot be written: {error.strerror or error}.") from error

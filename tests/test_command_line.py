@@ -101,8 +101,8 @@ def test_classify_says_what_the_number_means(tmp_path: Path, capsys: pytest.Capt
     assert main(["classify", file, "--model", MODEL, "--prevalence", "0.02"]) == 0
     out = capsys.readouterr().out
     assert "Of 100 test images that got an answer like this" in out
-    assert f"counted on {observed['images']:,} images" in out
-    assert "If 2% of such lesions are cancer, this answer means a probability of" in out
+    assert f"based on {observed['images']:,} images" in out
+    assert "If 2% of lesions like this are cancer, this answer means a probability of" in out
     assert main(["classify", file, "--model", MODEL, "--prevalence", "2"]) == 2
     assert "The prevalence must be above 0 and below 1" in capsys.readouterr().err
 
@@ -190,7 +190,7 @@ def test_classify_a_bad_file_among_good_ones(tmp_path: Path, capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert json.loads(out)["image"].endswith("a.jpg")
     assert "notes.jpg" in err
-    assert "not an image" in err
+    assert "not a readable image" in err
 
 
 @pytest.mark.parametrize(

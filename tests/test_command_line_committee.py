@@ -49,7 +49,7 @@ def test_classify_says_how_far_the_networks_agree(root: Path, photo: Path, capsy
     assert printed["operating_points"] == {"cancer-95": True}
     assert main(["classify", str(photo), "--model", "committee"]) == 0
     text = capsys.readouterr().out
-    assert f"{agreed.agreeing} of 3 networks name this class" in text
+    assert f"{agreed.agreeing} of 3 networks predicted this class" in text
     assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
 
 
@@ -108,4 +108,4 @@ def test_compare_takes_a_further_test_set(
     assert main(["compare", "committee", MODEL, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 1503
     assert main(["compare", "committee", MODEL, "--test", "nowhere"]) == 2
-    assert "no image in common" in capsys.readouterr().err
+    assert "no images in common" in capsys.readouterr().err

@@ -25,7 +25,7 @@ def test_classify_gives_every_feature_and_its_contribution(tmp_path: Path, capsy
 def test_classify_names_what_counted_most(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     report = tmp_path / "case.html"
     assert main(["classify", str(photo(tmp_path / "a.jpg")), "--model", MODEL, "--report", str(report)]) == 0
-    assert "what counted most towards it: " in capsys.readouterr().out
+    assert "What counted most towards " in capsys.readouterr().out
     text = report.read_text()
     assert "What the model measured" in text
     assert "Where the model looked" not in text

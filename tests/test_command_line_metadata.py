@@ -69,7 +69,7 @@ def test_score_reads_the_metadata_and_says_which_columns_are_missing(
     # in the last two, the values of age and diameter are swapped
     table.write_text("image,age,diameter_1\na.jpg,85,\nb.jpg,,\nc.jpg,12 mm,\nd.jpg,,1975\n")
     assert main(["score", str(table), "--model", "phone", "--out", str(out)]) == 0
-    assert "has no column sex, itch: unknown for every image" in capsys.readouterr().err
+    assert "has no column for sex, itch: unknown for every image" in capsys.readouterr().err
     with out.open(newline="") as file:
         scored = {row["image"]: row for row in csv.DictReader(file)}
     assert list(scored) == ["a.jpg", "b.jpg"]

@@ -100,7 +100,7 @@ def test_a_server_without_models_runs_and_is_not_ready(tmp_path: Path) -> None:
     [
         ("SKINAPP_METRICS_PORT", "many", "SKINAPP_METRICS_PORT is 'many', which is not a free port"),
         # otherwise it would be open to everyone
-        ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: correct them as TOML"),
+        ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: make the file valid TOML"),
     ],
 )
 def test_a_server_with_an_invalid_setting_stops_with_an_error_message(

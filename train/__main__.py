@@ -11,10 +11,10 @@ RUNS = {
     "prepare": "decode the images of a data set; fit does this too if needed",
     "fit": "train a network; run it again to resume",
     "evaluate": "calibrate a trained network and score it on the test images, or score a model on your own images",
-    "export": "write the model folder of an evaluated network, which the app shows",
-    "fuse": "make a model that also uses patient metadata from an exported one",
+    "export": "write the model folder of an evaluated network, for the app",
+    "fuse": "make a version of an exported model that also uses patient metadata",
     "pair": "make a model for both images of a lesion from a network for dermoscopy images and one for close-ups",
-    "ablate": "train variations of a short cross-validation and compare them on the lesions that are held out",
+    "ablate": "train variations of a short cross-validation and compare them on held-out lesions",
 }
 """Commands that work on the run of one configuration."""
 
@@ -27,7 +27,7 @@ TOOLS = {
     "search-head": ("train.studies.search_head", "search for the best head and augmentation of a pre-trained network"),
     "tutorial": (
         "train.studies.tutorial",
-        "the classic tutorial on 300 images: split them wrongly, then rightly, and compare",
+        "the classic tutorial on 300 images: split them the wrong way, then the right way, and compare",
     ),
     "summarise": ("train.data.summarise", "count who is in the data sets, for the Explore page"),
     "sort-by-class": (
@@ -38,11 +38,14 @@ TOOLS = {
         "train.studies.artefacts",
         "measure whether removing hairs, rulers, stickers, dark corners and ink helps",
     ),
-    "sources": ("train.studies.sources", "measure whether a network tells its sources apart, and score it on each"),
+    "sources": (
+        "train.studies.sources",
+        "measure whether a network can tell its data sources apart, and score it on each",
+    ),
     "left-out": ("train.studies.left_out", "score networks on the images of clinics that they were not trained on"),
     "missing-metadata": (
         "train.studies.missing_metadata",
-        "compare ways to add patient metadata, and leave some out",
+        "compare ways to add patient metadata, with some of it left out",
     ),
     "attention-audit": (
         "train.studies.attention_audit",
@@ -54,16 +57,19 @@ TOOLS = {
     ),
     "quality": (
         "train.studies.quality",
-        "compute the limits for blur, light and glare, and count how often they warn",
+        "compute the limits for blur, light and glare, and count how often they trigger a warning",
     ),
-    "modality": ("train.publish.modality", "train the classifier of dermoscopy, phone photos and other images"),
+    "modality": (
+        "train.publish.modality",
+        "train the classifier that tells dermoscopy, phone photos and other images apart",
+    ),
     "features": (
         "train.publish.features",
         "measure the features of lesions, train boosted trees on them, and write the model folder",
     ),
     "features-study": (
         "train.studies.features",
-        "try the published claim for Fourier features, and fuse the models on features with networks",
+        "test the published claim for Fourier features, and fuse the feature models with networks",
     ),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
@@ -76,7 +82,7 @@ TOOLS = {
         "choose the limits of the verdict on an attention map, and measure how often it is right",
     ),
     "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
-    "adopt": ("train.publish.adopt", "make a model folder of a classifier that was trained elsewhere"),
+    "adopt": ("train.publish.adopt", "make a model folder from a classifier that was trained elsewhere"),
     "doctor": ("train.doctor", "check whether this machine is ready for training, and show how to fix what is missing"),
 }
 """Commands with their own modules."""
@@ -86,7 +92,7 @@ a model, step by step:
   C=train/configs/ham10000-efficientnetb1.yaml
   python -m train doctor                what is missing, and how to fix it
   python -m train download ham10000     the images, once
-  python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, the same command resumes
+  python -m train fit      --config $C  hours without a GPU; Ctrl-C stops it, and the same command resumes it
   python -m train evaluate --config $C  scores on the test images
   python -m train export   --config $C  the model folder, for the app
 
@@ -107,7 +113,7 @@ examples:
 
 Every epoch is scored on the validation images, and the best network is saved; fit prints its file. Ctrl-C stops
 training; evaluate and export then use the best network so far. The same command resumes after the last finished epoch,
-with the same result as without the break. To train with other settings, use another --runs folder or id=NAME.
+with the same result as an uninterrupted run. To train with other settings, use another --runs folder or id=NAME.
 """,
     "evaluate": """
 examples:
@@ -116,7 +122,7 @@ examples:
   python -m train evaluate --model ham10000-efficientnetb1 --images photos --labels photos.csv --name "Clinic B"
 
 With --config, run it after fit; it writes evaluation.json and predictions.csv into the run. Scores are printed with
-95% intervals; --name adds them to the folder of the model, beside those on its own test images.
+95% intervals; --name adds them to the model's folder, next to those on its own test images.
 """,
     "export": """
 example:
@@ -130,8 +136,8 @@ same.
 example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
 
-Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has trained
-what the metadata add; otherwise it is fitted on held-out images.
+Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has already
+learned what the metadata add; otherwise, that is fitted on held-out images.
 """,
     "pair": """
 example:
@@ -146,7 +152,7 @@ example:
 
 The file describes a cross-validation, and has one more key, rows: a name for each row and the settings it changes.
 KEY=VALUE applies to all rows. Every row trains one network per fold, and its difference from the base has a t-interval
-over the folds. The table is written after each row; if stopped, the same command continues where it was.
+over the folds. The table is written after each row; if it is stopped, the same command continues where it left off.
 """,
 }
 """Text below the options in --help."""
@@ -175,7 +181,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     chosen = (sys.argv[1:] if arguments is None else arguments)[:1]
     parser = argparse.ArgumentParser(
         prog="python -m train",
-        description="Train a model and write its folder, which the app shows.",
+        description="Train a model and write its folder, for the app.",
         epilog=STEPS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -201,7 +207,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 type=Path,
                 required=True,
                 metavar="FILE",
-                help="the settings of the run for close-ups; --config is that for dermoscopy images",
+                help="the settings of the run for close-ups; --config is the one for dermoscopy images",
             )
         command.add_argument(
             "--runs",
@@ -223,14 +229,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             command.add_argument(
                 "--images-on-device",
                 action="store_true",
-                help="keep the decoded images in the memory of the GPU, where they fit",
+                help="keep the decoded images in GPU memory, if they fit",
             )
             command.add_argument(
                 "--jobs",
                 type=int,
                 default=1,
                 metavar="N",
-                help="train that many networks at a time, of several folds or seeds (default: %(default)s)",
+                help="train N networks at a time, for several folds or seeds (default: %(default)s)",
             )
             command.add_argument(
                 "--seeds",
@@ -243,8 +249,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 "--part",
                 type=int,
                 metavar="K",
-                help="with fold: null, train only the network without part K, from 0, or after the last part the one "
-                "on all images; for one job of a cluster each",
+                help="with fold: null, train only the network that leaves out part K, counting from 0, or, with the "
+                "number after the last part, the one on all images; for one cluster job per network",
             )
         if name == "fuse":
             command.add_argument("--title", required=True, help="the title of the new model")
@@ -259,8 +265,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             command.add_argument(
                 "--afterwards",
                 action="store_true",
-                help="for a run with metadata: true: fit what metadata add on held-out images, instead of taking what "
-                "was trained",
+                help="for a run with metadata: true, fit what the metadata add on held-out images instead of using "
+                "what was trained",
             )
         if name in ("export", "fuse", "pair"):
             command.add_argument(
@@ -279,8 +285,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 action="append",
                 default=[],
                 metavar="DATASET",
-                help="with --config: a further data set, not trained on, whose test images are scored as well; repeat "
-                "it for several",
+                help="with --config: another data set, not used for training, whose test images are also scored; "
+                "repeat for several",
             )
             if chosen == [name]:
                 from train.publish import evaluate_folder

@@ -168,21 +168,20 @@ def sentence(result: Attribution, name: str) -> str:
     """A sentence on the feature on which the probability of the class `name` depends most."""
     known = {feature: effect for feature, effect in result.effects.items() if effect.difference is not None}
     if not known:
-        return "The lesion leaves too little skin to make the same changes beside it."
+        return "There is too little skin around the lesion to make the same changes beside it."
     feature = max(known, key=lambda one: known[one].skin - known[one].lesion)  # type: ignore[operator]
     effect = known[feature]
     assert effect.skin is not None
     if effect.skin - effect.lesion < NEGLIGIBLE:
         return (
-            f"The probability of “{name}” depends on none of the three alone: without the border, the colours or the "
-            f"texture of the lesion, it falls by less than {NEGLIGIBLE * 100:.0f} points more than after the same "
-            "change to the skin."
+            f"The probability of “{name}” depends on none of the three alone: removing the lesion's border, colours or "
+            f"texture lowers it by less than {NEGLIGIBLE * 100:.0f} points more than the same change to the skin does."
         )
     lost = {"border": "its border", "colour": "its colours", "texture": "its texture"}[feature]
     return (
         f"The probability of “{name}” depends most on the lesion's {feature}: without {lost}, it is "
         f"{percent(effect.lesion)} instead of {percent(result.unchanged)}. The same change to the skin beside the "
-        f"lesion leaves {percent(effect.skin)}."
+        f"lesion leaves it at {percent(effect.skin)}."
     )
 
 

@@ -59,7 +59,7 @@ METHODS: dict[str, Method] = {
         Method(
             "last-convolution",
             "Grad-CAM, last convolution",
-            "Where the last features are evidence for the class. Exact for these networks, and costs no time.",
+            "Where the last features are evidence for the class. Exact for these networks, at no extra cost.",
             "Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74",
             LITERT,
             last_convolution.explain,
@@ -78,7 +78,7 @@ METHODS: dict[str, Method] = {
         Method(
             "grad-cam-plus-plus",
             "Grad-CAM++, any block",
-            "Features of a block, weighted by positive gradients, so that several areas with evidence all count.",
+            "Features of a block, weighted by positive gradients, so several areas with evidence all count.",
             "Chattopadhay et al. 2018, doi:10.1109/WACV.2018.00097",
             TENSORFLOW,
             grad_cam_plus_plus.explain,
@@ -148,7 +148,7 @@ PACKAGE_METHODS = (
     (
         "XGradCAM",
         "XGradCAM",
-        "Gradients weighted by the features, so that the map adds up to the score.",
+        "Gradients weighted by the features, so the map adds up to the score.",
         "Fu et al. 2020, https://arxiv.org/abs/2008.02312",
     ),
     (
@@ -178,7 +178,7 @@ PACKAGE_METHODS = (
     (
         "ScoreCAM",
         "Score-CAM",
-        "Each feature weighted by the score of the image seen through it; one prediction for each channel, so slow.",
+        "Each feature weighted by the score of the image seen through it; one prediction per channel, so it is slow.",
         "Wang et al. 2020, https://arxiv.org/abs/1910.01279",
     ),
     (
@@ -297,7 +297,7 @@ def missing(needs: frozenset[str]) -> str:
             return f"Not installed: {names}. {pytorch_grad_cam.INSTALL} adds what is missing; PyTorch takes several GB."
     if "tensorflow" in needs and not importlib.util.find_spec("tensorflow"):
         return (
-            "Gradients, and copies of a network, need TensorFlow, which is not installed here; "
+            "Gradients and copies of a network need TensorFlow, which is not installed here; "
             "`.venv/bin/python -m pip install -r requirements.txt` adds it."
         )
     return ""

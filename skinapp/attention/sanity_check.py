@@ -148,9 +148,7 @@ def record(model: Model) -> str:
         return ""
     shipped, copy = known["shipped"], known["head"]
     supported = shipped["verdicts"][Verdict.SUPPORTED]
-    right = (
-        f", and {round(shipped['right']['value'] * supported)} of these are right by other means" if supported else ""
-    )
+    right = f", and other measures confirm {round(shipped['right']['value'] * supported)} of these" if supported else ""
     return (
         f"Of {shipped['images']} maps of this model on test lesions, {supported} are supported{right}. Of "
         f"{copy['images']} maps of a copy with a random last layer, which nobody should use, "
@@ -207,12 +205,12 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
     """The outcome as a sentence."""
     if evidence.similarity > MAX_SIMILARITY:
         return (
-            "This map fails the sanity check: it stays the same when the picture is blurred beyond recognition, like "
+            "This map fails the sanity check: it stays the same when the image is blurred beyond recognition, like "
             "the map of an untrained network."
         )
     if evidence.log_odds_change < limits().log_odds_change:
         return (
-            "This map fails the sanity check: whatever is hidden, even the lesion, the prediction hardly changes, like "
+            "This map fails the sanity check: the prediction hardly changes whatever is hidden, even the lesion, like "
             "that of an untrained network."
         )
     names = [label.name for label in labels.labels]
@@ -232,7 +230,7 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
         doubt = "" if now < before else ", so it does not show the evidence for this class"
         effect = f"{hiding} {verb} the probability of “{names[evidence.index]}” {numbers}{doubt}"
     if evidence.inside is None or evidence.blob is None or evidence.share is None:
-        return f"H{effect}. Without a segmentation, nothing shows whether the map is on the lesion."
+        return f"H{effect}. Without a segmentation, it is not known whether the map is on the lesion."
     on_lesion = f"{evidence.inside:.0%} of this map is on the lesion"
     if evidence.verdict == Verdict.WEAK and evidence.matters:
         return f"{on_lesion}; h{effect}. {_shortfall(evidence)}"
@@ -245,10 +243,10 @@ def _shortfall(evidence: Evidence) -> str:
     assert evidence.share is not None
     if evidence.blob >= evidence.share:
         return (
-            f"A blob in the middle of the square, drawn without looking, has {evidence.blob:.0%} on the lesion, so the "
-            "map says little more than that the lesion is in the middle."
+            f"A blob in the middle of the square, drawn without looking at the image, has {evidence.blob:.0%} on the "
+            "lesion, so the map says little more than that the lesion is in the middle."
         )
-    return f"The lesion fills {evidence.share:.0%} of the square, so an even map would be on it about as much."
+    return f"The lesion fills {evidence.share:.0%} of the square, so a uniform map would have about as much on it."
 
 
 def _log_odds(probability: float) -> float:

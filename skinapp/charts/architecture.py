@@ -35,7 +35,7 @@ def stages(model: Model) -> list[Stage]:
         maps = card["outputs"].get("class_maps")
         shape = f"{maps[0]} x {maps[1]} x {width}" if maps else f"{width}"
         backbone = [Stage(card["architecture"]["name"], f"{kind}; {card['initial_weights']}", shape)]
-    pooling = [Stage("Global average pooling", "The mean over the image of each feature", f"{width}")]
+    pooling = [Stage("Global average pooling", "The mean of each feature over the image", f"{width}")]
     return [
         Stage(
             "Image" if model.kind != "pair" else "Each of two images",

@@ -98,7 +98,9 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
             line={"color": LINE, "width": 1, "shape": "spline", "smoothing": 0.7},
             hoveron="fills",
             hoverinfo="text",
-            text=f"{name}: {count:,} images" if count is not None else f"{part}: not in this selection",
+            text=f"{name}: {count:,} {'image' if count == 1 else 'images'}"
+            if count is not None
+            else f"{part}: not in this selection",
             showlegend=False,
         )
     for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):

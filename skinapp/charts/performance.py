@@ -266,7 +266,7 @@ def reliability(
                 "width": 3,
             },
             customdata=table["images"],
-            hovertemplate="%{customdata:,} images: said %{x:.0%}, came true %{y:.0%}<extra>" + name + "</extra>",
+            hovertemplate="%{customdata:,} images: predicted %{x:.0%}, observed %{y:.0%}<extra>" + name + "</extra>",
             row=1,
             col=1,
         )

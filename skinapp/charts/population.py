@@ -285,7 +285,7 @@ def lesion_bars(table: pd.DataFrame) -> go.Figure:
     figure.update_layout(
         overwrite=True,
         height=280,
-        xaxis={"title": "Images of the lesion", "type": "category", "fixedrange": True},
+        xaxis={"title": "Images per lesion", "type": "category", "fixedrange": True},
         yaxis={"title": "Lesions", "fixedrange": True},
         margin={"l": 0, "r": 0, "t": TOP, "b": 40},
     )

@@ -91,7 +91,7 @@ def read(file: Path) -> tuple[pd.DataFrame, list[str]]:
     table = arranged(raw, columns.guess(names))
     if not {"image", "lesion", "patient"} & set(table):
         raise DataError(
-            f"No column of {file} is known to name the image, the lesion or the patient; it has {', '.join(names)}. "
+            f"No column of {file} is recognised as the image, the lesion or the patient; it has {', '.join(names)}. "
             f"Name one of them {', '.join(columns.FIELDS['image'][:3])}, lesion_id or patient_id."
         )
     return table, isic_columns.problems(raw) if isic_columns.official(names) else []
@@ -121,7 +121,7 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
     if not folder.is_dir():
         raise DataError(f"There is no folder {folder}; check the path of the images.")
     if "image" not in table:
-        raise DataError("No column of the table is known to name the images, so their files cannot be found.")
+        raise DataError("No column of the table is recognised as the image, so the files cannot be found.")
     files, partial = files_below(folder)
     known: dict[str, list[Path]] = {}
     for file in files:
@@ -132,7 +132,7 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
     matches = images.map(lambda image: known.get(image, []) if image else [])
     if not matches.map(len).eq(1).any():
         raise DataError(
-            f"None of the images of the table is in {folder}, which has {len(files):,} image files. Check that they "
+            f"None of the images in the table is in {folder}, which has {len(files):,} image files. Check that they "
             f"are named as in the table, such as {next(iter(images.dropna()), 'ISIC_0024306')}.jpg."
         )
     absent = images[matches.map(len) == 0].dropna().unique()
@@ -143,12 +143,13 @@ def with_files(table: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Audit]:
         problems.append(f"{some(len(absent), 'image has', 'images have')} no file in {folder}: {_examples(absent)}.")
     if len(ambiguous):
         problems.append(
-            f"{some(len(ambiguous), 'image was', 'images were')} left out because several files have the name: "
+            f"{some(len(ambiguous), 'image was', 'images were')} left out because several files have the same name: "
             f"{_examples(ambiguous)}."
         )
     if partial:
         problems.append(
-            f"{some(partial, 'file is', 'files are')} only partly downloaded: run the same `isic image download` again."
+            f"{some(partial, 'file is', 'files are')} only partly downloaded: run the same `isic image download` "
+            "command again."
         )
     notes = [f"{some(unlisted, 'image file is', 'image files are')} not in the table."] if unlisted else []
     summary = {
@@ -179,9 +180,9 @@ def of_table(table: pd.DataFrame) -> Audit:
         for name, overlaps in summary["shared"].items():
             problems += [_sharing(name, overlap) for overlap in overlaps if not set(overlap["parts"]) & set(LEFT_OUT)]
     elif parts > MAX_PARTS:
-        notes.append(f"The column of the parts has {parts:,} different values, so it names no split.")
+        notes.append(f"The column of the parts has {parts:,} different values, so it does not describe a split.")
     else:
-        notes.append("The table names no parts such as training and test, so what they share cannot be checked.")
+        notes.append("The table names no parts such as training and test, so overlap between them cannot be checked.")
     if "label" in table:
         summary["several_labels"] = {}
         for name in (name for name in ("image", "lesion") if name in table):
@@ -240,7 +241,7 @@ def of_images(table: pd.DataFrame, name: str = "images") -> Audit:
     if len(other_lesions):
         problems.append(
             f"{_show(other_lesions)} the same picture under different lesions: {_pairs(other_lesions)}. A split by "
-            "lesion can divide them."
+            "lesion can separate them."
         )
     if unread:
         examples = "; ".join(f"{image}: {reason}" for image, reason in list(unread.items())[:EXAMPLES])
@@ -266,8 +267,8 @@ def folder_table(folder: Path) -> Path:
         return folder / FILE
     files, partial = files_below(folder)
     raise DataError(
-        f"There is no {FILE} in {folder}, but {len(files):,} image files and {partial:,} that are partly downloaded. "
-        "isic-cli writes the table last, so the download did not finish: run the same `isic image download` again."
+        f"There is no {FILE} in {folder} (image files: {len(files):,}, partly downloaded: {partial:,}). isic-cli "
+        "writes the table last, so the download did not finish: run the same `isic image download` command again."
         if files or partial
         else f"There is no {FILE} in {folder}; name a CSV, or a folder that `isic image download` made."
     )

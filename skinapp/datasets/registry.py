@@ -149,7 +149,7 @@ DATASETS = {
             folder="milk10k",
             labels=MILK10K,
             modality="dermoscopy",
-            about="Lesions suspected to be cancer, each as a dermoscopy image and a clinical close-up, collected at "
+            about="Lesions suspected of being cancer, each as a dermoscopy image and a clinical close-up, collected at "
             "five centres. Nearly all diagnoses were confirmed by histology, and each patient's skin tone is stated.",
             citation="MILK study team 2025, doi:10.34970/648456",
             attribution="MILK study team: MILK10k. ISIC Archive (2025), doi:10.34970/648456.",

@@ -25,7 +25,7 @@ NUMBERS = {"lesion": "sc:Integer", "images": "sc:Integer", "age": "sc:Float"}
 """The columns that hold numbers, and their types; all others hold text."""
 MEANINGS = {
     "image": "The image, as the publisher names it",
-    "lesion": "A number for each lesion, which is not the publisher's",
+    "lesion": "A number for each lesion, different from the publisher's",
     "images": "How many images of the lesion have the values of this row",
     "age": "Age in years",
     "skin_tone": "Skin tone from 0 (very dark) to 5 (very light)",
@@ -101,7 +101,7 @@ def describe(table: Table, content: bytes) -> dict[str, Any]:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": dataset.id,
         "alternateName": dataset.name,
-        "description": f"{dataset.about} {dataset.published_images:,} images are published. Here is their table: each "
+        "description": f"{dataset.about} {dataset.published_images:,} images are published. This is their table: each "
         "row stands for the images of one lesion with the same values.",
         "citeAs": dataset.attribution,
         **({"datePublished": year[0]} if year else {}),
@@ -125,7 +125,7 @@ def describe(table: Table, content: bytes) -> dict[str, Any]:
                 "@type": "cr:RecordSet",
                 "@id": "images",
                 "name": "images",
-                "description": "The images, counted by lesion and by what is known of them.",
+                "description": "The images, counted by lesion and by what is known about them.",
                 "field": [_field(name, file) for name in _columns(table)],
             }
         ],

@@ -101,7 +101,7 @@ def disagreements(facts: Sequence[Fact]) -> str:
         for fact in facts
         if fact.published and fact.here != fact.published
     ]
-    return f"Most figures agree with those published, but {'; '.join(differing)}." if differing else ""
+    return f"Most figures agree with the published ones, but {'; '.join(differing)}." if differing else ""
 
 
 def limits(table: Table) -> list[tuple[str, str]]:
@@ -156,9 +156,9 @@ def limits(table: Table) -> list[tuple[str, str]]:
             ),
             (
                 "Not the whole data set",
-                f"{total.images:,} of the {published:,} published images are counted here, without those that show a "
-                f"picture of HAM10000's test part. {both:,} lesions have both images, {close_up:,} a close-up only and "
-                f"{dermoscopy:,} a dermoscopy image only.",
+                f"{total.images:,} of the {published:,} published images are counted here; those that show the same "
+                f"picture as a HAM10000 test image are left out. {both:,} lesions have both images, {close_up:,} only "
+                f"a close-up and {dermoscopy:,} only a dermoscopy image.",
             ),
         ]
     if table.id == "malignant_benign":
@@ -201,13 +201,13 @@ def _confirmed(table: Table) -> tuple[str, str]:
         )
     if not parts:
         return "How diagnoses were confirmed", "The table does not say how any diagnosis was confirmed."
-    heading = "Cancers are confirmed by biopsy, most other lesions are not"
+    heading = "Cancers are confirmed by biopsy; most other lesions are not"
     if mostly_biopsied:
         heading = "Other lesions were biopsied too, because they looked suspicious"
     return (
         heading,
         f"A biopsy confirmed the diagnosis of {' and '.join(parts)}. Moles that were biopsied looked suspicious to "
-        "somebody, so they differ from other moles; and a diagnosis without a biopsy can be wrong.",
+        "someone, so they differ from other moles. A diagnosis without a biopsy can be wrong.",
     )
 
 
@@ -254,7 +254,7 @@ def _several(table: Table) -> tuple[str, str]:
     return (
         "Several images show the same lesion",
         f"{lesions:,} of {int(spread['lesions'].sum()):,} lesions have more than one image, {images:,} images in all. "
-        "A random split puts images of one lesion in both training and test, and a model looks better than it is.",
+        "A random split puts images of one lesion in both training and test, so a model looks better than it is.",
     )
 
 
@@ -264,7 +264,7 @@ def _missing(table: Table) -> tuple[str, str]:
     for column in ("sex", "age", "site"):
         absent = int(frame.loc[frame[column].isna(), "images"].sum())
         parts.append(f"{column} for {absent:,} ({absent / total.images:.1%})")
-    return "What is missing", f"Of {total.images:,} images, these are not stated: {', '.join(parts)}."
+    return "What is missing", f"Not stated among the {total.images:,} images: {', '.join(parts)}."
 
 
 def _share(frame: pd.DataFrame, column: str, value: str) -> str:
@@ -276,7 +276,7 @@ def _share(frame: pd.DataFrame, column: str, value: str) -> str:
 MEANINGS = {
     "age": (
         "People with different diagnoses differ in age, so age alone says something about the diagnosis.",
-        "It does not show that age causes anything: somebody chose whom to photograph, and when.",
+        "It does not show that age causes anything: someone chose who to photograph, and when.",
     ),
     "sex": (
         "The mix of diagnoses differs between women and men in this data set.",
@@ -292,11 +292,11 @@ MEANINGS = {
     ),
     "skin_tone": (
         "The mix of diagnoses differs between skin tones in this data set.",
-        "With so few people of dark skin, it says almost nothing about them.",
+        "With so few people with dark skin, it says almost nothing about them.",
     ),
     "skin_type": (
         "The mix of diagnoses differs between skin types in this data set.",
-        "With so few people of skin types 4 to 6, it says almost nothing about them.",
+        "With so few people with skin types 4 to 6, it says almost nothing about them.",
     ),
 }
 SYMPTOM_MEANING = (

@@ -159,7 +159,7 @@ def _fewer(name: str, column: pd.Series, problems: list[str]) -> pd.Series:
         return column
     problems.append(
         f"The column for {FIELD_NAMES[name].lower()} has {len(counts):,} different values. The {most:,} most common "
-        f"are shown, the others are counted as '{OTHER_VALUES}'. Is it the right column?"
+        f"are shown; the others are counted as '{OTHER_VALUES}'. Is this the right column?"
     )
     return column.where(column.isin(counts.index[:most]) | audit.stated(column).isna(), OTHER_VALUES)
 

@@ -212,7 +212,9 @@ def in_words(table: Table, filters: Filters) -> str:
     parts.append(confirmed if NOT_STATED in filters.confirmation else f"confirmed by {confirmed}" * bool(confirmed))
     words = ", ".join(part for part in parts if part)
     known = table.frame["age"].dropna()
-    return words + "; ages are recorded in fives" * bool(filters.age and len(known) and (known % 5 == 0).all())
+    return words + "; ages are recorded in steps of five years" * bool(
+        filters.age and len(known) and (known % 5 == 0).all()
+    )
 
 
 def _spoken(table: Table) -> Callable[[str], str]:

@@ -45,7 +45,7 @@ class Claim:
 AREA = "roc_auc_malignancy"
 SEVEN, TWO = "Seven classes", "Malignant or benign"
 _TUTORIAL = "A tutorial"
-_TUTORIALS = "The field's tutorials"
+_TUTORIALS = "Tutorials in this field"
 _BY_IMAGE = "On a split that does not keep the images of a lesion together"
 
 CLAIMS = (
@@ -54,7 +54,7 @@ CLAIMS = (
         "accuracy",
         "84.3%",
         "EfficientNetB1 with global average pooling",
-        "Without saying how the images were split",
+        "How the images were split is not stated",
         _TUTORIALS,
         "ham10000",
         "ham10000-committee",
@@ -91,7 +91,8 @@ CLAIMS = (
             score,
             value,
             "Not stated",
-            "As what to expect, without network, data or split; with one AUC, so taken as malignant or benign",
+            "Given as what to expect, without network, data or split; with a single AUC, so taken as malignant or "
+            "benign",
             _TUTORIALS,
             "malignant_benign",
             "malignancy-efficientnetb1",

@@ -78,7 +78,9 @@ def target(chosen: list[Predictions], question: str, target_id: str, dataset: st
     """The target with this id. DataError if they have no such class."""
     wanted = targets(chosen[0].labels if question == CLASSES else MALIGNANCY, dataset)
     if target_id not in wanted:
-        raise DataError(f"These models cannot find '{target_id}' together; choose one of: {', '.join(wanted)}.")
+        raise DataError(
+            f"These models cannot be compared on finding '{target_id}'; choose one of: {', '.join(wanted)}."
+        )
     return wanted[target_id]
 
 
@@ -164,14 +166,14 @@ def share(chosen: list[Predictions], question: str, dataset: str | None = None, 
     """
     if question not in questions(chosen):
         sets = sorted({predictions.labels.id for predictions in chosen})
-        raise DataError(f"Models of the label sets {' and '.join(sets)} can only be compared on malignant or not.")
+        raise DataError(f"Models with the label sets {' and '.join(sets)} can only be compared on malignant or not.")
     tables = [predictions.rows_of(dataset) for predictions in chosen]
     images = tables[0].index
     for table in tables[1:]:
         images = images.intersection(table.index)
     names = " and ".join(predictions.title for predictions in chosen)
     if images.empty:
-        raise DataError(f"{names} have no image in common, so they cannot be compared.")
+        raise DataError(f"{names} have no images in common, so they cannot be compared.")
     tables = [table.loc[images] for table in tables]
     for one, other in itertools.combinations(zip(chosen, tables, strict=True), 2):
         _check_labels(*one, *other)

@@ -132,10 +132,10 @@ def lines(result: Measured) -> Iterator[str]:
     yield ""
     yield (
         f"{result.model}: prediction sets for {result.promised:.0%} coverage on {' and '.join(result.datasets)}; "
-        "coverage, mean number of classes in a set, images"
+        "coverage, mean number of classes per set, images"
     )
     if result.calibrated_here:
-        yield "  (These images also calibrated the sets, so their coverage is as promised.)"
+        yield "  (The sets were calibrated on these same images, so their coverage is as promised.)"
     for row in result.table.to_dict("records"):
         if row["by"] not in ("all", "class") and row["images"] < subgroups.FEW_IMAGES:
             continue

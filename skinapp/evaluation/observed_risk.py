@@ -79,7 +79,7 @@ def sentence(observed: ObservedRisk) -> str:
     interval = f"{100 * observed.risk.low:.0f} to {100 * observed.risk.high:.0f}"
     return (
         f"Of 100 test images that got an answer like this, {_of_hundred(observed.risk.value)} {observed.target} "
-        f"(95% interval {interval}; counted on {observed.images:,} images with {like_this}). {everywhere}"
+        f"(95% interval {interval}; based on {observed.images:,} images with {like_this}). {everywhere}"
     )
 
 
@@ -111,7 +111,7 @@ def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
 def prevalence_sentence(observed: ObservedRisk, prevalence: float) -> str:
     """The answer's probability at another prevalence, as a sentence. DataError as `at_prevalence`."""
     return (
-        f"If {100 * prevalence:g}% of such lesions are {observed.target}, this answer means a probability of "
+        f"If {100 * prevalence:g}% of lesions like this are {observed.target}, this answer means a probability of "
         f"{percent(at_prevalence(observed, prevalence))}."
     )
 

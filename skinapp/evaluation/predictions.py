@@ -228,7 +228,7 @@ def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     known = known[known.index.isin(own.table.index)]
     if known.empty:
         raise DataError(
-            f"{own.title} and the models here have no image in common; the ids must be those of the test images, such "
+            f"{own.title} and the models here have no images in common; the ids must be those of the test images, such "
             f"as {others[0].table.index[0]}."
         )
     # prefer labels of the same set: seven classes imply malignant or benign, but not the other way round

@@ -57,7 +57,7 @@ def opened(data: bytes, max_pixels: int) -> Image.Image:
     ImageError if the file has no picture or several, cannot be read, or has more than `max_pixels` to decompress here.
     """
     if DEFLATED in data:
-        raise ImageError("This DICOM file is deflated as a whole, which is not supported; export it without.")
+        raise ImageError("This DICOM file is deflated as a whole, which is not supported; export it without deflation.")
     try:
         return _picture(_dataset(data), max_pixels)
     except (ImageError, Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -70,16 +70,18 @@ def _dataset(data: bytes) -> pydicom.Dataset:
     """The elements that describe the pixels. ImageError if they do not describe a single readable picture."""
     dataset = pydicom.dcmread(io.BytesIO(data), specific_tags=ELEMENTS)
     if "Rows" not in dataset or "Columns" not in dataset:
-        raise ImageError("This DICOM file holds no image, but a report, a document or measurements; use an image file.")
+        raise ImageError(
+            "This DICOM file contains a report, a document or measurements, not an image; use an image file."
+        )
     if not dataset.get("PixelData"):
         raise ImageError(DAMAGED)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames > 1:
-        raise ImageError(f"This DICOM file holds {frames:,} images; export the one that you mean on its own.")
+        raise ImageError(f"This DICOM file contains {frames:,} images; export the one you want on its own.")
     colours = str(dataset.PhotometricInterpretation)
     if colours not in (*GREY, *COLOUR) or dataset.SamplesPerPixel != (1 if colours in GREY else 3):
         raise ImageError(
-            f"The colours of this DICOM file ({colours[:20]}, {dataset.SamplesPerPixel} values a pixel) are not "
+            f"The colours of this DICOM file ({colours[:20]}, {dataset.SamplesPerPixel} values per pixel) are not "
             "supported; export it as RGB, or as a JPEG."
         )
     return dataset

@@ -50,11 +50,11 @@ DECODED_SIDE = 480
 many pixels; twice, four or eight times as many if a small square is cut out of it."""
 
 TOO_MANY_PIXELS = (
-    f"The image has too many pixels and was not opened: at most {MAX_PIXELS // 1_000_000} megapixels for a JPEG, "
-    f"{MAX_FULL_PIXELS // 1_000_000} for any other format. Save it smaller, or as a JPEG."
+    f"The image has too many pixels and was not opened: the limit is {MAX_PIXELS // 1_000_000} megapixels for a JPEG, "
+    f"{MAX_FULL_PIXELS // 1_000_000} for any other format. Save it at a smaller size, or as a JPEG."
 )
 
-TOO_MUCH = "The image takes too much time or memory to open; save it again, smaller, or as a JPEG."
+TOO_MUCH = "The image takes too much time or memory to open; save it at a smaller size, or as a JPEG."
 
 pillow_heif.register_heif_opener()
 # Pillow only warns from its limit to twice that, unless warnings are errors.
@@ -242,7 +242,8 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 def _too_many_bytes(size: int) -> str:
     return (
-        f"The file has {size / 1024**2:.0f} MB; the limit is {MAX_BYTES // 1024**2} MB. Save it smaller or as a JPEG."
+        f"The file is {size / 1024**2:.0f} MB; the limit is {MAX_BYTES // 1024**2} MB. Save it at a smaller size, or "
+        "as a JPEG."
     )
 
 
@@ -253,5 +254,5 @@ def _not_an_image(data: bytes) -> str:
     elif head.startswith((b"<svg", b"<?xml")) or b"<svg" in head:
         kind = "This is an SVG drawing, not a photo."
     else:
-        kind = "This is not an image that can be read, whatever its name says, or its start is damaged."
+        kind = "This is not a readable image, whatever its name says, or the start of the file is damaged."
     return f"{kind} Use a JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC or DICOM file."

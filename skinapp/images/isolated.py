@@ -120,7 +120,7 @@ class _Decoder:
             ready = False
         if not ready:
             self.stop()
-            raise OSError("the process does not start")
+            raise OSError("the process did not start")
         # the process ends itself at its time limit; this is for one that is stopped or cannot
         self.connection.settimeout(2 * SECONDS)
 
@@ -170,13 +170,13 @@ def start() -> bool:
         if not _works:
             try:
                 if sys.platform != "linux":
-                    raise OSError("it needs Linux")
+                    raise OSError("that needs Linux")
                 _free.put(None)
                 _free.put(_Decoder())
                 atexit.register(_stop_all)
                 _works.append(True)
             except OSError as error:
-                logger.warning("Images are decoded in the server itself, not in processes of their own: %s.", error)
+                logger.warning("Images are decoded in the server itself, not in separate processes: %s.", error)
                 _works.append(False)
         return _works[0]
 

@@ -53,8 +53,8 @@ SENTENCES = {
     "sharpness": "The image is blurred. Wipe the lens, hold the phone 10 to 15 cm away, tap the screen to focus and "
     "hold still.",
     "dark": "The image is dark. Take it in daylight or switch on a lamp, and avoid your own shadow.",
-    "bright": "The image is very bright. Switch off the flash, move away from the lamp, or tap the screen so that "
-    "the camera adjusts.",
+    "bright": "The image is very bright. Switch off the flash, move away from the lamp, or tap the screen so the "
+    "camera adjusts.",
     "glare": "The image has a bright reflection. Tilt the phone a little, or switch off the flash.",
 }
 

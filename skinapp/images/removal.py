@@ -42,11 +42,11 @@ class Removed:
 def advice(modality: str) -> str:
     """Which removals are on for images of this modality, and why."""
     if modality not in figures():
-        return "What this changes was not measured for such images, so everything is off."
+        return "The effect was not measured for images like this, so everything is off."
     on = by_default(modality)
     off = [kind for kind in KINDS if kind not in on]
-    helps = f"Removing {named(on)} made answers on validation images better, so it is on." if on else ""
-    not_ = f"Removing {named(off, 'or')} did not make answers on validation images better, so it is off." if off else ""
+    helps = f"Removing {named(on)} improved the answers on validation images, so it is on." if on else ""
+    not_ = f"Removing {named(off, 'or')} did not improve the answers on validation images, so it is off." if off else ""
     return f"{helps} {not_}".strip()
 
 

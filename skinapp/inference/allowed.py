@@ -28,8 +28,8 @@ def refusal(card: Mapping[str, Any]) -> str | None:
     if os.environ.get(ALL) == "1" or set(_networks(card)) <= _listed():
         return None
     return (
-        f"The model '{card['id']}' is not one that came with this app or was made here. A network from a stranger can "
-        f"harm your computer. If you know where it is from: python -m skinapp allow {card['id']}"
+        f"The model '{card['id']}' did not come with this app and was not made here. A network from an unknown source "
+        f"can harm your computer. If you know where it comes from, run: python -m skinapp allow {card['id']}"
     )
 
 

@@ -144,20 +144,20 @@ def next_step(prediction: Prediction) -> tuple[str, str]:
     if "cancer" in found:
         return (
             "Show this spot to a doctor soon.",
-            "The model can be wrong, but what it finds most likely needs an examination.",
+            "The model can be wrong, but the most likely diagnosis needs an examination.",
         )
     if "pre-cancer" in found:
         return (
             "Show this spot to a doctor.",
-            "What the model finds most likely can turn into cancer and is treatable.",
+            "The most likely diagnosis can turn into cancer, and it is treatable.",
         )
     if worrying >= WORTH_A_VISIT:
         return (
             "Have a doctor look at it.",
-            f"The model gives cancer and pre-cancer {percent(worrying)} together, which is too much to ignore.",
+            f"The model gives cancer and pre-cancer a combined probability of {percent(worrying)}, too much to ignore.",
         )
     return (
-        "This is no all-clear.",
+        "This is not an all-clear.",
         "If the spot is new, changes, bleeds or worries you, see a doctor, whatever the numbers say.",
     )
 
@@ -170,9 +170,9 @@ def agreement(prediction: Prediction) -> str:
         return ""
     spread = f"{percent(agreed.low)} to {percent(agreed.high)}"
     if agreed.networks == 1:
-        return f"Over {agreed.views} views of the image, the probability that it is malignant is {spread}."
-    over = f", over {agreed.views} views of the image" if agreed.views > 1 else ""
+        return f"Across {agreed.views} views of the image, the probability that it is malignant is {spread}."
+    over = f", across {agreed.views} views of the image" if agreed.views > 1 else ""
     return (
-        f"{agreed.agreeing} of {agreed.networks} networks name this class. Taken one by one{over}, they "
-        f"put the probability that it is malignant at {spread}."
+        f"{agreed.agreeing} of {agreed.networks} networks predicted this class. Individually{over}, they put the "
+        f"probability that it is malignant at {spread}."
     )

@@ -50,7 +50,7 @@ def parse_shard(text: str) -> Shard:
     try:
         shard = Shard(*map(int, text.split("/")))
     except (TypeError, ValueError):
-        raise DataError(f"'{text}' is not a shard; write the number of this one and of all, such as 2/8.") from None
+        raise DataError(f"'{text}' is not a shard; write its number and the total, such as 2/8.") from None
     if not 1 <= shard.number <= shard.of:
         raise DataError(f"There is no shard {text}; shards of {shard.of} are 1/{shard.of} to {shard.of}/{shard.of}.")
     return shard

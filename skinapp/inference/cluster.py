@@ -126,8 +126,8 @@ class Scorer:
         """ModelError if the model's files differ on this machine, DataError if the libraries do."""
         if differing := [name for name, version in libraries().items() if version != versions[name]]:
             raise DataError(
-                f"On {socket.gethostname()}, other versions of {', '.join(differing)} are installed than where the "
-                "command was started; use the same requirements.txt on every machine."
+                f"On {socket.gethostname()}, the versions of {', '.join(differing)} are not those of the machine where "
+                "the command was started; use the same requirements.txt on every machine."
             )
         self._classifier = Classifier(model, threads=1)
         self._folder, self._extras, self._schema = folder, extras, parts.schema(model, extras)
@@ -162,7 +162,7 @@ class Scorer:
 def _check_listed(file: Path) -> None:
     """DataError if another run has begun since this one."""
     if not file.exists():
-        raise DataError("Another run into this folder has begun; this one writes nothing more.")
+        raise DataError("Another run has started writing to this folder; this one stops here.")
 
 
 def part_name(names: Iterable[str]) -> str:

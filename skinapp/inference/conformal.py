@@ -98,16 +98,16 @@ def in_words(prediction: "Prediction", coverage: float) -> str:
     if not reached.any():
         return (
             f"No class gets as high a probability as {coverage:.0%} of its own images do, so the model cannot tell. "
-            f"The nearest is {names}."
+            f"The closest is {names}."
         )
-    return f"With {coverage:.0%} certainty{' one of' if len(codes) > 1 else ''}: {names}."
+    return f"With {coverage:.0%} certainty{', one of' if len(codes) > 1 else ''}: {names}."
 
 
 def _of(model: Model) -> Conformal:
     conformal = of_model(model)
     if conformal is None:
         raise ModelError(
-            f"The model '{model.id}' has no prediction sets, since it was not calibrated for them; leave out the "
+            f"The model '{model.id}' has no prediction sets, because it was not calibrated for them; leave out the "
             "coverage, or use another model."
         )
     return conformal

@@ -25,7 +25,7 @@ class CsvFile:
     def __init__(self, file: Path, model: Model, extras: Extras):
         """DataError for extras that a CSV cannot store."""
         if extras.embedding or extras.class_map:
-            raise DataError(f"A CSV has no room for embeddings and maps; with --out, name a folder instead of {file}.")
+            raise DataError(f"A CSV cannot hold embeddings or maps; with --out, name a folder instead of {file}.")
         self.file, self.failures = file, file.with_name(f"{file.stem}.failed.csv")
         self.manifest = file.with_name(f"{file.stem}.manifest.json")
         if _same(file, self.failures):

@@ -28,7 +28,7 @@ class Measured:
             return ""
         missing = sum(np.isnan(value) for value in self.values)
         if missing == len(self.names):
-            return f"{' '.join(self.notes)} The answer only reflects how common each class is among such images."
+            return f"{' '.join(self.notes)} The answer only reflects how common each class is among images like this."
         return f"{' '.join(self.notes)} {missing} of {len(self.names)} features are missing."
 
 

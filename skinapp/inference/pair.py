@@ -113,12 +113,12 @@ def mismatches(recognised: Sequence[Recognised | None]) -> list[str]:
     expected = list(IMAGES_OF_PAIR)
     if [one and one.kind for one in recognised] == expected[::-1]:
         return [
-            f"The two images look swapped: the one given as the dermoscopy image looks like {looks[0]}, the one given "
-            f"as the close-up like {looks[1]}."
+            f"The two images look swapped: the one given as the dermoscopy image looks like {looks[0]}, and the one "
+            f"given as the close-up looks like {looks[1]}."
         ]
     return [
-        f"The image given as the {IMAGES_OF_PAIR[kind]} looks like {look}. The network for it knows nothing else, so "
-        "the answer is less reliable."
+        f"The image given as the {IMAGES_OF_PAIR[kind]} looks like {look}. Its network is made for nothing "
+        "else, so the answer is less reliable."
         for kind, one, look in zip(expected, recognised, looks, strict=True)
         if one and one.kind != kind
     ]

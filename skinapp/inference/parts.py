@@ -114,7 +114,7 @@ class PartsFolder:
             shards = int(named[1] or 1)
             if shards != self._shard.of:
                 raise DataError(
-                    f"{self.file} was made in {shards} shards, not {self._shard.of}; go on with {shards}, or name "
+                    f"{self.file} was made in {shards} shards, not {self._shard.of}; continue with {shards}, or name "
                     "another folder with --out."
                 )
             manifest.check(entry, self._model, self._extras)

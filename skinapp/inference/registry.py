@@ -397,7 +397,7 @@ def _check_pair(card: dict[str, Any]) -> None:
     constants = [card["pair"]["bias"], *(picture["alone"]["bias"] for picture in card["pair"]["pictures"])]
     if any(len(bias) != len(card["labels"]["codes"]) for bias in constants):
         raise ModelError(
-            f"The constants of the pair '{card['id']}' are not one for each of its {len(card['labels']['codes'])} "
+            f"The pair '{card['id']}' does not have one constant for each of its {len(card['labels']['codes'])} "
             "classes; fetch the folder again."
         )
 
@@ -422,7 +422,7 @@ def _check_conformal(card: dict[str, Any]) -> None:
 
 def _listed(known: dict[str, Model], root: Path) -> str:
     if known:
-        return f"there are: {', '.join(known)}."
+        return f"choose one of: {', '.join(known)}."
     return f"there are none in {root}; set SKINAPP_MODELS to the folder of the models."
 
 

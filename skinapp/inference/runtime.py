@@ -103,7 +103,7 @@ class Classifier:
         check_one_image(model)
         if not model.runnable:
             raise ModelError(
-                f"The model '{model.id}' cannot be run: only the figures are here, not the weights; its README.md says "
+                f"The model '{model.id}' cannot be run: only its scores are here, not its weights; its README.md says "
                 "how to train it."
             )
         registry.verify(model)

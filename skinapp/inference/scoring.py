@@ -200,5 +200,5 @@ def _sentences(out: Path) -> Iterator[None]:
         raise DataError(f"{out} cannot be written ({error.strerror or error}).") from None
     except sqlite3.OperationalError as error:
         raise DataError(
-            f"The folder for temporary files has no room ({error}); set SQLITE_TMPDIR to another one."
+            f"The folder for temporary files cannot be used ({error}); set SQLITE_TMPDIR to another one."
         ) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-NOT_TREES = "holds no decision trees; fetch the folder again"
+NOT_TREES = "contains no decision trees; fetch the folder again"
 
 
 @dataclass(frozen=True, eq=False)

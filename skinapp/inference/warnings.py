@@ -31,8 +31,8 @@ SHIFT = 0.05
 
 
 FAR = "This image differs from the training images more than nearly all test images do."
-UNSTABLE = "The model names another class when the square moves a little."
-DIVIDED = "The networks of this model do not all name the same class."
+UNSTABLE = "The predicted class changes when the square moves a little."
+DIVIDED = "The networks of this model do not all predict the same class."
 
 
 @functools.cache
@@ -56,8 +56,8 @@ def rates(name: str, modality: str) -> str:
         return ""
     measured = known["test"]
     return (
-        f"In tests, {_share(measured['with'])} of {measured['images_with']} answers with this warning were wrong, and "
-        f"{_share(measured['without'])} of {measured['images_without']} without it."
+        f"In tests, {_share(measured['with'])} of {measured['images_with']} answers with this warning were wrong, "
+        f"compared with {_share(measured['without'])} of {measured['images_without']} without it."
     )
 
 

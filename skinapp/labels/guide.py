@@ -79,8 +79,8 @@ ENTRIES = (
             "once deeper, it can spread to lymph nodes and organs."
         ),
         dermatoscope=(
-            "Several colours and structures in no order: an uneven network, dots and globules of different "
-            "size, streaks at the edge, a blue-white veil, or white and grey areas where parts have regressed. Some "
+            "Several colours and structures in no clear order: an uneven network, dots and globules of different "
+            "sizes, streaks at the edge, a blue-white veil, or white and grey areas where parts have regressed. Some "
             "melanomas have little pigment, and only odd blood vessels give them away."
         ),
         photo=(
@@ -89,17 +89,16 @@ ENTRIES = (
         ),
         causes=(
             "Ultraviolet light from the sun or sunbeds, especially sunburn and in fair skin; many moles or unusual "
-            "ones; melanoma in the family or earlier in life. Those on palms, soles and under nails are not caused by "
-            "the sun, and are the kind most often seen in dark skin."
+            "ones; melanoma in the family or earlier in life. Melanomas on the palms, on the soles or under the nails "
+            "are not caused by the sun, and are the kind most often seen in dark skin."
         ),
         signs=(
-            "A new spot, or one that changes in size, shape or colour over weeks to months; that looks unlike the "
-            "others; that itches, bleeds or crusts. A pink or skin-coloured lump that grows fast can be melanoma as "
-            "well."
+            "A new spot, or one that changes in size, shape or colour over weeks to months, looks unlike the others, "
+            "or itches, bleeds or crusts. A pink or skin-coloured lump that grows fast can also be melanoma."
         ),
         advice=(
             "It is cut out completely with a small margin and examined under the microscope; its depth decides "
-            "what follows: a wider cut, a look at the nearest lymph node, and medicines that help the immune system "
+            "what follows: a wider cut, a check of the nearest lymph node, and medicines that help the immune system "
             "or act on mutations."
         ),
         doctor=(
@@ -113,19 +112,19 @@ ENTRIES = (
         name="Melanocytic nevus",
         codes=("nv", "NEV", "NV"),
         what=(
-            "An ordinary mole: pigment cells that lie together in the skin. Most people have a few dozen. They "
+            "An ordinary mole: a cluster of pigment cells in the skin. Most people have a few dozen. They "
             "are harmless, and very few ever become melanoma."
         ),
         dermatoscope=(
-            "Orderly: an even net, evenly spread dots and globules, or one plain colour, fading softly towards the "
+            "Orderly: an even network, evenly spread dots and globules, or one plain colour, fading softly towards the "
             "edge, and similar on both sides. One person's moles tend to look alike."
         ),
         photo=(
-            "A round or oval spot or soft bump of one or two browns, or skin-coloured, with an edge that is easy to "
-            "follow."
+            "A round or oval spot or soft bump in one or two shades of brown, or skin-coloured, with an edge that is "
+            "easy to follow."
         ),
         causes=(
-            "Partly inherited, partly the sun in childhood. New ones appear until about the age of forty; in "
+            "Partly inherited, partly due to the sun in childhood. New ones appear until about the age of forty; in "
             "pregnancy and puberty they may darken."
         ),
         signs="Usually nothing. It stays the same for years, or slowly becomes paler and more raised with age.",
@@ -134,8 +133,8 @@ ENTRIES = (
             "take photos to compare."
         ),
         doctor=(
-            "If one changes, stands out from the others, itches, bleeds or hurts, or if one is new after the age of "
-            "forty."
+            "If one changes, stands out from the others, itches, bleeds or hurts, or if a new one appears after the "
+            "age of forty."
         ),
         sources=("DermNet: Melanocytic naevus", "NHS: Moles", "American Academy of Dermatology: Moles"),
         pictures=(("ISIC_0390452", "ISIC_2359396"), ("ISIC_8344146", "ISIC_8556689")),
@@ -148,7 +147,7 @@ ENTRIES = (
             "left alone it destroys the tissue around it, which matters on the nose, eyelids and ears."
         ),
         dermatoscope=(
-            "Sharp, branching blood vessels like a tree, blue-grey globules or leaf-like shapes, small sores, and "
+            "Sharp blood vessels that branch like a tree, blue-grey globules or leaf-like shapes, small sores, and "
             "shiny white lines. The pigment network of moles is missing."
         ),
         photo=(
@@ -161,8 +160,8 @@ ENTRIES = (
         ),
         signs="A spot or sore that does not heal for weeks, bleeds when the face is washed, crusts and comes back.",
         advice=(
-            "It is usually cut out, on the face often in steps under the microscope; flat ones can be treated with "
-            "creams, light or freezing, some with radiation. New ones are common, so the skin is checked regularly."
+            "It is usually cut out, on the face often in steps under the microscope. Flat ones can be treated with "
+            "creams, light or freezing, and some with radiation. New ones are common, so the skin is checked regularly."
         ),
         doctor="Within weeks for a sore or bump that has not healed after a month, sooner near the eyes.",
         sources=(
@@ -180,11 +179,11 @@ ENTRIES = (
             "layer of the skin."
         ),
         dermatoscope=(
-            "Actinic keratosis: a red network around pale hair openings, like a strawberry, scaly. Bowen's disease: "
-            "tiny coiled vessels in groups, and scale. Pigmented ones show dots and lines in grey and brown."
+            "Actinic keratosis: a red network around pale hair openings, like a strawberry, with scale. Bowen's "
+            "disease: tiny coiled vessels in groups, with scale. Pigmented ones show dots and lines in grey and brown."
         ),
         photo=(
-            "Rough, scaly, pink to brown patches on face, scalp, ears or backs of the hands; often easier to feel "
+            "Rough, scaly, pink to brown patches on the face, scalp, ears or backs of the hands; often easier to feel "
             "than to see. Bowen's disease is one slowly growing red patch with a sharp edge, often on the lower leg."
         ),
         causes=(
@@ -212,20 +211,20 @@ ENTRIES = (
         codes=("ACK",),
         what=(
             "A rough patch of skin damaged by the sun. It is a pre-cancer: a few become squamous cell carcinoma over "
-            "the years, many stay as they are or disappear on their own."
+            "the years, but many stay as they are or disappear on their own."
         ),
         dermatoscope=(
             "A red network around pale hair openings, like a strawberry, with white or yellow scale. Pigmented ones "
             "show grey dots and lines around the hair openings."
         ),
         photo=(
-            "A dry, scaly, pink, red or brown patch of a few millimetres on the face, scalp, ears, lips, forearms or "
+            "A dry, scaly, pink, red or brown patch a few millimetres wide on the face, scalp, ears, lips, forearms or "
             "hands, often one of many. Scale shows well in light from the side and poorly with flash."
         ),
         causes="Ultraviolet light over decades: outdoor work, fair skin, age. More common with a weak immune system.",
         signs="Skin like sandpaper that stings or itches a little and comes back after it is scratched off.",
         advice=(
-            "Sun protection, moisturiser, and removal of single patches by freezing or of whole fields by creams or "
+            "Sun protection, moisturiser, and removal of single patches by freezing or of larger areas with creams or "
             "light."
         ),
         doctor=(
@@ -243,7 +242,7 @@ ENTRIES = (
         codes=("SCC", "SCCKA"),
         what=(
             "A cancer of the cells that form the outer skin. Most are cured by cutting them out; a few spread, "
-            "especially from the ears and lips, when they are large, or with a weak immune system. PAD-UFES-20 counts "
+            "especially from the ears and lips, if they are large, or if the immune system is weak. PAD-UFES-20 counts "
             "Bowen's disease, its earliest stage, here too; MILK10k counts keratoacanthoma, which grows fast and looks "
             "much the same."
         ),
@@ -290,13 +289,13 @@ ENTRIES = (
         ),
         photo=(
             "A flat brown spot, or a raised, waxy or warty patch that looks stuck on, from skin-coloured to nearly "
-            "black. The darkest are often taken for melanoma."
+            "black. The darkest are often mistaken for melanoma."
         ),
-        causes="Age, and for sun spots the sun; they run in families.",
+        causes="Age and, for sun spots, the sun. They run in families.",
         signs="They appear one after another from middle age, are rough, and sometimes itch or catch on clothes.",
         advice="Nothing. Those that itch or are unsightly can be frozen or scraped off.",
         doctor=(
-            "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
+            "If one is new and very dark, grows fast or bleeds without being scratched, or if many appear within weeks."
         ),
         sources=("DermNet: Seborrhoeic keratosis", "DermNet: Solar lentigo", "DermNet: Lichen planus-like keratosis"),
         pictures=(("ISIC_2716264", "ISIC_5443014"), ("ISIC_4985739", "ISIC_1749634")),
@@ -311,13 +310,13 @@ ENTRIES = (
         ),
         photo=(
             "A raised, dull or greasy patch that looks stuck on, light brown to nearly black. In a photo the darkest "
-            "ones are often taken for melanoma."
+            "ones are often mistaken for melanoma."
         ),
         causes="Age, and they run in families. The sun may play a part. They are not contagious.",
-        signs="They grow slowly, feel rough, can itch, crumble or catch on clothes.",
+        signs="They grow slowly, feel rough, and can itch, crumble or catch on clothes.",
         advice="Nothing. Those that itch or are unsightly can be frozen or scraped off.",
         doctor=(
-            "If one is new and very dark, grows fast or bleeds without being scratched, or if many come within weeks."
+            "If one is new and very dark, grows fast or bleeds without being scratched, or if many appear within weeks."
         ),
         sources=("DermNet: Seborrhoeic keratosis", "American Academy of Dermatology: Seborrheic keratoses"),
         pictures=(("ISIC_2716264", "ISIC_5443014"), ("ISIC_8403829", "ISIC_1118925")),
@@ -328,10 +327,10 @@ ENTRIES = (
         what="A small, firm, harmless lump of scar-like tissue in the skin, often on the legs.",
         dermatoscope="A white, scar-like centre with a fine, pale brown network around it.",
         photo=(
-            "A pink to brown, firm bump of up to a centimetre. When squeezed from both sides it dimples, which a "
+            "A pink to brown, firm bump up to a centimetre wide. When squeezed from both sides it dimples, which a "
             "photo cannot show."
         ),
-        causes="Not well understood. Some come after an insect bite or a small wound, more often in women.",
+        causes="Not well understood. Some appear after an insect bite or a small wound, more often in women.",
         signs=(
             "A hard, button-like spot that stays the same for years; it may itch, be tender, or be nicked when shaving."
         ),
@@ -352,14 +351,14 @@ ENTRIES = (
             "bleed shows one even red-brown to black area."
         ),
         photo=(
-            "A bright red, purple or nearly black dot or bump. Very dark ones, and bleeds under nails or in the soles, "
-            "can look like melanoma."
+            "A bright red, purple or nearly black dot or bump. Very dark ones, and bleeds under the nails or in the "
+            "soles, can look like melanoma."
         ),
         causes=(
             "Age for cherry angiomas; small injuries and pregnancy for pyogenic granulomas; a knock or friction for "
             "bleeds."
         ),
-        signs="Mostly nothing. Pyogenic granulomas grow within weeks and bleed easily; bleeds fade or grow out.",
+        signs="Usually nothing. Pyogenic granulomas grow within weeks and bleed easily; bleeds fade or grow out.",
         advice=(
             "Nothing, or removal by laser, freezing or scraping. A bleeding lump is removed and examined under the "
             "microscope."
@@ -373,14 +372,14 @@ ENTRIES = (
         codes=("INF",),
         what=(
             "A patch or bump that is not a growth: skin that is inflamed, as in eczema or psoriasis, or infected, as "
-            "with warts or molluscum. MILK10k has those that were suspected to be cancer."
+            "with warts or molluscum. MILK10k includes those that were suspected of being cancer."
         ),
         dermatoscope=(
             "Dotted or blurred vessels and scale, mostly without pigment; warts show small dark dots, molluscum a "
             "white or yellow centre."
         ),
         photo="A red or scaly patch, a crust or a small bump, often one of several, with a blurred edge.",
-        causes="Irritation, allergy or a disposition for inflammation; viruses, bacteria or fungi for infections.",
+        causes="Irritation, allergy or a tendency to inflammation; viruses, bacteria or fungi for infections.",
         signs="It itches, burns or is tender, comes and goes, or appears in several places.",
         advice="It depends on the cause: creams, time, or treatment of the infection.",
         doctor="If a single patch does not heal within a month, with or without treatment, or grows, hurts or bleeds.",
@@ -391,10 +390,11 @@ ENTRIES = (
         name="Other benign growth",
         codes=("BEN_OTH",),
         what=(
-            "Harmless growths that are none of the common ones, such as tumours of hair follicles, dark spots of the "
-            "lips and genitals, or juvenile xanthogranuloma; and two harmless growths in one place."
+            "Harmless growths other than the common ones, such as tumours of hair follicles, dark spots on the lips "
+            "and genitals, or juvenile xanthogranuloma; also two harmless growths in one place."
         ),
-        dermatoscope="It depends on the kind; many have no signs of their own, and take a microscope to recognise.",
+        dermatoscope="It depends on the kind; many have no specific signs and can only be recognised under a "
+        "microscope.",
         photo="A bump or spot of almost any colour.",
         causes="It depends on the kind, and for most it is unknown.",
         signs="Usually nothing: it stays the same, or grows very slowly.",
@@ -407,10 +407,10 @@ ENTRIES = (
         name="Other cancer",
         codes=("MAL_OTH",),
         what=(
-            "Skin cancers that are none of the common ones. In the images of MILK10k counted here, these are lesions "
+            "Skin cancers other than the common ones. In the images of MILK10k counted here, these are lesions "
             "in which a cancer and another growth lie in the same place."
         ),
-        dermatoscope="Signs of two different growths side by side, or of none that is well known.",
+        dermatoscope="Signs of two different growths side by side, or no well-known signs.",
         photo="A spot or lump with parts that look different from each other.",
         causes="Mostly ultraviolet light over decades; two growths can meet by chance on sun-damaged skin.",
         signs="Change over weeks to months, bleeding, or a sore that does not heal.",

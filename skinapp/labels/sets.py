@@ -75,7 +75,8 @@ HAM10000 = LabelSet(
             "bcc",
             "Basal cell carcinoma",
             "cancer",
-            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
+            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left "
+            "untreated.",
         ),
         Label(
             "bkl",
@@ -119,7 +120,7 @@ MALIGNANCY = LabelSet(
             "malignant",
             "Malignant",
             "cancer",
-            "A skin cancer; in some data sets, pre-cancers count as well.",
+            "A skin cancer; in some data sets, pre-cancers count too.",
         ),
     ),
 )
@@ -137,7 +138,8 @@ PAD_UFES_20 = LabelSet(
             "BCC",
             "Basal cell carcinoma",
             "cancer",
-            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
+            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left "
+            "untreated.",
         ),
         Label(
             "MEL",
@@ -156,7 +158,7 @@ PAD_UFES_20 = LabelSet(
             "SCC",
             "Squamous cell carcinoma",
             "cancer",
-            "A skin cancer of sun-damaged skin that can spread if it is left; Bowen's disease is counted here too.",
+            "A skin cancer of sun-damaged skin that can spread if left untreated; Bowen's disease is counted here too.",
         ),
         Label("SEK", "Seborrhoeic keratosis", "harmless", "A harmless, often brown and waxy growth of the outer skin."),
     ),
@@ -176,7 +178,8 @@ MILK10K = LabelSet(
             "BCC",
             "Basal cell carcinoma",
             "cancer",
-            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left.",
+            "The most common skin cancer: it grows slowly, rarely spreads, and harms the tissue around it if left "
+            "untreated.",
         ),
         Label(
             "BEN_OTH",
@@ -225,7 +228,7 @@ MILK10K = LabelSet(
             "SCCKA",
             "Squamous cell carcinoma",
             "cancer",
-            "A skin cancer of sun-damaged skin that can spread if it is left; keratoacanthoma is counted here too.",
+            "A skin cancer of sun-damaged skin that can spread if left untreated; keratoacanthoma is counted here too.",
         ),
         Label(
             "VASC",
@@ -244,7 +247,7 @@ def label_set(set_id: str) -> LabelSet:
     try:
         return LABEL_SETS[set_id]
     except KeyError:
-        raise DataError(f"There is no label set '{set_id}'; there are {', '.join(LABEL_SETS)}.") from None
+        raise DataError(f"There is no label set '{set_id}'; choose one of {', '.join(LABEL_SETS)}.") from None
 
 
 def of_card(described: Mapping[str, Any]) -> LabelSet:
@@ -255,7 +258,7 @@ def of_card(described: Mapping[str, Any]) -> LabelSet:
     if "classes" not in described:
         return label_set(described["set"])
     if described["set"] in LABEL_SETS:
-        raise DataError(f"The label set '{described['set']}' is defined here, so a model cannot describe it anew.")
+        raise DataError(f"The label set '{described['set']}' is defined here, so a model cannot redefine it.")
     return LabelSet(described["set"], tuple(Label(**one) for one in described["classes"]))
 
 

@@ -17,7 +17,7 @@ NCI = "[US National Cancer Institute: Skin cancer](https://www.cancer.gov/types/
 
 TOPICS = (
     Topic(
-        "What skin cancers there are",
+        "Types of skin cancer",
         (
             "**Basal cell carcinoma** is the most common. It grows slowly and hardly ever spreads, but it destroys the "
             "skin around it.",
@@ -30,17 +30,17 @@ TOPICS = (
         (NCI, "[IARC: Global Cancer Observatory](https://gco.iarc.who.int/)"),
     ),
     Topic(
-        "Rare skin cancers, which no model here knows",
+        "Rare skin cancers that no model here knows",
         (
-            "No data set here holds the four below, so every model gives such a spot the name of something else.",
+            "No data set here includes the four below, so every model calls such a spot something else.",
             "**Merkel cell carcinoma**: a firm, painless, red to violet lump that grows within weeks, mostly on the "
             "head or neck of people over 70 or with a weak immune system. It spreads early.",
             "**Angiosarcoma**: a patch like a bruise that does not fade, mostly on the scalp or face of older people, "
-            "or years after radiation or with a swollen arm. It grows and bleeds.",
-            "**Lymphoma of the skin**: scaly patches that look like eczema for months or years, often where no sun "
-            "gets to, and that creams do not heal. Most kinds grow slowly.",
-            "**Kaposi sarcoma**: purple, red or brown patches or bumps on legs, face or in the mouth, caused by a "
-            "herpesvirus, mostly with a weak immune system.",
+            "or years after radiation, or on a swollen arm. It grows and bleeds.",
+            "**Lymphoma of the skin**: scaly patches that look like eczema for months or years, often where the sun "
+            "does not reach, and do not heal with creams. Most kinds grow slowly.",
+            "**Kaposi sarcoma**: purple, red or brown patches or bumps on the legs, on the face or in the mouth, "
+            "caused by a herpesvirus, mostly in people with a weak immune system.",
             "A spot that grows fast, a bruise that stays, or a rash that does not heal needs a doctor, whatever a "
             "model calls it.",
         ),
@@ -52,16 +52,16 @@ TOPICS = (
         ),
     ),
     Topic(
-        "Ultraviolet light and its index",
+        "Ultraviolet light and the UV index",
         (
             "Ultraviolet light from the sun and from tanning beds causes most skin cancers. It cannot be seen or felt: "
             "a cool, windy or hazy day can have a lot of it.",
-            "The **UV index** in weather reports says how strong it is. From 3 on, protect your skin; from 8 on, stay "
-            "out of the sun around midday.",
-            "Shade, clothes, a hat with a wide brim and sunglasses protect best. Sunscreen of factor 30 or more is for "
-            "the skin that is left; put on plenty, and again every two hours and after a swim.",
+            "The **UV index** in weather reports says how strong it is. At 3 or above, protect your skin; at 8 or "
+            "above, stay out of the sun around midday.",
+            "Shade, clothes, a hat with a wide brim and sunglasses protect best. Use sunscreen of factor 30 or more on "
+            "the skin that is still exposed; put on plenty, and again every two hours and after swimming.",
             "Snow, water and sand reflect ultraviolet light, thin clouds let most of it through, and there is more of "
-            "it on mountains.",
+            "it in the mountains.",
         ),
         (
             WHO_UV,
@@ -82,7 +82,7 @@ TOPICS = (
     Topic(
         "Tanning beds",
         (
-            "IARC, the World Health Organization's agency for cancer, counts tanning beds among the things that are "
+            "IARC, the World Health Organization's cancer agency, counts tanning beds among the things that are "
             "known to cause cancer. The earlier in life people start, the higher their risk of melanoma.",
             "A tan from a tanning bed does not prepare the skin for the sun. There is no safe amount.",
         ),
@@ -91,9 +91,10 @@ TOPICS = (
     Topic(
         "Skin of every colour",
         (
-            "Dark skin gets skin cancer less often, but it is often found later. Melanoma then grows mostly on palms, "
-            "soles and under nails, where the sun plays no part: look there too.",
-            "Most images that the models here were trained on show light skin. On dark skin they are hardly tested.",
+            "Skin cancer is less common in dark skin, but it is often found later. Melanoma in dark skin grows mostly "
+            "on the palms, on the soles and under the nails, where the sun plays no part: look there too.",
+            "Most images that the models here were trained on show light skin. The models have hardly been tested on "
+            "dark skin.",
         ),
         ("[American Academy of Dermatology: Skin cancer](https://www.aad.org/public/diseases/skin-cancer)",),
     ),

@@ -38,8 +38,8 @@ TRIALS = 400
 
 SIZE, CANCER, DIAMETER = "Size", "Probability of cancer", "Largest diameter"
 NO_MATCH = (
-    "These photos could not be laid over each other: they may show different lesions, or differ too much in sharpness, "
-    "light or distance. Check that both show the same lesion, and compare them by eye."
+    "These photos could not be aligned: they may show different lesions, or differ too much in sharpness, light or "
+    "distance. Check that both show the same lesion, and compare them by eye."
 )
 
 
@@ -188,7 +188,7 @@ def sentence(change: Change) -> str:
         form, unit = (".0%", "") if change.unit == "%" else (".2f", f" {change.unit}" if change.unit else "")
         words = f"{change.name}: {change.before:{form}}{unit}, then {change.after:{form}}{unit}"
     if change.by_camera is None:
-        return f"{words}. How far photos of an unchanged lesion differ here was not measured."
+        return f"{words}. It was not measured how far this differs between photos of an unchanged lesion."
     explained = "no more than the camera explains" if change.by_camera else "more than the camera explains"
     return f"{words}: {explained} ({limit(change)} in 95 of 100 pairs of photos of an unchanged lesion)."
 

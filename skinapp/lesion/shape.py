@@ -39,17 +39,17 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             "Asymmetry",
             asymmetry(mask),
             "%",
-            "The part of the lesion that does not match when it is folded along its axes: the mean, over its two "
-            "principal axes through the centre, of half the area that only one of the lesion and its mirror image "
-            "covers, over the lesion's area. 0% for a disc or an ellipse.",
+            "The part of the lesion that does not match when it is folded along its axes: half the area covered by "
+            "only one of the lesion and its mirror image, divided by the lesion's area, averaged over the two "
+            "principal axes through the centre. 0% for a disc or an ellipse.",
             "After Stoecker et al. 1992, doi:10.1016/0895-6111(92)90073-I",
         ),
         Measurement(
             "Border irregularity",
             irregularity(mask),
             "",
-            "Perimeter squared over 4 pi times the area. 1 for a disc, 1.6 for an ellipse three times as long as "
-            "wide, more where the border is notched.",
+            "The perimeter squared, divided by 4 pi times the area. 1 for a disc, 1.6 for an ellipse three times as "
+            "long as wide, more where the border is notched.",
             "Golston et al. 1992, doi:10.1016/0895-6111(92)90074-J",
         ),
         Measurement(
@@ -57,7 +57,7 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             notches(mask),
             "%",
             "The share of the lesion's convex hull, the shape of a band stretched around it, that is not lesion. 0% "
-            "where the border nowhere turns inwards.",
+            "if the border never turns inwards.",
             "Solidity, as in Zunic and Rosin 2004, doi:10.1109/TPAMI.2004.19",
         ),
         Measurement(
@@ -72,8 +72,8 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             SHARE,
             float(mask.mean()),
             "%",
-            "The lesion's area over that of the square. It shows how close the camera was, not how large the lesion "
-            "is.",
+            "The lesion's area divided by that of the square. It shows how close the camera was, not how large the "
+            "lesion is.",
             "Ratio of areas",
         ),
     ]

@@ -159,8 +159,8 @@ def one_model(predictions: Predictions) -> Section:
             error_views.error_rates(shared, error_analysis.error_rates(shared, weights), model.id, names),
         ]
     blocks += [
-        Heading("ROC, malignant against the rest"),
-        f"With its 95% band; the dot marks a threshold of {THRESHOLD:.0%} on the malignant probability.",
+        Heading("ROC, malignant versus the rest"),
+        f"With a 95% band; the dot marks a threshold of {THRESHOLD:.0%} on the malignant probability.",
         operating_point_views.curve(shared, {model.id: roc}, "roc", {model.id: Threshold(THRESHOLD)}, names),
         Heading("Calibration"),
         "On the dotted line, the most likely class is correct as often as its probability says.",
@@ -221,14 +221,15 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
     """Each image next to the attention map of the model for its kind."""
     models = [model for model in registry.ranked() if model.has_class_maps]
     blocks: list[Block] = [
-        "Grad-CAM of the most likely class at the last convolution, by the best model for the kind of image. A map "
-        "shows which areas counted towards a class. It does not show that they are the lesion, or why they counted.",
+        "Grad-CAM of the most likely class at the last convolution, from the best model for the kind of image. A map "
+        "shows which areas counted towards a class. It does not show that these areas are the lesion, or why they "
+        "counted.",
     ]
     for file, image in images.items():
         recognised = modality.recognise(image)
         blocks.append(Heading(file.name))
         if recognised and recognised.kind == "neither":
-            blocks.append(f"{modality.looks(recognised)} So there is no map.")
+            blocks.append(f"{modality.looks(recognised)} No map was made.")
         elif not models:
             blocks.append("No model here can make a map.")
         else:
@@ -271,8 +272,8 @@ def limits() -> Section:
             comparison_report.CAUTION,
             "Test images come from the same collections, cameras and groups of people as the training images. Expect "
             "lower scores elsewhere.",
-            "A data set holds what somebody chose to photograph. The share of a diagnosis in it is nobody's risk, but "
-            "the probabilities are calibrated to these shares.",
+            "A data set contains what people chose to photograph. The share of a diagnosis in it is not anyone's risk, "
+            "but the probabilities are calibrated to these shares.",
             "The app recognises the kind of image correctly for " + "; ".join(shares) + ".",
         ],
     )

@@ -25,7 +25,7 @@ def effects(figures: dict[str, Any]) -> Chart:
     return Chart(
         performance.forest(frame, "Probability lost, percentage points", list(CHANGES.values())),
         table(figures),
-        f"Probability of the most likely class that is lost, in percentage points. {listed}",
+        f"Loss in the probability of the most likely class, in percentage points. {listed}",
     )
 
 

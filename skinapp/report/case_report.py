@@ -22,10 +22,10 @@ from skinapp.lesion.segmentation import Segmentation
 from skinapp.report import document, feature_views, operating_point_views
 from skinapp.report.document import Block, Heading, Picture, Section, png
 
-TITLE = "A model's answer to one image"
+TITLE = "A model's answer for one image"
 CAUTION = (
     "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
-    "whatever it says here."
+    "whatever this report says."
 )
 COVERAGE = 0.95
 """The default coverage of the prediction set."""
@@ -75,7 +75,7 @@ def _answer(analysis: Analysis, coverage: float, prevalence: float | None, doubt
     if analysis.metadata:
         alone = analysis.image_prediction
         blocks.append(
-            f"With what was stated about the patient ({_metadata(analysis)}). From the image alone: "
+            f"This includes details about the patient ({_metadata(analysis)}). From the image alone: "
             f"{analyses.most_likely(alone)}; {_shares(alone)}."
         )
     if not doubt:
@@ -109,14 +109,14 @@ def _image(analysis: Analysis) -> list[Block]:
     kind = f"{modality.looks(recognised)} " if recognised else ""
     small = analysis.image.copy()
     small.thumbnail((LONGER_SIDE, LONGER_SIDE))
-    caption = "The image; the model saw what is in the square."
+    caption = "The image. The model saw only what is inside the square."
     if analysis.removed and analysis.removed.any_detected:
         caption += f" {removal.sentence(analysis.removed)}"
     return [
         Picture(png(picture.in_image(small, analysis.crop)), caption),
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
-        *(quality.warnings(measured) or ["No problem was found with sharpness, light or glare."]),
+        *(quality.warnings(measured) or ["No problems found with sharpness, light or glare."]),
         *warnings.cautions(analysis).values(),
     ]
 
@@ -125,7 +125,7 @@ def no_map(model: Model) -> str:
     """The reason why there is no map for a model without class maps."""
     if model.is_network:
         return "This network ends in dense layers, so there is no map of where it looked."
-    return "This model measures the lesion and classifies the numbers, so there is no map of where it looked."
+    return "This model measures the lesion and classifies the measurements, so there is no map of where it looked."
 
 
 def _explanation(analysis: Analysis, lesion: Segmentation | None) -> Section:
@@ -179,7 +179,7 @@ def _border(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
     if lesion is None:
         return []
     drawn = Image.fromarray(segmentation.with_border(analysis.square, lesion))
-    return [Picture(png(drawn), "The border of the lesion, which the check of the map uses.")]
+    return [Picture(png(drawn), "The border of the lesion, which the map's sanity check uses.")]
 
 
 def check_map(analysis: Analysis, cam: np.ndarray, lesion: Segmentation | None) -> Evidence:

@@ -52,7 +52,7 @@ def section(models: Sequence[Model]) -> Section:
     blocks: list[Block] = [
         "CLAIM 2024 (Tejani et al. 2024, doi:10.1148/ryai.240300) and TRIPOD+AI (Collins et al. 2024, "
         "doi:10.1136/bmj-2023-078378) list what a study of a model like these should report. The answers come from the "
-        "models' cards; the items are in our own words.",
+        "models' cards; the items are paraphrased.",
         table,
         Heading("Not answered"),
     ]
@@ -104,8 +104,8 @@ def _excluded(card: Card) -> str:
     if not images.get("excluded"):
         return ""
     return (
-        f"{images['excluded']:,} images of {groups['excluded']:,} {_groups(card)} are left out, since they belong to "
-        "test images or copy them."
+        f"{images['excluded']:,} images of {groups['excluded']:,} {_groups(card)} are left out, because they belong "
+        "with test images or are copies of them."
     )
 
 
@@ -131,7 +131,7 @@ def _predictors(card: Card) -> str:
 
 def _missing_values(card: Card) -> str:
     if metadata.fields_of(card):
-        return "Every question about the patient may be left open; it then adds nothing to the answer."
+        return "Any question about the patient can be left unanswered; it then adds nothing to the answer."
     if card["kind"] == "features":
         return "A feature that cannot be measured is missing; the trees were trained with missing features."
     return "The image is the only input, so no value can be missing."
@@ -217,8 +217,8 @@ def _recalibrated(card: Card) -> str:
 
 def _maps(card: Card) -> str:
     if card["kind"] == "features":
-        return "What each feature added to the answer, exactly."
-    return "Class maps that are exact, with a sanity check." if "class_maps" in card["outputs"] else ""
+        return "The exact amount that each feature added to the answer."
+    return "Exact class maps, with a sanity check." if "class_maps" in card["outputs"] else ""
 
 
 def _internal(card: Card) -> str:
@@ -244,8 +244,8 @@ def _thresholds(card: Card) -> str:
 
 def _numbers_of_images(card: Card) -> str:
     groups = card["training"]["groups"]
-    parts = (f"{part} {count:,} of {groups[part]:,}" for part, count in card["training"]["images"].items())
-    return f"Images, and {_groups(card)}: {', '.join(parts)}."
+    parts = (f"{part} {count:,} ({groups[part]:,})" for part, count in card["training"]["images"].items())
+    return f"Images ({_groups(card)}): {', '.join(parts)}."
 
 
 def _score(*names: str) -> Callable[[Card], str]:
@@ -270,54 +270,54 @@ def _shared(card: Card) -> str:
 
 
 ITEMS = (
-    Item(("1",), ("1",), "What kind of study this is", _fixed("Classifiers of skin-lesion images by deep learning.")),
+    Item(("1",), ("1",), "What kind of study this is", _fixed("Deep-learning classifiers of skin-lesion images.")),
     Item(("2",), ("2",), "A summary", _fixed(f"The section {OVERVIEW}.")),
     Item(("3", "41"), ("3b",), "What the model is meant for, and for whom", lambda card: str(card["intended_use"])),
-    Item((), ("3a",), "The medical context, and models that exist already", _published),
+    Item((), ("3a",), "The medical context, and existing models", _published),
     Item((), ("3c",), "Known health inequalities between groups of people", _unanswered),
     Item(("4",), ("4",), "Aims and hypotheses", _unanswered),
     Item(("5",), (), "Whether data were collected for the study", _fixed("No: the data had been published before.")),
-    Item(("6",), (), "The goal: a new model, a test, or both", _fixed("A model is made and tested.")),
+    Item(("6",), (), "The goal: a new model, a test, or both", _fixed("A model is developed and tested.")),
     Item(("7",), ("5a",), "Where the data come from", _data),
     Item((), ("5b",), "When the data were collected", _unanswered),
     Item((), ("6a",), "Clinics and countries", _setting),
     Item(("8",), ("6b",), "Who or what was left out", _excluded),
     Item((), ("6c",), "Treatments before the image was taken", _unanswered),
-    Item(("9", "10"), ("7", "12b"), "How images are prepared and cut out", _preparation),
-    Item(("11",), (), "How persons were made unrecognisable", _unanswered),
+    Item(("9", "10"), ("7", "12b"), "How images are preprocessed and cropped", _preparation),
+    Item(("11",), (), "How the data were de-identified", _unanswered),
     Item(("12",), ("11",), "What happens to missing values", _missing_values),
-    Item(("13",), (), "Devices and protocol of the images", _unanswered),
+    Item(("13",), (), "Imaging devices and protocol", _unanswered),
     Item(("14", "17"), ("8a",), "The reference standard", _reference),
     Item(("15",), (), "Why this reference standard", _unanswered),
     Item(("16",), ("8b",), "Who made the annotations, and their training", _unanswered),
-    Item(("18",), (), "How far annotators agree", _unanswered),
+    Item(("18",), (), "Agreement between annotators", _unanswered),
     Item((), ("8c",), "Whether the diagnosis was made without knowing the model's answer", _unanswered),
     Item((), ("9a", "9b"), "What the model takes as input", _predictors),
     Item((), ("9c",), "Who recorded the input, and their training", _unanswered),
     Item(("19",), ("12a",), "How images were divided into parts", lambda card: str(card["training"]["protocol"])),
-    Item(("20",), (), "What is never in two parts", lambda card: f"A {_groups(card).removesuffix('s')}."),
-    Item(("21",), ("10",), "How the number of images was decided on", _unanswered),
+    Item(("20",), (), "What is never split between parts", lambda card: f"A {_groups(card).removesuffix('s')}."),
+    Item(("21",), ("10",), "How the number of images was decided", _unanswered),
     Item(("22",), ("12c",), "The network", _network),
-    Item((), ("22",), "Everything that is needed to run the model", _weights),
+    Item((), ("22",), "Everything needed to run the model", _weights),
     Item(("23",), (), "Software and versions", _libraries),
     Item(("24",), (), "Initial weights", lambda card: str(card["initial_weights"])),
     Item(("25",), (), "Training", _training),
     Item(("26",), (), "How the final model was chosen", _chosen),
-    Item(("27",), (), "Networks and views that answer together", _voters),
+    Item(("27",), (), "Networks and views that are combined", _voters),
     Item(("28",), ("12e",), "Measures of performance", _measures),
     Item(("29",), (), "Uncertainty", _uncertainty),
     Item((), ("12d", "23b"), "Differences between clinics or data sets", _external),
     Item((), ("12f", "12g"), "Calibration, and how probabilities are computed", _calibration),
     Item((), ("24",), "What calibration changed", _recalibrated),
-    Item((), ("13",), "Classes of different size", _imbalance),
-    Item((), ("14",), "Fairness to groups of people", _unanswered),
+    Item((), ("13",), "Class imbalance", _imbalance),
+    Item((), ("14",), "Fairness across groups of people", _unanswered),
     Item((), ("15",), "Output and thresholds", _thresholds),
     Item(("30",), (), "Robustness", _unanswered),
     Item(("31",), (), "Explanations", _maps),
     Item(("32",), ("16",), "Tests on data like the training data", _internal),
     Item(("33",), (), "Tests on data from elsewhere", _external),
     Item(("34",), ("18d",), "Registration", _unanswered),
-    Item((), ("17",), "Approval by an ethics committee", _unanswered),
+    Item((), ("17",), "Ethics approval", _unanswered),
     Item(("35",), ("20a", "21"), "Numbers of images and of lesions or patients", _numbers_of_images),
     Item(("36",), ("20b", "20c"), "Age, sex and diagnoses in each part", _unanswered),
     Item(("37",), ("23a",), "Performance", _score("balanced_accuracy", "roc_auc_malignancy")),

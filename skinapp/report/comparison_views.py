@@ -79,7 +79,7 @@ def speed(model: Model) -> str:
         median, least, most = runtime.milliseconds(model)
     except ModelError as error:
         return str(error)
-    return f"{median:.1f} ms ({least:.1f} to {most:.1f})"
+    return f"{median:.1f} ms ({least:.1f} to {most:.1f}), median and range of {runtime.TIMED} runs"
 
 
 def leaderboard(board: pd.DataFrame, score: str, target: Target, order: Sequence[str], names: Names) -> Chart:
@@ -117,7 +117,7 @@ def column_of(one: Result) -> str:
 
 def _in_words(one: Result) -> str:
     if np.isnan(one.score.value):
-        return "not defined there"
+        return "not defined"
     change = "" if np.isnan(one.change.value) else f"; change {one.change.text('+.3f')}"
     return one.score.text() + change
 
@@ -190,7 +190,7 @@ def tests(table: pd.DataFrame, target: Target, names: Names) -> pd.DataFrame:
             "Only the second correct": table["only_second"],
             "McNemar p": table["mcnemar_p"].map(p_value),
             "McNemar p, Holm": table["mcnemar_p_holm"].map(p_value),
-            f"Difference of ROC AUC, {target.spoken}": [
+            f"Difference in ROC AUC, {target.spoken}": [
                 Interval(row["auc_difference"], row["auc_low"], row["auc_high"]).text("+.3f")
                 for _, row in table.iterrows()
             ],

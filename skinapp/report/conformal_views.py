@@ -16,7 +16,7 @@ from skinapp.report.comparison_views import Names, listed
 from skinapp.report.document import Block, Chart
 
 CLASS = "class"
-MEASURES = {"coverage": "Share of sets that hold the label", "size": "Mean number of classes in a set"}
+MEASURES = {"coverage": "Share of sets that contain the true label", "size": "Mean number of classes per set"}
 
 
 def parts(tests: Sequence[Measured]) -> dict[str, str]:
@@ -91,17 +91,17 @@ def _has(tests: Sequence[Measured], by: str) -> bool:
 
 def _sentence(one: Measured, labels: LabelSet) -> str:
     overall = one.table.iloc[0]
-    share = f"{overall['coverage']:.0%} of the sets hold the label{_limits(overall)}"
-    size = f"they have {overall['size']:.1f} of {len(labels.codes)} classes on average"
-    every = f", and {percent(overall['everything'])} of them hold every class" if overall["everything"] else ""
+    share = f"{overall['coverage']:.0%} of the sets contain the true label{_limits(overall)}"
+    size = f"they contain {overall['size']:.1f} of {len(labels.codes)} classes on average"
+    every = f", and {percent(overall['everything'])} of them contain every class" if overall["everything"] else ""
     if one.calibrated_here:
-        against = "These images calibrated the sets, so only other images can show whether the promise holds"
+        against = "The sets were calibrated on these images, so only other images can show whether the promise holds"
     elif overall["coverage_high"] < one.promised:
-        against = f"That is less than the {one.promised:.0%} promised: do not rely on these sets for such images"
+        against = f"That is less than the {one.promised:.0%} promised: do not rely on these sets for images like these"
     elif overall["coverage_low"] > one.promised:
         against = f"That is more than the {one.promised:.0%} promised"
     elif np.isnan(overall["coverage_low"]):
-        against = f"These are too few lesions or patients to compare with the {one.promised:.0%} promised"
+        against = f"There are too few lesions or patients to compare with the {one.promised:.0%} promised"
     else:
         against = f"That agrees with the {one.promised:.0%} promised"
     classes = one.table[(one.table["by"] == CLASS) & one.table["coverage_low"].notna()]

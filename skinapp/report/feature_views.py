@@ -13,8 +13,8 @@ SHOWN = 8
 """The number of features with a separate bar."""
 START = "Start: the mean of the training images"
 READING = (
-    "Each bar is what one measured feature added to the score of the class: to the right, it counted towards the "
-    "class, to the left against it. They show how the model came to its answer, not whether that is good medicine."
+    "Each bar shows what one measured feature added to the class's score: bars to the right counted towards the class, "
+    "bars to the left against it. They show how the model reached its answer, not whether it is medically sound."
 )
 
 
@@ -70,15 +70,15 @@ def sentence(prediction: Prediction, code: str, count: int = 3) -> str:
     frame = frame[frame["feature"] != "start"]
     sides = []
     for words, part in (
-        ("towards", frame[frame["contribution"] > 0]),
-        ("against", frame[frame["contribution"] < 0]),
+        (f"towards {prediction.model.labels[code].spoken}", frame[frame["contribution"] > 0]),
+        ("against it", frame[frame["contribution"] < 0]),
     ):
         listed = ", ".join(
             f"{_lower(row['title'])} {value_text(row['value'])} ({row['contribution']:+.2f})"
             for row in part.head(count).to_dict("records")
         )
-        sides.append(f"{words} it: {listed or 'nothing'}")
-    return f"{prediction.model.labels[code].name}: what counted most {'; '.join(sides)}."
+        sides.append(f"{words}: {listed or 'nothing'}")
+    return f"What counted most {'; '.join(sides)}."
 
 
 def in_json(prediction: Prediction) -> dict[str, dict[str, float | None]]:

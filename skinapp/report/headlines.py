@@ -42,7 +42,9 @@ def dark_skin(datasets: Iterable[str] = DATASETS) -> Headline:
     """The share of dark skin among the images whose skin colour is stated."""
     counts = [limitations.dark_skin(records.shipped(dataset).frame) for dataset in datasets]
     dark, stated = (sum(numbers) for numbers in zip(*counts, strict=True))
-    return Headline("Images of dark skin", f"{dark / stated:.0%}", f"{dark:,} of the {stated:,} that state its colour")
+    return Headline(
+        "Images of dark skin", f"{dark / stated:.0%}", f"{dark:,} of the {stated:,} that state a skin colour"
+    )
 
 
 def balanced_accuracy(model: Model) -> Headline:
@@ -52,7 +54,7 @@ def balanced_accuracy(model: Model) -> Headline:
     return Headline(
         f"Balanced accuracy of the best model, {classes} classes",
         f"{score.value:.0%}",
-        f"of {test['images']:,} test images; 95% interval {_percent(score)}",
+        f"on {test['images']:,} test images; 95% interval {_percent(score)}",
     )
 
 

@@ -53,7 +53,7 @@ def _flagged(points: Mapping[str, OperatingPoint], apart: Difference | None, nam
     start = f"{aim}, {first} also flags {point.false_positives:,} of {total:,} other images"
     if apart is None:
         return f"{start}: a specificity of {point.specificity.text('.0%')}."
-    return f"{start}, {second[0]} {others[0].false_positives:,}: difference {_signed(apart.flagged)}."
+    return f"{start}, and {second[0]} flags {others[0].false_positives:,}: difference {_signed(apart.flagged)}."
 
 
 def _detected(points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names) -> str:
@@ -63,7 +63,7 @@ def _detected(points: Mapping[str, OperatingPoint], apart: Difference | None, ta
         for point in points.values()
     )
     a, *b = (names[name] for name in points)
-    more = "" if apart is None else f", {b[0]} {second[0]}: difference {_signed(apart.detected)}"
+    more = "" if apart is None else f", and {b[0]} finds {second[0]}: difference {_signed(apart.detected)}"
     return f"Of the {total:,} {target.many} here, {a} finds {first}{more}."
 
 
@@ -77,7 +77,7 @@ def _cost(points: Mapping[str, OperatingPoint], apart: Difference | None, target
         return f"{words}."
     b, other = second[0]
     return (
-        f"{words}, {b} {other.false_alarms.value:,.0f} and {other.missed.value:.1f}: difference "
+        f"{words}, and {b} {other.false_alarms.value:,.0f} and {other.missed.value:.1f}: difference "
         f"{_signed(apart.false_alarms)} false alarms, {_signed(apart.missed, '.1f')} missed."
     )
 
@@ -89,8 +89,8 @@ def matched(
     first, second = points.values()
     a, b = (names[name] for name in points)
     return (
-        f"If both found exactly {sensitivity:.0%} of the {target.many} here, which can only be set afterwards, {a} "
-        f"would flag {first.false_positives:,} other images, {b} {second.false_positives:,}: difference "
+        f"If both found exactly {sensitivity:.0%} of the {target.many} here, which can only be set in hindsight, {a} "
+        f"would flag {first.false_positives:,} other images, and {b} would flag {second.false_positives:,}: difference "
         f"{_signed(apart.flagged)}."
     )
 
@@ -115,8 +115,8 @@ def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
     """A sentence on the origin of the thresholds."""
     if any(threshold.sensitivity is not None for threshold in thresholds.values()):
         return (
-            "The thresholds were chosen on these very test images, so what they find here is slightly optimistic; the "
-            "intervals include that choice."
+            "The thresholds were chosen on these same test images, so the results here are slightly optimistic; the "
+            "intervals account for that choice."
         )
     chosen = {name: threshold.chosen_on for name, threshold in thresholds.items() if threshold.chosen_on}
     if not chosen:
@@ -180,7 +180,7 @@ def outcomes(point: OperatingPoint, name: str, target: Target, selectable: bool 
         performance.confusion(table, selectable),
         table,
         f"At a threshold of {point.threshold.value:.1%}, {name} finds {point.true_positives:,} {target.many} and "
-        f"misses {point.false_negatives:,}; of the other images it flags {point.false_positives:,} and leaves "
+        f"misses {point.false_negatives:,}; it flags {point.false_positives:,} of the other images and does not flag "
         f"{point.true_negatives:,}.",
     )
 
@@ -226,7 +226,7 @@ def curve(
     return Chart(
         performance.lines(named, x, y, marks, references, y_range=y_range, percent=kind != "benefit"),
         pd.concat([frame.assign(model=name) for name, frame in curves.items()], ignore_index=True),
-        f"{title} for {shared.target.spoken}: {y} over {x} of {', '.join(named)}, with 95% bands. "
+        f"{title} for {shared.target.spoken}: {y} against {x}, for {', '.join(named)}, with 95% bands. "
         + "; ".join(f"{name} is at {at_x:.3f}, {at_y:.3f}" for name, (at_x, at_y) in marks.items()),
     )
 
@@ -250,6 +250,6 @@ def _published(point: Published, labels: LabelSet, probabilities: Mapping[str, f
     wanted = point.of or sets.target(labels, point.classes)
     return (
         f"{point.sensitivity:.0%} sensitivity for {wanted}: {where} the threshold "
-        f"({share:.1%}, threshold {point.threshold:.1%}). On images of {name}: sensitivity {sensitivity.text('.0%')}, "
-        f"specificity {specificity.text('.0%')}."
+        f"(probability {share:.1%}, threshold {point.threshold:.1%}). On images from {name}: sensitivity "
+        f"{sensitivity.text('.0%')}, specificity {specificity.text('.0%')}."
     )

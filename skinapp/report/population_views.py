@@ -83,7 +83,7 @@ def ages(table: Table, frame: pd.DataFrame) -> Chart:
     return Chart(
         population.age_histogram(bands, table.name),
         bands.rename_axis("from_age").reset_index(),
-        f"Ages in bands of five years; the band with most images begins at {bands.sum(axis=1).idxmax()} years",
+        f"Ages in bands of five years; the band with the most images starts at {bands.sum(axis=1).idxmax()} years",
     )
 
 

@@ -11,7 +11,7 @@ from skinapp.report.comparison_views import Names
 
 TITLE = "Published accuracies, and ours"
 INTRODUCTION = (
-    "What tutorials report, beside the same network tested the same way, and beside networks tested on lesions that "
+    "What tutorials report, next to the same network tested the same way, and next to networks tested on lesions that "
     "none of their training images show."
 )
 SCORES = {"accuracy": "accuracy", "sensitivity_malignancy": "sensitivity (recall)", AREA: "ROC AUC"}
@@ -69,7 +69,7 @@ def notes(compared: Sequence[Compared], names: Names) -> list[str]:
             ]
             sentences.append(
                 f"Their accuracy and sensitivity are at the threshold that gave {SENSITIVITY:.0%} sensitivity on "
-                f"training lesions that were held out of training: {together(each)}."
+                f"training lesions that were held out from training: {together(each)}."
             )
     return sentences
 
@@ -100,11 +100,11 @@ def search_words(searched: HeadSearch) -> str:
     """Sentences on the search: its space, its images, and why the best score is optimistic."""
     images, lesions, size = searched.images, searched.lesions, searched.settings["size"]
     return (
-        f"{len(searched.trials)} heads of an EfficientNetV2B0 whose other weights stay as ImageNet left them, at "
-        f"{size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
+        f"{len(searched.trials)} heads for an EfficientNetV2B0 whose other weights are frozen as trained on ImageNet, "
+        f"at {size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
         f"{searched.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
-        f"{lesions['validation']:,} other lesions. These also chose the epoch and the first row, so its score is "
-        "optimistic. No test image was used."
+        f"{lesions['validation']:,} other lesions. These images were also used to choose the epoch and the first row, "
+        "so its score is optimistic. No test image was used."
     )
 
 

@@ -14,7 +14,9 @@ from skinapp.report.document import Block, Chart
 def history(table: pd.DataFrame, name: str) -> Chart:
     """A `training_history.history` table as curves."""
     chosen = sorted(table.loc[table["chosen"], "epoch"].unique())
-    choice = f"; epoch {', '.join(map(str, chosen))} was chosen" if chosen else ""
+    several = len(chosen) > 1
+    words = f"; {'epochs' if several else 'epoch'} {', '.join(map(str, chosen))} {'were' if several else 'was'} chosen"
+    choice = words if chosen else ""
     return Chart(
         performance.training(table),
         table,

@@ -123,7 +123,7 @@ def _offer_samples() -> None:
         st.markdown("**A drawing**")
         st.caption("A computer-generated lesion. It shows no real person; use it only to try the app.")
         st.button("Draw another lesion", icon=":material/refresh:", key="draw", on_click=_draw)
-    with st.expander("An image of the ISIC archive by its id", icon=":material/tag:", expanded=not examples):
+    with st.expander("Find an image in the ISIC archive by its id", icon=":material/tag:", expanded=not examples):
         _offer_archive()
 
 

@@ -28,8 +28,8 @@ class BusyError(SkinappError):
 
     def __init__(self, waiting: int, seconds: float):
         super().__init__(
-            f"The server is busy: {waiting} {'visitor waits' if waiting == 1 else 'visitors wait'} for an answer. Try "
-            f"again in {duration(seconds)}."
+            f"The server is busy: {waiting} {'visitor is' if waiting == 1 else 'visitors are'} waiting for an answer. "
+            f"Try again in {duration(seconds)}."
         )
         self.seconds = seconds
 
@@ -43,8 +43,8 @@ class Wait:
 
     @property
     def sentence(self) -> str:
-        others = "1 other is" if self.ahead == 1 else f"{self.ahead} others are"
-        return f"Waiting for a turn: {others} before you, about {duration(self.seconds)}."
+        others = "1 visitor is" if self.ahead == 1 else f"{self.ahead} visitors are"
+        return f"Waiting for your turn: {others} ahead of you, about {duration(self.seconds)}."
 
 
 def duration(seconds: float) -> str:

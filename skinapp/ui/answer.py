@@ -155,7 +155,7 @@ def _offer_report(made: Analysis, route: Route, photo: Photo, shown: ExplainedMa
         icon=":material/download:",
         on_click="ignore",
         help="One HTML file with the image, the map, every probability and what they mean. It opens offline and prints "
-        "well. It holds your image, so mind whom you send it to.",
+        "well. It contains your image, so be careful who you send it to.",
     )
 
 

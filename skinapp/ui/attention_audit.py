@@ -15,10 +15,16 @@ from skinapp.ui import panel
 FILE = "attention-audit.csv"
 MEASURES = {
     "energy": ("On the lesion", "Share of the map's sum inside the outline of the lesion. Higher is better."),
-    "insertion": ("Insertion", "Area under the probability as the strongest pixels are inserted. Higher is better."),
-    "deletion": ("Deletion", "Area under the probability as the strongest pixels are deleted. Lower is better."),
-    "head": ("Like untrained head", "Rank correlation with the map of a copy of the network with a random last layer."),
-    "network": ("Like untrained network", "Rank correlation with the map of an untrained network."),
+    "insertion": (
+        "Insertion",
+        "Area under the probability curve as the strongest pixels are inserted. Higher is better.",
+    ),
+    "deletion": ("Deletion", "Area under the probability curve as the strongest pixels are deleted. Lower is better."),
+    "head": (
+        "Similarity, untrained head",
+        "Rank correlation with the map of a copy of the network with a random last layer.",
+    ),
+    "network": ("Similarity, untrained network", "Rank correlation with the map of an untrained network."),
 }
 TIMES = {
     "Time, ms": "Time for one map: median and quartiles, on two busy cores.",

@@ -69,7 +69,7 @@ def show_details(analysis: Analysis, photo: Photo, shown: ExplainedMap | None) -
         return
     labels = analysis.model.labels
     st.selectbox(
-        "Map of the class",
+        "Class shown on the map",
         probabilities.probability_frame(analysis.prediction)["code"].tolist(),
         format_func=lambda code: labels[code].name,
         # a new square or image starts with its own most likely class

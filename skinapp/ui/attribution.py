@@ -69,9 +69,9 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], result: Attri
                     alt=f"The square, {REMOVED[feature].lower()} beside the lesion",
                 )
     st.caption(
-        f"Probabilities of “{layout.plain(shown.name)}”. Any change to a picture moves an answer, so the same change "
+        f"Probabilities of “{layout.plain(shown.name)}”. Any change to an image affects the answer, so the same change "
         "is made to an area of the same size and shape beside the lesion. Changed squares look unlike the images that "
-        "the model was trained on. The outline is the one of the tab Segmentation, where it can be corrected."
+        "the model was trained on. The outline comes from the Segmentation tab, where you can correct it."
     )
 
 
@@ -94,6 +94,6 @@ def _show_measured(model: Model) -> None:
     figures = entry["classes"].get(code, entry["all"])
     st.caption(
         f"{figures['images']:,} test images of {figures['lesions']:,} lesions of {entry['images_of']}, with "
-        f"{entry['outlines']}. Left out: lesions that leave too little skin beside them. 95% intervals over lesions."
+        f"{entry['outlines']}. Lesions with too little skin beside them are left out. 95% intervals over lesions."
     )
     panel.show_chart(attribution_views.effects(figures), f"attribution-{model.id}")

@@ -22,7 +22,7 @@ from skinapp.ui.prediction import group_name
 from skinapp.ui.session_images import AddedFile, Photo
 
 ANSWERED, OPEN, FAILS, NOT_READ = "Answered", "Unclear kind", "Fails a check", "Not read"
-IN_TOTALS = {ANSWERED: "answered", OPEN: "of unclear kind", FAILS: "not passing a check", NOT_READ: "not read"}
+IN_TOTALS = {ANSWERED: "answered", OPEN: "of unclear kind", FAILS: "failing a check", NOT_READ: "not read"}
 SHORT = {"small": "Small", "sharpness": "Blurred", "dark": "Dark", "bright": "Very bright", "glare": "Glare"}
 ORDERS = {
     "added": "As added",
@@ -67,14 +67,14 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     files = [(file, row) for file, row in files if row.thumbnail or row.problem]
     count = {state: sum(row.state == state for _, row in files) for state in (ANSWERED, OPEN, FAILS, NOT_READ)}
     totals = ", ".join(f"{number} {IN_TOTALS[state]}" for state, number in count.items() if number)
-    st.markdown(f"**{len(files)} files**: {totals}")
+    st.markdown(f"**{len(files)} {'file' if len(files) == 1 else 'files'}**: {totals}")
     with st.grid(2, min_column_width=150, gap="small"):
         order = st.selectbox("Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key="batch_order")
         filtered = st.selectbox("Show", ["All", *dict.fromkeys(_tags(files))], key="batch_filter")
     anyway = count[FAILS] > 0 and st.toggle(
-        "Show the answers to images that fail a check",
+        "Show answers for images that fail a check",
         key="batch_anyway",
-        help="Answers to images that are blurred, too dark or bright, small, or not of skin are less reliable.",
+        help="Answers for images that are blurred, too dark or bright, small, or not of skin are less reliable.",
     )
     shown = [(file, row) for file, row in files if filtered == "All" or filtered in (row.state, row.answer, row.kind)]
     shown.sort(key=lambda pair: _place(order, *pair))
@@ -185,7 +185,7 @@ def _show_card(number: int, file: AddedFile, row: Row, anyway: bool) -> None:
         return
     warnings = [SHORT[name] for name in row.problems]
     if row.state == OPEN:
-        st.markdown(f"**{row.answer[0].upper()}{row.answer[1:]}?** Open it and say which kind of image it is.")
+        st.markdown(f"**{row.answer[0].upper()}{row.answer[1:]}?** Open it and choose the kind of image.")
     elif row.state == ANSWERED or anyway:
         name, share = row.cancer
         st.markdown(
@@ -198,7 +198,7 @@ def _show_card(number: int, file: AddedFile, row: Row, anyway: bool) -> None:
     if file.key in session_images.held():
         st.button("Open", key=f"open_{file.key}", on_click=session_images.show, args=(file.key,), width="stretch")
     else:
-        st.caption("The photo was dropped; add it again to open it.")
+        st.caption("This photo is no longer in memory; add it again to open it.")
 
 
 def _table(files: Sequence[tuple[AddedFile, Row]], anyway: bool) -> pd.DataFrame:

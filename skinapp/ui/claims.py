@@ -18,7 +18,7 @@ CLAIMS, PROTOCOLS, SEARCH = "claims", "protocols", "search"
 
 def show(known: Mapping[str, Predictions], names: Names) -> None:
     """Show the results of tutorials next to ours, the networks that were tested in two ways, or the search."""
-    options = {CLAIMS: "Accuracies", PROTOCOLS: "Same network, two tests", SEARCH: "Search for a head"}
+    options = {CLAIMS: "Accuracies", PROTOCOLS: "Same network, two tests", SEARCH: "Head search"}
     # a link from before the choice was offered
     if "protocols_of" in st.query_params and "published" not in {*st.query_params, *st.session_state}:
         st.query_params["published"] = PROTOCOLS
@@ -50,14 +50,14 @@ def show_search() -> None:
         st.warning(plain(str(error)))
         return
     if searched is None:
-        st.markdown("There is no result here; `python -m train search-head` writes one.")
+        st.markdown("There are no results here yet; `python -m train search-head` creates them.")
         return
-    st.markdown("**A search over the head and the augmentation of a pre-trained network**")
+    st.markdown("**A search for the best head and augmentation for a pre-trained network**")
     st.markdown(published_views.search_words(searched))
     panel.show_table(
         published_views.search(searched),
         "head_search",
-        "Every head that was tried, the best first",
+        "Every head tried, best first",
         {"Parameters": st.column_config.NumberColumn(format="localized")},
     )
 

@@ -78,7 +78,7 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
         st.session_state["compare_own_file"] = (file.file_id, own)
         # compare it right away
         st.session_state["b"] = OWN
-    st.caption(f"{len(own.table):,} of the file's images are test images here. Label set: {own.labels.id}.")
+    st.caption(f"Test images found in the file: {len(own.table):,}. Label set: {own.labels.id}.")
     return own
 
 
@@ -119,7 +119,7 @@ def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaG
                 format_func=lambda name: further.get(name, name),
                 key="also",
                 placeholder="None",
-                help="They join the scores, the tests and the operating point.",
+                help="They are added to the scores, the tests and the operating point.",
             )
     models = [able[name] for name in [*pair, *also]]
     question = CLASSES if CLASSES in comparison.questions(models) else MALIGNANT

@@ -12,7 +12,6 @@ from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
-from skinapp.inference import runtime
 from skinapp.inference.conformal import COVERAGES
 from skinapp.report import calibration_views, comparison_views, conformal_views, error_views, training_views
 from skinapp.report.case_report import COVERAGE
@@ -47,7 +46,7 @@ def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.
             "megabytes": st.column_config.NumberColumn(
                 "Size, MB", format="%.1f", help="Size of the files that the app runs."
             ),
-            "id": st.column_config.TextColumn("Id", help="The model's folder, as commands name it."),
+            "id": st.column_config.TextColumn("Id", help="The name of the model's folder, as used in commands."),
         },
         alt="Every score of every model with its 95% interval",
     )
@@ -64,7 +63,7 @@ def show_scores(shared: Shared, known: Mapping[str, Predictions], published: pd.
             for name in progress([name for name in shared.ids if known[name].model], "Timing"):
                 model = known[name].model
                 assert model is not None
-                st.markdown(f"- {plain(names[name])}: {comparison_views.speed(model)}, of {runtime.TIMED} runs")
+                st.markdown(f"- {plain(names[name])}: {comparison_views.speed(model)}")
         for protocol, rows in published.groupby("protocol", sort=False):
             st.markdown(f"Published, {', '.join(dict.fromkeys(rows['model']))}: {plain(str(protocol))}")
 
@@ -94,12 +93,12 @@ def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str
     table = comparison_views.test_sets(results, names)
     panel.show_table(table, "test_sets", f"{title} of every model on every data set that it was tested on")
     st.caption(
-        "Internal test images are held out of the data that a model was trained on; external ones are from elsewhere, "
-        "and show what is left there. "
+        "Internal test images are held out from the data set that a model was trained on; external ones come from "
+        "elsewhere, and show how much of the score is left there. "
         + (
-            "The change is external minus the first internal set, on different images."
+            "The change is the score on external images minus the score on the first internal set."
             if chart is not None
-            else f"None of these models has been tested on external images; {EXTERNAL} adds some."
+            else f"None of these models has been tested on external images; to add some, run {EXTERNAL}."
         )
     )
 
@@ -118,8 +117,8 @@ def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
     )
     st.caption(
         "McNemar's exact test asks whether both models are correct equally often; DeLong's test asks whether both "
-        "rank equally well. Both assume that images are independent. Where lesions have several images, rely on the "
-        "intervals above." + (f" Holm's correction covers all {len(tests):,} pairs." if len(tests) > 1 else "")
+        "rank images equally well. Both assume that images are independent. Where lesions have several images, rely on "
+        "the intervals above." + (f" Holm's correction covers all {len(tests):,} pairs." if len(tests) > 1 else "")
     )
 
 
@@ -154,8 +153,8 @@ def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[s
 def _show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
     """How often the prediction sets of these models hold the label, and their sizes, on every test set of each."""
     st.markdown(
-        "A prediction set holds the label with a chosen certainty, in every class, if the images are like those that "
-        "calibrated it. Here is what came of that on every test set of each model."
+        "A prediction set contains the true label with a chosen certainty, in every class, if the images are like "
+        "those used for calibration. The charts show how this worked out on each model's test sets."
     )
     first, second, third = st.columns(3, gap="medium")
     coverages = {f"{one:g}": f"{one:.0%}" for one in (COVERAGE, *(one for one in COVERAGES if one != COVERAGE))}
@@ -204,8 +203,8 @@ def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Thr
     st.caption(
         f"“Too few images” means fewer than {subgroups.FEW_IMAGES} images, fewer than {subgroups.FEW_ON_A_SIDE} "
         f"{shared.target.many} or other images where the score needs both, or fewer than {MIN_GROUPS} lesions or "
-        "patients. Subgroups also differ in their mix of diagnoses, and with many subgroups some gap is always large. "
-        "Skin type or tone is known for PAD-UFES-20 and MILK10k, where the data set is on this machine."
+        "patients. Subgroups also differ in their mix of diagnoses, and among many subgroups there is always a large "
+        "gap somewhere. Skin type or tone is known for PAD-UFES-20 and MILK10k, if the data set is on this machine."
     )
 
 
@@ -213,7 +212,7 @@ def show_training(known: Mapping[str, Predictions], pair: list[str], names: Name
     """The losses of each model over its epochs."""
     trained = {name: model for name in pair if (model := known[name].model)}
     if not trained:
-        st.markdown("How these predictions were trained is not known here.")
+        st.markdown("It is not known how the models behind these predictions were trained.")
         return
     for column, (name, model) in zip(st.columns(len(trained), gap="medium"), trained.items(), strict=True):
         with column:
@@ -234,8 +233,8 @@ def show_protocols(known: Mapping[str, Predictions], names: Names) -> None:
         st.markdown("Every model here was scored under one protocol, on lesions that it was not trained on.")
         return
     st.markdown(
-        "The same kind of network, scored on lesions that it was not trained on, and scored the way many tutorials do. "
-        "Only the first can be trusted."
+        "The same kind of network, scored on lesions that it was not trained on, and scored the way many tutorials do "
+        "it. Only the first score can be trusted."
     )
     chosen = address.selectbox(st.container(), "Model", {name: names[name] for name in several}, "protocols_of")
     table = several[chosen]

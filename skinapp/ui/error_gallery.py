@@ -88,7 +88,7 @@ def _show_chosen(shared: Shared, pair: list[str], names: Names) -> None:
         lists = {BOTH: "Only one of the two is correct", **lists}
         # the exact label in links shared before it was reworded
         old_labels["Only one of the two is right"] = BOTH
-    lists |= {f"{CELL}:{name}": f"One cell of {names[name]}" for name in pair}
+    lists |= {f"{CELL}:{name}": f"One cell of the matrix: {names[name]}" for name in pair}
     classes = {label.code: label.name for label in shared.labels.labels}
     left, middle, right = st.columns(3, gap="medium")
     which = address.selectbox(left, "Images (or click a number in a matrix)", lists, "errors", old_labels=old_labels)
@@ -110,7 +110,7 @@ def _show_chosen(shared: Shared, pair: list[str], names: Names) -> None:
 def show_images(shared: Shared, table: pd.DataFrame, key: str) -> None:
     """A page of the images of an `error_analysis` table, and the whole table with its download."""
     if table.empty:
-        st.info("There is no such image.")
+        st.info("No images match.")
         return
     pages = -(-len(table) // PAGE_SIZE)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -136,17 +136,17 @@ def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
     in_archive = image.startswith("ISIC_")
     if file:
         st.image(_thumbnail(str(file)), width="stretch", alt=f"{image}, labelled {row['label']}")
-    answer = row["predicted"] if "predicted" in row else f"A {row['first']}, B {row['second']}"
+    answer = row["predicted"] if "predicted" in row else f"{row['first']} by A, {row['second']} by B"
     name = plain(image)
     st.markdown(
         f":small[{f'[{name}]({isic.page(image)})' if in_archive else name}]  \n"
-        f":small[**{row['label']}**, called {answer} ({row['confidence']:.0%})]"
+        f":small[**{row['label']}**, predicted {answer} ({row['confidence']:.0%})]"
     )
     if file or in_archive:
         for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
             if st.button(page.capitalize(), icon=icon, key=f"{page}_{key}_{image}", type="tertiary"):
                 title = DATASETS[dataset].title if dataset in DATASETS else dataset
-                caption = f"{image} of {title}, labelled {row['label']}"
+                caption = f"{image} from {title}, labelled {row['label']}"
                 add_image.hand_over(image, file.read_bytes() if file else None, caption, dataset)
                 st.switch_page(layout.path(page))
 

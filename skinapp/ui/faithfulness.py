@@ -22,8 +22,8 @@ STEPS = 12
 def show(shown: ExplainedMap) -> None:
     """Insertion and deletion, stability, and the probability for the lesion and for the skin alone."""
     st.markdown(
-        "The model classifies altered copies of the square: with pixels hidden in the order of the map, with small "
-        "changes, with the lesion alone, and with the skin alone."
+        "The model classifies altered copies of the square: with pixels hidden in the order given by the map, with "
+        "small changes, with the lesion alone, and with the skin alone."
     )
     if not shown.cam.any():
         st.info("The map is empty: no part of the image is evidence for this class.")
@@ -65,8 +65,8 @@ def show_road(shown: ExplainedMap) -> None:
     if not st.toggle(
         "Remove and fill in (ROAD)",
         key="road_map",
-        help="The strongest pixels, and then the weakest, are filled in from their surroundings, so that the model "
-        "cannot use the shape of the hole.",
+        help="The strongest pixels, and then the weakest, are filled in from their surroundings, so the model cannot "
+        "use the shape of the hole.",
     ):
         return
     if sentence := catalogue.missing(catalogue.TORCH):
@@ -108,7 +108,7 @@ def _show_curves(title: str, curves: dict[str, np.ndarray]) -> None:
         figure,
         pd.DataFrame({"share": shares} | curves).round(4),
         title.lower(),
-        f"{title}: the probability over the share of the square. {areas}",
+        f"{title}: probability against the share of the square. {areas}",
     )
 
 
@@ -158,7 +158,7 @@ def _measure(shown: ExplainedMap) -> tuple[dict[str, tuple[np.ndarray, np.ndarra
 
 def _road(shown: ExplainedMap) -> dict[str, float]:
     pixels, maps, scores = shown.analysis.pixels, _with_baselines(shown), {}
-    words = "Filling in parts of the square (the first time, PyTorch is loaded)"
+    words = "Filling in parts of the square (loads PyTorch the first time)"
     with turn.at_slow_work(words, "road", turn.off("road_map")) as progress:
         for number, (name, cam) in enumerate(maps.items()):
             progress(number / len(maps))

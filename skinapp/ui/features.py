@@ -25,8 +25,8 @@ def show(analysis: Analysis, photo: Photo) -> None:
         format_func=lambda code: labels[code].name,
         # a new square or image starts at its own most likely class
         key=f"features_class_{analysis.prediction.predicted}_{photo.key}",
-        help="The bars and the mean of the training images add up to the class's score exactly (Shapley values by "
-        "TreeSHAP). The score is the logit, before calibration.",
+        help="The bars and the mean score of the training images add up exactly to the class's score (Shapley values "
+        "from TreeSHAP). The score is the logit, before calibration.",
     )
     st.caption(feature_views.READING)
     panel.show_chart(
@@ -36,7 +36,7 @@ def show(analysis: Analysis, photo: Photo) -> None:
             "feature": None,
             "title": "Feature",
             "group": "Group",
-            "value": st.column_config.NumberColumn("Value", format="%.3g", help="Empty where it is missing."),
+            "value": st.column_config.NumberColumn("Value", format="%.3g", help="Empty if missing."),
             "contribution": st.column_config.NumberColumn("Contribution", format="%+.3f"),
         },
     )

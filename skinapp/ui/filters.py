@@ -90,7 +90,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
                     format_func=labels.__getitem__,
                     key=f"{prefix}{name}",
                     placeholder="All",
-                    help=f"Only the {MAX_OPTIONS:,} most common of {len(every):,} values."
+                    help=f"Lists only the {MAX_OPTIONS:,} most common of {len(every):,} values."
                     if len(every) > MAX_OPTIONS
                     else None,
                 )
@@ -118,7 +118,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
                 list(MALIGNANT),
                 format_func=MALIGNANT.__getitem__,
                 key=f"{prefix}malignant",
-                help="As the data set groups its diagnoses. Choose neither to see both.",
+                help="As the data set classifies its diagnoses. Choose neither to see both.",
                 disabled=table.labels is None,
             )
     return Filters(

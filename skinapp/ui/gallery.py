@@ -49,7 +49,7 @@ def show(table: Table, filters: Filters, own: Mapping[str, bytes] | None = None)
     if "ids" in chosen:
         chosen = records.by_image(chosen)
     if "image" not in chosen:
-        st.info("No column of the table names the images. Assign one above.")
+        st.info("No column of the table contains image names. Assign one above.")
         return
     here = chosen[chosen["image"].isin(files.keys())].drop_duplicates("image")
     if here.empty:
@@ -62,7 +62,7 @@ def show(table: Table, filters: Filters, own: Mapping[str, bytes] | None = None)
         _list(table, chosen)
         return
     if absent := chosen["image"].nunique() - len(here):
-        st.caption(f"{absent:,} more images of the selection have no file here.")
+        st.caption(f"Images in this selection without a file here: {absent:,}.")
     _thumbnails(table, here, files)
 
 
@@ -78,7 +78,7 @@ def _list(table: Table, chosen: pd.DataFrame) -> None:
             shown[name] = chosen[name].map(table.name) if name == "diagnosis" else chosen[name]
     columns: dict[str, Any] = {"image": "Image", "archive": st.column_config.LinkColumn("In the ISIC archive")}
     columns |= {name: NAMES[name] for name in LISTED}
-    panel.show_table(shown, "images", f"The {len(shown):,} images of the selection", columns)
+    panel.show_table(shown, "images", f"Images in this selection: {len(shown):,}", columns)
 
 
 def _thumbnails(table: Table, chosen: pd.DataFrame, files: Mapping[str, File]) -> None:
@@ -182,7 +182,7 @@ def _buttons(table: Table, record: dict[Any, Any], data: bytes) -> None:
     diagnosis = table.name(str(record["diagnosis"]))
     name, caption, dataset = str(record["image"]), session_images.OWN, ""
     if table.id in DATASETS:
-        caption, dataset = f"{record['image']} of {table.title}. {DATASETS[table.id].credit}.", table.id
+        caption, dataset = f"{record['image']} from {table.title}. {DATASETS[table.id].credit}.", table.id
     if st.button("Classify this image", icon=":material/image_search:", key=f"send_{name}", type="primary"):
         add_image.send(data, name, caption, dataset=dataset, diagnosis=diagnosis)
     if st.button("See where models look", icon=":material/visibility:", key=f"send_attention_{name}"):

@@ -14,7 +14,7 @@ from skinapp.inference.registry import Model
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
-UNCLEAR = "In tests, it was not clear that answers to such images are wrong more often."
+UNCLEAR = "In tests, answers for images like this were not clearly wrong more often."
 
 
 def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
@@ -44,7 +44,7 @@ def ask_kind(photo: Photo, recognised: Recognised) -> None:
             key=_kind_key(photo),
             persist_state="session",
             help=f"The app is only {recognised.probabilities[recognised.kind]:.0%} sure that this is "
-            f"{ONE[recognised.kind]}. Each kind has a model of its own.",
+            f"{ONE[recognised.kind]}. Each kind has its own model.",
         )
 
 
@@ -58,7 +58,7 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
     for sentence in reasons:
         st.warning(sentence, icon=":material/photo_camera:")
     if not shows_anyway(photo):
-        st.markdown("**Take it again, or show the answer anyway.**")
+        st.markdown("**Take the photo again, or show the answer anyway.**")
     return st.toggle("Show the answer anyway", key=_anyway_key(photo), persist_state="session")
 
 

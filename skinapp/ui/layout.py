@@ -42,7 +42,7 @@ MENU = {
     "attention": ("Attention", "visibility", "Where a model looked: any class, by many methods, with sanity checks."),
     "explore": ("Explore", "groups", "Who is in the data sets: age, sex, site, diagnosis, and what is missing."),
     "compare": ("Compare", "balance", "Which model is better, how sure we are, and what an operating point costs."),
-    "guide": ("Guide", "menu_book", "When to see a doctor, every diagnosis in plain words, and the sun."),
+    "guide": ("Guide", "menu_book", "When to see a doctor, every diagnosis in plain words, and advice about the sun."),
     "models": (
         "Models",
         "deployed_code",

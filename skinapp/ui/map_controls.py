@@ -126,7 +126,7 @@ def _choose_targets(analyses: list[Analysis]) -> list[Target]:
         format_func=lambda code: names[code] if code else "Any other class",
         key="attention_against",
         help="If you choose a class here, the maps show the evidence for one class rather than the other: the gradient "
-        "of the difference of the two logits.",
+        "of the difference between the two logits.",
     )
     return [(code, other) if other else code for code in codes]
 
@@ -166,8 +166,8 @@ def _choose_methods(models: list[Model]) -> list[Method]:
     for model in without:
         offered = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
         st.caption(
-            f"“{layout.plain(model.short_name)}” comes without the network that gradients need, so its maps are made "
-            f"by {', '.join(offered[:-1])} or {offered[-1]} only."
+            f"“{layout.plain(model.short_name)}” comes without the network that gradients need, so its maps can only "
+            f"be made with {', '.join(offered[:-1])} or {offered[-1]}."
         )
     if impossible:
         _show_greyed(impossible, names, "Not possible here:")

@@ -118,16 +118,16 @@ def choose_view() -> View:
             5,
             format="%d%%",
             key="attention_share",
-            help="The line encloses the fewest pixels that hold this share of the map's sum. At 0% there is no line. "
-            f"A map as fine as the pixels, such as integrated gradients, is first smoothed with a Gaussian "
-            f"({picture.SMOOTHING:.0%} of the square's side), so that the line does not follow single specks; the "
+            help="The line encloses the fewest pixels that make up this share of the map's sum. At 0% there is no "
+            "line. A map with a value for every pixel, such as integrated gradients, is first smoothed with a Gaussian "
+            f"({picture.SMOOTHING:.0%} of the square's side) to keep the line from following single specks; the "
             "colours are not smoothed.",
         )
         linked = st.toggle(
             "Shared colour scale",
             key="attention_linked",
-            help="The maps of one model, method and block share one colour scale, so that a class with less evidence "
-            "looks fainter. Otherwise each map is scaled to its own maximum.",
+            help="Maps of the same model, method and block share one colour scale, so a class with less evidence "
+            "looks fainter. Otherwise, each map is scaled to its own maximum.",
         )
     return View(way == OVERLAY, opacity, share / 100, linked)
 

@@ -66,10 +66,10 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
         return
     rows = made[: max(most // (len(others) + 1), 1)]
     st.space("small")
-    st.subheader("The same on your other images", anchor=False)
+    st.subheader("The same maps for your other images", anchor=False)
     if len(rows) < len(made):
         st.caption(
-            f"At most {most} maps are made for several images together: for {len(others) + 1} images, the first "
+            f"At most {most} maps are made in total. With {len(others) + 1} images, each gets only the first "
             f"{'map' if len(rows) == 1 else f'{len(rows)} maps'}."
         )
     slow = [row for row in rows if not row.request.method.quick]
@@ -99,7 +99,7 @@ def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Seque
         del held[key]
     new = [photo for photo in others if any(_key(request, photo) not in held for request in requests)]
     if new:
-        words = f"The same on {len(new)} {'image' if len(new) == 1 else 'images'}"
+        words = f"Making maps for {len(new)} more {'image' if len(new) == 1 else 'images'}"
         with turn.at_slow_work(words, "strip", turn.off(SWITCH)) as progress:
             for number, photo in enumerate(new):
                 analyses: dict[str, Analysis] = {}

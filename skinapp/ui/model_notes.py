@@ -59,7 +59,7 @@ def show_limits(model: Model) -> None:
         )
     else:
         source = (
-            f"**It was trained on images from few clinics**: {training['images']['train']:,} {images} from "
+            f"**It was trained on images from only a few clinics**: {training['images']['train']:,} {images} from "
             f"{training['dataset']}, mostly of light skin."
         )
     others = "Dermoscopy images" if model.modality == "smartphone" else "Phone photos"

@@ -43,10 +43,10 @@ OUTCOMES = {
 LINES = """
 - **ROC.** Move the threshold from strict to lenient and the curve climbs: each step up finds more {many}, each step to
   the right flags more other images. The further up and left, the better. The dotted diagonal is guessing.
-- **Precision and recall.** Of the images that are flagged, how many are {many}, when this share of them is found? It
+- **Precision and recall.** Of the flagged images, how many are {many}, for each share of {many} found? Precision
   falls where {many} are rare, so compare it only within one test set.
 - **Net benefit.** How much a model helps someone who would examine at most (1 - t) / t healthy people for each case
-  found, at threshold t: cases found minus false alarms, weighted like that. A model is worth using where its curve is
+  found, at threshold t: cases found minus false alarms, weighted accordingly. A model is worth using where its curve is
   above both dotted lines, referring everyone and referring no one.
 - **Risk and coverage.** If the model only answers where it is most confident, and leaves the rest to a person, how
   often is it wrong? The lower, the better. It is about the most likely class, so it has no threshold.
@@ -86,8 +86,8 @@ def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenera
         {BY_SENSITIVITY: "Sensitivity", BY_THRESHOLD: "Threshold"},
         "by",
         old_labels=OLD_SETTINGS,
-        help="Either the share that should be found, for which each model needs a threshold of its own, or one "
-        "threshold on the probability for all models. An image at or above the threshold is flagged.",
+        help="Choose either the share that should be found, for which each model gets its own threshold, or one "
+        "probability threshold for all models. An image at or above the threshold is flagged.",
     )
     sensitivity, threshold = None, THRESHOLD / 100
     if by == BY_SENSITIVITY:
@@ -106,7 +106,7 @@ def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenera
             step=0.5,
             format="%.1f%%",
             key="prevalence",
-            help="The share of the people examined who have what is looked for. Predictive values and counts per 1,000 "
+            help="The share of the people examined who have the condition. Predictive values and counts per 1,000 "
             "people depend on it. It is far higher among test images than in a screening clinic.",
         )
     return Setting(sensitivity, threshold, prevalence / 100)
@@ -178,7 +178,7 @@ def _without(shared: Shared, known: Mapping[str, Predictions], answered: Answer,
     wanted = answered.setting.sensitivity
     lacking = [name for name in shared.ids if not operating_points.held_out(known[name], shared, wanted or 0)]
     return (
-        f"Held-out training lesions gave no threshold for {wanted:.0%} of {shared.target.many}: "
+        f"Held-out training lesions gave no threshold that finds {wanted:.0%} of {shared.target.many}: "
         f"{' and '.join(plain(names[name]) for name in lacking or shared.ids)}."
     )
 

@@ -42,8 +42,8 @@ LENGTHS = {
 def offer() -> None:
     """Explain how to compare the image with another one of the same spot, and offer to add it."""
     st.markdown(
-        "**Has this spot changed?** Add another photo of it, older or newer. The two are laid over each other, and "
-        "every difference is shown beside the one that two photos of an unchanged spot have."
+        "**Has this spot changed?** Add another photo of it, older or newer. The two photos are overlaid, and each "
+        "difference is shown next to the difference to expect between two photos of an unchanged spot."
     )
     key = f"over_time_upload_{session_images.additions()}"
     st.file_uploader("Another photo of the same spot", key=key, on_change=_add, args=(key,))
@@ -145,16 +145,16 @@ def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
                     _choose_length(photo)
     if not all(_day(photo) for photo in readable):
         st.caption(
-            "A photo without a date comes last: the camera noted no day, or one in the future. Enter it to put the "
-            "photos in order."
+            "A photo without a date comes last: the camera recorded no date, or one in the future. Enter the date to "
+            "put the photos in order."
         )
     return readable
 
 
 def _choose_length(photo: Photo) -> None:
     """Let the visitor mark an object in the photo and state its length in millimetres."""
-    st.caption("With a known length in both photos, sizes are compared in millimetres, whatever the distance.")
-    name = st.selectbox("What lies beside the spot", list(LENGTHS), key=f"length_{photo.key}", persist_state="session")
+    st.caption("With a known length in both photos, sizes are compared in millimetres, whatever the camera distance.")
+    name = st.selectbox("What is next to the spot", list(LENGTHS), key=f"length_{photo.key}", persist_state="session")
     if LENGTHS[name] is None:
         st.number_input(
             "Its length in millimetres",
@@ -203,8 +203,8 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
     }
     if len(kinds - {None}) > 1:
         st.warning(
-            "These are a dermoscopy image and a phone photo, which differ too much to be compared. Choose photos of "
-            "one kind."
+            "These include both dermoscopy images and phone photos, which differ too much to be compared. Choose "
+            "photos of one kind."
         )
         return {}
     made = {}
@@ -264,8 +264,8 @@ def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], comp
         blended = Image.blend(Image.fromarray(first), Image.fromarray(shown), share / 100)
         place.image(blended, width="stretch", alt="Both photos, one laid over the other")
     st.caption(
-        f"The later photo is moved, turned by {abs(comparison.alignment.degrees):.0f}° and scaled so that "
-        f"{comparison.alignment.points} points of the skin lie on those of the first."
+        f"The later photo is moved, rotated by {abs(comparison.alignment.degrees):.0f}° and scaled so that "
+        f"{comparison.alignment.points} points on the skin line up with those in the first."
     )
 
 
@@ -274,12 +274,13 @@ def _show_changes(comparison: Comparison) -> None:
     beyond = [one.name.lower() for one in judged if not one.by_camera]
     if beyond:
         st.markdown(
-            f"**More than the camera explains: {', '.join(beyond)}.** A spot that changes should be seen by a doctor."
+            f"**Changed more than the camera explains: {', '.join(beyond)}.** If a spot changes, have a doctor look at "
+            "it."
         )
     elif judged:
         st.markdown(
-            "**No more than the camera explains.** That is no all-clear: a change that is smaller than the differences "
-            "between two photos cannot be seen here. If the spot worries you, see a doctor."
+            "**No more change than the camera explains.** This is not an all-clear: a change smaller than the "
+            "differences between two photos cannot be seen here. If the spot worries you, see a doctor."
         )
     if comparison.note and comparison.alignment:
         st.caption(comparison.note)
@@ -318,7 +319,7 @@ def _show_all(ordered: Sequence[Photo], made: dict[str, Analysis]) -> None:
                 prediction.group_name(name): percent(share),
             }
         )
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The answer to every photo, by date")
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="The answer for every photo, by date")
 
 
 def _add(key: str) -> None:

@@ -77,8 +77,8 @@ def _column(field: str, names: list[str], guess: str | None) -> str | None:
 def _add() -> None:
     """Show the uploaders, and read the uploaded files."""
     st.markdown(
-        "Add a CSV with one row per image, or a folder that holds one and the images, such as `isic image download` "
-        "makes. It stays in this session's memory, is never stored, and is gone soon after you close the page."
+        "Add a CSV with one row per image, or a folder with a CSV and the images, like the one `isic image download` "
+        "creates. It stays in this session's memory, is never stored, and is gone soon after you close the page."
     )
     privacy.link()
     source = st.segmented_control(
@@ -107,7 +107,7 @@ def _add() -> None:
         uploads = [file]
     st.caption(
         "Useful columns: diagnosis, lesion, patient, image, sex, age, site, how the diagnosis was confirmed, skin "
-        "type, and training or test. If a name is not recognised, you can assign the column yourself."
+        "type, and part (training or test). If a name is not recognised, you can assign the column yourself."
     )
     uploads = [upload for upload in uploads if not isinstance(upload, DeletedFile)]
     if not uploads:
@@ -128,8 +128,8 @@ def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
     files = [upload for upload in uploads if upload not in tables]
     if table is None:
         raise DataError(
-            f"The folder has {len(files):,} images but no {FILE}. isic-cli writes it last, so the download did not "
-            "finish: run the same `isic image download` again."
+            f"The folder has no {FILE} (other files: {len(files):,}). isic-cli writes it last, so the download did not "
+            "finish: run the same `isic image download` command again."
         )
     raw = own_table.read(table.getvalue())
     st.session_state["own_raw"] = raw
@@ -158,7 +158,7 @@ def _show_problems(built: OwnTable) -> None:
     if not problems:
         st.caption(f":material/check: {rows:,} rows, no problems.")
         return
-    count = f"{len(problems)} {'remark' if len(problems) == 1 else 'remarks'} on the {rows:,} rows"
+    count = f"{len(problems)} {'issue' if len(problems) == 1 else 'issues'} in the {rows:,} rows"
     with st.expander(count, icon=":material/warning:", expanded=len(problems) < 4, key="own_problems"):
         st.markdown("\n".join(f"- {plain(problem)}" for problem in problems))
 
@@ -170,12 +170,12 @@ def _of_images(built: OwnTable) -> list[str]:
         named = built.table.frame["image"]
         if absent := int((~named.isin(held.keys())).sum()):
             problems.append(
-                f"{absent:,} of {len(named):,} images of the table are not in the folder. If isic-cli was stopped, run "
-                "the same `isic image download` again."
+                f"{absent:,} of {len(named):,} images in the table are not in the folder. If isic-cli was interrupted, "
+                "run the same `isic image download` command again."
             )
     if dropped := st.session_state.get("own_dropped", 0):
         problems.append(
-            f"{dropped:,} images were left out: a session holds {session_images.MEGABYTES}. Everything but the images "
-            "works without them."
+            f"{dropped:,} {'image was' if dropped == 1 else 'images were'} left out, because a session holds at most "
+            f"{session_images.MEGABYTES}. Everything except viewing them still works."
         )
     return problems

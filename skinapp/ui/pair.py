@@ -36,14 +36,14 @@ def show(made: Analysis, photo: Photo) -> None:
     first = made.modality.kind if made.modality and made.modality.kind in IMAGES_OF_PAIR else made.model.modality
     [other] = [name for kind, name in IMAGES_OF_PAIR.items() if kind != first]
     with st.expander(f"Add the {other} of the same lesion", icon=":material/add_photo_alternate:", key="pair"):
-        st.caption("A model that sees both images of a lesion, dermoscopy and close-up, then answers as well.")
+        st.caption("A model that uses both images of a lesion, dermoscopy and close-up, then adds its own answer.")
         file = st.file_uploader(f"The {other}", key=f"pair_upload_{photo.key}", help=HINT)
         if file is None:
             return
         swapped = st.toggle(
             "Swap the two images",
             key=f"pair_swap_{photo.key}",
-            help="Which of the two is the dermoscopy image is decided by what your first image looks like.",
+            help="The app decides which of the two is the dermoscopy image by looking at your first image.",
         )
     try:
         added = Photo(file.file_id, file.getvalue(), f"the-{other.replace(' ', '-')}", "Your second image")
@@ -115,12 +115,12 @@ def _show_maps(made: PairAnalysis) -> None:
         return
     frame = probabilities.probability_frame(made.prediction.combined)
     code = st.selectbox(
-        "Map of the class, both images",
+        "Class shown on the maps",
         frame["code"].tolist(),
         format_func=lambda code: model.labels[code].name,
         key=f"pair_map_{made.prediction.combined.predicted}",
-        help="Grad-CAM at the last convolution of each network. Both maps have one scale, so the image that counted "
-        "more is the brighter one.",
+        help="Grad-CAM at the last convolution of each network. Both maps share one scale, so the image that counted "
+        "more looks brighter.",
     )
     cams = pair.maps(made.prediction, code)
     columns = st.columns(2, gap="medium")
@@ -130,7 +130,7 @@ def _show_maps(made: PairAnalysis) -> None:
             words = f"{name.capitalize()}: no part of it counted towards “{model.labels[code].name}”."
         overlay = heatmap.overlay(one.square, cam, 0.6)
         column.image(overlay, words, width="stretch", alt=f"The square of the {name} with its attention map")
-    st.caption("Of the image added second, the model sees the centre square.")
+    st.caption("The model sees only the centre square of the second image.")
 
 
 def _show_notes(model: Model, frame: pd.DataFrame) -> None:
@@ -139,5 +139,5 @@ def _show_notes(model: Model, frame: pd.DataFrame) -> None:
         st.markdown(f"- {sentence}")
     st.caption(
         f"“{model.title}”. On {model.card['test']['images']:,} test lesions, the most likely class was correct for "
-        f"{scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). It is not a diagnosis."
+        f"{scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). This is not a diagnosis."
     )

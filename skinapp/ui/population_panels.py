@@ -34,13 +34,13 @@ def show_overview(table: Table, frame: pd.DataFrame, clicked: Callable[[str], No
     with left:
         st.subheader("Images per lesion", anchor=False)
         if table.has_lesions:
-            columns = {"images": "Images of the lesion"} | {key: COUNT[key] for key in ("lesions", "share")}
+            columns = {"images": "Images per lesion"} | {key: COUNT[key] for key in ("lesions", "share")}
             panel.show_chart(views.images_per_lesion(frame), "images_per_lesion", columns)
         else:
             st.caption("The table has no lesion numbers, so every image counts as a separate lesion.")
         if "modality" in frame:
             st.subheader("Kinds of image", anchor=False)
-            columns = {"value": "The lesion has"} | {key: COUNT[key] for key in ("lesions", "share")}
+            columns = {"value": "Images available"} | {key: COUNT[key] for key in ("lesions", "share")}
             panel.show_chart(views.lesions_by_modality(frame), "lesions_by_modality", columns)
     with right:
         st.subheader("Not stated", anchor=False)
@@ -63,8 +63,8 @@ def show_people(table: Table, frame: pd.DataFrame, clicked: Callable[[str], None
         panel.show_chart(views.ages(table, frame), "ages", {"from_age": "From age"}, clicked)
         panel.show_chart(views.ages_by_diagnosis(table, frame), "age_by_diagnosis")
         st.caption(
-            "The number beside each name is the median. Boxes show the first to the third quartile, whiskers the "
-            "youngest and the oldest, the dashed line the mean. The table has the mean's 95% interval, over lesions."
+            "The number beside each name is the median. Boxes show the first to third quartiles, whiskers the "
+            "youngest and oldest, and the dashed line the mean. The table gives the mean's 95% interval over lesions."
         )
     show_shares(table, frame, "sex", "Sex", clicked)
     for column, title in views.SKIN.items():
@@ -101,7 +101,7 @@ def show_sites(
     st.subheader("Site by diagnosis", anchor=False)
     panel.show_chart(views.sites_by_diagnosis(table, frame), "site_by_diagnosis", clicked=opened)
     st.caption(
-        "Images, and their share of the diagnosis. Click a cell to see its images. "
+        "The number of images, and their share of the diagnosis. Click a cell to see its images. "
         + (views.codes_explained(table, frame) if table.labels else "")
     )
 
@@ -110,8 +110,8 @@ def show_confirmation(table: Table, frame: pd.DataFrame, clicked: Callable[[str]
     show_shares(table, frame, "confirmation", "How the diagnosis was confirmed", clicked)
     st.caption(
         "Histology: removed tissue was examined under the microscope. Follow-up: the lesion did not change between "
-        "visits. Expert consensus: doctors agreed on the image. Confocal microscopy: the skin's cells were imaged "
-        "without removing any."
+        "visits. Expert consensus: doctors agreed on the image. Confocal microscopy: skin cells were imaged without "
+        "removing any tissue."
     )
 
 
@@ -119,7 +119,9 @@ def show_symptoms(table: Table, frame: pd.DataFrame) -> None:
     st.subheader("What patients report about the lesion", anchor=False)
     columns = {name: st.column_config.NumberColumn(name.capitalize(), format="percent") for name in ("low", "high")}
     panel.show_chart(views.symptoms(table, frame), "symptoms", columns | {"share": SHARE})
-    st.caption("Images with the symptom, and their share of the diagnosis. The table has 95% intervals.")
+    st.caption(
+        "The number of images with the symptom, and their share of the diagnosis. The table gives 95% intervals."
+    )
 
 
 def show_limits(table: Table) -> None:

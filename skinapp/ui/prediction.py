@@ -78,7 +78,7 @@ def choose_prevalence(observed: ObservedRisk) -> None:
         return
     with st.popover("How common is it?", icon=":material/percent:"):
         st.number_input(
-            f"Of 100 such lesions where you are, how many are {observed.target}?",
+            f"Of 100 lesions like this where you are, how many are {observed.target}?",
             0.1,
             99.9,
             None,
@@ -138,7 +138,7 @@ def show_every_class(analysis: Analysis) -> None:
 
 def show_both(predictions: Sequence[Prediction], names: Mapping[str, str]) -> None:
     """The answers of two models side by side, while it is undecided which of them suits the image."""
-    st.markdown("**The two models disagree.** Say which kind of image it is to see the answer in full.")
+    st.markdown("**The two models disagree.** Choose the kind of image to see the full answer.")
     with st.grid(2, min_column_width=150, gap="small", border=True):
         for prediction in predictions:
             with st.container(gap="xsmall"):

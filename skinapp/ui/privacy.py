@@ -7,7 +7,7 @@ from skinapp.ui.admission import duration
 
 CHAPTER = "privacy"
 TITLE = "Your images"
-LINK = "How that is tested"
+LINK = "How this is tested"
 
 
 def link() -> None:
@@ -21,20 +21,20 @@ def show() -> None:
     st.subheader("What happens to what you add", anchor=False)
     st.markdown(
         f"""
-- **It stays in the memory of your session**: photos, tables and predictions. They are written to no file and no log,
+- **It stays in the memory of your session**: photos, tables and predictions. They are not written to any file or log,
   are not part of a page's address, and no other visitor sees them.
 - **When you leave**, the session is kept for {minutes}, in case only the connection broke. Then it ends, and its
-  memory is overwritten. “Remove” drops an image at once.
-- **What you save is yours to keep safe**: a saved answer holds your image.
+  memory is overwritten. “Remove” discards an image at once.
+- **What you save is yours to keep safe**: a saved answer contains your image.
 """
     )
     st.subheader(LINK, anchor=False)
     st.markdown(
         """
-`tests/test_privacy.py` in the source code starts this app and records every write of the server, with `strace`. It adds
-photos whose names, EXIF data, bytes and pixels it knows, and a table. It does what a visitor can do: reads the answer
-and the map, saves the report, opens the Attention page, adds several files at once, explores a table of their own, runs
-into a crash, and leaves in the middle of an answer.
+`tests/test_privacy.py` in the source code starts this app and records everything that the server writes, with `strace`.
+It adds photos whose names, EXIF data, bytes and pixels it knows, and a table. It does what a visitor might do: it reads
+the answer and the map, saves the report, opens the Attention page, adds several files at once, explores a table of its
+own, runs into a crash, and leaves in the middle of an answer.
 
 Then it searches for them in everything that was written, in the output of the server, in the addresses of the pages and
 on the page of another visitor. After the session has ended, it searches the whole memory of the server. It must find
@@ -45,8 +45,8 @@ nothing, and to show that the search works, it must find them in memory while th
     st.markdown(
         """
 - Whatever is between your browser and this server, such as a proxy, and what the browser itself keeps.
-- Memory that the operating system has moved to disk, which a host can switch off.
-- What TensorFlow and PyTorch leave in memory after maps by gradients.
-- The ISIC archive learns which of its images you ask for.
+- Memory that the operating system swaps to disk; a host can turn swapping off.
+- What TensorFlow and PyTorch leave in memory after making gradient-based maps.
+- The ISIC archive, which learns which of its images you ask for.
 """
     )

@@ -26,7 +26,7 @@ def choose(model: Model) -> list[str]:
         # the options and their defaults depend on the model
         key="_".join(("remove", model.modality, *model.removes)),
         persist_state="session",
-        help=f"What is detected is filled in from the skin around it. {removal.advice(model.modality)}",
+        help=f"Anything detected is filled in from the skin around it. {removal.advice(model.modality)}",
     )
 
 

@@ -30,7 +30,7 @@ def show(analysis: Analysis) -> None:
     agreeing = sum(case.label == predicted for case in cases)
     name = layout.plain(labels[predicted].name)
     st.markdown(
-        f"The most similar of {card['images']:,} images of {dataset.title}, as the model sees them, one per "
+        f"The most similar of {card['images']:,} images from {dataset.title}, as the model sees them, one per "
         f"{dataset.group}. {agreeing} of {len(cases)} have the predicted class, “{name}”."
     )
     with st.grid(len(cases), min_column_width=140, gap="small"):
@@ -51,7 +51,7 @@ def show(analysis: Analysis) -> None:
         for band, part in test["sure"].items()
     )
     st.caption(
-        f"Numbers are cosine similarities of the embeddings. On {test['images']:,} test images of {looked_up}, the "
+        f"Numbers are cosine similarities of the embeddings. On {test['images']:,} test images from {looked_up}, the "
         f"prediction was correct for {accuracies}. Cases that look alike to the model may not look alike to a doctor."
     )
 

@@ -136,5 +136,5 @@ def _choose(shown: ExplainedMap) -> None:
             0,
             format="%d%%",
             key=f"segmentation_growth_{key}",
-            help="Moves the border in or out, in percent of the square's side.",
+            help="Moves the border out or in, by a percentage of the square's side.",
         )

@@ -45,9 +45,9 @@ def show_associations(frame: pd.DataFrame) -> None:
     """Every column's association with the diagnosis: its strength, and what it does and does not mean."""
     st.subheader("Associations with the diagnosis", anchor=False)
     st.markdown(
-        "Each test uses one image per lesion, since images of one lesion are not independent. The p-value says how "
-        "often chance alone would give differences this large. The effect size says how large they are, from 0 (none) "
-        "to 1 (the largest possible)."
+        "Each test uses one image per lesion, because images of the same lesion are not independent. The p-value says "
+        "how often chance alone would give differences this large. The effect size says how large they are, from 0 "
+        "(none) to 1 (the largest possible)."
     )
     tested = statistics.associations(frame)
     if not tested:
@@ -107,7 +107,7 @@ def show_split(built: OwnTable) -> None:
     for problem in built.audit.problems:
         st.warning(plain(problem))
     if not built.audit.problems:
-        st.success("No problem was found in what could be checked.")
+        st.success("No problems found in what could be checked.")
     for note in built.audit.notes:
         st.markdown(f"- {plain(note)}")
     st.caption(
@@ -122,8 +122,8 @@ def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
     tested = views.tested_images(frame["image"]) if "image" in frame else {}
     if not tested:
         st.info(
-            "By their names, none of these images is a test image of a model here. `python -m train evaluate` scores a "
-            "model on any folder of labelled images."
+            "Judging by their names, none of these images is a test image of a model here. `python -m train evaluate` "
+            "scores a model on any folder of labelled images."
         )
         return
     models = registry.models()
@@ -157,7 +157,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
     tested = subgroups.predictions(model, table.id)
     if tested.labels is not table.labels:
         if chosen.diagnosis:
-            st.caption("This model was only tested on malignant or benign, so the diagnosis filter is ignored.")
+            st.caption("This model was only tested on malignant versus benign, so the diagnosis filter is ignored.")
         chosen = chosen.changed(diagnosis=())
     frame = records.select(tested, chosen)
     if frame.empty:
@@ -187,8 +187,8 @@ def _show_cells(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> N
         f"**{all_['sensitivity']}**, specificity **{all_['specificity']}**, calibration **{all_['calibration']}**."
     )
     st.caption(
-        "Sensitivity: the share of malignant images with a malignant probability of at least one half. Specificity: "
-        "the share of other images below it. Calibration: the mean malignant probability minus the share of malignant "
+        "Sensitivity: the share of malignant images with a malignant probability of at least 50%. Specificity: "
+        "the share of other images below 50%. Calibration: the mean malignant probability minus the share of malignant "
         "images; 0 is best. Intervals are 95%, with each lesion as one case. With so many subgroups, some stand "
         "out by chance."
     )

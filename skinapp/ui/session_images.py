@@ -132,7 +132,9 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
         key = hashlib.sha256(data).hexdigest()[:16]
         same = next((one.name for one in added if one.key == key), "")
         if file.type == NOT_STORED:
-            added.append(AddedFile(file.name, "", f"Not read: the files exceed {MEGABYTES} together. Add it again."))
+            added.append(
+                AddedFile(file.name, "", f"Not read: together, the files exceed {MEGABYTES}. Add this one again.")
+            )
         elif same:
             added.append(AddedFile(file.name, "", f"The same image as {same}."))
         else:
@@ -153,8 +155,8 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
     st.session_state[NOTES] = []
     if len(uploaded) > MAX_FILES:
         st.session_state[NOTES] = [
-            f"You added {len(uploaded)} files. At most {MAX_FILES} are taken at once, so the last "
-            f"{len(uploaded) - MAX_FILES} were left out."
+            f"You added {len(uploaded)} files. At most {MAX_FILES} can be added at once, so only the first "
+            f"{MAX_FILES} were added."
         ]
     show(None)
     _make_room()

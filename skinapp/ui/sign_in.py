@@ -13,9 +13,7 @@ def check() -> None:
     for sign-in is missing."""
     files = [file for file in st.get_option("secrets.files") if Path(file).exists()]
     if files and not st.secrets.load_if_toml_exists():
-        raise DataError(
-            f"The secrets in {' or '.join(files)} cannot be read: correct them as TOML, or remove the file."
-        )
+        raise DataError(f"The secrets in {' or '.join(files)} cannot be read: make the file valid TOML, or remove it.")
     if files and "auth" in st.secrets and not importlib.util.find_spec("authlib"):
         raise DataError("Sign-in is configured, but Authlib is not installed. Install requirements-serve.txt.")
 
@@ -28,7 +26,7 @@ def required() -> bool:
 def ask() -> None:
     """What a visitor sees before they sign in."""
     st.title("Sign in", anchor=False)
-    st.markdown("Whoever runs this server asks its visitors to sign in.")
+    st.markdown("The operator of this server asks visitors to sign in.")
     st.button("Sign in", type="primary", icon=":material/login:", key="sign_in", on_click=st.login)
 
 

@@ -127,7 +127,7 @@ def _change(photo: Photo, squares: tuple[Crop, ...]) -> None:
             on_click=_choose,
             args=(photo, imaging.CENTRE),
         )
-    side = _slider("Size", "side", photo, SMALLEST, "Percent of the shorter side.")
+    side = _slider("Size", "side", photo, SMALLEST, "As a percentage of the shorter side.")
     room_x, room_y = _room(width, height, side / 100)
     if room_x:
         _slider("Left to right", "x", photo)
@@ -141,7 +141,7 @@ def draw_box(photo: Photo, key: str, crop: Crop, on_select: Any, arguments: tupl
     st.plotly_chart(
         charts.drawable(small, crop),
         key=key,
-        alt="The image, to draw a box in",
+        alt="The image. Draw a box on it.",
         theme=None,
         on_select=lambda: on_select(*arguments),
         selection_mode="box",

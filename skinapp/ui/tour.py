@@ -6,24 +6,25 @@ It follows the classic tutorial on skin lesions, which docs/tutorial.md goes thr
 import streamlit as st
 
 STEPS = {
-    "home": "**A tour in seven steps, about twenty minutes.** It follows the usual tutorial on skin lesions: look at "
-    "the data, ask a model, compare, look at the maps. On the way you meet a common mistake, and learn to spot it. The "
-    "menu works as always, and these notes stay until you end the tour.",
+    "home": "**A tour in seven steps, about twenty minutes.** It follows a typical tutorial on skin lesions: look at "
+    "the data, run a model, compare models, look at the maps. Along the way, you meet a common mistake and learn to "
+    "spot it. The menu works as usual, and these notes stay until you end the tour.",
     "explore": "**Look at the data first.** “Images per lesion” shows that many lesions were photographed more than "
     "once. If images are split at random, a model is tested on lesions that it saw in training. Then open "
     "“Confirmation” and “Limits”: what else can go wrong?",
-    "classify": "**Ask a model.** Add an image, or choose “Without a photo”. Read on after the first line: how likely "
-    "the other classes are, what such an answer has meant for test images, and where the model looked.",
-    "compare": "**Compare, with intervals.** “Published”, then “Same network, two tests”, has a network twice: scored "
-    "on lesions that it had never seen, and scored as many tutorials do. See which looks better, and which to believe. "
-    "Then open “Two models”: if the interval of a difference includes zero, it may be chance.",
+    "classify": "**Run a model.** Add an image, or choose “Without a photo”. Read past the first line: how likely the "
+    "other classes are, what answers like this meant for test images, and where the model looked.",
+    "compare": "**Compare, with intervals.** “Published”, then “Same network, two tests”, shows one network scored "
+    "twice: on lesions that it had never seen, and the way many tutorials do it. See which score looks better, and "
+    "which one to believe. Then open “Two models”: if the interval of a difference includes zero, the difference may "
+    "be chance.",
     "attention": "**Look at the maps.** Add an image if you have not, then try another class and another method. A map "
     "shows where the evidence for a class is. It does not show that the answer is right, or that the model was tested "
     "well; the sanity check says whether the map is worth reading at all.",
-    "models": "**Read the card.** It says which data a model was trained on, how the test images were kept apart, how "
-    "good it is, with intervals, and what it is not for. Look for the same in any paper.",
+    "models": "**Read the card.** It says which data a model was trained on, how the test images were kept separate, "
+    "how good it is, with intervals, and what it is not for. Look for the same in any paper.",
     "guide": "**Know what the words mean.** Every diagnosis in plain words, and when to see a doctor. This was the "
-    "last step. To split, train and compare yourself, on 300 images, run `python -m train tutorial`; "
+    "last step. To split, train and compare models yourself on 300 images, run `python -m train tutorial`; "
     "`docs/tutorial.md` explains what it does.",
 }
 """The pages in the order of the tour, and the note on each."""

@@ -163,5 +163,5 @@ def test_the_sentence_names_the_feature_that_counts_most_beyond_the_skin() -> No
     # removing the border has a larger effect, but so has the same change to the skin
     words = attribution.sentence(with_texture_effect(0.6), "Melanoma")
     assert "most on the lesion's texture: without its texture, it is 60% instead of 83%" in words
-    assert "leaves 81%" in words
+    assert "leaves it at 81%" in words
     assert "none of the three alone" in attribution.sentence(with_texture_effect(0.8), "Melanoma")

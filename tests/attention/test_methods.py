@@ -239,7 +239,7 @@ def test_networks_without_class_maps_or_gradients_say_what_works(photos: list[by
     dense = registry.model("malignancy-mlp64")
     pixels = imaging.load(photos[0], dense.input_size)
     code = dense.labels.codes[1]
-    with pytest.raises(ModelError, match="occlusion and RISE work for it"):
+    with pytest.raises(ModelError, match="occlusion and RISE work with it"):
         lab.raw("last-convolution", dense, pixels, code)
     with pytest.raises(ModelError, match="occlusion and RISE work without it"):
         lab.raw("smoothgrad", dense, pixels, code)

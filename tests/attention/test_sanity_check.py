@@ -52,9 +52,8 @@ def test_a_map_is_supported_only_if_it_beats_the_lesions_share_and_a_centred_blo
     assert sanity_check.sentence(good, SET).endswith("for this class).")
     like_a_blob = evidence(0.9, 0.3, inside=0.59)
     assert like_a_blob.verdict == Verdict.WEAK
-    assert "A blob in the middle of the square, drawn without looking, has 50% on the lesion" in sanity_check.sentence(
-        like_a_blob, SET
-    )
+    words = sanity_check.sentence(like_a_blob, SET)
+    assert "A blob in the middle of the square, drawn without looking at the image, has 50% on the lesion" in words
     like_an_even_map = dataclasses.replace(good, share=0.55)
     assert like_an_even_map.verdict == Verdict.WEAK
     assert "The lesion fills 55% of the square" in sanity_check.sentence(like_an_even_map, SET)
@@ -70,7 +69,7 @@ def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypa
     entry = {"networks": sanity_check.networks(model), "shipped": shipped, "head": counts}
     monkeypatch.setattr(sanity_check, "card", lambda: {"models": {model.id: entry}})
     assert (
-        "Of 40 maps of this model on test lesions, 10 are supported, and 9 of these are right"
+        "Of 40 maps of this model on test lesions, 10 are supported, and other measures confirm 9 of these"
         in sanity_check.record(model)
     )
     entry["networks"] = ["0" * 64]
@@ -80,7 +79,7 @@ def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypa
 def test_a_map_that_stays_when_the_picture_is_blurred_fails() -> None:
     result = evidence(0.9, 0.3, similarity=0.95)
     assert result.verdict == Verdict.DO_NOT_USE
-    assert "fails the sanity check: it stays the same when the picture is blurred" in sanity_check.sentence(result, SET)
+    assert "fails the sanity check: it stays the same when the image is blurred" in sanity_check.sentence(result, SET)
 
 
 def test_a_prediction_that_nothing_moves_fails() -> None:

@@ -142,7 +142,7 @@ def test_two_photos_of_one_spot_are_compared(app: str, open_page: Callable[..., 
             unasked.last.locator("xpath=ancestor::label").click()
             settle(page)
     expect(later).to_be_visible()
-    expect(page.get_by_text(re.compile("points of the skin lie on those of the first"))).to_be_visible()
+    expect(page.get_by_text(re.compile("points on the skin line up with those in the first"))).to_be_visible()
     blended = page.get_by_alt_text("Both photos, one laid over the other")
     before = blended.get_attribute("src")
     page.get_by_role("slider", name="From the first photo to the later one").press("End")
@@ -194,7 +194,7 @@ def test_a_bad_file_gets_an_error_message_and_the_next_good_one_an_answer(
 ) -> None:
     page = open_page(f"{app}/classify")
     for file, sentence in (
-        (as_upload(b"just text"), "This is not an image that can be read"),
+        (as_upload(b"just text"), "This is not a readable image"),
         (as_upload(PHOTO[: len(PHOTO) // 2]), "damaged or cut short"),
         (as_upload(b"%PDF-1.7", "letter.pdf", "application/pdf"), "This is a PDF"),
         (as_upload(b"<svg/>", "drawing.svg", "image/svg+xml"), "This is an SVG drawing"),

@@ -43,7 +43,7 @@ def test_the_answer_for_melanoma_at_95_percent(app: str, open_page: Callable[...
     others = (table["label"] != "mel").to_numpy()
     a, b = flagged(A) & others, flagged(B) & others
     match = re.fullmatch(
-        r"Set to find 95% of melanomas, A also flags ([\d,]+) of ([\d,]+) other images, B ([\d,]+): "
+        r"Set to find 95% of melanomas, A also flags ([\d,]+) of ([\d,]+) other images, and B flags ([\d,]+): "
         r"difference ([+-]\d+) \(95% interval ([+-]\d+) to ([+-]\d+)\)\.",
         headline(page).inner_text(),
     )

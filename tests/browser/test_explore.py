@@ -53,7 +53,7 @@ def test_the_count_is_read_off_without_scrolling_and_filters_are_folded_on_a_pho
     app: str, open_page: Callable[..., Page], width: int
 ) -> None:
     page = open_page(f"{app}/explore?diagnosis=mel&sex=female&site=back&age=60&age=100", width)
-    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in fives."
+    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in steps of five years."
     expect(page.get_by_text(answer)).to_be_in_viewport()
     filters = page.get_by_role("combobox", name=re.compile("Diagnosis"))
     if width < 640:
@@ -196,4 +196,4 @@ def test_an_image_of_the_gallery_goes_to_classify(
         page.get_by_role("button", name="Classify this image").click()
         expect(page.get_by_role("heading", name="Classify an image")).to_be_visible()
         expect(page.get_by_role("heading", name=re.compile("Most likely"))).to_be_visible()
-        expect(page.get_by_text("ISIC_0 of HAM10000")).to_be_visible()
+        expect(page.get_by_text("ISIC_0 from HAM10000")).to_be_visible()

@@ -135,7 +135,7 @@ def test_missing_damaged_and_ambiguous_files_are_named(folder: Path) -> None:
     (images / "stranger.png").write_bytes(b"")
     result = audit.run(folder / "table.csv", images)
     assert f"1 image has no file in {images}: f." in result.problems
-    assert "1 image was left out because several files have the name: a." in result.problems
+    assert "1 image was left out because several files have the same name: a." in result.problems
     assert any("1 image file cannot be read: e: " in problem for problem in result.problems)
     assert "1 image file is not in the table." in result.notes
 
@@ -169,18 +169,18 @@ def test_a_partly_downloaded_folder_is_reported(tmp_path: Path, capsys: pytest.C
     assert main(["audit", str(folder)]) == 1
     text = capsys.readouterr().out
     assert f"1 image has no file in {folder}: ISIC_0000003." in text
-    assert "1 file is only partly downloaded: run the same `isic image download` again." in text
+    assert "1 file is only partly downloaded: run the same `isic image download` command again." in text
     (folder / "metadata.csv").unlink()
     assert main(["audit", str(folder)]) == 2
-    assert "2 image files and 1 that are partly downloaded" in capsys.readouterr().err
+    assert "image files: 2, partly downloaded: 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("text", "images", "sentence"),
     [
         ("what,years\nx,3\n", None, "No column of"),
-        ("lesion,split\n1,train\n", "images", "known to name the images"),
-        ("image,split\nz,train\n", "images", "None of the images of the table is in"),
+        ("lesion,split\n1,train\n", "images", "No column of the table is recognised as the image"),
+        ("image,split\nz,train\n", "images", "None of the images in the table is in"),
         (TABLE, "nowhere", "There is no folder"),
     ],
 )

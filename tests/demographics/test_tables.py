@@ -290,7 +290,7 @@ def test_symptoms_are_counted_over_images_that_state_them() -> None:
         (Filters(), ""),
         (
             Filters(diagnosis=("mel",), sex=("female",), age=(60, np.inf), site=("back",)),
-            "melanoma, women, back, 60 or older; ages are recorded in fives",
+            "melanoma, women, back, 60 or older; ages are recorded in steps of five years",
         ),
         (
             Filters(diagnosis=("mel", "nv"), malignant=True, sex=("female", "male", NOT_STATED)),

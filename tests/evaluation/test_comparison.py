@@ -41,7 +41,7 @@ def relabelled(one: Predictions, labels: dict[str, str]) -> Predictions:
 
 def test_models_that_cannot_be_compared_are_reported() -> None:
     one = made("one", HAM10000)
-    with pytest.raises(DataError, match="no image in common"):
+    with pytest.raises(DataError, match="no images in common"):
         comparison.share([one, made("two", HAM10000, start=500)], CLASSES)
     benign = one.table[one.table["label"] == "nv"]
     with pytest.raises(DataError, match="are benign; scores need both kinds"):

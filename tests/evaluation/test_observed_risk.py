@@ -40,7 +40,7 @@ def test_the_bin_of_an_answer_is_counted_from_the_predictions_file(model: Model,
     assert observed.risk.value == pytest.approx(positive / len(inside))
     assert observed.risk.low <= observed.risk.value <= observed.risk.high <= observed.risk.low + observed_risk.WIDEST
     assert (observed.test_images, observed.test_positive) == (len(table), int(table["label"].isin(CANCER).sum()))
-    assert f"counted on {len(inside):,} images" in sentence(observed)
+    assert f"based on {len(inside):,} images" in sentence(observed)
 
 
 @pytest.mark.parametrize("name", [name for name in registry.models() if name != "lesion-segmentation"])
@@ -68,7 +68,7 @@ def observed(probability: float, positive: int = 200) -> ObservedRisk:
 
 def test_the_observed_risk_as_a_sentence() -> None:
     assert sentence(observed(0.3)) == (
-        "Of 100 test images that got an answer like this, 30 were cancer (95% interval 20 to 40; counted on 50 images "
+        "Of 100 test images that got an answer like this, 30 were cancer (95% interval 20 to 40; based on 50 images "
         "with a probability of cancer from 20% to 40%). Among all test images, 20 of 100 were."
     )
 

@@ -119,7 +119,7 @@ def test_malignant_or_benign_is_derived_from_seven_classes(model: registry.Model
 
 
 def test_no_overlap_is_reported(model: registry.Model) -> None:
-    with pytest.raises(DataError, match="no image in common"):
+    with pytest.raises(DataError, match="no images in common"):
         predictions.own((HEAD + "elsewhere,benign,0.5,0.5\n").encode(), "own", "Mine", [predictions.of_model(model)])
 
 
@@ -226,7 +226,7 @@ def test_a_further_test_set_is_there_but_not_mixed_in(with_elsewhere: registry.M
     assert comparison.share([both, own], CLASSES).images.tolist() == own.table.index.tolist()
     elsewhere = comparison.share([both], CLASSES, "elsewhere")
     assert len(elsewhere.images) == 2 * len(own.table)
-    with pytest.raises(DataError, match="no image in common"):
+    with pytest.raises(DataError, match="no images in common"):
         comparison.share([both, own], CLASSES, "elsewhere")
 
 

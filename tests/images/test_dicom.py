@@ -165,12 +165,12 @@ def deflated() -> bytes:
 
 
 BAD = {
-    "multi-frame": (dicom.native(np.concatenate([RGB, RGB]), Rows=225, NumberOfFrames=2), "holds 2 images"),
+    "multi-frame": (dicom.native(np.concatenate([RGB, RGB]), Rows=225, NumberOfFrames=2), "contains 2 images"),
     "multi-frame JPEG": (
         dicom.compressed(encode(PICTURE), NumberOfFrames=2, PixelData=encapsulate([encode(PICTURE)] * 2)),
-        "holds 2 images",
+        "contains 2 images",
     ),
-    "no picture": (document(), "holds no image"),
+    "no picture": (document(), "not an image"),
     "no pixels": (dicom.native(RGB, PixelData=b""), "damaged or cut short"),
     "too few pixels": (dicom.native(RGB, PixelData=RGB[:100].tobytes()), "damaged or cut short"),
     "cut short": (dicom.native(RGB)[:100_000], "damaged or cut short"),

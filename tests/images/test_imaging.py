@@ -237,11 +237,11 @@ def test_the_same_bytes_give_the_same_pixels(photos: list[bytes], tmp_path: Path
     ("data", "sentence"),
     [
         (b"", "The file is empty"),
-        (b"Dear doctor, here is my mole.", "This is not an image that can be read, whatever its name says"),
+        (b"Dear doctor, here is my mole.", "This is not a readable image, whatever its name says"),
         (b"%PDF-1.7\n1 0 obj\n", "This is a PDF"),
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "This is an SVG drawing"),
         (b"\n  <svg width='10' height='10'></svg>", "This is an SVG drawing"),
-        (encode(UPRIGHT)[:300], "its start is damaged"),
+        (encode(UPRIGHT)[:300], "the start of the file is damaged"),
         (encode(UPRIGHT)[:-2_000], "damaged or cut short"),
         (encode(UPRIGHT, "PNG")[:-2_000], "damaged or cut short"),
         (encode(UPRIGHT, "TIFF")[:-2_000], "damaged or cut short"),
@@ -269,7 +269,7 @@ def test_refuses_with_an_error_message(data: bytes, sentence: str) -> None:
 def test_too_many_pixels_are_refused_before_decoding(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
     message = refusal(png(*size, 1, 0, b"\0"))
-    assert "at most 150 megapixels for a JPEG, 40 for any other format" in message
+    assert "the limit is 150 megapixels for a JPEG, 40 for any other format" in message
 
 
 def test_40_megapixels_are_read_of_a_png() -> None:
@@ -340,11 +340,11 @@ def test_at_most_two_large_images_are_decoded_at_a_time(monkeypatch: pytest.Monk
 def test_over_the_byte_limit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(imaging, "MAX_BYTES", 1024 * 1024)
     content = b"\0" * (1024 * 1024 * 3 + 1)
-    assert "The file has 3 MB; the limit is 1 MB" in refusal(content)
+    assert "The file is 3 MB; the limit is 1 MB" in refusal(content)
     file = tmp_path / "large.jpg"
     file.write_bytes(content)
     monkeypatch.setattr(Path, "open", lambda *_: pytest.fail("read"))
-    with pytest.raises(ImageError, match="The file has 3 MB; the limit is 1 MB"):
+    with pytest.raises(ImageError, match="The file is 3 MB; the limit is 1 MB"):
         imaging.load(file, 96)
 
 

@@ -28,7 +28,7 @@ def test_default_removals_come_from_the_figures(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(removal, "figures", lambda: figures)
     assert removal.by_default("dermoscopy") == ("ruler", "ink")
     assert removal.by_default("smartphone") == ()
-    assert "Removing rulers and ink made answers on validation images better" in removal.advice("dermoscopy")
+    assert "Removing rulers and ink improved the answers on validation images" in removal.advice("dermoscopy")
     assert "was not measured" in removal.advice("smartphone")
 
 

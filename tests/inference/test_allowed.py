@@ -56,7 +56,7 @@ def test_the_user_can_say_so(from_elsewhere: str, capsys: pytest.CaptureFixture[
     assert str(allowed.own_list()) in capsys.readouterr().out
     assert list(registry.models()) == [from_elsewhere]
     assert main(["allow", from_elsewhere]) == 0
-    assert capsys.readouterr().out == f"{from_elsewhere} is allowed already\n"
+    assert capsys.readouterr().out == f"{from_elsewhere} is already allowed\n"
 
 
 def test_a_network_that_changes_after_that_is_not_listed(from_elsewhere: str, own_models: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_worker_of_a_run_that_was_replaced_writes_nothing(
     monkeypatch.setattr(parts, "write", replaced_meanwhile)
     with (
         cluster._lists(cases.open_source(images).cases, tmp_path / "lists", 8) as lists,
-        pytest.raises(DataError, match="Another run into this folder has begun"),
+        pytest.raises(DataError, match="Another run has started writing to this folder"),
     ):
         work(lists)
     assert not list((out / parts.PREDICTIONS).iterdir())
@@ -125,7 +125,9 @@ def test_a_machine_with_other_libraries_or_another_model_is_refused(
     tmp_path: Path, model: registry.Model, own_models: Path
 ) -> None:
     other = cluster.libraries() | {"pillow": "1.0"}
-    with pytest.raises(DataError, match=r"other versions of pillow are installed than where the command was started"):
+    with pytest.raises(
+        DataError, match="the versions of pillow are not those of the machine where the command was started"
+    ):
         cluster.Scorer(tmp_path, model, EXTRAS, other)
     changed = registry.read(own_models / model.id)
     with (own_models / model.id / changed.weights[0]).open("ab") as stream:
@@ -213,7 +215,7 @@ def test_an_error_in_a_worker_is_our_own_message(
 ) -> None:
     monkeypatch.setattr(cluster, "libraries", lambda: dict.fromkeys(manifest.LIBRARIES, "1.0"))
     # the workers have the real ones
-    with pytest.raises(DataError, match=r"^On \S+, other versions of .*pillow.*use the same requirements.txt"):
+    with pytest.raises(DataError, match=r"^On \S+, the versions of .*pillow.*use the same requirements.txt"):
         cluster.score(images, model, tmp_path / "out")
     assert not (tmp_path / "out" / cluster.WAITING).exists()
 

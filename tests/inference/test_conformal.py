@@ -31,7 +31,7 @@ def answer(model: Model, **probabilities: float) -> Prediction:
 def test_a_set_in_words(model: Model) -> None:
     both = answer(model, mel=0.5, nv=0.45)
     assert prediction_set(both, 0.95) == ("mel", "nv")
-    assert in_words(both, 0.95) == "With 95% certainty one of: melanoma, mole (melanocytic nevus)."
+    assert in_words(both, 0.95) == "With 95% certainty, one of: melanoma, mole (melanocytic nevus)."
     assert in_words(answer(model, mel=0.9), 0.8) == "With 80% certainty: melanoma."
 
 
@@ -49,6 +49,6 @@ def test_an_answer_below_every_threshold_says_that_the_model_cannot_tell(model: 
     uncertain = answer(model, mel=0.25, nv=0.24)
     assert prediction_set(uncertain, 0.95) == ("mel",)
     assert in_words(uncertain, 0.95) == (
-        "No class gets as high a probability as 95% of its own images do, so the model cannot tell. The nearest is "
+        "No class gets as high a probability as 95% of its own images do, so the model cannot tell. The closest is "
         "melanoma."
     )

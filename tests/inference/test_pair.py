@@ -165,7 +165,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "too few constants": (
         lambda folder: change(folder, lambda card: card["pair"]["bias"].pop()),
-        "constants of the pair 'pair' are not one for each of its 7 classes",
+        "pair 'pair' does not have one constant for each of its 7 classes",
     ),
     "a negative weight": (
         lambda folder: change(folder, lambda card: card["pair"]["pictures"][0].update(weight=-0.1)),

@@ -174,7 +174,7 @@ def test_a_file_that_disappears_later_is_found(own_models: Path, model: registry
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(model: registry.Model) -> None:
-    with pytest.raises(ModelError, match=f"no model 'nope'; there are: .*{model.id}"):
+    with pytest.raises(ModelError, match=f"no model 'nope'; choose one of: .*{model.id}"):
         registry.model("nope")
 
 

@@ -33,7 +33,7 @@ def test_a_prediction_has_the_shapes_of_the_card(classifier: runtime.Classifier,
 def test_every_model_answers_as_its_card_says_or_says_why_not(model_id: str, photos: list[bytes]) -> None:
     model = registry.model(model_id)
     if not model.runnable:
-        with pytest.raises(ModelError, match="only the figures are here"):
+        with pytest.raises(ModelError, match="only its scores are here"):
             runtime.classifier(model)
         return
     if model.kind == "pair":

@@ -118,5 +118,5 @@ def test_a_file_that_is_not_trees_is_refused() -> None:
         changed(value=good.value[:-1]),
         changed(mix=np.eye(3)),
     ):
-        with pytest.raises(ValueError, match="holds no decision trees"):
+        with pytest.raises(ValueError, match="contains no decision trees"):
             trees.load(content)

@@ -24,7 +24,7 @@ def test_every_set_can_be_shown(label_set: sets.LabelSet) -> None:
 
 
 def test_unknown_names_are_answered_with_the_known_ones() -> None:
-    with pytest.raises(DataError, match="no label set 'ham'; there are ham10000"):
+    with pytest.raises(DataError, match="no label set 'ham'; choose one of ham10000"):
         sets.label_set("ham")
     with pytest.raises(DataError, match="no class 'MEL' in the label set 'ham10000'; it has akiec, bcc"):
         sets.HAM10000["MEL"]

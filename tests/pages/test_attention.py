@@ -213,7 +213,7 @@ def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registr
     photos = {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)}
     china = encode(Image.fromarray(load_sample_image("china.jpg")))
     upload_several(page, photos | {"china.jpg": china})
-    assert any(header.value == "The same on your other images" for header in page.subheader)
+    assert any(header.value == "The same maps for your other images" for header in page.subheader)
     tiles = page.session_state["cached_attention_strip"][1]
     [code] = page.multiselect(key=classes(model)).value
     made = [tile.raw for tile in tiles.values() if tile.raw is not None]
@@ -250,12 +250,12 @@ def test_the_number_of_maps_is_limited_by_the_page(page: AppTest, monkeypatch: p
     assert not page.exception
     # eight images and at most twelve maps: one row
     assert len(page.session_state["cached_attention_strip"][1]) == 7
-    assert any("for 8 images, the first map" in caption.value for caption in page.caption)
+    assert any("With 8 images, each gets only the first map" in caption.value for caption in page.caption)
 
 
 def test_pictures_not_of_skin_get_no_map_unless_requested(page: AppTest) -> None:
     upload(page, encode(Image.fromarray(load_sample_image("china.jpg"))))
-    assert "The models know nothing else" in page.warning[0].value
+    assert "The models are made for nothing else" in page.warning[0].value
     assert "cached_attention_maps" not in page.session_state
     next(toggle for toggle in page.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert made_maps(page)
@@ -285,8 +285,8 @@ def test_the_table_of_the_audit_is_shown_and_an_altered_one_is_not(
         "On the lesion": "0.50 (0.50 to 0.50)",
         "Insertion": "0.50 (0.50 to 0.50)",
         "Deletion": "0.50 (0.50 to 0.50)",
-        "Like untrained head": "0.50 (0.50 to 0.50)",
-        "Like untrained network": "",
+        "Similarity, untrained head": "0.50 (0.50 to 0.50)",
+        "Similarity, untrained network": "",
         "Time, ms": "12 (10 to 20)",
         "Times one classification": "1.3",
     }
@@ -356,10 +356,10 @@ def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.Monke
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/attention.py").run()
     upload(at, PHOTO)
     text = " ".join(element.value for element in at.markdown)
-    assert "The most similar of 8 images of PAD-UFES-20, as the model sees them, one per patient" in text
+    assert "The most similar of 8 images from PAD-UFES-20, as the model sees them, one per patient" in text
     assert "isic-archive" not in text
     assert any(
-        "9 test images of MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
+        "9 test images from MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
         in caption.value
         for caption in at.caption
     )

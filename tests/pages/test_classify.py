@@ -136,7 +136,7 @@ def test_the_prediction_set_and_the_observed_risk_are_below_the_answer(page: App
     observed = observed_risk.observed_risk(prediction)
     assert conformal.in_words(prediction, 0.95) in words(page)
     assert observed_risk.sentence(observed) in words(page)
-    assert "of such lesions are" not in words(page)
+    assert "of lesions like this are" not in words(page)
     page.number_input(key="answer_prevalence").set_value(2.0).run()
     assert not page.exception
     assert observed_risk.prevalence_sentence(observed, 0.02) in words(page)
@@ -203,7 +203,7 @@ def test_a_new_photo_starts_with_the_centre_square(page: AppTest, model: registr
 def test_the_map_of_any_class_can_be_chosen(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
     prediction = expected(model, PHOTO)
-    [choice] = [box for box in page.selectbox if box.label == "Map of the class"]
+    [choice] = [box for box in page.selectbox if box.label == "Class shown on the map"]
     assert choice.value == prediction.predicted
     least = model.labels.codes[int(prediction.probabilities.argmin())]
     choice.set_value(least).run()
@@ -231,7 +231,7 @@ def test_every_model_can_be_chosen(page: AppTest) -> None:
         by_group = analysis.shares(expected(chosen, PHOTO))
         assert sum(by_group.values()) == pytest.approx(1)
         assert shares(page) == {group_name(name): formatting.short_percent(share) for name, share in by_group.items()}
-        maps = [box for box in page.selectbox if box.label == "Map of the class"]
+        maps = [box for box in page.selectbox if box.label == "Class shown on the map"]
         assert bool(maps) == chosen.has_class_maps
         assert any("no map" in caption.value for caption in page.caption) != chosen.has_class_maps
 

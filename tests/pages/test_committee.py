@@ -54,8 +54,8 @@ def test_the_answer_says_how_far_the_networks_agree(root: Path) -> None:
     agreed = runtime.agreement(prediction)
     assert agreed is not None
     captions = " ".join(caption.value for caption in at.caption)
-    assert f"{agreed.agreeing} of 3 networks name this class" in captions
-    assert "over 4 views of the image" in captions
+    assert f"{agreed.agreeing} of 3 networks predicted this class" in captions
+    assert "across 4 views of the image" in captions
     text = " ".join(element.value for element in at.markdown)
     assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
     assert "specificity 61% (50% to 70%)" in text
@@ -66,7 +66,7 @@ def test_a_corrupted_member_leaves_the_other_models_usable(root: Path) -> None:
     at = uploaded("classify")
     assert any("lacks its file member-2.tflite" in warning.value for warning in at.warning)
     assert at.dataframe[0].value["probability"].sum() == pytest.approx(1)
-    assert "networks name this class" not in " ".join(caption.value for caption in at.caption)
+    assert "networks predicted this class" not in " ".join(caption.value for caption in at.caption)
 
 
 def test_only_maps_that_need_no_gradients_are_offered_for_a_committee(root: Path) -> None:

@@ -93,11 +93,11 @@ def test_the_answer_counts_what_is_found_and_what_it_costs() -> None:
     false_a, false_b = (a & ~melanoma).sum(), (b & ~melanoma).sum()
     of_others, detected, cost = answer(at)
     assert of_others.startswith(
-        f"Set to find 95% of melanomas, A also flags {false_a:,} of {(~melanoma).sum():,} other images, B {false_b:,}: "
-        f"difference {false_a - false_b:+,} (95% interval "
+        f"Set to find 95% of melanomas, A also flags {false_a:,} of {(~melanoma).sum():,} other images, and B flags "
+        f"{false_b:,}: difference {false_a - false_b:+,} (95% interval "
     )
     assert f"A finds {(a & melanoma).sum()} ({a[melanoma].mean():.0%}" in detected
-    assert f"B {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in detected
+    assert f"B finds {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in detected
     assert f"A would raise {950 * a[~melanoma].mean():,.0f} false alarms" in cost
     assert f"miss {50 * (1 - a[melanoma].mean()):.1f} melanomas" in cost
     assert "chosen on held-out training lesions (validation images)" in plain_captions(at)
@@ -115,8 +115,8 @@ def test_without_a_threshold_from_held_out_lesions_the_page_says_so() -> None:
     assert not at.exception
     assert answer(at)[0].startswith("Set to find 95% of cancers, A also flags ")
     captions = plain_captions(at)
-    assert "chosen on these very test images" in captions
-    assert "Held-out training lesions gave no threshold for 95% of cancers" in captions
+    assert "chosen on these same test images" in captions
+    assert "Held-out training lesions gave no threshold that finds 95% of cancers" in captions
     share = re.search(r"A finds \d+ \((\d+)%", answer(at)[1])
     assert share
     assert int(share[1]) >= 95
@@ -394,7 +394,7 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Mod
 
 BAD_FILES = {
     b"": "is empty",
-    b"image,p_benign,p_malignant\na,0.5,0.5\n": "no image in common",
+    b"image,p_benign,p_malignant\na,0.5,0.5\n": "no images in common",
     b"image,p_benign,p_malignant\nISIC_0025661,0.5,0.7\n": "do not sum to 1",
     b"image,p_benign,p_malignant\nISIC_0025661,,0.7\n": "not a number",
     # shown literally

@@ -160,7 +160,7 @@ def test_without_images_the_page_says_how_to_get_them_and_lists_them_with_links(
 
 def test_the_answer_comes_in_words() -> None:
     at = opened(diagnosis="mel", sex="female", site="back", age=["60", "100"])
-    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in fives"
+    answer = "56 images of 36 lesions: melanoma, women, back, 60 or older; ages are recorded in steps of five years"
     assert answer in re.sub(r"\\(.)", r"\1", words(at))
     assert "10,015 images of 7,470 lesions: the whole data set" in re.sub(r"\\(.)", r"\1", words(opened()))
 
@@ -370,7 +370,7 @@ def test_a_partly_downloaded_folder_is_reported() -> None:
     files = isic_files()
     del files["isic/ISIC_0000002.jpg"]
     at = own_folder(files)
-    assert "1 of 2 images of the table are not in the folder" in words(at)
+    assert "1 of 2 images in the table are not in the folder" in words(at)
     at.button_group(key="view").set_value("images").run()
     assert len(at.image) == 1
     del files["isic/metadata.csv"]

@@ -48,7 +48,7 @@ def test_two_photos_are_in_the_order_of_their_dates_and_laid_over_each_other(pag
     assert [day.value for day in page.date_input] == [datetime.date(2025, 6, 1), datetime.date(2025, 3, 1)]
     captions = [caption for image in page.image for caption in image.captions if caption]
     assert captions == ["1 March 2025", "1 June 2025"]
-    assert "points of the skin lie on those of the first" in words(page)
+    assert "points on the skin line up with those in the first" in words(page)
     table = page.dataframe[0].value.set_index("measure")
     assert {change.SIZE, change.CANCER, "Asymmetry"} <= set(table.index)
     assert table.loc[change.SIZE, "result"] == "no more than the camera"

@@ -35,7 +35,7 @@ def test_a_busy_server_says_so_and_answers_when_asked_again(full: Admission) -> 
     with taken(full, "another visitor"):
         upload(at, PHOTO)
         assert [box.value for box in at.warning] == [
-            "The server is busy: 0 visitors wait for an answer. Try again in 3 seconds."
+            "The server is busy: 0 visitors are waiting for an answer. Try again in 3 seconds."
         ]
         assert not at.error
     at.button(key="try_again_show_photo").click().run()
@@ -91,7 +91,7 @@ def test_a_waiting_visitor_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch)
     begun.wait(TIMEOUT_SECONDS)
     upload(at, PHOTO)
     thread.join()
-    assert said[0] == "Waiting for a turn: 1 other is before you, about 4 seconds."
+    assert said[0] == "Waiting for your turn: 1 visitor is ahead of you, about 4 seconds."
     assert headline(at)
 
 
@@ -129,7 +129,7 @@ def test_the_number_of_maps_is_limited_by_the_server(monkeypatch: pytest.MonkeyP
     assert not at.exception
     # seven thousand classifications, of which six thousand are allowed
     assert requested.count("rise") == 6
-    assert any("Only the first 6 are shown" in box.value for box in at.info)
+    assert any("the app shows only the first 6." in box.value for box in at.info)
     assert at.number_input(key="attention_rise_masks").max == 1000
 
 

@@ -66,7 +66,7 @@ def test_a_models_part(known: dict[str, predictions.Predictions], model_id: str)
     model = registry.model(model_id)
     section = all_models.one_model(known[model_id])
     assert section.heading == model.title
-    for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant against the rest", "Calibration", "Limits"):
+    for part in ("Protocol", "Scores", "Confusion matrix", "ROC, malignant versus the rest", "Calibration", "Limits"):
         assert part in headings(section)
     assert ("Error rate by class" in headings(section)) == (model.task == "diagnosis")
     paragraphs = [block for block in section.blocks if isinstance(block, str)]
@@ -123,7 +123,7 @@ def test_each_image_goes_to_the_model_for_its_kind(
     assert first.png.startswith(b"\x89PNG")
     words = [block for block in section.blocks if isinstance(block, str)]
     assert "neither a dermoscopy image nor a phone photo" in words[-1]
-    assert "no map" in words[-1]
+    assert "No map was made" in words[-1]
 
 
 def test_a_map_lies_over_the_square_that_was_answered(model: registry.Model) -> None:
@@ -193,7 +193,7 @@ def test_an_image_that_cannot_be_read_is_named_and_the_rest_is_drawn(
     out = tmp_path / "r.html"
     files = [str(tmp_path / name) for name in ("notes.jpg", "skin.jpg")]
     assert main(["report", "--out", str(out), "--images", *files]) == 2
-    assert "notes.jpg: This is not an image" in capsys.readouterr().err
+    assert "notes.jpg: This is not a readable image" in capsys.readouterr().err
     text = out.read_text()
     assert "<h3>skin.jpg</h3>" in text
     # the only model ends in dense layers

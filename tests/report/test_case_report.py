@@ -39,8 +39,8 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         "Most likely: ",
         " ".join(analysis.next_step(made.prediction)),
         "Of 100 test images that got an answer like this",
-        "If 2% of such lesions are cancer",
-        "the model saw what is in the square",
+        "If 2% of lesions like this are cancer",
+        "The model saw only what is inside the square",
         "The square is 180 pixels wide",
         f"version {card['version']}",
         "not a diagnostic device",
@@ -102,7 +102,7 @@ def test_an_image_of_another_kind_gets_neither_a_set_nor_a_count(made: Analysis)
     doubt = "This looks like a phone photo of skin, but the model knows dermoscopy images."
     words = case_report.write(made, prevalence=0.02, doubt=doubt)
     assert doubt in words
-    for left_out in ("certainty", "test images that got", "If 2% of such lesions"):
+    for left_out in ("certainty", "test images that got", "If 2% of lesions like this"):
         assert left_out not in words
         assert left_out in case_report.write(made, prevalence=0.02)
 
@@ -127,7 +127,7 @@ def test_classify_writes_the_report_of_a_dicom_file_without_its_patient(tmp_path
     [
         (1, "no/case.html", "There is no folder"),
         (1, ".", "is a folder"),
-        (2, "case.html", "A report is of one image"),
+        (2, "case.html", "A report covers one image"),
     ],
 )
 def test_a_report_that_cannot_be_written(

@@ -37,17 +37,18 @@ def other(**overall: float) -> Measured:
 def test_a_kept_promise_with_its_worst_class() -> None:
     [sentence] = conformal_views.sentences([OWN], MALIGNANCY)
     assert sentence == (
-        "HAM10000: 95% of the sets hold the label (92% to 97%); they have 1.4 of 2 classes on average, and 40% of them "
-        "hold every class. That agrees with the 95% promised. Lowest by class: malignant, 80% (60% to 93%)."
+        "HAM10000: 95% of the sets contain the true label (92% to 97%); they contain 1.4 of 2 classes on average, and "
+        "40% of them contain every class. That agrees with the 95% promised. Lowest by class: malignant, 80% (60% to "
+        "93%)."
     )
 
 
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.6, 0.7, "That is less than the 95% promised: do not rely on these sets for such images."),
+        (0.6, 0.7, "That is less than the 95% promised: do not rely on these sets for images like these."),
         (0.96, 0.98, "That is more than the 95% promised."),
-        (np.nan, np.nan, "These are too few lesions or patients to compare with the 95% promised."),
+        (np.nan, np.nan, "There are too few lesions or patients to compare with the 95% promised."),
     ],
 )
 def test_a_shift_is_reported_next_to_the_models_own_images(low: float, high: float, words: str) -> None:

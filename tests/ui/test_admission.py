@@ -101,7 +101,7 @@ def test_the_fifty_first_visitor_is_told_when_to_come_back() -> None:
         until(lambda: turns.waiting == 48)
         with pytest.raises(BusyError) as busy:
             enter(turns, "the fifty-first")
-        assert str(busy.value) == "The server is busy: 48 visitors wait for an answer. Try again in 25 seconds."
+        assert str(busy.value) == "The server is busy: 48 visitors are waiting for an answer. Try again in 25 seconds."
         assert turns.waiting == 48
     assert all(one.done() for one in waiting)
     enter(turns, "the fifty-first")
@@ -128,7 +128,7 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
             assert shown.wait(TIMEOUT_SECONDS)
         last.result(TIMEOUT_SECONDS)
     assert waits[0] == Wait(2, 20.0)
-    assert waits[0].sentence == "Waiting for a turn: 2 others are before you, about 20 seconds."
+    assert waits[0].sentence == "Waiting for your turn: 2 visitors are ahead of you, about 20 seconds."
     # the turns took no time, so the next is expected to take less
     with ThreadPoolExecutor(1) as pool:
         shown.clear()

@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, default=224, metavar="PX", help="width and height of the images (default: %(default)s)"
     )
     parser.add_argument(
-        "--quality", type=int, default=QUALITY, metavar="Q", help="of WebP, 1 to 100 (default: %(default)s)"
+        "--quality", type=int, default=QUALITY, metavar="Q", help="WebP quality, 1 to 100 (default: %(default)s)"
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="the file to write (default: DATASET-PX.parquet)")
 

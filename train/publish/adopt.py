@@ -53,13 +53,13 @@ LIMITS = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="a .keras file, a SavedModel folder or a .tflite file")
-    parser.add_argument("--id", required=True, help="the id of the new model: small letters, digits and hyphens")
+    parser.add_argument("--id", required=True, help="the id of the new model: lowercase letters, digits and hyphens")
     parser.add_argument(
         "--labels",
         required=True,
         metavar="A,B,C",
-        help="the code of each output, in the network's order, or CODE=NAME; of two codes with one output, the second "
-        "is the one that the output speaks for",
+        help="the code of each output, in the network's order, or CODE=NAME; if two codes share one output, it is the "
+        "probability of the second",
     )
     parser.add_argument(
         "--malignant", metavar="A,B", help="codes that count as malignant; needed unless all codes are known here"
@@ -71,7 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--modality", required=True, choices=("dermoscopy", "smartphone"), help="the kind of image")
     parser.add_argument("--images", required=True, type=Path, metavar="DIR", help="a folder of images it has not seen")
-    parser.add_argument("--table", required=True, type=Path, metavar="FILE.csv", help="file names and labels of these")
+    parser.add_argument(
+        "--table", required=True, type=Path, metavar="FILE.csv", help="file names and labels of the images"
+    )
     evaluate_folder.add_column_arguments(parser)
     parser.add_argument(
         "--preprocessing",
@@ -81,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "divided by its standard deviation (imagenet), or BGR with ImageNet's mean subtracted (imagenet-bgr) "
         "(default: %(default)s)",
     )
-    parser.add_argument("--size", type=int, metavar="PX", help="the side of its images, if it takes any")
+    parser.add_argument("--size", type=int, metavar="PX", help="the side of its images, if it accepts any size")
     parser.add_argument("--name", help="the name of the labelled images (default: that of the table)")
     parser.add_argument("--title", help="the title of the model (default: its network's name and its id)")
     parser.add_argument("--trained-on", default="not stated", metavar="TEXT", help="what it was trained on")
@@ -140,7 +142,7 @@ def run(options: argparse.Namespace) -> int:
 def check_id(model_id: str, models: Path) -> None:
     """DataError for an invalid id, or that of a model that was trained here."""
     if not ID.fullmatch(model_id):
-        raise DataError(f"'{model_id}' is no id; use small letters, digits and hyphens.")
+        raise DataError(f"'{model_id}' is not a valid id; use lowercase letters, digits and hyphens.")
     if (models / model_id).exists():
         try:
             older = registry.read(models / model_id)

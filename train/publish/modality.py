@@ -93,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--photographs",
         type=Path,
         metavar="DIR",
-        help="a folder of photographs of anything but skin, which are only tested on",
+        help="a folder of photographs of anything but skin, used only for testing",
     )
 
 

@@ -96,7 +96,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=700,
         metavar="N",
-        help="images of each data set and part in which real artefacts are searched (default: %(default)s)",
+        help="images of each data set and part to search for real artefacts (default: %(default)s)",
     )
     parser.add_argument(
         "--sheets", type=Path, metavar="DIR", help="also write contact sheets of the detections in test images to DIR"

@@ -50,7 +50,11 @@ SPARE = 0.02
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--models", nargs="+", metavar="ID", help="models to check (default: all that have maps)")
     parser.add_argument(
-        "--images", type=int, default=100, metavar="N", help="test images; 3 in 5 as many choose (default: %(default)s)"
+        "--images",
+        type=int,
+        default=100,
+        metavar="N",
+        help="test images; three fifths as many validation images choose the limits (default: %(default)s)",
     )
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"

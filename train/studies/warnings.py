@@ -103,7 +103,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=100,
         metavar="N",
-        help="test lesions, and as many to decide (default: %(default)s)",
+        help="test lesions, and as many again to decide (default: %(default)s)",
     )
     parser.add_argument(
         "--out",

@@ -24,6 +24,6 @@ def explain(
         class_maps = runtime.classifier(model).predict_input(pixels).class_maps
     if class_maps is None:
         raise ModelError(
-            f"The model '{model.id}' ends in dense layers and has no class maps; occlusion and RISE work for it."
+            f"The model '{model.id}' ends in dense layers and has no class maps; occlusion and RISE work with it."
         )
     return class_maps @ class_weights

@@ -134,7 +134,7 @@ def test_every_unreadable_image_is_listed_and_no_cache_is_left(own_data: Path, t
     message = str(caught.value)
     assert "2 of 29 images cannot be read" in message
     assert "ISIC_0000003: The file is empty" in message
-    assert "ISIC_0000004: This is not an image" in message
+    assert "ISIC_0000004: This is not a readable image" in message
     assert not list((tmp_path / "runs").rglob("*.npy"))
     assert not list((tmp_path / "runs").rglob("*.json"))
 

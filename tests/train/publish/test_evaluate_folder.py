@@ -165,7 +165,7 @@ def test_an_unreadable_image_is_named_and_the_rest_scored(folder: Path, capsys: 
     assert f"{MODEL} on 3 images" in output
     assert "1 more could not be read" in output
     assert "1 images in the folder have no label" in output
-    assert "c.jpg: This is not an image" in warned
+    assert "c.jpg: This is not a readable image" in warned
     for name in ("a.jpg", "deep/b.jpg", "d.jpg"):
         (folder / name).write_bytes(b"")
     assert "None of the 4 images can be read" in sentence(folder, TABLE, capsys)

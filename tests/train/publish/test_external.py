@@ -137,4 +137,4 @@ def test_an_image_of_the_models_own_test_is_refused(root: Path) -> None:
 
 def test_an_unknown_model_is_refused(root: Path, table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert add(table, "Clinic B", model="nobody") == 2
-    assert f"There is no model 'nobody'; there are: {MODEL}." in capsys.readouterr().err
+    assert f"There is no model 'nobody'; choose one of: {MODEL}." in capsys.readouterr().err

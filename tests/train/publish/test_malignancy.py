@@ -172,7 +172,7 @@ def test_a_baseline_may_go_without_its_weights(runs: Path, config: Config, tmp_p
     }
     assert "weights are not shipped" in (folder / "README.md").read_text()
     assert registry.ranked(tmp_path) == []
-    with pytest.raises(ModelError, match="only the figures are here"):
+    with pytest.raises(ModelError, match="only its scores are here"):
         runtime.classifier(model)
 
 
