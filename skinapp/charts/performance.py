@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from skinapp.charts.style import INK, annotate, class_colour
+from skinapp.datasets.registry import DATASETS
 
 MODEL_COLOURS = ("#1F8A84", "#C86A10", "#8A6FD0", "#C2508F", "#4A86CC", "#8A8628", "#A8714F", "#80807C")
 """In order of selection; each has a contrast of at least 3 : 1 on light and dark pages. No class uses these colours,
@@ -382,7 +383,9 @@ def training(table: pd.DataFrame) -> go.Figure:
             showarrow=False,
             font={"size": 12, "color": INK},
         )
-    _lay_out(figure, 460, None, None, rows=2)
+    # on a phone each series takes a line of legend, which leaves axes 320 pixels high; `legend_y` is relative to them
+    _lay_out(figure, 440 + 24 * len(shown), None, None, rows=2)
+    figure.update_layout(legend_y=-78 / 320)
     figure.update_xaxes(title_text="Epoch", row=2, col=1)
     figure.update_yaxes(title_text="Loss", row=1, col=1)
     figure.update_yaxes(title_text="Accuracy", tickformat=".0%", row=2, col=1)
@@ -390,9 +393,13 @@ def training(table: pd.DataFrame) -> go.Figure:
 
 
 def series_name(series: str) -> str:
-    """A column of history.csv in words: val_balanced_log_loss -> Balanced log loss, validation."""
-    name = series.removeprefix("val_").removeprefix("logits_").replace("_", " ").capitalize()
-    return f"{name}, {'validation' if series.startswith('val_') else 'training'}"
+    """A column of history.csv in words: val_milk10k_balanced_log_loss -> Balanced log loss, MILK10k validation."""
+    name = series.removeprefix("val_").removeprefix("logits_")
+    # the scores of the first data set do not name it
+    dataset = next((known for known in DATASETS if name.startswith(f"{known}_")), "")
+    part = "validation" if series.startswith("val_") else "training"
+    words = name.removeprefix(f"{dataset}_").replace("_", " ").capitalize()
+    return f"{words}, {DATASETS[dataset].title} {part}" if dataset else f"{words}, {part}"
 
 
 def class_bars(table: pd.DataFrame) -> go.Figure:

@@ -235,3 +235,16 @@ def test_class_bars_have_error_bars_where_there_is_an_interval() -> None:
     assert bars.y.tolist() == [0.4, 0.2]
     assert bars.error_y.array == pytest.approx([0.2, np.nan], nan_ok=True)
     assert bars.error_y.arrayminus == pytest.approx([0.1, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("series", "name"),
+    [
+        ("loss", "Loss, training"),
+        ("accuracy", "Accuracy, training"),
+        ("val_balanced_log_loss", "Balanced log loss, validation"),
+        ("val_milk10k_balanced_accuracy", "Balanced accuracy, MILK10k validation"),
+    ],
+)
+def test_a_curve_is_named_after_its_metric_and_data_set(series: str, name: str) -> None:
+    assert performance.series_name(series) == name

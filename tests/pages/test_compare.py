@@ -494,9 +494,12 @@ def with_external(root: Path, model: registry.Model, name: str) -> None:
 
 def test_every_test_set_has_a_column_and_the_drop_is_drawn(two_models: Path, model: registry.Model) -> None:
     with_external(two_models, model, "copy")
-    card = json.loads((two_models / model.id / "model.json").read_text())
-    card["files"].pop("predictions-milk10k.csv", None)
-    (two_models / model.id / "model.json").write_text(json.dumps(card))
+    for name in (model.id, "copy"):
+        card = json.loads((two_models / name / "model.json").read_text())
+        card["training"]["dataset"] = "HAM10000"
+        if name == model.id:
+            card["files"].pop("predictions-milk10k.csv", None)
+        (two_models / name / "model.json").write_text(json.dumps(card))
     at = opened()
     assert not at.exception
     assert at.selectbox(key="test").options == ["HAM10000", "MILK10k"]

@@ -59,7 +59,7 @@ def entries(model: Model) -> list[Entry]:
         rows.append(Entry("last-convolution", "Grad-CAM, last convolution", "last-convolution"))
     blocks = architecture.blocks(model)
     if blocks:
-        middle = [block for block in blocks if block.side == 2 * blocks[-1].side][-1]
+        middle = [block for block in blocks if block.side > blocks[-1].side][-1]
         for method, title in (("grad-cam", "Grad-CAM"), ("grad-cam-plus-plus", "Grad-CAM++")):
             rows.append(Entry(f"{method}-{middle.name}", f"{title}, {middle.title}", method, middle.name))
         rows += [

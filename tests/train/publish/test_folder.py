@@ -15,6 +15,12 @@ from train.publish.folder import draft, publish, release
 ADDED = ("similar.json", "similar.npz", "attention-audit.csv")
 
 
+@pytest.fixture
+def model() -> registry.Model:
+    """A network to whose folder later commands have added files."""
+    return next(one for one in registry.ranked() if set(ADDED) <= one.card["files"].keys())
+
+
 def fill(folder: Path, model: registry.Model, extra: str = "") -> None:
     for name in ("history.csv", "predictions.csv", "model.tflite"):
         shutil.copy(model.folder / name, folder)
