@@ -22,6 +22,17 @@ PROTOCOL = (
 )
 ROUNDED_AT = 5e-7
 """Probabilities are published with six decimals, so a 0 stands for anything below this."""
+NAMES = {
+    "biomedclip": "BiomedCLIP",
+    "clip-large": "CLIP Large",
+    "dermfm-zero": "DermFM-Zero",
+    "dermlip-panderm": "DermLIP PanDerm",
+    "dermlip-vit-b-16": "DermLIP ViT-B/16",
+    "dinov3-l16": "DINOv3 ViT-L/16",
+    "monet": "MONET",
+    "panderm": "PanDerm",
+}
+"""The models by the names of their files, as their authors call them."""
 SHOWN = ("balanced_accuracy", "accuracy")
 
 
@@ -142,6 +153,7 @@ def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -
     truth, groups = encode(ours["label"], labels), ours["group"].to_numpy()
     first, second = _probabilities(ours, labels), _probabilities(theirs, labels)
     scores = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))
+    name_in_file = file.stem.removeprefix(f"{labels.id}_")
     published = bootstrap.intervals(scores, truth, second, groups, RESAMPLES)
     differences = bootstrap.paired_differences(scores, truth, first, second, groups, RESAMPLES)
     p_value = significance.mcnemar(first.argmax(axis=1) == truth, second.argmax(axis=1) == truth)
@@ -150,7 +162,7 @@ def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -
             "dataset": labels.id,
             "images": len(images),
             "groups": len(set(groups)),
-            "model": file.stem.removeprefix(f"{labels.id}_"),
+            "model": NAMES.get(name_in_file, name_in_file),
             "score": name,
             "value": value.value,
             "low": value.low,
