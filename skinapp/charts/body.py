@@ -1,5 +1,6 @@
 """Counts on a drawing of the body, front and back: polygons in units of an eighth of the body's height."""
 
+import urllib.parse
 from collections.abc import Iterator
 
 import numpy as np
@@ -56,6 +57,8 @@ PARTS: tuple[str, ...] = ("scalp", "face", "ear", "nose", "lip", "neck", "chest"
 PARTS += ("arm", "forearm", "hand", "thigh", "lower leg", "foot")
 BACK_AT = 3.2
 """How far the back view is to the right of the front view."""
+MARKER = 24
+"""Pixels across that answer a click in the middle of a part."""
 
 
 def images_by_part(sites: pd.DataFrame) -> pd.Series:
@@ -84,11 +87,20 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
     images = images_by_part(sites)
     top = max(1, int(images.max())) if len(images) else 1
     figure = go.Figure()
+    middles: list[tuple[float, float]] = []
+    clicks: list[list[str]] = []
+    hovers: list[str] = []
     for part, x, y in _shapes():
         count = images.get(part)
         # the square root, so that sites with few images differ visibly from those with none
         fill = "rgba(128,128,128,0.10)" if count is None else sample_colorscale(SCALE, [np.sqrt(count / top)])[0]
-        name = _site_of(part, sites)
+        names = _sites_of(part, sites)
+        hover = f"{part}: not in this selection"
+        if count is not None:
+            hover = f"{' and '.join(names)}: {count:,} {'image' if count == 1 else 'images'}"
+            middles.append(((min(x) + max(x)) / 2, (min(y) + max(y)) / 2))
+            clicks.append([urllib.parse.urlencode([("site", name) for name in names])])
+            hovers.append(hover)
         figure.add_scatter(
             x=x,
             y=y,
@@ -98,9 +110,20 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
             line={"color": LINE, "width": 1, "shape": "spline", "smoothing": 0.7},
             hoveron="fills",
             hoverinfo="text",
-            text=f"{name}: {count:,} {'image' if count == 1 else 'images'}"
-            if count is not None
-            else f"{part}: not in this selection",
+            text=hover,
+            showlegend=False,
+        )
+    if middles:
+        x, y = zip(*middles, strict=True)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="markers",
+            # a filled outline cannot be clicked, so each part has an invisible marker in its middle
+            marker={"size": MARKER, "opacity": 0},
+            customdata=clicks,
+            text=hovers,
+            hoverinfo="text",
             showlegend=False,
         )
     for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
@@ -117,9 +140,9 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
     return figure
 
 
-def _site_of(part: str, sites: pd.DataFrame) -> str:
-    names = [site for site in sites["value"] if part in SITES.get(site, (site,))]
-    return " and ".join(names) or part
+def _sites_of(part: str, sites: pd.DataFrame) -> list[str]:
+    """The published sites that a part of the drawing belongs to."""
+    return [site for site in sites["value"] if part in SITES.get(site, (site,))]
 
 
 def _shapes() -> Iterator[tuple[str, list[float], list[float]]]:

@@ -24,7 +24,8 @@ TABLES = Path(__file__).parents[1] / "datasets" / "tables"
 CATEGORIES = ("diagnosis", "sex", "site", "confirmation")
 PROVENANCE = ("split", "origin", "modality")
 """Columns that describe the image, not the person or the lesion."""
-EXTRAS = ("skin_type", "skin_tone", *SYMPTOMS, *PROVENANCE)
+SKIN = {"skin_type": "Fitzpatrick skin type", "skin_tone": "skin tone"}
+EXTRAS = (*SKIN, *SYMPTOMS, *PROVENANCE)
 """Columns that only some data sets publish."""
 
 CONFIRMATIONS = {
@@ -40,8 +41,8 @@ CONFIRMATIONS = {
     "single image expert consensus": "expert consensus",
     "confocal microscopy with consensus dermoscopy": "confocal microscopy",
 }
-SKIN_TYPES = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 """How a diagnosis was confirmed: the publishers' words -> one word for all data sets."""
+SKIN_TYPES = {"i": "1", "ii": "2", "iii": "3", "iv": "4", "v": "5", "vi": "6"}
 
 NAMES = {
     "diagnosis": "Diagnosis",
@@ -96,6 +97,8 @@ class Filters:
     age: tuple[float, float] | None = None
     site: tuple[str, ...] = ()
     confirmation: tuple[str, ...] = ()
+    skin_type: tuple[str, ...] = ()
+    skin_tone: tuple[str, ...] = ()
 
     @property
     def active(self) -> bool:
@@ -181,9 +184,11 @@ def select(table: Table, filters: Filters) -> pd.DataFrame:
     """The rows of a table that pass the filters; a value that the table does not have selects nothing."""
     frame = table.frame
     keep = np.ones(len(frame), dtype=bool)
-    for name in CATEGORIES:
+    for name in (*CATEGORIES, *SKIN):
         chosen = getattr(filters, name)
-        if chosen:
+        if chosen and name not in frame:
+            keep[:] = False
+        elif chosen:
             categories = frame[name].cat.categories
             # the last entry is for code -1: not stated
             keep &= np.append(categories.isin(chosen), NOT_STATED in chosen)[frame[name].cat.codes]
@@ -210,6 +215,9 @@ def in_words(table: Table, filters: Filters) -> str:
     parts.append(_ages(filters.age))
     confirmed = _either((word for word in filters.confirmation), "confirmation")
     parts.append(confirmed if NOT_STATED in filters.confirmation else f"confirmed by {confirmed}" * bool(confirmed))
+    for name, spoken in SKIN.items():
+        stated = " or ".join(getattr(filters, name))
+        parts.append(f"{spoken} {stated}" * bool(stated))
     words = ", ".join(part for part in parts if part)
     known = table.frame["age"].dropna()
     return words + "; ages are recorded in steps of five years" * bool(

@@ -3,7 +3,7 @@
 import urllib.parse
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -40,16 +40,16 @@ def clear(prefix: str) -> None:
 
 
 def apply(prefix: str, clicked: str) -> None:
-    """In a callback: apply the filter of a clicked bar or cell, such as "diagnosis=mel&age=60-64". A bar that already
-    is the whole selection clears its filter."""
+    """In a callback: apply the filter of a clicked bar, cell or part of the body, such as "diagnosis=mel&age=60-64" or
+    "site=chest&site=abdomen". A click on what already is the whole selection clears its filter."""
     state = st.session_state
-    chosen: dict[str, object] = {}
+    chosen: dict[str, Any] = {}
     for name, text in urllib.parse.parse_qsl(clicked):
         if name == "age":
             low, high = map(int, text.split("-"))
             chosen[name] = (low, min(high, AGES[1]))
         elif name in records.FILTERS:
-            chosen[name] = [text]
+            chosen[name] = [*chosen.get(name, []), text]
     if len(chosen) == 1 and all(state.get(f"{prefix}{name}") == value for name, value in chosen.items()):
         chosen = {name: NONE[name] for name in chosen}
     for name, value in chosen.items():
@@ -101,6 +101,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
         sex = several("sex", str.capitalize)
         site = several("site", str.capitalize)
         confirmation = several("confirmation", str.capitalize)
+        skin = {name: several(name, str.capitalize) for name in records.SKIN if name in table.frame}
         with bound("age", address.interval(f"{prefix}age", AGES)):
             # the slider's two ends come from the session
             low, high = cast(
@@ -128,6 +129,7 @@ def choose(table: Table, prefix: str, *, shared: bool = True) -> Filters:
         None if (low, high) == AGES else (low, high if high < AGES[1] else np.inf),
         site,
         confirmation,
+        **skin,
     )
 
 

@@ -69,16 +69,13 @@ def show_people(table: Table, frame: pd.DataFrame, clicked: Callable[[str], None
     show_shares(table, frame, "sex", "Sex", clicked)
     for column, title in views.SKIN.items():
         if column in frame:
-            show_shares(table, frame, column, title)
+            show_shares(table, frame, column, title, clicked)
 
 
-def show_shares(
-    table: Table, frame: pd.DataFrame, column: str, title: str, clicked: Callable[[str], None] | None = None
-) -> None:
+def show_shares(table: Table, frame: pd.DataFrame, column: str, title: str, clicked: Callable[[str], None]) -> None:
     st.subheader(title, anchor=False)
     panel.show_chart(views.by_diagnosis(table, frame, column, title), f"{column}_by_diagnosis", clicked=clicked)
-    if clicked:
-        st.caption(OPENS)
+    st.caption(OPENS)
 
 
 def show_sites(
@@ -88,8 +85,11 @@ def show_sites(
     with drawing:
         chart, elsewhere = views.on_the_body(frame)
         st.subheader("On the body", anchor=False)
-        panel.show_chart(chart, "body", {"value": "Site"} | COUNT)
-        words = "Darker means more images. Left and right, and front and back, are counted together. "
+        panel.show_chart(chart, "body", {"value": "Site"} | COUNT, clicked)
+        words = (
+            "Darker means more images; click a part to filter by its site. Left and right, and front and back, are "
+            "counted together. "
+        )
         if len(elsewhere):
             names = map(layout.plain, elsewhere["value"].head(10))
             words += f"Not on the drawing: {views.listed(names, elsewhere['images'])}."

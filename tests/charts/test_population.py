@@ -52,10 +52,25 @@ def test_every_published_site_is_on_the_body_or_listed_separately(dataset: str) 
 def test_the_body_is_darker_where_there_are_more_images() -> None:
     sites = pd.DataFrame({"value": ["back", "hand"], "images": [100, 4]})
     figure = body.drawing(sites)
-    fills = {trace.text: trace.fillcolor for trace in figure.data}
+    *shapes, markers = figure.data
+    fills = {trace.text: trace.fillcolor for trace in shapes}
     assert len({fills["back: 100 images"], fills["hand: 4 images"]}) == 2
-    assert sum(trace.text == "hand: 4 images" for trace in figure.data) == 4
-    assert any("not in this selection" in trace.text for trace in figure.data)
+    assert sum(trace.text == "hand: 4 images" for trace in shapes) == 4
+    assert any("not in this selection" in trace.text for trace in shapes)
+    assert sorted(markers.text) == ["back: 100 images", *["hand: 4 images"] * 4]
+
+
+def test_a_part_of_the_body_names_every_site_that_it_belongs_to() -> None:
+    sites = pd.DataFrame({"value": ["head/neck", "scalp"], "images": [2, 3]})
+    markers = body.drawing(sites).data[-1]
+    clicks = {text: data[0] for text, data in zip(markers.text, markers.customdata, strict=True)}
+    assert clicks["head/neck and scalp: 5 images"] == "site=head%2Fneck&site=scalp"
+    assert clicks["head/neck: 2 images"] == "site=head%2Fneck"
+
+
+def test_a_body_without_any_site_has_nothing_to_click() -> None:
+    figure = body.drawing(pd.DataFrame({"value": [], "images": []}))
+    assert all(trace.mode == "lines" for trace in figure.data)
 
 
 def test_a_cell_and_a_bar_name_their_filter(frame: pd.DataFrame) -> None:

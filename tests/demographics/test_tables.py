@@ -133,10 +133,18 @@ def test_values_are_unified_and_empty_ones_are_not_stated(small: Table) -> None:
         (Filters(site=(NOT_STATED,)), [3, 4]),
         (Filters(confirmation=("histology",), sex=("male",)), [0, 1]),
         (Filters(site=("moon",)), []),
+        (Filters(skin_type=("1",)), []),
     ],
 )
 def test_filters_combine_and_can_select_missing_values(small: Table, filters: Filters, rows: list[int]) -> None:
     assert records.select(small, filters).index.tolist() == rows
+
+
+def test_dark_skin_can_be_selected_where_it_is_published() -> None:
+    milk = records.shipped("milk10k")
+    dark = records.select(milk, Filters(skin_tone=("0", "1")))
+    assert set(dark["skin_tone"]) == {"0", "1"}
+    assert len(dark) == milk.frame["skin_tone"].isin(["0", "1"]).sum() > 0
 
 
 def test_counts_are_of_images_and_of_lesions(small: Table) -> None:
@@ -299,6 +307,8 @@ def test_symptoms_are_counted_over_images_that_state_them() -> None:
         (Filters(age=(0, 30), confirmation=("histology", "follow-up")), "30 or younger, confirmed by histology or "),
         (Filters(age=(40, 40), confirmation=(NOT_STATED,)), "40 years old, confirmation not stated; ages"),
         (Filters(age=(40, 44), malignant=False), "not malignant, 40 to 44 years old; ages"),
+        (Filters(sex=("male",), skin_tone=("0", "1")), "men, skin tone 0 or 1"),
+        (Filters(skin_type=("5", NOT_STATED)), "Fitzpatrick skin type 5 or not stated"),
     ],
 )
 def test_filters_in_words(filters: Filters, words: str) -> None:
