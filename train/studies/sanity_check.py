@@ -48,7 +48,13 @@ SPARE = 0.02
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--models", nargs="+", metavar="ID", help="models to check (default: all that have maps)")
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        metavar="ID",
+        help="models to measure with the limits as they are, while the figures of the others stay (default: choose "
+        "limits for all models that have maps, and measure all)",
+    )
     parser.add_argument(
         "--images",
         type=int,
@@ -88,6 +94,8 @@ def run(options: argparse.Namespace) -> int:
             continue
         first[tuple(sanity_check.networks(model))] = model.id
         chosen = sample(lesions(model.modality), options.images)
+        if options.models:
+            chosen = chosen[chosen["split"] == "test"]
         for copy in COPIES:
             stamp = "-".join(network[:12] for network in sanity_check.networks(model))
             done = {row["image"] for row in rows if (row["networks"], row["copy"]) == (stamp, copy)}
@@ -105,8 +113,9 @@ def run(options: argparse.Namespace) -> int:
                 pd.DataFrame(rows).to_csv(partial, index=False)
     table = pd.DataFrame(rows)
     table = table[table["model"].isin(first.values())]
-    limits = choose(table[table["split"] == "validation"])
-    card = {"limits": dataclasses.asdict(limits), "models": {}}
+    limits = sanity_check.limits() if options.models else choose(table[table["split"] == "validation"])
+    earlier = sanity_check.card()["models"] if options.models else {}
+    card = {"limits": dataclasses.asdict(limits), "models": dict(earlier)}
     for model in models:
         one = table[(table["model"] == first[tuple(sanity_check.networks(model))]) & (table["split"] == "test")]
         card["models"][model.id] = {"networks": sanity_check.networks(model), **counts(one, limits)}

@@ -1,5 +1,6 @@
 """The verdicts on real maps, the choice of their limits, and the copies with a random last layer."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinapp.attention import sanity_check as published_sanity_check
 from skinapp.attention.sanity_check import Limits, Verdict
 from skinapp.errors import DataError
 from skinapp.inference import registry
 from skinapp.inference.runtime import Classifier
 from tests.pictures import lesion
+from train.__main__ import main
 from train.studies import randomised, sanity_check
 
 LIMITS = Limits(1.2, 0.1)
@@ -76,3 +79,22 @@ def test_a_network_without_a_dense_last_layer_is_refused(model: registry.Model) 
     content = (model.folder / "model.tflite").read_bytes()
     with pytest.raises(DataError, match="last layer of the model"):
         randomised.random_head(registry.model("malignancy-efficientnetb1"), content, 0)
+
+
+def test_a_single_model_is_measured_with_the_limits_of_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: registry.Model
+) -> None:
+    rows = {"image": ["a", "b", "c"], "group": [0, 1, 2], "split": ["validation", "test", "test"]}
+    monkeypatch.setattr(sanity_check, "lesions", lambda modality: pd.DataFrame(rows))
+    monkeypatch.setattr(sanity_check, "sample", lambda table, images: table)
+    measured = {name: value for name, value in row("shipped", 0).items() if name not in ("model", "copy", "group")}
+    monkeypatch.setattr(sanity_check, "measure", lambda classifier, record: measured)
+    out, table = tmp_path / "card.json", tmp_path / "table.md"
+    options = ["sanity-check", "--models", model.id, "--runs", str(tmp_path), "--out", str(out), "--table", str(table)]
+    assert main(options) == 0
+    published, written = published_sanity_check.card(), json.loads(out.read_text())
+    assert written["limits"] == published["limits"]
+    assert written["models"].keys() >= published["models"].keys()
+    assert written["models"][model.id]["shipped"]["images"] == 2
+    for name in published["models"].keys() - {model.id}:
+        assert written["models"][name] == published["models"][name]
