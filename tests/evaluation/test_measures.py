@@ -81,7 +81,7 @@ def test_the_intervals_are_those_of_the_cards(model: registry.Model) -> None:
 def test_published_figures_belong_to_their_data_set(tmp_path: Path) -> None:
     table = measures.published(CLASSES, "ham10000")
     assert {"model", "score", "value", "low", "high", "images", "protocol"} <= set(table)
-    assert {"panderm", "monet"} <= set(table["model"])
+    assert {"PanDerm", "MONET"} <= set(table["model"])
     assert set(measures.published(MALIGNANT, "ham10000")["score"].str.split("_").str[-1]) == {"malignancy"}
     assert measures.published(CLASSES, "elsewhere").empty
     assert measures.published(CLASSES, "ham10000", tmp_path).empty

@@ -45,7 +45,7 @@ def test_an_index_is_what_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_model_without_an_index_says_so() -> None:
-    model = registry.model("malignancy-efficientnetb1")
+    model = registry.model("malignancy-cnn64")
     assert retrieval.with_index(model) is None
     with pytest.raises(ModelError, match="no index of similar cases"):
         retrieval.index(model)
