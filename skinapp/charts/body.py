@@ -114,10 +114,9 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
             showlegend=False,
         )
     if middles:
-        x, y = zip(*middles, strict=True)
         figure.add_scatter(
-            x=x,
-            y=y,
+            x=[x for x, _ in middles],
+            y=[y for _, y in middles],
             mode="markers",
             # a filled outline cannot be clicked, so each part has an invisible marker in its middle
             marker={"size": MARKER, "opacity": 0},
