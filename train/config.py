@@ -61,8 +61,9 @@ class Config:
     - `shares` maps each data set to its share of the sampled images; without it, images are sampled by class alone.
     - `reference` is the data set whose class shares the logits are for: in training, the logits of an image are
       corrected for how much more common each class is in its source, see `source_offsets` in train/fit/stages.py.
-    - `init` is explained at `network.build`. `run:` before the id of another run with the same folds starts from the
-      network of its last epoch.
+    - `init` is explained at `network.build`. `run:` before the id of another run starts from the network of its last
+      epoch, if that was trained on nothing that this run holds out; for a part of a cross-validation, from the network
+      of the same part.
     - `teacher` is the id of an evaluated cross-validation in the same folder of runs: its held-out probabilities make
       up `teacher_share` of the target of each image for which they are known, the published label the rest (Hinton et
       al. 2015, arXiv:1503.02531).

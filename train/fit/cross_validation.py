@@ -11,9 +11,9 @@ import numpy as np
 from skinapp.evaluation import bootstrap
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
-from train.config import RUN, Config
+from train.config import Config
 from train.data.datasets import encode, melanomas, prepare, sources, validation_rows, with_validation
-from train.fit.run_folder import last_file, open_run, write_logits
+from train.fit.run_folder import last_file, open_run, part_id, write_logits
 from train.fit.training import fit
 from train.publish.evaluate import (
     HeldOut,
@@ -32,14 +32,9 @@ from train.publish.evaluate import (
 
 
 def fold_config(config: Config, fold: int) -> Config:
-    """The run that holds out part `fold`. Its last epoch is tested, so there is no early stopping.
-
-    If `init` names another cross-validation, it starts from the network of the same part, which has not seen that part
-    either.
-    """
+    """The run that holds out part `fold`. Its last epoch is tested, so there is no early stopping."""
     patience = max(config.patience, sum(stage.epochs for stage in config.stages))
-    init = f"{config.init}-fold-{fold}" if config.init.startswith(RUN) else config.init
-    return dataclasses.replace(config, id=f"{config.id}-fold-{fold}", fold=fold, patience=patience, init=init)
+    return dataclasses.replace(config, id=part_id(config.id, fold), fold=fold, patience=patience)
 
 
 def networks(config: Config) -> list[Config]:

@@ -8,6 +8,7 @@ import platform
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,10 +17,11 @@ import pandas as pd
 from skinapp.errors import DataError
 from skinapp.files import replacing
 from train.config import RUN, Config, Stage
+from train.data.datasets import read, with_validation
 from train.fit import hosts
 from train.fit.validation import MONITOR
 
-SPLIT_SETTINGS = ("dataset", "folds", "fold", "seed", "hold_out_all", "without")
+SPLIT_SETTINGS = ("dataset", "packed", "folds", "fold", "seed", "hold_out_all", "without")
 """The settings that decide which images a run holds out."""
 
 
@@ -137,26 +139,43 @@ def stopped(config: Config, run: Path) -> str:
     )
 
 
-def initial(config: Config, runs: Path) -> str:
-    """`init` in the form for `network.build`; if it names another run, the network of its last epoch.
+def part_id(run: str, fold: int) -> str:
+    """The id of the run that holds out part `fold` in the cross-validation `run`."""
+    return f"{run}-fold-{fold}"
 
-    DataError if that run is not finished, or may have been trained on images that this one holds out.
+
+def initial(config: Config, runs: Path) -> str:
+    """`init` in the form for `network.build`; if it names another run, the network of its last epoch. If that is a
+    cross-validation, a part starts from the network of the same part.
+
+    DataError if that run is not finished, or was trained on lesions or patients that this one holds out.
     """
     if not config.init.startswith(RUN):
         return config.init
     run = runs / config.init.removeprefix(RUN)
+    if config.fold is not None and (part := runs / part_id(run.name, config.fold)).exists():
+        run = part
     try:
         settings = json.loads((run / "config.json").read_text())
     except FileNotFoundError:
         raise DataError(f"There is no run in {run}, which 'init: {config.init}' names; run fit for it first.") from None
     # runs from before a setting was added used its default
     defaults = {field.name: field.default for field in dataclasses.fields(Config)}
-    if differing := [name for name in SPLIT_SETTINGS if settings.get(name, defaults[name]) != getattr(config, name)]:
-        raise DataError(
-            f"The run in {run} differs in {', '.join(differing)}, so it may have learnt from images that this one "
-            "holds out; use another 'init'."
-        )
+    earlier = {name: settings.get(name, defaults[name]) for name in SPLIT_SETTINGS}
+    ours = {name: getattr(config, name) for name in SPLIT_SETTINGS}
+    if earlier != ours:
+        table, trained = _divided(**ours), _divided(**earlier)
+        held_out = set(table["group"][table["split"].isin(("validation", "test"))])
+        if shared := held_out & set(trained["group"][trained["split"] == "train"]):
+            raise DataError(
+                f"The run in {run} learnt from {len(shared)} lesions or patients that this one holds out; use another "
+                "'init'."
+            )
     file = run / f"stage-{len(settings['stages'])}" / "last.keras"
     if not file.with_name("done").exists():
         raise DataError(f"The run in {run}, which 'init: {config.init}' names, is not finished; run fit for it first.")
     return str(file)
+
+
+def _divided(dataset: str, packed: str, **division: Any) -> pd.DataFrame:
+    return with_validation(read(dataset, packed), **division)

@@ -285,12 +285,12 @@ def introduction(limits: Limits) -> str:
   the lesion by at least {limits.lead:g}.
 - **Weak**: everything else, and every map without a segmentation.
 
-The limits were chosen on validation lesions, for all models together; the counts are from test lesions of HAM10000 or,
-for phone photo models, of MILK10k's close-ups. A supported map is **right** if independent measurements agree: with the
-published mask (MILK10k has none, so there it is the app's segmentation), and with the strongest part hidden by the mean
-colour of the skin instead of a blur. A copy has a random last layer, and none of its maps should be supported. A model
-that also takes metadata has the same networks, and so the same maps, as the image-only model. Intervals are 95%, over
-lesions."""
+The limits were chosen on validation lesions, for all models of that time together; later versions were measured with the
+same limits (`--models`). The counts are from test lesions of HAM10000 or, for phone photo models, of MILK10k's
+close-ups. A supported map is **right** if independent measurements agree: with the published mask (MILK10k has none, so
+there it is the app's segmentation), and with the strongest part hidden by the mean colour of the skin instead of a
+blur. A copy has a random last layer, and none of its maps should be supported. A model that also takes metadata has the
+same networks, and so the same maps, as the image-only model. Intervals are 95%, over lesions."""
 
 
 def markdown(card: dict[str, Any]) -> str:

@@ -166,14 +166,27 @@ def test_a_cross_validation_starts_from_the_network_of_the_same_part(
         assert run_folder.last_file(later, runs / name).exists()
 
 
-def test_init_rejects_a_run_that_may_have_seen_held_out_images(runs: Path, config: Config, tmp_path: Path) -> None:
+def test_the_parts_of_a_cross_validation_start_from_one_run_on_other_lesions(
+    runs: Path, config: Config, tmp_path: Path
+) -> None:
+    runs = shutil.copytree(runs, tmp_path / "runs")
+    # the network of part 0 has not seen the lesions of part 0: as `pretrained`, it suits that part and no other
+    shutil.copytree(runs / "crossed-fold-0", runs / "pretrained")
+    later = dataclasses.replace(config, id="later", init="run:pretrained", hold_out_all=True)
+    file = runs / "pretrained" / "stage-1" / "last.keras"
+    assert run_folder.initial(cross_validation.fold_config(later, 0), runs) == str(file)
+    with pytest.raises(DataError, match="holds out"):
+        run_folder.initial(cross_validation.fold_config(later, 1), runs)
+
+
+def test_init_rejects_a_run_that_learnt_from_held_out_lesions(runs: Path, config: Config, tmp_path: Path) -> None:
     runs = shutil.copytree(runs, tmp_path / "runs")
     for wrong in (
-        {"init": "run:crossed", "fold": 0},
+        {"init": "run:crossed", "fold": 0, "seed": 1},
         {"init": "run:crossed-fold-1", "fold": 0},
-        {"init": "run:crossed", "seed": 1},
+        {"init": "run:crossed", "fold": 1, "folds": config.folds + 1},
     ):
-        with pytest.raises(DataError, match="may have learnt from images"):
+        with pytest.raises(DataError, match="lesions or patients that this one holds out"):
             run_folder.initial(dataclasses.replace(config, id="other", **wrong), runs)
     with pytest.raises(DataError, match="There is no run"):
         run_folder.initial(dataclasses.replace(config, init="run:absent"), runs)
