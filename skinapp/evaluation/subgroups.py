@@ -7,13 +7,12 @@ model in a selection of a data set (`cells`), and for one diagnosis (`recall`).
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import DATASETS, data_root
+from skinapp.datasets.registry import DATASETS
 from skinapp.demographics.records import CONFIRMATIONS, NOT_STATED, Table, by_image, shipped, tidy
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
@@ -174,13 +173,13 @@ def columns(facts: pd.DataFrame) -> list[str]:
 
 
 def with_skin(shared: Shared) -> pd.DataFrame:
-    """The facts about the shared images: their `facts` and, if the data set is on disk and its publisher states them
-    for each image, skin type or tone."""
+    """The facts about the shared images: their `facts` and, if the publisher of their data set states them for each
+    image, skin type or tone."""
     facts = shared.facts
     for dataset in facts.get("dataset", pd.Series(dtype=str)).dropna().unique():
         if dataset not in DATASETS:
             continue
-        published = _skin(dataset, data_root() / DATASETS[dataset].folder)
+        published = _skin(dataset)
         for column in published:
             known = pd.Series(published[column].reindex(shared.images).to_numpy(), facts.index)
             facts = facts.assign(**{str(column): facts[column].fillna(known) if column in facts else known})
@@ -188,17 +187,15 @@ def with_skin(shared: Shared) -> pd.DataFrame:
 
 
 @functools.lru_cache(maxsize=8)
-def _skin(dataset: str, folder: Path) -> pd.DataFrame:
-    """Fitzpatrick type and skin tone by image, as far as they are published and on disk. The result must not be
-    modified."""
+def _skin(dataset: str) -> pd.DataFrame:
+    """Fitzpatrick type and skin tone by image id, as far as they are published. The result must not be modified."""
     ours = {"skin_type": "fitzpatrick", "skin_tone": "skin_tone"}
     if not set(ours) & set(DATASETS[dataset].columns):
         return pd.DataFrame()
-    try:
-        table = DATASETS[dataset].parse(folder)
-    except DataError:
-        return pd.DataFrame()
-    return table.set_index("image")[[name for name in ours if name in table]].rename(columns=ours)
+    table = by_image(shipped(dataset).frame)
+    # MILK10k's ids begin with the kind of image
+    images = table["image"].astype(str).str.rsplit("/", n=1).str[-1]
+    return table.set_index(images)[[name for name in ours if name in table]].rename(columns=ours).astype(object)
 
 
 def values(facts: pd.DataFrame, name: str) -> pd.Series:

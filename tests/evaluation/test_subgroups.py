@@ -1,8 +1,5 @@
 """Scores in subgroups of people: one set of age bands, and the intervals of `bootstrap`."""
 
-import dataclasses
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +8,7 @@ from skinapp.demographics import records
 from skinapp.demographics.records import Filters
 from skinapp.evaluation import bootstrap, comparison, subgroups
 from skinapp.evaluation.comparison import CLASSES, Shared
+from skinapp.evaluation.predictions import of_model
 from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000
 from tests.evaluation.conftest import made
@@ -142,23 +140,16 @@ def test_rates_at_the_threshold_equal_counting() -> None:
         assert row["low"] < row["value"] < row["high"]
 
 
-def test_skin_tones_come_from_the_publishers_table_where_it_is_on_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shared = comparison.share([made("one", HAM10000)], CLASSES)
-    facts = shared.facts.assign(dataset="milk10k")
-    milk = dataclasses.replace(shared, facts=facts)
-    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
-    assert "skin_tone" not in subgroups.columns(subgroups.with_skin(milk))
-    published = pd.DataFrame({"image": shared.images[:60], "skin_tone": [0.0, 3.0, 5.0] * 20})
-    entry = dataclasses.replace(subgroups.DATASETS["milk10k"], parse=lambda folder: published)
-    monkeypatch.setitem(subgroups.DATASETS, "milk10k", entry)
-    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path / "other"))
-    known = subgroups.with_skin(milk)
-    assert "skin_tone" in subgroups.columns(known)
-    tones = subgroups.values(known, "skin_tone")
-    assert tones.value_counts().to_dict() == {"0, very dark": 20, "3": 20, "5, very light": 20}
-    assert tones.isna().sum() == len(facts) - 60
+def test_skin_type_and_tone_come_from_the_shipped_tables() -> None:
+    for model_id, dataset, column, known in (
+        ("ham10000-efficientnetb1", "milk10k", "skin_tone", {"2", "3"}),
+        ("smartphone-efficientnetb1-6class", "pad_ufes_20", "fitzpatrick", {"1", "2", "3"}),
+    ):
+        predictions = of_model(registry.model(model_id))
+        shared = comparison.share([predictions], CLASSES, dataset)
+        facts = subgroups.with_skin(shared)
+        assert column in subgroups.columns(facts)
+        assert known <= set(subgroups.values(facts, column).dropna())
 
 
 def test_subgroups_equal_the_score_of_their_rows(shared: Shared, weights: np.ndarray) -> None:
