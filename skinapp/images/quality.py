@@ -87,11 +87,6 @@ def problems(quality: Quality, limits: Limits = LIMITS) -> list[str]:
     return [name for name, is_wrong in wrong.items() if is_wrong]
 
 
-def warnings(quality: Quality, limits: Limits = LIMITS) -> list[str]:
-    """Messages for the user: what is wrong, and how to retake the photo."""
-    return [sentence(name, quality) for name in problems(quality, limits)]
-
-
 def sentence(name: str, quality: Quality) -> str:
     """The sentence on one problem, a key of SENTENCES."""
     return SENTENCES[name].format(side=quality.side)

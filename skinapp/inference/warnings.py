@@ -32,6 +32,7 @@ SHIFT = 0.05
 
 FAR = "This image differs from the training images more than nearly all test images do."
 UNSTABLE = "The predicted class changes when the square moves a little."
+UNCLEAR = "In tests, answers for images like this were not clearly wrong more often."
 DIVIDED = "The networks of this model do not all predict the same class."
 
 
@@ -66,6 +67,12 @@ def of_quality(measured: Quality, modality: str) -> dict[str, str]:
     `quality.SENTENCES` to a sentence."""
     problems = [name for name in quality.problems(measured) if predicts_errors(name, modality)]
     return {name: f"{quality.sentence(name, measured)} {rates(name, modality)}".strip() for name in problems}
+
+
+def hints(measured: Quality, modality: str) -> list[str]:
+    """A sentence on each of the other quality problems of a square: what to do better next time."""
+    problems = [name for name in quality.problems(measured) if not predicts_errors(name, modality)]
+    return [f"{quality.sentence(name, measured)} {UNCLEAR}" for name in problems]
 
 
 def cautions(analysis: Analysis) -> dict[str, str]:

@@ -11,7 +11,7 @@ from skinapp.errors import DataError, ModelError, SegmentationError
 from skinapp.evaluation import observed_risk
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.formatting import percent
-from skinapp.images import quality, removal
+from skinapp.images import removal
 from skinapp.inference import analysis as analyses
 from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
@@ -107,6 +107,8 @@ def _image(analysis: Analysis) -> list[Block]:
     recognised = analysis.modality
     measured = analysis.quality
     kind = f"{modality.looks(recognised)} " if recognised else ""
+    used_for = analysis.model.modality
+    problems = [*warnings.of_quality(measured, used_for).values(), *warnings.hints(measured, used_for)]
     small = analysis.image.copy()
     small.thumbnail((LONGER_SIDE, LONGER_SIDE))
     caption = "The image. The model saw only what is inside the square."
@@ -116,7 +118,7 @@ def _image(analysis: Analysis) -> list[Block]:
         Picture(png(picture.in_image(small, analysis.crop)), caption),
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
-        *(quality.warnings(measured) or ["No problems found with sharpness, light or glare."]),
+        *(problems or ["No problems found with sharpness, light or glare."]),
         *warnings.cautions(analysis).values(),
     ]
 

@@ -21,8 +21,15 @@ from skinapp.ui.layout import plain
 from skinapp.ui.prediction import group_name
 from skinapp.ui.session_images import AddedFile, Photo
 
-ANSWERED, OPEN, FAILS, NOT_READ = "Answered", "Unclear kind", "Fails a check", "Not read"
-IN_TOTALS = {ANSWERED: "answered", OPEN: "of unclear kind", FAILS: "failing a check", NOT_READ: "not read"}
+ANSWERED, OPEN, FAILS = "Answered", "Unclear kind", "Fails a check"
+NOT_ANSWERED, NOT_READ = "Not answered", "Not read"
+IN_TOTALS = {
+    ANSWERED: "answered",
+    OPEN: "of unclear kind",
+    FAILS: "failing a check",
+    NOT_ANSWERED: "not answered",
+    NOT_READ: "not read",
+}
 SHORT = {"small": "Small", "sharpness": "Blurred", "dark": "Dark", "bright": "Very bright", "glare": "Glare"}
 ORDERS = {
     "added": "As added",
@@ -37,7 +44,8 @@ ORDERS = {
 @dataclass(frozen=True)
 class Row:
     """The grid's data for an image. `settings` are the choices with which it was classified; `shares` are those of
-    `analysis.shares`; `cancer` is the first of them; `problems` are keys of `quality.SENTENCES`."""
+    `analysis.shares`; `cancer` is the first of them; `problems` are keys of `quality.SENTENCES`; `model` is the title
+    of the model that answered, `answered_by` its short name; `doubt` is that of the `Route`, for an image of skin."""
 
     settings: tuple
     thumbnail: bytes = b""
@@ -50,6 +58,8 @@ class Row:
     kind: str = ""
     problems: tuple[str, ...] = ()
     model: str = ""
+    answered_by: str = ""
+    doubt: str = ""
 
     @property
     def cancer(self) -> tuple[str, float]:
@@ -65,7 +75,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
         rows = st.session_state[session_images.ROWS]
     files = [(file, rows.get(file.key) or Row((), problem=file.problem)) for file in session_images.files()]
     files = [(file, row) for file, row in files if row.thumbnail or row.problem]
-    count = {state: sum(row.state == state for _, row in files) for state in (ANSWERED, OPEN, FAILS, NOT_READ)}
+    count = {state: sum(row.state == state for _, row in files) for state in IN_TOTALS}
     totals = ", ".join(f"{number} {IN_TOTALS[state]}" for state, number in count.items() if number)
     st.markdown(f"**{len(files)} {'file' if len(files) == 1 else 'files'}**: {totals}")
     with st.grid(2, min_column_width=150, gap="small"):
@@ -111,7 +121,7 @@ def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]
             except BusyError:
                 bar.empty()
                 raise
-            if rows[photo.key].problem:
+            if rows[photo.key].state == NOT_READ:
                 session_images.discard(photo.key)
             else:
                 session_images.hold(photo)
@@ -134,15 +144,18 @@ def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
         settings = _settings(photo, chosen)
         crop = square.crop_of(photo)
         image = photos.decoded(photo, crop)
+    except SkinappError as error:
+        return Row((), problem=str(error))
+    try:
         route = gate.route(models, photo, chosen)
         made = [analysis.analyse(image, model, crop, modality=route.recognised) for model in route.models]
     except SkinappError as error:
-        return Row((), problem=str(error))
+        return Row(settings, problem=str(error), state=NOT_ANSWERED)
     prediction = made[0].prediction
     names = [one.prediction.model.labels[one.prediction.predicted].spoken for one in made]
     problems = tuple(quality.problems(made[0].quality))
     is_open = len(set(names)) > 1
-    state = FAILS if problems or route.unknown else OPEN if is_open else ANSWERED
+    state = FAILS if gate.reasons(route, made[0].quality) else OPEN if is_open else ANSWERED
     if state == FAILS:
         photos.count_refusal(photo, events.CHECK_FAILED)
     return Row(
@@ -156,6 +169,8 @@ def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
         kind=route.sentence.split(",")[0],
         problems=problems,
         model=" or ".join(one.model.title for one in made) if is_open else prediction.model.title,
+        answered_by=" or ".join(one.model.short_name for one in made) if is_open else prediction.model.short_name,
+        doubt="" if route.unknown else route.doubt,
     )
 
 
@@ -194,7 +209,9 @@ def _show_card(number: int, file: AddedFile, row: Row, anyway: bool) -> None:
         )
     else:
         st.markdown("**No answer yet**")
-    st.caption(" · ".join([row.kind, *warnings]))
+    st.caption(" · ".join([row.kind, *warnings, row.answered_by]))
+    if row.doubt:
+        st.caption(f":orange[:material/help: {row.doubt}]")
     if file.key in session_images.held():
         st.button("Open", key=f"open_{file.key}", on_click=session_images.show, args=(file.key,), width="stretch")
     else:

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from skinapp.errors import ModelError
-from skinapp.images import quality
+from skinapp.images.quality import Quality
 from skinapp.inference import modality, warnings
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.modality import NAMES, ONE, Recognised, Route
 from skinapp.inference.registry import Model
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
-
-UNCLEAR = "In tests, answers for images like this were not clearly wrong more often."
 
 
 def route(models: Sequence[Model], photo: Photo, chosen: Model | None) -> Route:
@@ -62,7 +60,7 @@ def ask_anyway(photo: Photo, reasons: Sequence[str]) -> bool:
     return st.toggle("Show the answer anyway", key=_anyway_key(photo), persist_state="session")
 
 
-def reasons(chosen_route: Route, measured: quality.Quality) -> list[str]:
+def reasons(chosen_route: Route, measured: Quality) -> list[str]:
     """Why the answer to an image is not shown at once; empty for a usable image. A problem of quality counts if it
     predicts errors of the model that answers."""
     problems = warnings.of_quality(measured, chosen_route.model.modality)
@@ -74,10 +72,8 @@ def show_cautions(analysis: Analysis) -> None:
     errors of this model."""
     for sentence in warnings.cautions(analysis).values():
         st.warning(sentence, icon=":material/help:")
-    for name in quality.problems(analysis.quality):
-        if not warnings.predicts_errors(name, analysis.model.modality):
-            hint = quality.sentence(name, analysis.quality)
-            st.caption(f":material/photo_camera: {hint} {UNCLEAR}")
+    for hint in warnings.hints(analysis.quality, analysis.model.modality):
+        st.caption(f":material/photo_camera: {hint}")
 
 
 def _kind_key(photo: Photo) -> str:

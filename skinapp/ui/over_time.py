@@ -11,8 +11,8 @@ from PIL import Image
 
 from skinapp.errors import SkinappError
 from skinapp.formatting import percent
-from skinapp.images import imaging, isolated, quality
-from skinapp.inference import analysis
+from skinapp.images import imaging, isolated
+from skinapp.inference import analysis, warnings
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.lesion import change
@@ -218,8 +218,11 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
                 analysis.analyse(photos.decoded(photo, crop), model, crop)
             ),
         )
-        for sentence in quality.warnings(made[photo.key].quality):
-            st.warning(f"{plain(_names()[photo.key])}: {sentence}", icon=":material/photo_camera:")
+        name, measured = plain(_names()[photo.key]), made[photo.key].quality
+        for sentence in warnings.of_quality(measured, model.modality).values():
+            st.warning(f"{name}: {sentence}", icon=":material/photo_camera:")
+        for hint in warnings.hints(measured, model.modality):
+            st.caption(f":material/photo_camera: {name}: {hint}")
     return made
 
 

@@ -32,8 +32,9 @@ def test_a_degraded_picture_comes_with_advice_on_retaking_it(problem: str, degra
     assert callable(degrade)
     degraded = degrade(synthetic.draw(1))
     assert problem in problems(degraded)
-    sentences = quality.warnings(quality.measure(degraded))
-    assert any(sentence.startswith(SENTENCES[problem][:18]) for sentence in sentences)
+    sentence = quality.sentence(problem, quality.measure(degraded))
+    assert sentence.startswith(SENTENCES[problem][:18])
+    assert "{" not in sentence
 
 
 def test_a_reflection_is_found() -> None:

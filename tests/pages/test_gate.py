@@ -8,7 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from skinapp.inference import registry, warnings
 from skinapp.inference.modality import Recognised
-from skinapp.ui import gate, layout
+from skinapp.ui import layout
 from tests.pages.test_classify import upload
 from tests.pictures import encode, lesion
 
@@ -64,7 +64,7 @@ def test_a_warning_that_predicts_no_errors_does_not_withhold_the_answer(
     assert warned(page) == []
     assert page.metric
     [hint] = [caption.value for caption in page.caption if "The image is blurred" in caption.value]
-    assert gate.UNCLEAR in hint
+    assert warnings.UNCLEAR in hint
 
 
 def test_an_image_far_from_the_training_images_is_answered_with_a_warning(

@@ -1,11 +1,16 @@
 """Several files at once: a grid, a CSV, one in full; bad files, the same file twice, too many, too large."""
 
+from typing import Any
+
 import pytest
 import streamlit as st
 from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
 from streamlit.runtime.uploaded_file_manager import UploadedFileRec
 from streamlit.testing.v1 import AppTest
 
+from skinapp.errors import ModelError
+from skinapp.inference import analysis, registry
+from skinapp.inference.analysis import Analysis
 from skinapp.ui import layout, session_images
 from tests import dicom
 from tests.images.test_dicom import BAD as BAD_DICOM
@@ -43,6 +48,37 @@ def test_files_get_a_grid_and_bad_ones_are_named_in_it(page: AppTest) -> None:
         assert sentence in text(page)
     assert len(page.image) == len(PHOTOS)
     assert not page.error
+
+
+def test_a_model_that_fails_is_not_the_fault_of_the_file(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    analyse = analysis.analyse
+
+    def failing(*arguments: Any, **named: Any) -> Analysis:
+        if not session_photos(page):
+            raise ModelError("This model is broken.")
+        return analyse(*arguments, **named)
+
+    monkeypatch.setattr("skinapp.ui.batch.analysis.analyse", failing)
+    upload_several(page, PHOTOS)
+    assert "**4 files**: 3 answered, 1 not answered" in text(page)
+    assert "This model is broken" in text(page)
+    assert len(session_photos(page)) == 4
+
+
+def test_a_hint_on_quality_withholds_nothing(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skinapp.images.quality.problems", lambda *_: ["small"])
+    monkeypatch.setattr("skinapp.inference.warnings.predicts_errors", lambda *_: False)
+    upload_several(page, PHOTOS)
+    assert "**4 files**: 4 answered" in text(page)
+    assert "Small" in text(page)
+
+
+def test_every_card_names_the_model_and_its_doubt(page: AppTest) -> None:
+    phone = next(model for model in registry.ranked() if model.modality == "smartphone")
+    page.selectbox(key="model").select(phone.id).run()
+    upload_several(page, PHOTOS)
+    assert phone.short_name in text(page)
+    assert "its prediction is less reliable here" in text(page)
 
 
 def test_every_bad_file_is_named_and_stops_nothing(page: AppTest) -> None:
