@@ -32,6 +32,8 @@ MAX_SIMILARITY = 0.8
 or on what the network learned."""
 NEGLIGIBLE = 0.05
 """A smaller change in probability hardly counts."""
+RIGHT = 0.95
+"""The aim for the share of supported maps that are right. The maps of a model below it are weak at best."""
 
 
 class Verdict(StrEnum):
@@ -74,7 +76,7 @@ class Evidence:
     part: the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and
     the `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the
     lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without a
-    segmentation.
+    segmentation. `trusted` is whether a supported map of this model is right often enough.
     """
 
     index: int
@@ -84,6 +86,7 @@ class Evidence:
     inside: float | None
     blob: float | None
     share: float | None
+    trusted: bool = True
 
     @property
     def log_odds_change(self) -> float:
@@ -113,8 +116,10 @@ class Evidence:
 
     @property
     def verdict(self) -> Verdict:
-        """Without a segmentation it is unknown whether the map is on the lesion, so the verdict is weak at best."""
-        return verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
+        """Weak at best without a segmentation, since it is unknown whether the map is on the lesion, and for a model
+        whose supported maps were too often wrong."""
+        found = verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
+        return Verdict.WEAK if found == Verdict.SUPPORTED and not self.trusted else found
 
 
 def verdict(chosen: Limits, log_odds_change: float, similarity: float, matters: bool, lead: float | None) -> Verdict:
@@ -139,6 +144,13 @@ def measured(model: Model) -> dict[str, Any] | None:
     current networks."""
     known = card()["models"].get(model.id)
     return known if known and known["networks"] == networks(model) else None
+
+
+def trusted(model: Model) -> bool:
+    """Whether the share of supported maps that are right reaches the aim, or is not known."""
+    known = measured(model)
+    right = known["shipped"]["right"] if known else None
+    return right is None or right["value"] >= RIGHT
 
 
 def record(model: Model) -> str:
@@ -168,6 +180,7 @@ def gather(
     index: int,
     cam: np.ndarray,
     mask: np.ndarray | None,
+    trusted: bool = True,
 ) -> Evidence:
     """Classify altered copies of the square, uint8 `pixels` [S, S, 3], whose map of class `index` is `cam` [h, w].
 
@@ -188,7 +201,7 @@ def gather(
         inside, blob = (faithfulness.energy_inside(one, mask) for one in (cam, faithfulness.centred_blob((side, side))))
         share = float(mask.mean())
     similarity = faithfulness.similarity(explain(blurred), cam)
-    return Evidence(index, probabilities(pixels), hidden, similarity, inside, blob, share)
+    return Evidence(index, probabilities(pixels), hidden, similarity, inside, blob, share, trusted)
 
 
 def strongest(cam: np.ndarray, side: int) -> np.ndarray:
@@ -241,6 +254,9 @@ def _shortfall(evidence: Evidence) -> str:
     """Why a map is only weak although it matters to the prediction."""
     assert evidence.blob is not None
     assert evidence.share is not None
+    assert evidence.lead is not None
+    if evidence.lead >= limits().lead:
+        return "In tests, too many such maps of this model were wrong, so it is not shown as supported."
     if evidence.blob >= evidence.share:
         return (
             f"A blob in the middle of the square, drawn without looking at the image, has {evidence.blob:.0%} on the "

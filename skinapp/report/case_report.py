@@ -196,7 +196,13 @@ def check_map(analysis: Analysis, cam: np.ndarray, lesion: Segmentation | None) 
 
     mask = lesion.mask if lesion else None
     return sanity_check.gather(
-        lambda pixels: classifier.predict_input(pixels).probabilities, explain, analysis.pixels, index, cam, mask
+        lambda pixels: classifier.predict_input(pixels).probabilities,
+        explain,
+        analysis.pixels,
+        index,
+        cam,
+        mask,
+        sanity_check.trusted(analysis.model),
     )
 
 

@@ -130,6 +130,23 @@ def test_hidden_parts() -> None:
         assert square.shape == (40, 40, 3)
 
 
+def test_a_model_whose_supported_maps_were_too_often_wrong_has_weak_ones_at_best(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    supported = evidence(0.9, 0.3)
+    assert supported.verdict == Verdict.SUPPORTED
+    not_trusted = dataclasses.replace(supported, trusted=False)
+    assert not_trusted.verdict == Verdict.WEAK
+    assert "not shown as supported" in sanity_check.sentence(not_trusted, SET)
+    model = registry.ranked()[0]
+    for value, expected in ((0.94, False), (0.95, True)):
+        entry = {"networks": sanity_check.networks(model), "shipped": {"right": {"value": value}}}
+        monkeypatch.setattr(sanity_check, "card", lambda entry=entry: {"models": {model.id: entry}})
+        assert sanity_check.trusted(model) == expected
+    entry["networks"] = ["other"]
+    assert sanity_check.trusted(model)
+
+
 @pytest.mark.parametrize("mask", [None, np.ones((10, 10), dtype=bool)])
 def test_no_segmentation_or_one_that_covers_everything(mask: np.ndarray | None) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)

@@ -8,7 +8,6 @@ for a committee, the member that held out the lesion is used.
 
 import argparse
 import dataclasses
-import hashlib
 import itertools
 import json
 from collections.abc import Sequence
@@ -100,8 +99,7 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
         member=[asked.get(image, "") for image in rows["image"]],
     )
     if not (rows["part"] == "test").any():
-        half = rows["group"].map(lambda group: hashlib.sha256(str(group).encode()).digest()[0] % 2)
-        rows["part"] = np.where(half, "test", "validation")
+        rows["part"] = held_out.half(rows["group"])
     return rows.reset_index(drop=True)
 
 

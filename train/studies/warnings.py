@@ -26,7 +26,7 @@ from skinapp.inference.analysis import SQUARE_SIDE
 from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation
 from train.data import datasets
-from train.studies import sanity_check
+from train.studies import held_out, sanity_check
 from train.studies.quality import DEGRADATIONS
 
 SIDE = 240
@@ -171,8 +171,7 @@ def balanced(table: pd.DataFrame, images: int) -> pd.DataFrame:
 def both_kinds(model: Model, images: int) -> pd.DataFrame:
     """Both images of lesions of MILK10k with a class of the model: path, group, label, condition, split.
 
-    `split` is "validation" for lesions of the training part: no shipped network is trained on both kinds of image, so
-    none was trained on the images of the other kind.
+    The lesions are test lesions, since networks of both kinds are trained on the others; half of them are "validation".
     """
     root = datasets.data_root() / "milk10k"
     kinds = {"dermoscopy": ("dermoscopy", datasets.milk10k), "smartphone": ("clinical", datasets.milk10k_clinical)}
@@ -181,7 +180,7 @@ def both_kinds(model: Model, images: int) -> pd.DataFrame:
     table = data_sets.DATASETS["milk10k"].parse(root)
     table = table[table["lesion"].isin(labels.index)].drop_duplicates(["lesion", "modality"])
     table = table[table.groupby("lesion")["modality"].transform("nunique") == 2]
-    table = table.assign(split=table["split"].replace("train", "validation"))
+    table = table[table["split"] == "test"].assign(split=lambda rows: held_out.half(rows["lesion"]))
     table = table.assign(label=table["lesion"].map(labels))
     table = table[table["lesion"].isin(balanced(table.drop_duplicates("lesion"), images)["lesion"])]
     parts = []
