@@ -7,6 +7,7 @@ import streamlit as st
 
 from skinapp.charts import architecture
 from skinapp.evaluation.bootstrap import Interval
+from skinapp.formatting import joined
 from skinapp.inference import modality, model_card, registry
 from skinapp.inference.model_card import Section, Table
 from skinapp.inference.registry import Model
@@ -41,7 +42,7 @@ def show_use(model: Model) -> None:
         st.metric("Balanced accuracy", f"{score.value:.0%}")
         st.caption(f"{interval}; {test['images']:,} test images of {layout.plain(test['dataset'])}")
     fields = [field.title.lower() for field in model.clinical]
-    asks = f" It also uses {', '.join(fields[:-1])} and {fields[-1]}, if you enter them." if fields else ""
+    asks = f" It also uses {joined(fields)}, if you enter them." if fields else ""
     st.markdown(f"For {modality.IMAGES[model.modality]}, {len(model.labels.codes)} classes.{asks}")
     if not model.runnable:
         st.info("This folder has the model's scores but not its weights; the card says how to train it.")

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
+from skinapp.formatting import joined
 from skinapp.images import removal
 from skinapp.inference import allowed, metadata, modality, registry
 from skinapp.inference.conformal import COVERAGES
@@ -385,7 +386,7 @@ def classify_pair(options: argparse.Namespace) -> int:
         for name in ("coverage", "prevalence", "report", "remove")
         if getattr(options, name) not in (None, ())
     ]:
-        raise DataError(f"--close-up cannot be combined with {' or '.join(given)}.")
+        raise DataError(f"--close-up cannot be combined with {joined(given, 'or')}.")
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
     if chosen is None:
         raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")

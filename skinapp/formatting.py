@@ -1,4 +1,6 @@
-"""Number formatting for people."""
+"""Numbers and lists, written for people."""
+
+from collections.abc import Iterable
 
 
 def percent(share: float) -> str:
@@ -13,3 +15,9 @@ def percent(share: float) -> str:
 def short_percent(share: float) -> str:
     """A shorter form for tight spaces: "<1%", ">99%"."""
     return percent(share).replace("under ", "<").replace("over ", ">")
+
+
+def joined(names: Iterable[str], word: str = "and") -> str:
+    """The names for use within a sentence: "hairs, rulers and ink". "" for none."""
+    *first, last = [*names] or [""]
+    return f"{', '.join(first)} {word} {last}" if first else last

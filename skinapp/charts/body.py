@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from skinapp.charts.population import LINE, SCALE, TOP
+from skinapp.formatting import joined
 
 Polygon = tuple[tuple[float, float], ...]
 
@@ -97,7 +98,7 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
         names = _sites_of(part, sites)
         hover = f"{part}: not in this selection"
         if count is not None:
-            hover = f"{' and '.join(names)}: {count:,} {'image' if count == 1 else 'images'}"
+            hover = f"{joined(names)}: {count:,} {'image' if count == 1 else 'images'}"
             middles.append(((min(x) + max(x)) / 2, (min(y) + max(y)) / 2))
             clicks.append([urllib.parse.urlencode([("site", name) for name in names])])
             hovers.append(hover)

@@ -16,6 +16,7 @@ import pandas as pd
 from skinapp.datasets import registry
 from skinapp.datasets.metadata import NOT_STATED as NOT_STATED
 from skinapp.datasets.metadata import NOT_STATED_WORDS, SYMPTOMS
+from skinapp.formatting import joined
 from skinapp.labels.sets import LabelSet
 
 TABLES = Path(__file__).parents[1] / "datasets" / "tables"
@@ -216,7 +217,7 @@ def in_words(table: Table, filters: Filters) -> str:
     confirmed = _either((word for word in filters.confirmation), "confirmation")
     parts.append(confirmed if NOT_STATED in filters.confirmation else f"confirmed by {confirmed}" * bool(confirmed))
     for name, spoken in SKIN.items():
-        stated = " or ".join(getattr(filters, name))
+        stated = joined(getattr(filters, name), "or")
         parts.append(f"{spoken} {stated}" * bool(stated))
     words = ", ".join(part for part in parts if part)
     known = table.frame["age"].dropna()
@@ -232,8 +233,7 @@ def _spoken(table: Table) -> Callable[[str], str]:
 
 def _either(words: Iterable[str], column: str) -> str:
     """melanoma or mole; site not stated"""
-    *first, last = [f"{column} {NOT_STATED}" if word == NOT_STATED else word for word in words] or [""]
-    return f"{', '.join(first)} or {last}" if first else last
+    return joined((f"{column} {NOT_STATED}" if word == NOT_STATED else word for word in words), "or")
 
 
 def _ages(ages: tuple[float, float] | None) -> str:

@@ -11,6 +11,7 @@ from skinapp.datasets.registry import DATASETS
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from skinapp.evaluation.predictions import FACTS, Predictions
+from skinapp.formatting import joined
 from skinapp.labels.sets import GROUPS, MALIGNANCY, Kind, LabelSet
 
 CLASSES, MALIGNANT = "classes", "malignancy"
@@ -166,12 +167,12 @@ def share(chosen: list[Predictions], question: str, dataset: str | None = None, 
     """
     if question not in questions(chosen):
         sets = sorted({predictions.labels.id for predictions in chosen})
-        raise DataError(f"Models with the label sets {' and '.join(sets)} can only be compared on malignant or not.")
+        raise DataError(f"Models with the label sets {joined(sets)} can only be compared on malignant or not.")
     tables = [predictions.rows_of(dataset) for predictions in chosen]
     images = tables[0].index
     for table in tables[1:]:
         images = images.intersection(table.index)
-    names = " and ".join(predictions.title for predictions in chosen)
+    names = joined(predictions.title for predictions in chosen)
     if images.empty:
         raise DataError(f"{names} have no images in common, so they cannot be compared.")
     tables = [table.loc[images] for table in tables]

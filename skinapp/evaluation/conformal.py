@@ -16,6 +16,7 @@ import pandas as pd
 from skinapp.evaluation import bootstrap, subgroups
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.predictions import Predictions
+from skinapp.formatting import joined
 from skinapp.inference import conformal, model_card
 from skinapp.inference.conformal import COVERAGES, Conformal
 from skinapp.labels.sets import LabelSet
@@ -131,7 +132,7 @@ def lines(result: Measured) -> Iterator[str]:
     """The measurements as lines for a terminal, without subgroups with few images."""
     yield ""
     yield (
-        f"{result.model}: prediction sets for {result.promised:.0%} coverage on {' and '.join(result.datasets)}; "
+        f"{result.model}: prediction sets for {result.promised:.0%} coverage on {joined(result.datasets)}; "
         "coverage, mean number of classes per set, images"
     )
     if result.calibrated_here:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from skinapp.formatting import percent
+from skinapp.formatting import joined, percent
 
 FIGURES_FILE = Path(__file__).with_name("removal.json")
 
@@ -64,11 +64,6 @@ def sentence(removed: Removed) -> str:
 def named(kinds: Collection[str], word: str = "and") -> str:
     """The kinds for use within a sentence: "hairs, rulers and ink"."""
     return joined([name.lower() for kind, name in KINDS.items() if kind in kinds], word)
-
-
-def joined(names: Collection[str], word: str = "and") -> str:
-    *first, last = names
-    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 @functools.cache

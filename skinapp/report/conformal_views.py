@@ -10,7 +10,7 @@ from skinapp.datasets.registry import DATASETS
 from skinapp.evaluation import subgroups
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.conformal import Measured
-from skinapp.formatting import percent
+from skinapp.formatting import joined, percent
 from skinapp.labels.sets import LabelSet
 from skinapp.report.comparison_views import Names, listed
 from skinapp.report.document import Block, Chart
@@ -74,7 +74,7 @@ def sentences(tests: Sequence[Measured], labels: LabelSet) -> list[str]:
 
 def titles(one: Measured) -> str:
     """The data sets of a test set, by name."""
-    return " and ".join(DATASETS[name].title if name in DATASETS else name for name in one.datasets)
+    return joined(DATASETS[name].title if name in DATASETS else name for name in one.datasets)
 
 
 def blocks(tests: Sequence[Measured], labels: LabelSet, names: Names) -> list[Block]:

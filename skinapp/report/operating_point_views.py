@@ -11,6 +11,7 @@ from skinapp.evaluation import operating_points
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CANCER, WITH_PRE_CANCER, Shared, Target
 from skinapp.evaluation.operating_points import Difference, OperatingPoint, Published, Threshold
+from skinapp.formatting import joined
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
 from skinapp.labels.sets import LabelSet
@@ -122,7 +123,7 @@ def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
     if not chosen:
         return "The threshold was set by hand."
     each = ", ".join(f"{names[name]} {thresholds[name].value:.1%}" for name in chosen)
-    where = " and ".join(dict.fromkeys(_within(images) for images in chosen.values()))
+    where = joined(dict.fromkeys(_within(images) for images in chosen.values()))
     return f"Thresholds: {each}, chosen on held-out training lesions ({where}), not on these test images."
 
 

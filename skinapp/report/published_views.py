@@ -7,6 +7,7 @@ import pandas as pd
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.claims import AREA, SENSITIVITY, Claim, Compared, Figure
 from skinapp.evaluation.head_search import HeadSearch
+from skinapp.formatting import joined
 from skinapp.report.comparison_views import Names
 
 TITLE = "Published accuracies, and ours"
@@ -41,10 +42,6 @@ def claim(one: Claim) -> str:
 
 def notes(compared: Sequence[Compared], names: Names) -> list[str]:
     """Sentences on which of our models are in the table, on how many images, and at which threshold."""
-
-    def together(listed: Sequence[str]) -> str:
-        return " and ".join([", ".join(listed[:-1]), listed[-1]] if len(listed) > 1 else listed)
-
     models: dict[str, dict[str, list[Figure]]] = {}
     for one in compared:
         for figure in (one.repeated, one.ours):
@@ -55,8 +52,7 @@ def notes(compared: Sequence[Compared], names: Names) -> list[str]:
         short = {name: names[name].removeprefix(f"{question}, ") for name in figures}
         images = max(figure.images for listed in figures.values() for figure in listed)
         sentences.append(
-            f"{question}: ours are {together([short[name] for name in figures])}, on {images:,} images of held-out "
-            "lesions."
+            f"{question}: ours are {joined(short[name] for name in figures)}, on {images:,} images of held-out lesions."
         )
         thresholds = {
             name: next((figure.threshold for figure in listed if figure.threshold), None)
@@ -69,7 +65,7 @@ def notes(compared: Sequence[Compared], names: Names) -> list[str]:
             ]
             sentences.append(
                 f"Their accuracy and sensitivity are at the threshold that gave {SENSITIVITY:.0%} sensitivity on "
-                f"training lesions that were held out from training: {together(each)}."
+                f"training lesions that were held out from training: {joined(each)}."
             )
     return sentences
 

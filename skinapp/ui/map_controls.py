@@ -13,7 +13,7 @@ from skinapp.attention import catalogue, targets
 from skinapp.attention.catalogue import Method
 from skinapp.attention.targets import Target
 from skinapp.errors import SkinappError
-from skinapp.formatting import percent
+from skinapp.formatting import joined, percent
 from skinapp.inference import architecture
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
@@ -167,7 +167,7 @@ def _choose_methods(models: list[Model]) -> list[Method]:
         offered = [method.title for method in catalogue.METHODS.values() if catalogue.available(method, model)]
         st.caption(
             f"“{layout.plain(model.short_name)}” comes without the network that gradients need, so its maps can only "
-            f"be made with {', '.join(offered[:-1])} or {offered[-1]}."
+            f"be made with {joined(offered, 'or')}."
         )
     if impossible:
         _show_greyed(impossible, names, "Not possible here:")

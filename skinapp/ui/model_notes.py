@@ -3,6 +3,7 @@
 import streamlit as st
 
 from skinapp.evaluation.bootstrap import Interval
+from skinapp.formatting import joined
 from skinapp.inference import analysis, modality
 from skinapp.inference.registry import Model
 from skinapp.ui import layout
@@ -39,9 +40,9 @@ def show_limits(model: Model) -> None:
 
     sensitivity = ""
     if "sensitivity_malignancy" in scores:
-        counted = [one.name for held in analysis.contents(model).values() for one in held if one.malignant]
+        counted = [one.spoken for held in analysis.contents(model).values() for one in held if one.malignant]
         sensitivity = (
-            f"For {share('sensitivity_malignancy')} of the images of {', '.join(counted)}, it gave these diagnoses "
+            f"For {share('sensitivity_malignancy')} of the images of {joined(counted)}, it gave these diagnoses "
             "together at least half of the probability."
         )
     elsewhere = "".join(

@@ -308,6 +308,7 @@ def test_symptoms_are_counted_over_images_that_state_them() -> None:
         (Filters(age=(40, 40), confirmation=(NOT_STATED,)), "40 years old, confirmation not stated; ages"),
         (Filters(age=(40, 44), malignant=False), "not malignant, 40 to 44 years old; ages"),
         (Filters(sex=("male",), skin_tone=("0", "1")), "men, skin tone 0 or 1"),
+        (Filters(skin_type=("4", "5", "6")), "Fitzpatrick skin type 4, 5 or 6"),
         (Filters(skin_type=("5", NOT_STATED)), "Fitzpatrick skin type 5 or not stated"),
     ],
 )

@@ -43,6 +43,8 @@ def test_models_that_cannot_be_compared_are_reported() -> None:
     one = made("one", HAM10000)
     with pytest.raises(DataError, match="no images in common"):
         comparison.share([one, made("two", HAM10000, start=500)], CLASSES)
+    with pytest.raises(DataError, match="one, two and three have no images in common"):
+        comparison.share([one, made("two", HAM10000), made("three", HAM10000, start=500)], CLASSES)
     benign = one.table[one.table["label"] == "nv"]
     with pytest.raises(DataError, match="are benign; scores need both kinds"):
         comparison.share([Predictions("two", "two", HAM10000, benign, "x")], CLASSES)

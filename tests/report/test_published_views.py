@@ -1,3 +1,5 @@
+import dataclasses
+
 import pandas as pd
 
 from skinapp.evaluation.bootstrap import Interval
@@ -31,6 +33,9 @@ def test_the_notes_name_models_images_and_thresholds() -> None:
     )
     assert first == "Malignant or benign: ours are network A, on 406 images of held-out lesions."
     assert second.endswith("0.250 for network A (validation images).")
+    three = [Compared(claim, None, None, dataclasses.replace(FIGURE, model=name)) for name in "abc"]
+    first, _ = published_views.notes(three, {"a": "A", "b": "B", "c": "C"})
+    assert "ours are A, B and C, on" in first
     assert published_views.notes([Compared(claim, None, None, None)], {}) == []
 
 
