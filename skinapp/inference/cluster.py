@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from skinapp import files
+from skinapp.cores import usable_cores
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.inference import cases, manifest, parts, rows
 from skinapp.inference.cases import Named
@@ -326,7 +327,7 @@ def _begin(address: str) -> None:
 
     # lets workers on this machine find the package; other machines have it installed
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-    own = {"num_cpus": len(_cores()), "include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+    own = {"num_cpus": usable_cores(), "include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
     except (OSError, ValueError, RuntimeError) as error:
@@ -339,7 +340,3 @@ def _unreachable(address: str, error: Exception) -> DataError:
         f"No Ray cluster answers at {address or 'this machine'} ({reason}). Name the host and port that ray start "
         "--head printed, such as 10.0.0.1:6379; without --address, this machine is used alone."
     )
-
-
-def _cores() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import os
 import statistics
 import threading
 import time
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from skinapp.cores import usable_cores
 from skinapp.errors import ModelError
 from skinapp.images import imaging, synthetic
 from skinapp.images.removal import Removed
@@ -107,7 +107,7 @@ class Classifier:
                 "how to train it."
             )
         registry.verify(model)
-        cores = threads or os.cpu_count() or 1
+        cores = threads or usable_cores()
         self._on_features = None if model.is_network else feature_model.load(model)
         names = model.weights if model.is_network else ()
         self._networks = [_network(model, name, max(cores // len(names), 1)) for name in names]

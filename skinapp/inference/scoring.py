@@ -3,7 +3,6 @@ failure."""
 
 import contextlib
 import json
-import os
 import queue
 import sqlite3
 from collections import Counter, deque
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skinapp import files
+from skinapp.cores import usable_cores
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
 from skinapp.inference import cases, manifest, rows
@@ -160,9 +160,8 @@ def _rows(named: Iterable[Named], model: Model, extras: Extras, duplicates: Dupl
 def _classifiers(model: Model) -> "queue.SimpleQueue[Classifier]":
     """One single-threaded classifier per core: together they classify more images per second than one that uses all
     cores. The thread that holds one may use its core for decoding as well."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
-    for _ in range(cores):
+    for _ in range(usable_cores()):
         free.put(Classifier(model, threads=1))
     return free
 
