@@ -36,7 +36,7 @@ from skinapp.inference.parts import PartsFolder
 from skinapp.inference.registry import Model
 from skinapp.inference.rows import NO_EXTRAS, Case, Content, Extras, Row
 from skinapp.inference.runtime import Classifier
-from skinapp.inference.scoring import Summary
+from skinapp.inference.scoring import Summary, errors_in_words, waiting
 
 MAX_GROUP = 1024
 """Images per group, and therefore per part. Losing a core loses the work on at most one group."""
@@ -78,7 +78,7 @@ def score(
     output = PartsFolder(out, model, extras)
     _check_address(address)
     _check_installed()
-    with files.locked(output.manifest):
+    with errors_in_words(out), files.locked(output.manifest):
         opened = cases.open_source(source)
         output.check(source)
         _end_earlier_run(out / WAITING)
@@ -86,22 +86,12 @@ def score(
         for name in output.scored():
             done.add(cases.key(name))
         before = len(done)
-        counts, seen = Counter[str](), DiskDict()
-
-        def waiting() -> Iterator[Named]:
-            for name, case in opened.cases:
-                if not seen.add(cases.key(name)):
-                    counts["repeated"] += 1
-                elif cases.key(name) in done:
-                    counts["skipped"] += 1
-                else:
-                    yield name, case
-
+        counts = Counter[str]()
         manifest.write(output.manifest, model, extras, cases.WHOLE)
         with (
             _connected(address) as cores,
             output,
-            _lists(waiting(), out / WAITING, _group_size(opened.total, cores)) as lists,
+            _lists(waiting(opened.cases, done, counts), out / WAITING, _group_size(opened.total, cores)) as lists,
         ):
             for predicted, failed in _scored(lists, out, model, extras, cores):
                 counts["scored"] += predicted
