@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import hashlib
+import json
 import statistics
 import threading
 import time
@@ -298,10 +300,10 @@ def milliseconds(model: Model) -> tuple[float, float, float]:
 
 
 def _published(model: Model) -> tuple[str, ...]:
-    """The folder of a model, its views, and the hashes of the files that its predictions depend on."""
-    files = model.card["files"]
-    hashes = (files.get(name, {}).get("sha256", "") for name in (*model.weights, metadata.WEIGHTS_FILE))
-    return str(model.folder), *model.views, *hashes
+    """The folder of a model, its weights, since both networks of a pair are in one folder, and the hash of its card,
+    which lists the hashes of all files."""
+    card = json.dumps(model.card, sort_keys=True)
+    return str(model.folder), *model.weights, hashlib.sha256(card.encode()).hexdigest()
 
 
 def _weight(loaded: Classifier) -> int:
