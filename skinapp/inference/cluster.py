@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from skinapp import files
+from skinapp.cores import usable_cores
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.inference import cases, manifest, parts, rows
 from skinapp.inference.cases import Named
@@ -35,7 +36,7 @@ from skinapp.inference.parts import PartsFolder
 from skinapp.inference.registry import Model
 from skinapp.inference.rows import NO_EXTRAS, Case, Content, Extras, Row
 from skinapp.inference.runtime import Classifier
-from skinapp.inference.scoring import Summary
+from skinapp.inference.scoring import Summary, errors_in_words, waiting
 
 MAX_GROUP = 1024
 """Images per group, and therefore per part. Losing a core loses the work on at most one group."""
@@ -77,7 +78,7 @@ def score(
     output = PartsFolder(out, model, extras)
     _check_address(address)
     _check_installed()
-    with files.locked(output.manifest):
+    with errors_in_words(out), files.locked(output.manifest):
         opened = cases.open_source(source)
         output.check(source)
         _end_earlier_run(out / WAITING)
@@ -85,22 +86,12 @@ def score(
         for name in output.scored():
             done.add(cases.key(name))
         before = len(done)
-        counts, seen = Counter[str](), DiskDict()
-
-        def waiting() -> Iterator[Named]:
-            for name, case in opened.cases:
-                if not seen.add(cases.key(name)):
-                    counts["repeated"] += 1
-                elif cases.key(name) in done:
-                    counts["skipped"] += 1
-                else:
-                    yield name, case
-
+        counts = Counter[str]()
         manifest.write(output.manifest, model, extras, cases.WHOLE)
         with (
             _connected(address) as cores,
             output,
-            _lists(waiting(), out / WAITING, _group_size(opened.total, cores)) as lists,
+            _lists(waiting(opened.cases, done, counts), out / WAITING, _group_size(opened.total, cores)) as lists,
         ):
             for predicted, failed in _scored(lists, out, model, extras, cores):
                 counts["scored"] += predicted
@@ -326,7 +317,7 @@ def _begin(address: str) -> None:
 
     # lets workers on this machine find the package; other machines have it installed
     path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-    own = {"num_cpus": len(_cores()), "include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
+    own = {"num_cpus": usable_cores(), "include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": path}}}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="ERROR", **({} if address else own))
     except (OSError, ValueError, RuntimeError) as error:
@@ -339,7 +330,3 @@ def _unreachable(address: str, error: Exception) -> DataError:
         f"No Ray cluster answers at {address or 'this machine'} ({reason}). Name the host and port that ray start "
         "--head printed, such as 10.0.0.1:6379; without --address, this machine is used alone."
     )
-
-
-def _cores() -> set[int]:
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))

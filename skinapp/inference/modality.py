@@ -13,7 +13,6 @@ import functools
 import hashlib
 import io
 import json
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
+from skinapp.cores import usable_cores
 from skinapp.errors import ModelError
 from skinapp.images import imaging
 from skinapp.inference.registry import Model
@@ -167,7 +167,7 @@ class Network:
 
     def __init__(self, content: bytes):
         # the signature runner does not keep its interpreter alive
-        self._interpreter = Interpreter(model_content=content, num_threads=os.cpu_count())
+        self._interpreter = Interpreter(model_content=content, num_threads=usable_cores())
         self._run = self._interpreter.get_signature_runner()
         self._lock = threading.Lock()
         self.size = int(self._run.get_input_details()["image"]["shape"][1])

@@ -2,7 +2,8 @@
 
 import dataclasses
 import functools
-import os
+import hashlib
+import json
 import statistics
 import threading
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
+from skinapp.cores import usable_cores
 from skinapp.errors import ModelError
 from skinapp.images import imaging, synthetic
 from skinapp.images.removal import Removed
@@ -107,7 +109,7 @@ class Classifier:
                 "how to train it."
             )
         registry.verify(model)
-        cores = threads or os.cpu_count() or 1
+        cores = threads or usable_cores()
         self._on_features = None if model.is_network else feature_model.load(model)
         names = model.weights if model.is_network else ()
         self._networks = [_network(model, name, max(cores // len(names), 1)) for name in names]
@@ -298,10 +300,10 @@ def milliseconds(model: Model) -> tuple[float, float, float]:
 
 
 def _published(model: Model) -> tuple[str, ...]:
-    """The folder of a model, its views, and the hashes of the files that its predictions depend on."""
-    files = model.card["files"]
-    hashes = (files.get(name, {}).get("sha256", "") for name in (*model.weights, metadata.WEIGHTS_FILE))
-    return str(model.folder), *model.views, *hashes
+    """The folder of a model, its weights, since both networks of a pair are in one folder, and the hash of its card,
+    which lists the hashes of all files."""
+    card = json.dumps(model.card, sort_keys=True)
+    return str(model.folder), *model.weights, hashlib.sha256(card.encode()).hexdigest()
 
 
 def _weight(loaded: Classifier) -> int:

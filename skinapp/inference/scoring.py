@@ -3,7 +3,6 @@ failure."""
 
 import contextlib
 import json
-import os
 import queue
 import sqlite3
 from collections import Counter, deque
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from skinapp import files
+from skinapp.cores import usable_cores
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
 from skinapp.inference import cases, manifest, rows
@@ -82,7 +82,7 @@ def score(
         output = CsvFile(out, model, extras)
     else:
         output = PartsFolder(out, model, extras, shard)
-    with _sentences(out):
+    with errors_in_words(out):
         opened = cases.open_source(source, shard)
         with files.locked(output.manifest):
             output.check(source)
@@ -90,20 +90,10 @@ def score(
             for name in output.scored():
                 done.add(cases.key(name))
             before = len(done)
-            counts, duplicates, seen = Counter[str](), Duplicates(), DiskDict()
-
-            def waiting() -> Iterator[Named]:
-                for name, case in opened.cases:
-                    if not seen.add(cases.key(name)):
-                        counts["repeated"] += 1
-                    elif cases.key(name) in done:
-                        counts["skipped"] += 1
-                    else:
-                        yield name, case
-
+            counts, duplicates = Counter[str](), Duplicates()
             manifest.write(output.manifest, model, extras, shard)
             with output:
-                for row in _rows(waiting(), model, extras, duplicates):
+                for row in _rows(waiting(opened.cases, done, counts), model, extras, duplicates):
                     output.add(row)
                     counts["failed" if "reason" in row else "scored"] += 1
                     progress(counts["skipped"] + counts["scored"] + counts["failed"], opened.total)
@@ -118,6 +108,32 @@ def score(
         tuple(field.name for field in model.clinical if field.name not in opened.columns),
         output.failures,
     )
+
+
+def waiting(named: Iterable[Named], done: DiskDict, counts: Counter[str]) -> Iterator[Named]:
+    """The cases to score, each once. Those that are in `done` are counted as "skipped", and those listed again as
+    "repeated"."""
+    seen = DiskDict()
+    for name, case in named:
+        if not seen.add(cases.key(name)):
+            counts["repeated"] += 1
+        elif cases.key(name) in done:
+            counts["skipped"] += 1
+        else:
+            yield name, case
+
+
+@contextlib.contextmanager
+def errors_in_words(out: Path) -> Iterator[None]:
+    """Turn the system's error about a full disk into a DataError."""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"{out} cannot be written ({error.strerror or error}).") from None
+    except sqlite3.OperationalError as error:
+        raise DataError(
+            f"The folder for temporary files cannot be used ({error}); set SQLITE_TMPDIR to another one."
+        ) from None
 
 
 def classify_all(named: Mapping[str, Case], model: Model) -> Iterator[tuple[str, Prediction | SkinappError]]:
@@ -160,9 +176,8 @@ def _rows(named: Iterable[Named], model: Model, extras: Extras, duplicates: Dupl
 def _classifiers(model: Model) -> "queue.SimpleQueue[Classifier]":
     """One single-threaded classifier per core: together they classify more images per second than one that uses all
     cores. The thread that holds one may use its core for decoding as well."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     free: queue.SimpleQueue[Classifier] = queue.SimpleQueue()
-    for _ in range(cores):
+    for _ in range(usable_cores()):
         free.put(Classifier(model, threads=1))
     return free
 
@@ -189,16 +204,3 @@ def _in_order(function: Callable[[T], R], items: Iterable[T], cores: int) -> Ite
             yield running.popleft().result()
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-@contextlib.contextmanager
-def _sentences(out: Path) -> Iterator[None]:
-    """Turn the system's error about a full disk into a DataError."""
-    try:
-        yield
-    except OSError as error:
-        raise DataError(f"{out} cannot be written ({error.strerror or error}).") from None
-    except sqlite3.OperationalError as error:
-        raise DataError(
-            f"The folder for temporary files cannot be used ({error}); set SQLITE_TMPDIR to another one."
-        ) from None

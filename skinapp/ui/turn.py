@@ -5,7 +5,6 @@ Answers and slow work, such as maps by occlusion, have separate queues, so that 
 
 import contextlib
 import functools
-import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import ParamSpec
@@ -15,6 +14,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
 from skinapp import events
+from skinapp.cores import usable_cores
 from skinapp.errors import SkinappError
 from skinapp.ui.admission import Admission, BusyError, Wait
 
@@ -22,8 +22,14 @@ P = ParamSpec("P")
 
 VISITORS = 50
 """The maximum number of visitors computing or waiting for answers; others are asked to come back."""
-CORES = os.cpu_count() or 1
-FOR_ANSWER = Admission(CORES, VISITORS - CORES, seconds=1.0)
+
+
+def turns_at_answers(cores: int) -> Admission:
+    """As many turns at once as cores. However many there are, a visitor can wait."""
+    return Admission(cores, max(1, VISITORS - cores), seconds=1.0)
+
+
+FOR_ANSWER = turns_at_answers(usable_cores())
 FOR_SLOW_WORK = Admission(1, VISITORS - 1, seconds=5.0)
 
 _thread = threading.local()

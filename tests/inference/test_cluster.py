@@ -1,14 +1,17 @@
 """Scoring on a Ray cluster gives the same rows as one machine, whatever fails meanwhile."""
 
+import errno
 import importlib.util
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +22,7 @@ from benchmarks.nodes import Nodes
 from skinapp.__main__ import main
 from skinapp.errors import DataError, ModelError
 from skinapp.inference import cases, cluster, conformal, manifest, parts, registry, scoring
+from skinapp.inference.disk_dict import DiskDict
 from skinapp.inference.rows import Extras
 from tests.pictures import encode, lesion
 
@@ -153,6 +157,33 @@ def test_an_address_that_does_not_answer_is_reported(
 )
 def test_groups_keep_all_cores_busy_and_are_never_large(total: int | None, cores: int, size: int) -> None:
     assert cluster._group_size(total, cores) == size
+
+
+@pytest.mark.parametrize("engine", [scoring, cluster])
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (sqlite3.OperationalError("database or disk is full"), "set SQLITE_TMPDIR to another one"),
+        (OSError(errno.ENOSPC, "No space left on device"), r"out cannot be written \(No space left on device"),
+    ],
+)
+def test_a_full_disk_is_reported(
+    engine: ModuleType,
+    error: Exception,
+    sentence: str,
+    images: Path,
+    tmp_path: Path,
+    model: registry.Model,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full() -> DiskDict:
+        raise error
+
+    # even without Ray, which is needed only later
+    monkeypatch.setattr(cluster, "_check_installed", lambda: None)
+    monkeypatch.setattr(engine, "DiskDict", full)
+    with pytest.raises(DataError, match=sentence):
+        engine.score(images, model, tmp_path / "out")
 
 
 def test_a_csv_file_is_refused(images: Path, tmp_path: Path, model: registry.Model) -> None:

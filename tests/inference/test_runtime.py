@@ -1,3 +1,4 @@
+import json
 import shutil
 import subprocess
 import sys
@@ -129,6 +130,18 @@ def test_changed_metadata_weights_are_loaded_again(own_models: Path, model: regi
     shutil.rmtree(clinical.folder)
     other = make(model, own_models, "clinical", "dermoscopy", older=-3.0)
     assert runtime.classifier(other) is not before
+
+
+def test_a_changed_card_applies_to_the_next_image(
+    own_models: Path, model: registry.Model, inputs: list[np.ndarray]
+) -> None:
+    folder = own_models / model.id
+    runtime.classifier(registry.read_model(folder)).predict(inputs[0])
+    card = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(card | {"temperature": 3.0}))
+    prediction = runtime.classifier(registry.read_model(folder)).predict(inputs[0])
+    assert prediction.model.temperature == 3.0
+    assert prediction.probabilities == pytest.approx(runtime.softmax(prediction.logits.astype(np.float64) / 3))
 
 
 @pytest.mark.parametrize(

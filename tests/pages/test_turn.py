@@ -1,5 +1,6 @@
 """What a visitor sees when others are served first: the expected wait, or when to come back."""
 
+import contextlib
 import threading
 from typing import Any
 
@@ -28,6 +29,27 @@ def full(monkeypatch: pytest.MonkeyPatch) -> Admission:
 def opened(page: str = "classify") -> AppTest:
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60)
     return at.switch_page(f"pages/{page}.py").run()
+
+
+@pytest.mark.parametrize("cores", [1, turn.VISITORS, 64])
+def test_a_visitor_can_wait_however_many_cores_there_are(cores: int) -> None:
+    answers = turn.turns_at_answers(cores)
+    with contextlib.ExitStack() as running:
+        for number in range(cores):
+            running.enter_context(answers.turn(f"visitor {number}"))
+        waiting = threading.Event()
+        thread = threading.Thread(target=lambda: wait_for(answers, waiting))
+        thread.start()
+        try:
+            assert waiting.wait(TIMEOUT_SECONDS)
+        finally:
+            running.close()
+            thread.join()
+
+
+def wait_for(turns: Admission, waiting: threading.Event) -> None:
+    with turns.turn("one more", lambda _: waiting.set()):
+        pass
 
 
 def test_a_busy_server_says_so_and_answers_when_asked_again(full: Admission) -> None:

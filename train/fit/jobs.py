@@ -17,6 +17,7 @@ from types import FrameType
 
 from tqdm import tqdm
 
+from skinapp.cores import usable_cores
 from skinapp.errors import DataError
 from train.config import Config
 from train.data.datasets import prepare
@@ -124,8 +125,7 @@ def environment(slot: int, at_once: int, devices: int) -> dict[str, str]:
     """The environment of the job in a slot, 0 to `at_once` - 1: its GPUs or, without any, its number of threads."""
     gpus = _gpus()
     if not gpus:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = str(max(1, cores // at_once))
+        threads = str(max(1, usable_cores() // at_once))
         return {name: os.environ.get(name, threads) for name in THREADS}
     chosen = [gpus[(slot * devices + number) % len(gpus)] for number in range(devices)]
     shared = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
