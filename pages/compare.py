@@ -84,7 +84,7 @@ with layout.page("Compare"):
         operating_point.show_answer(shared, known, pair, answered, names)
     counted.markdown(
         f":small[:material/photo_library: **{len(shared.images):,} images** of {bootstrap.count(shared.groups):,} "
-        "lesions or patients that all of these models have predictions for, and that none was trained on]"
+        f"lesions or patients that all of these models have predictions for{comparison.not_trained_on(shared, known)}]"
     )
 
     published = measures.published(choice.question, choice.dataset)

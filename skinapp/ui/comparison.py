@@ -20,6 +20,7 @@ from skinapp.evaluation.comparison import CLASSES, MALIGNANT, Shared, Target
 from skinapp.evaluation.external import Result
 from skinapp.evaluation.measures import Draws
 from skinapp.evaluation.predictions import Predictions
+from skinapp.formatting import joined
 from skinapp.inference import registry
 from skinapp.labels.sets import MALIGNANCY
 from skinapp.report.comparison_views import Names
@@ -169,6 +170,21 @@ def _say_who_is_left_out(
                 f"{plain(names[name])} has no class for {plain(target.spoken)}, so it is left out. To compare it, "
                 f"choose “{malignant.name}” under Find."
             )
+
+
+def not_trained_on(shared: Shared, known: Mapping[str, Predictions]) -> str:
+    """The end of a sentence about the shared images: whether the models were trained on them."""
+    names = names_of(known)
+    unknown = []
+    for name in shared.ids:
+        model = known[name].model
+        if model is None:
+            unknown.append("the model behind your predictions")
+        elif "adopted" in model.card:
+            unknown.append(names[name])
+    if not unknown:
+        return ", and that none was trained on"
+    return f"; whether {joined(unknown)} learned from them is not known here"
 
 
 def names_of(models: Mapping[str, Predictions]) -> Names:

@@ -18,7 +18,7 @@ from skinapp.ui import gate, map_grid, session_images, square, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.admission import BusyError
 from skinapp.ui.layout import plain
-from skinapp.ui.map_controls import MapRequest
+from skinapp.ui.map_controls import MAX_CLASSIFICATIONS, MapRequest
 from skinapp.ui.map_grid import MadeMap, View
 from skinapp.ui.session_images import Photo
 
@@ -65,13 +65,21 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     if not others or not made:
         return
     rows = made[: max(most // (len(others) + 1), 1)]
+    while len(rows) > 1 and _classifications(rows) * (len(others) + 1) > MAX_CLASSIFICATIONS:
+        rows.pop()
+    shown = others[: MAX_CLASSIFICATIONS // max(_classifications(rows), 1) - 1]
     st.space("small")
     st.subheader("The same maps for your other images", anchor=False)
-    if len(rows) < len(made):
+    if len(rows) < len(made) or len(shown) < len(others):
+        first = "map" if len(rows) == 1 else f"{len(rows)} maps"
+        of = "each" if len(shown) == len(others) else f"{len(shown) + 1} of your {len(others) + 1} images"
         st.caption(
-            f"At most {most} maps are made in total. With {len(others) + 1} images, each gets only the first "
-            f"{'map' if len(rows) == 1 else f'{len(rows)} maps'}."
+            f"At most {most} maps, from {MAX_CLASSIFICATIONS:,} classifications, are made in total: here the first "
+            f"{first} of {of}."
         )
+    others = shown
+    if not others:
+        return
     slow = [row for row in rows if not row.request.method.quick]
     if slow and not st.toggle(
         f"Make {len(slow) * len(others)} more {'map' if len(slow) * len(others) == 1 else 'maps'}",
@@ -89,6 +97,11 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
         return
     for one in rows:
         _show_row(one, photo, {other.key: tiles[_key(one.request, other)] for other in others}, view)
+
+
+def _classifications(maps: Sequence[MadeMap]) -> int:
+    """How many images are classified to make these maps for one image."""
+    return sum(made.request.method.classifications(**made.request.settings) for made in maps)
 
 
 def _make(requests: Sequence[MapRequest], others: Sequence[Photo], models: Sequence[Model]) -> dict[tuple, Tile]:

@@ -208,6 +208,16 @@ def test_a_new_image_of_another_kind_gets_the_model_for_its_kind(monkeypatch: py
     assert registry.model(chosen).modality == kind
 
 
+def test_the_strip_makes_no_more_classifications_than_one_image_may(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skinapp.ui.map_strip.MAX_CLASSIFICATIONS", 2)
+    upload_several(page, {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)})
+    assert not page.exception
+    assert "here the first map of 2 of your 3 images" in " ".join(caption.value for caption in page.caption)
+    assert len(page.session_state["cached_attention_strip"][1]) == 1
+
+
 @pytest.mark.slow
 def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registry.Model) -> None:
     photos = {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)}

@@ -374,7 +374,10 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Mod
     assert not at.exception
     assert not at.error
     assert at.selectbox(key="b").value == "own"
-    assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
+    words = " ".join(element.value for element in at.markdown)
+    assert f"**{len(half):,} images**" in words
+    assert "none was trained on" not in words
+    assert "whether the model behind your predictions learned from them is not known" in words
     assert "Your predictions" in set(table_with(at, "origin")["name"])
     assert "Your predictions" in plain_captions(at)
     _, held = at.session_state["compare_own"]
@@ -388,6 +391,7 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Mod
     at.file_uploader(key="own_predictions").clear().run()
     assert not at.exception
     assert at.selectbox(key="b").value != "own"
+    assert "none was trained on" in " ".join(element.value for element in at.markdown)
     assert "compare_own" not in at.session_state
     assert "compare_own_file" not in at.session_state
 
