@@ -65,7 +65,11 @@ colours, some of them blurred or in the colours of skin; and drawings: {drawings
 
 No image is scored by a recogniser that was trained on it, its lesion or patient, its photograph or its kind of drawing.
 "Other photographs" are those in the folder given with `--photographs`, which are never used for training. Intervals are
-95%, over lesions, patients or photographs; with fewer than 20 of them there is no interval."""
+95%, over lesions, patients or photographs; with fewer than 20 of them there is no interval.
+
+The aims are that at most 2% of dermoscopy images and phone photos are taken for the other kind, and at most 5% of other
+photographs for skin. They apply to the answers that are given without a question, since the page asks about the
+others."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
