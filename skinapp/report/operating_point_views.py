@@ -26,6 +26,10 @@ CURVES = {
 }
 """Kind of curve -> its title and axes."""
 
+TOGETHER = {CANCER: "a cancer", WITH_PRE_CANCER: "a cancer or pre-cancer"}
+IMAGES_OF = "images of "
+"""Begins the plural of a class whose name has none, such as "images of vascular lesion"."""
+
 
 def aim(target: Target, sensitivity: float | None, threshold: float = 0.5) -> str:
     """The beginning of a sentence on what is detected: with thresholds set for a sensitivity, or with one threshold for
@@ -70,9 +74,10 @@ def _detected(points: Mapping[str, OperatingPoint], apart: Difference | None, ta
 
 def _cost(points: Mapping[str, OperatingPoint], apart: Difference | None, target: Target, names: Names) -> str:
     (a, point), *second = ((names[name], point) for name, point in points.items())
+    cases = f"{1000 * point.prevalence:g}"
     words = (
-        f"Among 1,000 people, {1000 * point.prevalence:g} of them with {article(target)}, {a} would raise "
-        f"{point.false_alarms.value:,.0f} false alarms and miss {point.missed.value:.1f} {target.many}"
+        f"Among 1,000 people, {cases} of them with {article(target)}, {a} would raise "
+        f"{point.false_alarms.value:,.0f} false alarms and miss {point.missed.value:.1f} of the {cases}"
     )
     if apart is None:
         return f"{words}."
@@ -134,9 +139,19 @@ def _within(name: str) -> str:
 
 def article(target: Target) -> str:
     """The target with its article, for use within a sentence: "a melanoma"."""
-    if target.many.startswith("images of "):
-        return target.spoken
-    return {CANCER: "a cancer", WITH_PRE_CANCER: "a cancer or pre-cancer"}.get(target.id, f"a {target.spoken}")
+    if target.id in TOGETHER:
+        return TOGETHER[target.id]
+    name = target.many.removeprefix(IMAGES_OF) if target.many.startswith(IMAGES_OF) else target.spoken
+    if name.startswith("other "):
+        return f"an{name}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
+def _missed(target: Target) -> str:
+    """The name of the row with the people whose target is missed."""
+    if target.many.startswith(IMAGES_OF):
+        return f"Missed per 1,000 people: {target.many.removeprefix(IMAGES_OF)}"
+    return f"Missed {target.many} per 1,000 people"
 
 
 def table_of(
@@ -149,7 +164,7 @@ def table_of(
         "Sensitivity": [point.sensitivity.text(".1%") for point in points.values()],
         "Specificity": [point.specificity.text(".1%") for point in points.values()],
         "False alarms per 1,000 people": [point.false_alarms.text(".0f") for point in points.values()],
-        f"Missed {target.many} per 1,000 people": [point.missed.text(".1f") for point in points.values()],
+        _missed(target): [point.missed.text(".1f") for point in points.values()],
         "Positive predictive value": [point.positive_predictive_value.text(".1%") for point in points.values()],
         "Negative predictive value": [point.negative_predictive_value.text(".2%") for point in points.values()],
         "Net benefit on these images": [f"{point.net_benefit:+.3f}" for point in points.values()],
@@ -158,7 +173,7 @@ def table_of(
     if apart is not None:
         changed = {
             "False alarms per 1,000 people": apart.false_alarms.text("+.0f"),
-            f"Missed {target.many} per 1,000 people": apart.missed.text("+.1f"),
+            _missed(target): apart.missed.text("+.1f"),
         }
         table["Difference"] = [changed.get(row, "") for row in table.index]
     return table.rename_axis("Measure").reset_index()

@@ -12,6 +12,7 @@ from skinapp.evaluation import curves, error_analysis, operating_points
 from skinapp.evaluation.comparison import Shared, Target
 from skinapp.evaluation.operating_points import Difference, OperatingPoint, Threshold
 from skinapp.evaluation.predictions import Predictions
+from skinapp.formatting import joined
 from skinapp.report import operating_point_views
 from skinapp.report.comparison_views import Names
 from skinapp.report.operating_point_views import CURVES
@@ -70,9 +71,10 @@ class Setting:
 
 @dataclass(frozen=True)
 class Answer:
-    """Every model's threshold and its results, and the difference between the two models."""
+    """Every model's threshold and its results on images of `dataset`, and the difference between the two models."""
 
     setting: Setting
+    dataset: str
     thresholds: dict[str, Threshold]
     points: dict[str, OperatingPoint]
     apart: Difference | None
@@ -126,7 +128,7 @@ def answer(shared: Shared, known: Mapping[str, Predictions], pair: list[str], se
     apart = None
     if len(pair) == 2:
         apart = operating_points.difference(shared, weights, pair[0], pair[1], thresholds, setting.prevalence)
-    return Answer(setting, thresholds, points, apart)
+    return Answer(setting, dataset, thresholds, points, apart)
 
 
 def show_answer(
@@ -172,14 +174,16 @@ def _matched(shared: Shared, pair: list[str], setting: Setting, letters: Names) 
 
 
 def _without(shared: Shared, known: Mapping[str, Predictions], answered: Answer, names: Names) -> str:
-    """Why a threshold was not chosen on held-out training lesions."""
+    """Which models have no threshold from held-out training lesions."""
     if all(threshold.sensitivity is None for threshold in answered.thresholds.values()):
         return ""
-    wanted = answered.setting.sensitivity
-    lacking = [name for name in shared.ids if not operating_points.held_out(known[name], shared, wanted or 0)]
+    wanted = answered.setting.sensitivity or 0
+    lacking = [
+        name for name in shared.ids if not operating_points.held_out(known[name], shared, wanted, answered.dataset)
+    ]
     return (
         f"Held-out training lesions gave no threshold that finds {wanted:.0%} of {shared.target.many}: "
-        f"{' and '.join(plain(names[name]) for name in lacking or shared.ids)}."
+        f"{joined(plain(names[name]) for name in lacking)}."
     )
 
 

@@ -99,7 +99,7 @@ def test_the_answer_counts_what_is_found_and_what_it_costs() -> None:
     assert f"A finds {(a & melanoma).sum()} ({a[melanoma].mean():.0%}" in detected
     assert f"B finds {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in detected
     assert f"A would raise {950 * a[~melanoma].mean():,.0f} false alarms" in cost
-    assert f"miss {50 * (1 - a[melanoma].mean()):.1f} melanomas" in cost
+    assert f"miss {50 * (1 - a[melanoma].mean()):.1f} of the 50" in cost
     assert "chosen on held-out training lesions (validation images)" in plain_captions(at)
     assert "If both found exactly 95% of the melanomas here" in plain_captions(at)
     # another prevalence changes the costs; another sensitivity changes the threshold
