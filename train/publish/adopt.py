@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
-from skinapp.evaluation.bootstrap import MIN_GROUPS, Interval
+from skinapp.evaluation.bootstrap import MIN_GROUPS, RESAMPLES, Interval
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
 from skinapp.inference.cases import find_cases
@@ -273,7 +273,7 @@ def described(
 ) -> dict[str, Any]:
     """The parts of a card that are known before any image is classified."""
     from train.publish.card_content import INTENDED_USE
-    from train.publish.folder import versions
+    from train.publish.folder import RESIZE, versions
 
     title = options.title or f"{source.name} ({options.id})"
     own = {"classes": [_plain(label) for label in labels.labels]} if labels.id not in LABEL_SETS else {}
@@ -300,7 +300,7 @@ def described(
             "dtype": "float32",
             "range": [0, 255],
             "channels": "RGB",
-            "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+            "resize": RESIZE,
         },
         "outputs": converted.shapes,
         "temperature": 1.0,
@@ -402,7 +402,7 @@ def scored(
             "groups": {part: len(set(images.groups)) for part, images in counts.items()},
         },
         "test": {key: result[key] for key in ("images", "groups")}
-        | {"dataset": name, "resamples": evaluate.RESAMPLES}
+        | {"dataset": name, "resamples": RESAMPLES}
         | card_content.details(result),
         "scores": card_content.rounded(result["scores"]),
         "validation": card_content.rounded(of_validation),

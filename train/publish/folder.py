@@ -17,6 +17,8 @@ from skinapp.inference import allowed, metadata, model_card, registry
 
 LICENCE = "CC BY-NC 4.0"
 """The licence of everything published here, as the training images require."""
+RESIZE = "the centre square, or the square that was chosen; bicubic with antialiasing"
+"""`resize` in a card: how the app, and the training here, make a network's square input of an image."""
 EXPORTED = (
     "README.md",
     "history.csv",

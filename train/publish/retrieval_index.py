@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, predictions
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry, retrieval, views
@@ -31,7 +32,6 @@ from train.studies import held_out
 
 COMPONENTS = (32, 64, 128, 256)
 """The numbers of principal components of the embedding to try; validation images choose."""
-RESAMPLES = 2000
 CHUNK = 250
 PARTS = ("train", "validation", "test")
 INDEXED = {"dermoscopy": "ham10000", "smartphone": "pad_ufes_20"}

@@ -21,6 +21,7 @@ from skinapp.attention import catalogue as methods
 from skinapp.attention import faithfulness
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import bootstrap
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import architecture, registry, runtime
@@ -32,7 +33,6 @@ FILE = "attention-audit.csv"
 MASK_SIDE = 112
 STEPS = 4
 """Steps of the insertion and deletion curves."""
-RESAMPLES = 2000
 COLUMNS = ("image", "group", "energy", "insertion", "deletion", "head", "network", "milliseconds", "answer")
 """The columns for one image. The last two are the times of the map and of a classification, in milliseconds; see
 `docs/attention.md` for the others."""
