@@ -46,8 +46,8 @@ PROTOCOL = (
 LIMITS = (
     "It was trained elsewhere, on images that were not checked here. If some of them are among the images that it is "
     "scored on, or show the same lesions, its scores are too high.",
-    "Images are cropped and resized as this app does it; if it was trained on images that were prepared otherwise, it "
-    "may do better on those.",
+    "Images are cropped and resized as this app does it; if it was trained on images that were prepared differently, "
+    "it may do better on those.",
 )
 
 
@@ -226,7 +226,7 @@ def read(file: Path, size: int | None) -> Source:
     if file.suffix == ".tflite" and file.is_file():
         return adopt_litert.read(file, size)
     raise ModelError(
-        f"{file.name} is no .keras file, no .tflite file and no SavedModel folder. In Keras, model.save('NAME.keras') "
+        f"{file.name} is not a .keras file, a .tflite file or a SavedModel folder. In Keras, model.save('NAME.keras') "
         "writes the first."
     )
 
@@ -352,7 +352,7 @@ def scored(
 
     labels, name = model.labels, options.name or options.table.stem
     if not external.slug(name):
-        raise DataError(f"'{name}' is no name for the labelled images; give one with --name.")
+        raise DataError(f"'{name}' cannot be used as a name; give another with --name.")
     logits = _classified(model, table["file"], cases)
     truth, groups, fits = encode(table["label"], labels), table["group"].to_numpy(), table["fits"].to_numpy()
     temperature = evaluate.fit_temperature(logits[fits], truth[fits])
