@@ -254,6 +254,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             )
         if name == "fuse":
             command.add_argument("--title", required=True, help="the title of the new model")
+            command.add_argument(
+                "--afterwards",
+                action="store_true",
+                help="for a run with metadata: true, fit what the metadata add on held-out images instead of using "
+                "what was trained",
+            )
         if name in ("fuse", "pair"):
             command.add_argument(
                 "--adjustment",
@@ -261,12 +267,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 default=0.0,
                 metavar="X",
                 help="how much of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
-            )
-            command.add_argument(
-                "--afterwards",
-                action="store_true",
-                help="for a run with metadata: true, fit what the metadata add on held-out images instead of using "
-                "what was trained",
             )
         if name in ("export", "fuse", "pair"):
             command.add_argument(

@@ -170,7 +170,7 @@ def record(model: Model) -> str:
 
 def networks(model: Model) -> list[str]:
     """The hashes of the networks that the model's maps are from."""
-    return [model.card["files"][name]["sha256"] for name in model.weights]
+    return model.hashes
 
 
 def gather(

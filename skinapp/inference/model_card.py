@@ -651,8 +651,8 @@ def _pair(card: Card) -> Iterator[Section]:
         "Fit",
         (
             "The weights of the networks (at least 0) and the constants have the least log loss on the validation "
-            "lesions, with a penalty on constants far from 0. They calibrate the probabilities, too. What each image "
-            "says alone, for comparison, was fitted in the same way.",
+            "lesions, with a penalty on constants far from 0. They calibrate the probabilities, too. For "
+            "comparison, each image alone was fitted in the same way.",
             f"To make it again from the trained networks: `python -m train pair {again}`.",
         ),
     )

@@ -60,6 +60,12 @@ class Model:
         return tuple(part["file"] for part in parts) or (WEIGHTS_FILE,)
 
     @property
+    def hashes(self) -> list[str]:
+        """The hashes of the `weights` of a runnable model. Figures that were measured with the model state them, so
+        that they are not shown for later weights."""
+        return [self.card["files"][name]["sha256"] for name in self.weights]
+
+    @property
     def is_network(self) -> bool:
         """Whether the model is made of networks, as attention methods, similar cases and sanity checks require; a model
         of the kind `features` measures the lesion instead."""

@@ -22,6 +22,7 @@ from skinapp.errors import ImageError, SegmentationError
 from skinapp.images import imaging
 from skinapp.inference import analysis as analyses
 from skinapp.inference.analysis import Analysis
+from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation, shape
 
 NOISE_FILE = Path(__file__).with_name("change.json")
@@ -94,7 +95,7 @@ def compare(
 ) -> Comparison:
     """Compare two photos of a lesion that one model has analysed. `millimetres` are the real lengths of the sides of
     the squares, if known; they then set the scale instead of the alignment."""
-    kind, model = first.model.modality, first.model.id
+    kind = first.model.modality
     notes = []
     alignment = None
     try:
@@ -118,7 +119,7 @@ def compare(
             ]
             result.append(Change(DIAMETER, lengths[0], lengths[1], "mm", None))
     shares = [next(iter(analyses.shares(one.prediction).values())) for one in (first, second)]
-    result.append(of_cancer(shares[0], shares[1], kind, model))
+    result.append(of_cancer(shares[0], shares[1], first.model))
     return Comparison(tuple(result), alignment, " ".join(notes))
 
 
@@ -175,9 +176,12 @@ def changes(
     return result
 
 
-def of_cancer(before: float, after: float, kind: str, model: str) -> Change:
-    """The probabilities of cancer that the model of this id gives two photos of a kind."""
-    return Change(CANCER, before, after, "%", figures().get(kind, {}).get("cancer", {}).get(model))
+def of_cancer(before: float, after: float, model: Model) -> Change:
+    """The probabilities of cancer that a model gives two photos. Their noise is known only if it was measured with the
+    model's current networks."""
+    measured = figures().get(model.modality, {}).get("cancer", {}).get(model.id)
+    current = measured and measured["networks"] == model.hashes
+    return Change(CANCER, before, after, "%", measured["noise"] if current else None)
 
 
 def sentence(change: Change) -> str:

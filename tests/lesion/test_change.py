@@ -1,6 +1,8 @@
 """Two photos of one lesion: alignment, and differences larger than the camera explains."""
 
+import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -82,7 +84,22 @@ def test_unmeasured_differences_are_not_judged() -> None:
     assert {one.by_camera for one in made} == {None}
     assert "was not measured" in change.sentence(made[0])
     assert "camera explains" not in change.sentence(made[0])
-    assert change.of_cancer(0.1, 0.9, "dermoscopy", "no such model").by_camera is None
+
+
+def test_the_noise_of_a_probability_is_that_of_the_current_network(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def known(network: str) -> dict[str, Any]:
+        return {model.modality: {"cancer": {model.id: {"noise": 0.3, "networks": [network]}}}}
+
+    assert model.weights == ("model.tflite",)
+    monkeypatch.setattr(change, "figures", lambda: known(model.card["files"]["model.tflite"]["sha256"]))
+    assert change.of_cancer(0.1, 0.9, model).noise == 0.3
+    assert change.of_cancer(0.1, 0.9, dataclasses.replace(model, id="other")).by_camera is None
+    monkeypatch.setattr(change, "figures", lambda: known("0" * 64))
+    unknown = change.of_cancer(0.1, 0.9, model)
+    assert unknown.by_camera is None
+    assert "was not measured" in change.sentence(unknown)
 
 
 @pytest.mark.parametrize(("after", "by_camera"), [(0.5, True), (0.65, True), (0.29, False), (0.75, False)])
@@ -110,7 +127,8 @@ def test_two_photos_of_one_lesion_are_compared(model: Model) -> None:
     by_name = {one.name: one for one in made.changes}
     assert by_name[SIZE].after / by_name[SIZE].before == pytest.approx(1, abs=0.2)
     assert by_name[SIZE].by_camera
-    assert (by_name[CANCER].by_camera is None) == (model.id not in change.figures()["dermoscopy"]["cancer"])
+    measured = change.figures()["dermoscopy"]["cancer"].get(model.id, {})
+    assert (by_name[CANCER].noise is not None) == (measured.get("networks") == model.hashes)
     assert DIAMETER not in by_name
 
 

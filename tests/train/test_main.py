@@ -27,3 +27,10 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture) -> Non
         main([name, "--help"])
     assert stopped.value.code == 0
     assert f"python -m train {name}" in capsys.readouterr().out
+
+
+def test_an_option_of_another_command_is_refused(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["pair", "--config", "one.yaml", "--close-up", "other.yaml", "--afterwards"])
+    assert stopped.value.code == 2
+    assert "unrecognized arguments: --afterwards" in capsys.readouterr().err

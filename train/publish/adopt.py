@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
-from skinapp.evaluation.bootstrap import MIN_GROUPS, Interval
+from skinapp.evaluation.bootstrap import MIN_GROUPS, RESAMPLES, Interval
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
 from skinapp.inference.cases import find_cases
@@ -46,8 +46,8 @@ PROTOCOL = (
 LIMITS = (
     "It was trained elsewhere, on images that were not checked here. If some of them are among the images that it is "
     "scored on, or show the same lesions, its scores are too high.",
-    "Images are cropped and resized as this app does it; if it was trained on images that were prepared otherwise, it "
-    "may do better on those.",
+    "Images are cropped and resized as this app does it; if it was trained on images that were prepared differently, "
+    "it may do better on those.",
 )
 
 
@@ -226,7 +226,7 @@ def read(file: Path, size: int | None) -> Source:
     if file.suffix == ".tflite" and file.is_file():
         return adopt_litert.read(file, size)
     raise ModelError(
-        f"{file.name} is no .keras file, no .tflite file and no SavedModel folder. In Keras, model.save('NAME.keras') "
+        f"{file.name} is not a .keras file, a .tflite file or a SavedModel folder. In Keras, model.save('NAME.keras') "
         "writes the first."
     )
 
@@ -273,7 +273,7 @@ def described(
 ) -> dict[str, Any]:
     """The parts of a card that are known before any image is classified."""
     from train.publish.card_content import INTENDED_USE
-    from train.publish.folder import versions
+    from train.publish.folder import RESIZE, versions
 
     title = options.title or f"{source.name} ({options.id})"
     own = {"classes": [_plain(label) for label in labels.labels]} if labels.id not in LABEL_SETS else {}
@@ -300,7 +300,7 @@ def described(
             "dtype": "float32",
             "range": [0, 255],
             "channels": "RGB",
-            "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+            "resize": RESIZE,
         },
         "outputs": converted.shapes,
         "temperature": 1.0,
@@ -352,7 +352,7 @@ def scored(
 
     labels, name = model.labels, options.name or options.table.stem
     if not external.slug(name):
-        raise DataError(f"'{name}' is no name for the labelled images; give one with --name.")
+        raise DataError(f"'{name}' cannot be used as a name; give another with --name.")
     logits = _classified(model, table["file"], cases)
     truth, groups, fits = encode(table["label"], labels), table["group"].to_numpy(), table["fits"].to_numpy()
     temperature = evaluate.fit_temperature(logits[fits], truth[fits])
@@ -402,7 +402,7 @@ def scored(
             "groups": {part: len(set(images.groups)) for part, images in counts.items()},
         },
         "test": {key: result[key] for key in ("images", "groups")}
-        | {"dataset": name, "resamples": evaluate.RESAMPLES}
+        | {"dataset": name, "resamples": RESAMPLES}
         | card_content.details(result),
         "scores": card_content.rounded(result["scores"]),
         "validation": card_content.rounded(of_validation),

@@ -111,7 +111,9 @@ def checked_shape(shape: tuple[int | None, ...], size: int | None) -> int:
     """The side of the square images [n, side, side, 3] that a network takes: fixed, or `size` if it takes any.
     ModelError if its input has another form."""
     if len(shape) != 4:
-        raise ModelError(f"Its input has the shape {_words(shape)}, which is no image; it must be n x side x side x 3.")
+        raise ModelError(
+            f"Its input has the shape {_words(shape)}, which is not an image; it must be n x side x side x 3."
+        )
     _, height, width, channels = shape
     if channels != 3:
         first = " Channels must come last." if shape[1] == 3 else ""
@@ -147,8 +149,8 @@ def recognised_outputs(values: np.ndarray) -> str:
     if values.shape[1] > 1 and np.abs(values.sum(axis=1) - 1).max() < 1e-3:
         return SOFTMAX
     raise ModelError(
-        "Its outputs are between 0 and 1 without adding up to 1, and its last layer is no sigmoid that could explain "
-        "it. Adopt the network with logits, softmax or sigmoid as its last layer."
+        "Its outputs are between 0 and 1 without adding up to 1, and its last layer is not a sigmoid that could "
+        "explain it. Adopt the network with logits, softmax or sigmoid as its last layer."
     )
 
 

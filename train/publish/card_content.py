@@ -13,7 +13,7 @@ from train.config import Config
 from train.data import packed
 from train.data.datasets import sources
 from train.publish import compare_published
-from train.publish.folder import LICENCE, versions
+from train.publish.folder import LICENCE, RESIZE, versions
 
 INTENDED_USE = (
     "Research and teaching on skin-lesion classifiers. Not a diagnostic device; not for decisions about a person's "
@@ -189,7 +189,7 @@ def input_of(config: Config) -> dict[str, Any]:
         "dtype": "float32",
         "range": [0, 255],
         "channels": "RGB",
-        "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+        "resize": RESIZE,
         **({"remove": list(config.remove)} if config.remove else {}),
         **({"views": list(config.views)} if len(config.views) > 1 else {}),
     }

@@ -9,12 +9,11 @@ import pandas as pd
 from skinapp import tables
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics, significance
-from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.inference import registry
 from skinapp.labels.sets import LabelSet
 from train.data.datasets import data_root, encode
 
-RESAMPLES = 2000
 PROTOCOL = (
     "Linear probe of a frozen foundation model; test-set probabilities published with DermFM-Zero (Yan et al. 2026, "
     "arXiv:2602.10624, github.com/SiyuanYan1/DermFM-Zero). Their training part shares lesions or patients with these "
@@ -98,43 +97,6 @@ def compare(ours: str, labels: LabelSet, predictions: Path, folder: Path) -> pd.
 def published_files(labels: LabelSet, folder: Path) -> list[Path]:
     """The published predictions for a label set, one file per model."""
     return sorted(folder.glob(f"{labels.id}_*.csv"))
-
-
-def section(ours: str, labels: LabelSet, predictions: Path) -> str:
-    """The section of a model's card on published models; empty if their predictions are not on this machine."""
-    if not published_files(labels, published_root()):
-        return ""
-    compared = compare(ours, labels, predictions, published_root())
-    rows = [
-        " | ".join(
-            [
-                f"| {row['model']}",
-                row["score"].replace("_", " "),
-                Interval(row["value"], row["low"], row["high"]).text(),
-                Interval(row["ours_minus_theirs"], row["ours_minus_theirs_low"], row["ours_minus_theirs_high"]).text(
-                    "+.3f"
-                ),
-                f"{'' if pd.isna(row['mcnemar_p_holm']) else _p(row['mcnemar_p_holm'])} |",
-            ]
-        )
-        for row in compared[compared["score"].isin(SHOWN)].to_dict("records")
-    ]
-    first = compared.iloc[0]
-    return "\n".join(
-        [
-            "\n## Compared with published foundation models\n",
-            f"On the {first['images']:,} images that both have predictions for: this model minus the published one, "
-            "paired, and McNemar's exact test with Holm's correction.",
-            f"{PROTOCOL}\n",
-            "| published model | score | value | this model minus it | p |\n|---|---|---|---|---|",
-            *rows,
-            "",
-        ]
-    )
-
-
-def _p(value: float) -> str:
-    return "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _comparison(our_id: str, labels: LabelSet, ours: pd.DataFrame, file: Path) -> pd.DataFrame:

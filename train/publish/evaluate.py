@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, calibration, conformal, metrics, operating_points
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.files import replacing
 from skinapp.inference import views
 from skinapp.inference.runtime import softmax
@@ -34,7 +35,6 @@ from train.fit import network as networks
 from train.fit.run_folder import best_file, epochs, open_run
 from train.fit.validation import predict
 
-RESAMPLES = 2000
 DEMOGRAPHICS = ["age", "sex", "site", "confirmation"]
 CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibration.expected_calibration_error}
 

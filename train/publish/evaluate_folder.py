@@ -16,6 +16,7 @@ from tqdm import tqdm
 from skinapp import tables
 from skinapp.errors import DataError, SkinappError
 from skinapp.evaluation import bootstrap, metrics, predictions
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.inference.cases import find_cases
@@ -24,7 +25,6 @@ from skinapp.labels.sets import HAM10000, MALIGNANCY, LabelSet
 from train.data.datasets import encode
 from train.publish import external
 
-RESAMPLES = 2000
 FACTS = tuple(name for name in predictions.FACTS if name != "dataset")
 """Columns of a table of labelled images that predictions files also have; the data set is named by the command."""
 

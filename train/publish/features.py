@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.inference import feature_model, model_card, trees
 from skinapp.inference.runtime import softmax
 from skinapp.inference.training_images import OUT_OF_FOLD
@@ -31,7 +32,6 @@ from train.data.datasets import encode, melanomas, read, sources, with_validatio
 from train.data.features import measured
 from train.publish import card_content
 from train.publish.evaluate import (
-    RESAMPLES,
     HeldOut,
     Part,
     by_adjustment,
@@ -44,7 +44,7 @@ from train.publish.evaluate import (
     scored_part,
     write_predictions,
 )
-from train.publish.folder import LICENCE, draft, publish
+from train.publish.folder import LICENCE, RESIZE, draft, publish
 
 PROTOCOL = (
     "The training images are divided into {folds} parts by lesion. Trees trained without a part predict it, out of "
@@ -313,7 +313,7 @@ def describe(
             "dtype": "float32",
             "range": [0, 255],
             "channels": "RGB",
-            "resize": "the centre square, or the square that was chosen; bicubic with antialiasing",
+            "resize": RESIZE,
         },
         "outputs": {"logits": [len(labels.codes)]},
         "temperature": round(temperature, 4),

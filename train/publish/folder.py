@@ -4,19 +4,25 @@ import contextlib
 import ctypes
 import datetime
 import fnmatch
+import hashlib
 import importlib.metadata
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from skinapp.errors import DataError
+from skinapp.files import replacing
 from skinapp.inference import allowed, metadata, model_card, registry
+from skinapp.inference.registry import Model
 
 LICENCE = "CC BY-NC 4.0"
 """The licence of everything published here, as the training images require."""
+RESIZE = "the centre square, or the square that was chosen; bicubic with antialiasing"
+"""`resize` in a card: how the app, and the training here, make a network's square input of an image."""
 EXPORTED = (
     "README.md",
     "history.csv",
@@ -73,6 +79,26 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
     allowed.add(card, models)
     swap(folder, target)
     return target
+
+
+def current(model: Model) -> Model:
+    """The model as its folder is now, after work that took long. DataError if its networks are not those that were
+    read before."""
+    now = registry.read_model(model.folder)
+    if now.hashes != model.hashes:
+        raise DataError(f"The networks of '{model.id}' were replaced in the meantime; run the same command again.")
+    return now
+
+
+def write_card(model: Model, changed: Iterable[str]) -> None:
+    """Write the model's `model.json` with new hashes for the files that were added or changed, and without those that
+    are gone."""
+    files = {name: entry for name, entry in model.card["files"].items() if (model.folder / name).exists()}
+    for name in changed:
+        content = (model.folder / name).read_bytes()
+        files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+    with replacing(model.folder / registry.CARD_FILE) as partial:
+        partial.write_text(json.dumps(model.card | {"files": dict(sorted(files.items()))}, indent=2) + "\n")
 
 
 def versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, conformal, significance
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.metadata import Field, Fusion
 from skinapp.inference.runtime import softmax
@@ -27,7 +28,7 @@ from train.fit import trained_metadata
 from train.fit.cross_validation import fold_config
 from train.fit.run_folder import LOGITS_FILE, best_file, last_file, open_run
 from train.publish import card_content
-from train.publish.evaluate import RESAMPLES, fit_temperature, kinds
+from train.publish.evaluate import fit_temperature, kinds
 from train.publish.folder import draft, publish
 
 INHERITED = (

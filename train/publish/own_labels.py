@@ -20,7 +20,9 @@ def label_set(listed: str, malignant: str | None, pre_cancer: str | None) -> tup
         raise DataError("--labels needs two or more codes, each once.")
     for code in codes:
         if not CODE.fullmatch(code):
-            raise DataError(f"'{code}' in --labels is no code; use letters, digits, _ and -, as in mel=Melanoma.")
+            raise DataError(
+                f"'{code}' in --labels is not a valid code; use letters, digits, _ and -, as in mel=Melanoma."
+            )
     cancers, pre_cancers = (
         _known_codes(text, codes, option) for text, option in ((malignant, "--malignant"), (pre_cancer, "--pre-cancer"))
     )

@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 from skinapp.datasets import registry as published
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.inference import model_card
 from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import combine
@@ -30,7 +31,6 @@ from train.fit.metadata import log_shares
 from train.fit.run_folder import best_file, open_run
 from train.publish import card_content
 from train.publish.evaluate import (
-    RESAMPLES,
     HeldOut,
     averaged_logits,
     best_network,

@@ -7,7 +7,6 @@ those of MILK10k's close-ups. A model's classes may be diagnoses, or malignant a
 
 import argparse
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, predictions
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import registry, retrieval, views
@@ -27,11 +27,11 @@ from skinapp.inference.registry import Model
 from skinapp.inference.retrieval import Index
 from skinapp.inference.runtime import Classifier
 from train.data import datasets
+from train.publish.folder import current, write_card
 from train.studies import held_out
 
 COMPONENTS = (32, 64, 128, 256)
 """The numbers of principal components of the embedding to try; validation images choose."""
-RESAMPLES = 2000
 CHUNK = 250
 PARTS = ("train", "validation", "test")
 INDEXED = {"dermoscopy": "ham10000", "smartphone": "pad_ufes_20"}
@@ -196,16 +196,12 @@ def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
 
 
 def write(model: Model, index: Index, card: dict[str, Any]) -> None:
-    """Write the index and its card into the model's folder, and their hashes into model.json."""
-    index_file, card_file = model.folder / retrieval.INDEX_FILE, model.folder / retrieval.CARD_FILE
-    with replacing(index_file) as partial:
+    """Write the index and its card into the model's folder, and their hashes into model.json. DataError if the model's
+    networks were replaced since it was read."""
+    # another command may have changed the card while the images were embedded
+    now = current(model)
+    with replacing(model.folder / retrieval.INDEX_FILE) as partial:
         retrieval.save(index, partial)
-    with replacing(card_file) as partial:
+    with replacing(model.folder / retrieval.CARD_FILE) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
-    files = {
-        file.name: {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "size": file.stat().st_size}
-        for file in (index_file, card_file)
-    }
-    with replacing(model.folder / "model.json") as partial:
-        listed = dict(sorted((model.card["files"] | files).items()))
-        partial.write_text(json.dumps(model.card | {"files": listed}, indent=2) + "\n")
+    write_card(now, (retrieval.INDEX_FILE, retrieval.CARD_FILE))

@@ -22,7 +22,7 @@ from scipy import stats
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics
-from skinapp.evaluation.bootstrap import Interval
+from skinapp.evaluation.bootstrap import RESAMPLES, Interval
 from skinapp.files import replacing
 from skinapp.inference import model_card
 from skinapp.inference.runtime import softmax
@@ -45,7 +45,6 @@ NOTE = (
     "not corrected for the number of rows. Networks that are scored together are compared with each of them alone, on "
     "other images of the tested lesions, which are neither trained on nor tested; their intervals are over lesions."
 )
-RESAMPLES = 2000
 Scores = dict[str, bootstrap.Score]
 SAME = ("labels", "folds", "seed")
 """The settings that, with the first data set, decide which lesions a fold holds out, which a row must share with the

@@ -21,18 +21,19 @@ from skinapp.attention import catalogue as methods
 from skinapp.attention import faithfulness
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import bootstrap
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import architecture, registry, runtime
 from skinapp.inference.registry import Model
+from train.publish.folder import current, write_card
 from train.studies import held_out
-from train.studies.randomised import PARTS, untrained, with_random_head, write_card
+from train.studies.randomised import PARTS, untrained, with_random_head
 
 FILE = "attention-audit.csv"
 MASK_SIDE = 112
 STEPS = 4
 """Steps of the insertion and deletion curves."""
-RESAMPLES = 2000
 COLUMNS = ("image", "group", "energy", "insertion", "deletion", "head", "network", "milliseconds", "answer")
 """The columns for one image. The last two are the times of the map and of a classification, in milliseconds; see
 `docs/attention.md` for the others."""
@@ -116,9 +117,11 @@ def run(options: argparse.Namespace) -> int:
     for name in options.methods or known:
         measure(known[name], model, chosen, others, options.untrained, folder / f"{name}.csv")
         table = summary(model, folder)
+        # another command may have changed the card while the maps were made
+        now = current(model)
         with replacing(model.folder / FILE) as partial:
             table.to_csv(partial, index=False)
-        write_card(model, (FILE,))
+        write_card(now, (FILE,))
     print(summary(model, folder).to_string(index=False))
     return 0
 

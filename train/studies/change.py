@@ -101,6 +101,7 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
     """How many pairs of the same lesion and of different lesions match, and the noise of each measure and of each
     model's probability of cancer, over matching pairs whose lesions can be segmented."""
     predictors = [Cancer(model) for model in models]
+    networks = {model.id: model.hashes for model in models}
     differences: list[dict[str, float]] = []
     cancer: list[dict[str, float]] = []
     matched = confused = 0
@@ -138,7 +139,10 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
         "pairs_of_different_lesions": len(photos) - 1,
         "confused": confused,
         "noise": _percentiles(differences),
-        "cancer": _percentiles(cancer),
+        "cancer": {
+            model_id: {"noise": noise, "networks": networks[model_id]}
+            for model_id, noise in _percentiles(cancer).items()
+        },
     }
 
 

@@ -4,8 +4,6 @@ Adebayo et al. 2018, https://arxiv.org/abs/1810.03292.
 """
 
 import dataclasses
-import hashlib
-import json
 import shutil
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from skinapp.attention.randomisation import SEED
 from skinapp.errors import DataError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
+from train.publish.folder import write_card
 
 PARTS = ("head", "network")
 """The part that is randomised: the last dense layer alone, or every layer."""
@@ -81,16 +80,3 @@ def random_head(model: Model, content: bytes, seed: int) -> bytes:
     reach = np.sqrt(6 / (classes + width))
     random = np.random.default_rng(seed).uniform(-reach, reach, (classes, width)).astype(np.float16)
     return content.replace(kernel, random.tobytes())
-
-
-def write_card(model: Model, changed: tuple[str, ...]) -> None:
-    """Write the model's `model.json` with new hashes for the files that were added or changed."""
-    card = dict(model.card)
-    card["files"] = {name: entry for name, entry in card["files"].items() if (model.folder / name).exists()}
-    for name in changed:
-        content = (model.folder / name).read_bytes()
-        card["files"][name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
-    card["files"] = dict(sorted(card["files"].items()))
-    partial = model.folder / "partial-model.json"
-    partial.write_text(json.dumps(card, indent=2) + "\n")
-    partial.replace(model.folder / "model.json")

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import HAM10000
@@ -48,7 +49,6 @@ Row = dict[Any, Any]
 """A network in the table: its settings and its scores."""
 CHOSEN_BY = "val_balanced_accuracy"
 PATIENCE = 8
-RESAMPLES = 2000
 SHOWN = 10
 
 

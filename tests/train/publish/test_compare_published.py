@@ -10,7 +10,7 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000
-from train.publish import compare_published
+from train.publish import card_content, compare_published
 
 TRUTH = ("nv", "nv", "nv", "nv", "mel", "mel", "bcc", "df")
 OURS = ("nv", "nv", "nv", "nv", "mel", "mel", "bcc", "nv")
@@ -201,13 +201,14 @@ def test_a_card_compares_the_model_with_the_published_ones(
 ) -> None:
     file = ours.folder / "predictions.csv"
     monkeypatch.setenv("SKINAPP_DATA", str(folder.parent))
-    text = compare_published.section("ours", ours.labels, file)
+    made = card_content.published("ours", "ham10000", file)["published"]
+    assert "shares lesions or patients" in made["protocol"]
     accuracy = compared(ours, folder).set_index(["model", "score"]).loc[("worse", "accuracy")]
-    assert "shares lesions or patients" in text
-    assert f"| worse | accuracy | {accuracy['value']:.3f} " in text
-    assert f"{accuracy['ours_minus_theirs']:+.3f}" in text
+    [row] = [row for row in made["rows"] if (row["model"], row["score"]) == ("worse", "accuracy")]
+    assert row["value"] == pytest.approx(accuracy["value"], abs=1e-4)
+    assert row["difference"] == pytest.approx(accuracy["ours_minus_theirs"], abs=1e-4)
     monkeypatch.setenv("SKINAPP_DATA", str(folder))
-    assert compare_published.section("ours", ours.labels, file) == ""
+    assert card_content.published("ours", "ham10000", file) == {}
 
 
 def test_the_shipped_table_is_of_the_shipped_model(model: registry.Model) -> None:

@@ -41,7 +41,7 @@ def test_without_options_known_codes_count_as_they_do_here() -> None:
         ("mel", None, None, "two or more codes"),
         ("mel,nv,MEL", None, None, "each once"),
         ("mel,nv,nv", None, None, "each once"),
-        ("mel,a b", "mel", None, "'a b' in --labels is no code"),
+        ("mel,a b", "mel", None, "'a b' in --labels is not a valid code"),
         ("mel,nv", "bcc", None, "bcc in --malignant is not in --labels"),
         ("mel,wart", None, None, "Nothing here says what 'wart' is"),
         ("nv,bkl", None, None, "some must be malignant"),

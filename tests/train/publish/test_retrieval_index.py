@@ -3,6 +3,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,35 @@ def test_a_committee_is_indexed_by_the_network_that_gives_its_embedding() -> Non
     table = pd.concat(tables).set_index("image")
     expected = table.filter(regex="^p_").idxmax(axis=1).str.removeprefix("p_")
     assert list(retrieval_index._published(committee, pd.Series(table.index))) == list(expected)
+
+
+def test_what_was_published_meanwhile_stays(own_models: Path, model: registry.Model) -> None:
+    before = registry.read_model(own_models / model.id)
+    index, about = retrieval.index(before), retrieval.card(before)
+    added = edited(before.folder, title="Published meanwhile")
+    retrieval_index.write(before, index, about | {"images": 1})
+    after = registry.read_model(before.folder)
+    assert after.card | {"files": None} == added | {"files": None}
+    registry.verify(after)
+    assert retrieval.card(after)["images"] == 1
+
+
+def test_an_index_is_not_added_to_another_network(own_models: Path, model: registry.Model) -> None:
+    before = registry.read_model(own_models / model.id)
+    index, about = retrieval.index(before), retrieval.card(before)
+    other = before.card["files"][before.weights[0]] | {"sha256": "0" * 64}
+    edited(before.folder, files=before.card["files"] | {before.weights[0]: other})
+    content = (before.folder / retrieval.CARD_FILE).read_bytes()
+    with pytest.raises(DataError, match="were replaced in the meantime; run the same command again"):
+        retrieval_index.write(before, index, about | {"images": 1})
+    assert (before.folder / retrieval.CARD_FILE).read_bytes() == content
+
+
+def edited(folder: Path, **content: object) -> dict[str, Any]:
+    """The card in this folder after a change to it."""
+    card = json.loads((folder / "model.json").read_text()) | content
+    (folder / "model.json").write_text(json.dumps(card))
+    return card
 
 
 def test_images_of_a_model_for_two_images_are_refused() -> None:

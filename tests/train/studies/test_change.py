@@ -54,7 +54,8 @@ def test_what_is_measured(model: Model, tmp_path: Path) -> None:
     assert (measured["pairs"], measured["matched"], measured["confused"]) == (4, 3, 0)
     assert 1 <= measured["measured"] <= 3
     assert 1 <= measured["noise"][SIZE] < 1.5
-    assert 0 <= measured["cancer"][model.id] <= 1
+    assert 0 <= measured["cancer"][model.id]["noise"] <= 1
+    assert measured["cancer"][model.id]["networks"] == [model.card["files"]["model.tflite"]["sha256"]]
     assert CANCER not in measured["noise"]
 
 
