@@ -159,6 +159,7 @@ def measure(
             }
     return {
         "model": model.id,
+        "version": model.card["version"],
         "kinds": {
             kind: {"on": helps(drawn[kind]["validation"], real[kind]["validation"])}
             | {"drawn": drawn[kind], "real": real[kind], "checked": checked(kind)}
@@ -293,11 +294,11 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
     yield "## Which removals are on"
     on = [kind for kind in kinds if kinds[kind]["on"]]
     yield (
-        f"`python -m train artefacts` measures with `{figures['model']}`, on images that it was not trained on. It "
-        "writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on by default if, "
-        "on validation images, the mean probability of the right class rises, with a 95% interval above 0, both for "
-        "drawn and for real artefacts, and the accuracy on images with real ones does not fall. Test images were not "
-        "used for this decision. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
+        f"`python -m train artefacts` measures with `{figures['model']}` {figures['version']}, on images that it was "
+        "not trained on. It writes this page, and `skinapp/images/removal.json`, which the app reads. A removal is on "
+        "by default if, on validation images, the mean probability of the right class rises, with a 95% interval "
+        "above 0, both for drawn and for real artefacts, and the accuracy on images with real ones does not fall. "
+        "Test images were not used for this decision. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
     )
     yield _table(
         ["", "probability, drawn", "probability, real", "accuracy, real", "real ones", "by default"],

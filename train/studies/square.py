@@ -77,7 +77,7 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
     """A data set in the common form with two more columns: `part`, validation or test, and `member`, the file of the
     network to use, "" for the whole model. Only images that this network was not trained on are in it.
 
-    A data set without a test split is halved by its groups.
+    A data set of which only one part is left is halved by its groups.
     """
     rows = read(name)
     asked: dict[str, str] = {}
@@ -98,7 +98,7 @@ def unseen(model: Model, name: str) -> pd.DataFrame:
         part=np.where(rows["split"] == "test", "test", "validation"),
         member=[asked.get(image, "") for image in rows["image"]],
     )
-    if not (rows["part"] == "test").any():
+    if rows["part"].nunique() < 2:
         rows["part"] = held_out.half(rows["group"])
     return rows.reset_index(drop=True)
 
@@ -125,6 +125,7 @@ def measure(model: Model, images: dict[str, pd.DataFrame], most: int = 0) -> dic
     margin, largest = max(gains, key=lambda setting: gains[setting])
     return {
         "model": model.id,
+        "version": model.card["version"],
         "margin": margin,
         "largest": largest,
         "used": all(outcomes.difference(margin, largest).low >= -COST for outcomes in seen.values()),
@@ -194,14 +195,15 @@ def count_both_found(files: Sequence[Path]) -> dict[str, int]:
 def table(results: dict[str, Any]) -> str:
     """The figures as a Markdown table."""
     rows = []
-    for kind, measured in results.items():
+    for measured in results.values():
         for one in measured["sets"].values():
             for part in ("validation", "test"):
                 cells = [Interval(**one[part][name]).text() for name in ("centre", "square")]
                 difference = Interval(**one[part]["difference"]).text("+.3f")
                 shares = [f"{one[part][name]:.1%}" for name in ("moved", "several_found")]
-                rows.append([kind, one["name"], part, f"{one[part]['images']:,}", *cells, difference, *shares])
-    header = ["kind", "data set", "part", "images", "centre", "square", "difference", "moved", "two lesions found"]
+                name = f"{measured['model']} {measured['version']}"
+                rows.append([name, one["name"], part, f"{one[part]['images']:,}", *cells, difference, *shares])
+    header = ["model", "data set", "part", "images", "centre", "square", "difference", "moved", "two lesions found"]
     return model_card.table(header, rows)
 
 
