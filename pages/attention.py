@@ -145,7 +145,7 @@ def show_lab(usable: dict[str, Model], photo: Photo) -> None:
             analyses = analyse(models, photo, crop)
         if not analyses:
             return
-        requests = map_controls.choose(analyses)
+        requests = map_controls.choose(analyses, photo)
         if not requests:
             st.info("Choose a class and a method.")
             return

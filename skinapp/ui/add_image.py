@@ -8,9 +8,10 @@ import streamlit as st
 from skinapp.datasets import isic
 from skinapp.datasets.isic import Example
 from skinapp.errors import SkinappError
-from skinapp.images import imaging, isolated, synthetic
+from skinapp.images import synthetic
 from skinapp.ui import archive, session_images
 from skinapp.ui import photo as photos
+from skinapp.ui.archive import Picture
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
 
@@ -21,8 +22,6 @@ SOURCES = {
 }
 SUGGESTED_ISIC_ID = "ISIC_0030623"
 """An image of the test split: the bundled HAM10000 models have never seen it or its lesion."""
-THUMBNAIL = 160
-"""Pixels."""
 DRAWING_WANTED = "drawing_wanted"
 
 
@@ -127,13 +126,15 @@ def _offer_samples() -> None:
         _offer_archive()
 
 
-def _offer_examples(examples: list[Example]) -> None:
+def _offer_examples(examples: list[Picture]) -> None:
     st.markdown("**Examples from the ISIC archive**")
     with st.grid(len(examples), min_column_width=120, gap="small"):
-        for example in examples:
+        for picture in examples:
+            example = picture.example
             with st.container(gap="xsmall"):
-                small = imaging.crop_resize(isolated.decode(example.data), THUMBNAIL)
-                st.image(small, width="stretch", alt=f"Example, {example.diagnosis or 'no diagnosis stated'}")
+                st.image(
+                    picture.thumbnail, width="stretch", alt=f"Example, {example.diagnosis or 'no diagnosis stated'}"
+                )
                 st.button(
                     example.diagnosis or "Open",
                     key=f"example_{example.isic_id}",

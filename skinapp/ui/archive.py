@@ -1,11 +1,15 @@
 """Pictures from the ISIC archive, if it can be reached, with their licences."""
 
+import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import numpy as np
 import streamlit as st
 
 from skinapp.datasets import isic
 from skinapp.datasets.isic import Example
+from skinapp.errors import ImageError
 from skinapp.images import imaging, isolated
 from skinapp.ui.layout import plain
 
@@ -15,12 +19,24 @@ THUMBNAIL = 320
 """Pixels."""
 
 
+@dataclass(frozen=True)
+class Picture:
+    """An image of the archive, and its middle as uint8 [THUMBNAIL, THUMBNAIL, 3]."""
+
+    example: Example
+    thumbnail: np.ndarray
+
+
 @st.cache_data(ttl=RETRY_SECONDS, max_entries=32, show_spinner=False)
 def examples(
     address: str, ids: tuple[str, ...] = isic.EXAMPLES, licences: tuple[str, ...] = isic.OPEN_LICENCES
-) -> list[Example]:
+) -> list[Picture]:
     """The images available from the archive at this address; none if it cannot be reached."""
-    return isic.examples(ids, licences)
+    pictures = []
+    for example in isic.examples(ids, licences):
+        with contextlib.suppress(ImageError):
+            pictures.append(Picture(example, imaging.crop_resize(isolated.decode(example.data), THUMBNAIL)))
+    return pictures
 
 
 def credit(example: Example) -> str:
@@ -40,10 +56,9 @@ def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
         st.caption(f"The pictures are in the ISIC archive, which this app cannot reach at the moment: {links}.")
         return
     with st.grid(len(pictures), min_column_width=130, gap="small"):
-        for example in pictures:
+        for picture in pictures:
             with st.container(gap="xsmall"):
-                kind = kinds[example.isic_id]
-                small = imaging.crop_resize(isolated.decode(example.data), THUMBNAIL)
-                st.image(small, kind, width="stretch", alt=f"{kind} of {name}")
+                kind = kinds[picture.example.isic_id]
+                st.image(picture.thumbnail, kind, width="stretch", alt=f"{kind} of {name}")
                 # not st.caption: its links are too pale to read
-                st.markdown(credit(example))
+                st.markdown(credit(picture.example))

@@ -5,22 +5,21 @@ its attention maps.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from skinapp.datasets import isic
 from skinapp.datasets.registry import DATASETS
+from skinapp.errors import SkinappError
 from skinapp.evaluation import error_analysis, predictions
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.images import imaging
 from skinapp.report import error_views
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
-from skinapp.ui import add_image, address, layout, panel
+from skinapp.ui import add_image, address, gallery, layout, panel
 from skinapp.ui.comparison import computed_once, weights_of
 from skinapp.ui.layout import plain
 
@@ -28,6 +27,8 @@ PAGE_SIZE = 6
 COLUMNS = 6
 BOTH, ANY, CELL = "both", "any", "cell"
 """Codes: the images that only one of two models classifies correctly; every label; a cell of a confusion matrix."""
+
+UNREADABLE = "The image can no longer be read."
 
 MATRIX, RATES = "matrix", "rates"
 
@@ -135,7 +136,12 @@ def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
     file = predictions.image_file(dataset, image)
     in_archive = image.startswith("ISIC_")
     if file:
-        st.image(_thumbnail(str(file)), width="stretch", alt=f"{image}, labelled {row['label']}")
+        try:
+            thumbnail = gallery.small(str(file), file.stat().st_mtime)
+            st.image(thumbnail, width="stretch", alt=f"{image}, labelled {row['label']}")
+        except (OSError, SkinappError):
+            file = None
+            st.caption(UNREADABLE)
     answer = row["predicted"] if "predicted" in row else f"{row['first']} by A, {row['second']} by B"
     name = plain(image)
     st.markdown(
@@ -145,12 +151,11 @@ def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
     if file or in_archive:
         for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
             if st.button(page.capitalize(), icon=icon, key=f"{page}_{key}_{image}", type="tertiary"):
+                try:
+                    data = imaging.read(file) if file else None
+                except SkinappError:
+                    st.caption(UNREADABLE)
+                    continue
                 title = DATASETS[dataset].title if dataset in DATASETS else dataset
-                caption = f"{image} from {title}, labelled {row['label']}"
-                add_image.hand_over(image, file.read_bytes() if file else None, caption, dataset)
+                add_image.hand_over(image, data, f"{image} from {title}, labelled {row['label']}", dataset)
                 st.switch_page(layout.path(page))
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _thumbnail(file: str) -> np.ndarray:
-    return imaging.load(Path(file), 200)

@@ -18,6 +18,7 @@ from skinapp.inference import architecture
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.ui import layout
+from skinapp.ui.session_images import Photo
 
 ANY_OTHER = ""
 MAX_SEED = 100
@@ -82,9 +83,9 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
     return [usable[key] for key in chosen]
 
 
-def choose(analyses: list[Analysis]) -> list[MapRequest]:
-    """Let the visitor choose maps, for the models of one or two analyses."""
-    chosen_targets = _choose_targets(analyses)
+def choose(analyses: list[Analysis], photo: Photo) -> list[MapRequest]:
+    """Let the visitor choose maps, for the models of one or two analyses of a photo."""
+    chosen_targets = _choose_targets(analyses, photo)
     methods = _choose_methods([analysis.model for analysis in analyses])
     layers = {analysis.model.id: _choose_layer(analysis.model, methods) for analysis in analyses}
     settings = _choose_settings(methods)
@@ -107,17 +108,19 @@ def within_bounds(requests: list[MapRequest]) -> list[MapRequest]:
     return [one for one, so_far in zip(requests, total, strict=False) if so_far <= MAX_CLASSIFICATIONS]
 
 
-def _choose_targets(analyses: list[Analysis]) -> list[Target]:
+def _choose_targets(analyses: list[Analysis], photo: Photo) -> list[Target]:
     """Let the visitor choose the classes to explain, from all models; initially the most likely one of the first
     model."""
     names = {label.code: label.name for analysis in analyses for label in analysis.model.labels.labels}
+    predicted = analyses[0].prediction.predicted
     classes, other_class = st.columns([3, 2], gap="medium")
     codes = classes.multiselect(
         "Classes",
         list(names),
-        [analyses[0].prediction.predicted],
+        [predicted],
         format_func=names.__getitem__,
-        key="attention_classes_" + "_".join(analysis.model.id for analysis in analyses),
+        # a new square or image starts with its own most likely class
+        key="_".join(["attention_classes", *(analysis.model.id for analysis in analyses), predicted, photo.key]),
         help="One map is made for each class. The default is the model's most likely class.",
     )
     other = other_class.selectbox(

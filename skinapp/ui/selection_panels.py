@@ -189,6 +189,6 @@ def _show_cells(tested: Table, frame: pd.DataFrame, by: str, widest: float) -> N
     st.caption(
         "Sensitivity: the share of malignant images with a malignant probability of at least 50%. Specificity: "
         "the share of other images below 50%. Calibration: the mean malignant probability minus the share of malignant "
-        "images; 0 is best. Intervals are 95%, with each lesion as one case. With so many subgroups, some stand "
+        "images; 0 is best. Intervals are 95%, from a bootstrap over lesions. With so many subgroups, some stand "
         "out by chance."
     )

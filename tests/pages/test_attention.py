@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.datasets import load_sample_image
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Multiselect
 
 from skinapp.attention import attribution
 from skinapp.attention import catalogue as methods
@@ -51,8 +52,8 @@ def made_maps(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
     return at.session_state["cached_attention_maps"][1]
 
 
-def classes(model: registry.Model) -> str:
-    return f"attention_classes_{model.id}"
+def classes(at: AppTest) -> Multiselect:
+    return next(one for one in at.multiselect if one.label == "Classes")
 
 
 def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
@@ -62,7 +63,7 @@ def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
     monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
     upload(page, PHOTO)
     [(raw, problem)] = made_maps(page).values()
-    [code] = page.multiselect(key=classes(model)).value
+    [code] = classes(page).value
     assert not problem
     expected = methods.raw("last-convolution", model, imaging.load(PHOTO, model.input_size), code)
     assert (raw == expected).all()
@@ -70,12 +71,12 @@ def test_an_upload_gets_the_librarys_map_of_the_most_probable_class(
     assert len(page.image) == 5
 
 
-def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, model: registry.Model) -> None:
+def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest) -> None:
     page.session_state["attention_occlusion_cells"] = 3
     page.session_state["attention_occlusion_patch"] = 1
     upload(page, PHOTO)
     page.pills(key="attention_methods").set_value(["last-convolution", "occlusion"])
-    page.multiselect(key=classes(model)).set_value(["mel", "nv"]).run()
+    classes(page).set_value(["mel", "nv"]).run()
     assert page.number_input(key="attention_occlusion_cells").value == 3
     assert not page.exception
     made = made_maps(page)
@@ -90,7 +91,7 @@ def test_two_methods_and_two_classes_and_nothing_is_made_twice(page: AppTest, mo
 
 def test_one_class_rather_than_another(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
-    page.multiselect(key=classes(model)).set_value(["mel"])
+    classes(page).set_value(["mel"])
     page.selectbox(key="attention_against").set_value("nv").run()
     raw = next(raw for key, (raw, _) in made_maps(page).items() if key[3] == ("mel", "nv"))
     pixels = imaging.load(PHOTO, model.input_size)
@@ -104,9 +105,22 @@ def test_a_class_that_one_of_two_models_lacks(page: AppTest) -> None:
     upload(page, PHOTO)
     both = ["ham10000-efficientnetb1", "malignancy-efficientnetb1"]
     page.multiselect(key="attention_models").set_value(both).run()
-    page.multiselect(key="attention_classes_" + "_".join(both)).set_value(["mel"]).run()
+    classes(page).set_value(["mel"]).run()
     assert not page.exception
     assert "The model 'malignancy-efficientnetb1' has no class 'mel'" in page.warning[0].value
+
+
+@pytest.mark.usefixtures("clear_dermoscopy")
+def test_another_image_starts_with_its_own_most_likely_class(page: AppTest, model: registry.Model) -> None:
+    upload(page, PHOTO)
+    other = encode(ImageOps.invert(lesion(400, 300, seed=1)))
+    first, second = (
+        runtime.classifier(model).predict(imaging.load(data, model.input_size)).predicted for data in (PHOTO, other)
+    )
+    assert first != second
+    assert classes(page).value == [first]
+    upload(page, other)
+    assert classes(page).value == [second]
 
 
 def test_an_image_all_black(page: AppTest) -> None:
@@ -225,7 +239,7 @@ def test_the_maps_of_several_images_are_in_a_strip(page: AppTest, model: registr
     upload_several(page, photos | {"china.jpg": china})
     assert any(header.value == "The same maps for your other images" for header in page.subheader)
     tiles = page.session_state["cached_attention_strip"][1]
-    [code] = page.multiselect(key=classes(model)).value
+    [code] = classes(page).value
     made = [tile.raw for tile in tiles.values() if tile.raw is not None]
     for raw, name in zip(made, ("spot-2.jpg", "spot-3.jpg"), strict=True):
         expected = methods.raw("last-convolution", model, imaging.load(photos[name], model.input_size), code)

@@ -1,5 +1,6 @@
 """The classify page: shows the library's own answer for an image; a bad file is reported and the page still works."""
 
+import dataclasses
 import io
 import re
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from skinapp import formatting
 from skinapp.datasets import isic
 from skinapp.errors import DataError, SkinappError
 from skinapp.evaluation import observed_risk
-from skinapp.images import imaging, removal, synthetic
+from skinapp.images import imaging, isolated, removal, synthetic
 from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, conformal, registry, runtime
 from skinapp.labels import sets
@@ -280,8 +281,15 @@ def test_examples_replace_the_drawing_where_the_archive_is_reached(
 ) -> None:
     example = isic.Example("ISIC_5254934", PHOTO, "CC-BY", "Imperial College London", "Nevus, atypical")
     monkeypatch.setenv("SKINAPP_ISIC_URL", "http://127.0.0.1:10")
-    monkeypatch.setattr(isic, "examples", lambda *_: [example])
+    damaged = dataclasses.replace(example, isic_id="ISIC_6203412", data=b"damaged")
+    monkeypatch.setattr(isic, "examples", lambda *_: [example, damaged])
     page.segmented_control(key="photo_source").set_value("sample").run()
+    assert not page.exception
+    assert [button.key for button in page.button if str(button.key).startswith("example_")] == ["example_ISIC_5254934"]
+    with monkeypatch.context() as patch:
+        # another run of the page decodes nothing
+        patch.setattr(isolated, "decode", None)
+        page.run()
     assert not page.exception
     # no answer before one is chosen
     assert not page.metric

@@ -12,13 +12,16 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from skinapp.errors import ImageError
 from skinapp.evaluation import bootstrap, comparison, conformal, head_search, operating_points, predictions
 from skinapp.evaluation.claims import CLAIMS
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.evaluation.operating_points import Threshold
+from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.report import conformal_views, published_views
 from skinapp.ui import layout, session_images
+from tests.pictures import encode, lesion
 
 ALL_RESAMPLES = comparison.Shared.weights
 
@@ -482,6 +485,33 @@ def test_without_the_images_a_cell_has_ids_and_links(tmp_path: Path, monkeypatch
     assert all(f"[{image}](https://api.isic-archive.com/images/{image}/)" in links for image in missed[:6])
     assert not at.get("imgs")
     assert [button.label for button in at.button][:2] == ["Classify", "Attention"]
+
+
+def test_a_damaged_image_of_a_data_set_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINAPP_DATA", str(tmp_path))
+    at = opened(a=A, b=B, tab="operating", outcome=f"missed:{B}")
+    damaged, readable = table_with(at, "confidence")["image"][:2]
+    folder = tmp_path / "ham10000" / "images"
+    folder.mkdir(parents=True)
+    (folder / f"{damaged}.jpg").write_bytes(b"\xff\xd8 damaged")
+    (folder / f"{readable}.jpg").write_bytes(encode(lesion()))
+    at.run()
+    assert not at.exception
+    assert plain_captions(at).count("The image can no longer be read.") == 1
+    assert len(at.image) == 1
+
+    def unreadable(*_: object) -> bytes:
+        raise ImageError("gone")
+
+    # the thumbnail is cached, the file gone
+    monkeypatch.setattr(imaging, "read", unreadable)
+    at.button(key=f"classify_outcome_{readable}").click().run()
+    assert not at.exception
+    assert plain_captions(at).count("The image can no longer be read.") == 2
+    # the archive still has the other one
+    at.button(key=f"classify_outcome_{damaged}").click().run()
+    assert at.title[0].value == "Classify an image"
+    assert at.session_state["isic_id"] == damaged
 
 
 def with_external(root: Path, model: registry.Model, name: str) -> None:
