@@ -9,8 +9,9 @@ import streamlit as st
 
 from skinapp import events
 from skinapp.errors import ModelError, SegmentationError, SkinappError
+from skinapp.formatting import percent
 from skinapp.images import quality
-from skinapp.inference import analysis, modality
+from skinapp.inference import analysis, modality, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.modality import Route
@@ -96,7 +97,8 @@ def _show_one(route: Route, photo: Photo) -> None:
             values = metadata_form.show(model)
     with tabs["Artefacts"]:
         remove = removal.choose(model)
-    made = _analyse(route, photo, model, remove, values)
+    with words:
+        made = _first_word_then_answer(route, photo, remove, values)
     shown = attention_map.of(made, photo)
     observed = None if route.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
@@ -157,6 +159,30 @@ def _offer_report(made: Analysis, route: Route, photo: Photo, shown: ExplainedMa
         help="One HTML file with the image, the map, every probability and what they mean. It opens offline and prints "
         "well. It contains your image, so be careful who you send it to.",
     )
+
+
+def _first_word_then_answer(
+    route: Route, photo: Photo, remove: Sequence[str] | None, values: Metadata | None
+) -> Analysis:
+    """The analysis. While a committee classifies a new image, the answer of its best single network is shown."""
+    model = route.models[0]
+    others = registry.ranked() if model.kind == "committee" else []
+    alone = next((one for one in others if one.kind == "classifier" and one.labels == model.labels), None)
+    if alone is None:
+        return _analyse(route, photo, model, remove, values)
+    place = st.empty()
+
+    def say() -> None:
+        first = _analyse(route, photo, alone, remove).prediction
+        place.caption(
+            f"First answer, by one network: {prediction.most_likely_name(first)}, "
+            f"{percent(first.probabilities.max())}. The committee is classifying the image."
+        )
+
+    photos.cached("first_word", (photo.key, square.crop_of(photo)), say)
+    made = _analyse(route, photo, model, remove, values)
+    place.empty()
+    return made
 
 
 def _analyse(

@@ -3,12 +3,14 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from skinapp.images import imaging
-from skinapp.inference import registry, runtime
+from skinapp.inference import analysis, registry, runtime
+from skinapp.inference.analysis import Analysis
 from skinapp.ui import layout
 from tests import committee
 from tests.pictures import encode, lesion
@@ -59,6 +61,23 @@ def test_the_answer_says_how_far_the_networks_agree(root: Path) -> None:
     text = " ".join(element.value for element in at.markdown)
     assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
     assert "specificity 61% (50% to 70%)" in text
+
+
+def test_one_network_answers_a_new_image_before_the_committee(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    analyse = analysis.analyse
+
+    def recorded(image: Any, model: registry.Model, *arguments: Any, **named: Any) -> Analysis:
+        asked.append(model.id)
+        return analyse(image, model, *arguments, **named)
+
+    monkeypatch.setattr("skinapp.ui.answer.analysis.analyse", recorded)
+    at = uploaded("classify")
+    assert asked[:2] == ["ham10000-efficientnetb1", "committee"]
+    assert "First answer" not in " ".join(caption.value for caption in at.caption)
+    asked.clear()
+    at.run()
+    assert set(asked) <= {"committee"}
 
 
 def test_a_corrupted_member_leaves_the_other_models_usable(root: Path) -> None:
