@@ -345,3 +345,18 @@ def test_a_network_of_keras_applications(table: Path, tmp_path: Path) -> None:
     model = registry.model("mobile", tmp_path / "models")
     assert model.has_class_maps
     assert [one.side for one in architecture.blocks(model)] == [32, 16, 8, 4, 2], "without the layers that only pad"
+
+
+@pytest.mark.slow
+def test_an_untrained_resnet(table: Path, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    layers, image = keras.layers, keras.Input((64, 64, 3))
+    base = keras.applications.ResNet50(input_shape=(64, 64, 3), include_top=False, weights=None)
+    x = layers.GlobalAveragePooling2D()(base(image))
+    keras.Model(image, layers.Dense(3, activation="softmax")(x)).save(tmp_path / "net.keras")
+    more = ("--preprocessing", "imagenet-bgr", *adopted_model.OPTIONS)
+    assert adopted_model.adopt(tmp_path / "net.keras", table, tmp_path / "models", "net", *more) == 0
+    model = registry.model("net", tmp_path / "models")
+    assert model.has_class_maps
+    assert model.card["outputs"]["embedding"] == [base.output_shape[-1]]
+    assert architecture.blocks(model)[-1].side == 2
