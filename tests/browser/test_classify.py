@@ -7,24 +7,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from skinapp import formatting
 from skinapp.images import imaging
 from skinapp.inference import registry, runtime
 from skinapp.ui import layout
-from tests.browser.visitor import PHOTO, as_upload, headline, keep, settle, upload, wider_than_the_screen
+from tests.browser.visitor import (
+    HEIGHT,
+    PHOTO,
+    as_upload,
+    bottom,
+    headline,
+    keep,
+    settle,
+    upload,
+    wider_than_the_screen,
+)
 from tests.pictures import closer, encode, lesion, skin
-
-HEIGHT = 720
-"""The height of a phone screen, in pixels."""
-
-
-def bottom(place: Locator) -> float:
-    """How far below the top of the page an element ends, in pixels."""
-    box = place.bounding_box()
-    assert box
-    return box["y"] + box["height"]
 
 
 @pytest.mark.parametrize("width", [pytest.param(1280, marks=pytest.mark.slow), 390])

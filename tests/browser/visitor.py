@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.pictures import encode, lesion
 
@@ -12,6 +12,9 @@ SCREENSHOTS = Path(__file__).parents[2] / "screenshots"
 """Create this folder to get screenshots of the pages; without it, none are taken."""
 PHOTO = encode(lesion(600, 450, seed=1).resize((2400, 1800), Image.Resampling.NEAREST), quality=100)
 """Over 1 MB, the size from which a server may spool uploads to disk, and as sharp as the models require."""
+
+HEIGHT = 720
+"""The height of a screen, in pixels."""
 
 
 def as_upload(data: bytes, name: str = "photo.jpg", mime_type: str = "image/jpeg") -> FilePayload:
@@ -35,6 +38,13 @@ def headline(page: Page) -> re.Match[str]:
     match = re.fullmatch(r"Most likely: (.+), ((?:under |over )?\d+%)", heading.inner_text())
     assert match
     return match
+
+
+def bottom(place: Locator) -> float:
+    """How far below the top of the window an element ends, in pixels."""
+    box = place.bounding_box()
+    assert box
+    return box["y"] + box["height"]
 
 
 def settle(page: Page) -> None:

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def made_maps(at: AppTest) -> dict[tuple, tuple[np.ndarray | None, str]]:
     return at.session_state["cached_attention_maps"][1]
 
 
-def classes(at: AppTest) -> Multiselect:
+def classes(at: AppTest) -> Multiselect[Any]:
     return next(one for one in at.multiselect if one.label == "Classes")
 
 
