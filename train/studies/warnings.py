@@ -106,6 +106,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="test lesions, and as many again to decide (default: %(default)s)",
     )
     parser.add_argument(
+        "--kinds",
+        nargs="+",
+        choices=list(modality.NAMES),
+        default=list(modality.NAMES),
+        metavar="KIND",
+        help="measure the best models for these kinds of image; the figures of others stay (default: all)",
+    )
+    parser.add_argument(
         "--out",
         type=Path,
         default=warnings.CARD_FILE,
@@ -123,13 +131,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     models = registry.ranked()
-    card = {}
-    for kind in modality.NAMES:
+    card = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for kind in options.kinds:
         model = next((one for one in models if one.modality == kind), None)
         if model is None:
             continue
         rows = measure(model, options.images)
-        card[kind] = {"model": model.id, **summary(rows)}
+        card[kind] = {"model": model.id, "version": model.card["version"], **summary(rows)}
     with replacing(options.out) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
     warnings.card.cache_clear()
@@ -289,7 +297,7 @@ def markdown(card: dict[str, Any]) -> str:
     for kind, entry in card.items():
         lines += [
             "",
-            f"## {modality.NAMES[kind]}: `{entry['model']}`",
+            f"## {modality.NAMES[kind]}: `{entry['model']}` {entry['version']}",
             "",
             "| warning | answers with it | wrong | answers without it | wrong | difference | predicts errors "
             "(validation) |",

@@ -38,7 +38,7 @@ def test_too_few_answers_decide_nothing() -> None:
     found = warnings.summary(pd.DataFrame(rows("validation", 0.0, 1.0, count=9) + rows("test", 0.0, 1.0)))
     assert found["warnings"]["sharpness"]["predicts_errors"]
     assert found["warnings"]["glare"]["test"]["with"] is None
-    page = warnings.markdown({"dermoscopy": {"model": "one", **found}})
+    page = warnings.markdown({"dermoscopy": {"model": "one", "version": "1.0.0", **found}})
     assert "| blurred | 40 | 0% (" in page
     assert "too few to tell" in page
 
