@@ -22,10 +22,10 @@ INTENDED_USE = (
 LIMITS = {
     "dermoscopy": ("The images are dermoscopy from a few clinics, mostly of light skin; skin type was not recorded.",),
     "smartphone": (
-        "The photos come from one Brazilian programme, whose patients are mostly farmers of European descent; light "
-        "skin types prevail where skin type was recorded.",
-        "In these data every cancer was confirmed by biopsy and most benign lesions were not. Some photos are blurrier "
-        "than others, and benign lesions are more frequent among those.",
+        "PAD-UFES-20's photos come from one Brazilian programme, whose patients are mostly farmers of European "
+        "descent; light skin types prevail where skin type was recorded.",
+        "There, every cancer was confirmed by biopsy and most benign lesions were not. Some photos are blurrier than "
+        "others, and benign lesions are more frequent among those.",
     ),
     "dermoscopy and close-up": (
         "The images come from five centres, and nearly every lesion was suspicious enough for a biopsy: harmless ones "
@@ -50,7 +50,7 @@ VALIDATION = (
 CROSS = (
     "Every network is the one of its last epoch, so no epoch was chosen by what it is scored on; the temperature of "
     "each part's probabilities was fitted on the other parts. The network in this folder was then trained on all the "
-    "images by the same schedule: nothing is left to test it on, and the scores are those of the networks of the parts."
+    "images by the same schedule; its scores out of fold are those of the networks of the parts."
 )
 PAIR = (
     "Validation: whole lesions of the training part, stratified by diagnosis, the same for both networks; they alone "
