@@ -89,7 +89,8 @@ def test_phone_photos_are_indexed_and_other_peoples_looked_up(
     index = retrieval.index(made)
     assert set(index.labels) <= set(made.labels.codes)
     assert all(image.startswith("PAT_") for image in index.images)
-    assert card["test"]["images"] == card["test"]["lesions"] == 6
+    # half of the six test lesions; the others chose the number of components
+    assert card["test"]["images"] == card["test"]["lesions"] == 3
     assert folder.joinpath(retrieval.INDEX_FILE).exists()
 
 
