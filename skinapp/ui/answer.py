@@ -165,12 +165,13 @@ def _first_word_then_answer(
     route: Route, photo: Photo, remove: Sequence[str] | None, values: Metadata | None
 ) -> Analysis:
     """The analysis. While a committee classifies a new image, the answer of its best single network is shown."""
+    # always, so that the answer of another model takes the place of the one before
+    place = st.empty()
     model = route.models[0]
     others = registry.ranked() if model.kind == "committee" else []
     alone = next((one for one in others if one.kind == "classifier" and one.labels == model.labels), None)
     if alone is None:
         return _analyse(route, photo, model, remove, values)
-    place = st.empty()
 
     def say() -> None:
         first = _analyse(route, photo, alone, remove).prediction

@@ -74,7 +74,7 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
 @pytest.mark.parametrize(
     ("shape", "size", "words"),
     [
-        ((None, 10), None, "no image"),
+        ((None, 10), None, "not an image"),
         ((None, 3, 64, 64), None, "Channels must come last"),
         ((None, 64, 64, 1), None, "not n x side x side x 3"),
         ((None, 64, 48, 3), None, "the app gives squares"),
