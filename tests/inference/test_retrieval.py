@@ -77,10 +77,13 @@ def test_a_shipped_index_is_small_and_holds_no_test_image(model: registry.Model)
     assert index.projection.shape[0] == model.card["outputs"]["embedding"][0]
     assert len(index.images) == card["images"] == len(set(index.images))
     assert set(index.labels) == set(model.labels.codes)
-    tested = pd.read_csv(model.folder / "predictions.csv")
+    # all of PAD-UFES-20 is trained on, so half of MILK10k's test close-ups are looked up
+    phone = model.modality == "smartphone"
+    tested = pd.read_csv(model.folder / ("predictions-milk10k-clinical.csv" if phone else "predictions.csv"))
     assert not set(tested["image"]) & set(index.images)
     assert not set(tested["group"]) & set(index.lesions)
-    assert card["test"]["images"] == len(tested)
+    share = card["test"]["images"] / len(tested)
+    assert 0.4 < share < 0.6 if phone else share == 1
 
 
 def test_a_model_of_the_same_network_takes_its_index() -> None:

@@ -275,7 +275,7 @@ def test_the_number_of_maps_is_limited_by_the_page(page: AppTest, monkeypatch: p
     assert not page.exception
     # eight images and at most twelve maps: one row
     assert len(page.session_state["cached_attention_strip"][1]) == 7
-    assert any("With 8 images, each gets only the first map" in caption.value for caption in page.caption)
+    assert any("here the first map of each" in caption.value for caption in page.caption)
 
 
 def test_pictures_not_of_skin_get_no_map_unless_requested(page: AppTest) -> None:
