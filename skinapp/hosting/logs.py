@@ -11,7 +11,7 @@ import logging
 import traceback
 from typing import Any
 
-from skinapp import events
+from skinapp.inference import events
 
 CONNECTIONS = ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets")
 """Loggers that at level INFO record every visitor's address and the page they open."""

@@ -3,8 +3,8 @@
 import logging
 import os
 
-from skinapp import events
 from skinapp.errors import DataError
+from skinapp.inference import events
 
 PORT = "SKINAPP_METRICS_PORT"
 BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinapp import events
 from skinapp.errors import SkinappError
-from skinapp.inference import registry, runtime
+from skinapp.inference import events, registry, runtime
 
 VALID_SECONDS = 10
 """How long a result is valid, so that frequent checks cost nothing."""

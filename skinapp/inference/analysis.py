@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from skinapp import events
 from skinapp.formatting import percent
 from skinapp.images import imaging, quality
 from skinapp.images.imaging import CENTRE, Crop
 from skinapp.images.quality import Quality
 from skinapp.images.removal import KINDS, Removed, by_default
-from skinapp.inference import runtime
+from skinapp.inference import events, runtime
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.modality import Recognised
 from skinapp.inference.registry import Model

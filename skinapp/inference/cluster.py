@@ -27,10 +27,10 @@ from pathlib import Path
 from typing import Any
 
 from skinapp import files
-from skinapp.cores import usable_cores
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.inference import cases, manifest, parts, rows
 from skinapp.inference.cases import Named
+from skinapp.inference.cores import usable_cores
 from skinapp.inference.disk_dict import DiskDict
 from skinapp.inference.parts import PartsFolder
 from skinapp.inference.registry import Model

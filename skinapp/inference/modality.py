@@ -23,9 +23,9 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
 
-from skinapp.cores import usable_cores
 from skinapp.errors import ModelError
 from skinapp.images import imaging
+from skinapp.inference.cores import usable_cores
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import softmax
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
-from skinapp.cores import usable_cores
 from skinapp.errors import ModelError
 from skinapp.images import imaging, synthetic
 from skinapp.images.removal import Removed
 from skinapp.inference import feature_model, metadata, registry, views
+from skinapp.inference.cores import usable_cores
 from skinapp.inference.feature_model import Contributions, Measured
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.registry import Model

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from skinapp import files
-from skinapp.cores import usable_cores
 from skinapp.errors import DataError, ImageError, SkinappError
 from skinapp.images import imaging
 from skinapp.inference import cases, manifest, rows
 from skinapp.inference.cases import WHOLE, Named, Shard
+from skinapp.inference.cores import usable_cores
 from skinapp.inference.csv_file import CsvFile
 from skinapp.inference.disk_dict import DiskDict
 from skinapp.inference.duplicates import Duplicates

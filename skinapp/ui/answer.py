@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from skinapp import events
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.formatting import percent
 from skinapp.images import quality
-from skinapp.inference import analysis, modality, registry
+from skinapp.inference import analysis, events, modality, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.metadata import Metadata
 from skinapp.inference.modality import Route

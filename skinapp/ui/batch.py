@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from skinapp import events
 from skinapp.errors import SkinappError
 from skinapp.formatting import percent
 from skinapp.images import imaging, quality
-from skinapp.inference import analysis
+from skinapp.inference import analysis, events
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
 from skinapp.ui import gallery, gate, over_time, panel, session_images, square, turn

@@ -8,11 +8,10 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from skinapp import events
 from skinapp.errors import ImageError
 from skinapp.images import imaging, isolated
 from skinapp.images.imaging import Crop
-from skinapp.inference import modality, training_images
+from skinapp.inference import events, modality, training_images
 from skinapp.inference.modality import Recognised
 from skinapp.inference.registry import Model
 from skinapp.ui.session_images import CACHED, Photo

@@ -13,9 +13,9 @@ import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 
-from skinapp import events
-from skinapp.cores import usable_cores
 from skinapp.errors import SkinappError
+from skinapp.inference import events
+from skinapp.inference.cores import usable_cores
 from skinapp.ui.admission import Admission, BusyError, Wait
 
 P = ParamSpec("P")

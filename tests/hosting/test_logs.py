@@ -5,8 +5,8 @@ import logging
 import sys
 from typing import Any
 
-from skinapp import events
 from skinapp.hosting import logs
+from skinapp.inference import events
 
 SECRET = "IMG_4711 of Ada Lovelace"
 

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from skinapp import events
 from skinapp.errors import DataError
 from skinapp.hosting import metrics
+from skinapp.inference import events
 
 
 def test_nothing_is_counted_without_a_port(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,8 +17,8 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from skinapp.cores import usable_cores
 from skinapp.errors import DataError
+from skinapp.inference.cores import usable_cores
 from train.config import Config
 from train.data.datasets import prepare
 from train.fit import cross_validation, hosts, training

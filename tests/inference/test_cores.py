@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from skinapp.cores import usable_cores
+from skinapp.inference.cores import usable_cores
 
 
 def test_a_process_that_may_run_on_three_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,10 +7,9 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from skinapp import events
 from skinapp.hosting import metrics
 from skinapp.images import quality
-from skinapp.inference import registry
+from skinapp.inference import events, registry
 from skinapp.ui import layout
 from tests.pictures import encode, lesion
 
