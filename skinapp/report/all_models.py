@@ -17,7 +17,7 @@ from skinapp.charts import performance, probabilities
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records
 from skinapp.errors import ImageError
-from skinapp.evaluation import claims, comparison, curves, error_analysis
+from skinapp.evaluation import claims, comparison, curves, error_analysis, studies
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.measures import MEASURES
@@ -66,7 +66,7 @@ def sections(
 ) -> list[Section]:
     """The whole document about the models of `known`. `progress` gets the models done and their number."""
     models = [known[model_id].model for model_id in known]
-    parts = [overview([model for model in models if model]), published(known)]
+    parts = [overview([model for model in models if model]), published(known), measured()]
     parts += [data(dataset) for dataset in DATASETS]
     for number, predictions in enumerate(known.values()):
         progress(number, len(known))
@@ -111,6 +111,15 @@ def published(known: Mapping[str, Predictions]) -> Section:
         published_views.TITLE,
         [published_views.INTRODUCTION, published_views.claims(compared), *published_views.notes(compared, names)],
     )
+
+
+def measured() -> Section:
+    """The tables of studies that belong to no single model."""
+    blocks: list[Block] = []
+    for study in studies.measured():
+        blocks += [Heading(study.title), f"{study.about} Measured by {study.command}.", studies.read(study)]
+    blocks += [Heading(published_views.REMOVALS), published_views.removals_words("dermoscopy").replace("`", "")]
+    return Section("Studies", [*blocks, published_views.removals("dermoscopy")])
 
 
 def data(dataset: str) -> Section:

@@ -1,6 +1,8 @@
-"""Published results next to the scores of the models here, and the results of a search: tables and sentences."""
+"""Published results next to the scores of the models here, and the results of a search and of studies: tables and
+sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -8,6 +10,7 @@ from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.claims import AREA, SENSITIVITY, Claim, Compared, Figure
 from skinapp.evaluation.head_search import HeadSearch
 from skinapp.formatting import joined
+from skinapp.images import removal
 from skinapp.report.comparison_views import Names
 
 TITLE = "Published accuracies, and ours"
@@ -15,6 +18,7 @@ INTRODUCTION = (
     "What tutorials report, next to the same network tested the same way, and next to networks tested on lesions that "
     "none of their training images show."
 )
+REMOVALS = "What removing artefacts changes"
 SCORES = {"accuracy": "accuracy", "sensitivity_malignancy": "sensitivity (recall)", AREA: "ROC AUC"}
 SAME_TEST, REPEATED, OURS = "Same network, same test", "Same network, lesions held out", "Our model, lesions held out"
 
@@ -110,3 +114,35 @@ def _absent(claim: Claim) -> str:
 
 def _words(figure: Figure | None, absent: str) -> str:
     return figure.score.text() if figure else absent
+
+
+def removals(modality: str) -> pd.DataFrame:
+    """What the removal of each kind of artefact changes on validation images, and whether it is on by default; a row
+    for each kind."""
+    return pd.DataFrame(
+        {
+            "Removed": removal.KINDS[kind],
+            "Probability of the right class, drawn artefacts": _change(one["drawn"]["validation"]["removed"]),
+            "Probability of the right class, real ones": _change(one["real"]["validation"]),
+            "Accuracy, real ones": _change(one["real"]["validation"], "accuracy"),
+            "Images with real ones": one["real"]["validation"]["images"],
+            "By default": "on" if one["on"] else "off",
+        }
+        for kind, one in removal.figures()[modality]["kinds"].items()
+    )
+
+
+def removals_words(modality: str) -> str:
+    """Which model the table of `removals` is of, and the command that measures it again."""
+    measured = removal.figures()[modality]
+    return (
+        f"Differences on validation images, with removal minus without, of {measured['model']} "
+        f"{measured['version']}. Measured by `python -m train artefacts`."
+    )
+
+
+def _change(measured: Mapping[str, Any], score: str = "probability") -> str:
+    if not measured["images"]:
+        return "none found"
+    limits = {name: float("nan") if value is None else value for name, value in measured[score]["difference"].items()}
+    return Interval(**limits).text("+.3f")

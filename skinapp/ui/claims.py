@@ -1,11 +1,11 @@
-"""Shows published results next to the scores of the models here, and the results of a search."""
+"""Shows published results next to the scores of the models here, and the results of a search and of studies."""
 
 from collections.abc import Mapping
 
 import streamlit as st
 
 from skinapp.errors import DataError
-from skinapp.evaluation import head_search
+from skinapp.evaluation import head_search, studies
 from skinapp.evaluation.claims import Compared, compare
 from skinapp.evaluation.predictions import Predictions
 from skinapp.report import published_views
@@ -13,12 +13,20 @@ from skinapp.report.comparison_views import Names
 from skinapp.ui import address, comparison_panels, panel
 from skinapp.ui.layout import plain
 
-CLAIMS, PROTOCOLS, SEARCH = "claims", "protocols", "search"
+CLAIMS, PROTOCOLS, SEARCH, STUDIES = "claims", "protocols", "search", "studies"
+ARTEFACTS = "artefacts"
+"""The choice of study that shows what the removal of artefacts changes."""
 
 
 def show(known: Mapping[str, Predictions], names: Names) -> None:
-    """Show the results of tutorials next to ours, the networks that were tested in two ways, or the search."""
-    options = {CLAIMS: "Accuracies", PROTOCOLS: "Same network, two tests", SEARCH: "Head search"}
+    """Show the results of tutorials next to ours, the networks that were tested in two ways, the search, or a
+    study."""
+    options = {
+        CLAIMS: "Accuracies",
+        PROTOCOLS: "Same network, two tests",
+        SEARCH: "Head search",
+        STUDIES: "Studies",
+    }
     # a link from before the choice was offered
     if "protocols_of" in st.query_params and "published" not in {*st.query_params, *st.session_state}:
         st.query_params["published"] = PROTOCOLS
@@ -27,8 +35,10 @@ def show(known: Mapping[str, Predictions], names: Names) -> None:
         show_claims(known, names)
     elif shown == PROTOCOLS:
         comparison_panels.show_protocols(known, names)
-    else:
+    elif shown == SEARCH:
         show_search()
+    else:
+        show_study()
 
 
 def show_claims(known: Mapping[str, Predictions], names: Names) -> None:
@@ -60,6 +70,23 @@ def show_search() -> None:
         "Every head tried, best first",
         {"Parameters": st.column_config.NumberColumn(format="localized")},
     )
+
+
+def show_study() -> None:
+    """The table of a study, chosen by the visitor, and the command that measures it again."""
+    measured = {study.id: study for study in studies.measured()}
+    titles = {ARTEFACTS: published_views.REMOVALS} | {name: study.title for name, study in measured.items()}
+    chosen = address.selectbox(st.container(), "Study", titles, "study")
+    if chosen == ARTEFACTS:
+        st.markdown(published_views.removals_words("dermoscopy"))
+        panel.show_table(published_views.removals("dermoscopy"), "artefacts", published_views.REMOVALS)
+        return
+    study = measured[chosen]
+    st.markdown(f"{study.about} Measured by `{study.command}`.")
+    try:
+        panel.show_table(studies.read(study), study.id, study.title)
+    except DataError as error:
+        st.warning(plain(str(error)))
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -13,11 +13,19 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from skinapp.errors import ImageError
-from skinapp.evaluation import bootstrap, comparison, conformal, head_search, operating_points, predictions
+from skinapp.evaluation import (
+    bootstrap,
+    comparison,
+    conformal,
+    head_search,
+    operating_points,
+    predictions,
+    studies,
+)
 from skinapp.evaluation.claims import CLAIMS
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.evaluation.operating_points import Threshold
-from skinapp.images import imaging
+from skinapp.images import imaging, removal
 from skinapp.inference import registry
 from skinapp.report import conformal_views, published_views
 from skinapp.ui import layout, session_images
@@ -245,6 +253,18 @@ def test_the_published_tab_shows_one_thing_at_a_time() -> None:
     assert not at.exception
     assert at.query_params["published"] == "protocols"
     assert at.selectbox(key="protocols_of").value == "ham10000-cnn32"
+
+
+@pytest.mark.parametrize("study", [study.id for study in studies.measured()])
+def test_a_study_with_its_command(study: str) -> None:
+    at = opened(a=A, b=B, tab="protocols", published="studies", study=study)
+    assert not at.exception
+    chosen = studies.STUDIES[study]
+    assert any(chosen.command in markdown.value for markdown in at.markdown)
+    assert [list(frame.value.columns) for frame in at.dataframe] == [list(studies.read(chosen).columns)]
+    at.selectbox(key="study").set_value("artefacts").run()
+    [removals] = [frame.value for frame in at.dataframe]
+    assert removals["By default"].tolist().count("on") == len(removal.by_default("dermoscopy"))
 
 
 @pytest.mark.parametrize("tab", ["pair", "training"])

@@ -8,12 +8,13 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from markupsafe import escape
 from PIL import Image
 
 from skinapp.__main__ import main
-from skinapp.evaluation import predictions
+from skinapp.evaluation import predictions, studies
 from skinapp.evaluation.claims import CLAIMS
 from skinapp.inference import registry
 from skinapp.inference.analysis import analyse
@@ -90,6 +91,16 @@ def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: 
     rows = dict(zip(table[""], table[" "], strict=True))
     assert rows["Patient metadata (optional)"] == "age, sex, it itches, larger diameter"
     assert rows["Kind of image"] == "phone photos"
+
+
+def test_the_studies_stand_in_the_report_with_their_commands() -> None:
+    section = all_models.measured()
+    titles = headings(section)
+    assert titles == [*(study.title for study in studies.measured()), published_views.REMOVALS]
+    tables = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
+    assert len(tables) == len(titles)
+    assert not any(table.empty for table in tables)
+    assert sum("python -m train" in block for block in section.blocks if isinstance(block, str)) == len(titles)
 
 
 @pytest.mark.parametrize("dataset", ["ham10000", "pad_ufes_20", "malignant_benign"])

@@ -1,8 +1,9 @@
 """python -m train features-study: the published claim for Fourier features, and what features add to networks.
 
-Prints the two tables of docs/features.md. The claim, an accuracy of 95.4% for malignant or benign, is tested on the
-malignant/benign set with images divided at random, and with whole lesions held out. The features models are fused with
-networks using weights chosen on held-out training images; the gain is measured on test images.
+Prints the tables of docs/features.md, and writes them for the app and the report. The claim, an accuracy of 95.4% for
+malignant or benign, is tested on the malignant/benign set with images divided at random, and with whole lesions held
+out. The features models are fused with networks using weights chosen on held-out training images; the gain is measured
+on test images.
 """
 
 import argparse
@@ -17,7 +18,8 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation import bootstrap, metrics, studies
+from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry, runtime
 from skinapp.inference.model_index import score_name
@@ -43,6 +45,8 @@ MIN_PROBABILITY = 1e-6
 """Probabilities are stored with six decimals; a smaller one counts as this."""
 CLAIMED: dict[str, bootstrap.Score] = {"accuracy": metrics.accuracy, "ROC AUC": metrics.macro_roc_auc}
 
+SCORED = ("score", "network alone", "fused", "fused minus network")
+
 
 @dataclass(frozen=True)
 class Fusion:
@@ -65,26 +69,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the folder for the measured features (default: %(default)s)",
     )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=studies.FOURIER.file.parent,
+        metavar="DIR",
+        help="where to write the tables as CSV (default: the folder in the package)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     table = read(DATASET)
-    rows = claim(table, feature_sets(table, options.runs))
     print(f"Malignant or benign, {len(table):,} images of {DATASET}. Published: accuracy {CLAIM:.1%}.\n")
-    print(model_card.table(("features", "images divided", "tested", *CLAIMED), rows))
+    columns = ("features", "images divided", "tested", *CLAIMED)
+    claimed = pd.DataFrame(claim(table, feature_sets(table, options.runs)), columns=columns)
+    print(model_card.table(columns, claimed.to_numpy().tolist()))
+    gains = []
     for on_features, network in FUSED.items():
         first, second = registry.model(network), registry.model(on_features)
         fusion, tested, differences = fused(first, second)
         print(f"\n{network} and {on_features}, weights {fusion.network:.3f} and {fusion.features:.3f}.\n")
-        print(
-            model_card.table(
-                ("score", "network alone", "fused", "fused minus network"),
-                [
-                    (score_name(name), *(one[name].text() for one in tested), difference.text("+.3f"))
-                    for name, difference in differences.items()
-                ],
-            )
-        )
+        rows = [
+            (score_name(name), *(one[name].text() for one in tested), difference.text("+.3f"))
+            for name, difference in differences.items()
+        ]
+        print(model_card.table(SCORED, rows))
+        gains.append(pd.DataFrame(rows, columns=SCORED).assign(network=f"{network} {first.card['version']}"))
+    together = pd.concat(gains, ignore_index=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for study, frame in ((studies.FOURIER, claimed), (studies.FUSION, together[["network", *SCORED]])):
+        with replacing(options.out / study.file.name) as partial:
+            frame.to_csv(partial, index=False)
     return 0
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation import bootstrap, metrics, studies
 from skinapp.files import replacing
 from skinapp.inference import model_card
 from skinapp.inference.runtime import softmax
@@ -37,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
     )
-    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="also write the table to this file")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=studies.CLINICS.file,
+        metavar="FILE.csv",
+        help="where to write the table (default: the file in the package)",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,9 +52,8 @@ def run(options: argparse.Namespace) -> int:
 
     table = measure(load_config(options.config), options.runs)
     print(model_card.table(list(table.columns), table.to_numpy().tolist()))
-    if options.out:
-        with replacing(options.out) as partial:
-            table.to_csv(partial, index=False)
+    with replacing(options.out) as partial:
+        table.to_csv(partial, index=False)
     return 0
 
 

@@ -1,0 +1,60 @@
+"""The tables of studies that belong to no single model: what was asked, and the command that measures it again."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from skinapp.errors import DataError
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table in this folder: `command` writes it, `about` says what its rows are."""
+
+    id: str
+    title: str
+    about: str
+    command: str
+
+    @property
+    def file(self) -> Path:
+        """Where the command writes the table."""
+        return Path(__file__).with_name(f"{self.id}.csv")
+
+
+CLINICS = Study(
+    "left-out",
+    "A clinic that was not trained on",
+    "ROC AUC for malignancy of two short runs of the same network on the same images of each source: one was trained "
+    "on other lesions of that source too, the other never saw the source.",
+    "python -m train left-out",
+)
+FOURIER = Study(
+    "fourier",
+    "Malignant or benign from Fourier features",
+    "An accuracy of 95.4% has been published for this, with images divided at random. The same trees were trained on "
+    "each set of features; images of a lesion can be in both parts only in the first row of each set.",
+    "python -m train features-study",
+)
+FUSION = Study(
+    "fusion",
+    "What measured features add to networks",
+    "The log probabilities of a network and of a model on features, added with weights that were chosen on held-out "
+    "training images; scores and paired differences are on test images.",
+    "python -m train features-study",
+)
+STUDIES = {study.id: study for study in (CLINICS, FOURIER, FUSION)}
+
+
+def measured() -> list[Study]:
+    """The studies whose tables are here."""
+    return [study for study in STUDIES.values() if study.file.is_file()]
+
+
+def read(study: Study) -> pd.DataFrame:
+    """The table of a study, with every cell as text, as it is shown. DataError if it cannot be read."""
+    try:
+        return pd.read_csv(study.file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{study.file} is not a table ({error}); run {study.command} again.") from None
