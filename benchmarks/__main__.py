@@ -14,12 +14,14 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from benchmarks import pictures, startup
-from benchmarks.comparison import HEADER, Comparison, alternate
-from benchmarks.tasks import CLASSIFICATIONS, EVERY, MASKS, MASKS_EVERY, MEMBERS, RESAMPLES, VIEWS, model
+from benchmarks.comparison import HEADER, Comparison, against_limit, alternate
+from benchmarks.tasks import CLASSIFICATIONS, EVERY, FEATURES, MASKS, MASKS_EVERY, MEMBERS, RESAMPLES, VIEWS, model
 from benchmarks.worker import QUIET, worker
 
 README = Path(__file__).with_name("README.md")
 MARKED = re.compile(r"(?<=<!-- measured -->\n).*(?=<!-- end -->)", re.DOTALL)
+PAGES = {"Home": "", "Classify": "classify", "Explore": "explore", "Compare": "compare"}
+"""The addresses of pages by title."""
 
 
 def photo(folder: Path) -> Iterator[Comparison]:
@@ -46,8 +48,16 @@ def committee(folder: Path) -> Iterator[Comparison]:
         values = alternate(plain, ours, file, repeats=15)
     count = MEMBERS * len(VIEWS)
     yield Comparison(
-        f"the same by {MEMBERS} networks and {len(VIEWS)} views, against {count} one by one", "s", 1, *values
+        f"the same by {MEMBERS} networks and {len(VIEWS)} views, against {count} classifications", "s", 1, *values
     )
+
+
+def features(folder: Path) -> Iterator[Comparison]:
+    file = pictures.phone_photo(folder / "photo.jpg")
+    for name in FEATURES:
+        with worker(name) as ours:
+            seconds = [ours(file) for _ in range(18)][3:]  # the first three warm up
+        yield against_limit(f"12-megapixel JPEG to the answer of `{name}`", 0.3, seconds)
 
 
 def scoring(folder: Path, count: int = 500) -> Iterator[Comparison]:
@@ -142,10 +152,23 @@ def start(folder: Path) -> Iterator[Comparison]:
     yield Comparison("the server's resident memory then", "MB", 2, *memory)
 
 
+def pages(folder: Path) -> Iterator[Comparison]:
+    for title, page in PAGES.items():
+        cold, warm = [], []
+        for _ in range(4):
+            with startup.server() as (address, _):
+                cold.append(startup.first_view(address, page))
+                warm += [startup.first_view(address, page) for _ in range(5)]
+        # the first server warms up byte code and file cache
+        yield against_limit(f"first view of {title}, server just started", 4, cold[1:])
+        yield against_limit(f"first view of {title}, warm server", 1.5, warm[5:])
+
+
 PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "photo": photo,
     "decode": decode,
     "committee": committee,
+    "features": features,
     "score": scoring,
     "memory": memory,
     "statistics": statistics,
@@ -153,6 +176,7 @@ PARTS: dict[str, Callable[[Path], Iterator[Comparison]]] = {
     "sanity": sanity,
     "attention": attention,
     "start": start,
+    "pages": pages,
 }
 
 

@@ -113,12 +113,12 @@ def with_kills(images: Path, out: Path, kills: int) -> tuple[Path, float, str]:
 
 def finished(out: Path) -> int:
     """The rows that are on disk."""
-    return sum(pq.read_metadata(part).num_rows for part in (out / "predictions").glob("part*.parquet"))
+    return sum(pq.read_metadata(part).num_rows for part in (out / "predictions").glob("part-*.parquet"))
 
 
 def rows(out: Path) -> pa.Table:
     """All rows of a folder of parts, by image."""
-    return pa.concat_tables([pq.read_table(part) for part in (out / "predictions").glob("part*.parquet")]).sort_by(
+    return pa.concat_tables([pq.read_table(part) for part in (out / "predictions").glob("part-*.parquet")]).sort_by(
         "image"
     )
 

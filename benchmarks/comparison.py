@@ -36,6 +36,11 @@ class Comparison:
         )
 
 
+def against_limit(name: str, limit: float, seconds: Sequence[float]) -> Comparison:
+    """Seconds compared with the time allowed, where there is no plain code for the task."""
+    return Comparison(f"{name}, against a limit of {limit:g} s", "s", 1, [limit] * len(seconds), seconds)
+
+
 def alternate(
     plain: Callable[[Path], float], ours: Callable[[Path], float], path: Path, repeats: int
 ) -> tuple[list[float], list[float]]:

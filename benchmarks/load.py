@@ -5,14 +5,12 @@ the answer, move the square, read again, and leave. Every answer is compared wit
 """
 
 import argparse
-import contextlib
 import itertools
 import re
-import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,9 +18,8 @@ import numpy as np
 
 from benchmarks import pictures
 from benchmarks.__main__ import README, machine
-from benchmarks.startup import free_port, megabytes, wait_for
+from benchmarks.startup import megabytes, server
 from benchmarks.visitor import Visitor
-from benchmarks.worker import QUIET, ROOT
 from skinapp.images import imaging, quality
 from skinapp.images.imaging import CENTRE, Crop
 from skinapp.inference import analysis, modality, registry, warnings
@@ -109,22 +106,6 @@ def _photo(seed: int) -> Photo | None:
     return Photo(data, *responses)
 
 
-@contextlib.contextmanager
-def server() -> Iterator[tuple[str, int]]:
-    """A running app: its address and process."""
-    port = free_port()
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    command += ["--server.address=127.0.0.1", f"--server.disconnectedSessionTTL={SESSION_SECONDS}"]
-    with subprocess.Popen(
-        command, cwd=ROOT, env=QUIET, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            wait_for(port, process)
-            yield f"http://127.0.0.1:{port}", process.pid
-        finally:
-            process.terminate()
-
-
 def visit(address: str, photo: Photo, others: Sequence[Photo], barrier: threading.Barrier) -> list[Answer]:
     """The actions of one visitor, starting and leaving at the same time as the others."""
     with Visitor(address) as visitor:
@@ -194,7 +175,7 @@ def measure() -> list[str]:
     """The rows of the table, and a sentence on memory."""
     rows = []
     known = photos(max(*VISITORS, FILES))
-    with server() as (address, process):
+    with server(f"--server.disconnectedSessionTTL={SESSION_SECONDS}") as (address, process):
         empty = megabytes(process)
         run_round(address, process, known[:1])  # loads the networks
         wait_until_freed(process)

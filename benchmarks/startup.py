@@ -1,16 +1,20 @@
-"""The time from starting the server to the first prediction in a browser, and the server's memory then."""
+"""A running app: the time from starting it to the first prediction in a browser, its memory then, and the time to the
+first view of a page."""
 
+import contextlib
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from playwright.sync_api import BrowserContext
 
+from benchmarks.visitor import Visitor
 from benchmarks.worker import QUIET, ROOT
 
 RESULT_TEXT = "Most likely"
@@ -41,6 +45,32 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def server(*options: str) -> Iterator[tuple[str, int]]:
+    """A running app: its address and process."""
+    port = free_port()
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    command += ["--server.address=127.0.0.1", *options]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=QUIET, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            wait_for(port, process)
+            yield f"http://127.0.0.1:{port}", process.pid
+        finally:
+            process.terminate()
+
+
+def first_view(address: str, page: str) -> float:
+    """Seconds from opening a page of the app at this address, in a new session, to the end of its run."""
+    begin = time.perf_counter()
+    with Visitor(address, page) as visitor:
+        seconds = time.perf_counter() - begin
+        if any(delta.new_element.WhichOneof("type") == "exception" for delta in visitor.elements.values()):
+            raise SystemExit(f"The page {address}/{page} failed.")
+    return seconds
 
 
 def start(browser: BrowserContext, port: int, photo: Path, first: str = "") -> Start:

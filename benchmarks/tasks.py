@@ -118,6 +118,24 @@ def one_by_one() -> Task:
     return classify
 
 
+FEATURES = ("ham10000-features", "malignancy-features")
+"""The shipped models on features."""
+
+
+def features_photo(name: str) -> Task:
+    """A JPEG file to the probabilities of a model on features and the contributions of the features."""
+    from skinapp.images import imaging
+    from skinapp.inference import runtime
+
+    classifier = runtime.classifier(registry.model(name))
+
+    def classify(file: Path) -> object:
+        prediction = classifier.predict(imaging.load(file, classifier.model.input_size))
+        return classifier.contributions(prediction)
+
+    return classify
+
+
 def scoring() -> Task:
     """Probabilities of every JPEG of a folder: `python -m skinapp score`, loading of the model included."""
     from skinapp.inference.scoring import score
@@ -396,6 +414,7 @@ TASKS: dict[str, Callable[[], Task]] = {
     "decoding_apart": decoding_apart,
     "committee_photo": committee_photo,
     "one_by_one": one_by_one,
+    **{name: functools.partial(features_photo, name) for name in FEATURES},
     "scoring": scoring,
     "plain_scoring": plain_scoring,
     "statistics": statistics,

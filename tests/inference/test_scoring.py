@@ -7,6 +7,8 @@ import io
 import itertools
 import json
 import os
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -26,6 +28,8 @@ from skinapp.inference.rows import Case, Extras
 from skinapp.inference.runtime import Prediction
 from tests import full_disk
 from tests.pictures import encode, lesion
+
+CHECKOUT = Path(__file__).parents[2]
 
 
 class Constant:
@@ -263,6 +267,66 @@ def test_finished_rows_are_kept_when_a_run_is_stopped(five: Path, tmp_path: Path
     summary = scoring.score(five, model, tmp_path / "out")
     assert (summary.scored, summary.skipped) == (2, 3)
     assert list(table(tmp_path / "out").index) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
+
+
+IN_SMALL_STEPS = """
+import sys
+from skinapp.__main__ import main
+from skinapp.inference import parts, scoring
+parts.ROWS = scoring.AHEAD = 8
+sys.exit(main())
+"""
+"""`python -m skinapp` with eight rows per part, and eight images in progress."""
+
+
+def start_scoring(out: Path, model: registry.Model) -> subprocess.Popen[str]:
+    """The command `score`, reading the list of images from standard input."""
+    command = [sys.executable, "-c", IN_SMALL_STEPS, "score", "-", "--model", model.id, "--out", str(out)]
+    return subprocess.Popen(command, cwd=CHECKOUT, text=True, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def has_rows(out: Path) -> bool:
+    """Whether a run has written six rows to a CSV, or a part to a folder."""
+    if out.is_file():
+        return len(out.read_bytes().splitlines()) > 6
+    return any((out / parts.PREDICTIONS).glob("part-*.parquet"))
+
+
+def results(out: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows and the failures of a run."""
+    if out.is_file():
+        return pd.read_csv(out), pd.read_csv(out.with_suffix(".failed.csv"))
+    return pd.read_parquet(out / parts.PREDICTIONS), pd.read_parquet(out / parts.FAILURES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["out", "p.csv"])
+def test_a_killed_process_loses_and_doubles_nothing(name: str, tmp_path: Path, model: registry.Model) -> None:
+    files = [tmp_path / f"{number:02}.jpg" for number in range(60)]
+    for number, file in enumerate(files):
+        file.write_bytes(encode(lesion(96, 80, number)) if number not in (1, 30, 50) else b"not an image")
+    listed = [f"{file}\n" for file in files]
+    out, uninterrupted = tmp_path / name, tmp_path / "uninterrupted" / name
+    with start_scoring(out, model) as killed:
+        # the list stays open, so that the run cannot end before it is killed
+        killed.stdin.writelines(listed[:40])
+        killed.stdin.flush()
+        while not has_rows(out):
+            assert killed.poll() is None, killed.stderr.read()
+            time.sleep(0.01)
+        killed.kill()
+    assert killed.returncode == -signal.SIGKILL
+
+    for target in (out, uninterrupted):
+        with start_scoring(target, model) as process:
+            _, messages = process.communicate("".join(listed))
+        assert process.returncode == 0, messages
+        assert (" 0 already scored" in messages) == (target == uninterrupted), messages
+    (rows, failures), (expected_rows, expected_failures) = results(out), results(uninterrupted)
+    pd.testing.assert_frame_equal(rows, expected_rows, check_exact=True)
+    pd.testing.assert_frame_equal(failures, expected_failures)
+    assert sorted([*rows["image"], *failures["image"]]) == list(map(str, files))
+    assert len(failures) == 3
 
 
 def test_failures_are_tried_again(images: Path, tmp_path: Path, model: registry.Model) -> None:
