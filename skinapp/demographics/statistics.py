@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from scipy.stats.contingency import association as contingency_association
+import scipy
 
 from skinapp.datasets.metadata import SYMPTOMS
 from skinapp.demographics.records import CATEGORIES, EXTRAS, NOT_STATED, PROVENANCE
@@ -19,7 +19,8 @@ REGIONS = {
 }
 """Sites of all data sets, grouped so that they can be compared. `acral` (hands and feet) is in no group."""
 
-Z = float(stats.norm.ppf(0.975))
+# scipy.stats, which takes most of a second to import, is imported at its first use
+Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def age_association(frame: pd.DataFrame) -> Association | None:
     groups = [ages[codes == code] for code in np.unique(codes)]
     if len(groups) < 2 or len(np.unique(ages)) < 2:
         return None
-    result = stats.kruskal(*groups)
+    result = scipy.stats.kruskal(*groups)
     effect = float(result.statistic) / (len(known) - 1)
     return Association(
         "age",
@@ -200,7 +201,7 @@ def category_association(frame: pd.DataFrame, column: str) -> Association | None
     observed = cross(known.assign(images=1), "diagnosis", column).to_numpy()
     if min(observed.shape, default=0) < 2:
         return None
-    result = stats.chi2_contingency(observed, correction=False)
+    result = scipy.stats.chi2_contingency(observed, correction=False)
     return Association(
         column,
         "chi-square",
@@ -208,7 +209,7 @@ def category_association(frame: pd.DataFrame, column: str) -> Association | None
         int(result.dof),
         float(result.pvalue),
         "Cramér's V",
-        float(contingency_association(observed, method="cramer")),
+        float(scipy.stats.contingency.association(observed, method="cramer")),
         len(known),
         float((result.expected_freq < 5).mean()),
     )

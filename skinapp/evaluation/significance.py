@@ -7,7 +7,7 @@ reliable.
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from skinapp.evaluation.bootstrap import Interval
 
@@ -20,7 +20,7 @@ def mcnemar(first_correct: np.ndarray, second_correct: np.ndarray) -> float:
     only_first = int((first_correct & ~second_correct).sum())
     only_second = int((~first_correct & second_correct).sum())
     discordant = only_first + only_second
-    return float(stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return float(scipy.stats.binomtest(only_first, discordant).pvalue) if discordant else 1.0
 
 
 @dataclass(frozen=True)
@@ -45,17 +45,17 @@ def delong(positive: np.ndarray, first: np.ndarray, second: np.ndarray) -> AreaT
         return AreaTest(Interval(np.nan, np.nan, np.nan), np.nan, np.nan, np.nan, np.nan)
     shares_below, shares_above = [], []
     for scores in (first, second):
-        ranks = stats.rankdata(scores)
-        shares_below.append((ranks[positive] - stats.rankdata(scores[positive])) / downs)
-        shares_above.append(1 - (ranks[~positive] - stats.rankdata(scores[~positive])) / ups)
+        ranks = scipy.stats.rankdata(scores)
+        shares_below.append((ranks[positive] - scipy.stats.rankdata(scores[positive])) / downs)
+        shares_above.append(1 - (ranks[~positive] - scipy.stats.rankdata(scores[~positive])) / ups)
     one, other = (float(shares.mean()) for shares in shares_below)
     variance = sum(
         np.var(shares[0] - shares[1], ddof=1) / count for shares, count in ((shares_below, ups), (shares_above, downs))
     )
     error = float(np.sqrt(variance))
     difference = one - other
-    p_value = float(2 * stats.norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
-    margin = float(stats.norm.isf(0.025)) * error
+    p_value = float(2 * scipy.stats.norm.sf(abs(difference) / error)) if error > 0 else float(difference == 0)
+    margin = float(scipy.stats.norm.isf(0.025)) * error
     return AreaTest(Interval(difference, difference - margin, difference + margin), one, other, error, p_value)
 
 
