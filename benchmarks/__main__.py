@@ -38,7 +38,7 @@ def decode(folder: Path) -> Iterator[Comparison]:
         alternate(plain, ours, file, repeats=5)  # warm up
         values = alternate(plain, ours, file, repeats=45)
     # at most 5 ms longer than about 30 ms
-    yield Comparison("the same JPEG decoded in a process of its own, against in this one", "s", 0.85, *values)
+    yield Comparison("the same JPEG decoded in the same process, and in a separate one", "s", 0.85, *values)
 
 
 def committee(folder: Path) -> Iterator[Comparison]:

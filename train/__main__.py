@@ -79,7 +79,7 @@ TOOLS = {
     "coverage": ("train.studies.coverage", "measure the prediction sets of every model on every test set"),
     "sanity-check": (
         "train.studies.sanity_check",
-        "choose the limits of the verdict on an attention map, and measure how often it is right",
+        "choose the limits of the sanity check of an attention map, and measure how often it is right",
     ),
     "warnings": ("train.studies.warnings", "measure how often answers with and without each warning are wrong"),
     "adopt": ("train.publish.adopt", "make a model folder from a classifier that was trained elsewhere"),

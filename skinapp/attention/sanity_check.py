@@ -1,8 +1,8 @@
 """The sanity check of an attention map on one image: do the map and the prediction depend on the image at all, and does
 the map say more than that the lesion is in the middle?
 
-A few more predictions on altered squares give a verdict and a sentence next to the map. `python -m train sanity-check`
-chooses the limits on validation lesions. On test lesions it measures how often the verdict is right, for the shipped
+A few more predictions on altered squares give an outcome and a sentence next to the map. `python -m train sanity-check`
+chooses the limits on validation lesions. On test lesions it measures how often the outcome is right, for the shipped
 networks and for copies with a random last layer: sanity_check.json next to this file has the limits and the figures,
 docs/sanity-check.md the table.
 """
@@ -36,7 +36,7 @@ RIGHT = 0.95
 """The aim for the share of supported maps that are right. The maps of a model below it are weak at best."""
 
 
-class Verdict(StrEnum):
+class Outcome(StrEnum):
     """How far a map can be used."""
 
     SUPPORTED = "Supported"
@@ -45,9 +45,9 @@ class Verdict(StrEnum):
 
 
 BADGES = {
-    Verdict.SUPPORTED: "Supported map",
-    Verdict.WEAK: "Weak map",
-    Verdict.DO_NOT_USE: "Do not use this map",
+    Outcome.SUPPORTED: "Supported map",
+    Outcome.WEAK: "Weak map",
+    Outcome.DO_NOT_USE: "Do not use this map",
 }
 
 
@@ -105,7 +105,7 @@ class Evidence:
     @property
     def badge(self) -> str:
         """How far the map can be used, in a few words."""
-        return BADGES[self.verdict]
+        return BADGES[self.outcome]
 
     @property
     def matters(self) -> bool:
@@ -115,23 +115,23 @@ class Evidence:
         return bool(changed or self.unchanged[self.index] - after[self.index] >= NEGLIGIBLE)
 
     @property
-    def verdict(self) -> Verdict:
+    def outcome(self) -> Outcome:
         """Weak at best without a segmentation, since it is unknown whether the map is on the lesion, and for a model
         whose supported maps were too often wrong."""
-        found = verdict(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
-        return Verdict.WEAK if found == Verdict.SUPPORTED and not self.trusted else found
+        found = outcome(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
+        return Outcome.WEAK if found == Outcome.SUPPORTED and not self.trusted else found
 
 
-def verdict(chosen: Limits, log_odds_change: float, similarity: float, matters: bool, lead: float | None) -> Verdict:
-    """The verdict on a map with these measurements of its Evidence."""
+def outcome(chosen: Limits, log_odds_change: float, similarity: float, matters: bool, lead: float | None) -> Outcome:
+    """The outcome for a map with these measurements of its Evidence."""
     if log_odds_change < chosen.log_odds_change or similarity > MAX_SIMILARITY:
-        return Verdict.DO_NOT_USE
-    return Verdict.SUPPORTED if matters and lead is not None and lead >= chosen.lead else Verdict.WEAK
+        return Outcome.DO_NOT_USE
+    return Outcome.SUPPORTED if matters and lead is not None and lead >= chosen.lead else Outcome.WEAK
 
 
 @functools.cache
 def card() -> dict[str, Any]:
-    """The results of the command: the limits, and how often the verdict is right for each model."""
+    """The results of the command: the limits, and how often the outcome is right for each model."""
     return json.loads(CARD_FILE.read_text())
 
 
@@ -140,7 +140,7 @@ def limits() -> Limits:
 
 
 def measured(model: Model) -> dict[str, Any] | None:
-    """How often the verdict on the model's maps is right, on test lesions; None if this was not measured for the
+    """How often the outcome for the model's maps is right, on test lesions; None if this was not measured for the
     current networks."""
     known = card()["models"].get(model.id)
     return known if known and known["networks"] == networks(model) else None
@@ -154,17 +154,17 @@ def trusted(model: Model) -> bool:
 
 
 def record(model: Model) -> str:
-    """How far the verdict on the model's maps can be trusted, as text; empty if it was not measured."""
+    """How far the outcome for the model's maps can be trusted, as text; empty if it was not measured."""
     known = measured(model)
     if known is None:
         return ""
     shipped, copy = known["shipped"], known["head"]
-    supported = shipped["verdicts"][Verdict.SUPPORTED]
+    supported = shipped["outcomes"][Outcome.SUPPORTED]
     right = f", and other measures confirm {round(shipped['right']['value'] * supported)} of these" if supported else ""
     return (
         f"Of {shipped['images']} maps of this model on test lesions, {supported} are supported{right}. Of "
         f"{copy['images']} maps of a copy with a random last layer, which nobody should use, "
-        f"{copy['verdicts'][Verdict.SUPPORTED]} are supported."
+        f"{copy['outcomes'][Outcome.SUPPORTED]} are supported."
     )
 
 
@@ -245,7 +245,7 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
     if evidence.inside is None or evidence.blob is None or evidence.share is None:
         return f"H{effect}. Without a segmentation, it is not known whether the map is on the lesion."
     on_lesion = f"{evidence.inside:.0%} of this map is on the lesion"
-    if evidence.verdict == Verdict.WEAK and evidence.matters:
+    if evidence.outcome == Outcome.WEAK and evidence.matters:
         return f"{on_lesion}; h{effect}. {_shortfall(evidence)}"
     return f"{on_lesion}; h{effect}."
 

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
 from skinapp.charts.population import LINE, SCALE, TOP
+from skinapp.charts.style import INK
 from skinapp.formatting import joined
 
 Polygon = tuple[tuple[float, float], ...]
@@ -127,7 +128,7 @@ def drawing(sites: pd.DataFrame) -> go.Figure:
             showlegend=False,
         )
     for middle, text in ((0.0, "Front"), (BACK_AT, "Back")):
-        figure.add_annotation(x=middle, y=8.35, text=text, showarrow=False, font={"size": 14})
+        figure.add_annotation(x=middle, y=8.35, text=text, showarrow=False, font={"size": 14, "color": INK})
     figure.update_layout(
         overwrite=True,
         height=500,

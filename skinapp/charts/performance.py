@@ -8,7 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from skinapp.charts.style import INK, annotate, class_colour
+from skinapp.charts.style import INK, PHONE_LINE, annotate, class_colour
 from skinapp.datasets.registry import DATASETS
 
 MODEL_COLOURS = ("#1F8A84", "#C86A10", "#8A6FD0", "#C2508F", "#4A86CC", "#8A8628", "#A8714F", "#80807C")
@@ -21,8 +21,8 @@ GREY = "#7D8582"
 CLEAR = "rgba(0,0,0,0)"
 ROW = 26
 """Pixels for one dot of a forest plot; the words above a group need ROW more."""
-LINE = 54
-"""Characters that fit on one line on a phone."""
+ENTRY, ENTRIES = 29, 4
+"""Pixels for a line of the legend, and how many lines have room below every chart."""
 
 
 def colour(number: int) -> str:
@@ -36,15 +36,16 @@ def forest(
     """A forest plot, dots with intervals: columns row, series, value, low, high, note.
 
     A row's name is above its dots, to fit on a phone; its note is on the right of the name or, where a row has several
-    dots or the two do not fit in a LINE, of the dot. `order` lists the series, which colour and mark the dots; one
-    named "published" is grey and hollow. `reference` draws a line there. A row without a value shows its note alone.
+    dots or the two do not fit in a PHONE_LINE, of the dot. `order` lists the series, which colour and mark the dots;
+    one named "published" is grey and hollow. `reference` draws a line there. A row without a value shows its note
+    alone.
     `one_each`: every row is a series of its own and needs no legend.
     """
     figure = go.Figure()
     rows = list(dict.fromkeys(table["row"]))
     single = one_each or table["series"].nunique() < 2
     lengths = (len(row) + len(note) for row, note in zip(table["row"], table["note"], strict=True))
-    notes_above = single and max(lengths, default=0) <= LINE
+    notes_above = single and max(lengths, default=0) <= PHONE_LINE
     y_of: dict[tuple[str, str], float] = {}
     heads: dict[str, float] = {}
     height = 0.0
@@ -186,7 +187,8 @@ def lines(
                 hovertemplate="%{y:.3f} at %{x:.3f}<extra>" + name + ", operating point</extra>",
             )
     form = {"tickformat": ".0%" if percent else None}
-    _lay_out(figure, 380, x, y, {"range": list(x_range)} | form, {"range": list(y_range) if y_range else None} | form)
+    more_x, more_y = {"range": list(x_range)} | form, {"range": list(y_range) if y_range else None} | form
+    _lay_out(figure, 380, x, y, more_x, more_y, entries=len(curves) + len(references or {}))
     return figure
 
 
@@ -215,7 +217,7 @@ def across(table: pd.DataFrame, title: str, order: Sequence[str]) -> go.Figure:
             customdata=part["note"],
             hovertemplate="%{customdata}<extra>" + series + "</extra>",
         )
-    _lay_out(figure, 340, None, title, {"type": "category"})
+    _lay_out(figure, 340, None, title, {"type": "category"}, entries=len(figure.data))
     return figure
 
 
@@ -283,11 +285,11 @@ def reliability(
             col=1,
         )
     # a phone has one line of legend for each
-    _lay_out(figure, 380 + 24 * len(tables), None, None, rows=2)
+    _lay_out(figure, 380 + ENTRY * len(tables), None, None, rows=2)
     figure.update_xaxes(range=[0, 1], tickformat=".0%")
     figure.update_xaxes(title_text=x, row=2, col=1)
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%", title_text=y, row=1, col=1)
-    figure.update_yaxes(title_text="Images", row=2, col=1)
+    figure.update_yaxes(title_text="Images", nticks=3, row=2, col=1)
     return figure
 
 
@@ -351,9 +353,12 @@ def confusion(table: pd.DataFrame, selectable: bool = False) -> go.Figure:
 
 
 def training(table: pd.DataFrame) -> go.Figure:
-    """A `training.history` table: losses above accuracies over epochs, with a line at the chosen epoch."""
-    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    """A `training.history` table: losses above accuracies over epochs, if it has both, with a line at the chosen
+    epoch."""
     shown = list(dict.fromkeys(table["series"]))
+    panel_of = {series: "Loss" if "loss" in series else "Accuracy" for series in shown}
+    panels = [title for title in ("Loss", "Accuracy") if title in panel_of.values()]
+    figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.08)
     folds = table["fold"].unique() if "fold" in table else [None]
     for number, series in enumerate(shown):
         for index, fold in enumerate(folds):
@@ -369,7 +374,7 @@ def training(table: pd.DataFrame) -> go.Figure:
                 line={"color": colour(number), "width": 1.8, "dash": DASHES[number % len(DASHES)]},
                 marker={"size": 5},
                 hovertemplate="epoch %{x}: %{y:.3f}<extra>" + series_name(series) + "</extra>",
-                row=1 if "loss" in series else 2,
+                row=panels.index(panel_of[series]) + 1,
                 col=1,
             )
     for epoch in sorted(table.loc[table["chosen"], "epoch"].unique()):
@@ -379,16 +384,17 @@ def training(table: pd.DataFrame) -> go.Figure:
             y=1,
             yref="paper",
             yanchor="bottom",
+            xanchor="right",
             text="chosen",
             showarrow=False,
             font={"size": 12, "color": INK},
         )
     # on a phone each series takes a line of legend, which leaves axes 320 pixels high; `legend_y` is relative to them
-    _lay_out(figure, 440 + 24 * len(shown), None, None, rows=2)
+    _lay_out(figure, 440 + ENTRY * len(shown), None, None, rows=len(panels))
     figure.update_layout(legend_y=-78 / 320)
-    figure.update_xaxes(title_text="Epoch", row=2, col=1)
-    figure.update_yaxes(title_text="Loss", row=1, col=1)
-    figure.update_yaxes(title_text="Accuracy", tickformat=".0%", row=2, col=1)
+    figure.update_xaxes(title_text="Epoch", row=len(panels), col=1)
+    for row, title in enumerate(panels, start=1):
+        figure.update_yaxes(title_text=title, tickformat=".0%" if title == "Accuracy" else None, row=row, col=1)
     return figure
 
 
@@ -439,8 +445,12 @@ def _lay_out(
     more_x: dict[str, Any] | None = None,
     more_y: dict[str, Any] | None = None,
     rows: int = 1,
+    entries: int = 0,
 ) -> None:
-    """The shared layout, in one call: every change to a Plotly figure costs milliseconds."""
+    """The shared layout, in one call: every change to a Plotly figure costs milliseconds.
+
+    A phone has a line of legend for each of the `entries`; those beyond ENTRIES add to the height.
+    """
     both = {"fixedrange": True, "automargin": True, "zeroline": False, "tickfont": {"color": INK}}
     axes: dict[str, Any] = {}
     for number in ("", "2")[:rows]:
@@ -449,7 +459,7 @@ def _lay_out(
     figure.update_layout(
         # much faster, but would decouple the axes of several charts
         overwrite=rows == 1,
-        height=height,
+        height=height + ENTRY * max(0, entries - ENTRIES),
         # room above, so that the button that saves the figure covers none of it, and on the right for the last tick
         margin={"l": 8, "r": 28, "t": 34, "b": 8},
         legend={"orientation": "h", "yanchor": "top", "y": -78 / (height - 118), "x": 0, "title": {"text": None}},

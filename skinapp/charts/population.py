@@ -1,6 +1,7 @@
 """Charts of a data set: frame -> Plotly figure, pure."""
 
 import re
+import textwrap
 import urllib.parse
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 from plotly.subplots import make_subplots
 
-from skinapp.charts.style import INK, annotate, class_colour
+from skinapp.charts.style import INK, PHONE_LINE, annotate, class_colour
 from skinapp.demographics.records import NOT_STATED
 
 CATEGORY_COLOURS = {
@@ -38,10 +39,12 @@ PERCENT = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "range": [0
 """An axis from 0 to 100%."""
 COUNT_SHARE, SHARE_ONLY = 0.22, 0.08
 """The smallest shares at which a bar has room for its count and percentage, or for its percentage alone."""
-LEGEND_BELOW = 36
-"""Pixels from the axis to the legend, which leave room for the axis's labels."""
+LEGEND_BELOW, LEGEND_LINE = 36, 20
+"""Pixels from the axis to the legend, which leave room for the axis's labels, and for a line of the legend."""
 TOP = 36
 """Pixels above a figure, where a phone shows the button that saves it."""
+CODES = 30
+"""Characters of all the codes above a heat map that fit side by side on a phone."""
 MAX_ROWS = 25
 """More bars or columns than this are hard to read; the rest are counted together."""
 
@@ -114,10 +117,12 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
             ],
             hovertemplate=f"{name(key)}, age %{{customdata[0]}}: %{{y:,}} images<extra></extra>",
         )
+    # on a phone, each diagnosis takes a line of the legend
+    height = max(300, 140 + LEGEND_LINE * len(bands.columns))
     figure.update_layout(
         overwrite=True,
         barmode="stack",
-        height=300 + TOP + 80,
+        height=height + TOP + 80,
         xaxis={"dtick": 10, "fixedrange": True},
         yaxis={"title": "Images", "fixedrange": True},
     )
@@ -147,7 +152,7 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
             showlegend=False,
         )
         names.append(f"{name(code)} · {ages['median']:.0f} · n = {ages['images']:,}")
-    annotate(figure, _row_names(names, 20, 13))
+    annotate(figure, _row_names(names, 12, 13))
     figure.update_layout(
         overwrite=True,
         height=52 * len(summary) + 60 + TOP,
@@ -191,7 +196,7 @@ def share_bars(
         )
     annotate(
         figure,
-        _row_names((f"{name(label)} · n = {int(counts.loc[label].sum()):,}" for label in shares.index), 20, 13),
+        _row_names((f"{name(label)} · n = {int(counts.loc[label].sum()):,}" for label in shares.index), 12, 13),
     )
     height = 50 * len(rows) + 20
     figure.update_layout(
@@ -212,6 +217,9 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, column: st
     The cells are bars, since Plotly selects no cells of a heat map.
     """
     rows, columns = list(shares.columns), list(shares.index)
+    codes = list(map(str, columns))
+    # codes that do not fit side by side on a phone are turned there
+    above = TOP + (24 if sum(map(len, codes)) <= CODES else 8 * max(map(len, codes)) + 8)
     cells = [
         (row, place, counts.loc[key, row], shares.loc[key, row]) for place, key in enumerate(columns) for row in rows
     ]
@@ -243,14 +251,14 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, column: st
     )
     figure.update_layout(
         overwrite=True,
-        height=40 * len(rows) + TOP + 30,
-        margin={"l": 0, "r": 0, "t": TOP + 24, "b": 4},
+        height=40 * len(rows) + above + 6,
+        margin={"l": 0, "r": 0, "t": above, "b": 4},
         xaxis={
             "side": "top",
             "fixedrange": True,
             "range": [0, len(columns)],
             "tickvals": [place + 0.5 for place in range(len(columns))],
-            "ticktext": [str(key) for key in columns],
+            "ticktext": codes,
             "showgrid": False,
             "zeroline": False,
         },
@@ -315,7 +323,8 @@ def love_plot(table: pd.DataFrame, label: Sequence[str]) -> go.Figure:
         hovertemplate="%{customdata}: %{x:.2f}<extra></extra>",
         showlegend=False,
     )
-    annotate(figure, _row_names(label, 14, 12, xref="x domain"))
+    names = ("<br>".join(textwrap.wrap(name, PHONE_LINE)) for name in label)
+    annotate(figure, _row_names(names, 6, 12, xref="x domain"))
     figure.update_layout(
         overwrite=True,
         height=44 * len(rows) + 70 + TOP,
@@ -364,7 +373,7 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
         figure.update_xaxes(range=limits, fixedrange=True, tickvals=ticks, row=1, col=number)
         if column == "calibration":
             figure.add_vline(0, line={"color": LINE, "width": 1}, row=1, col=number)
-    annotate(figure, _row_names(map(str, table["cell"]), 13, 12, xref="x domain"))
+    annotate(figure, _row_names(map(str, table["cell"]), 5, 12, xref="x domain"))
     figure.update_yaxes(range=[len(rows) - 0.5, -0.8], visible=False, fixedrange=True)
     figure.update_layout(
         overwrite=True, height=42 * len(rows) + 60 + 2 * TOP, margin={"l": 0, "r": 8, "t": 2 * TOP, "b": 30}
@@ -373,12 +382,10 @@ def cells(table: pd.DataFrame, columns: Sequence[str], names: dict[str, str]) ->
 
 
 def _row_names(names: Iterable[str], shift: int, size: int, xref: str = "x") -> list[dict[str, Any]]:
-    """Annotations with the name of each row above its mark, at the left."""
-    font = {"size": size, "color": INK}
-    return [
-        {"x": 0, "xref": xref, "xanchor": "left", "y": row, "yshift": shift, "text": name, "font": font}
-        for row, name in enumerate(names)
-    ]
+    """Annotations with the name of each row at the left, `shift` pixels above the middle of its mark."""
+    left: dict[str, Any] = {"x": 0, "xref": xref, "xanchor": "left", "align": "left"}
+    above: dict[str, Any] = {"yanchor": "bottom", "yshift": shift, "font": {"size": size, "color": INK}}
+    return [left | above | {"y": row, "text": name} for row, name in enumerate(names)]
 
 
 def _top(summary: pd.DataFrame) -> float:
@@ -386,7 +393,11 @@ def _top(summary: pd.DataFrame) -> float:
 
 
 def _clear(figure: go.Figure) -> go.Figure:
-    figure.update_layout(overwrite=True, plot_bgcolor=CLEAR, paper_bgcolor=CLEAR, font={"size": 13})
+    figure.update_layout(overwrite=True, plot_bgcolor=CLEAR, paper_bgcolor=CLEAR, font={"size": 13, "color": INK})
+    # Streamlit's theme has a paler colour for the texts of axes
+    ink = {"color": INK}
+    figure.update_xaxes(overwrite=True, tickfont=ink, title_font=ink)
+    figure.update_yaxes(overwrite=True, tickfont=ink, title_font=ink)
     return figure
 
 
@@ -394,6 +405,7 @@ def _below(figure: go.Figure, height: int) -> go.Figure:
     """Put the legend below a figure whose axes are `height` pixels high, so that it takes no width on a phone."""
     figure.update_layout(
         overwrite=True,
+        showlegend=True,
         legend={"orientation": "h", "yanchor": "top", "y": -LEGEND_BELOW / height, "x": 0, "traceorder": "normal"},
         margin={"l": 16, "r": 24, "t": TOP, "b": 40},
     )

@@ -43,6 +43,10 @@ INK = "#000037"
 light or dark (`GRAY_90` in its Plotly theme). Its default for text is too pale to read easily."""
 
 
+PHONE_LINE = 54
+"""Characters that fit on one line on a phone."""
+
+
 def annotate(figure: go.Figure, annotations: Iterable[dict[str, Any]]) -> None:
     """Add all annotations, without arrows, at once: each change to a Plotly figure costs milliseconds."""
     figure.layout.annotations = [

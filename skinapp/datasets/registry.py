@@ -107,7 +107,7 @@ DATASETS = {
             published_images=10_015,
             protocol="HAM10000 is split by lesion. Test: the 1,503 images on which published foundation-model results "
             "are reported. Images that share a lesion with a test image are left out altogether, and so is "
-            "ISIC_0025226, which shows the picture of the test image ISIC_0030074 under another lesion number.",
+            "ISIC_0025226, the same picture as the test image ISIC_0030074 under another lesion number.",
             group="lesion",
             parse=ham10000.parse,
             arrange=ham10000.arrange,
@@ -164,8 +164,8 @@ DATASETS = {
                 "licence and attribution of each image. Pictures of HAM10000's test part are left out.",
             ),
             published_images=10_480,
-            protocol="MILK10k is split by lesion, both images of a lesion in the same part. A lesion whose picture is "
-            "also in HAM10000's training part has the part and the fold that it has there.",
+            protocol="MILK10k is split by lesion, with both images of a lesion in the same part. A lesion whose "
+            "picture is also in HAM10000's training part keeps the part and fold that it has there.",
             group="lesion",
             parse=milk10k.parse,
             arrange=milk10k.arrange,
@@ -183,8 +183,8 @@ DATASETS = {
             "the training half is counted here. Three in four of its images are also in HAM10000, so their age, sex, "
             "site and confirmation are known.",
             citation="Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle",
-            attribution="Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle from images of the "
-            "ISIC archive, https://www.isic-archive.com. Three of four of the training images are HAM10000's.",
+            attribution="Skin Cancer: Malignant vs. Benign, compiled by Claudio Fanconi on Kaggle from images in the "
+            "ISIC archive, https://www.isic-archive.com. Three in four of its training images are also in HAM10000.",
             licence="ISIC archive terms of use, non-commercial",
             publisher=Publisher(
                 host="kaggle",
@@ -194,9 +194,9 @@ DATASETS = {
                 changes="The training half is unpacked as benign/ and malignant/, the test half below test/.",
             ),
             published_images=2_637,
-            protocol="The malignant/benign set is split by lesion: images that are HAM10000's keep the part they have "
-            "there, and of the other lesions, which are all malignant, a random fifth is test. One image of each test "
-            "lesion is tested.",
+            protocol="The malignant/benign set is split by lesion: images that are also in HAM10000 keep the part they "
+            "have there, and a random fifth of the other lesions, which are all malignant, is held out for testing. "
+            "One image of each test lesion is tested.",
             group="lesion",
             parse=malignant_benign.parse,
             images=MALIGNANCY.codes,
@@ -208,13 +208,13 @@ DATASETS = {
 ISIC_MORE = DataSet(
     id="isic_more",
     title="More ISIC images",
-    name="Further images of the ISIC archive",
+    name="ISIC images from other collections",
     folder="isic_more",
     labels=HAM10000,
     modality="dermoscopy",
     about="Dermoscopy images of several collections in the ISIC archive that are not in HAM10000.",
     citation="ISIC archive, https://www.isic-archive.com",
-    attribution="Images of the ISIC archive, https://www.isic-archive.com, from BCN_20000 and the Hospital Clínic de "
+    attribution="Images in the ISIC archive, https://www.isic-archive.com, from BCN_20000 and the Hospital Clínic de "
     "Barcelona, Memorial Sloan Kettering Cancer Center, the International Dermoscopy Society, Imperial College London, "
     "the Hospital Italiano de Buenos Aires and the ISIC 2020 Challenge (doi:10.34970/2020-ds01).",
     licence="CC BY-NC 4.0, CC BY 4.0 or CC0",
@@ -226,8 +226,8 @@ ISIC_MORE = DataSet(
         changes="The table has the collection of each image, its class in HAM10000, licence and attribution.",
     ),
     published_images=7_874,
-    protocol="Further images of the ISIC archive are only trained on, in every fold. Collections that hold hardly "
-    "anything but melanomas are left out.",
+    protocol="ISIC images from other collections are used for training only, in every fold. Collections that are "
+    "almost all melanomas are left out.",
     group="patient",
     parse=isic_more.parse,
     arrange=isic_more.arrange,

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from skinapp.formatting import joined
 from skinapp.images import removal
 from skinapp.inference import metadata, model_index
 from skinapp.inference.model_index import score_name
@@ -21,8 +22,8 @@ GOOD_SENSITIVITY, BAD_SENSITIVITY = 0.8, 0.7
 GOOD_DICE, BAD_DICE = 0.9, 0.85
 """The same for the mean Dice coefficient of a segmentation network."""
 PREPROCESSING = {
-    "included": "The network took these values already.",
-    "0-255": "The network took these values already.",
+    "included": "The network takes these values as they are.",
+    "0-255": "The network takes these values as they are.",
     "0-1": "A first layer divides them by 255.",
     "-1-1": "A first layer scales them to -1 to 1.",
     "imagenet": "A first layer scales them to 0-1, subtracts ImageNet's mean and divides by its standard deviation.",
@@ -33,6 +34,10 @@ OUT_OF_FOLD = ("committee", "features")
 """The kinds of models whose choices were made on out-of-fold predictions."""
 FEW_IMAGES = 20
 """The card makes no claim about a class with fewer test images."""
+SMALL_P = 0.001
+"""Smaller p values are not stated exactly."""
+OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
+BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ def settings_file(card: Card) -> str:
 def _classifier(card: Card) -> Iterator[Section]:
     network = card["architecture"]
     maps = (
-        "global average pooling and one dense layer, so its class maps are exact"
+        "ending in global average pooling and one dense layer, so its class maps are exact"
         if "class_maps" in card["outputs"]
         else "ending in dense layers, so it has no class maps"
     )
@@ -149,8 +154,8 @@ def _classifier(card: Card) -> Iterator[Section]:
     outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
     views, members = card["input"].get("views", ()), card.get("members", ())
     name = f"{len(members)} x {network['name']}" if members else network["name"]
-    means = [what for what, many in (("the networks", members), (f"the views {', '.join(views)}", views)) if many]
-    mean = f" Logits and class maps are means over {' and '.join(means)}." if means else ""
+    means = [what for what, many in (("the networks", members), (f"the views ({joined(views)})", views)) if many]
+    mean = f" Logits and class maps are averaged over {joined(means)}." if means else ""
     yield Section(
         "",
         (
@@ -177,14 +182,14 @@ def _on_features(card: Card) -> Iterator[Section]:
         "",
         (
             card["intended_use"],
-            "No network classifies here: the lesion is segmented, its shape, colour and texture are measured, and "
-            "decision trees name the class. docs/features.md defines every feature.",
+            "The lesion is segmented, its shape, colour and texture are measured, and decision trees predict the class "
+            "from these features; no neural network classifies the image. docs/features.md defines every feature.",
             _list(
                 f"**Trees**: scikit-learn's gradient boosting, {trees['iterations']:,} iterations, "
                 f"{card['architecture']['parameters']:,} leaves.",
                 f"**Input**: RGB, {size} x {size} px; {card['input']['resize']}. The network of "
-                "[lesion-segmentation](../lesion-segmentation/README.md) finds the lesion. A feature that cannot be "
-                "measured is missing.",
+                "[lesion-segmentation](../lesion-segmentation/README.md) segments the lesion. A feature that cannot be "
+                "measured is a missing value.",
                 f"**Output**: `logits` {card['outputs']['logits']}. Probabilities are the softmax of logits / "
                 f"{card['temperature']:g}. The contributions of the features to a logit are exact (TreeSHAP).",
                 f"**Licence**: {card['licence']}, as the training data require.",
@@ -198,7 +203,7 @@ def _on_features(card: Card) -> Iterator[Section]:
         (
             f"Learning rate {trees['learning_rate']:g}, at most {trees['leaves']} leaves in a tree, at least "
             f"{trees['least_images']} images in a leaf, L2 penalty {trees['penalty']:g}, seed {trees['seed']}. "
-            "`history.csv` has a row for each iteration of the cross-validation, under the name epoch.",
+            "`history.csv` has a row for each iteration of the cross-validation, numbered in the column `epoch`.",
             f"To train it again: `python -m train features --config {settings_file(card)}`; see docs/features.md.",
             *filter(None, [training["note"]]),
         ),
@@ -273,7 +278,7 @@ def _scored(card: Card) -> Iterator[Section]:
             yield Section(
                 "The same network under another protocol",
                 (
-                    "For comparison only; the model in this folder was not trained like this.",
+                    "The model in this folder was not trained in this way.",
                     test["protocol"],
                     _scores(test["scores"]),
                 ),
@@ -285,7 +290,11 @@ def _data(card: Card, counted: str) -> Section:
     return Section(
         "Data",
         (
-            f"{training['dataset']}; {training['data_licence']}. {training['attribution']}",
+            _list(
+                f"**Trained on**: {training['dataset']}.",
+                f"**Licence of the data**: {training['data_licence']}.",
+                f"**Attribution**: {training['attribution']}",
+            ),
             training["protocol"],
             _parts(card, counted),
         ),
@@ -305,12 +314,13 @@ def _adjustment(card: Card, images: str) -> Section:
     return Section(
         "Logit adjustment",
         (
-            "The multiple of each class's log share of the training images that is subtracted from its logit: here "
-            f"{card['logit_adjustment']['applied']}. Scores on the {images} images:",
+            "A multiple of the logarithm of each class's share of the training images is subtracted from its logit. "
+            f"This model uses {card['logit_adjustment']['applied']:g}. Scores on the {images} images for each "
+            "multiple:",
             Table(
                 ("logit adjustment", "balanced accuracy", "accuracy"),
                 tuple(
-                    (f"{row['logit_adjustment']}", f"{row['balanced_accuracy']:.3f}", f"{row['accuracy']:.3f}")
+                    (f"{row['logit_adjustment']:g}", f"{row['balanced_accuracy']:.3f}", f"{row['accuracy']:.3f}")
                     for row in card["logit_adjustment"]["tried"]
                 ),
             ),
@@ -322,11 +332,12 @@ def _validation(card: Card) -> Section:
     if card["kind"] in OUT_OF_FOLD:
         networks = card["kind"] == "committee"
         words = (
-            f"Of the training images of {card['test']['dataset']}, each by the "
+            f"Each training image of {card['test']['dataset']} is classified by the "
             f"{'network that was' if networks else 'trees that were'} not trained on its "
-            f"{MEMBERS[card['modality']].removesuffix('s')}. They chose the operating points and the temperature."
+            f"{MEMBERS[card['modality']].removesuffix('s')}. These predictions were used to choose the operating "
+            "points and the temperature."
         )
-        title = f"Scores of {'single networks' if networks else 'the trees of single parts'}, out of fold"
+        title = f"Scores of {'single networks' if networks else 'the trees'}, out of fold"
         return Section(title, (words, _scores(card["validation"])))
     words = (
         "Used to fit the temperature, so optimistic."
@@ -334,7 +345,7 @@ def _validation(card: Card) -> Section:
         else "Used for model selection, so optimistic."
     )
     if "fusion" in card:
-        words += " Each image's probabilities come from a fit that had not seen its lesion."
+        words += " The probabilities of each image come from a fit that had not seen its lesion."
     return Section("Scores on the validation images", (words, _scores(card["validation"])))
 
 
@@ -344,8 +355,8 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
     return Section(
         "Scores on all test sets",
         (
-            "With 95% intervals. The model's choices were made on images of the first data set. A score that "
-            "needs a class of which there are no images is shown as -.",
+            "With 95% intervals. The model's settings were chosen on images of the first data set. A dash means that "
+            "the score needs a class that has no images there.",
             Table(
                 ("score", *(f"{test['name']}, {test['images']:,} images" for test in tests)),
                 tuple(
@@ -370,8 +381,8 @@ def _operating_points(card: Card) -> Section:
     return Section(
         "Operating points",
         (
-            "Thresholds on the summed probability of the classes, each chosen for a sensitivity on the first images "
-            f"that are listed for it, with 95% intervals. {together}.",
+            "Each threshold applies to the summed probability of the classes that it is for, and was chosen to reach "
+            f"its sensitivity on the first images in its rows. Intervals are 95%. {together}.",
             Table(
                 ("operating point", "threshold", "images", *rates),
                 tuple(
@@ -393,15 +404,17 @@ def _operating_points(card: Card) -> Section:
 def _conformal(card: Card) -> Section:
     stored, labels = card["conformal"], of_card(card["labels"])
     members = MEMBERS[card["modality"]]
-    with_metadata = " They were made with the published metadata." if "fusion" in card else ""
+    with_metadata = ", with the published metadata" if "fusion" in card else ""
+    # "Validation images" is also the name of a row of the operating points
+    images = stored["images"].replace("Validation", "validation")
     return Section(
         "Prediction sets",
         (
-            "The classes whose probability reaches a threshold, and always the most probable class. The thresholds are "
-            f"chosen so that, of each class's {members}, the share in the header gets a set that holds the class. They "
-            f"come from one image of each of the {members} that the model had not seen ({stored['images']}), and hold "
-            f"for images like those.{with_metadata} A class with a threshold of 0, of which there were too few "
-            f"{members} for the coverage, is in every set.",
+            "A set holds the classes whose probability reaches their threshold, and always the most probable class. "
+            f"Each threshold is chosen so that the set holds the class for the share of its {members} that the column "
+            f"header gives. The thresholds were computed from one image of each {members.removesuffix('s')} that the "
+            f"model had not seen ({images}){with_metadata}, and apply to images like those. A threshold of 0 means "
+            f"that there were too few {members} for that coverage, so the class is in every set.",
             Table(
                 ("class", members, *(f"{coverage:.0%}" for coverage in stored["coverages"])),
                 tuple(
@@ -450,11 +463,13 @@ def _stages(training: Card) -> Iterator[str | Table]:
         ),
     )
     average = f"moving average of the weights with momentum {settings['ema']:g}, " if settings["ema"] else ""
+    augmentation = "no" if settings["augmentation"] == "none" else settings["augmentation"]
     yield (
         f"{settings['sampling'].capitalize()} sampling, {settings['loss']} loss with label smoothing "
-        f"{settings['label_smoothing']:g}, {settings['optimizer']} with weight decay {settings['weight_decay']:g}, "
-        f"augmentation {settings['augmentation']}, dropout {settings['dropout']:g}, {average}seed {settings['seed']}. "
-        f"{training['minutes']:,} minutes of training on {training['cores']} cores with {training['backend']}."
+        f"{settings['label_smoothing']:g}, {OPTIMIZERS[settings['optimizer']]} with weight decay "
+        f"{settings['weight_decay']:g}, {augmentation} augmentation, dropout {settings['dropout']:g}, {average}seed "
+        f"{settings['seed']}. Training took {training['minutes']:,} minutes on {training['cores']} cores with "
+        f"{BACKENDS[training['backend']]}."
     )
 
 
@@ -515,17 +530,17 @@ def _published(card: Card) -> Section:
     return Section(
         "Compared with published foundation models",
         (
-            f"On the {published['images']:,} images that both classified: paired differences, and p of McNemar's exact "
-            f"test with Holm's correction. {published['protocol']}",
+            f"Paired differences on the {published['images']:,} images that both models classified, and p of McNemar's "
+            f"exact test with Holm's correction. {published['protocol']}",
             Table(
-                ("published model", "score", "value", "this model minus it", "p"),
+                ("published model", "score", "value", "this model minus the published one", "p"),
                 tuple(
                     (
                         row["model"],
                         score_name(row["score"]),
                         f"{row['value']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
                         f"{row['difference']:+.3f} ({row['difference_low']:+.3f} to {row['difference_high']:+.3f})",
-                        "-" if row["p"] is None else "under 0.001" if row["p"] < 0.001 else f"{row['p']:.3f}",
+                        "-" if row["p"] is None else _p_value(row["p"]),
                     )
                     for row in published["rows"]
                 ),
@@ -538,33 +553,35 @@ def _fusion(card: Card) -> Iterator[Section]:
     fusion, training, members = card["fusion"], card["training"], MEMBERS[card["modality"]]
     base = fusion["base"]
     data = (
-        "the cross-validated logits of images whose patients the network had not seen; the scores are of patients that "
+        "cross-validated logits of images whose patients the network had not seen; the scores are of patients that "
         "this fit had not seen either"
         if cross_validated(card)
-        else "the validation images; scored on the test images"
+        else "the validation images; the scores are of the test images"
     )
     if "dropout" in fusion:
         made = (
-            f"trained together with the network, each answer left out with probability {fusion['dropout']:g} whenever "
-            f"an image was seen. The temperature, {card['temperature']:.4f}, was fitted on {data}."
+            "trained together with the network. Each answer was left out with probability "
+            f"{fusion['dropout']:g} every time an image was used. The temperature, {card['temperature']:.4f}, was "
+            f"fitted on {data}."
         )
     else:
         made = (
-            f"multinomial logistic regression with an L2 penalty of {fusion['penalty']:g}, on {data}. Rows are also "
-            "seen with some or all answers removed."
+            f"multinomial logistic regression with an L2 penalty of {fusion['penalty']:g}, on {data}. Each row was "
+            "also used with some or all answers removed."
         )
     yield Section(
         "",
         (
             card["intended_use"],
-            f"The network of [{base}](../{base}/README.md), combined with what is known about the patient. Nothing is "
-            "required: a question that is left open adds nothing.",
+            f"The network of [{base}](../{base}/README.md), combined with what is known about the patient. No "
+            "question has to be answered: a missing answer changes nothing.",
             _list(
                 f"**Logits**: {fusion['scale']:.3f} times the image's logits, plus a weight for each answer "
-                f"(`{metadata.WEIGHTS_FILE}`). Class maps are exact for the image's share.",
+                f"(`{metadata.WEIGHTS_FILE}`). Class maps are exact for what the image contributes.",
                 f"**Fit**: {made} Logit adjustment {fusion['adjustment']:g}.",
-                "**Left out**: whether a biopsy was taken. It gives the diagnosis away.",
-                f"**Licence**: {card['licence']}. {training['attribution']}",
+                "**Left out**: whether a biopsy was taken, since that gives the diagnosis away.",
+                f"**Licence**: {card['licence']}, as the training data require.",
+                f"**Trained on**: {training['dataset']}. {training['attribution']}",
             ),
             Table(
                 ("question", "answer"),
@@ -592,13 +609,13 @@ def _fusion(card: Card) -> Iterator[Section]:
     yield Section(
         "What the metadata add",
         (
-            "This model minus the one that sees the image alone, on the same images. McNemar's exact test of accuracy: "
-            f"p = {fusion['mcnemar_p']:.2g}.",
+            "This model minus the one that sees only the image, on the same images. McNemar's exact test of accuracy: "
+            f"p {'' if fusion['mcnemar_p'] < SMALL_P else '= '}{_p_value(fusion['mcnemar_p'])}.",
             Table(
                 ("score", "difference", "95% interval"),
                 tuple((score_name(name), *_interval(score, "+.3f")) for name, score in fusion["differences"].items()),
             ),
-            f"To make it again: `python -m train fuse --config train/configs/{base}.yaml --title "
+            f"To fit it again: `python -m train fuse --config train/configs/{base}.yaml --title "
             f"{shlex.quote(card['title'])} --adjustment {fusion['adjustment']:g}"
             f"{' --afterwards' * fusion.get('afterwards', False)}`.",
         ),
@@ -610,9 +627,10 @@ def _pair(card: Card) -> Iterator[Section]:
     pictures = {IMAGES_OF_PAIR[picture["modality"]]: picture for picture in fitted["pictures"]}
     weights = " plus ".join(f"{picture['weight']:.3f} times those of the {name}" for name, picture in pictures.items())
     outputs = ", ".join(f"`{name}` {shape}" for name, shape in card["outputs"].items())
-    views = f" Of each image, the views {', '.join(entry['views'])} are averaged." if "views" in entry else ""
+    views = f" For each image, the views ({joined(entry['views'])}) are averaged." if "views" in entry else ""
     maps = (
-        " The class maps of each image, times its weight, are exact: their means and a constant add up to the logits."
+        " The class maps of each image, times its weight, are exact: their means and the constants add up to the "
+        "logits."
         if "class_maps" in card["outputs"]
         else ""
     )
@@ -620,8 +638,7 @@ def _pair(card: Card) -> Iterator[Section]:
         "",
         (
             card["intended_use"],
-            "Two networks answer together about one lesion: one sees its dermoscopy image, the other a clinical "
-            "close-up.",
+            "Two networks classify a lesion together: one sees its dermoscopy image, the other a clinical close-up.",
             _list(
                 f"**Networks**: {network['name']}, {network['parameters']:,} parameters together.",
                 f"**Initial weights**: {card['initial_weights']}.",
@@ -650,16 +667,16 @@ def _pair(card: Card) -> Iterator[Section]:
     yield Section(
         "Fit",
         (
-            "The weights of the networks (at least 0) and the constants have the least log loss on the validation "
-            "lesions, with a penalty on constants far from 0. They calibrate the probabilities, too. For "
-            "comparison, each image alone was fitted in the same way.",
-            f"To make it again from the trained networks: `python -m train pair {again}`.",
+            "The weights of the networks (at least 0) and the constants minimise the log loss on the validation "
+            "lesions, with a penalty on constants far from 0. They also calibrate the probabilities. For comparison, "
+            "each image alone was fitted in the same way.",
+            f"To fit it again from the trained networks: `python -m train pair {again}`.",
         ),
     )
     yield Section(
         f"Scores on the test images: {test['dataset']}",
         (
-            f"{test['images']:,} pairs of images, each of another lesion. Intervals are 95%, from "
+            f"{test['images']:,} pairs of images, each of a different lesion. Intervals are 95%, from "
             f"{test['resamples']:,} bootstrap resamples of lesions.",
             Table(
                 ("score", "both images", *(f"{name} alone" for name in pictures)),
@@ -694,7 +711,7 @@ def _pair(card: Card) -> Iterator[Section]:
 
 def _allowed(field: metadata.Field) -> str:
     if field.kind == "number":
-        return f"{field.low:g} to {field.high:g} {field.unit}"
+        return f"{field.low:g} to {field.high:g} ({field.unit})"
     return ", ".join(field.categories.values()) or "yes or no"
 
 
@@ -704,14 +721,15 @@ def _segmentation(card: Card) -> Iterator[Section]:
     yield Section(
         "",
         (
-            "Where the lesion ends in a dermoscopy image. The faithfulness of attention maps and the measures of shape "
-            f"and colour rest on it; it does not classify. {card['intended_use']}",
+            "Segments the lesion in a dermoscopy image; it does not classify. The faithfulness of attention maps and "
+            f"the features of shape and colour are measured with this segmentation. {card['intended_use']}",
             _list(
                 "**Network**: a U-Net whose encoder is the first four blocks of EfficientNetV2B0 (ImageNet, frozen).",
                 f"**Input**: RGB, {size} x {size} px, values 0-255: the square that the classifiers see. **Output**: "
-                "for each pixel the probability that it belongs to the lesion.",
-                f"**Then**: a pixel counts as lesion at a probability of {card['threshold']:g} or more, chosen on the "
-                "validation images; the largest connected region is kept and its holes are filled.",
+                "for each pixel, the probability that it belongs to the lesion.",
+                f"**Postprocessing**: a pixel counts as lesion at a probability of {card['threshold']:g} or more, a "
+                "threshold chosen on the validation images; the largest connected region is kept and its holes are "
+                "filled.",
                 f"**Licence**: {card['licence']}, as the training data require.",
             ),
         ),
@@ -720,11 +738,10 @@ def _segmentation(card: Card) -> Iterator[Section]:
     yield Section(
         "Data",
         (
-            f"HAM10000 with the lesion masks of its authors. {training['attribution']}",
-            "Trained on the training lesions, with the same validation lesions as the classifiers; tested on the "
-            f"{test['images']:,} images whose lesions ({test['groups']:,}) were never trained on. Images that share a "
-            f"lesion with them were left out, and so were {' and '.join(training['excluded'])}, whose masks are white "
-            "all over.",
+            f"HAM10000 with its authors' lesion masks. {training['attribution']}",
+            "Trained on the training lesions, with the same validation lesions as the classifiers; tested on "
+            f"{test['images']:,} images of {test['groups']:,} lesions that were never trained on. Other images of "
+            f"these lesions were left out, and so were {joined(training['excluded'])}, whose masks are entirely white.",
         ),
     )
     yield Section(
@@ -732,15 +749,16 @@ def _segmentation(card: Card) -> Iterator[Section]:
         (
             f"{training['epochs']} epochs of {training['samples']:,} views: squares of 55% to 100% of the shorter "
             f"side, rotated, mirrored and recoloured, {training['bare_skin']:.0%} of them of bare skin. Cross-entropy "
-            f"and Dice loss, AdamW. {training['seconds'] / 60:.0f} minutes on a busy core. To train it again: "
-            f"`python -m train segment --epochs {training['epochs']} --samples {training['samples']}`.",
+            f"and Dice loss, AdamW. Training took {training['seconds'] / 60:.0f} minutes on one core of a busy "
+            f"machine. To train it again: `python -m train segment --epochs {training['epochs']} --samples "
+            f"{training['samples']}`.",
         ),
     )
     yield Section(
         "Scores on the test images",
         (
-            f"Against the published mask, on the centre square at {test['side']} px. Intervals are 95%, from bootstrap "
-            "resamples of lesions. A lesion that is not found counts as a Dice of 0.",
+            f"Compared with the published masks, on the centre square at {test['side']} px. Intervals are 95%, from "
+            "bootstrap resamples of lesions. A lesion that is not found counts as a Dice of 0.",
             _scores(card["scores"]),
             Table(
                 ("diagnosis", "images", "Dice", "95% interval"),
@@ -749,8 +767,8 @@ def _segmentation(card: Card) -> Iterator[Section]:
                     for code, part in card["diagnoses"].items()
                 ),
             ),
-            f"On the validation images, which chose the threshold and the epoch: Dice {' ('.join(_interval(dice))}), "
-            f"{card['validation']['images']:,} images.",
+            f"On the {card['validation']['images']:,} validation images, which were used to choose the threshold and "
+            f"the epoch: Dice {' ('.join(_interval(dice))}).",
         ),
     )
 
@@ -758,15 +776,16 @@ def _segmentation(card: Card) -> Iterator[Section]:
 def _strengths(card: Card) -> Iterator[Section]:
     if card["kind"] == "segmentation":
         good, bad = (
-            f"Diagnoses with a mean Dice {words}" for words in (f"of {GOOD_DICE:g} or more", f"below {BAD_DICE:g}")
+            f"Diagnoses with at least {FEW_IMAGES} test images and a mean Dice {words}:"
+            for words in (f"of {GOOD_DICE:g} or more", f"below {BAD_DICE:g}")
         )
     else:
-        good = f"Classes of which {GOOD_SENSITIVITY:.0%} or more of the test images are recognised"
-        bad = f"Classes of which less than {BAD_SENSITIVITY:.0%} of the test images are recognised"
-    for title, rule, sentences in (("Good at", good, card["good_at"]), ("Bad at", bad, card["bad_at"])):
-        yield Section(
-            title, (f"{rule}, out of at least {FEW_IMAGES} images:", _list(*sentences) if sentences else "None.")
+        good, bad = (
+            f"Classes with at least {FEW_IMAGES} test images, of which {words} are recognised:"
+            for words in (f"{GOOD_SENSITIVITY:.0%} or more", f"fewer than {BAD_SENSITIVITY:.0%}")
         )
+    for title, rule, sentences in (("Good at", good, card["good_at"]), ("Bad at", bad, card["bad_at"])):
+        yield Section(title, (rule, _list(*sentences) if sentences else "None."))
 
 
 def _ending(card: Card) -> Iterator[Section]:
@@ -780,17 +799,27 @@ def _ending(card: Card) -> Iterator[Section]:
 
 def _conversion(card: Card) -> Iterator[str]:
     if card["kind"] == "features":
-        yield f"The file gives scikit-learn's numbers to the last bit, over {card['conversion']['images']:,} images."
+        yield (
+            "The file gives exactly the same results as scikit-learn, compared on "
+            f"{card['conversion']['images']:,} images."
+        )
     elif "conversion" in card:
         conversion = card["conversion"]
         yield (
             f"The LiteRT file{'s differ' if 'pair' in card else ' differs'} from the trained "
             f"network{'s' if 'pair' in card else ''} by at most "
-            f"{math.ceil(round(conversion['difference'] * 1e5, 6)) / 1e5:.5f} in any probability, over "
+            f"{math.ceil(round(conversion['difference'] * 1e5, 6)) / 1e5:.5f} in any probability, compared on "
             f"{conversion['images']} images."
         )
     elif card["kind"] != "segmentation" and "fusion" not in card:
-        yield "The weights are not shipped: this is a baseline, too large for what it is worth. Train it to make them."
+        yield (
+            "The weights are not shipped: the network is only a baseline, and its file would be large. Train it to get "
+            "them."
+        )
+
+
+def _p_value(p: float) -> str:
+    return f"under {SMALL_P:g}" if p < SMALL_P else f"{p:.3f}"
 
 
 def _interval(score: Card, form: str = ".3f") -> tuple[str, str]:

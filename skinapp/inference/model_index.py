@@ -17,6 +17,17 @@ LICENCES = {"CC BY-NC 4.0": "cc-by-nc-4.0", "CC BY 4.0": "cc-by-4.0", "CC0 1.0":
 PIPELINES = {"segmentation": "image-segmentation"}
 """The Hub's task names by kind of model; all other kinds classify."""
 OTHER_TASK = "image-classification"
+NAMES = {
+    "roc auc": "ROC AUC",
+    "f1": "F1",
+    "brier": "Brier score",
+    " malignancy": " for malignancy",
+    "dice below": "share with Dice below",
+    "dice": "Dice",
+    "jaccard": "Jaccard",
+    "not found": "share not found",
+}
+"""Parts of the names of scores that are not written as in their keys."""
 
 
 def metadata(card: Card) -> dict[str, Any]:
@@ -37,8 +48,8 @@ def metadata(card: Card) -> dict[str, Any]:
 def score_name(key: str) -> str:
     """The name of a score of a card."""
     words = key.replace("_", " ")
-    for acronym in ("roc auc", "f1"):
-        words = words.replace(acronym, acronym.upper())
+    for part, name in NAMES.items():
+        words = words.replace(part, name)
     return words
 
 

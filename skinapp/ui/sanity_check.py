@@ -7,16 +7,16 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.attention import catalogue, randomisation, sanity_check
-from skinapp.attention.sanity_check import Evidence, Verdict
+from skinapp.attention.sanity_check import Evidence, Outcome
 from skinapp.errors import ModelError, SegmentationError, SkinappError
 from skinapp.ui import photo as photos
 from skinapp.ui import segmentation, turn
 from skinapp.ui.explained_map import ExplainedMap
 
 MARKS = {
-    Verdict.SUPPORTED: ":green-badge[:material/visibility: {}]",
-    Verdict.WEAK: ":orange-badge[:material/visibility: {}]",
-    Verdict.DO_NOT_USE: ":red-badge[:material/visibility_off: {}]",
+    Outcome.SUPPORTED: ":green-badge[:material/visibility: {}]",
+    Outcome.WEAK: ":orange-badge[:material/visibility: {}]",
+    Outcome.DO_NOT_USE: ":red-badge[:material/visibility_off: {}]",
 }
 
 
@@ -37,7 +37,7 @@ def show_badge(shown: ExplainedMap, switch: str = "") -> None:
     words = sanity_check.sentence(evidence, shown.model.labels)
     record = sanity_check.record(shown.model) if shown.method.id == "last-convolution" else ""
     st.markdown(
-        f"{MARKS[evidence.verdict].format(evidence.badge)} :small[{words}]"
+        f"{MARKS[evidence.outcome].format(evidence.badge)} :small[{words}]"
         + (f" :small[{missing}]" if missing else ""),
         help=record or None,
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from skinapp.attention import sanity_check
-from skinapp.attention.sanity_check import Evidence, Verdict
+from skinapp.attention.sanity_check import Evidence, Outcome
 from skinapp.inference import registry
 from skinapp.labels import sets
 
@@ -43,28 +43,28 @@ def test_without_a_segmentation_the_sentence_does_not_mention_the_lesion() -> No
     words = sanity_check.sentence(result, SET)
     assert words.startswith("Hiding the 30%")
     assert "Without a segmentation" in words
-    assert result.verdict == Verdict.WEAK
+    assert result.outcome == Outcome.WEAK
 
 
 def test_a_map_is_supported_only_if_it_beats_the_lesions_share_and_a_centred_blob() -> None:
     good = evidence(0.9, 0.3, inside=0.61)
-    assert good.verdict == Verdict.SUPPORTED
+    assert good.outcome == Outcome.SUPPORTED
     assert sanity_check.sentence(good, SET).endswith("for this class).")
     like_a_blob = evidence(0.9, 0.3, inside=0.59)
-    assert like_a_blob.verdict == Verdict.WEAK
+    assert like_a_blob.outcome == Outcome.WEAK
     words = sanity_check.sentence(like_a_blob, SET)
     assert "A blob in the middle of the square, drawn without looking at the image, has 50% on the lesion" in words
     like_an_even_map = dataclasses.replace(good, share=0.55)
-    assert like_an_even_map.verdict == Verdict.WEAK
+    assert like_an_even_map.outcome == Outcome.WEAK
     assert "The lesion fills 55% of the square" in sanity_check.sentence(like_an_even_map, SET)
 
 
 def test_a_map_is_weak_if_hiding_it_hardly_matters() -> None:
-    assert evidence(0.9, 0.88).verdict == Verdict.WEAK
+    assert evidence(0.9, 0.88).outcome == Outcome.WEAK
 
 
 def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    counts = {"images": 40, "verdicts": {"Supported": 10, "Weak": 25, "Do not use": 5}}
+    counts = {"images": 40, "outcomes": {"Supported": 10, "Weak": 25, "Do not use": 5}}
     shipped = counts | {"right": {"value": 0.9, "low": None, "high": None}}
     entry = {"networks": sanity_check.networks(model), "shipped": shipped, "head": counts}
     monkeypatch.setattr(sanity_check, "card", lambda: {"models": {model.id: entry}})
@@ -78,7 +78,7 @@ def test_figures_of_other_networks_are_not_shown(model: registry.Model, monkeypa
 
 def test_a_map_that_stays_when_the_picture_is_blurred_fails() -> None:
     result = evidence(0.9, 0.3, similarity=0.95)
-    assert result.verdict == Verdict.DO_NOT_USE
+    assert result.outcome == Outcome.DO_NOT_USE
     assert "fails the sanity check: it stays the same when the image is blurred" in sanity_check.sentence(result, SET)
 
 
@@ -86,7 +86,7 @@ def test_a_prediction_that_nothing_moves_fails() -> None:
     result = Evidence(0, np.array([0.5, 0.5]), {"strongest": np.array([0.55, 0.45])}, 0.2, 0.5, 0.4, 0.2)
     # log(0.55 / 0.45)
     assert result.log_odds_change == pytest.approx(0.2007, abs=1e-4)
-    assert result.verdict == Verdict.DO_NOT_USE
+    assert result.outcome == Outcome.DO_NOT_USE
     assert "whatever is hidden, even the lesion" in sanity_check.sentence(result, SET)
 
 
@@ -134,9 +134,9 @@ def test_a_model_whose_supported_maps_were_too_often_wrong_has_weak_ones_at_best
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     supported = evidence(0.9, 0.3)
-    assert supported.verdict == Verdict.SUPPORTED
+    assert supported.outcome == Outcome.SUPPORTED
     not_trusted = dataclasses.replace(supported, trusted=False)
-    assert not_trusted.verdict == Verdict.WEAK
+    assert not_trusted.outcome == Outcome.WEAK
     assert "not shown as supported" in sanity_check.sentence(not_trusted, SET)
     model = registry.ranked()[0]
     for value, expected in ((0.94, False), (0.95, True)):

@@ -53,15 +53,21 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
+def show_whole(page: Page) -> None:
+    """Make the window as high as the page, so that nothing is outside it."""
+    width = page.viewport_size["width"]
+    whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(6000, whole + 40)})
+    settle(page)
+
+
 def keep(page: Page, name: str) -> None:
     """Save a screenshot of the whole page for visual inspection, if the folder for screenshots exists."""
     settle(page)
     if not SCREENSHOTS.is_dir():
         return
     width, height = page.viewport_size["width"], page.viewport_size["height"]
-    whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(6000, whole + 40)})
-    settle(page)
+    show_whole(page)
     page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
     page.set_viewport_size({"width": width, "height": height})
 

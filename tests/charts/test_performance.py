@@ -238,6 +238,19 @@ def test_class_bars_have_error_bars_where_there_is_an_interval() -> None:
 
 
 @pytest.mark.parametrize(
+    ("series", "titles"),
+    [(["loss", "accuracy", "val_loss"], ["Loss", "Accuracy"]), (["loss"], ["Loss"]), (["val_accuracy"], ["Accuracy"])],
+)
+def test_the_epochs_are_below_the_last_part_of_a_history(series: list[str], titles: list[str]) -> None:
+    rows = [(epoch, name, 0.5, epoch == 2) for name in series for epoch in (1, 2, 3)]
+    figure = performance.training(pd.DataFrame(rows, columns=["epoch", "series", "value", "chosen"]))
+    assert set(drawn(figure)) == set(map(performance.series_name, series))
+    assert [axis.title.text for axis in figure.select_yaxes()] == titles
+    assert [axis.title.text for axis in figure.select_xaxes()] == [None, "Epoch"][-len(titles) :]
+    assert notes(figure) == ["chosen"]
+
+
+@pytest.mark.parametrize(
     ("series", "name"),
     [
         ("loss", "Loss, training"),

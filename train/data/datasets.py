@@ -203,8 +203,8 @@ BY_IMAGE = dataclasses.replace(
     id="malignant_benign-by-image",
     name="Malignant/benign, split by image",
     protocol=(
-        "A tutorial's protocol, for comparison only: a random fifth of the images is test. Images of one lesion are in "
-        "training and test."
+        "A tutorial's protocol, for comparison only: a random fifth of the images is held out for testing. Images of "
+        "the same lesion are in training and test."
     ),
 )
 RESAMPLED = dataclasses.replace(
@@ -212,8 +212,8 @@ RESAMPLED = dataclasses.replace(
     id="ham10000-resampled",
     name="HAM10000, resampled before it was split",
     protocol=(
-        "A tutorial's protocol, for comparison only: 500 images a class drawn with replacement, then a random "
-        "quarter of the draws as test. Copies of one image are in training and test."
+        "A tutorial's protocol, for comparison only: 500 images per class are drawn with replacement, and a random "
+        "quarter of the draws is held out for testing. Copies of the same image are in training and test."
     ),
 )
 
@@ -221,7 +221,7 @@ MILK10K_DERMOSCOPY = dataclasses.replace(
     registry.DATASETS["milk10k"],
     labels=HAM10000,
     images=("dermoscopy",),
-    protocol=registry.DATASETS["milk10k"].protocol + " Dermoscopy images of the seven classes of HAM10000 are used.",
+    protocol=registry.DATASETS["milk10k"].protocol + " Only dermoscopy images of HAM10000's seven classes are used.",
 )
 MILK10K_CLINICAL = dataclasses.replace(
     registry.DATASETS["milk10k"],
@@ -230,14 +230,15 @@ MILK10K_CLINICAL = dataclasses.replace(
     labels=PAD_UFES_20,
     modality="smartphone",
     images=("clinical",),
-    protocol=registry.DATASETS["milk10k"].protocol + " Close-ups of the six classes of PAD-UFES-20 are used.",
+    protocol=registry.DATASETS["milk10k"].protocol + " Only close-ups of PAD-UFES-20's six classes are used.",
 )
 MILK10K_PAIRS = dataclasses.replace(
     registry.DATASETS["milk10k"],
     id="milk10k-pairs",
     name="MILK10k, dermoscopy images of pairs",
     images=("dermoscopy",),
-    protocol="MILK10k is split by lesion, both images of a lesion in the same part. Lesions with both images are used.",
+    protocol="MILK10k is split by lesion, with both images of a lesion in the same part. Only lesions with both images "
+    "are used.",
 )
 MILK10K_PAIRS_CLINICAL = dataclasses.replace(
     MILK10K_PAIRS,

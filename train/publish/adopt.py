@@ -14,6 +14,7 @@ from tqdm import tqdm
 from skinapp import tables
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.evaluation.bootstrap import MIN_GROUPS, RESAMPLES, Interval
+from skinapp.formatting import joined
 from skinapp.images import imaging
 from skinapp.inference import model_card, registry
 from skinapp.inference.cases import find_cases
@@ -40,14 +41,14 @@ ID = re.compile(r"[a-z0-9][a-z0-9-]*")
 UNREADABLE = "Correct the image, or leave out its label."
 PROTOCOL = (
     "Trained elsewhere; whether its training images include any that it is scored on is not known here. Of the "
-    "labelled images, one in {parts} {members}, stratified by class, chose the temperature, the operating points and "
-    "the prediction sets; the others are scored.{single}"
+    "labelled images, one in {parts} {members}, stratified by class, was used to choose the temperature, the operating "
+    "points and the prediction sets; the others are scored.{single}"
 )
 LIMITS = (
     "It was trained elsewhere, on images that were not checked here. If some of them are among the images that it is "
     "scored on, or show the same lesions, its scores are too high.",
-    "Images are cropped and resized as this app does it; if it was trained on images that were prepared differently, "
-    "it may do better on those.",
+    "Images are cropped and resized as in this app; if it was trained on images that were prepared differently, it may "
+    "do better on those.",
 )
 
 
@@ -410,7 +411,7 @@ def scored(
         "conformal": evaluate.calibrated_sets(labels, validation),
     }
     good, bad = model_card.sensitivity_sentences(model.card | card)
-    malignant = ", ".join(label.name for label in labels.labels if label.malignant)
+    malignant = joined((label.name for label in labels.labels if label.malignant), "or")
     limits = [*LIMITS, *card_content.limits_of_any(len(labels.codes)), f"Malignant means {malignant}."]
     return card | {"good_at": good, "bad_at": bad, "limits": limits}
 

@@ -1,12 +1,15 @@
 """The content of `model.json` for a trained network: its run, scores and limits. `model_card` renders it."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from skinapp.datasets.registry import DATASETS, DataSet
 from skinapp.errors import DataError
+from skinapp.formatting import joined
 from skinapp.inference import model_card
 from skinapp.labels.sets import MALIGNANCY, label_set
 from train.config import Config
@@ -20,48 +23,48 @@ INTENDED_USE = (
     "care."
 )
 LIMITS = {
-    "dermoscopy": ("The images are dermoscopy from a few clinics, mostly of light skin; skin type was not recorded.",),
+    "dermoscopy": ("The images are dermoscopy images from a few clinics, mostly of light skin; {skin}.",),
     "smartphone": (
         "PAD-UFES-20's photos come from one Brazilian programme, whose patients are mostly farmers of European "
-        "descent; light skin types prevail where skin type was recorded.",
-        "There, every cancer was confirmed by biopsy and most benign lesions were not. Some photos are blurrier than "
-        "others, and benign lesions are more frequent among those.",
+        "descent. Where skin type was recorded, it is mostly light.",
+        "In PAD-UFES-20, every cancer was confirmed by biopsy, but most benign lesions were not. Benign lesions are "
+        "more frequent among the blurrier photos.",
     ),
     "dermoscopy and close-up": (
-        "The images come from five centres, and nearly every lesion was suspicious enough for a biopsy: harmless ones "
-        "that nobody would examine are hardly in the data. Most patients have light skin.",
+        "The images come from five centres, and nearly every lesion was suspicious enough for a biopsy: the data hold "
+        "hardly any harmless lesions of the kind that nobody would examine. Most patients have light skin.",
         "The two images must show the same lesion; whether they do is not checked.",
     ),
 }
 MALIGNANT = {
-    "dermoscopy": "melanoma, basal cell carcinoma, or actinic keratosis and Bowen's disease (akiec)",
+    "dermoscopy": "melanoma, basal cell carcinoma, actinic keratosis or Bowen's disease",
     "smartphone": "basal cell carcinoma, melanoma or squamous cell carcinoma; actinic keratosis does not count",
-    "dermoscopy and close-up": "melanoma, basal or squamous cell carcinoma, another cancer, or actinic keratosis and "
-    "Bowen's disease (AKIEC)",
+    "dermoscopy and close-up": "melanoma, basal or squamous cell carcinoma, another cancer, actinic keratosis or "
+    "Bowen's disease",
 }
 FUSION_LIMIT = (
     "The metadata were recorded by the doctors who made the data set, sometimes with a diagnosis in mind; how well the "
-    "model does with what patients report at home was not measured."
+    "model does on what patients report at home was not measured."
 )
 VALIDATION = (
-    "Validation: whole lesions of the training part, stratified by diagnosis; they alone chose the epoch, input size, "
-    "logit adjustment and temperature."
+    "Validation: whole lesions of the training part, stratified by diagnosis. Only these were used to choose the "
+    "epoch, input size, logit adjustment and temperature."
 )
 CROSS = (
-    "Every network is the one of its last epoch, so no epoch was chosen by what it is scored on; the temperature of "
-    "each part's probabilities was fitted on the other parts. The network in this folder was then trained on all the "
-    "images by the same schedule; its scores out of fold are those of the networks of the parts."
+    "Every network is taken from its last epoch, so no epoch was chosen on the images that are scored; the temperature "
+    "for each part was fitted on the other parts. The network in this folder was then trained on all the images with "
+    "the same schedule. Its scores are those of the cross-validation networks."
 )
 PAIR = (
-    "Validation: whole lesions of the training part, stratified by diagnosis, the same for both networks; they alone "
-    "chose the epochs, the weights of the networks and the operating points."
+    "Validation: whole lesions of the training part, stratified by diagnosis, the same for both networks. Only these "
+    "were used to choose the epochs, the weights of the networks and the operating points."
 )
 COMMITTEE = (
-    "The training images are divided into {parts} parts by lesion or patient. Each network is the one of its last "
-    "epoch, trained without one of the parts. Its predictions of that part, out of fold, chose the logit adjustment "
-    "and the operating points, with the temperature {single:.4f}, which fits single networks on {data}. The "
-    "temperature of the committee is extrapolated from these predictions for the mean of the networks, by how far "
-    "their logits differ on images that none of them was trained on and that are not tested."
+    "The training images are divided into {parts} parts by lesion or patient. Each network was trained without one of "
+    "the parts and is taken from its last epoch. Its predictions for that part, out of fold, were used to choose the "
+    "logit adjustment and the operating points, at the temperature {single:.4f}, which was fitted to single networks "
+    "on {data}. The temperature of the committee is extrapolated from that of single networks, by how far their logits "
+    "differ on images that are used neither for training nor for testing."
 )
 SETTINGS = (
     "samples_per_epoch",
@@ -108,10 +111,8 @@ def describe(
         "input": input_of(config),
         "outputs": outputs,
         "temperature": round(evaluation["temperature"], 4),
-        "training": {
-            "dataset": " and ".join(source.name for source in parts),
-            "attribution": " ".join(source.attribution for source in parts),
-            "data_licence": "; ".join(source.licence for source in parts),
+        "training": credits_of(parts)
+        | {
             "protocol": " ".join([*(source.protocol for source in parts), _choices(config, evaluation)]),
             "images": evaluation["images"],
             "groups": evaluation["groups"],
@@ -137,6 +138,28 @@ def describe(
     }
     good, bad = model_card.sensitivity_sentences(card)
     return card | {"good_at": good, "bad_at": bad, "limits": limits(card)}
+
+
+def credits_of(parts: Sequence[DataSet]) -> dict[str, str]:
+    """Names, attributions and licences of the data sets trained on, as in a card's `training`."""
+    names = {part.id: _one_of_several(part.name) if len(parts) > 1 else part.name for part in parts}
+    by_licence: dict[str, list[str]] = {}
+    for part in parts:
+        by_licence.setdefault(part.licence, []).append(names[part.id])
+    single = len(by_licence) == 1
+    return {
+        "dataset": joined(names.values()),
+        "attribution": " ".join(dict.fromkeys(part.attribution for part in parts)),
+        "data_licence": "; ".join(f"{'' if single else f'{joined(of)}: '}{one}" for one, of in by_licence.items()),
+    }
+
+
+def _one_of_several(name: str) -> str:
+    """A data set's name for use in a list of names: its commas and colons would look like those of the list."""
+    if ":" in name:
+        return f"“{name}”"
+    whole, *part = name.split(", ", 1)
+    return f"{whole} ({part[0]})" if part else whole
 
 
 def _choices(config: Config, evaluation: dict[str, Any]) -> str:
@@ -258,8 +281,10 @@ def published(model_id: str, labels_id: str, predictions: Path) -> dict[str, Any
 
 def limits(card: dict[str, Any]) -> list[str]:
     """The warnings in every classifier's card, one or two sentences each."""
+    with_tone = DATASETS["milk10k"].name in card["training"]["dataset"]
+    skin = "only MILK10k's have a recorded skin tone" if with_tone else "skin type was not recorded"
     return [
-        *LIMITS[card["modality"]],
+        *(words.format(skin=skin) for words in LIMITS[card["modality"]]),
         *limits_of_any(len(card["labels"]["codes"])),
         f"Malignant means {MALIGNANT[card['modality']]}.",
     ]
@@ -269,7 +294,7 @@ def limits_of_any(classes: int) -> list[str]:
     """The warnings that every classifier needs, wherever it was trained."""
     return [
         f"It always answers with one of its {classes} classes, whatever the image shows.",
-        "Probabilities are calibrated for this data set's mix of diagnoses and will be off in another clinic.",
+        "Probabilities are calibrated for this data set's mix of diagnoses and will be off where the mix is different.",
     ]
 
 

@@ -1,7 +1,6 @@
 """Adds the scores of an exported model on external images to its folder, under a name."""
 
 import re
-import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ def add(model: Model, name: str, result: "Evaluation", grouped: bool) -> Path:
     # Keras takes seconds to import
     from train.data.datasets import encode, melanomas
     from train.publish import card_content, evaluate, evaluate_folder
-    from train.publish.folder import draft, publish
+    from train.publish.folder import copy_files, draft, publish
 
     labels = model.labels
     rows = table(result.predictions, labels.codes, name)
@@ -87,8 +86,7 @@ def add(model: Model, name: str, result: "Evaluation", grouped: bool) -> Path:
         card["operating_points"] = [_measured(point, labels, images) for point in card["operating_points"]]
     root = model.folder.parent
     with draft(root, model.id) as folder:
-        for listed in model.card["files"]:
-            shutil.copy2(model.folder / listed, folder)
+        copy_files(model, folder)
         rows.to_csv(folder / file, index=False)
         return publish(folder, card, root, f"Scored on {name}: {len(rows):,} images.")
 
@@ -121,7 +119,7 @@ def image_id(name: str) -> str:
 
 def _protocol(model: Model, grouped: bool) -> str:
     words = "External images, added after the model was made: nothing was chosen on them."
-    words += "" if grouped else " Each image counts as a lesion of its own."
+    words += "" if grouped else " Each image counts as a separate lesion."
     return words + (" Without patient metadata." if model.clinical else "")
 
 

@@ -47,13 +47,14 @@ from train.publish.evaluate import (
 from train.publish.folder import LICENCE, RESIZE, draft, publish
 
 PROTOCOL = (
-    "The training images are divided into {folds} parts by lesion. Trees trained without a part predict it, out of "
-    "fold; these predictions alone chose the iterations, the logit adjustment, the temperature, the operating "
-    "points and the prediction sets. The trees in this folder were then trained on all the training images."
+    "The training images are divided into {folds} parts by lesion. Each part is predicted by trees trained on the "
+    "other parts, out of fold. Only these predictions were used to choose the number of iterations, the logit "
+    "adjustment, the temperature, the operating points and the prediction sets. The trees in this folder were then "
+    "trained on all the training images."
 )
 LIMIT = (
-    "It sees nothing but the measured features. Where the segmentation is wrong, so are they, and nothing may warn of "
-    "it. Features that cannot be measured are left out, and the answer says why."
+    "It sees only the measured features. If the segmentation is wrong, so are they, and there may be no warning. "
+    "Features that cannot be measured are left out, and the answer says why."
 )
 
 
@@ -317,10 +318,8 @@ def describe(
         },
         "outputs": {"logits": [len(labels.codes)]},
         "temperature": round(temperature, 4),
-        "training": {
-            "dataset": " and ".join(source.name for source in parts),
-            "attribution": " ".join(source.attribution for source in parts),
-            "data_licence": "; ".join(source.licence for source in parts),
+        "training": card_content.credits_of(parts)
+        | {
             "protocol": " ".join([*(source.protocol for source in parts), PROTOCOL.format(folds=config.folds)]),
             "images": table["split"].value_counts().to_dict(),
             "groups": table.groupby("split")["group"].nunique().to_dict(),

@@ -21,7 +21,7 @@ from skinapp.inference.registry import Model
 
 LICENCE = "CC BY-NC 4.0"
 """The licence of everything published here, as the training images require."""
-RESIZE = "the centre square, or the square that was chosen; bicubic with antialiasing"
+RESIZE = "the centre square, or the square that was chosen, resized bicubically with antialiasing"
 """`resize` in a card: how the app, and the training here, make a network's square input of an image."""
 EXPORTED = (
     "README.md",
@@ -56,8 +56,15 @@ def draft(models: Path, model_id: str) -> Iterator[Path]:
         yield folder
 
 
+def copy_files(model: Model, folder: Path) -> None:
+    """Copy the files of a model to a draft, without those that are in the folder of another model."""
+    for name in model.card["files"].keys() - registry.shared(model.card):
+        shutil.copy2(model.folder / name, folder)
+
+
 def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "") -> Path:
-    """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`.
+    """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`. `files` of the
+    card needs only the files in other folders, if there are any.
 
     If it replaces a folder, it keeps the changelog and, if the network is the same, the files and external results that
     later commands added. `changes` is the sentence for the changelog. If the new folder is not valid, ModelError is
@@ -73,7 +80,11 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
         card = card | _external(folder, card, target, older or {})
     card = card | release(older, same, changes)
     (folder / "README.md").write_text(model_card.markdown(card))
-    card["files"] = registry.fingerprint(folder)
+    borrowed = registry.shared(card) if "files" in card else {}
+    for lender in {entry["folder"] for entry in borrowed.values()}:
+        # next to the draft, as next to the published folder
+        (folder.parent / lender).symlink_to((models / lender).absolute(), target_is_directory=True)
+    card["files"] = dict(sorted((registry.fingerprint(folder) | borrowed).items()))
     (folder / registry.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
     registry.verify(registry.read(folder))
     allowed.add(card, models)
@@ -93,7 +104,11 @@ def current(model: Model) -> Model:
 def write_card(model: Model, changed: Iterable[str]) -> None:
     """Write the model's `model.json` with new hashes for the files that were added or changed, and without those that
     are gone."""
-    files = {name: entry for name, entry in model.card["files"].items() if (model.folder / name).exists()}
+    files = {
+        name: entry
+        for name, entry in model.card["files"].items()
+        if registry.location(model.folder, name, entry).exists()
+    }
     for name in changed:
         content = (model.folder / name).read_bytes()
         files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}

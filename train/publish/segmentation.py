@@ -43,10 +43,10 @@ INTENDED_USE = (
     "Research and teaching on skin-lesion images. Not a diagnostic device; not for decisions about a person's care."
 )
 LIMITS = [
-    "The published masks were made with the help of a machine, and where a lesion ends is often a matter of opinion.",
+    "The published masks were drawn with the help of software, and where a lesion ends is often a matter of opinion.",
     "PAD-UFES-20 has no masks, so how well the network does on phone photos was not measured. Check the segmentation "
-    "there, and correct it.",
-    "It segments one lesion: the largest where there are several.",
+    "of a phone photo, and correct it if necessary.",
+    "It segments only one lesion, the largest if there are several.",
 ]
 
 

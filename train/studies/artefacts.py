@@ -20,6 +20,7 @@ from tqdm import tqdm
 from skinapp.evaluation import bootstrap, metrics
 from skinapp.evaluation.bootstrap import Interval, Score
 from skinapp.files import replacing
+from skinapp.formatting import joined
 from skinapp.images import artefacts, imaging, removal
 from skinapp.images.removal import HAIR, KINDS
 from skinapp.inference import registry
@@ -345,9 +346,9 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
         )
     yield "The last column is the effect of removal on images without a drawn artefact."
     yield "## Real ones"
-    names = ", ".join(TRAINABLE[name].name for name in SEARCHED)
+    names = joined(TRAINABLE[name].name for name in SEARCHED)
     yield (
-        f"Images of {names} in which the artefact was detected; hairs count if they cover at least {HAIRY:.0%}. "
+        f"Images in which the artefact was detected, out of {names}; hairs count if they cover at least {HAIRY:.0%}. "
         f"“Right” is how many of the first detections in test images, at most {LOOKED_AT}, mark such an artefact. They "
         "were checked visually; `train/studies/artefact_checks.csv` lists them, and `--sheets DIR` draws them again. "
         "A detection of hairs is right if most of the marked area is hair: the others mark texture of the lesion. "

@@ -1,10 +1,10 @@
-"""python -m train sanity-check: how often the verdict on an attention map is right, also for randomised networks.
+"""python -m train sanity-check: how often the sanity check of an attention map is right, also for randomised networks.
 
 The limits of skinapp/attention/sanity_check.py are chosen on validation lesions, for all models together. On test
-lesions, which were not used for the limits, the command counts the verdicts on the maps of each shipped model, and on
+lesions, which were not used for the limits, the command counts the outcomes for the maps of each shipped model, and on
 those of a copy whose last layer is random (the first step of Adebayo et al. 2018, arXiv:1810.03292).
 
-A verdict uses the app's segmentation and a blur. Whether "Supported" is right is judged independently: on HAM10000 the
+The check uses the app's segmentation and a blur. Whether "Supported" is right is judged independently: on HAM10000 the
 published mask shows whether the map does better than a uniform map and a centred blob, and the strongest part of the
 map is hidden by the mean colour of the skin instead of a blur.
 """
@@ -21,7 +21,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from skinapp.attention import faithfulness, heatmap, sanity_check
-from skinapp.attention.sanity_check import MAX_SIMILARITY, RIGHT, Evidence, Limits, Verdict
+from skinapp.attention.sanity_check import MAX_SIMILARITY, RIGHT, Evidence, Limits, Outcome
 from skinapp.errors import SegmentationError
 from skinapp.files import replacing
 from skinapp.images import imaging
@@ -144,7 +144,7 @@ def sample(table: pd.DataFrame, images: int) -> pd.DataFrame:
 
 
 def measure(classifier: Classifier, record: dict[Any, Any]) -> dict[str, Any]:
-    """The measurements behind the verdict on the map of the most likely class, and those for judging it."""
+    """The measurements of the check of the map of the most likely class, and those for judging the outcome."""
     pixels = imaging.load(record["path"], classifier.model.input_size)
     try:
         mask = segmentation.segment(imaging.load(record["path"], SQUARE_SIDE)).mask
@@ -184,7 +184,7 @@ def judge(
 
 
 def evidence(classifier: Classifier, pixels: np.ndarray, mask: np.ndarray | None) -> tuple[Evidence, np.ndarray]:
-    """The evidence for the verdict on a model's map for its most likely class, and the map [h, w]."""
+    """The evidence on a model's map for its most likely class, and the map [h, w]."""
     predict = classifier.predict
     prediction = predict(pixels)
     index = int(prediction.probabilities.argmax())
@@ -199,11 +199,11 @@ def evidence(classifier: Classifier, pixels: np.ndarray, mask: np.ndarray | None
     return sanity_check.gather(lambda square: predict(square).probabilities, explain, pixels, index, cam, mask), cam
 
 
-def verdicts(table: pd.DataFrame, limits: Limits) -> np.ndarray:
-    """The verdict on each row [n]."""
+def outcomes(table: pd.DataFrame, limits: Limits) -> np.ndarray:
+    """The outcome of each row [n]."""
     return np.array(
         [
-            sanity_check.verdict(
+            sanity_check.outcome(
                 limits,
                 row["log_odds_change"],
                 row["similarity"],
@@ -244,7 +244,7 @@ def choose(table: pd.DataFrame) -> Limits:
     best, most = None, -1
     for lead in LEADS:
         limits = Limits(log_odds, lead)
-        supported = verdicts(table, limits) == Verdict.SUPPORTED
+        supported = outcomes(table, limits) == Outcome.SUPPORTED
         kept = supported & shipped
         if not kept.any() or is_right[kept].mean() < RIGHT + SPARE or supported[~shipped].mean() > WRONG - SPARE:
             continue
@@ -255,16 +255,16 @@ def choose(table: pd.DataFrame) -> Limits:
 
 
 def counts(table: pd.DataFrame, limits: Limits) -> dict[str, Any]:
-    """For the shipped network and its copy: images, how many got each verdict, the share supported, and of those the
+    """For the shipped network and its copy: images, how many have each outcome, the share supported, and of those the
     share that is right, with 95% intervals over lesions."""
     results: dict[str, Any] = {}
     for copy in COPIES:
         part = table[table["copy"] == copy]
-        given = verdicts(part, limits)
-        groups, supported = part["group"].to_numpy(), given == Verdict.SUPPORTED
+        given = outcomes(part, limits)
+        groups, supported = part["group"].to_numpy(), given == Outcome.SUPPORTED
         results[copy] = {
             "images": len(part),
-            "verdicts": {str(one): int((given == one).sum()) for one in Verdict},
+            "outcomes": {str(one): int((given == one).sum()) for one in Outcome},
             "supported": share(supported.astype(float), groups),
             "right": share(right(part)[supported].astype(float), groups[supported]) if supported.any() else None,
         }
@@ -272,7 +272,7 @@ def counts(table: pd.DataFrame, limits: Limits) -> dict[str, Any]:
 
 
 def introduction(limits: Limits) -> str:
-    return f"""# The verdict on an attention map
+    return f"""# The sanity check of an attention map
 
 `python -m train sanity-check` writes this page and `skinapp/attention/sanity_check.json`, which the app reads.
 
@@ -293,7 +293,7 @@ same networks, and so the same maps, as the image-only model. Intervals are 95%,
 
 
 def markdown(card: dict[str, Any]) -> str:
-    """docs/sanity-check.md: the verdicts, and how often they are right."""
+    """docs/sanity-check.md: the outcomes, and how often they are right."""
     lines = [
         *introduction(Limits(**card["limits"])).splitlines(),
         "",
@@ -303,12 +303,12 @@ def markdown(card: dict[str, Any]) -> str:
     ]
     for name, entry in card["models"].items():
         shipped, copy = entry["shipped"], entry["head"]
-        given = shipped["verdicts"]
+        given = shipped["outcomes"]
         cells = [
             f"`{name}`",
             str(shipped["images"]),
-            *(str(given[str(one)]) for one in Verdict),
-            in_words(shipped["right"], given[str(Verdict.SUPPORTED)]),
+            *(str(given[str(one)]) for one in Outcome),
+            in_words(shipped["right"], given[str(Outcome.SUPPORTED)]),
             in_words(copy["supported"], copy["images"]),
         ]
         lines.append(f"| {' | '.join(cells)} |")

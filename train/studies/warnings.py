@@ -15,7 +15,7 @@ import pandas as pd
 from PIL import Image
 from tqdm import tqdm
 
-from skinapp.attention.sanity_check import Verdict
+from skinapp.attention.sanity_check import Outcome
 from skinapp.datasets import registry as data_sets
 from skinapp.errors import SegmentationError
 from skinapp.evaluation import bootstrap
@@ -91,7 +91,7 @@ class is. Intervals are 95%, over lesions.
 
 A warning predicts errors if the interval of the difference on validation lesions is above 0. If it does not, distance
 and disagreement are not shown for that kind of image, and a quality warning becomes a hint below the answer, which is
-then no longer withheld. The verdict on the map, the kind of image and "not recognised as skin" are always shown: they
+then no longer withheld. The sanity check, the kind of image and "not recognised as skin" are always shown: they
 say how far the map can be used, which model answered, and that it was not trained on such images. With fewer than
 {MIN_ANSWERS} answers with or without a warning, nothing is decided, and the warning is kept. The figures are from test
 lesions, which were not used for these decisions. Phone photos are MILK10k's close-ups here."""
@@ -230,8 +230,8 @@ def measured(model: Model, image: Image.Image, label: str, *, with_map: bool, al
             mask = segmentation.segment(imaging.crop_resize(image, SQUARE_SIDE)).mask
         except SegmentationError:
             mask = None
-        verdict = sanity_check.evidence(classifier, pixels, mask)[0].verdict
-        row |= {"map": verdict == Verdict.DO_NOT_USE, "weak map": verdict != Verdict.SUPPORTED}
+        outcome = sanity_check.evidence(classifier, pixels, mask)[0].outcome
+        row |= {"map": outcome == Outcome.DO_NOT_USE, "weak map": outcome != Outcome.SUPPORTED}
     return row
 
 

@@ -79,7 +79,7 @@ def test_the_same_name_replaces_its_result(root: Path, table: Path, tmp_path: Pa
     assert add(fewer, "clinic b") == 0
     [test] = [test for test in registry.model(MODEL).card["other_tests"] if test.get("external")]
     assert (test["name"], test["images"]) == ("clinic b", 25)
-    assert "Each image counts as a lesion of its own" in test["protocol"]
+    assert "Each image counts as a separate lesion" in test["protocol"]
 
 
 def test_it_stays_when_the_same_network_is_exported_again(root: Path, table: Path) -> None:

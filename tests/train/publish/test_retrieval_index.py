@@ -47,6 +47,16 @@ def test_neighbours_of_separate_classes_agree() -> None:
     assert "most" not in scores["sure"]
 
 
+def test_the_fewest_components_that_are_as_good_as_the_best() -> None:
+    def scores(value: float, low: float | None) -> dict[str, Any]:
+        return {"right": {"value": value, "low": low, "high": low and value + 0.02}}
+
+    assert retrieval_index.fewest({32: scores(0.70, 0.68), 64: scores(0.79, 0.77), 128: scores(0.80, 0.78)}) == 64
+    assert retrieval_index.fewest({32: scores(0.80, 0.78), 64: scores(0.79, 0.77)}) == 32
+    # too few lesions for an interval
+    assert retrieval_index.fewest({32: scores(0.79, None), 64: scores(0.80, None)}) == 64
+
+
 def test_a_share_and_its_interval() -> None:
     result = retrieval_index.share(np.tile([1.0, 0.0, 1.0, 1.0], 5), np.arange(20))
     assert result["value"] == 0.75

@@ -1,4 +1,4 @@
-"""The verdicts on real maps, the choice of their limits, and the copies with a random last layer."""
+"""The outcomes for real maps, the choice of their limits, and the copies with a random last layer."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from skinapp.attention import sanity_check as published_sanity_check
-from skinapp.attention.sanity_check import Limits, Verdict
+from skinapp.attention.sanity_check import Limits, Outcome
 from skinapp.errors import DataError
 from skinapp.inference import registry
 from skinapp.inference.runtime import Classifier
@@ -26,13 +26,13 @@ def row(copy: str, group: int, **changes: Any) -> dict[str, Any]:
     return {"model": "one", "copy": copy, "group": group, **supported, **judged, **changes}
 
 
-def test_counts_of_verdicts_and_of_those_that_are_right() -> None:
+def test_counts_of_outcomes_and_of_those_that_are_right() -> None:
     rows = [row("shipped", number) for number in range(18)]
     rows += [row("shipped", 18, published_lead=-0.1), row("shipped", 19, covered_matters=False)]
     rows += [row("shipped", 20, lead=np.nan), row("shipped", 21, log_odds_change=1.0)]
     rows += [row("head", number, similarity=0.9) for number in range(22)]
     found = sanity_check.counts(pd.DataFrame(rows), LIMITS)
-    assert found["shipped"]["verdicts"] == {Verdict.SUPPORTED: 20, Verdict.WEAK: 1, Verdict.DO_NOT_USE: 1}
+    assert found["shipped"]["outcomes"] == {Outcome.SUPPORTED: 20, Outcome.WEAK: 1, Outcome.DO_NOT_USE: 1}
     assert found["shipped"]["right"]["value"] == 0.9
     assert found["shipped"]["right"]["low"] < 0.9 < found["shipped"]["right"]["high"]
     assert found["head"]["supported"]["value"] == 0
@@ -51,7 +51,7 @@ def test_limits_keep_wrong_maps_and_those_of_copies_out() -> None:
     limits = sanity_check.choose(table)
     assert limits.lead == 0.07
     assert limits.log_odds_change > 2.9
-    supported = sanity_check.verdicts(table, limits) == Verdict.SUPPORTED
+    supported = sanity_check.outcomes(table, limits) == Outcome.SUPPORTED
     assert supported.sum() == 30
     assert not supported[:10].any()
 
