@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from skinapp.charts.performance import GREY
 from skinapp.charts.style import INK, annotate
 
 ROW_HEIGHT = 40
@@ -39,7 +40,7 @@ def bars(frame: pd.DataFrame) -> go.Figure:
         texts.append(above | {"x": -largest, "xanchor": "left", "y": row, "text": words})
         texts.append(above | {"x": largest, "xanchor": "right", "y": row, "text": f"{value:+.2f}"})
     annotate(figure, texts)
-    figure.add_vline(0, line={"color": "rgba(128, 128, 128, 0.6)", "width": 1})
+    figure.add_vline(0, line={"color": GREY, "width": 1})
     figure.update_layout(
         overwrite=True,
         height=ROW_HEIGHT * len(rows) + 34,

@@ -117,16 +117,16 @@ def age_histogram(bands: pd.DataFrame, name: Namer, width: int = 5) -> go.Figure
             ],
             hovertemplate=f"{name(key)}, age %{{customdata[0]}}: %{{y:,}} images<extra></extra>",
         )
-    # on a phone, each diagnosis takes a line of the legend
-    height = max(300, 140 + LEGEND_LINE * len(bands.columns))
+    # on a phone, where each diagnosis takes a line of the legend
+    axes = 200
     figure.update_layout(
         overwrite=True,
         barmode="stack",
-        height=height + TOP + 80,
+        height=TOP + max(380, axes + LEGEND_BELOW + LEGEND_LINE * len(bands.columns)),
         xaxis={"dtick": 10, "fixedrange": True},
         yaxis={"title": "Images", "fixedrange": True},
     )
-    return _below(_clear(figure), 300)
+    return _below(_clear(figure), axes)
 
 
 def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:

@@ -221,7 +221,7 @@ def _results(card: Card) -> Iterator[Section]:
     images = (
         "out-of-fold" if card["kind"] in OUT_OF_FOLD else "cross-validated" if cross_validated(card) else "validation"
     )
-    yield _adjustment(card, images)
+    yield _adjustment(card, f"{images} images")
 
 
 def _adopted(card: Card) -> Iterator[Section]:
@@ -310,13 +310,12 @@ def _parts(card: Card, counted: str) -> Table:
     )
 
 
-def _adjustment(card: Card, images: str) -> Section:
+def _adjustment(card: Card, images: str, shares_of: str = "training images") -> Section:
     return Section(
         "Logit adjustment",
         (
-            "A multiple of the logarithm of each class's share of the training images is subtracted from its logit. "
-            f"This model uses {card['logit_adjustment']['applied']:g}. Scores on the {images} images for each "
-            "multiple:",
+            f"A multiple of the logarithm of each class's share of the {shares_of} is subtracted from its logit. This "
+            f"model uses {card['logit_adjustment']['applied']:g}. Scores on the {images} for each multiple:",
             Table(
                 ("logit adjustment", "balanced accuracy", "accuracy"),
                 tuple(
@@ -706,7 +705,7 @@ def _pair(card: Card) -> Iterator[Section]:
     )
     if "operating_points" in card:
         yield _operating_points(card)
-    yield _adjustment(card, "validation")
+    yield _adjustment(card, "validation lesions", "validation lesions")
 
 
 def _allowed(field: metadata.Field) -> str:

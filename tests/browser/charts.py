@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.visitor import show_whole
+from tests.browser.visitor import settle, whole
 from tests.ui.test_contrast import MIN_CONTRAST, MIN_SHAPE_CONTRAST, Colour, contrast, mixed
 
 Box = tuple[float, float, float, float]
@@ -38,18 +38,24 @@ CHARTS = """() => [...document.querySelectorAll('.js-plotly-plot')].filter(chart
 and its axes in percent."""
 
 
+def charts(page: Page) -> Locator:
+    return page.locator(".js-plotly-plot:visible")
+
+
 def problems(page: Page) -> list[str]:
-    """A sentence for everything that is wrong with a chart of the page."""
-    show_whole(page)
-    picture = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+    """Wait for the charts of the page; a sentence for everything that is wrong with one of them."""
+    expect(charts(page).first).to_be_visible(timeout=120_000)
+    settle(page)
+    expect(page.locator(".stPlotlyChart:visible:not(:has(.main-svg))")).to_have_count(0)
     background = page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
-    charts = page.evaluate(CHARTS)
-    assert charts
-    return list(dict.fromkeys(sentence for chart in charts for sentence in _of(chart, picture, _seen(background))))
+    with whole(page):
+        picture = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+        found = [_of(chart, picture, _seen(background)) for chart in page.evaluate(CHARTS)]
+    return list(dict.fromkeys(itertools.chain(*found)))
 
 
 def _of(chart: dict[str, Any], picture: np.ndarray, background: Colour) -> list[str]:
-    texts, whole = chart["texts"], chart["box"]
+    texts, edges = chart["texts"], chart["box"]
     wrong = [
         f"“{one['words']}” overlaps “{other['words']}”"
         for one, other in itertools.combinations(texts, 2)
@@ -60,7 +66,7 @@ def _of(chart: dict[str, Any], picture: np.ndarray, background: Colour) -> list[
         wrong += [f"a {name} covers “{text['words']}”" for text in beside if _overlap(box, text["box"])]
     for text in texts:
         left, top, right, bottom = text["box"]
-        if left < whole[0] - 1 or top < whole[1] - 1 or right > whole[2] + 1 or bottom > whole[3] + 1:
+        if left < edges[0] - 1 or top < edges[1] - 1 or right > edges[2] + 1 or bottom > edges[3] + 1:
             wrong.append(f"“{text['words']}” is cut off")
             continue
         behind = _most_common(picture[int(top) : int(bottom) + 1, int(left) : int(right) + 1])

@@ -64,34 +64,6 @@ def test_the_count_is_read_off_without_scrolling_and_filters_are_folded_on_a_pho
     assert not wider_than_the_screen(page)
 
 
-OVERLAPS = """() => {
-  const found = [];
-  for (const plot of document.querySelectorAll('.js-plotly-plot')) {
-    const boxes = selector => [...plot.querySelectorAll(selector)].map(each => each.getBoundingClientRect());
-    for (const legend of boxes('.legend')) {
-      for (const other of boxes('.xtick text, .ytick text, .g-xtitle text, .g-ytitle text, .bartext')) {
-        if (legend.left < other.right - 1 && other.left < legend.right - 1
-            && legend.top < other.bottom - 1 && other.top < legend.bottom - 1) found.push(plot.innerText);
-      }
-    }
-  }
-  return found;
-}"""
-"""Charts whose legend covers a number or the title of an axis, or a number in a bar."""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("width", "view"), [(390, "people"), (1280, "confirmation")])
-def test_no_legend_covers_an_axis_and_the_last_tick_is_100_percent(
-    app: str, open_page: Callable[..., Page], width: int, view: str
-) -> None:
-    page = open_page(f"{app}/explore?view={view}", width, dark=True)
-    expect(page.locator(".js-plotly-plot .legend").first).to_be_visible()
-    settle(page)
-    assert page.evaluate(OVERLAPS) == []
-    expect(page.locator(".js-plotly-plot .xtick text").filter(has_text="100%").first).to_be_visible()
-
-
 def click_in_chart(page: Page, key: str, text: str) -> None:
     """Click the bar or cell of a chart that shows this number."""
     mark = page.locator(f".st-key-{key} .bartext").filter(has_text=text).first

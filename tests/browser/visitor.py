@@ -1,6 +1,8 @@
 """Actions of a visitor on any page, and what they see."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from PIL import Image
@@ -53,23 +55,23 @@ def settle(page: Page) -> None:
     page.wait_for_timeout(500)
 
 
-def show_whole(page: Page) -> None:
+@contextlib.contextmanager
+def whole(page: Page) -> Iterator[None]:
     """Make the window as high as the page, so that nothing is outside it."""
-    width = page.viewport_size["width"]
-    whole = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
-    page.set_viewport_size({"width": width, "height": min(6000, whole + 40)})
+    width, height = page.viewport_size["width"], page.viewport_size["height"]
+    needed = page.evaluate("document.querySelector('[data-testid=stMain]').scrollHeight")
+    page.set_viewport_size({"width": width, "height": min(6000, needed + 40)})
     settle(page)
+    yield
+    page.set_viewport_size({"width": width, "height": height})
 
 
 def keep(page: Page, name: str) -> None:
     """Save a screenshot of the whole page for visual inspection, if the folder for screenshots exists."""
     settle(page)
-    if not SCREENSHOTS.is_dir():
-        return
-    width, height = page.viewport_size["width"], page.viewport_size["height"]
-    show_whole(page)
-    page.screenshot(path=SCREENSHOTS / f"{name}-{width}.png")
-    page.set_viewport_size({"width": width, "height": height})
+    if SCREENSHOTS.is_dir():
+        with whole(page):
+            page.screenshot(path=SCREENSHOTS / f"{name}-{page.viewport_size['width']}.png")
 
 
 def wider_than_the_screen(page: Page) -> bool:

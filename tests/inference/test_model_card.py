@@ -52,7 +52,8 @@ def test_sensitivity_is_that_of_the_predictions(folder: Path) -> None:
 def test_the_card_states_scores_limits_and_use(folder: Path) -> None:
     card, text = read(folder), (folder / "README.md").read_text()
     for score in card["scores"].values():
-        assert f"| {score['value']:.3f} | {score['low']:.3f} to {score['high']:.3f} |" in text
+        value, interval = f"{score['value']:.3f}", f"{score['low']:.3f} to {score['high']:.3f}"
+        assert f"| {value} | {interval} |" in text or f"| {value} ({interval}) |" in text
     for sentence in (*card["limits"], *card["good_at"], *card["bad_at"], card["intended_use"], card["licence"]):
         assert sentence in text
     assert not re.search(r"\bnan\b", text)
