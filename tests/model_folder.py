@@ -1,6 +1,8 @@
 """Checks that a model's card agrees with the other files in its folder."""
 
 import fnmatch
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -49,3 +51,14 @@ def change_byte(file: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
+
+
+def with_own_tests_alone(model_id: str, root: Path) -> registry.Model:
+    """A copy of a bundled model below `root` that has no predictions for further test sets."""
+    bundled = registry.model(model_id)
+    folder = root / model_id
+    shutil.copytree(bundled.folder, folder, ignore=shutil.ignore_patterns("predictions-*.csv"))
+    card = bundled.card | {"other_tests": [one for one in bundled.card["other_tests"] if "predictions" not in one]}
+    card["files"] = registry.fingerprint(folder)
+    (folder / registry.CARD_FILE).write_text(json.dumps(card))
+    return registry.read_model(folder)

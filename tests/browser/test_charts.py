@@ -20,8 +20,9 @@ MANY = "a=ham10000-committee" + "".join(f"&{'also' if at else 'b'}=ham10000-{nam
 """Six models, with a long legend."""
 
 EXPLORE = [
-    *(f"data={data}&view={view}" for data in DATASETS for view in ("overview", "people", "sites", "models")),
+    *(f"data={data}&view={view}" for data in DATASETS for view in ("overview", "people", "sites")),
     "view=confirmation",
+    "view=models",
     "view=people&diagnosis=mel&sex=female&site=back",
     "data=pad_ufes_20&view=symptoms",
     "view=compare&against=selection&b_data=milk10k",

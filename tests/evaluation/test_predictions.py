@@ -16,6 +16,7 @@ from skinapp.evaluation import comparison, predictions
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.inference import registry
 from skinapp.labels.sets import HAM10000, MALIGNANCY
+from tests import model_folder
 
 HEAD = "image,label,p_benign,p_malignant\n"
 
@@ -23,13 +24,7 @@ HEAD = "image,label,p_benign,p_malignant\n"
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> registry.Model:
     """A bundled model, with a single test set."""
-    bundled = registry.model("ham10000-cnn32")
-    folder = tmp_path_factory.mktemp("models") / bundled.id
-    shutil.copytree(bundled.folder, folder, ignore=shutil.ignore_patterns("predictions-*.csv"))
-    card = bundled.card | {"other_tests": [one for one in bundled.card["other_tests"] if "predictions" not in one]}
-    card["files"] = registry.fingerprint(folder)
-    (folder / registry.CARD_FILE).write_text(json.dumps(card))
-    return registry.read_model(folder)
+    return model_folder.with_own_tests_alone("ham10000-cnn32", tmp_path_factory.mktemp("models"))
 
 
 def read(text: str) -> predictions.Predictions:

@@ -35,6 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the settings of the runs; the first data set is the reference (default: %(default)s)",
     )
     parser.add_argument(
+        "--sources", nargs="+", metavar="NAME", help="leave out these sources, each in a run of its own (default: all)"
+    )
+    parser.add_argument(
         "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
     )
     parser.add_argument(
@@ -50,19 +53,19 @@ def run(options: argparse.Namespace) -> int:
     # Keras takes seconds to import, so parse the arguments first
     from train.config import load_config
 
-    table = measure(load_config(options.config), options.runs)
+    table = measure(load_config(options.config), options.runs, options.sources)
     print(model_card.table(list(table.columns), table.to_numpy().tolist()))
     with replacing(options.out) as partial:
         table.to_csv(partial, index=False)
     return 0
 
 
-def measure(config: "Config", runs: Path) -> pd.DataFrame:
-    """Train what is not trained yet, one run at a time; a row for each source: how many `images` are scored, the AUC of
-    malignancy of the network that was `trained on it` and of the one `trained without it`, and the `difference`, with
-    95% intervals over lesions or patients.
+def measure(config: "Config", runs: Path, chosen: Sequence[str] | None = None) -> pd.DataFrame:
+    """Train what is not trained yet, one run at a time; a row for each source, or each of the `chosen` ones: how many
+    `images` are scored, the AUC of malignancy of the network that was `trained on it` and of the one `trained without
+    it`, and the `difference`, with 95% intervals over lesions or patients.
 
-    DataError if the configuration holds out no fold, or not of every source.
+    DataError if the configuration holds out no fold, or not of every source, or does not know a chosen source.
     """
     from train.data.datasets import encode, read, with_validation
 
@@ -72,9 +75,11 @@ def measure(config: "Config", runs: Path) -> pd.DataFrame:
     auc = metrics.malignancy_scores(tuple(label.malignant for label in labels.labels))["roc_auc_malignancy"]
     table = with_validation(read(config.dataset, config.packed), **config.division)
     names = sorted(table.loc[table["split"] == "train", "source"].unique())
+    if unknown := set(chosen or ()) - set(names):
+        raise DataError(f"There is no source '{min(unknown)}'; these are trained on: {', '.join(names)}.")
     rows = []
-    for number, source in enumerate(names, 1):
-        print(f"source {number} of {len(names)}: {source}", file=sys.stderr)
+    for number, source in enumerate(chosen or names, 1):
+        print(f"source {number} of {len(chosen or names)}: {source}", file=sys.stderr)
         scored = np.flatnonzero((table["split"] == "validation") & (table["source"] == source))
         groups, truth = table["group"].to_numpy()[scored], encode(table["label"].iloc[scored], labels)
         trained, without = (

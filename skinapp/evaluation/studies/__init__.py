@@ -28,7 +28,7 @@ CLINICS = Study(
     "A clinic that was not trained on",
     "ROC AUC for malignancy of two short runs of the same network on the same images of each source: one was trained "
     "on other lesions of that source too, the other never saw the source.",
-    "python -m train left-out",
+    "python -m train left-out --sources ham10000 milk10k",
 )
 FOURIER = Study(
     "fourier",

@@ -27,7 +27,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     root = tmp_path / "models"
-    shutil.copytree(registry.model(MODEL).folder, root / MODEL)
+    model_folder.with_own_tests_alone(MODEL, root)
     monkeypatch.setenv("SKINAPP_MODELS", str(root))
     monkeypatch.setattr(evaluate, "RESAMPLES", 50)
     monkeypatch.setattr(evaluate_folder, "RESAMPLES", 50)

@@ -48,7 +48,13 @@ def test_each_source_is_scored_with_and_without_it(
     assert table.set_index("source")["images"].astype(int).to_dict() == counts.to_dict()
     # nothing is trained twice
     monkeypatch.setattr(stages, "fit_stage", None)
-    pd.testing.assert_frame_equal(left_out.measure(config, tmp_path / "runs"), table)
+    one = left_out.measure(config, tmp_path / "runs", ["milk10k"])
+    pd.testing.assert_frame_equal(one, table.tail(1).reset_index(drop=True))
+
+
+def test_an_unknown_source_is_named(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no source 'moon'; these are trained on: ham10000, milk10k"):
+        left_out.measure(config, tmp_path, ["moon"])
 
 
 def test_the_reference_changes_if_it_is_left_out(config: Config) -> None:
