@@ -23,7 +23,8 @@ TREES_FILE = "trees.npz"
 """The weights of a model of the kind `features`."""
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
 MAX_ROOT_BYTES = 200 * 1000**2
-"""Maximum total size of the shipped model folders, in bytes."""
+"""Maximum total size of the shipped model folders, in bytes; a link to the same network in another folder counts as
+nothing."""
 
 
 @dataclass(frozen=True)
@@ -260,17 +261,6 @@ def read(folder: Path) -> Model | Segmentation:
     )
 
 
-def location(folder: Path, name: str, entry: Mapping[str, Any]) -> Path:
-    """Where a file is that `entry`, from `files` of a card, describes: in the model's folder, or in the folder of the
-    other model that the entry names. Two models with the same network share one file."""
-    return (folder.parent / entry["folder"] if "folder" in entry else folder) / name
-
-
-def shared(card: Mapping[str, Any]) -> dict[str, dict[str, str | int]]:
-    """`files` of a card without those in the model's own folder."""
-    return {name: entry for name, entry in card["files"].items() if "folder" in entry}
-
-
 def fingerprint(folder: Path) -> dict[str, dict[str, str | int]]:
     """`files` of a card: the SHA-256 and size in bytes of every file in the folder but `model.json`."""
     return {
@@ -293,12 +283,11 @@ def verify(model: Model | Segmentation) -> None:
 
 def verified_bytes(model: Model | Segmentation, name: str) -> bytes:
     """The content of one of the model's files, checked against its SHA-256. ModelError if it differs."""
-    entry = model.card["files"][name]
     try:
-        content = location(model.folder, name, entry).read_bytes()
+        content = (model.folder / name).read_bytes()
     except OSError:
-        raise ModelError(_lacks(model.id, name, entry)) from None
-    if hashlib.sha256(content).hexdigest() != entry["sha256"]:
+        raise ModelError(f"The model '{model.id}' lacks its file {name}; fetch the folder again.") from None
+    if hashlib.sha256(content).hexdigest() != model.card["files"][name]["sha256"]:
         raise ModelError(_altered(model.id, name))
     return content
 
@@ -320,20 +309,9 @@ def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
     root = root or default_root()
     entries = _read_all(root, hashed=root in _hashed)
     return {
-        name: entry if isinstance(entry, str) else allowed.refusal(entry.card) or _unshared(entry, entries) or entry
+        name: entry if isinstance(entry, str) else allowed.refusal(entry.card) or entry
         for name, entry in entries.items()
     }
-
-
-def _unshared(entry: Model | Segmentation, entries: Mapping[str, Model | Segmentation | str]) -> str | None:
-    """Why a file that is in another folder cannot be used, if there is one that cannot."""
-    for name, file in shared(entry.card).items():
-        other = entries.get(str(file["folder"]))
-        if other is None:
-            return _lacks(entry.id, name, file)
-        if isinstance(other, str):
-            return f"The model '{entry.id}' uses the network of '{file['folder']}'. {other}"
-    return None
 
 
 def _read_all(root: Path, hashed: bool) -> dict[str, Model | Segmentation | str]:
@@ -386,13 +364,12 @@ def _card(folder: Path) -> dict[str, Any]:
     if card["changelog"][-1]["version"] != card["version"]:
         raise ModelError(f"The changelog of the model '{card['id']}' does not end with its version {card['version']}.")
     for name, expected in card["files"].items():
-        path = location(folder, name, expected)
-        if not path.is_file():
-            raise ModelError(_lacks(card["id"], name, expected))
-        if path.stat().st_size != expected["size"]:
+        if not (folder / name).is_file():
+            raise ModelError(f"The model '{card['id']}' lacks its file {name}; fetch the folder again.")
+        if (folder / name).stat().st_size != expected["size"]:
             raise ModelError(_altered(card["id"], name))
     for name in ("model.keras", *sorted(file.name for file in folder.glob("*.tflite"))):
-        if (name not in card["files"] or name in shared(card)) and (folder / name).exists():
+        if name not in card["files"] and (folder / name).exists():
             raise ModelError(f"The model '{card['id']}' does not list its file {name}; fetch the folder again.")
     return card
 
@@ -459,15 +436,6 @@ def _listed(known: dict[str, Model], root: Path) -> str:
 @functools.cache
 def _validator() -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator(json.loads(SCHEMA_FILE.read_text()))
-
-
-def _lacks(model_id: str, name: str, entry: Mapping[str, Any]) -> str:
-    if "folder" in entry:
-        return (
-            f"The model '{model_id}' uses the file {name} of '{entry['folder']}', which is not there; fetch both "
-            "folders again."
-        )
-    return f"The model '{model_id}' lacks its file {name}; fetch the folder again."
 
 
 def _altered(model_id: str, name: str) -> str:

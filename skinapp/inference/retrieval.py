@@ -75,9 +75,9 @@ def with_index(model: Model) -> Model | None:
     return None
 
 
-def _first_network(model: Model) -> str | None:
-    """The hash of the file that gives the model's embeddings; None if it is not shipped."""
-    return model.card["files"].get(model.weights[0], {}).get("sha256")
+def _first_network(model: Model) -> dict[str, str | int] | None:
+    """Hash and size of the file that gives the model's embeddings."""
+    return model.card["files"].get(model.weights[0])
 
 
 def index(model: Model) -> Index:

@@ -270,7 +270,7 @@ def test_a_drawing_needs_no_photo_and_is_labelled_as_a_drawing(page: AppTest, mo
     drawing = expected(model, encode(synthetic.draw(0), "PNG"))
     assert shown(page) == dict(zip(model.labels.codes, drawing.probabilities, strict=True))
     assert "Not a photo" in page.image[0].captions[0]
-    assert [one.label for one in page.file_uploader] == ["Another photo of the same spot"]
+    assert [one.label for one in page.file_uploader] == ["The close-up", "Another photo of the same spot"]
     page.button(key="draw").click().run()
     another = expected(model, encode(synthetic.draw(1), "PNG"))
     assert shown(page) == dict(zip(model.labels.codes, another.probabilities, strict=True))

@@ -116,6 +116,6 @@ def test_the_models_page_shows_it(root: Path) -> None:
     text = " ".join(element.value for element in at.markdown)
     assert "**Network**: 3 x efficientnetv2b0" in text
     assert "**Views**: upright, mirrored, upside down, quarter turn" in text
-    assert "Logits and class maps are means over the networks and the views upright, mirrored" in text
+    assert "Logits and class maps are averaged over the networks and the views (upright, mirrored" in text
     stages = next(frame.value for frame in at.dataframe if "does" in frame.value)
     assert "Of the logits of 3 networks and 4 views" in stages["does"].tolist()

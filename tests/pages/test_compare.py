@@ -569,7 +569,8 @@ def test_every_test_set_has_a_column_and_the_drop_is_drawn(two_models: Path, mod
     assert "**400 images**" in " ".join(element.value for element in at.markdown)
 
 
+@pytest.mark.usefixtures("two_models")
 def test_without_an_external_test_the_page_says_how_to_add_one() -> None:
-    at = opened(test="malignant_benign")
+    at = opened()
     assert not at.exception
     assert "python -m train evaluate" in plain_captions(at)

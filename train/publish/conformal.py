@@ -7,6 +7,7 @@ are kept.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from train.data.datasets import TRAINABLE, encode, read, with_validation
 from train.fit import metadata as fitting
 from train.publish import card_content, evaluate
 from train.publish.evaluate import HeldOut
-from train.publish.folder import copy_files, draft, publish
+from train.publish.folder import draft, publish
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 MAX_DIFFERENCE = 0.01
@@ -62,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     if "operating_points" not in card:
         card |= operating_points(model, HeldOut(name, truth, probabilities, groups, np.zeros(len(truth), dtype=bool)))
     with draft(options.models, model.id) as folder:
-        copy_files(model, folder)
+        for file in model.card["files"]:
+            shutil.copy2(model.folder / file, folder)
         print(publish(folder, card, options.models, options.changes))
     return 0
 

@@ -1,6 +1,7 @@
 """Adds the scores of an exported model on external images to its folder, under a name."""
 
 import re
+import shutil
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def add(model: Model, name: str, result: "Evaluation", grouped: bool) -> Path:
     # Keras takes seconds to import
     from train.data.datasets import encode, melanomas
     from train.publish import card_content, evaluate, evaluate_folder
-    from train.publish.folder import copy_files, draft, publish
+    from train.publish.folder import draft, publish
 
     labels = model.labels
     rows = table(result.predictions, labels.codes, name)
@@ -86,7 +87,8 @@ def add(model: Model, name: str, result: "Evaluation", grouped: bool) -> Path:
         card["operating_points"] = [_measured(point, labels, images) for point in card["operating_points"]]
     root = model.folder.parent
     with draft(root, model.id) as folder:
-        copy_files(model, folder)
+        for listed in model.card["files"]:
+            shutil.copy2(model.folder / listed, folder)
         rows.to_csv(folder / file, index=False)
         return publish(folder, card, root, f"Scored on {name}: {len(rows):,} images.")
 

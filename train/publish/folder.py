@@ -56,15 +56,8 @@ def draft(models: Path, model_id: str) -> Iterator[Path]:
         yield folder
 
 
-def copy_files(model: Model, folder: Path) -> None:
-    """Copy the files of a model to a draft, without those that are in the folder of another model."""
-    for name in model.card["files"].keys() - registry.shared(model.card):
-        shutil.copy2(model.folder / name, folder)
-
-
 def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "") -> Path:
-    """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`. `files` of the
-    card needs only the files in other folders, if there are any.
+    """Complete a `draft` with its version, README.md and model.json, check it, and put it into `models`.
 
     If it replaces a folder, it keeps the changelog and, if the network is the same, the files and external results that
     later commands added. `changes` is the sentence for the changelog. If the new folder is not valid, ModelError is
@@ -80,16 +73,25 @@ def publish(folder: Path, card: dict[str, Any], models: Path, changes: str = "")
         card = card | _external(folder, card, target, older or {})
     card = card | release(older, same, changes)
     (folder / "README.md").write_text(model_card.markdown(card))
-    borrowed = registry.shared(card) if "files" in card else {}
-    for lender in {entry["folder"] for entry in borrowed.values()}:
-        # next to the draft, as next to the published folder
-        (folder.parent / lender).symlink_to((models / lender).absolute(), target_is_directory=True)
-    card["files"] = dict(sorted((registry.fingerprint(folder) | borrowed).items()))
+    card["files"] = registry.fingerprint(folder)
     (folder / registry.CARD_FILE).write_text(json.dumps(card, indent=2) + "\n")
     registry.verify(registry.read(folder))
     allowed.add(card, models)
     swap(folder, target)
+    if "fusion" in card:
+        share_network(target, models / card["fusion"]["base"])
     return target
+
+
+def share_network(folder: Path, base: Path) -> None:
+    """Replace every network in `folder` that is also in the folder `base` next to it by a link, so that it is stored
+    once."""
+    for file in folder.glob("*.tflite"):
+        original = base / file.name
+        if original.is_file() and not original.is_symlink() and original.read_bytes() == file.read_bytes():
+            link = file.with_name(f".{file.name}")
+            link.symlink_to(Path("..") / base.name / file.name)
+            link.replace(file)
 
 
 def current(model: Model) -> Model:
@@ -104,11 +106,7 @@ def current(model: Model) -> Model:
 def write_card(model: Model, changed: Iterable[str]) -> None:
     """Write the model's `model.json` with new hashes for the files that were added or changed, and without those that
     are gone."""
-    files = {
-        name: entry
-        for name, entry in model.card["files"].items()
-        if registry.location(model.folder, name, entry).exists()
-    }
+    files = {name: entry for name, entry in model.card["files"].items() if (model.folder / name).exists()}
     for name in changed:
         content = (model.folder / name).read_bytes()
         files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}

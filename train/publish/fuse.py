@@ -259,13 +259,12 @@ def write(
         },
         **measured,
         "limits": [*card_content.limits(base.card), card_content.FUSION_LIMIT],
-        # the network is that of `base`, so there is one file for both
-        "files": {name: base.card["files"][name] | {"folder": base.id} for name in base.weights},
     }
     good, bad = model_card.sensitivity_sentences(described)
     described |= {"good_at": good, "bad_at": bad}
     with draft(models, described["id"]) as folder:
-        shutil.copy(base.folder / "history.csv", folder)
+        for name in ("model.tflite", "history.csv"):
+            shutil.copy(base.folder / name, folder)
         (folder / metadata.WEIGHTS_FILE).write_text(metadata.to_json(fused.fusion, fused.fields))
         predictions.to_csv(folder / "predictions.csv", index=False)
         return publish(folder, described, models, changes)
