@@ -245,9 +245,13 @@ def dataset(id_: str) -> DataSet:
         raise DataError(f"There is no data set '{id_}'; choose one of {', '.join(DATASETS)}.") from None
 
 
+PARTS = {"milk10k-clinical": "MILK10k, close-ups"}
+"""The short names of test sets that are parts of a data set."""
+
+
 def title(id_: str) -> str:
-    """The short name of a data set, or the id itself if it is unknown."""
-    return DATASETS[id_].title if id_ in DATASETS else id_
+    """The short name of a data set or of a part of one, or the id itself if it is unknown."""
+    return DATASETS[id_].title if id_ in DATASETS else PARTS.get(id_, id_)
 
 
 def data_root() -> Path:

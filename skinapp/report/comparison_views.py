@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.charts import performance
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets import registry as data_sets
 from skinapp.errors import ModelError
 from skinapp.evaluation import measures, pairs
 from skinapp.evaluation.bootstrap import Interval
@@ -111,7 +111,7 @@ def test_sets(results: Sequence[Result], names: Names) -> pd.DataFrame:
 
 def column_of(one: Result) -> str:
     """The heading of a test set."""
-    title = DATASETS[one.dataset].title if one.dataset in DATASETS else one.dataset
+    title = data_sets.title(one.dataset)
     return f"{title} ({'external' if one.external else 'internal'}, {one.images:,} images)"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.charts import performance
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets import registry as data_sets
 from skinapp.evaluation import subgroups
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.conformal import Measured
@@ -74,7 +74,7 @@ def sentences(tests: Sequence[Measured], labels: LabelSet) -> list[str]:
 
 def titles(one: Measured) -> str:
     """The data sets of a test set, by name."""
-    return joined(DATASETS[name].title if name in DATASETS else name for name in one.datasets)
+    return joined(map(data_sets.title, one.datasets))
 
 
 def blocks(tests: Sequence[Measured], labels: LabelSet, names: Names) -> list[Block]:

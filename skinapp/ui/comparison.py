@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import streamlit as st
 
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets import registry as data_sets
 from skinapp.errors import DataError
 from skinapp.evaluation import comparison, external, measures, predictions
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT, Shared, Target
@@ -90,7 +90,7 @@ def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaG
     dataset = address.selectbox(
         where,
         "Test images",
-        {name: DATASETS[name].title if name in DATASETS else name for name in datasets},
+        {name: data_sets.title(name) for name in datasets},
         "test",
         old_labels=OLD_DATASETS,
     )

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from skinapp.datasets import isic
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets import registry as data_sets
 from skinapp.errors import SkinappError
 from skinapp.evaluation import error_analysis, predictions
 from skinapp.evaluation.comparison import CLASSES, Shared
@@ -156,6 +156,6 @@ def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
                 except SkinappError:
                     st.caption(UNREADABLE)
                     continue
-                title = DATASETS[dataset].title if dataset in DATASETS else dataset
+                title = data_sets.title(dataset)
                 add_image.hand_over(image, data, f"{image} from {title}, labelled {row['label']}", dataset)
                 st.switch_page(layout.path(page))

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinapp.datasets import registry as data_sets
 from skinapp.errors import DataError
 from skinapp.evaluation import comparison, predictions
 from skinapp.evaluation.comparison import CLASSES
@@ -90,6 +91,8 @@ def test_every_shipped_file_is_read(model: registry.Model) -> None:
     shipped, left_out = predictions.shipped()
     assert list(shipped) == list(registry.models())
     assert not left_out
+    # every test set has a name to show
+    assert all(data_sets.title(name) != name for one in shipped.values() for name in one.datasets)
     assert (shipped[model.id].table["dataset"] == "ham10000").sum() == model.card["test"]["images"]
 
 

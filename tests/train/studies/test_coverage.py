@@ -17,14 +17,14 @@ def test_the_tables_hold_what_was_measured(tmp_path: Path) -> None:
     file = tmp_path / "coverage.md"
     assert train(["coverage", "--models", str(tmp_path), "--out", str(file)]) == 0
     text = file.read_text()
-    [test] = conformal.on_every_test_set(predictions.of_model(registry.model(MODEL)), 0.95)
+    test, *_ = conformal.on_every_test_set(predictions.of_model(registry.model(MODEL)), 0.95)
     rows = test.table.set_index(["by", "value"])
     everything, benign = rows.loc[("all", "All")], rows.loc[("class", "benign")]
-    [overall] = [line for line in text.splitlines() if line.startswith(f"| `{MODEL}`")]
+    overall, *_ = (line for line in text.splitlines() if line.startswith(f"| `{MODEL}`"))
     assert f"Malignant/benign, {int(everything['images'])} |" in overall
     held = f"{everything['coverage']:.2f} ({everything['coverage_low']:.2f} to {everything['coverage_high']:.2f})"
     assert f"| {held}; {everything['size']:.1f} |" in overall
-    [by_class] = [line for line in text.splitlines() if line.startswith("| Class: Benign")]
+    by_class, *_ = (line for line in text.splitlines() if line.startswith("| Class: Benign"))
     assert f"| {int(benign['images'])} | {benign['coverage']:.2f} (" in by_class
 
 
