@@ -45,7 +45,7 @@ def charts(page: Page) -> Locator:
 def problems(page: Page) -> list[str]:
     """Wait for the charts of the page; a sentence for everything that is wrong with one of them."""
     expect(charts(page).first).to_be_visible(timeout=120_000)
-    settle(page)
+    settle(page, timeout=120_000)
     expect(page.locator(".stPlotlyChart:visible:not(:has(.main-svg))")).to_have_count(0)
     background = page.get_by_test_id("stApp").evaluate("app => getComputedStyle(app).backgroundColor")
     with whole(page):
@@ -70,11 +70,11 @@ def _of(chart: dict[str, Any], picture: np.ndarray, background: Colour) -> list[
             wrong.append(f"“{text['words']}” is cut off")
             continue
         behind = _most_common(picture[int(top) : int(bottom) + 1, int(left) : int(right) + 1])
-        found = contrast(_seen(*text["colour"], behind), behind)
+        found = contrast(_seen(*text["colour"], behind=behind), behind)
         if found < MIN_CONTRAST:
             wrong.append(f"“{text['words']}” has a contrast of {found:.1f}")
     for line in chart["lines"]:
-        found = max((contrast(_seen(*part, background), background) for part in line), default=21)
+        found = max((contrast(_seen(*part, behind=background), background) for part in line), default=21)
         # an invisible mark only answers clicks
         if found < MIN_SHAPE_CONTRAST and any(opacity for _, opacity in line):
             wrong.append(f"a line in {line} has a contrast of {found:.1f}")

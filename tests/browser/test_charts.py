@@ -47,6 +47,7 @@ def test_the_charts_of_a_page(
     app: str, open_page: Callable[..., Page], name: str, choices: list[str], width: int, dark: bool
 ) -> None:
     page = open_page(app, width, dark)
+    page.set_default_timeout(120_000)
     found = {}
     for choice in choices:
         page.goto(f"{app}/{name}?{choice}")

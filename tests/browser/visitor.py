@@ -49,9 +49,9 @@ def bottom(place: Locator) -> float:
     return box["y"] + box["height"]
 
 
-def settle(page: Page) -> None:
-    """Wait until the script has run and its output is drawn."""
-    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning")
+def settle(page: Page, timeout: float = 30_000) -> None:
+    """Wait until the script has run, for at most `timeout` milliseconds, and its output is drawn."""
+    expect(page.get_by_test_id("stApp")).to_have_attribute("data-test-script-state", "notRunning", timeout=timeout)
     page.wait_for_timeout(500)
 
 
