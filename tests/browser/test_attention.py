@@ -45,7 +45,7 @@ def saved(page: Page, place: int, label: str) -> tuple[str, bytes]:
 
 def problems_at_both_widths(page: Page) -> list[str]:
     """What is wrong with the charts on a desktop or on a phone."""
-    found = []
+    found: list[str] = []
     for width in (1280, 390):
         page.set_viewport_size({"width": width, "height": 900})
         found += problems(page)
