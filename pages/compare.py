@@ -9,7 +9,6 @@ from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, measures, predictions
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.predictions import Predictions
-from skinapp.report import comparison_report, document
 from skinapp.report.comparison_views import Names
 from skinapp.ui import address, claims, comparison, comparison_panels, error_gallery, layout, operating_point
 from skinapp.ui.layout import plain
@@ -36,6 +35,8 @@ def write_report(
     names: Names,
 ) -> str:
     """The comparison as one HTML file, at the operating point that the page shows."""
+    from skinapp.report import comparison_report, document  # here, as the page is shown sooner without it
+
     sections = comparison_report.sections(
         shared,
         comparison.weights_of(shared),
@@ -96,7 +97,7 @@ with layout.page("Compare"):
         if tab == "scores":
             comparison_panels.show_scores(shared, known, published, names)
         elif tab == "pair":
-            comparison_panels.show_pair(shared, pair, names)
+            comparison_panels.show_pair(shared, known, published, pair, names)
         elif tab == "operating":
             operating_point.show(shared, pair, answered, names)
         elif tab == "calibration":

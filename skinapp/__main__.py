@@ -14,7 +14,7 @@ from skinapp.files import replacing
 from skinapp.formatting import joined
 from skinapp.images import removal
 from skinapp.inference import allowed, metadata, modality, registry
-from skinapp.inference.conformal import COVERAGES
+from skinapp.inference.conformal import COVERAGE, COVERAGES
 
 if TYPE_CHECKING:
     from skinapp.evaluation.observed_risk import ObservedRisk
@@ -681,7 +681,7 @@ def write_case(analysis: "Analysis", options: argparse.Namespace, doubt: str) ->
     """Write the report of one image to the file of --report."""
     from skinapp.report import case_report
 
-    text = case_report.write(analysis, options.coverage or case_report.COVERAGE, options.prevalence, doubt)
+    text = case_report.write(analysis, options.coverage or COVERAGE, options.prevalence, doubt)
     with replacing(options.report) as partial:
         partial.write_text(text, encoding="utf-8")
 

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-import requests
 from urllib3.util import parse_url
 
 from skinapp.errors import DataError, SkinappError
@@ -79,8 +79,8 @@ def _fetch(isic_id: str, deadline: float) -> Example:
             attribution=str(entry.get("attribution") or ""),
             diagnosis=_diagnosis(entry),
         )
-    except (requests.RequestException, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if getattr(getattr(error, "response", None), "status_code", None) == requests.codes.not_found:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if getattr(getattr(error, "response", None), "status_code", None) == HTTPStatus.NOT_FOUND:
             raise SkinappError(f"The ISIC archive has no public image {isic_id}; check the number.") from None
         raise SkinappError(
             "The ISIC archive could not be reached or sent an unexpected response. Try again later, or use the drawing."
@@ -166,6 +166,8 @@ def _in_time(work: Callable[[float], Example]) -> Example:
 def _download(url: str, most: int, deadline: float) -> bytes:
     """The content at an address of the archive, at most `most` bytes. The limits apply to what arrives, not to what the
     server announces."""
+    import requests  # here, as pages that only link to the archive open sooner without it
+
     for _ in range(1 + MAX_REDIRECTS):
         _check_address(url)
         # request no compression, so that the content is never larger than what arrives

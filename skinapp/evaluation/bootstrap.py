@@ -6,11 +6,14 @@ images.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from skinapp.demographics.statistics import wilson
+from skinapp.inference.cores import usable_cores
 
 RESAMPLES = 2000
 SEED = 0
@@ -78,12 +81,15 @@ def weights(groups: np.ndarray, resamples: int = RESAMPLES, seed: int = SEED) ->
 def draws(
     scores: dict[str, Score], labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Each score [1 + r]: the plain value, then the value in each resample of `weights`."""
-    plain = np.ones((1, len(labels)))
-    return {
-        name: np.concatenate([score(labels, probabilities, plain), score(labels, probabilities, weights)])
-        for name, score in scores.items()
-    }
+    """Each score [1 + r]: the plain value, then the value in each resample of `weights`. The cores share the
+    resamples."""
+    cores = usable_cores()
+    shares = [np.ones((1, len(labels))), *np.array_split(weights, cores)]
+    with ThreadPoolExecutor(cores) as pool:
+        return {
+            name: np.concatenate(list(pool.map(partial(score, labels, probabilities), shares)))
+            for name, score in scores.items()
+        }
 
 
 def interval(values: np.ndarray, groups: int, proportion: bool = False) -> Interval:

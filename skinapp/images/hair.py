@@ -1,8 +1,8 @@
 """Hair removal, after DullRazor (Lee et al. 1997, doi:10.1016/S0010-4825(97)00020-6)."""
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import ndimage
 
 REACH = 9
 """Reach of the hair detection, in pixels of a 224 px image: a dark structure that is thinner and longer than this is a
@@ -30,10 +30,10 @@ def mask(pixels: np.ndarray) -> np.ndarray:
     if not thin.any():
         return thin
     # dilated slightly, so that a bend is still straight enough
-    wide = ndimage.binary_dilation(thin, iterations=max(1, round(scale)))
+    wide = scipy.ndimage.binary_dilation(thin, iterations=max(1, round(scale)))
     turns = np.arange(ANGLES) * np.pi / ANGLES
     straight = np.any([_opened(wide, round(STRAIGHT * scale), float(turn)) for turn in turns], axis=0)
-    return ndimage.binary_dilation(thin & straight, np.ones((3, 3)), iterations=max(1, round(scale)))
+    return scipy.ndimage.binary_dilation(thin & straight, np.ones((3, 3)), iterations=max(1, round(scale)))
 
 
 def remove(pixels: np.ndarray) -> np.ndarray:
@@ -65,7 +65,7 @@ def _blurred(layers: np.ndarray, sigma: float) -> np.ndarray:
     height, width = layers.shape[:2]
     padding = [(0, -height % factor), (0, -width % factor), (0, 0)]
     blocks = np.pad(layers, padding).reshape(-(-height // factor), factor, -(-width // factor), factor, -1)
-    blurred = ndimage.gaussian_filter(blocks.mean(axis=(1, 3)), (sigma / factor, sigma / factor, 0), truncate=3)
+    blurred = scipy.ndimage.gaussian_filter(blocks.mean(axis=(1, 3)), (sigma / factor, sigma / factor, 0), truncate=3)
     if factor == 1:
         return blurred
     size = blurred.shape[1] * factor, blurred.shape[0] * factor
@@ -79,7 +79,7 @@ def _blurred(layers: np.ndarray, sigma: float) -> np.ndarray:
 def black_hat(grey: np.ndarray, reach: int) -> np.ndarray:
     """Float [H, W] -> by how much each pixel is darker than its surroundings within `reach` pixels on both sides, along
     the line where the difference is largest: it marks dark, thin structures."""
-    return np.max([ndimage.grey_closing(grey, footprint=line) - grey for line in _lines(reach)], axis=0)
+    return np.max([scipy.ndimage.grey_closing(grey, footprint=line) - grey for line in _lines(reach)], axis=0)
 
 
 def _lines(length: int) -> list[np.ndarray]:

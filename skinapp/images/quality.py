@@ -8,8 +8,8 @@ quality` measures them, and how many good images get a warning: see docs/phone.m
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 from PIL import Image
-from scipy import ndimage
 
 from skinapp.images import imaging
 from skinapp.images.imaging import Crop
@@ -70,7 +70,7 @@ def measure_pixels(pixels: np.ndarray, side: int) -> Quality:
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     contrast = max(float(grey.std()), 1.0)
     # what a slight blur removes; robust to a few hard edges such as hairs and the rim of a dermatoscope
-    detail = np.abs(grey - ndimage.gaussian_filter(grey, 1.0))
+    detail = np.abs(grey - scipy.ndimage.gaussian_filter(grey, 1.0))
     fine = float(np.percentile(detail, 90))
     return Quality(fine / contrast, float(grey.mean()), float((pixels.min(axis=2) >= GLARE).mean()), side)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
-from scipy import ndimage
 
+# scipy.ndimage, which takes a quarter of a second to import, is imported at its first use
 from skinapp.errors import ModelError, SegmentationError
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -64,10 +65,10 @@ def at_threshold(probabilities: np.ndarray, threshold: float) -> Segmentation:
 
     SegmentationError if it is smaller than SMALLEST.
     """
-    regions, count = ndimage.label(probabilities >= threshold)
+    regions, count = scipy.ndimage.label(probabilities >= threshold)
     if count:
         largest = 1 + int(np.argmax(np.bincount(regions.ravel())[1:]))
-        mask = ndimage.binary_fill_holes(regions == largest)
+        mask = scipy.ndimage.binary_fill_holes(regions == largest)
     else:
         mask = np.zeros(probabilities.shape, dtype=bool)
     return _checked(Segmentation(mask, probabilities))
@@ -80,11 +81,11 @@ def grown(segmentation: Segmentation, by: float) -> Segmentation:
     """
     distance = abs(by) * segmentation.mask.shape[0]
     if by > 0:
-        mask = ndimage.distance_transform_edt(~segmentation.mask) <= distance
+        mask = scipy.ndimage.distance_transform_edt(~segmentation.mask) <= distance
     elif by < 0:
         # the lesion is assumed to extend beyond the edge of the square
         framed = np.pad(segmentation.mask, 1, mode="edge")
-        mask = (ndimage.distance_transform_edt(framed) > distance)[1:-1, 1:-1]
+        mask = (scipy.ndimage.distance_transform_edt(framed) > distance)[1:-1, 1:-1]
     else:
         return segmentation
     return _checked(dataclasses.replace(segmentation, mask=mask))
@@ -107,8 +108,8 @@ def ellipse(shape: tuple[int, int], x: float, y: float, width: float, height: fl
 def with_border(square: np.ndarray, segmentation: Segmentation) -> np.ndarray:
     """The square with the border as a white line edged in black, so that it shows on any skin: uint8 [H, W, 3]."""
     width = max(1, round(square.shape[0] / 200))
-    outer = ndimage.binary_dilation(segmentation.mask, iterations=width) & ~segmentation.mask
-    around = ndimage.binary_dilation(segmentation.mask, iterations=2 * width) & ~segmentation.mask
+    outer = scipy.ndimage.binary_dilation(segmentation.mask, iterations=width) & ~segmentation.mask
+    around = scipy.ndimage.binary_dilation(segmentation.mask, iterations=2 * width) & ~segmentation.mask
     picture = square.copy()
     picture[around] = 20
     picture[outer] = 255

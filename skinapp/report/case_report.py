@@ -15,6 +15,7 @@ from skinapp.images import removal
 from skinapp.inference import analysis as analyses
 from skinapp.inference import conformal, modality, runtime, warnings
 from skinapp.inference.analysis import Analysis
+from skinapp.inference.conformal import COVERAGE
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
@@ -27,8 +28,6 @@ CAUTION = (
     "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
     "whatever this report says."
 )
-COVERAGE = 0.95
-"""The default coverage of the prediction set."""
 LONGER_SIDE = 720
 """The longer side of the picture, in pixels."""
 

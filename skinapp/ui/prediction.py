@@ -15,7 +15,6 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.runtime import Prediction
 from skinapp.labels import sets
 from skinapp.report import operating_point_views
-from skinapp.report.case_report import COVERAGE
 from skinapp.ui import layout, panel
 
 PREVALENCE = "answer_prevalence"
@@ -33,7 +32,7 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
     st.subheader(f"Most likely: {analyses.most_likely(prediction)}", anchor=False)
     show_shares(prediction)
     if familiar and conformal.of_model(model):
-        st.markdown(f":material/checklist: {conformal.in_words(prediction, COVERAGE)}")
+        st.markdown(f":material/checklist: {conformal.in_words(prediction, conformal.COVERAGE)}")
     if analysis.metadata:
         count = len(analysis.metadata)
         alone = analysis.image_prediction
