@@ -12,6 +12,7 @@ from skinapp.evaluation.external import Result
 from skinapp.evaluation.measures import Draws, named, scores
 from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
+from skinapp.inference.conformal import COVERAGE
 from skinapp.report import (
     calibration_views,
     comparison_views,
@@ -20,7 +21,6 @@ from skinapp.report import (
     operating_point_views,
     training_views,
 )
-from skinapp.report.case_report import COVERAGE
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Block, Section
 from skinapp.report.operating_point_views import CURVES
@@ -96,12 +96,14 @@ def sections(
     ]
     if len(pair) == 2:
         first, second = pair
+        against = comparison_views.against_published((known[name].model for name in pair), names)
         parts.append(
             Section(
                 f"{names[first]} (A) and {names[second]} (B)",
                 [
                     comparison_views.paired(shared, draws, first, second, names),
                     comparison_views.tests(pairs.pairwise(shared), target, names),
+                    *([] if published.empty or against.empty else [against]),
                 ],
             )
         )

@@ -199,3 +199,28 @@ def tests(table: pd.DataFrame, target: Target, names: Names) -> pd.DataFrame:
         }
     )
     return shown if len(shown) > 1 else shown.drop(columns=["McNemar p, Holm", "DeLong p, Holm"])
+
+
+def against_published(models: Iterable[Model | None], names: Names) -> pd.DataFrame:
+    """How far each model is above or below published ones on the same images, as text, the best published one first.
+    Empty if no card of these models has the comparison."""
+    columns: dict[str, dict[tuple[str, str], str]] = {}
+    values: dict[tuple[str, str], float] = {}
+    for model in models:
+        if not model or "published" not in model.card:
+            continue
+        rows = {(row["score"], row["model"]): row for row in model.card["published"]["rows"]}
+        values |= {key: row["value"] for key, row in rows.items()}
+        columns[f"{names[model.id]} minus it"] = {
+            key: Interval(row["difference"], row["difference_low"], row["difference_high"]).text("+.3f")
+            for key, row in rows.items()
+        }
+    order = sorted(values, key=lambda key: (list(MEASURES).index(key[0]), -values[key]))
+    return pd.DataFrame(
+        {
+            "Published model": [model for _, model in order],
+            "Score": [MEASURES[score].name for score, _ in order],
+            "Its score": [f"{values[key]:.3f}" for key in order],
+            **{name: [texts.get(key, "") for key in order] for name, texts in columns.items()},
+        }
+    )

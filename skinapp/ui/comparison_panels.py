@@ -12,9 +12,8 @@ from skinapp.evaluation.bootstrap import MIN_GROUPS
 from skinapp.evaluation.comparison import Shared
 from skinapp.evaluation.operating_points import Threshold
 from skinapp.evaluation.predictions import Predictions
-from skinapp.inference.conformal import COVERAGES
+from skinapp.inference.conformal import COVERAGE, COVERAGES
 from skinapp.report import calibration_views, comparison_views, conformal_views, error_views, training_views
-from skinapp.report.case_report import COVERAGE
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
 from skinapp.ui import address, panel
@@ -103,8 +102,10 @@ def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str
     )
 
 
-def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
-    """The difference of two models in every score, and the tests of every pair."""
+def show_pair(
+    shared: Shared, known: Mapping[str, Predictions], published: pd.DataFrame, pair: list[str], names: Names
+) -> None:
+    """The difference of two models in every score, the tests of every pair, and both beside published models."""
     first, second = pair
     st.markdown(f"**A** is {plain(names[first])}, **B** is {plain(names[second])}.")
     panel.show_chart(comparison_views.paired(shared, draws_of(shared), first, second, names), "paired")
@@ -120,6 +121,12 @@ def show_pair(shared: Shared, pair: list[str], names: Names) -> None:
         "rank images equally well. Both assume that images are independent. Where lesions have several images, rely on "
         "the intervals above." + (f" Holm's correction covers all {len(tests):,} pairs." if len(tests) > 1 else "")
     )
+    table = comparison_views.against_published((known[name].model for name in pair), names)
+    if table.empty or published.empty:
+        return
+    st.markdown("**Compared with published models on the same images**")
+    panel.show_table(table, "published_differences", "Paired differences from published models")
+    st.caption(f"Differences with 95% intervals. {plain(' '.join(dict.fromkeys(published['protocol'])))}")
 
 
 def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
