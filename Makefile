@@ -5,8 +5,8 @@ BIN := .venv/bin
 
 .PHONY: help setup research cluster app test test-all lint bench load fuzz lock audit clean
 
-# One process per core, at most four; tests/conftest.py says which tests share a process.
-PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
+# One process per core, at most four, each with one thread; tests/conftest.py says which tests share a process.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --no-loadscope-reorder
 
 help:
 	@echo "make app     install what is missing and open the app (PORT=8501, HEADLESS=1 without a browser)"

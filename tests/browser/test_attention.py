@@ -52,6 +52,7 @@ def problems_at_both_widths(page: Page) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 def test_a_photo_gets_a_map_that_can_be_saved(app: str, open_page: Callable[..., Page], model: registry.Model) -> None:
     page = open_page(f"{app}/attention")
     page.set_default_timeout(120_000)

@@ -28,6 +28,7 @@ def images(page: Page) -> str:
     return page.get_by_test_id("stMetric").filter(has_text="Images").get_by_test_id("stMetricValue").inner_text()
 
 
+@pytest.mark.slow
 def test_a_filter_changes_the_numbers_and_the_address(app: str, open_page: Callable[..., Page]) -> None:
     page = open_page(f"{app}/explore?sex=female", 390)
     expect(page.get_by_role("heading", name="Who is in the data")).to_be_visible()

@@ -211,13 +211,8 @@ INTERRUPTIONS: dict[str, tuple[Any, str, int, bool]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        moment if moment == "in the third epoch" else pytest.param(moment, marks=pytest.mark.slow)
-        for moment in INTERRUPTIONS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", INTERRUPTIONS)
 def test_an_interrupted_run_resumes_to_the_same_network(
     moment: str, tiny: Config, unbroken: Path, tmp_path: Path
 ) -> None:

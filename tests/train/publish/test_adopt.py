@@ -360,3 +360,21 @@ def test_an_untrained_resnet(table: Path, tmp_path: Path) -> None:
     assert model.has_class_maps
     assert model.card["outputs"]["embedding"] == [base.output_shape[-1]]
     assert architecture.blocks(model)[-1].side == 2
+
+
+@pytest.mark.slow
+def test_a_convnext_with_a_hidden_layer_in_its_head(table: Path, tmp_path: Path) -> None:
+    keras.utils.set_random_seed(0)
+    layers, image = keras.layers, keras.Input((96, 96, 3))
+    base = keras.applications.ConvNeXtTiny(input_shape=(96, 96, 3), include_top=False, weights=None)
+    x = layers.Dense(16, activation="gelu")(layers.GlobalAveragePooling2D()(base(image)))
+    # layer scale begins at 0.000001, so that an untrained network would answer every image alike
+    for layer in base.layers:
+        if "layer_scale" in layer.name:
+            layer.set_weights([np.ones_like(weight) for weight in layer.get_weights()])
+    keras.Model(image, layers.Dense(3)(x)).save(tmp_path / "net.keras")
+    more = ("--preprocessing", "included", *adopted_model.OPTIONS)
+    assert adopted_model.adopt(tmp_path / "net.keras", table, tmp_path / "models", "net", *more) == 0
+    model = registry.model("net", tmp_path / "models")
+    assert not model.has_class_maps, "they are exact only without a layer between the pooling and the last one"
+    assert model.card["outputs"]["embedding"] == [16]
