@@ -245,13 +245,18 @@ def dataset(id_: str) -> DataSet:
         raise DataError(f"There is no data set '{id_}'; choose one of {', '.join(DATASETS)}.") from None
 
 
-PARTS = {"milk10k-clinical": "MILK10k, close-ups"}
-"""The short names of test sets that are parts of a data set."""
+PARTS = {"milk10k-clinical": ("milk10k", "MILK10k, close-ups")}
+"""The test sets that are parts of a data set: its id, and the short name of the part."""
+
+
+def whole(id_: str) -> DataSet | None:
+    """The data set that a test set is, or is a part of; None if it is unknown."""
+    return DATASETS.get(PARTS[id_][0] if id_ in PARTS else id_)
 
 
 def title(id_: str) -> str:
     """The short name of a data set or of a part of one, or the id itself if it is unknown."""
-    return DATASETS[id_].title if id_ in DATASETS else PARTS.get(id_, id_)
+    return PARTS[id_][1] if id_ in PARTS else DATASETS[id_].title if id_ in DATASETS else id_
 
 
 def data_root() -> Path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets.registry import whole
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
 from skinapp.evaluation.predictions import FACTS, Predictions
@@ -89,7 +89,8 @@ def malignant_target(labels: LabelSet, dataset: str | None = None) -> Target:
     """What counts as malignant: cancer, or cancer and pre-cancer, by the diagnoses of the classes or, with two classes,
     those that `dataset` was published with."""
     codes = tuple(label.code for label in labels.labels if label.malignant)
-    published = DATASETS[dataset].labels if labels.id == MALIGNANCY.id and dataset in DATASETS else labels
+    known = whole(dataset) if dataset and labels.id == MALIGNANCY.id else None
+    published = known.labels if known else labels
     counted = any(label.malignant and label.kind == "pre-cancer" for label in published.labels)
     return _of_kinds(WITH_PRE_CANCER if counted else CANCER, codes)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets.registry import whole
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, comparison, measures
 from skinapp.evaluation.bootstrap import Interval
@@ -56,9 +56,10 @@ def is_external(predictions: Predictions, dataset: str) -> bool:
     """Whether a model was tested on a data set that gave none of its training images."""
     if dataset not in predictions.further:
         return False
-    if dataset not in DATASETS or predictions.model is None:
+    known = whole(dataset)
+    if known is None or predictions.model is None:
         return True
-    return DATASETS[dataset].name not in predictions.model.card["training"]["dataset"]
+    return known.name not in predictions.model.card["training"]["dataset"]
 
 
 def _draws(

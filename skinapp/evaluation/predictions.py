@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp import tables
-from skinapp.datasets.registry import DATASETS, data_root
+from skinapp.datasets.registry import data_root, whole
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
@@ -268,10 +268,11 @@ def image_file(dataset: str, image: str) -> Path | None:
 
     A CSV from elsewhere may name any path, so only known data sets are searched, and only for ids like IMAGE_ID.
     """
-    if dataset not in DATASETS or not IMAGE_ID.fullmatch(image):
+    known = whole(dataset)
+    if known is None or not IMAGE_ID.fullmatch(image):
         return None
-    root = data_root() / DATASETS[dataset].folder
-    for folder in (*(root / name for name in DATASETS[dataset].images), root):
+    root = data_root() / known.folder
+    for folder in (*(root / name for name in known.images), root):
         for extension in imaging.EXTENSIONS:
             if (file := folder / f"{image}{extension}").is_file():
                 return file

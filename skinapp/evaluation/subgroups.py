@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets.registry import DATASETS, title, whole
 from skinapp.demographics.records import CONFIRMATIONS, NOT_STATED, Table, by_image, shipped, tidy
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap
@@ -71,8 +71,9 @@ def predictions(model: Model, dataset: str) -> Table:
         predicted=codes[probabilities.argmax(axis=1)] if len(raw) else [],
     )
     # images of one data set may be labelled with the classes of another
-    labels = model.labels if set(raw["diagnosis"]) <= set(model.labels.codes) else DATASETS[dataset].labels
-    return Table(dataset, DATASETS[dataset].title, tidy(raw, labels), labels)
+    published = whole(dataset)
+    labels = published.labels if published and not set(raw["diagnosis"]) <= set(model.labels.codes) else model.labels
+    return Table(dataset, title(dataset), tidy(raw, labels), labels)
 
 
 def tested_on(model: Model) -> set[str]:
@@ -177,9 +178,7 @@ def with_skin(shared: Shared) -> pd.DataFrame:
     image, skin type or tone."""
     facts = shared.facts
     for dataset in facts.get("dataset", pd.Series(dtype=str)).dropna().unique():
-        if dataset not in DATASETS:
-            continue
-        published = _skin(dataset)
+        published = _skin(source.id) if (source := whole(dataset)) else pd.DataFrame()
         for column in published:
             known = pd.Series(published[column].reindex(shared.images).to_numpy(), facts.index)
             facts = facts.assign(**{str(column): facts[column].fillna(known) if column in facts else known})

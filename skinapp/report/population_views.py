@@ -7,6 +7,7 @@ import pandas as pd
 
 from skinapp.charts import body, population
 from skinapp.charts.style import class_colour
+from skinapp.datasets import registry as data_sets
 from skinapp.datasets.audit import Audit
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records, statistics
@@ -237,13 +238,13 @@ def sensitivities(entry: Entry) -> pd.DataFrame:
     rows = []
     for model in registry.listed():
         for code in set(entry.codes) & set(model.labels.codes):
-            for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
+            for dataset in sorted(filter(data_sets.whole, subgroups.tested_on(model))):
                 recall = subgroups.recall(subgroups.predictions(model, dataset).frame, code)
                 if recall is not None:
                     share = recall.share
                     interval = f"{share.low:.0%} to {share.high:.0%}" if share.exists else "none"
                     rows.append(
-                        (f"{share.value:.0%}", interval, recall.images, model.short_name, DATASETS[dataset].title)
+                        (f"{share.value:.0%}", interval, recall.images, model.short_name, data_sets.title(dataset))
                     )
     return pd.DataFrame(rows, columns=["sensitivity", "interval", "images", "model", "dataset"])
 
@@ -258,7 +259,7 @@ def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:
     wanted = set(images.astype(str).str.rpartition("/")[2])
     counts = {}
     for model in registry.listed():
-        for dataset in sorted(subgroups.tested_on(model) & set(DATASETS)):
+        for dataset in sorted(filter(data_sets.whole, subgroups.tested_on(model))):
             tested = subgroups.predictions(model, dataset).frame["image"]
             if count := int(tested.str.rpartition("/")[2].isin(wanted).sum()):
                 counts[model.id, dataset] = count

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 import streamlit as st
 
-from skinapp.datasets.registry import DATASETS
+from skinapp.datasets.registry import title
 from skinapp.demographics import limitations, records, statistics
 from skinapp.demographics.own_table import OwnTable
 from skinapp.demographics.records import NAMES, Filters, Table
@@ -128,7 +128,7 @@ def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
         return
     models = registry.models()
     titles = {
-        f"{model}-{dataset}": f"{models[model].title}: {count:,} test images of {DATASETS[dataset].title}"
+        f"{model}-{dataset}": f"{models[model].title}: {count:,} test images of {title(dataset)}"
         for (model, dataset), count in tested.items()
     }
     pairs = {f"{model}-{dataset}": (models[model], dataset) for model, dataset in tested}

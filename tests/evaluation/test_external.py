@@ -58,3 +58,5 @@ def test_a_set_that_gave_training_images_is_internal() -> None:
     )
     assert [external.is_external(committee, name) for name in ("ham10000", "milk10k")] == [False, False]
     assert [external.is_external(single, name) for name in ("ham10000", "milk10k")] == [False, True]
+    phone = predictions.of_model(registry.model("smartphone-efficientnetb1-6class"))
+    assert not external.is_external(phone, "milk10k-clinical"), "it was trained on other close-ups of MILK10k"

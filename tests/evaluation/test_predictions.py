@@ -190,6 +190,9 @@ def test_images_are_on_disk_in_the_folder_of_a_known_data_set(tmp_path: Path, mo
     assert predictions.image_file("ham10000", "a") == tmp_path / "ham10000/images/a.jpg"
     assert predictions.image_file("malignant_benign", "benign/7") == tmp_path / "malignant_benign/benign/7.webp"
     assert predictions.image_file("malignant_benign", "a") is None
+    (close_up := tmp_path / "milk10k/clinical/c.jpg").parent.mkdir(parents=True)
+    close_up.touch()
+    assert predictions.image_file("milk10k-clinical", "c") == close_up, "a part of a data set lies in its folder"
     for dataset, image in (
         ("secrets", "a"),
         ("../secrets", "a"),

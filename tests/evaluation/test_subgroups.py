@@ -143,6 +143,7 @@ def test_rates_at_the_threshold_equal_counting() -> None:
 def test_skin_type_and_tone_come_from_the_shipped_tables() -> None:
     for model_id, dataset, column, known in (
         ("ham10000-efficientnetb1", "milk10k", "skin_tone", {"2", "3"}),
+        ("smartphone-efficientnetb1-6class", "milk10k-clinical", "skin_tone", {"2", "3"}),
         ("smartphone-efficientnetb1-6class", "pad_ufes_20", "fitzpatrick", {"1", "2", "3"}),
     ):
         predictions = of_model(registry.model(model_id))
