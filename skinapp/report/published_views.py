@@ -16,9 +16,11 @@ from skinapp.report.comparison_views import Names
 TITLE = "Published accuracies, and ours"
 INTRODUCTION = (
     "What tutorials report, next to the same network tested the same way, and next to networks tested on lesions that "
-    "none of their training images show."
+    "none of their training images show. Our scores are those of the models' cards, measured by "
+    "`python -m train evaluate`."
 )
 REMOVALS = "What removing artefacts changes"
+SEARCH = "A search for the best head and augmentation for a pre-trained network"
 SCORES = {"accuracy": "accuracy", "sensitivity_malignancy": "sensitivity (recall)", AREA: "ROC AUC"}
 SAME_TEST, REPEATED, OURS = "Same network, same test", "Same network, lesions held out", "Our model, lesions held out"
 
@@ -104,7 +106,7 @@ def search_words(searched: HeadSearch) -> str:
         f"at {size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
         f"{searched.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
         f"{lesions['validation']:,} other lesions. These images were also used to choose the epoch and the first row, "
-        "so its score is optimistic. No test image was used."
+        "so its score is optimistic. No test image was used. `python -m train search-head` repeats the search."
     )
 
 

@@ -62,7 +62,7 @@ def show_search() -> None:
     if searched is None:
         st.markdown("There are no results here yet; `python -m train search-head` creates them.")
         return
-    st.markdown("**A search for the best head and augmentation for a pre-trained network**")
+    st.markdown(f"**{published_views.SEARCH}**")
     st.markdown(published_views.search_words(searched))
     panel.show_table(
         published_views.search(searched),

@@ -96,7 +96,7 @@ def test_a_model_with_patient_metadata_says_so(model: registry.Model, tmp_path: 
 def test_the_studies_stand_in_the_report_with_their_commands() -> None:
     section = all_models.measured()
     titles = headings(section)
-    assert titles == [*(study.title for study in studies.measured()), published_views.REMOVALS]
+    assert titles == [*(study.title for study in studies.measured()), published_views.SEARCH, published_views.REMOVALS]
     tables = [block for block in section.blocks if isinstance(block, pd.DataFrame)]
     assert len(tables) == len(titles)
     assert not any(table.empty for table in tables)
