@@ -118,7 +118,7 @@ def mismatches(recognised: Sequence[Recognised | None]) -> list[str]:
         ]
     return [
         f"The image given as the {IMAGES_OF_PAIR[kind]} looks like {look}. Its network is made for nothing "
-        "else, so the answer is less reliable."
+        "else, so the model's scores do not apply."
         for kind, one, look in zip(expected, recognised, looks, strict=True)
         if one and one.kind != kind
     ]

@@ -83,7 +83,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     anyway = count[FAILS] > 0 and st.toggle(
         "Show answers for images that fail a check",
         key="batch_anyway",
-        help="Answers for images that are blurred, too dark or bright, small, or not of skin are less reliable.",
+        help="Answers for such images were wrong more often in tests, or the image does not look like skin.",
     )
     shown = [(file, row) for file, row in files if filtered == "All" or filtered in (row.state, row.answer, row.kind)]
     shown.sort(key=lambda pair: _place(order, *pair))
