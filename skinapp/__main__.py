@@ -325,7 +325,7 @@ def classify_images(options: argparse.Namespace) -> int:
             continue
         result = {"image": str(path), "modality": kind.probabilities if kind else None}
         if kind and kind.kind == "neither" and not options.anyway:
-            why = route.words if route else ""
+            why = route.words() if route else ""
             print(f"{path}: {why} Add --anyway or --model ID to classify it.", file=sys.stderr)
             if options.json:
                 print(json.dumps(result | {"model": None, "probabilities": None}))
@@ -344,7 +344,7 @@ def classify_images(options: argparse.Namespace) -> int:
                 json.dumps(
                     result
                     | {
-                        "model": model.id,
+                        "model": prediction.model.id,
                         "metadata": values,
                         "probabilities": dict(zip(model.labels.codes, prediction.probabilities.tolist(), strict=True)),
                         "malignancy": prediction.malignancy,
@@ -358,7 +358,7 @@ def classify_images(options: argparse.Namespace) -> int:
                 )
             )
         else:
-            print_analysis(path, analysis, route.words if route else "", observed, options.prevalence)
+            print_analysis(path, analysis, route.words(prediction.model) if route else "", observed, options.prevalence)
             if codes is not None:
                 print(f"  {conformal.in_words(prediction, options.coverage)}")
         if options.report:

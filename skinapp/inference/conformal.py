@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from skinapp.inference.runtime import Prediction
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
+"""The coverages that thresholds are stored for."""
 COVERAGE = 0.95
 """The default coverage of the prediction set."""
-"""The coverages that thresholds are stored for."""
 
 
 @dataclass(frozen=True)

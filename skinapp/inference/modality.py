@@ -92,10 +92,11 @@ class Route:
         """The model whose answer comes first."""
         return self.models[0]
 
-    @property
-    def words(self) -> str:
-        """The route as text, for output without controls."""
-        answered = f"Answered by “{self.model.title}”." if self.recognised and not self.unknown else ""
+    def words(self, answering: Model | None = None) -> str:
+        """The route as text, for output without controls. `answering` is the model that answered, by default the first;
+        without patient data, one that uses them leaves the answer to its base."""
+        title = (answering or self.model).title
+        answered = f"Answered by “{title}”." if self.recognised and not self.unknown else ""
         open_kind = ""
         if len(self.models) > 1:
             open_kind = f"If it is {ONE[self.models[1].modality]}, choose “{self.models[1].title}” instead."
@@ -198,7 +199,7 @@ def route(
         missing = "" if best[kind] else f" No model for {IMAGES[kind]} is installed."
         doubt = (
             f"This looks like {ONE[kind]}.{missing} “{answering.title}” was trained on "
-            f"{IMAGES[answering.modality]}, so its prediction is less reliable here."
+            f"{IMAGES[answering.modality]}, so its scores do not apply here."
         )
     others = [model for other, model in best.items() if other != kind and model] if unsure and not stated else []
     return Route((answering, *others), recognised, sentence, doubt, can_ask=unsure)

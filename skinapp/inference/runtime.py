@@ -121,13 +121,16 @@ class Classifier:
         if model.clinical:
             content = registry.verified_bytes(model, metadata.WEIGHTS_FILE)
             self._fusion = metadata.from_json(content, model.clinical, len(model.labels.codes))
+        self._base = _base(model)
         self._lock = threading.Lock()
         self.model = model
 
     def predict(self, pixels: np.ndarray, values: Metadata | None = None) -> Prediction:
         """Uint8 RGB [size, size, 3], as `imaging.crop_resize` gives it, to a Prediction.
 
-        `values`, as `metadata.parse` returns them, shift the probabilities of a model that uses metadata.
+        `values`, as `metadata.parse` returns them, shift the probabilities of a model that uses metadata. Without any,
+        such a model leaves the answer to its base, whose calibration, tests and prediction sets are those of images
+        alone.
         """
         return self.predict_input(network_input(self.model, pixels), values)
 
@@ -138,9 +141,8 @@ class Classifier:
             raise ValueError(f"expected uint8 [{size}, {size}, 3], got {pixels.dtype} {list(pixels.shape)}")
         if self._on_features:
             measured, logits = self._on_features.predict(pixels)
-            probabilities = self._probabilities(logits, values or {})
             nothing = np.empty(0, np.float32)
-            return Prediction(self.model, logits, probabilities, None, nothing, logits[None, None], measured)
+            return Prediction(*self._answer(logits, values), None, nothing, logits[None, None], measured)
         images = views.seen(pixels, self.model.views).astype(np.float32)
         with self._lock:
             each = self._pool.map if self._pool else map
@@ -154,11 +156,12 @@ class Classifier:
         embedding = np.empty(0, np.float32)
         if "embedding" in outputs[0]:
             embedding = outputs[0]["embedding"][self.model.views.index(views.UPRIGHT)]
-        return Prediction(self.model, logits, self._probabilities(logits, values or {}), class_maps, embedding, votes)
+        return Prediction(*self._answer(logits, values), class_maps, embedding, votes)
 
     def with_metadata(self, prediction: Prediction, values: Metadata) -> Prediction:
         """The result of `predict` for the same image with these values, without running the network again."""
-        return dataclasses.replace(prediction, probabilities=self._probabilities(prediction.logits, values))
+        model, _, probabilities = self._answer(prediction.logits, values)
+        return dataclasses.replace(prediction, model=model, probabilities=probabilities)
 
     def contributions(self, prediction: Prediction) -> Contributions:
         """The contributions of the measured features to the logits. ModelError for networks, which measure none."""
@@ -166,11 +169,26 @@ class Classifier:
             raise ModelError(f"The model '{self.model.id}' measures no features.")
         return self._on_features.contributions(prediction.measured)
 
-    def _probabilities(self, logits: np.ndarray, values: Metadata) -> np.ndarray:
-        total = logits.astype(np.float64)
-        if self._fusion:
-            total = self._fusion.add(total, metadata.code(self.model.clinical, values))
-        return softmax(total / self.model.temperature)
+    def _answer(self, logits: np.ndarray, values: Metadata | None) -> tuple[Model, np.ndarray, np.ndarray]:
+        """The model that answers, the logits and the probabilities."""
+        total, answering = logits.astype(np.float64), self.model
+        if self._base and not values:
+            answering = self._base
+        elif self._fusion:
+            total = self._fusion.add(total, metadata.code(self.model.clinical, values or {}))
+        return answering, logits, softmax(total / answering.temperature)
+
+
+def _base(model: Model) -> Model | None:
+    """The model for images alone with the same network; None for a model that uses no metadata, or if its base is not
+    in the folder next to it."""
+    if "fusion" not in model.card:
+        return None
+    try:
+        base = registry.read_model(model.folder.parent / model.card["fusion"]["base"])
+    except ModelError:
+        return None
+    return base if base.hashes == model.hashes else None
 
 
 def check_one_image(model: Model) -> None:

@@ -17,7 +17,7 @@ from skinapp.charts import performance, probabilities
 from skinapp.datasets.registry import DATASETS
 from skinapp.demographics import limitations, records
 from skinapp.errors import ImageError
-from skinapp.evaluation import claims, comparison, curves, error_analysis, studies
+from skinapp.evaluation import claims, comparison, curves, error_analysis, head_search, studies
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, Shared
 from skinapp.evaluation.measures import MEASURES
@@ -109,7 +109,11 @@ def published(known: Mapping[str, Predictions]) -> Section:
     names = {name: name for name in known}
     return Section(
         published_views.TITLE,
-        [published_views.INTRODUCTION, published_views.claims(compared), *published_views.notes(compared, names)],
+        [
+            published_views.INTRODUCTION.replace("`", ""),
+            published_views.claims(compared),
+            *published_views.notes(compared, names),
+        ],
     )
 
 
@@ -118,6 +122,9 @@ def measured() -> Section:
     blocks: list[Block] = []
     for study in studies.measured():
         blocks += [Heading(study.title), f"{study.about} Measured by {study.command}.", studies.read(study)]
+    if searched := head_search.read():
+        words = published_views.search_words(searched).replace("`", "")
+        blocks += [Heading(published_views.SEARCH), words, published_views.search(searched)]
     blocks += [Heading(published_views.REMOVALS), published_views.removals_words("dermoscopy").replace("`", "")]
     return Section("Studies", [*blocks, published_views.removals("dermoscopy")])
 
@@ -243,10 +250,8 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
             blocks.append("No model here can make a map.")
         else:
             route = modality.route(models, recognised)
-            blocks += [
-                *([route.words] if route.words else []),
-                attention_map(analyse(image, route.model, modality=recognised)),
-            ]
+            analysis = analyse(image, route.model, modality=recognised)
+            blocks += [*filter(None, [route.words(analysis.model)]), attention_map(analysis)]
     return Section("Where the models looked", blocks)
 
 

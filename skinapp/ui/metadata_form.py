@@ -16,7 +16,8 @@ def show(model: Model) -> Metadata:
         return {}
     st.caption(
         "All fields are optional. Each value shifts the probabilities as much as it did among the patients that the "
-        "model was trained on; an empty field changes nothing. Nothing is stored."
+        "model was trained on; an empty field changes nothing. If all are empty, the model for images alone answers. "
+        "Nothing is stored."
     )
     with st.grid(3, min_column_width=150, gap="small"):
         values = {field.name: _widget(field, f"patient_{model.id}_{field.name}") for field in model.clinical}

@@ -92,7 +92,7 @@ def test_the_model_for_the_kind_of_image_answers(model: registry.Model, smartpho
     models = [model, smartphone]
     phone, dermoscopy = modality.route(models, PHONE), modality.route(models, DERMOSCOPY)
     assert (phone.models, phone.doubt, phone.can_ask) == ((smartphone,), "", False)
-    assert phone.words == f"Phone photo, 98% sure. Answered by “{smartphone.title}”."
+    assert phone.words() == f"Phone photo, 98% sure. Answered by “{smartphone.title}”."
     assert (dermoscopy.models, dermoscopy.doubt) == ((model,), "")
     assert "over 99% sure" in dermoscopy.sentence
 
@@ -103,7 +103,7 @@ def test_below_90_percent_both_models_answer_and_the_visitor_is_asked(
     models = [model, smartphone]
     found = modality.route(models, UNSURE)
     assert (found.models, found.can_ask, found.doubt) == ((smartphone, model), True, "")
-    assert f"If it is a dermoscopy image, choose “{model.title}” instead." in found.words
+    assert f"If it is a dermoscopy image, choose “{model.title}” instead." in found.words()
     stated = modality.route(models, UNSURE, stated="dermoscopy")
     # the question stays, so that the choice can be changed
     assert (stated.models, stated.can_ask, stated.sentence) == ((model,), True, "Dermoscopy, as you said")
@@ -118,8 +118,8 @@ def test_a_chosen_model_answers_for_the_other_kind_with_a_warning(
 ) -> None:
     route = modality.route([model, smartphone], PHONE, model)
     assert route.model == model
-    assert "was trained on dermoscopy images, so its prediction is less reliable here" in route.doubt
-    assert route.doubt in route.words
+    assert "was trained on dermoscopy images, so its scores do not apply here" in route.doubt
+    assert route.doubt in route.words()
     assert not modality.route([model, smartphone], PHONE, smartphone).doubt
 
 
@@ -132,7 +132,7 @@ def test_without_a_model_for_phone_photos_the_other_one_answers_with_a_note(mode
 def test_neither_and_unrecognised_pictures(model: registry.Model) -> None:
     neither = modality.route([model], NEITHER)
     assert neither.unknown
-    assert neither.words == neither.doubt
+    assert neither.words() == neither.doubt
     assert "means nothing" in neither.doubt
     assert modality.route([model], None) == modality.Route((model,))
 

@@ -203,3 +203,30 @@ def test_softmax_of_any_size_of_logits(logits: list[float]) -> None:
 
 def test_softmax_by_hand() -> None:
     assert runtime.softmax(np.log([[1.0, 3.0], [2.0, 2.0]])) == pytest.approx(np.array([[0.25, 0.75], [0.5, 0.5]]))
+
+
+@pytest.mark.parametrize("model_id", ["smartphone-efficientnetb1-6class-clinical", "ham10000-efficientnetb1-clinical"])
+def test_without_metadata_the_base_answers(model_id: str) -> None:
+    classifier = runtime.classifier(registry.model(model_id))
+    base = runtime.classifier(registry.model(classifier.model.card["fusion"]["base"]))
+    pixels = np.random.default_rng(0).integers(0, 256, (classifier.model.input_size,) * 2 + (3,), dtype=np.uint8)
+    alone, expected = classifier.predict(pixels), base.predict(pixels)
+    assert alone.model.id == base.model.id
+    np.testing.assert_array_equal(alone.probabilities, expected.probabilities)
+    known = classifier.with_metadata(alone, {"age": 60.0})
+    assert known.model.id == model_id
+    assert not np.allclose(known.probabilities, expected.probabilities, atol=1e-3)
+    assert classifier.with_metadata(known, {}).model.id == base.model.id
+
+
+def test_a_base_with_another_network_does_not_answer(tmp_path: Path) -> None:
+    root, model_id = registry.default_root(), "smartphone-efficientnetb1-6class-clinical"
+    shutil.copytree(root / model_id, tmp_path / model_id)
+    base = registry.model(registry.model(model_id).card["fusion"]["base"])
+    shutil.copytree(base.folder, tmp_path / base.id)
+    card = json.loads((tmp_path / base.id / "model.json").read_text())
+    card["files"]["model.tflite"]["sha256"] = "0" * 64
+    (tmp_path / base.id / "model.json").write_text(json.dumps(card))
+    classifier = runtime.Classifier(registry.read_model(tmp_path / model_id), threads=1)
+    pixels = np.zeros((classifier.model.input_size,) * 2 + (3,), np.uint8)
+    assert classifier.predict(pixels).model.id == model_id

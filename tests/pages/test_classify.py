@@ -100,7 +100,9 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
     }
     assert sum(analysis.shares(prediction).values()) == pytest.approx(1)
     assert page.get("plotly_chart")
-    assert any(f"Answered by “{layout.plain(model.short_name)}”" in caption.value for caption in page.caption)
+    assert any(
+        f"Answered by “{layout.plain(prediction.model.short_name)}”" in caption.value for caption in page.caption
+    )
 
 
 def test_removals_are_chosen_and_reported(page: AppTest, model: registry.Model) -> None:
@@ -148,7 +150,7 @@ def test_a_model_of_another_kind_of_image_promises_nothing(page: AppTest) -> Non
     other = next(one for one in registry.ranked() if one.modality == "smartphone" and conformal.of_model(one))
     page.selectbox(key="model").set_value(other.id).run()
     assert not page.exception
-    assert "so its prediction is less reliable here" in " ".join(box.value for box in page.warning)
+    assert "so its scores do not apply here" in " ".join(box.value for box in page.warning)
     assert headline(page)
     assert "certainty" not in words(page)
     assert "test images that got an answer like this" not in words(page)

@@ -78,7 +78,7 @@ def test_every_card_names_the_model_and_its_doubt(page: AppTest) -> None:
     page.selectbox(key="model").select(phone.id).run()
     upload_several(page, PHOTOS)
     assert phone.short_name in text(page)
-    assert "its prediction is less reliable here" in text(page)
+    assert "its scores do not apply here" in text(page)
 
 
 def test_every_bad_file_is_named_and_stops_nothing(page: AppTest) -> None:

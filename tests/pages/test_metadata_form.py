@@ -57,9 +57,9 @@ def test_an_upload_gets_the_model_for_its_kind_and_may_be_given_another(
     at = upload(open_classify(), PHOTO)
     assert f"Answered by “{layout.plain(models[kind].short_name)}”" in page_text(at)
     assert shown(at) == pytest.approx(expected(models[kind]))
-    assert "less reliable here" not in page_text(at)
+    assert "do not apply here" not in page_text(at)
     at.selectbox(key="model").set_value(models[OTHER[kind]].id).run()
-    assert "less reliable here" in page_text(at)
+    assert "do not apply here" in page_text(at)
     assert shown(at) == pytest.approx(expected(models[OTHER[kind]]))
 
 

@@ -15,10 +15,9 @@ from skinapp.evaluation import conformal, predictions, subgroups
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.conformal import Measured
 from skinapp.files import replacing
-from skinapp.inference.conformal import COVERAGES
+from skinapp.inference.conformal import COVERAGE, COVERAGES
 from skinapp.labels.sets import LabelSet
 from skinapp.report import conformal_views
-from skinapp.report.case_report import COVERAGE
 
 INTRODUCTION = f"""# Coverage of the prediction sets
 
