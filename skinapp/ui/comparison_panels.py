@@ -211,7 +211,7 @@ def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Thr
         f"“Too few images” means fewer than {subgroups.FEW_IMAGES} images, fewer than {subgroups.FEW_ON_A_SIDE} "
         f"{shared.target.many} or other images where the score needs both, or fewer than {MIN_GROUPS} lesions or "
         "patients. Subgroups also differ in their mix of diagnoses, and among many subgroups there is always a large "
-        "gap somewhere. Skin type or tone is known for PAD-UFES-20 and MILK10k, if the data set is on this machine."
+        "gap somewhere. Skin type or tone is known for PAD-UFES-20 and MILK10k."
     )
 
 
