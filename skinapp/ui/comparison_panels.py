@@ -124,9 +124,9 @@ def show_pair(
     table = comparison_views.against_published((known[name].model for name in pair), names)
     if table.empty or published.empty:
         return
-    st.markdown("**Compared with published models on the same images**")
-    panel.show_table(table, "published_differences", "Paired differences from published models")
-    st.caption(f"Differences with 95% intervals. {plain(' '.join(dict.fromkeys(published['protocol'])))}")
+    with st.expander("Compared with published models on the same images", icon=":material/menu_book:", key="beside"):
+        panel.show_table(table, "published_differences", "Paired differences from published models")
+        st.caption(f"Differences with 95% intervals. {plain(' '.join(dict.fromkeys(published['protocol'])))}")
 
 
 def show_calibration(shared: Shared, known: dict[str, Predictions], pair: list[str], names: Names) -> None:
