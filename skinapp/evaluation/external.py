@@ -1,6 +1,7 @@
 """One score of a model on every data set that it was tested on, and its drop outside the data that it was trained
 on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from skinapp.evaluation import bootstrap, comparison, measures
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT
 from skinapp.evaluation.predictions import Predictions
+from skinapp.inference.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -35,10 +37,15 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
     the resamples of each set are drawn on their own."""
     every: list[Result] = []
     internal: np.ndarray | None = None
-    for number, dataset in enumerate(predictions.datasets):
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        drawn = [
+            pool.submit(_draws, predictions, dataset, score, target_id, resamples, number)
+            for number, dataset in enumerate(predictions.datasets)
+        ]
+    for dataset, future in zip(predictions.datasets, drawn, strict=True):
         external = is_external(predictions, dataset)
         rows = predictions.rows_of(dataset)
-        values = _draws(predictions, dataset, score, target_id, resamples, number)
+        values = future.result()
         groups = bootstrap.count(rows["group"].to_numpy())
         measured, change = UNKNOWN, UNKNOWN
         if values is not None:

@@ -4,6 +4,7 @@ import fnmatch
 import functools
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from skinapp.datasets.registry import data_root, whole
 from skinapp.errors import DataError
 from skinapp.images import imaging
 from skinapp.inference import registry
+from skinapp.inference.cores import usable_cores
 from skinapp.inference.registry import Model
 from skinapp.inference.training_images import OUT_OF_FOLD
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY, LabelSet
@@ -156,11 +158,13 @@ def _and_more(images: np.ndarray) -> str:
 def shipped(root: Path | None = None) -> tuple[dict[str, Predictions], dict[str, str]]:
     """The predictions of every model folder below `root`, by id, and a sentence for each model that is left out."""
     known, left_out = {}, dict(registry.problems(root))
-    for model in registry.models(root).values():
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        reading = {model.id: pool.submit(of_model, model) for model in registry.models(root).values()}
+    for model_id, future in reading.items():
         try:
-            known[model.id] = of_model(model)
+            known[model_id] = future.result()
         except DataError as error:
-            left_out[model.id] = str(error)
+            left_out[model_id] = str(error)
     return known, left_out
 
 
