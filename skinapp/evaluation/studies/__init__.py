@@ -48,8 +48,8 @@ SEARCH = Study(
     "search",
     "A search over 25 small networks",
     "71 to 75% accuracy has been published for an automatic search. The same 25 networks were trained on 100 images of "
-    "each class at 32 px: with the published protocol, which samples images with replacement and tests on the images "
-    "that chose the network, and on other lesions than those that train and choose.",
+    "each class at 32 px: once under the published protocol, which samples images with replacement and tests on the "
+    "images that were used to choose the network, and once with different lesions for training, choosing and testing.",
     "python -m train search --protocol resampled (or grouped)",
 )
 TUTORIAL = Study(
