@@ -103,9 +103,10 @@ def _show_one(route: Route, photo: Photo) -> None:
     with words, st.container(gap="xsmall"):
         prediction.show_answer(made, route.sentence, observed, familiar=not route.doubt)
         removal.note(made)
-        gate.show_cautions(made)
+        cautions = gate.announce_cautions(made)
     with picture:
         attention_map.show_picture(model, photo, shown)
+        gate.show_cautions(cautions, made)
         photos.show_origin(photo, model)
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):

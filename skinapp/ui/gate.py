@@ -67,10 +67,20 @@ def reasons(chosen_route: Route, measured: Quality) -> list[str]:
     return ([chosen_route.doubt] if chosen_route.unknown else []) + list(problems.values())
 
 
-def show_cautions(analysis: Analysis) -> None:
+def announce_cautions(analysis: Analysis) -> list[str]:
+    """Say next to the answer that there are reasons for caution, and return them for `show_cautions`: they take so much
+    room that on a phone they would push the picture out of view."""
+    cautions = list(warnings.cautions(analysis).values())
+    if cautions:
+        reasons = "A reason for caution is" if len(cautions) == 1 else f"{len(cautions)} reasons for caution are"
+        st.caption(f":material/help: {reasons} below the picture.")
+    return cautions
+
+
+def show_cautions(cautions: list[str], analysis: Analysis) -> None:
     """Show why the answer may be wrong, and how to take a better photo, including hints on defects that do not predict
     errors of this model."""
-    for sentence in warnings.cautions(analysis).values():
+    for sentence in cautions:
         st.warning(sentence, icon=":material/help:")
     for hint in warnings.hints(analysis.quality, analysis.model.modality):
         st.caption(f":material/photo_camera: {hint}")
