@@ -106,7 +106,9 @@ def _show_one(route: Route, photo: Photo) -> None:
         cautions = gate.announce_cautions(made)
     with picture:
         attention_map.show_picture(model, photo, shown)
-        gate.show_cautions(cautions, made)
+        # in a container, as a new number of them would close the open popover below
+        with st.container():
+            gate.show_cautions(cautions, made)
         photos.show_origin(photo, model)
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
