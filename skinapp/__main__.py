@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from skinapp.errors import DataError, ImageError, ModelError, SkinappError
 from skinapp.files import replacing
-from skinapp.formatting import joined
 from skinapp.images import removal
 from skinapp.inference import allowed, metadata, modality, registry
 from skinapp.inference.conformal import COVERAGE, COVERAGES
@@ -108,7 +107,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--report",
         type=Path,
         metavar="FILE.html",
-        help="write the answer for one image as an HTML page that opens offline",
+        help="write the answer for one image, or for both with --close-up, as an HTML page that opens offline",
     )
     patient = classify.add_argument_group(
         "patient metadata",
@@ -376,17 +375,15 @@ def classify_pair(options: argparse.Namespace) -> int:
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
-    from skinapp.inference import pair
+    from skinapp.inference import conformal, pair
     from skinapp.inference.analysis import most_likely
 
     if len(options.images) != 1:
         raise DataError("--close-up goes with one dermoscopy image; name one image.")
-    if given := [
-        f"--{name}"
-        for name in ("coverage", "prevalence", "report", "remove")
-        if getattr(options, name) not in (None, ())
-    ]:
-        raise DataError(f"--close-up cannot be combined with {joined(given, 'or')}.")
+    if options.remove:
+        raise DataError("--close-up cannot be combined with --remove.")
+    if options.report:
+        check_report_file(options.report)
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
     if chosen is None:
         raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")
@@ -413,6 +410,8 @@ def classify_pair(options: argparse.Namespace) -> int:
     alone = dict(zip(("dermoscopy", "close_up"), analysis.prediction.alone, strict=True))
     combined = analysis.prediction.combined
     codes = chosen.labels.codes
+    observed = meaning(combined, options.prevalence)
+    in_set = conformal.prediction_set(combined, options.coverage) if options.coverage is not None else None
     if options.json:
         result = {
             "image": str(paths[0]),
@@ -423,15 +422,28 @@ def classify_pair(options: argparse.Namespace) -> int:
             "alone": {name: dict(zip(codes, one.probabilities.tolist(), strict=True)) for name, one in alone.items()},
             "malignancy": combined.malignancy,
             "predicted": combined.predicted,
+            **({"set": list(in_set)} if in_set is not None else {}),
         }
-        print(json.dumps(result | more(combined)))
+        of_test = in_json(observed, options.prevalence) if observed else {}
+        print(json.dumps(result | more(combined) | of_test))
     else:
         print_analysis(
-            paths[0], analysis.combined, f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(), None, None
+            paths[0],
+            analysis.combined,
+            f"With the close-up {paths[1]}. {' '.join(mismatches)}".strip(),
+            observed,
+            options.prevalence,
         )
+        if in_set is not None:
+            print(f"  {conformal.in_words(combined, options.coverage)}")
         for name, one in zip(("dermoscopy image", "close-up"), alone.values(), strict=True):
             print(f"  From the {name} alone: {most_likely(one)}")
         print(CAUTION)
+    if options.report:
+        from skinapp.report import case_report
+
+        page = case_report.write_pair(analysis, options.coverage or COVERAGE, options.prevalence, mismatches)
+        write_page(options.report, page)
     if options.cam_dir and analysis.prediction.class_maps:
         files = overlay_files(paths, options.cam_dir)
         cams = pair.maps(analysis.prediction, combined.predicted)
@@ -681,9 +693,12 @@ def write_case(analysis: "Analysis", options: argparse.Namespace, doubt: str) ->
     """Write the report of one image to the file of --report."""
     from skinapp.report import case_report
 
-    text = case_report.write(analysis, options.coverage or COVERAGE, options.prevalence, doubt)
-    with replacing(options.report) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_page(options.report, case_report.write(analysis, options.coverage or COVERAGE, options.prevalence, doubt))
+
+
+def write_page(file: Path, html: str) -> None:
+    with replacing(file) as partial:
+        partial.write_text(html, encoding="utf-8")
 
 
 def check_report_file(file: Path) -> None:

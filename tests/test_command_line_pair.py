@@ -65,6 +65,32 @@ def test_both_images_are_answered_together(
     assert "From the close-up alone: " in text
 
 
+def test_both_images_get_a_set_an_observed_risk_and_a_report(
+    images: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dermoscopy, close_up = images
+    file = tmp_path / "answer.html"
+    command = ["classify", dermoscopy, "--close-up", close_up, "--coverage", "0.95", "--prevalence", "0.02"]
+    assert main([*command, "--json", "--report", str(file)]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["predicted"] in printed["set"]
+    assert printed["observed"]["test_images"] == 1503
+    assert 0 < printed["at_prevalence"] < 1
+    html = file.read_text()
+    for words in ("for two images of a lesion", "From the close-up alone: ", "With 95% certainty", "If 2% of lesions"):
+        assert words in html, words
+    # both images with their squares, and both maps
+    assert html.count('<img src="data:image/png;base64,') == 4
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "With 95% certainty" in text
+    assert "test lesions" in text
+    assert main([*command, "--report", str(tmp_path / "absent" / "answer.html")]) == 2
+    assert "There is no folder" in capsys.readouterr().err
+    assert main([*command, "--remove", "hair"]) == 2
+    assert "cannot be combined with --remove" in capsys.readouterr().err
+
+
 def test_images_of_the_wrong_kind_are_named_and_answered_anyway(
     images: tuple[str, str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -32,7 +32,8 @@ class ObservedRisk:
     `probability` is the answer's probability of `target` ("cancer" or "cancer or pre-cancer"); it is in the bin from
     `low` to `high` (0-1). `images` of the test images, of `groups` lesions or patients, are in that bin too, and
     `positive` of them were the target: the share is `risk`, with its 95% interval over lesions or patients.
-    `test_positive` of all `test_images` were.
+    `test_positive` of all `test_images` were. For a model of two images, each pair counts as one image, and `counted`
+    is "lesions".
     """
 
     target: str
@@ -45,6 +46,7 @@ class ObservedRisk:
     risk: Interval
     test_images: int
     test_positive: int
+    counted: str = "images"
 
     @property
     def test_share(self) -> float:
@@ -61,25 +63,27 @@ def observed_risk(prediction: Prediction) -> ObservedRisk:
     probability = min(float(sum(prediction.probabilities[model.labels.codes.index(code)] for code in codes)), 1.0)
     bins = _bins(*_test(model, codes))
     matching = next((one for one in bins if probability < one.high), bins[-1])
-    return ObservedRisk(target, probability, **vars(matching))
+    counted = "lesions" if model.kind == "pair" else "images"
+    return ObservedRisk(target, probability, **vars(matching), counted=counted)
 
 
 def sentence(observed: ObservedRisk) -> str:
     """The observed risk as a sentence."""
     if not observed.images:
-        return "None of the test images got an answer like this."
+        return f"None of the test {observed.counted} got an answer like this."
     like_this = f"a probability of {observed.target} from {observed.low:.0%} to {observed.high:.0%}"
-    everywhere = f"Among all test images, {_share(observed.test_share)} of 100 were."
+    everywhere = f"Among all test {observed.counted}, {_share(observed.test_share)} of 100 were."
     if not observed.risk.exists:
         were = "was" if observed.positive == 1 else "were"
         return (
-            f"Of the {observed.images:,} test images that got an answer like this ({like_this}), {observed.positive:,} "
-            f"{were} {observed.target}: too few lesions or patients for an interval. {everywhere}"
+            f"Of the {observed.images:,} test {observed.counted} that got an answer like this ({like_this}), "
+            f"{observed.positive:,} {were} {observed.target}: too few lesions or patients for an interval. {everywhere}"
         )
     interval = f"{100 * observed.risk.low:.0f} to {100 * observed.risk.high:.0f}"
     return (
-        f"Of 100 test images that got an answer like this, {_of_hundred(observed.risk.value)} {observed.target} "
-        f"(95% interval {interval}; based on {observed.images:,} images with {like_this}). {everywhere}"
+        f"Of 100 test {observed.counted} that got an answer like this, {_of_hundred(observed.risk.value)} "
+        f"{observed.target} (95% interval {interval}; based on {observed.images:,} {observed.counted} with "
+        f"{like_this}). {everywhere}"
     )
 
 

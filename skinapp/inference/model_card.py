@@ -266,10 +266,7 @@ def _scored(card: Card) -> Iterator[Section]:
     external = [test for test in card["other_tests"] if "predictions" in test]
     if external:
         yield _side_by_side(card, external)
-    if "operating_points" in card:
-        yield _operating_points(card)
-    if "conformal" in card:
-        yield _conformal(card)
+    yield from _chosen_on_held_out(card)
     yield _tested(card, card["test"] | {"scores": card["scores"], "name": card["test"]["dataset"]})
     for test in card["other_tests"]:
         if "recalls" in test:
@@ -370,6 +367,14 @@ def _side_by_side(card: Card, external: Iterable[Card]) -> Section:
     )
 
 
+def _chosen_on_held_out(card: Card) -> Iterator[Section]:
+    """The operating points and the prediction sets."""
+    if "operating_points" in card:
+        yield _operating_points(card)
+    if "conformal" in card:
+        yield _conformal(card)
+
+
 def _operating_points(card: Card) -> Section:
     labels = of_card(card["labels"])
     largest = max((point["classes"] for point in card["operating_points"]), key=len)
@@ -403,6 +408,7 @@ def _operating_points(card: Card) -> Section:
 def _conformal(card: Card) -> Section:
     stored, labels = card["conformal"], of_card(card["labels"])
     members = MEMBERS[card["modality"]]
+    of_each = "both images" if card["kind"] == "pair" else "one image"
     with_metadata = ", with the published metadata" if "fusion" in card else ""
     # "Validation images" is also the name of a row of the operating points
     images = stored["images"].replace("Validation", "validation")
@@ -411,7 +417,7 @@ def _conformal(card: Card) -> Section:
         (
             "A set holds the classes whose probability reaches their threshold, and always the most probable class. "
             f"Each threshold is chosen so that the set holds the class for the share of its {members} that the column "
-            f"header gives. The thresholds were computed from one image of each {members.removesuffix('s')} that the "
+            f"header gives. The thresholds were computed from {of_each} of each {members.removesuffix('s')} that the "
             f"model had not seen ({images}){with_metadata}, and apply to images like those. A threshold of 0 means "
             f"that there were too few {members} for that coverage, so the class is in every set.",
             Table(
@@ -603,8 +609,7 @@ def _fusion(card: Card) -> Iterator[Section]:
     external = [test for test in card.get("other_tests", ()) if "predictions" in test]
     if external:
         yield _side_by_side(card, external)
-    if "conformal" in card:
-        yield _conformal(card)
+    yield from _chosen_on_held_out(card)
     yield Section(
         "What the metadata add",
         (
@@ -668,7 +673,8 @@ def _pair(card: Card) -> Iterator[Section]:
         (
             "The weights of the networks (at least 0) and the constants minimise the log loss on the validation "
             "lesions, with a penalty on constants far from 0. They also calibrate the probabilities. For comparison, "
-            "each image alone was fitted in the same way.",
+            "each image alone was fitted in the same way. The operating points and prediction sets were chosen on these "
+            "lesions too, so their rates there are slightly optimistic; those on the test lesions are not.",
             f"To fit it again from the trained networks: `python -m train pair {again}`.",
         ),
     )
@@ -703,8 +709,7 @@ def _pair(card: Card) -> Iterator[Section]:
             _recalls(card, test, "lesions"),
         ),
     )
-    if "operating_points" in card:
-        yield _operating_points(card)
+    yield from _chosen_on_held_out(card)
     yield _adjustment(card, "validation lesions", "validation lesions")
 
 

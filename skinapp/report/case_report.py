@@ -1,5 +1,7 @@
 """The report on one analysed image: the answer, what it means, where the model looked, and the model's limits."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -13,9 +15,11 @@ from skinapp.evaluation.bootstrap import Interval
 from skinapp.formatting import percent
 from skinapp.images import removal
 from skinapp.inference import analysis as analyses
-from skinapp.inference import conformal, modality, runtime, warnings
+from skinapp.inference import conformal, modality, pair, runtime, warnings
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.conformal import COVERAGE
+from skinapp.inference.model_card import IMAGES_OF_PAIR
+from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 from skinapp.lesion import segmentation
@@ -24,6 +28,7 @@ from skinapp.report import document, feature_views, operating_point_views
 from skinapp.report.document import Block, Heading, Picture, Section, png
 
 TITLE = "A model's answer for one image"
+PAIR_TITLE = "A model's answer for two images of a lesion"
 CAUTION = (
     "A research tool, not a diagnostic device. It can miss a cancer. Ask a doctor about any lesion that worries you, "
     "whatever this report says."
@@ -62,6 +67,32 @@ def sections(
         _explanation(analysis, lesion),
         Section("Every class", _classes(analysis)),
         Section("Model", _model(analysis)),
+    ]
+
+
+def write_pair(
+    made: PairAnalysis, coverage: float = COVERAGE, prevalence: float | None = None, doubts: Sequence[str] = ()
+) -> str:
+    """The report of two analysed images of one lesion as one HTML file; see `pair_sections`."""
+    return document.render(PAIR_TITLE, pair_sections(made, coverage, prevalence, doubts), CAUTION)
+
+
+def pair_sections(
+    made: PairAnalysis, coverage: float = COVERAGE, prevalence: float | None = None, doubts: Sequence[str] = ()
+) -> list[Section]:
+    """The report of two analysed images of one lesion. Arguments and errors are those of `sections`, but there may be
+    several `doubts`, those of `pair.mismatches`."""
+    names = list(IMAGES_OF_PAIR.values())
+    alone = [
+        f"From the {name} alone: {analyses.most_likely(one)}; {_shares(one)}."
+        for name, one in zip(names, made.prediction.alone, strict=True)
+    ]
+    return [
+        Section("Answer", [*_answer(made.combined, coverage, prevalence, " ".join(doubts)), *alone]),
+        *(Section(name.capitalize(), _image(one)) for name, one in zip(names, made.alone, strict=True)),
+        Section("Where the model looked", _maps_of_pair(made)),
+        Section("Every class", _classes_of_pair(made)),
+        Section("Model", _model(made.combined)),
     ]
 
 
@@ -165,7 +196,7 @@ def _map(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
     return [
         Picture(
             png(Image.fromarray(heatmap.overlay(analysis.square, cam, 0.6))),
-            f"Yellow areas counted most towards “{name}”, dark areas less, and uncoloured areas not at all.",
+            _reading(name),
         ),
         Heading(evidence.badge),
         sanity_check.sentence(evidence, prediction.model.labels),
@@ -181,6 +212,30 @@ def _border(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
         return []
     drawn = Image.fromarray(segmentation.with_border(analysis.square, lesion))
     return [Picture(png(drawn), "The border of the lesion, which the map's sanity check uses.")]
+
+
+def _reading(name: str) -> str:
+    return f"Yellow areas counted most towards “{name}”, dark areas less, and uncoloured areas not at all."
+
+
+def _maps_of_pair(made: PairAnalysis) -> list[Block]:
+    prediction = made.prediction.combined
+    if made.prediction.class_maps is None:
+        return [no_map(prediction.model)]
+    name = prediction.model.labels[prediction.predicted].name
+    return [
+        *(
+            Picture(
+                png(Image.fromarray(heatmap.overlay(one.square, cam, 0.6))),
+                f"{image.capitalize()}. {_reading(name)}",
+            )
+            for image, one, cam in zip(
+                IMAGES_OF_PAIR.values(), made.alone, pair.maps(made.prediction, prediction.predicted), strict=True
+            )
+        ),
+        "Grad-CAM at the last convolution of each network. Both maps share one scale, so the image that counted more "
+        "looks brighter. The sanity check of other models' maps was not measured for these.",
+    ]
 
 
 def check_map(analysis: Analysis, cam: np.ndarray, lesion: Segmentation | None) -> Evidence:
@@ -215,6 +270,19 @@ def _classes(analysis: Analysis) -> list[Block]:
     if analysis.metadata:
         alone = dict(zip(analysis.model.labels.codes, analysis.image_prediction.probabilities, strict=True))
         columns["From the image alone"] = [f"{alone[code]:.1%}" for code in frame["code"]]
+    return [pd.DataFrame(columns)]
+
+
+def _classes_of_pair(made: PairAnalysis) -> list[Block]:
+    frame = probabilities.probability_frame(made.prediction.combined)
+    columns = {
+        "Class": frame["class"],
+        "Kind": frame["kind"],
+        "Both images": [f"{p:.1%}" for p in frame["probability"]],
+    }
+    for name, one in zip(IMAGES_OF_PAIR.values(), made.prediction.alone, strict=True):
+        of_class = dict(zip(one.model.labels.codes, one.probabilities, strict=True))
+        columns[f"{name.capitalize()} alone"] = [f"{of_class[code]:.1%}" for code in frame["code"]]
     return [pd.DataFrame(columns)]
 
 

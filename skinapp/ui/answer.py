@@ -144,22 +144,17 @@ def _show_one(route: Route, photo: Photo) -> None:
 
 
 def _offer_report(made: Analysis, route: Route, photo: Photo, shown: ExplainedMap | None) -> None:
-    """The answer as one HTML file, which is written only on request."""
+    """The answer as one HTML file, with the border of the lesion as the visitor left it."""
     prevalence = prediction.chosen_prevalence()
     lesion = None
     if shown:
         with contextlib.suppress(SegmentationError, ModelError):
             lesion = segmentation.current(shown)
-    st.download_button(
+    prediction.offer_report(
         "Save this answer",
         partial(case_report.write, made, prevalence=prevalence, doubt=route.doubt, lesion=lesion),
         f"{photo.name}-answer.html",
-        "text/html",
-        key="save_answer",
-        icon=":material/download:",
-        on_click="ignore",
-        help="One HTML file with the image, the map, every probability and what they mean. It opens offline and prints "
-        "well. It contains your image, so be careful who you send it to.",
+        "save_answer",
     )
 
 

@@ -1,5 +1,6 @@
 """The other image of the same lesion, dermoscopy or close-up, and the prediction of a model for both."""
 
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -11,13 +12,13 @@ from skinapp.errors import ModelError, SkinappError
 from skinapp.formatting import percent
 from skinapp.images import imaging, isolated
 from skinapp.inference import analysis as analyses
-from skinapp.inference import modality, pair, registry
+from skinapp.inference import conformal, modality, pair, registry
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
-from skinapp.report import operating_point_views
-from skinapp.ui import panel, turn
+from skinapp.report import case_report, operating_point_views
+from skinapp.ui import panel, prediction, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
@@ -58,7 +59,16 @@ def show(made: Analysis, photo: Photo) -> None:
         if mismatches and not st.toggle("Show the answer anyway", key=f"pair_anyway_{photo.key}"):
             st.columns(2, gap="medium")[0].image(image, added.caption, width="stretch", alt="The second image")
             return
-        _show(pair.analyse(models[0], images, crops, kinds))
+        answered = pair.analyse(models[0], images, crops, kinds)
+        _show(answered, familiar=not mismatches)
+        prediction.offer_report(
+            "Save the answer from both images",
+            partial(
+                case_report.write_pair, answered, prevalence=prediction.chosen_prevalence(), doubts=tuple(mismatches)
+            ),
+            f"{photo.name}-both-images-answer.html",
+            "save_pair_answer",
+        )
     except SkinappError as error:
         st.error(str(error))
 
@@ -71,8 +81,9 @@ def _recognised(image: Any) -> modality.Recognised | None:
         return None
 
 
-def _show(made: PairAnalysis) -> None:
-    """The answer from both images next to those from each alone, and both maps."""
+def _show(made: PairAnalysis, *, familiar: bool) -> None:
+    """The answer from both images next to those from each alone, and both maps. If the images are not `familiar`, that
+    is, not of the kinds that the networks were trained on, there are no prediction set and no observed risk."""
     combined = made.prediction.combined
     model = combined.model
     st.subheader(f"Both images, most likely: {analyses.most_likely(combined)}", anchor=False)
@@ -81,6 +92,12 @@ def _show(made: PairAnalysis) -> None:
         for name, share in analyses.shares(combined).items():
             classes = "; ".join(model.labels[code].name for code in groups[name])
             st.metric(name, percent(share), help=f"The total probability of: {classes}.")
+    if familiar and conformal.of_model(model):
+        st.markdown(f":material/checklist: {conformal.in_words(combined, conformal.COVERAGE)}")
+    step, reason = analyses.next_step(combined)
+    st.markdown(f":material/stethoscope: **{step}** {reason}")
+    if familiar and (observed := prediction.what_it_meant(combined)):
+        prediction.show_observed(observed)
     names = list(IMAGES_OF_PAIR.values())
     st.markdown(
         "  \n".join(

@@ -1,6 +1,6 @@
 """A model's answer for an image: as text, as shares, the next step, and every class."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
 
@@ -45,14 +45,34 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
     step, reason = analyses.next_step(prediction)
     st.markdown(f":material/stethoscope: **{step}** {reason}")
     if observed:
-        st.markdown(f":small[:material/query_stats: {observed_risk.sentence(observed)}]")
-        prevalence = chosen_prevalence()
-        if prevalence is not None:
-            st.markdown(f":small[:material/percent: {observed_risk.prevalence_sentence(observed, prevalence)}]")
+        show_observed(observed)
     said = f"{recognised}. " if recognised else ""
     st.caption(f":material/deployed_code: {said}Answered by “{layout.plain(model.short_name)}”.")
     if sentence := analyses.agreement(prediction):
         st.caption(f":material/groups: {sentence}")
+
+
+def show_observed(observed: ObservedRisk) -> None:
+    """How often answers like this one were cancers, and what that means at the visitor's prevalence."""
+    st.markdown(f":small[:material/query_stats: {observed_risk.sentence(observed)}]")
+    prevalence = chosen_prevalence()
+    if prevalence is not None:
+        st.markdown(f":small[:material/percent: {observed_risk.prevalence_sentence(observed, prevalence)}]")
+
+
+def offer_report(label: str, write: Callable[[], str], file: str, key: str) -> None:
+    """A button that saves an answer as one HTML file, which is written only on request."""
+    st.download_button(
+        label,
+        write,
+        file,
+        "text/html",
+        key=key,
+        icon=":material/download:",
+        on_click="ignore",
+        help="One HTML file with the image, the map, every probability and what they mean. It opens offline and prints "
+        "well. It contains your image, so be careful who you send it to.",
+    )
 
 
 def what_it_meant(prediction: Prediction) -> ObservedRisk | None:

@@ -90,6 +90,9 @@ def test_the_answer_from_both_images_has_the_maps_of_both(root: Path, monkeypatc
     text = " ".join(one.value for one in at.markdown)
     assert "From the dermoscopy image alone: " in text
     assert "From the close-up alone: " in text
+    assert "With 95% certainty" in text
+    assert "test lesions" in text
+    assert "Save the answer from both images" in [one.label for one in at.get("download_button")]
     captions = [image.captions[0] for image in at.image]
     for name in ("Dermoscopy image: ", "Close-up: "):
         assert any(caption.startswith(name) for caption in captions), "its map"

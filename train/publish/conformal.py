@@ -23,7 +23,7 @@ from skinapp.inference.rows import Case
 from skinapp.inference.scoring import classify_all
 from skinapp.inference.training_images import OUT_OF_FOLD
 from train.config import Config, load_config
-from train.data.datasets import TRAINABLE, encode, read, with_validation
+from train.data.datasets import TRAINABLE, encode, read, sources, with_validation
 from train.fit import metadata as fitting
 from train.publish import card_content, evaluate
 from train.publish.evaluate import HeldOut
@@ -111,10 +111,17 @@ def _saved(model: Model, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same for the validation images, which are read and classified as in the app."""
-    table = with_validation(read(config.dataset), config.folds, config.fold, config.seed)
-    table = table[table["split"] == "validation"]
-    cases = {image: Case(Path(path), {}) for image, path in zip(table["image"], table["path"], strict=True)}
+    """The same for the validation images of the first data set, which are read and classified as in the app."""
+    first = sources(config.dataset)[0].id
+    table = with_validation(read(config.dataset), **config.division)
+    table = table[(table["split"] == "validation") & (table["dataset"] == first)]
+    fusion = model.card.get("fusion", {})
+    # metadata that were trained with the network have not seen these images either
+    trained = "dropout" in fusion
+    facts = fitting.published(first).loc[table["image"]].to_dict("index") if trained else {}
+    cases = {
+        image: Case(Path(path), facts.get(image, {})) for image, path in zip(table["image"], table["path"], strict=True)
+    }
     predictions = []
     for image, prediction in tqdm(classify_all(cases, model), total=len(cases), unit="image", disable=None):
         if isinstance(prediction, SkinappError):
@@ -122,9 +129,9 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
         predictions.append(prediction)
     truth, groups = encode(table["label"], model.labels), table["group"].to_numpy()
     probabilities = np.stack([prediction.probabilities for prediction in predictions])
-    if "fusion" in model.card:
+    if fusion and not trained:
         # the model's own fusion was fitted on these images, so fusions that have not seen the lesion are fitted instead
-        published = fitting.published(config.dataset)
+        published = fitting.published(first)
         return (
             truth,
             fitting.fit(
@@ -133,7 +140,7 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
                 fitting.questions(published),
                 truth,
                 groups,
-                adjustment=model.card["fusion"]["adjustment"],
+                adjustment=fusion["adjustment"],
             ).probabilities,
             groups,
         )

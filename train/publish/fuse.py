@@ -15,19 +15,19 @@ import pandas as pd
 from tqdm import tqdm
 
 from skinapp.errors import DataError
-from skinapp.evaluation import bootstrap, conformal, significance
+from skinapp.evaluation import bootstrap, significance
 from skinapp.evaluation.bootstrap import RESAMPLES
 from skinapp.inference import metadata, model_card, registry, runtime
 from skinapp.inference.metadata import Field, Fusion
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
 from train.config import Config
-from train.data.datasets import encode, prepare, sources, with_validation
+from train.data.datasets import encode, melanomas, prepare, sources, with_validation
 from train.fit import metadata as fitting
 from train.fit import trained_metadata
 from train.fit.cross_validation import fold_config
 from train.fit.run_folder import LOGITS_FILE, best_file, last_file, open_run
-from train.publish import card_content
+from train.publish import card_content, evaluate
 from train.publish.evaluate import fit_temperature, kinds
 from train.publish.folder import draft, publish
 
@@ -102,15 +102,26 @@ def fuse(
     labels = label_set(config.labels)
     groups = fitted_on.table["group"].to_numpy()
     held_out_name = f"{sources(config.dataset)[0].name}, out of fold" if config.fold is None else "Validation images"
-    measured: dict[str, Any] = {
-        "conformal": conformal.calibrate(labels, fitted_on.labels, fused.held_out, groups, held_out_name)
-    }
+    chosen_on = measured_on(held_out_name, fitted_on, fused.held_out)
+    points = evaluate.chosen_points(labels, chosen_on)
+    measured: dict[str, Any] = {"conformal": evaluate.calibrated_sets(labels, chosen_on)}
     # after a cross-validation, the scores themselves are from held-out images
     if tested is not fitted_on:
         validation = bootstrap.intervals(kinds(labels), fitted_on.labels, fused.held_out, groups, RESAMPLES)
         measured["validation"] = card_content.rounded(validation)
+        tests = measured_on(sources(config.dataset)[0].name, tested, fused.probabilities)
+        points = [
+            point | {"measured": [*point["measured"], evaluate.measured(point, labels, tests)]} for point in points
+        ]
+    measured |= card_content.operating_points({"operating_points": points})
     base = registry.model(config.id, models)
     return write(config, base, title, adjustment, tested, fused, measured, models, changes)
+
+
+def measured_on(name: str, rows: HeldOut, probabilities: np.ndarray) -> evaluate.HeldOut:
+    """The rows with their name and probabilities [n, K], in the form in which operating points are chosen on them."""
+    groups, melanoma = rows.table["group"].to_numpy(), melanomas(rows.table["label"])
+    return evaluate.HeldOut(name, rows.labels, probabilities, groups, melanoma)
 
 
 def fitted(config: Config, table: pd.DataFrame, adjustment: float, fitted_on: HeldOut, tested: HeldOut) -> Fused:

@@ -35,6 +35,7 @@ from train.publish.evaluate import (
     averaged_logits,
     best_network,
     by_adjustment,
+    calibrated_sets,
     chosen_points,
     kinds,
     measured,
@@ -168,6 +169,7 @@ def pair(dermoscopy: Config, close_up: Config, adjustment: float, runs: Path, mo
                 bootstrap.intervals(scores, truth["test"], probabilities["test"], groups["test"], RESAMPLES)
             ),
             **card_content.operating_points({"operating_points": points}),
+            "conformal": calibrated_sets(labels, held_out),
             "logit_adjustment": card_content.tried_adjustments(
                 adjustment,
                 by_adjustment(together.logits(logits["validation"]), truth["validation"], shares, adjustment),

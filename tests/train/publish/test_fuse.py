@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from skinapp.errors import DataError
 from skinapp.images import imaging
@@ -18,7 +19,7 @@ from train.config import Config
 from train.data import datasets
 from train.fit import augmentation, trained_metadata, training
 from train.fit import metadata as clinical_fit
-from train.publish import evaluate, export, fuse
+from train.publish import conformal, evaluate, export, fuse
 
 pytestmark = [pytest.mark.usefixtures("without_graphs"), pytest.mark.filterwarnings("ignore:The least populated class")]
 
@@ -45,6 +46,10 @@ def test_after_a_cross_validation_every_image_is_scored(crossed: Published, tmp_
     card = registry.model("crossed-clinical", folder.parent).card
     assert "validation" not in card
     assert registry.held_out_score(card) == card["scores"]["balanced_accuracy"]["value"]
+    for point in card["operating_points"]:
+        [chosen] = point["measured"]
+        assert chosen["name"] == "HAM10000, out of fold"
+        assert chosen["sensitivity"]["value"] >= point["sensitivity"]
 
 
 @pytest.mark.usefixtures("tiny")
@@ -133,6 +138,16 @@ def test_trained_in_metadata_are_published_with_a_temperature_from_validation(
     prediction = runtime.Classifier(model).predict(imaging.load(path, model.input_size), patient)
     row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
+
+    # the same sets and operating points as those computed from the published folder
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(metadata_run.config)))))
+    held_out = dict(zip(("truth", "probabilities", "groups", "name"), conformal.held_out(model, config), strict=True))
+    assert held_out["name"] == "Validation images"
+    assert held_out["probabilities"] == pytest.approx(evaluate.softmax(totals / model.temperature), abs=0.02)
+    chosen, tested = model.card["operating_points"][0]["measured"]
+    assert (chosen["name"], chosen["images"]) == ("Validation images", len(totals))
+    assert (tested["name"], tested["images"]) == ("HAM10000", len(predictions))
 
 
 def test_trained_in_metadata_can_also_be_fitted_afterwards(metadata_run: Published, tmp_path: Path) -> None:
