@@ -673,8 +673,8 @@ def _pair(card: Card) -> Iterator[Section]:
         (
             "The weights of the networks (at least 0) and the constants minimise the log loss on the validation "
             "lesions, with a penalty on constants far from 0. They also calibrate the probabilities. For comparison, "
-            "each image alone was fitted in the same way. The operating points and prediction sets were chosen on these "
-            "lesions too, so their rates there are slightly optimistic; those on the test lesions are not.",
+            "each image alone was fitted in the same way. The operating points and prediction sets were chosen on "
+            "these lesions too, so their rates there are slightly optimistic; those on the test lesions are not.",
             f"To fit it again from the trained networks: `python -m train pair {again}`.",
         ),
     )
