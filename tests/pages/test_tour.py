@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from skinapp.evaluation import studies
 from skinapp.ui import layout, tour
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +46,19 @@ def test_the_tour_leads_through_all_pages_and_ends() -> None:
     # as before
     assert [one.value for one in (*at.markdown, *at.caption)] == before
     assert at.button(key="start_tour")
+
+
+def test_the_step_on_comparing_has_the_figures_of_the_tutorial() -> None:
+    words = tour.tutorial_figures()
+    table = studies.read(studies.TUTORIAL).set_index("score")
+    for cell in table.loc["accuracy"]:
+        assert cell in words
+    at = AppTest.from_file(ROOT / "app.py", default_timeout=30).run()
+    at.button(key="start_tour").click().run()
+    at.switch_page("pages/compare.py").run()
+    assert words in [one.value for one in at.markdown]
+    at.switch_page("pages/guide.py").run()
+    assert words not in [one.value for one in at.markdown]
 
 
 def test_the_note_follows_the_menu_and_choices_are_kept() -> None:
