@@ -249,9 +249,15 @@ def sensitivities(entry: Entry) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sensitivity", "interval", "images", "model", "dataset"])
 
 
-def tested_models(dataset: str) -> dict[str, Model]:
-    """The models that were tested on a data set, by id, the best first."""
-    return {model.id: model for model in registry.listed() if dataset in subgroups.tested_on(model)}
+def tested_models(dataset: str) -> dict[str, tuple[Model, str]]:
+    """The models that were tested on a data set or a part of it, the best first, and the id of the test set. The key is
+    the model's id, with the part if it is one."""
+    return {
+        model.id if test == dataset else f"{model.id}:{test}": (model, test)
+        for model in registry.listed()
+        for test in sorted(subgroups.tested_on(model))
+        if (published := data_sets.whole(test)) and published.id == dataset
+    }
 
 
 def tested_images(images: pd.Series) -> dict[tuple[str, str], int]:

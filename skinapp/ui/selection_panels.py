@@ -150,14 +150,18 @@ def show_performance(table: Table, chosen: Filters) -> None:
     if not models:
         st.info("No model here was tested on this data set.")
         return
-    titles = {key: model.title for key, model in models.items()}
+    titles = {
+        key: model.title if test == table.id else f"{model.title} ({title(test)})"
+        for key, (model, test) in models.items()
+    }
     with address.option("tested_model", titles, next(iter(titles))):
-        model = models[st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="tested_model")]
+        model, test = models[st.selectbox("Model", list(titles), format_func=titles.__getitem__, key="tested_model")]
     by, widest = _cells()
-    tested = subgroups.predictions(model, table.id)
+    tested = subgroups.predictions(model, test)
     if tested.labels is not table.labels:
         if chosen.diagnosis:
-            st.caption("This model was only tested on malignant versus benign, so the diagnosis filter is ignored.")
+            words = "Its test images are labelled with other classes, so the diagnosis filter is ignored."
+            st.caption(words)
         chosen = chosen.changed(diagnosis=())
     frame = records.select(tested, chosen)
     if frame.empty:

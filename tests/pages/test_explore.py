@@ -106,6 +106,23 @@ def test_a_selection_is_compared_with_the_rest() -> None:
     assert "5,463 images of 4,051 lesions" in words(at)
 
 
+def test_models_for_close_ups_are_scored_on_those_of_milk10k() -> None:
+    at = opened(data="milk10k", view="models", tested_model="smartphone-efficientnetb1-6class:milk10k-clinical")
+    assert at.selectbox(key="tested_model").value == "smartphone-efficientnetb1-6class:milk10k-clinical"
+    table = at.dataframe[0].value
+    card = registry.model("smartphone-efficientnetb1-6class").card
+    [test] = [one for one in card["other_tests"] if one["name"] == "MILK10k, close-ups"]
+    assert table["images"].iloc[0] == test["images"]
+    assert not any("diagnosis filter" in one.value for one in at.caption)
+    at = opened(
+        data="milk10k",
+        view="models",
+        tested_model="smartphone-efficientnetb1-6class:milk10k-clinical",
+        diagnosis="MEL",
+    )
+    assert any("so the diagnosis filter is ignored" in one.value for one in at.caption)
+
+
 def test_a_subgroup_with_few_images_has_no_number() -> None:
     at = opened(view="models", sex="female")
     found = at.dataframe[0].value.set_index("cell")
