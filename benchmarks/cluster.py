@@ -29,6 +29,7 @@ STEP = 0.2
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cluster", description=__doc__)
+    parser.add_argument("--model", default=MODEL, help="the model to score with (default: %(default)s)")
     parser.add_argument("--images", type=int, default=20_000, help="images of each run (default: %(default)s)")
     parser.add_argument(
         "--machines", type=int, nargs="*", default=[1, 2], help="clusters on which nothing is killed (default: 1 2)"
@@ -41,19 +42,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = linked(folder / "images", options.images)
-        expected = rows(scored(images, folder / "local", [])[0])
+        expected = rows(scored(images, folder / "local", options.model, [])[0])
         print("| machines | killed | seconds | images a second | lost | doubled | other rows than one machine's |")
         print("|---|---|---|---|---|---|---|")
         for machines in options.machines:
             nodes = Nodes(machines)
             try:
-                out, seconds = scored(images, folder / "whole", ["--engine", "ray", "--address", nodes.address])
+                cluster = ["--engine", "ray", "--address", nodes.address]
+                out, seconds = scored(images, folder / "whole", options.model, cluster)
             finally:
                 nodes.shutdown()
             report(str(machines), "nothing", seconds, rows(out), expected)
             shutil.rmtree(out)
         for _ in range(options.runs):
-            out, seconds, killed = with_kills(images, folder / "killed", options.kills)
+            out, seconds, killed = with_kills(images, folder / "killed", options.model, options.kills)
             report(str(MACHINES), killed, seconds, rows(out), expected)
             shutil.rmtree(out)
 
@@ -66,24 +68,24 @@ def linked(folder: Path, count: int) -> Path:
     return folder
 
 
-def command(images: Path, out: Path, more: list[str]) -> list[str]:
-    return [sys.executable, "-m", "skinapp", "score", str(images), "--model", MODEL, "--out", str(out), *more]
+def command(images: Path, out: Path, model: str, more: list[str]) -> list[str]:
+    return [sys.executable, "-m", "skinapp", "score", str(images), "--model", model, "--out", str(out), *more]
 
 
-def scored(images: Path, out: Path, more: list[str]) -> tuple[Path, float]:
+def scored(images: Path, out: Path, model: str, more: list[str]) -> tuple[Path, float]:
     """The folder of parts, and the seconds taken."""
     start = time.perf_counter()
-    subprocess.run(command(images, out, more), check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(command(images, out, model, more), check=True, stderr=subprocess.DEVNULL)
     return out, time.perf_counter() - start
 
 
-def with_kills(images: Path, out: Path, kills: int) -> tuple[Path, float, str]:
+def with_kills(images: Path, out: Path, model: str, kills: int) -> tuple[Path, float, str]:
     """The same on three machines, while workers, machines or the run itself are killed at random moments; a killed run
     is restarted."""
     moments = sorted(random.uniform(0.05, 0.9) for _ in range(kills))
     total = sum(1 for _ in images.iterdir())
     nodes = Nodes(MACHINES)
-    arguments = command(images, out, ["--engine", "ray", "--address", nodes.address])
+    arguments = command(images, out, model, ["--engine", "ray", "--address", nodes.address])
     killed: Counter[str] = Counter()
     start = time.perf_counter()
     try:
