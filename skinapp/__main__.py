@@ -71,7 +71,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     classify = commands.add_parser("classify", help="classify images, with the probability of every class")
     classify.add_argument("images", nargs="+", type=Path, metavar="IMAGE")
     classify.add_argument(
-        "--model", metavar="ID", help="the model to use (default: the best one for the kind of image)"
+        "--model", metavar="ID", help="the model to use (default: the best single network for the kind of image)"
     )
     classify.add_argument(
         "--close-up",
@@ -111,7 +111,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     patient = classify.add_argument_group(
         "patient metadata",
-        "These apply to all images. Models with clinical inputs use them; all are optional.",
+        "These apply to all images. Models that use patient metadata read them; all are optional.",
     )
     for question in metadata.QUESTIONS:
         patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())
@@ -120,7 +120,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     score = commands.add_parser(
         "score",
         help="score any number of images: in a folder, in a table's `image` column, or listed on standard input",
-        epilog="Models with clinical inputs read patient metadata from the table's columns of the same names, such as "
+        epilog="Models that use patient metadata read it from the table's columns of the same names, such as "
         "age and sex; an empty cell or a missing column means unknown. Images that fail are listed, with the reason, "
         "in <FILE>.failed.csv or FOLDER/failures. A manifest beside the predictions names the model and the libraries.",
     )

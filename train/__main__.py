@@ -249,8 +249,8 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 "--part",
                 type=int,
                 metavar="K",
-                help="with fold: null, train only the network that leaves out part K, counting from 0, or, with the "
-                "number after the last part, the one on all images; for one cluster job per network",
+                help="with fold: null, train only the network that leaves out part K, counted from 0, or, if K is the "
+                "number of parts, the one on all images; for running each network as a cluster job",
             )
         if name == "fuse":
             command.add_argument("--title", required=True, help="the title of the new model")

@@ -174,8 +174,9 @@ def sentence(result: Attribution, name: str) -> str:
     assert effect.skin is not None
     if effect.skin - effect.lesion < NEGLIGIBLE:
         return (
-            f"The probability of “{name}” depends on none of the three alone: removing the lesion's border, colours or "
-            f"texture lowers it by less than {NEGLIGIBLE * 100:.0f} points more than the same change to the skin does."
+            f"The probability of “{name}” does not depend mainly on any one of the three: removing the lesion's "
+            f"border, colours or texture lowers it by hardly more (less than {NEGLIGIBLE * 100:.0f} points) than the "
+            "same change to the skin does."
         )
     lost = {"border": "its border", "colour": "its colours", "texture": "its texture"}[feature]
     return (

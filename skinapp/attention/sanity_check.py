@@ -223,8 +223,8 @@ def sentence(evidence: Evidence, labels: LabelSet) -> str:
         )
     if evidence.log_odds_change < limits().log_odds_change:
         return (
-            "This map fails the sanity check: the prediction hardly changes whatever is hidden, even the lesion, like "
-            "that of an untrained network."
+            "This map fails the sanity check: the prediction hardly changes, whatever is hidden, even the lesion. "
+            "An untrained network does the same."
         )
     names = [label.name for label in labels.labels]
     unchanged, after = evidence.unchanged, evidence.hidden["strongest"]
@@ -259,8 +259,8 @@ def _shortfall(evidence: Evidence) -> str:
         return "In tests, too many such maps of this model were wrong, so it is not shown as supported."
     if evidence.blob >= evidence.share:
         return (
-            f"A blob in the middle of the square, drawn without looking at the image, has {evidence.blob:.0%} on the "
-            "lesion, so the map says little more than that the lesion is in the middle."
+            f"Of a blob drawn in the middle of the square, whatever the image shows, {evidence.blob:.0%} is on the "
+            "lesion too, so the map says little more than that the lesion is in the middle."
         )
     return f"The lesion fills {evidence.share:.0%} of the square, so a uniform map would have about as much on it."
 

@@ -64,7 +64,7 @@ class Measured:
     `subgroups.SUBGROUPS`), `value`, `images`, `groups`, `coverage` (the share of sets that hold the label) and `size`
     (the mean number of classes in a set), each also `_low` and `_high`, which are NaN if there is no interval, and
     `everything`, the share of sets that hold every class. With `calibrated_here`, the same images calibrated the sets,
-    as after a cross-validation: their coverage is the promised one, and only other images can show whether it holds.
+    as after a cross-validation: their coverage is the target, and only other images can show whether it is reached.
     """
 
     model: str
@@ -136,7 +136,7 @@ def lines(result: Measured) -> Iterator[str]:
         "coverage, mean number of classes per set, images"
     )
     if result.calibrated_here:
-        yield "  (The sets were calibrated on these same images, so their coverage is as promised.)"
+        yield "  (The sets were calibrated on these same images, so their coverage is the target by construction.)"
     for row in result.table.to_dict("records"):
         if row["by"] not in ("all", "class") and row["images"] < subgroups.FEW_IMAGES:
             continue

@@ -46,8 +46,8 @@ def advice(modality: str) -> str:
     on = by_default(modality)
     off = [kind for kind in KINDS if kind not in on]
     helps = f"Removing {named(on)} improved the answers on validation images, so it is on." if on else ""
-    not_ = f"Removing {named(off, 'or')} did not improve the answers on validation images, so it is off." if off else ""
-    return f"{helps} {not_}".strip()
+    unhelpful = f"Removing {named(off, 'or')} was not shown to improve the answers on validation images, so it is off."
+    return f"{helps} {unhelpful if off else ''}".strip()
 
 
 def sentence(removed: Removed) -> str:

@@ -187,7 +187,10 @@ def route(
     if recognised is None:
         return Route((chosen or models[0],))
     if recognised.kind == "neither":
-        doubt = f"{looks(recognised)} The models are made for nothing else, so a prediction means nothing."
+        doubt = (
+            f"{looks(recognised)} The models are made for dermoscopy images and phone photos only, so a prediction "
+            "would mean nothing."
+        )
         return Route((chosen or models[0],), recognised, "Not recognised as skin", doubt, unknown=True)
     best = {kind: next((model for model in models if model.modality == kind), None) for kind in NAMES}
     kind = stated or recognised.kind

@@ -30,9 +30,9 @@ SHIFT = 0.05
 """The share of its side by which the square shrinks when it is shifted into its corners."""
 
 
-FAR = "This image differs from the training images more than nearly all test images do."
+FAR = "This image differs from the training images more than nearly all validation images do."
 UNSTABLE = "The predicted class changes when the square moves a little."
-UNCLEAR = "In tests, answers for images like this were not clearly wrong more often."
+UNCLEAR = "In tests, there was no clear sign that answers for images like this are wrong more often."
 DIVIDED = "The networks of this model do not all predict the same class."
 
 

@@ -160,8 +160,9 @@ ENTRIES = (
         ),
         signs="A spot or sore that does not heal for weeks, bleeds when the face is washed, crusts and comes back.",
         advice=(
-            "It is usually cut out, on the face often in steps under the microscope. Flat ones can be treated with "
-            "creams, light or freezing, and some with radiation. New ones are common, so the skin is checked regularly."
+            "It is usually cut out, on the face often in stages, with each layer checked under the microscope. Flat "
+            "ones can be treated with creams, light or freezing, and some with radiation. New ones are common, so the "
+            "skin is checked regularly."
         ),
         doctor="Within weeks for a sore or bump that has not healed after a month, sooner near the eyes.",
         sources=(

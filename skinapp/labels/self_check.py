@@ -17,9 +17,9 @@ DOCTOR = "When to see a doctor now"
 SECTIONS = {
     "How to take the photos": (
         "Use the same camera each time, in daylight by a window, without flash and without a filter.",
-        "Hold the camera straight above the spot, about 10 cm away, until it is sharp. Do not zoom in: that blurs "
+        "Hold the camera parallel to the skin, 10 to 15 cm away, until it is sharp. Do not zoom in: that blurs "
         "the photo.",
-        "Show a hand's width of skin around the spot. Creases, freckles and hairs are used to line up the photos.",
+        "Show a few centimetres of skin around the spot. Creases, freckles and hairs are used to line up the photos.",
         "Put a coin or a ruler beside the spot, flat on the skin. Only then can its size be compared in millimetres.",
         "Stand or sit the same way each time, with dry, clean skin. Stretched skin makes a spot look larger.",
         "Note where on the body it is, and take one photo from further away that shows it.",

@@ -1,5 +1,5 @@
-"""Compares two photos of one lesion: aligns the second with the first, and reports differences larger than the camera
-explains.
+"""Compares two photos of one lesion: aligns the second with the first, and reports differences larger than between
+photos of an unchanged lesion.
 
 Two photos of an unchanged lesion differ too: in distance, angle, light and focus. `python -m train change` measures how
 much on pairs of photos of one lesion, for each kind of image, and writes the figures that `noise` reads.
@@ -71,8 +71,8 @@ class Change:
     noise: float | None
 
     @property
-    def by_camera(self) -> bool | None:
-        """Whether the two differ by no more than the camera explains; None if that is not known."""
+    def is_usual(self) -> bool | None:
+        """Whether the difference is usual between photos of an unchanged lesion; None if that is not known."""
         if self.noise is None:
             return None
         if self.name == SIZE:
@@ -187,14 +187,14 @@ def of_cancer(before: float, after: float, model: Model) -> Change:
 def sentence(change: Change) -> str:
     """A sentence on a change."""
     if change.name == SIZE:
-        words = f"{change.name}: {change.after / change.before:.2f} times the first"
+        words = f"{change.name}: {change.after / change.before:.2f} times that in the first photo"
     else:
         form, unit = (".0%", "") if change.unit == "%" else (".2f", f" {change.unit}" if change.unit else "")
         words = f"{change.name}: {change.before:{form}}{unit}, then {change.after:{form}}{unit}"
-    if change.by_camera is None:
+    if change.is_usual is None:
         return f"{words}. It was not measured how far this differs between photos of an unchanged lesion."
-    explained = "no more than the camera explains" if change.by_camera else "more than the camera explains"
-    return f"{words}: {explained} ({limit(change)} in 95 of 100 pairs of photos of an unchanged lesion)."
+    usual = "no more than usual" if change.is_usual else "more than usual"
+    return f"{words}: {usual} ({limit(change)} in 95 of 100 pairs of photos of an unchanged lesion)."
 
 
 def limit(change: Change) -> str:

@@ -128,14 +128,14 @@ def card() -> dict[str, Any]:
 def _checked(segmentation: Segmentation) -> Segmentation:
     if segmentation.share < SMALLEST:
         raise SegmentationError(
-            "No lesion was found in the square. Move the square so that the lesion is in the middle, or draw its "
-            "border by hand."
+            "No lesion was found in the square. Move the square so that the lesion is in the middle, or choose "
+            "“Ellipse” and set its border yourself."
         )
     note = ""
     if segmentation.share > LARGEST:
         note = (
             "The lesion covers the whole square, so no skin is left to compare it with. Choose a larger square, or "
-            "draw the border by hand."
+            "choose “Ellipse” and set the border yourself."
         )
     return dataclasses.replace(segmentation, note=note)
 

@@ -48,7 +48,7 @@ def measure(square: np.ndarray, mask: np.ndarray, millimetres: float | None = No
             "Border irregularity",
             irregularity(mask),
             "",
-            "The perimeter squared, divided by 4 pi times the area. 1 for a disc, 1.6 for an ellipse three times as "
+            "The perimeter squared, divided by 4 pi times the area. 1 for a disc, 1.5 for an ellipse three times as "
             "long as wide, more where the border is notched.",
             "Golston et al. 1992, doi:10.1016/0895-6111(92)90074-J",
         ),

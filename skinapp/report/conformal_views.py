@@ -95,15 +95,15 @@ def _sentence(one: Measured, labels: LabelSet) -> str:
     size = f"they contain {overall['size']:.1f} of {len(labels.codes)} classes on average"
     every = f", and {percent(overall['everything'])} of them contain every class" if overall["everything"] else ""
     if one.calibrated_here:
-        against = "The sets were calibrated on these images, so only other images can show whether the promise holds"
+        against = "The sets were calibrated on these images, so only others can show whether the target is reached"
     elif overall["coverage_high"] < one.promised:
-        against = f"That is less than the {one.promised:.0%} promised: do not rely on these sets for images like these"
+        against = f"That is less than the target of {one.promised:.0%}: do not rely on these sets for images like these"
     elif overall["coverage_low"] > one.promised:
-        against = f"That is more than the {one.promised:.0%} promised"
+        against = f"That is more than the target of {one.promised:.0%}"
     elif np.isnan(overall["coverage_low"]):
-        against = f"There are too few lesions or patients to compare with the {one.promised:.0%} promised"
+        against = f"There are too few lesions or patients to compare with the target of {one.promised:.0%}"
     else:
-        against = f"That agrees with the {one.promised:.0%} promised"
+        against = f"That agrees with the target of {one.promised:.0%}"
     classes = one.table[(one.table["by"] == CLASS) & one.table["coverage_low"].notna()]
     worst = ""
     if len(classes):

@@ -129,7 +129,7 @@ def source(thresholds: Mapping[str, Threshold], names: Names) -> str:
         return "The threshold was set by hand."
     each = ", ".join(f"{names[name]} {thresholds[name].value:.1%}" for name in chosen)
     where = joined(dict.fromkeys(_within(images) for images in chosen.values()))
-    return f"Thresholds: {each}, chosen on held-out training lesions ({where}), not on these test images."
+    return f"Thresholds: {each}, chosen on lesions held out from training ({where}), not on these test images."
 
 
 def _within(name: str) -> str:

@@ -173,8 +173,8 @@ def _first_word_then_answer(
     def say() -> None:
         first = _analyse(route, photo, alone, remove).prediction
         place.caption(
-            f"First answer, by one network: {prediction.most_likely_name(first)}, "
-            f"{percent(first.probabilities.max())}. The committee is classifying the image."
+            f"First answer, from one network: {prediction.most_likely_name(first)}, "
+            f"{percent(first.probabilities.max())}. The other networks are still at work."
         )
 
     photos.cached("first_word", (photo.key, square.crop_of(photo)), say)

@@ -14,7 +14,7 @@ from skinapp.ui import panel
 
 FILE = "attention-audit.csv"
 MEASURES = {
-    "energy": ("On the lesion", "Share of the map's sum inside the outline of the lesion. Higher is better."),
+    "energy": ("On the lesion", "Share of the map that is inside the border of the lesion. Higher is better."),
     "insertion": (
         "Insertion",
         "Area under the probability curve as the strongest pixels are inserted. Higher is better.",

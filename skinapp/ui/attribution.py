@@ -55,7 +55,8 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], result: Attri
             with st.container(gap="xsmall"):
                 st.image(change.lesion, width="stretch", alt=f"The square, {REMOVED[feature].lower()}")
                 words = f"{REMOVED[feature]}  \n**{percent(effect.lesion)}**"
-                st.markdown(words if effect.skin is None else f"{words}, beside the lesion {percent(effect.skin)}")
+                beside = "" if effect.skin is None else f"; same change beside the lesion: {percent(effect.skin)}"
+                st.markdown(words + beside)
     if all(change.skin is not None for change in changed.values()):
         with (
             st.expander("The same changes beside the lesion", icon=":material/compare:", key="attribution_skin"),

@@ -32,7 +32,7 @@ IN_TOTALS = {
 SHORT = {"small": "Small", "sharpness": "Blurred", "dark": "Dark", "bright": "Very bright", "glare": "Glare"}
 ORDERS = {
     "added": "As added",
-    "cancer": "Cancer share, highest first",
+    "cancer": "Probability of cancer, highest first",
     "answer": "Answer",
     "quality": "Quality, worst first",
     "kind": "Kind of image",
@@ -83,7 +83,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     anyway = count[FAILS] > 0 and st.toggle(
         "Show answers for images that fail a check",
         key="batch_anyway",
-        help="Answers for such images were wrong more often in tests, or the image does not look like skin.",
+        help="In tests, answers for such images were wrong more often, or the images do not look like skin.",
     )
     shown = [(file, row) for file, row in files if filtered == "All" or filtered in (row.state, row.answer, row.kind)]
     shown.sort(key=lambda pair: _place(order, *pair))

@@ -101,7 +101,7 @@ def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaG
     malignant = comparison.malignant_target(labels, dataset)
     _translate(there, wanted, malignant)
     left, middle, right = st.columns([2, 3, 3], gap="medium")
-    chosen = address.selectbox(left, "Find", {target.id: target.name for target in wanted.values()}, "target")
+    chosen = address.selectbox(left, "Detect", {target.id: target.name for target in wanted.values()}, "target")
 
     able = {name: one for name, one in there.items() if one.labels == labels or chosen == malignant.id}
     names = names_of(there)
@@ -168,7 +168,7 @@ def _say_who_is_left_out(
         if name in there and name not in able:
             st.warning(
                 f"{plain(names[name])} has no class for {plain(target.spoken)}, so it is left out. To compare it, "
-                f"choose “{malignant.name}” under Find."
+                f"choose “{malignant.name}” under “Detect”."
             )
 
 

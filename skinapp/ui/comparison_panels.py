@@ -173,7 +173,7 @@ def _show_sets(shared: Shared, known: dict[str, Predictions], pair: list[str], n
         for name in progress(pair, "Measuring prediction sets")
     }
     every = [one for measured in tests.values() for one in measured]
-    by = address.selectbox(second, "Sets by", conformal_views.parts(every), "sets_by")
+    by = address.selectbox(second, "Group by", conformal_views.parts(every), "sets_by")
     measure = address.selectbox(third, "Measure", conformal_views.MEASURES, "sets_measure")
     for column, (name, measured) in zip(st.columns(len(tests), gap="medium"), tests.items(), strict=True):
         with column:

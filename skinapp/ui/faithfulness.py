@@ -132,7 +132,7 @@ def _show_parts(shown: ExplainedMap) -> None:
         alt="Probability of the class for parts of the square",
     )
     inside = faithfulness.energy_inside(shown.cam, lesion.mask)
-    st.caption(f"{inside:.0%} of the map's energy is on the lesion, which covers {lesion.share:.0%} of the square.")
+    st.caption(f"{inside:.0%} of this map is on the lesion, which covers {lesion.share:.0%} of the square.")
 
 
 def _with_baselines(shown: ExplainedMap) -> dict[str, np.ndarray]:

@@ -62,7 +62,8 @@ def show(table: Table, filters: Filters, own: Mapping[str, bytes] | None = None)
         _list(table, chosen)
         return
     if absent := chosen["image"].nunique() - len(here):
-        st.caption(f"Images in this selection without a file here: {absent:,}.")
+        have = "image in this selection has" if absent == 1 else "images in this selection have"
+        st.caption(f"{absent:,} {have} no file on this machine.")
     _thumbnails(table, here, files)
 
 

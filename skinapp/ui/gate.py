@@ -68,12 +68,12 @@ def reasons(chosen_route: Route, measured: Quality) -> list[str]:
 
 
 def announce_cautions(analysis: Analysis) -> list[str]:
-    """Say next to the answer that there are reasons for caution, and return them for `show_cautions`: they take so much
+    """Say next to the answer that there are warnings, and return them for `show_cautions`: they take so much
     room that on a phone they would push the picture out of view."""
     cautions = list(warnings.cautions(analysis).values())
     if cautions:
-        reasons = "A reason for caution is" if len(cautions) == 1 else f"{len(cautions)} reasons for caution are"
-        st.caption(f":material/help: {reasons} below the picture.")
+        which = "the warning" if len(cautions) == 1 else f"the {len(cautions)} warnings"
+        st.caption(f":material/help: See {which} below the picture.")
     return cautions
 
 

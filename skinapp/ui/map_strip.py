@@ -74,8 +74,8 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
         first = "map" if len(rows) == 1 else f"{len(rows)} maps"
         of = "each" if len(shown) == len(others) else f"{len(shown) + 1} of your {len(others) + 1} images"
         st.caption(
-            f"At most {most} maps, from {MAX_CLASSIFICATIONS:,} classifications, are made in total: here the first "
-            f"{first} of {of}."
+            f"Only the first {first} of {of} {'is' if len(rows) == 1 else 'are'} shown: the limit is {most} maps or "
+            f"{MAX_CLASSIFICATIONS:,} classifications in total."
         )
     others = shown
     if not others:

@@ -43,7 +43,7 @@ def show_limits(model: Model) -> None:
         counted = [one.spoken for held in analysis.contents(model).values() for one in held if one.malignant]
         sensitivity = (
             f"For {share('sensitivity_malignancy')} of the images of {joined(counted)}, it gave these diagnoses "
-            "together at least half of the probability."
+            "a combined probability of at least 50%."
         )
     elsewhere = "".join(
         f" On {test['images']:,} test images of another data set, {layout.plain(test['name'])}, it was correct for "

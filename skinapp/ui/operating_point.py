@@ -174,7 +174,7 @@ def _matched(shared: Shared, pair: list[str], setting: Setting, letters: Names) 
 
 
 def _without(shared: Shared, known: Mapping[str, Predictions], answered: Answer, names: Names) -> str:
-    """Which models have no threshold from held-out training lesions."""
+    """Which models have no threshold from held-out lesions."""
     if all(threshold.sensitivity is None for threshold in answered.thresholds.values()):
         return ""
     wanted = answered.setting.sensitivity or 0
@@ -182,8 +182,8 @@ def _without(shared: Shared, known: Mapping[str, Predictions], answered: Answer,
         name for name in shared.ids if not operating_points.held_out(known[name], shared, wanted, answered.dataset)
     ]
     return (
-        f"Held-out training lesions gave no threshold that finds {wanted:.0%} of {shared.target.many}: "
-        f"{joined(plain(names[name]) for name in lacking)}."
+        f"For {joined(plain(names[name]) for name in lacking)}, no threshold from held-out lesions finds {wanted:.0%} "
+        f"of {shared.target.many}."
     )
 
 

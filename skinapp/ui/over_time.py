@@ -1,4 +1,4 @@
-"""Photos of one spot from different days: aligned, with the differences that are larger than the camera explains."""
+"""Photos of one spot from different days: aligned, with the differences that are larger than usual."""
 
 import dataclasses
 import datetime
@@ -273,28 +273,29 @@ def _show_blend(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis], comp
 
 
 def _show_changes(comparison: Comparison) -> None:
-    judged = [one for one in comparison.changes if one.by_camera is not None]
-    beyond = [one.name.lower() for one in judged if not one.by_camera]
+    judged = [one for one in comparison.changes if one.is_usual is not None]
+    beyond = [one.name.lower() for one in judged if not one.is_usual]
     if beyond:
         st.markdown(
-            f"**Changed more than the camera explains: {', '.join(beyond)}.** If a spot changes, have a doctor look at "
-            "it."
+            f"**Changed more than photos of an unchanged spot usually differ: {', '.join(beyond)}.** If a spot "
+            "changes, have a doctor look at it."
         )
     elif judged:
         st.markdown(
-            "**No more change than the camera explains.** This is not an all-clear: a change smaller than the "
-            "differences between two photos cannot be seen here. If the spot worries you, see a doctor."
+            "**No more change than between two photos of an unchanged spot.** This is not an all-clear: a change "
+            "smaller than the differences between two photos cannot be seen here. If the spot worries you, see a "
+            "doctor."
         )
     if comparison.note and comparison.alignment:
         st.caption(comparison.note)
     icons = {True: ":material/check:", False: ":material/priority_high:", None: ":material/question_mark:"}
-    st.markdown("  \n".join(f"{icons[one.by_camera]} {plain(change.sentence(one))}" for one in comparison.changes))
+    st.markdown("  \n".join(f"{icons[one.is_usual]} {plain(change.sentence(one))}" for one in comparison.changes))
     with st.expander("Table and downloads", icon=":material/table_chart:", key="over_time_table"):
         panel.show_table(_table(comparison.changes), "over_time", "Every measure of both photos")
 
 
 def _table(changes: Sequence[Change]) -> pd.DataFrame:
-    words = {True: "no more than the camera", False: "more than the camera", None: "not measured"}
+    words = {True: "within the usual difference", False: "more than usual", None: "not measured"}
     return pd.DataFrame(
         {
             "measure": [one.name for one in changes],
@@ -302,7 +303,7 @@ def _table(changes: Sequence[Change]) -> pd.DataFrame:
             "later": [round(one.after, 4) for one in changes],
             "unit": ["share, 0-1" if one.unit == "%" else one.unit for one in changes],
             "unchanged lesions": [change.limit(one) for one in changes],
-            "result": [words[one.by_camera] for one in changes],
+            "result": [words[one.is_usual] for one in changes],
         }
     )
 

@@ -97,7 +97,7 @@ def choose_prevalence(observed: ObservedRisk) -> None:
         return
     with st.popover("How common is it?", icon=":material/percent:"):
         st.number_input(
-            f"Of 100 lesions like this where you are, how many are {observed.target}?",
+            f"In your setting, how many of 100 lesions like this are {observed.target}?",
             0.1,
             99.9,
             None,

@@ -147,7 +147,7 @@ def test_two_photos_of_one_spot_are_compared(app: str, open_page: Callable[..., 
     before = blended.get_attribute("src")
     page.get_by_role("slider", name="From the first photo to the later one").press("End")
     expect(blended).not_to_have_attribute("src", before or "")
-    expect(page.get_by_text(re.compile("camera explains")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("of an unchanged spot")).first).to_be_visible()
     assert not wider_than_the_screen(page)
     keep(page, "over-time")
 

@@ -1,4 +1,4 @@
-"""Two photos of one lesion: alignment, and differences larger than the camera explains."""
+"""Two photos of one lesion: alignment, and differences larger than those between photos of an unchanged one."""
 
 import dataclasses
 import math
@@ -67,13 +67,13 @@ def test_size_is_compared_at_one_distance() -> None:
     made = change.changes((square, disc(0.3)), (square, disc(0.6)), 2.0, "dermoscopy")
     by_name = {one.name: one for one in made}
     assert by_name[SIZE].after == pytest.approx(by_name[SIZE].before, rel=0.02)
-    assert by_name[SIZE].by_camera
+    assert by_name[SIZE].is_usual
     assert set(by_name) == set(change.noise("dermoscopy"))
     grown = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy")
     assert grown[0].after / grown[0].before == pytest.approx(4, rel=0.02)
-    assert not grown[0].by_camera
-    assert "3.99 times the first" in change.sentence(grown[0])
-    assert "more than the camera explains" in change.sentence(grown[0])
+    assert not grown[0].is_usual
+    assert "3.99 times that in the first photo" in change.sentence(grown[0])
+    assert ": more than usual" in change.sentence(grown[0])
     unscaled = change.changes((square, disc(0.3)), (square, disc(0.6)), None, "dermoscopy")
     assert SIZE not in {one.name for one in unscaled}
 
@@ -81,9 +81,9 @@ def test_size_is_compared_at_one_distance() -> None:
 def test_unmeasured_differences_are_not_judged() -> None:
     square = seen(skin(5))
     made = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy and close-up")
-    assert {one.by_camera for one in made} == {None}
+    assert {one.is_usual for one in made} == {None}
     assert "was not measured" in change.sentence(made[0])
-    assert "camera explains" not in change.sentence(made[0])
+    assert "than usual" not in change.sentence(made[0])
 
 
 def test_the_noise_of_a_probability_is_that_of_the_current_network(
@@ -95,23 +95,23 @@ def test_the_noise_of_a_probability_is_that_of_the_current_network(
     assert model.weights == ("model.tflite",)
     monkeypatch.setattr(change, "figures", lambda: known(model.card["files"]["model.tflite"]["sha256"]))
     assert change.of_cancer(0.1, 0.9, model).noise == 0.3
-    assert change.of_cancer(0.1, 0.9, dataclasses.replace(model, id="other")).by_camera is None
+    assert change.of_cancer(0.1, 0.9, dataclasses.replace(model, id="other")).is_usual is None
     monkeypatch.setattr(change, "figures", lambda: known("0" * 64))
     unknown = change.of_cancer(0.1, 0.9, model)
-    assert unknown.by_camera is None
+    assert unknown.is_usual is None
     assert "was not measured" in change.sentence(unknown)
 
 
-@pytest.mark.parametrize(("after", "by_camera"), [(0.5, True), (0.65, True), (0.29, False), (0.75, False)])
-def test_noise_decides_for_more_and_for_less(after: float, by_camera: bool) -> None:
+@pytest.mark.parametrize(("after", "is_usual"), [(0.5, True), (0.65, True), (0.29, False), (0.75, False)])
+def test_noise_decides_for_more_and_for_less(after: float, is_usual: bool) -> None:
     one = Change(CANCER, 0.5, after, "%", 0.2)
-    assert one.by_camera == by_camera
-    assert ("no more than the camera" in change.sentence(one)) == by_camera
+    assert one.is_usual == is_usual
+    assert ("no more than usual" in change.sentence(one)) == is_usual
 
 
 def test_a_lesion_that_shrank() -> None:
-    assert not Change(SIZE, 0.2, 0.1, "%", 1.5).by_camera
-    assert Change(SIZE, 0.2, 0.16, "%", 1.5).by_camera
+    assert not Change(SIZE, 0.2, 0.1, "%", 1.5).is_usual
+    assert Change(SIZE, 0.2, 0.16, "%", 1.5).is_usual
 
 
 def analysed(model: Model, pixels: np.ndarray) -> Analysis:
@@ -126,7 +126,7 @@ def test_two_photos_of_one_lesion_are_compared(model: Model) -> None:
     assert not made.note
     by_name = {one.name: one for one in made.changes}
     assert by_name[SIZE].after / by_name[SIZE].before == pytest.approx(1, abs=0.2)
-    assert by_name[SIZE].by_camera
+    assert by_name[SIZE].is_usual
     measured = change.figures()["dermoscopy"]["cancer"].get(model.id, {})
     assert (by_name[CANCER].noise is not None) == (measured.get("networks") == model.hashes)
     assert DIAMETER not in by_name

@@ -333,7 +333,7 @@ def test_the_effect_of_border_colour_and_texture_is_shown(page: AppTest, model: 
     for feature, change in changed.items():
         after = classifier.predict(change.lesion).probabilities[before.probabilities.argmax()]
         assert result.effects[feature].lesion == pytest.approx(after)
-        assert f"**{percent(after)}**, beside the lesion {percent(result.effects[feature].skin)}" in text
+        assert f"**{percent(after)}**; same change beside the lesion: {percent(result.effects[feature].skin)}" in text
 
 
 def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_measured_for(

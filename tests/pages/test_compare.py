@@ -111,7 +111,7 @@ def test_the_answer_counts_what_is_found_and_what_it_costs() -> None:
     assert f"B finds {(b & melanoma).sum()} ({b[melanoma].mean():.0%}" in detected
     assert f"A would raise {950 * a[~melanoma].mean():,.0f} false alarms" in cost
     assert f"miss {50 * (1 - a[melanoma].mean()):.1f} of the 50" in cost
-    assert "chosen on held-out training lesions (validation images)" in plain_captions(at)
+    assert "chosen on lesions held out from training (validation images)" in plain_captions(at)
     assert "If both found exactly 95% of the melanomas here" in plain_captions(at)
     # another prevalence changes the costs; another sensitivity changes the threshold
     at.slider(key="prevalence").set_value(2.0).run()
@@ -127,7 +127,7 @@ def test_without_a_threshold_from_held_out_lesions_the_page_says_so() -> None:
     assert answer(at)[0].startswith("Set to find 95% of cancers, A also flags ")
     captions = plain_captions(at)
     assert "chosen on these same test images" in captions
-    assert "Held-out training lesions gave no threshold that finds 95% of cancers" in captions
+    assert "no threshold from held-out lesions finds 95% of cancers" in captions
     share = re.search(r"A finds \d+ \((\d+)%", answer(at)[1])
     assert share
     assert int(share[1]) >= 95
@@ -300,7 +300,7 @@ def test_a_model_without_the_class_is_named_with_the_questions_it_can_answer() -
     assert not at.exception
     sentence = at.warning[0].value.replace("\\", "")
     assert sentence.startswith("Malignant or benign, EfficientNetB1 has no class for melanoma, so it is left out.")
-    assert "“Cancer or pre-cancer” under Find" in sentence
+    assert "“Cancer or pre-cancer” under “Detect”" in sentence
     assert at.selectbox(key="b").value != "malignancy-efficientnetb1"
     at.selectbox(key="target").set_value("cancer-or-pre-cancer").run()
     at.selectbox(key="b").set_value("malignancy-efficientnetb1").run()

@@ -38,7 +38,7 @@ def test_a_kept_promise_with_its_worst_class() -> None:
     [sentence] = conformal_views.sentences([OWN], MALIGNANCY)
     assert sentence == (
         "HAM10000: 95% of the sets contain the true label (92% to 97%); they contain 1.4 of 2 classes on average, and "
-        "40% of them contain every class. That agrees with the 95% promised. Lowest by class: malignant, 80% (60% to "
+        "40% of them contain every class. That agrees with the target of 95%. Lowest by class: malignant, 80% (60% to "
         "93%)."
     )
 
@@ -46,9 +46,9 @@ def test_a_kept_promise_with_its_worst_class() -> None:
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [
-        (0.6, 0.7, "That is less than the 95% promised: do not rely on these sets for images like these."),
-        (0.96, 0.98, "That is more than the 95% promised."),
-        (np.nan, np.nan, "There are too few lesions or patients to compare with the 95% promised."),
+        (0.6, 0.7, "That is less than the target of 95%: do not rely on these sets for images like these."),
+        (0.96, 0.98, "That is more than the target of 95%."),
+        (np.nan, np.nan, "There are too few lesions or patients to compare with the target of 95%."),
     ],
 )
 def test_a_shift_is_reported_next_to_the_models_own_images(low: float, high: float, words: str) -> None:
@@ -60,7 +60,7 @@ def test_a_shift_is_reported_next_to_the_models_own_images(low: float, high: flo
 
 def test_images_that_calibrated_the_sets_prove_nothing() -> None:
     [sentence] = conformal_views.sentences([replace(OWN, calibrated_here=True)], MALIGNANCY)
-    assert "only other images can show whether the promise holds" in sentence
+    assert "only others can show whether the target is reached" in sentence
     assert "agrees" not in sentence
 
 

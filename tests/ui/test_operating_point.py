@@ -27,5 +27,5 @@ def answer() -> None:
 def test_only_models_without_held_out_thresholds_are_named() -> None:
     at = AppTest.from_function(answer, default_timeout=60).run()
     assert not at.exception
-    words = "Held-out training lesions gave no threshold that finds 95% of melanomas: two, three and four."
+    words = "For two, three and four, no threshold from held-out lesions finds 95% of melanomas."
     assert any(words in one.value for one in at.caption)

@@ -68,8 +68,7 @@ No image is scored by a recogniser that was trained on it, its lesion or patient
 95%, over lesions, patients or photographs; with fewer than 20 of them there is no interval.
 
 The aims are that at most 2% of dermoscopy images and phone photos are taken for the other kind, and at most 5% of other
-photographs for skin. They apply to the answers that are given without a question, since the page asks about the
-others."""
+photographs for skin. They are for answers that are given without asking the visitor first."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -73,12 +73,13 @@ fills it in from the surrounding skin, nearer pixels first:
 All but hairs are detected in a copy of 224 pixels. If more than 75% of the square would be filled in, as for a picture
 of a ruler, nothing is removed, and the app says so. The limits were set by looking at training images."""
 
-CONSEQUENCES = """Removals that are on apply in the app: on the classify and attention pages and in files saved there.
-The tab “Artefacts” of the classify page turns others on, or all off. The command line does not change images, so that
+CONSEQUENCES = """\
+Removals that are on by default are made in the app: on the Classify and Attention pages and in files saved there.
+The tab “Artefacts” of the Classify page turns others on, or all off. The command line does not change images, so that
 `classify` and `score` agree with each other and with the published scores, unless `classify --remove KIND,...` is
 given. Pairs of images are not changed either. A network can be trained without artefacts (`remove: [hair, ruler]` in a
 configuration; none of the published ones was). Its card then says so, and the artefacts are removed from every image
-that it gets: only `runtime.removed_from` decides."""
+that it gets; `runtime.removed_from` decides this for all of them."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -316,8 +317,8 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
         ],
     )
     yield (
-        "Differences on validation images, with removal minus without; “real ones” is how many images with a real "
-        "artefact were measured."
+        "Differences on validation images, with removal minus without; “real ones” is the number of images with a real "
+        "artefact."
     )
     yield CONSEQUENCES
     yield "## Drawn over test images"
@@ -345,7 +346,7 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
             ],
         )
     yield "The last column is the effect of removal on images without a drawn artefact."
-    yield "## Real ones"
+    yield "## Real artefacts"
     names = joined(TRAINABLE[name].name for name in SEARCHED)
     yield (
         f"Images in which the artefact was detected, out of {names}; hairs count if they cover at least {HAIRY:.0%}. "

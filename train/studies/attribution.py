@@ -205,7 +205,7 @@ INTRODUCTION = f"""# How answers depend on border, colour and texture
 Each feature is removed from test images, and the model classifies the result:
 
 - **border**: the ring along the outline, {attribution.BORDER:.0%} of the lesion's diameter to either side, is blurred
-  with a Gaussian whose standard deviation is as wide;
+  with a Gaussian whose standard deviation is that same width;
 - **colour**: the colours inside the outline are reduced to their mean; detail finer than {attribution.DETAIL:.0%} of
   the square's side is kept;
 - **texture**: that detail is blurred away inside the outline, and the colours are kept.

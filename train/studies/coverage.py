@@ -22,11 +22,11 @@ from skinapp.report import conformal_views
 INTRODUCTION = f"""# Coverage of the prediction sets
 
 Written by `python -m train coverage`. How sets are made is in [method.md](method.md), how they are measured in
-[comparing.md](comparing.md). Held: the share of sets that hold the label, with its 95% interval over lesions or
-patients. Classes: the mean number of classes in a set. A dash stands for fewer than {subgroups.FEW_IMAGES} images.
+[comparing.md](comparing.md). Coverage: the share of sets that contain the label, with its 95% interval over lesions
+or patients. Classes: the mean number of classes in a set. A dash stands for fewer than {subgroups.FEW_IMAGES} images.
 """
 STAR = " \\*"
-SAME = "\\* These images also calibrated the sets, so only other images can show whether they hold."
+SAME = "\\* These images also calibrated the sets, so only other images can show whether the coverage is reached."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _overall(measured: dict[str, dict[float, list[Measured]]]) -> Iterator[str]:
     """A row for each model and test set, a column for each coverage."""
-    yield from _head(["Model", "Test images", *(f"{coverage:.0%}: held; classes" for coverage in COVERAGES)])
+    yield from _head(["Model", "Test images", *(f"{coverage:.0%}: coverage; classes" for coverage in COVERAGES)])
     for model, by_coverage in measured.items():
         for tests in zip(*by_coverage.values(), strict=True):
             cells = [
@@ -84,7 +84,7 @@ def _overall(measured: dict[str, dict[float, list[Measured]]]) -> Iterator[str]:
 
 def _parts(test: Measured, labels: LabelSet) -> Iterator[str]:
     """A row for each class and subgroup."""
-    yield from _head(["", "Images", "Held", "Classes"])
+    yield from _head(["", "Images", "Coverage", "Classes"])
     for index, row in enumerate(test.table.to_dict("records")):
         if row["by"] == "all":
             continue

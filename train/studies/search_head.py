@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "efficientnetv2b0"
 WEIGHTS = "efficientnetv2b0_imagenet_notop.weights.h5"
-AUGMENTATIONS = ("none", "mirrored and turned", "standard")
+AUGMENTATIONS = ("none", "mirrored and rotated", "standard")
 """The upright image alone; the views that a committee averages over; VIEWS random ones of `augmentation.standard`."""
 VIEWS = 4
 SPACE: dict[str, list[Any]] = {
@@ -152,7 +152,7 @@ def embedding(backbone: "keras.Model", images: np.ndarray, augmentation: str, se
     from train.fit.augmentation import standard
 
     policy = standard(seed) if augmentation == "standard" else []
-    names = {"standard": [views.UPRIGHT] * VIEWS, "mirrored and turned": list(views.VIEWS)}
+    names = {"standard": [views.UPRIGHT] * VIEWS, "mirrored and rotated": list(views.VIEWS)}
     seen = []
     for name in names.get(augmentation, [views.UPRIGHT]):
         batches = []

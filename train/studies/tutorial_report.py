@@ -72,7 +72,7 @@ class Lesson:
 
 
 def measure(table: pd.DataFrame, pictures: np.ndarray, held_out: Mapping[str, HeldOut], folder: Path) -> Lesson:
-    """Compare the predictions that were written to `folder`, as the compare page would, and the maps."""
+    """Compare the predictions that were written to `folder`, as the Compare page would, and the maps."""
     read = [predictions.read((folder / f"{split}.csv").read_bytes(), split) for split in SPLITS]
     shared = comparison.share(read, MALIGNANT)
     return Lesson(table, pictures, held_out, shared, measures.draw(shared), inside_lesions(pictures, held_out))

@@ -86,8 +86,8 @@ INTRODUCTION = f"""# Which warnings predict wrong answers
 default model classifies held-out lesions, one image each, with classes balanced as far as possible: as taken, and
 degraded (blurred by 3 of {SIDE} px, a quarter of the light, 2.2 times the light, a reflection, downscaled to 64 px). A
 quality warning is evaluated on the images as taken and the copies with that defect; the kind of image, on both images
-of MILK10k's lesions; the map, on images as taken; the others, on all copies. An answer is wrong if its most likely
-class is. Intervals are 95%, over lesions.
+of MILK10k's lesions; the map, on images as taken; the others, on all copies. An answer counts as wrong if its most
+likely class is not the diagnosis. Intervals are 95%, over lesions.
 
 A warning predicts errors if the interval of the difference on validation lesions is above 0. If it does not, distance
 and disagreement are not shown for that kind of image, and a quality warning becomes a hint below the answer, which is
