@@ -15,4 +15,4 @@ def test_the_malignant_diagnoses_are_listed_within_the_sentence() -> None:
     assert not at.exception
     words = " ".join(one.value for one in at.markdown)
     diagnoses = "actinic keratosis or Bowen's disease, basal cell carcinoma and melanoma"
-    assert f"of the images of {diagnoses}, it gave these diagnoses together" in words
+    assert f"of the images of {diagnoses}, it gave these diagnoses a combined" in words
