@@ -183,7 +183,7 @@ def _map(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
     name = prediction.model.labels[prediction.predicted].name
     cam = heatmap.grad_cam(prediction.class_maps, _index(prediction))
     if not cam.any():
-        return [f"No part of the image counted towards “{name}”."]
+        return [_nothing(name)]
     note = ""
     if lesion is None:
         try:
@@ -218,6 +218,10 @@ def _reading(name: str) -> str:
     return f"Yellow areas counted most towards “{name}”, dark areas less, and uncoloured areas not at all."
 
 
+def _nothing(name: str) -> str:
+    return f"No part of the image counted towards “{name}”."
+
+
 def _maps_of_pair(made: PairAnalysis) -> list[Block]:
     prediction = made.prediction.combined
     if made.prediction.class_maps is None:
@@ -227,7 +231,7 @@ def _maps_of_pair(made: PairAnalysis) -> list[Block]:
         *(
             Picture(
                 png(Image.fromarray(heatmap.overlay(one.square, cam, 0.6))),
-                f"{image.capitalize()}. {_reading(name)}",
+                f"{image.capitalize()}. {_reading(name) if cam.any() else _nothing(name)}",
             )
             for image, one, cam in zip(
                 IMAGES_OF_PAIR.values(), made.alone, pair.maps(made.prediction, prediction.predicted), strict=True
@@ -289,9 +293,10 @@ def _classes_of_pair(made: PairAnalysis) -> list[Block]:
 def _model(analysis: Analysis) -> list[Block]:
     card = analysis.model.card
     score = Interval(**card["scores"]["balanced_accuracy"])
+    counted = "lesions" if card["kind"] == "pair" else "images"
     return [
         f"{card['title']} ({card['id']}, version {card['version']}), for {modality.IMAGES[card['modality']]}. Balanced "
-        f"accuracy {score.text()} on {card['test']['images']:,} test images of {card['test']['dataset']}.",
+        f"accuracy {score.text()} on {card['test']['images']:,} test {counted} of {card['test']['dataset']}.",
         card["intended_use"],
         Heading("Limits"),
         *card["limits"],

@@ -87,11 +87,7 @@ def _show(made: PairAnalysis, *, familiar: bool) -> None:
     combined = made.prediction.combined
     model = combined.model
     st.subheader(f"Both images, most likely: {analyses.most_likely(combined)}", anchor=False)
-    groups = analyses.groups(model)
-    with st.container(horizontal=True, gap="medium"):
-        for name, share in analyses.shares(combined).items():
-            classes = "; ".join(model.labels[code].name for code in groups[name])
-            st.metric(name, percent(share), help=f"The total probability of: {classes}.")
+    prediction.show_shares(combined)
     if familiar and conformal.of_model(model):
         st.markdown(f":material/checklist: {conformal.in_words(combined, conformal.COVERAGE)}")
     step, reason = analyses.next_step(combined)
