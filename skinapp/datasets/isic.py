@@ -15,8 +15,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
-from urllib3.util import parse_url
-
 from skinapp.errors import DataError, SkinappError
 from skinapp.files import replacing
 from skinapp.images import imaging, isolated
@@ -194,6 +192,9 @@ def _download(url: str, most: int, deadline: float) -> bytes:
 def _check_address(url: str) -> None:
     """ValueError unless it is an https address of the archive, or at SKINAPP_ISIC_URL."""
     # the same parser that will open the address: others treat a backslash differently
+    # not needed to show a page
+    from urllib3.util import parse_url
+
     parts, own = parse_url(url), parse_url(address())
     if (parts.scheme, parts.host, parts.port) == (own.scheme, own.host, own.port):
         return
