@@ -191,8 +191,7 @@ def _download(url: str, most: int, deadline: float) -> bytes:
 
 def _check_address(url: str) -> None:
     """ValueError unless it is an https address of the archive, or at SKINAPP_ISIC_URL."""
-    # the same parser that will open the address: others treat a backslash differently
-    # not needed to show a page
+    # The same parser that will open the address, as others treat a backslash differently. No page needs it to open.
     from urllib3.util import parse_url
 
     parts, own = parse_url(url), parse_url(address())
