@@ -66,7 +66,7 @@ class Config:
       of the same part.
     - `teacher` is the id of an evaluated cross-validation in the same folder of runs: its held-out probabilities make
       up `teacher_share` of the target of each image for which they are known, the published label the rest (Hinton et
-      al. 2015, arXiv:1503.02531). If only `labels` groups diagnoses into malignant and benign, so are the teacher's.
+      al. 2015, arXiv:1503.02531).
     - `metadata` also trains what the first data set's patient metadata add to the logits; each field of an image is
       left out with probability `metadata_dropout` each time the image is sampled. The network itself sees the image
       alone.

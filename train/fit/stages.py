@@ -1,19 +1,17 @@
 """Stages of growing image size, each resumable after every epoch, with the best epoch saved by validation."""
 
 import functools
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
 
 from skinapp.errors import DataError
 from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
-from skinapp.labels.sets import MALIGNANCY, label_set
+from skinapp.labels.sets import label_set
 from train.config import SAMPLING, Config, Stage
 from train.data.datasets import Dataset, encode
 from train.fit import augmentation, hosts, losses, network, torch_kernels, trained_metadata
@@ -256,25 +254,17 @@ def source_offsets(
 
 def teacher_logits(config: Config, runs: Path) -> pd.DataFrame:
     """The held-out logits of the run `config.teacher`: one row per image id, one column per class. DataError if the run
-    is not evaluated, or has other classes.
-
-    For `malignancy`, a teacher's diagnoses are grouped: the logit of a group is the logarithm of the sum of their
-    exponentials, so that its probability is the sum of theirs.
-    """
+    is not evaluated, or has other classes."""
     file = runs / config.teacher / LOGITS_FILE
     try:
         with np.load(file) as saved:
-            logits, images = saved["logits"], saved["images"]
-        known = label_set(json.loads((file.parent / "config.json").read_text())["labels"])
+            logits = pd.DataFrame(saved["logits"], saved["images"])
     except FileNotFoundError:
         raise DataError(f"'teacher: {config.teacher}' names a run without {file}; evaluate it first.") from None
-    labels = label_set(config.labels)
-    if labels is MALIGNANCY and known is not MALIGNANCY:
-        groups = encode(pd.Series(known.codes), labels)
-        logits = np.stack([logsumexp(logits[:, groups == one], axis=1) for one in range(len(labels.codes))], axis=1)
-    elif logits.shape[1] != len(labels.codes):
-        raise DataError(f"The teacher '{config.teacher}' has {logits.shape[1]} classes, not {len(labels.codes)}.")
-    return pd.DataFrame(logits, images)
+    classes = len(label_set(config.labels).codes)
+    if logits.shape[1] != classes:
+        raise DataError(f"The teacher '{config.teacher}' has {logits.shape[1]} classes, not {classes}.")
+    return logits
 
 
 def distilled_targets(

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from skinapp.errors import DataError
-from skinapp.labels.sets import label_set
 from tests.train.conftest import light_augmentation
 from train.config import Config
 from train.data.datasets import read, with_validation
@@ -94,18 +93,6 @@ def test_a_teacher_makes_up_its_share_of_the_targets(crossed: object, tiny: Conf
     shifted = logits.loc[table["image"][known]].to_numpy() + offsets[known]
     expected = 0.6 * targets[known] + 0.4 * stages.softmax(shifted)
     assert mixed[known] == pytest.approx(expected, abs=1e-6)
-
-
-def test_a_teacher_of_diagnoses_teaches_whether_they_are_malignant(crossed: object, tiny: Config) -> None:
-    from train.fit import stages
-
-    runs = crossed.runs  # type: ignore[attr-defined]
-    diagnoses = stages.softmax(
-        stages.teacher_logits(dataclasses.replace(tiny, teacher="crossed"), runs).to_numpy(np.float64)
-    )
-    binary = stages.teacher_logits(dataclasses.replace(tiny, teacher="crossed", labels="malignancy"), runs)
-    malignant = [code in ("akiec", "bcc", "mel") for code in label_set("ham10000").codes]
-    assert stages.softmax(binary.to_numpy(np.float64))[:, 1] == pytest.approx(diagnoses[:, malignant].sum(axis=1))
 
 
 def test_a_teacher_that_is_not_there_or_has_other_classes_is_named(crossed: object, tiny: Config) -> None:
