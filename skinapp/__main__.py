@@ -410,8 +410,11 @@ def classify_pair(options: argparse.Namespace) -> int:
     alone = dict(zip(("dermoscopy", "close_up"), analysis.prediction.alone, strict=True))
     combined = analysis.prediction.combined
     codes = chosen.labels.codes
-    observed = meaning(combined, options.prevalence)
-    in_set = conformal.prediction_set(combined, options.coverage) if options.coverage is not None else None
+    # the prediction set and the observed risk hold only for images of the kinds that the networks were trained on
+    observed = None if mismatches else meaning(combined, options.prevalence)
+    in_set = None
+    if options.coverage is not None and not mismatches:
+        in_set = conformal.prediction_set(combined, options.coverage)
     if options.json:
         result = {
             "image": str(paths[0]),
@@ -683,8 +686,7 @@ def write_report(options: argparse.Namespace) -> int:
         text = document.render(
             all_models.TITLE, all_models.sections(known, images, progress), comparison_report.CAUTION
         )
-    with replacing(options.out) as partial:
-        partial.write_text(text, encoding="utf-8")
+    write_page(options.out, text)
     print(options.out)
     return 2 if failed else 0
 

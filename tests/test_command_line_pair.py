@@ -92,7 +92,7 @@ def test_both_images_get_a_set_an_observed_risk_and_a_report(
 
 
 def test_images_of_the_wrong_kind_are_named_and_answered_anyway(
-    images: tuple[str, str], capsys: pytest.CaptureFixture[str]
+    images: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     dermoscopy, close_up = images
     swapped = ["classify", close_up, "--close-up", dermoscopy]
@@ -100,8 +100,15 @@ def test_images_of_the_wrong_kind_are_named_and_answered_anyway(
     assert "The two images look swapped" in capsys.readouterr().err
     assert main(["classify", dermoscopy, "--close-up", dermoscopy]) == 2
     assert "given as the close-up looks like a dermoscopy image" in capsys.readouterr().err
-    assert main([*swapped, "--anyway"]) == 0
-    assert "The two images look swapped" in capsys.readouterr().out
+    file = tmp_path / "answer.html"
+    assert main([*swapped, "--anyway", "--coverage", "0.95", "--report", str(file)]) == 0
+    text = capsys.readouterr().out
+    assert "The two images look swapped" in text
+    assert "The two images look swapped" in file.read_text()
+    for words in ("With 95% certainty", "that got an answer like this"):
+        # neither holds for images of other kinds
+        assert words not in text
+        assert words not in file.read_text()
 
 
 def test_one_image_alone_is_for_other_models(

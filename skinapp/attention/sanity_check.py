@@ -259,8 +259,8 @@ def _shortfall(evidence: Evidence) -> str:
         return "In tests, too many such maps of this model were wrong, so it is not shown as supported."
     if evidence.blob >= evidence.share:
         return (
-            f"Of a blob drawn in the middle of the square, whatever the image shows, {evidence.blob:.0%} is on the "
-            "lesion too, so the map says little more than that the lesion is in the middle."
+            f"A blob in the middle of the square, the same for every image, would be {evidence.blob:.0%} on the "
+            "lesion, so the map says little more than that the lesion is in the middle."
         )
     return f"The lesion fills {evidence.share:.0%} of the square, so a uniform map would have about as much on it."
 

@@ -69,7 +69,7 @@ class Measured:
 
     model: str
     datasets: tuple[str, ...]
-    promised: float
+    nominal: float
     table: pd.DataFrame
     calibrated_here: bool
 
@@ -132,7 +132,7 @@ def lines(result: Measured) -> Iterator[str]:
     """The measurements as lines for a terminal, without subgroups with few images."""
     yield ""
     yield (
-        f"{result.model}: prediction sets for {result.promised:.0%} coverage on {joined(result.datasets)}; "
+        f"{result.model}: prediction sets for {result.nominal:.0%} coverage on {joined(result.datasets)}; "
         "coverage, mean number of classes per set, images"
     )
     if result.calibrated_here:
@@ -153,7 +153,7 @@ def in_json(result: Measured) -> dict[str, Any]:
     return {
         "model": result.model,
         "dataset": " and ".join(result.datasets),
-        "promised": result.promised,
+        "nominal": result.nominal,
         "calibrated_here": result.calibrated_here,
         "parts": rows,
     }

@@ -19,7 +19,7 @@ from skinapp.labels.sets import LabelSet
 class Threshold:
     """A threshold on the probability of the target, and where it comes from.
 
-    `chosen_on` names the held-out training images that it was chosen on. One that was chosen on the images under
+    `chosen_on` names the images, held out from training, that it was chosen on. One that was chosen on the images under
     comparison has the `sensitivity` that it was chosen for. A threshold set directly has neither.
     """
 
@@ -172,9 +172,9 @@ def _per_thousand(rate: Interval, share: float) -> Interval:
 def for_sensitivity(
     shared: Shared, known: Mapping[str, Predictions], sensitivity: float, dataset: str | None = None
 ) -> dict[str, Threshold]:
-    """Each model's threshold for a sensitivity: chosen on held-out training images if all models have them, so that all
-    are compared by one rule, and otherwise on the images that they share. `known` are the models' files, and `dataset`
-    is where the images are from."""
+    """Each model's threshold for a sensitivity: chosen on images held out from training if all models have them, so
+    that all are compared by one rule, and otherwise on the images that they share. `known` are the models' files, and
+    `dataset` is where the images are from."""
     available = {name: held_out(known[name], shared, sensitivity, dataset) for name in shared.ids}
     chosen = {name: threshold for name, threshold in available.items() if threshold}
     if len(chosen) == len(shared.ids):

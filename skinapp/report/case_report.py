@@ -1,4 +1,5 @@
-"""The report on one analysed image: the answer, what it means, where the model looked, and the model's limits."""
+"""The report on one analysed image, or on two of one lesion: the answer, what it means, where the model looked, and the
+model's limits."""
 
 from collections.abc import Sequence
 
@@ -63,7 +64,7 @@ def sections(
     """
     return [
         Section("Answer", _answer(analysis, coverage, prevalence, doubt)),
-        Section("Image", _image(analysis)),
+        Section("Image", [*_image(analysis), *warnings.cautions(analysis).values()]),
         _explanation(analysis, lesion),
         Section("Every class", _classes(analysis)),
         Section("Model", _model(analysis)),
@@ -149,7 +150,6 @@ def _image(analysis: Analysis) -> list[Block]:
         f"{kind}The square is {measured.side:,} pixels wide in the file. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
         *(problems or ["No problems found with sharpness, light or glare."]),
-        *warnings.cautions(analysis).values(),
     ]
 
 
@@ -238,7 +238,7 @@ def _maps_of_pair(made: PairAnalysis) -> list[Block]:
             )
         ),
         "Grad-CAM at the last convolution of each network. Both maps share one scale, so the image that counted more "
-        "looks brighter. The sanity check of other models' maps was not measured for these.",
+        "looks brighter. These maps have no sanity check.",
     ]
 
 

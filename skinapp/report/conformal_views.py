@@ -29,8 +29,7 @@ def parts(tests: Sequence[Measured]) -> dict[str, str]:
 def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, names: Names) -> Chart:
     """A measure of MEASURES on every test set of one model, for all images and by class or by a subgroup."""
     tables = [
-        test.table[test.table["by"].isin(["all", by])].assign(test=titles(test), promised=test.promised)
-        for test in tests
+        test.table[test.table["by"].isin(["all", by])].assign(test=titles(test), nominal=test.nominal) for test in tests
     ]
     table = pd.concat(tables, ignore_index=True)
     rows = [
@@ -57,9 +56,9 @@ def chart(tests: Sequence[Measured], by: str, measure: str, labels: LabelSet, na
     frame = frame.sort_values("row", kind="stable") if len(tests) > 1 else frame
     frame["row"] = frame["row"].astype(str)
     title = MEASURES[measure]
-    promised = tests[0].promised if measure == "coverage" else None
+    nominal = tests[0].nominal if measure == "coverage" else None
     return Chart(
-        performance.forest(frame, title, list(dict.fromkeys(table["test"])), reference=promised),
+        performance.forest(frame, title, list(dict.fromkeys(table["test"])), reference=nominal),
         table,
         f"{title}, {names[tests[0].model]}: "
         + listed([f"{row}, {test}" for row, test in zip(frame["row"], frame["series"], strict=True)], frame["note"]),
@@ -96,14 +95,14 @@ def _sentence(one: Measured, labels: LabelSet) -> str:
     every = f", and {percent(overall['everything'])} of them contain every class" if overall["everything"] else ""
     if one.calibrated_here:
         against = "The sets were calibrated on these images, so only others can show whether the target is reached"
-    elif overall["coverage_high"] < one.promised:
-        against = f"That is less than the target of {one.promised:.0%}: do not rely on these sets for images like these"
-    elif overall["coverage_low"] > one.promised:
-        against = f"That is more than the target of {one.promised:.0%}"
+    elif overall["coverage_high"] < one.nominal:
+        against = f"That is less than the target of {one.nominal:.0%}: do not rely on these sets for images like these"
+    elif overall["coverage_low"] > one.nominal:
+        against = f"That is more than the target of {one.nominal:.0%}"
     elif np.isnan(overall["coverage_low"]):
-        against = f"There are too few lesions or patients to compare with the target of {one.promised:.0%}"
+        against = f"There are too few lesions or patients to compare with the target of {one.nominal:.0%}"
     else:
-        against = f"That agrees with the target of {one.promised:.0%}"
+        against = f"That agrees with the target of {one.nominal:.0%}"
     classes = one.table[(one.table["by"] == CLASS) & one.table["coverage_low"].notna()]
     worst = ""
     if len(classes):

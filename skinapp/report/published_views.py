@@ -105,8 +105,9 @@ def search_words(searched: HeadSearch) -> str:
         f"{len(searched.trials)} heads for an EfficientNetV2B0 whose other weights are frozen as trained on ImageNet, "
         f"at {size} px, each with one augmentation. They were trained on {images['train']:,} images, at most "
         f"{searched.settings['per_class']:,} of each class, and scored on {images['validation']:,} images of "
-        f"{lesions['validation']:,} other lesions. These images also chose the epoch and rank the heads, so the top "
-        "score is optimistic. No test image was used. `python -m train search-head` repeats the search."
+        f"{lesions['validation']:,} other lesions. These images were also used to choose the epoch and to rank "
+        "the heads, so the top score is optimistic. No test image was used. `python -m train search-head` repeats the "
+        "search."
     )
 
 

@@ -174,7 +174,7 @@ def _first_word_then_answer(
         first = _analyse(route, photo, alone, remove).prediction
         place.caption(
             f"First answer, from one network: {prediction.most_likely_name(first)}, "
-            f"{percent(first.probabilities.max())}. The other networks are still at work."
+            f"{percent(first.probabilities.max())}. The other networks are still running."
         )
 
     photos.cached("first_word", (photo.key, square.crop_of(photo)), say)

@@ -63,7 +63,8 @@ def show(table: Table, filters: Filters, own: Mapping[str, bytes] | None = None)
         return
     if absent := chosen["image"].nunique() - len(here):
         have = "image in this selection has" if absent == 1 else "images in this selection have"
-        st.caption(f"{absent:,} {have} no file on this machine.")
+        where = "on this machine" if own is None else "among those you added"
+        st.caption(f"{absent:,} {have} no file {where}.")
     _thumbnails(table, here, files)
 
 

@@ -72,7 +72,7 @@ def show(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model], view: V
     st.subheader("The same maps for your other images", anchor=False)
     if len(rows) < len(made) or len(shown) < len(others):
         first = "map" if len(rows) == 1 else f"{len(rows)} maps"
-        of = "each" if len(shown) == len(others) else f"{len(shown) + 1} of your {len(others) + 1} images"
+        of = "each image" if len(shown) == len(others) else f"{len(shown) + 1} of your {len(others) + 1} images"
         st.caption(
             f"Only the first {first} of {of} {'is' if len(rows) == 1 else 'are'} shown: the limit is {most} maps or "
             f"{MAX_CLASSIFICATIONS:,} classifications in total."

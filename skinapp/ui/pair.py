@@ -9,6 +9,7 @@ import streamlit as st
 from skinapp.attention import heatmap
 from skinapp.charts import probabilities
 from skinapp.errors import ModelError, SkinappError
+from skinapp.evaluation.observed_risk import ObservedRisk
 from skinapp.formatting import percent
 from skinapp.images import imaging, isolated
 from skinapp.inference import analysis as analyses
@@ -60,12 +61,16 @@ def show(made: Analysis, photo: Photo) -> None:
             st.columns(2, gap="medium")[0].image(image, added.caption, width="stretch", alt="The second image")
             return
         answered = pair.analyse(models[0], images, crops, kinds)
-        _show(answered, familiar=not mismatches)
+        combined = answered.prediction.combined
+        observed = None if mismatches else prediction.what_it_meant(combined)
+        asked = prediction.what_it_meant(made.prediction)
+        # the visitor was asked how common the target of the first image's model is
+        same = observed and asked and asked.target == observed.target
+        prevalence = prediction.chosen_prevalence() if same else None
+        _show(answered, observed, prevalence, familiar=not mismatches)
         prediction.offer_report(
             "Save the answer from both images",
-            partial(
-                case_report.write_pair, answered, prevalence=prediction.chosen_prevalence(), doubts=tuple(mismatches)
-            ),
+            partial(case_report.write_pair, answered, prevalence=prevalence, doubts=tuple(mismatches)),
             f"{photo.name}-both-images-answer.html",
             "save_pair_answer",
         )
@@ -81,9 +86,9 @@ def _recognised(image: Any) -> modality.Recognised | None:
         return None
 
 
-def _show(made: PairAnalysis, *, familiar: bool) -> None:
+def _show(made: PairAnalysis, observed: ObservedRisk | None, prevalence: float | None, *, familiar: bool) -> None:
     """The answer from both images next to those from each alone, and both maps. If the images are not `familiar`, that
-    is, not of the kinds that the networks were trained on, there are no prediction set and no observed risk."""
+    is, not of the kinds that the networks were trained on, there is no prediction set and no observed risk."""
     combined = made.prediction.combined
     model = combined.model
     st.subheader(f"Both images, most likely: {analyses.most_likely(combined)}", anchor=False)
@@ -92,8 +97,8 @@ def _show(made: PairAnalysis, *, familiar: bool) -> None:
         st.markdown(f":material/checklist: {conformal.in_words(combined, conformal.COVERAGE)}")
     step, reason = analyses.next_step(combined)
     st.markdown(f":material/stethoscope: **{step}** {reason}")
-    if familiar and (observed := prediction.what_it_meant(combined)):
-        prediction.show_observed(observed)
+    if observed:
+        prediction.show_observed(observed, prevalence)
     names = list(IMAGES_OF_PAIR.values())
     st.markdown(
         "  \n".join(

@@ -45,17 +45,16 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
     step, reason = analyses.next_step(prediction)
     st.markdown(f":material/stethoscope: **{step}** {reason}")
     if observed:
-        show_observed(observed)
+        show_observed(observed, chosen_prevalence())
     said = f"{recognised}. " if recognised else ""
     st.caption(f":material/deployed_code: {said}Answered by “{layout.plain(model.short_name)}”.")
     if sentence := analyses.agreement(prediction):
         st.caption(f":material/groups: {sentence}")
 
 
-def show_observed(observed: ObservedRisk) -> None:
-    """How often answers like this one were cancers, and what that means at the visitor's prevalence."""
+def show_observed(observed: ObservedRisk, prevalence: float | None) -> None:
+    """How often answers like this one were cancers, and the probability at the visitor's prevalence, if it is set."""
     st.markdown(f":small[:material/query_stats: {observed_risk.sentence(observed)}]")
-    prevalence = chosen_prevalence()
     if prevalence is not None:
         st.markdown(f":small[:material/percent: {observed_risk.prevalence_sentence(observed, prevalence)}]")
 
@@ -70,8 +69,8 @@ def offer_report(label: str, write: Callable[[], str], file: str, key: str) -> N
         key=key,
         icon=":material/download:",
         on_click="ignore",
-        help="One HTML file with the image, the map, every probability and what they mean. It opens offline and prints "
-        "well. It contains your image, so be careful who you send it to.",
+        help="One HTML file with what you added, where the model looked, every probability and what they mean. It "
+        "opens offline and prints well. It contains what you added, so be careful who you send it to.",
     )
 
 

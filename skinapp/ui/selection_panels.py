@@ -160,8 +160,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
     tested = subgroups.predictions(model, test)
     if tested.labels is not table.labels:
         if chosen.diagnosis:
-            words = "Its test images are labelled with other classes, so the diagnosis filter is ignored."
-            st.caption(words)
+            st.caption("This model's test images have other labels, so the diagnosis filter is ignored.")
         chosen = chosen.changed(diagnosis=())
     frame = records.select(tested, chosen)
     if frame.empty:

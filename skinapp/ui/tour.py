@@ -50,14 +50,15 @@ def end() -> None:
 
 
 def tutorial_figures() -> str:
-    """What the tutorial measured on its 300 images, in a sentence."""
+    """What the tutorial measured on its 300 images, in two sentences. DataError if its table cannot be read."""
     table = studies.read(studies.TUTORIAL).set_index("score")
     at_random, by_lesion, difference = table.loc["accuracy"]
-    seen = table.loc["test images of a lesion in training"].iloc[0]
+    seen, seen_by_lesion, _ = table.loc["test images of a lesion in training"]
     return (
         f"In the tutorial, {seen} test images show a lesion that is also in training when images are split at random, "
-        f"and accuracy is {at_random}. Split by lesion, none do, and it is {by_lesion}, a difference of {difference}. "
-        "“Published”, then “Studies”, has the other scores."
+        f"and the accuracy is {at_random}, with its 95% interval in brackets. Split by lesion, {seen_by_lesion} do, "
+        f"and the accuracy is {by_lesion}: a difference of {difference}. “Published”, then “Studies”, has the other "
+        "scores."
     )
 
 

@@ -53,7 +53,7 @@ def test_a_map_is_supported_only_if_it_beats_the_lesions_share_and_a_centred_blo
     like_a_blob = evidence(0.9, 0.3, inside=0.59)
     assert like_a_blob.outcome == Outcome.WEAK
     words = sanity_check.sentence(like_a_blob, SET)
-    assert "Of a blob drawn in the middle of the square, whatever the image shows, 50% is on the lesion too" in words
+    assert "A blob in the middle of the square, the same for every image, would be 50% on the lesion" in words
     like_an_even_map = dataclasses.replace(good, share=0.55)
     assert like_an_even_map.outcome == Outcome.WEAK
     assert "The lesion fills 55% of the square" in sanity_check.sentence(like_an_even_map, SET)

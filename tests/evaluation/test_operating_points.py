@@ -118,7 +118,8 @@ def with_a_card(shared: Shared) -> Callable[..., Predictions]:
     model = registry.models()["ham10000-cnn32"]
 
     def with_a_card(files: Mapping[str, Any] = {}, **card: Any) -> Predictions:
-        plain = {name: value for name, value in model.card.items() if name != "conformal"}
+        chosen = ("conformal", "operating_points")
+        plain = {name: value for name, value in model.card.items() if name not in chosen}
         made_model = dataclasses.replace(model, card=plain | card | {"files": dict(files)})
         return dataclasses.replace(made("one", HAM10000), model=made_model)
 

@@ -133,7 +133,7 @@ def test_neither_and_unrecognised_pictures(model: registry.Model) -> None:
     neither = modality.route([model], NEITHER)
     assert neither.unknown
     assert neither.words() == neither.doubt
-    assert "means nothing" in neither.doubt
+    assert "would mean nothing" in neither.doubt
     assert modality.route([model], None) == modality.Route((model,))
 
 

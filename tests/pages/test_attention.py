@@ -229,7 +229,7 @@ def test_the_strip_makes_no_more_classifications_than_one_image_may(
     monkeypatch.setattr("skinapp.ui.map_strip.MAX_CLASSIFICATIONS", 2)
     upload_several(page, {f"spot-{seed}.jpg": encode(lesion(400, 300, seed=seed)) for seed in (1, 2, 3)})
     assert not page.exception
-    assert "here the first map of 2 of your 3 images" in " ".join(caption.value for caption in page.caption)
+    assert "Only the first map of 2 of your 3 images is shown" in " ".join(caption.value for caption in page.caption)
     assert len(page.session_state["cached_attention_strip"][1]) == 1
 
 
@@ -275,12 +275,12 @@ def test_the_number_of_maps_is_limited_by_the_page(page: AppTest, monkeypatch: p
     assert not page.exception
     # eight images and at most twelve maps: one row
     assert len(page.session_state["cached_attention_strip"][1]) == 7
-    assert any("here the first map of each" in caption.value for caption in page.caption)
+    assert any("Only the first map of each image is shown" in caption.value for caption in page.caption)
 
 
 def test_pictures_not_of_skin_get_no_map_unless_requested(page: AppTest) -> None:
     upload(page, encode(Image.fromarray(load_sample_image("china.jpg"))))
-    assert "The models are made for nothing else" in page.warning[0].value
+    assert "The models are made for dermoscopy images and phone photos only" in page.warning[0].value
     assert "cached_attention_maps" not in page.session_state
     next(toggle for toggle in page.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert made_maps(page)

@@ -116,7 +116,7 @@ def test_a_blurred_picture_can_be_retaken_or_answered_anyway() -> None:
 
 def test_pictures_not_of_skin_get_no_probabilities_unless_requested() -> None:
     at = upload(open_classify(), encode(Image.fromarray(load_sample_image("china.jpg"))))
-    assert "The models are made for nothing else" in at.warning[0].value
+    assert "The models are made for dermoscopy images and phone photos only" in at.warning[0].value
     assert not at.metric
     next(toggle for toggle in at.toggle if toggle.label == "Show the answer anyway").set_value(True).run()
     assert not at.exception

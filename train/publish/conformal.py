@@ -1,9 +1,9 @@
 """python -m train conformal: add prediction sets and operating points to an exported model, from images that it has not
 seen.
 
-`evaluate`, `export` and `fuse` do this for a new model. For an older model, the probabilities of held-out images are in
-its folder, after a cross-validation, or are recomputed from the validation images. Existing operating points in a card
-are kept.
+`evaluate`, `export`, `fuse` and `pair` do this for a new model. For an older model, the probabilities of held-out
+images are in its folder, after a cross-validation, or are recomputed from the validation images. Existing operating
+points in a card are kept.
 """
 
 import argparse
@@ -116,7 +116,7 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
     table = with_validation(read(config.dataset), **config.division)
     table = table[(table["split"] == "validation") & (table["dataset"] == first)]
     fusion = model.card.get("fusion", {})
-    # metadata that were trained with the network have not seen these images either
+    # weights for metadata that were trained with the network have not seen these images either
     trained = "dropout" in fusion
     facts = fitting.published(first).loc[table["image"]].to_dict("index") if trained else {}
     cases = {

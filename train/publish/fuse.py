@@ -110,9 +110,7 @@ def fuse(
         validation = bootstrap.intervals(kinds(labels), fitted_on.labels, fused.held_out, groups, RESAMPLES)
         measured["validation"] = card_content.rounded(validation)
         tests = measured_on(sources(config.dataset)[0].name, tested, fused.probabilities)
-        points = [
-            point | {"measured": [*point["measured"], evaluate.measured(point, labels, tests)]} for point in points
-        ]
+        points = evaluate.measured_points(points, labels, [tests])
     measured |= card_content.operating_points({"operating_points": points})
     base = registry.model(config.id, models)
     return write(config, base, title, adjustment, tested, fused, measured, models, changes)

@@ -2,8 +2,8 @@
 
 Prints the tables of docs/features.md, and writes them for the app and the report. The claim, an accuracy of 95.4% for
 malignant or benign, is tested on the malignant/benign set with images divided at random, and with whole lesions held
-out. The features models are fused with networks using weights chosen on held-out training images; the gain is measured
-on test images.
+out. The features models are fused with networks using weights chosen on images held out from training; the gain is
+measured on test images.
 """
 
 import argparse
@@ -158,8 +158,8 @@ def divisions(
 def fused(
     network: Model, on_features: Model
 ) -> tuple[Fusion, tuple[dict[str, bootstrap.Interval], dict[str, bootstrap.Interval]], dict[str, bootstrap.Interval]]:
-    """The weights chosen on held-out training images; on the test images, the scores of the network alone and of both
-    combined; and their difference, on the same resamples."""
+    """The weights chosen on images held out from training; on the test images, the scores of the network alone and of
+    both combined; and their difference, on the same resamples."""
     labels, own, theirs, _ = _together(held_out(network), _read(on_features, OUT_OF_FOLD), network)
     fusion = fit_weights(labels, own, theirs)
     labels, own, theirs, groups = _together(_read(network, TESTED), _read(on_features, TESTED), network)

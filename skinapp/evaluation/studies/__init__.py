@@ -40,8 +40,8 @@ FOURIER = Study(
 FUSION = Study(
     "fusion",
     "What measured features add to networks",
-    "The log probabilities of a network and of a model on features, added with weights that were chosen on held-out "
-    "training images; scores and paired differences are on test images.",
+    "The log probabilities of a network and of a model on features, added with weights that were chosen on images "
+    "held out from training; scores and paired differences are on test images.",
     "python -m train features-study",
 )
 SEARCH = Study(

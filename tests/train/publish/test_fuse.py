@@ -139,7 +139,7 @@ def test_trained_in_metadata_are_published_with_a_temperature_from_validation(
     row = predictions.loc[image, [f"p_{code}" for code in model.labels.codes]].to_numpy(float)
     assert prediction.probabilities == pytest.approx(row, abs=0.02)
 
-    # the same sets and operating points as those computed from the published folder
+    # the published folder gives the same held-out probabilities
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump(json.loads(json.dumps(dataclasses.asdict(metadata_run.config)))))
     held_out = dict(zip(("truth", "probabilities", "groups", "name"), conformal.held_out(model, config), strict=True))
