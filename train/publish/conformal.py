@@ -120,7 +120,8 @@ def _computed(model: Model, config: Config) -> tuple[np.ndarray, np.ndarray, np.
     trained = "dropout" in fusion
     facts = fitting.published(first).loc[table["image"]].to_dict("index") if trained else {}
     cases = {
-        image: Case(Path(path), facts.get(image, {})) for image, path in zip(table["image"], table["path"], strict=True)
+        image: Case(Path(path), {str(name): cell for name, cell in facts.get(image, {}).items()})
+        for image, path in zip(table["image"], table["path"], strict=True)
     }
     predictions = []
     for image, prediction in tqdm(classify_all(cases, model), total=len(cases), unit="image", disable=None):
