@@ -6,10 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skinapp.inference import registry
+
+if TYPE_CHECKING:
+    from skinapp.evaluation.comparison import Shared
 
 Task = Callable[[Path], object]
 
@@ -167,16 +171,15 @@ EVERY = 40
 """Plain code computes one of this many resamples."""
 
 
-def eight_models() -> tuple[np.ndarray, np.ndarray, list[np.ndarray], np.ndarray]:
-    """Truth [n], groups [n], a shipped model's probabilities [n, classes] at 8 temperatures, malignant [classes]."""
+def eight_models() -> "tuple[Shared, list[np.ndarray], np.ndarray]":
+    """A shipped model's test images, its probabilities [n, classes] at 8 temperatures, malignant [classes]."""
     from skinapp.evaluation import calibration, comparison, predictions
 
     shared = comparison.share([predictions.of_model(model())], comparison.CLASSES)
     [probabilities] = shared.probabilities.values()
     malignant = np.array([label.malignant for label in shared.labels.labels])
     return (
-        shared.truth,
-        shared.groups,
+        shared,
         [calibration.before_temperature(probabilities, 0.6 + 0.1 * k) for k in range(8)],
         malignant,
     )
@@ -186,8 +189,9 @@ def statistics() -> Task:
     """95% intervals of six scores of eight models, from resamples of lesions."""
     from skinapp.evaluation import bootstrap, measures
 
-    truth, groups, models, _ = eight_models()
-    chosen = {name: score for name, score in measures.scores(model().labels).items() if name in SIX}
+    shared, models, _ = eight_models()
+    truth, groups = shared.truth, shared.groups
+    chosen = {name: score for name, score in measures.scores(shared).items() if name in SIX}
 
     def intervals(_: Path) -> object:
         weights = bootstrap.weights(groups, RESAMPLES, 0)
@@ -204,7 +208,8 @@ def plain_statistics() -> Task:
     """The same with scikit-learn, resample by resample, for one in EVERY resamples."""
     from sklearn import metrics
 
-    truth, groups, models, malignant = eight_models()
+    shared, models, malignant = eight_models()
+    truth, groups = shared.truth, shared.groups
     members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
 
     def intervals(_: Path) -> object:
