@@ -145,6 +145,7 @@ def test_a_model_without_sets_says_so(
     assert "has no prediction sets" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_answers_what_a_sensitivity_costs(capsys: pytest.CaptureFixture) -> None:
     assert main(["compare", MODEL, "ham10000-efficientnetv2b0", "--find", "mel", "--sensitivity", "0.9", "--json"]) == 0
     compared = json.loads(capsys.readouterr().out)

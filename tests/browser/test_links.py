@@ -34,6 +34,7 @@ def test_a_link_to_a_page_opens_it(app: str, open_page: Callable[..., Page], nam
     keep(page, name)
 
 
+@pytest.mark.slow
 def test_the_first_request_to_a_server_goes_straight_to_a_page(fresh_app: str, open_page: Callable[..., Page]) -> None:
     """Streamlit answers such a request without the entry point. The link has a filter that selects nothing, and can be
     undone."""

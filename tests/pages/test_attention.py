@@ -269,6 +269,7 @@ def test_a_slow_method_waits_before_it_is_run_for_every_image(page: AppTest, mod
     assert [key[-1][1] for key in page.session_state["cached_attention_strip"][1]] == ["last-convolution", "occlusion"]
 
 
+@pytest.mark.slow
 def test_the_number_of_maps_is_limited_by_the_page(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
     upload_several(page, {f"{seed}.jpg": encode(lesion(300, 225, seed=seed)) for seed in range(9)})
     page.multiselect(key=page.multiselect[1].key).set_value(["mel", "nv"]).run()

@@ -420,6 +420,7 @@ def test_an_image_without_a_lesion_says_so_and_the_answer_stands(page: AppTest) 
     assert "Cancer" in shares(page)
 
 
+@pytest.mark.slow
 def test_the_full_measures_are_computed_on_request(page: AppTest) -> None:
     upload(page, PHOTO)
     before = len(page.dataframe)

@@ -117,6 +117,7 @@ def test_a_waiting_visitor_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch)
     assert headline(at)
 
 
+@pytest.mark.slow
 def test_slow_work_on_an_answer_does_not_delay_other_answers(full: Admission, monkeypatch: pytest.MonkeyPatch) -> None:
     curves, answered = faithfulness.curves, []
 

@@ -425,6 +425,7 @@ FULL = [
 ]
 
 
+@pytest.mark.slow
 @only_where_there_is_one
 @pytest.mark.usefixtures("improving")
 @pytest.mark.parametrize("name", FULL)

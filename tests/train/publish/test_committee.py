@@ -27,7 +27,7 @@ from train.data import datasets
 from train.fit import cross_validation, stages
 from train.publish import committee, evaluate, export, fuse
 
-pytestmark = pytest.mark.usefixtures("without_graphs")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("without_graphs")]
 
 COLUMNS = [f"p_{code}" for code in HAM10000.codes]
 
@@ -210,7 +210,6 @@ def test_a_disagreeing_member_leaves_the_older_committee_alone(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.slow
 def test_a_further_training_data_set_gets_a_separate_file(
     config: Config, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,7 +257,6 @@ def test_a_further_training_data_set_gets_a_separate_file(
         committee.evaluate(both, tmp_path, also=["other"])
 
 
-@pytest.mark.slow
 def test_any_model_is_scored_on_further_data_sets(
     published: Published, known: object, tmp_path: Path, tiny: Config
 ) -> None:

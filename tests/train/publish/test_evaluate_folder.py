@@ -242,6 +242,7 @@ def test_half_of_a_command(arguments: tuple[str, ...], expected: str, capsys: py
     assert expected in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_the_published_predictions_come_out(data_root: Path, model: registry.Model, tmp_path: Path) -> None:
     published = pd.read_csv(model.folder / "predictions.csv").sample(60, random_state=0)

@@ -150,6 +150,7 @@ def test_trained_in_metadata_are_published_with_a_temperature_from_validation(
     assert (tested["name"], tested["images"]) == ("HAM10000", len(predictions))
 
 
+@pytest.mark.slow
 def test_trained_in_metadata_can_also_be_fitted_afterwards(metadata_run: Published, tmp_path: Path) -> None:
     models = shutil.copytree(metadata_run.models, tmp_path / "models")
     folder = fuse.fuse(metadata_run.config, "With metadata", 0.0, metadata_run.runs, models, afterwards=True)
