@@ -187,25 +187,41 @@ def resampled_ham10000(root: Path) -> pd.DataFrame:
     return table.assign(dataset=RESAMPLED.id, source=RESAMPLED.id, image=name, group=name).reset_index(drop=True)
 
 
-def split_by_image(root: Path) -> pd.DataFrame:
-    """The malignant/benign set split as in a tutorial: a random fifth of the images is `test`, whatever their lesions.
-    Every image counts as a separate lesion."""
-    table = malignant_benign(root)
+def malignant_benign_by_image(root: Path) -> pd.DataFrame:
+    """The malignant/benign set, `split_by_image`."""
+    return split_by_image(malignant_benign(root), MALIGNANT_BENIGN_BY_IMAGE)
+
+
+def ham10000_by_image(root: Path) -> pd.DataFrame:
+    """HAM10000, `split_by_image`."""
+    return split_by_image(ham10000(root), HAM10000_BY_IMAGE)
+
+
+def split_by_image(table: pd.DataFrame, dataset: DataSet) -> pd.DataFrame:
+    """A table in the common form split as in tutorials: a random fifth of the images is `test`, whatever their lesions.
+    Every image counts as a separate lesion of `dataset`."""
     test = np.random.default_rng(0).permutation(len(table)) < round(TEST_SHARE * len(table))
     split = np.where(test, "test", "train")
-    return table.assign(dataset=BY_IMAGE.id, source=BY_IMAGE.id, group=table["image"], split=split, copy_of=np.nan)
+    return table.assign(dataset=dataset.id, source=dataset.id, group=table["image"], split=split, copy_of=np.nan)
 
 
 TEST_SHARE = 0.2
+_BY_IMAGE = (
+    "A tutorial's protocol, for comparison only: a random fifth of the images is held out for testing. Images of the "
+    "same lesion are in training and test."
+)
 
-BY_IMAGE = dataclasses.replace(
+MALIGNANT_BENIGN_BY_IMAGE = dataclasses.replace(
     registry.DATASETS["malignant_benign"],
     id="malignant_benign-by-image",
     name="Malignant/benign, split by image",
-    protocol=(
-        "A tutorial's protocol, for comparison only: a random fifth of the images is held out for testing. Images of "
-        "the same lesion are in training and test."
-    ),
+    protocol=_BY_IMAGE,
+)
+HAM10000_BY_IMAGE = dataclasses.replace(
+    registry.DATASETS["ham10000"],
+    id="ham10000-by-image",
+    name="HAM10000, split by image",
+    protocol=_BY_IMAGE,
 )
 RESAMPLED = dataclasses.replace(
     registry.DATASETS["ham10000"],
@@ -257,7 +273,8 @@ TRAINABLE = registry.DATASETS | {
         MILK10K_PAIRS_CLINICAL,
         ISIC_MORE,
         RESAMPLED,
-        BY_IMAGE,
+        HAM10000_BY_IMAGE,
+        MALIGNANT_BENIGN_BY_IMAGE,
     )
 }
 """The data sets that a run can be trained on, by their name in a configuration."""
@@ -272,7 +289,8 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     MILK10K_PAIRS_CLINICAL.id: milk10k_pairs_clinical,
     ISIC_MORE.id: isic_more,
     RESAMPLED.id: resampled_ham10000,
-    BY_IMAGE.id: split_by_image,
+    HAM10000_BY_IMAGE.id: ham10000_by_image,
+    MALIGNANT_BENIGN_BY_IMAGE.id: malignant_benign_by_image,
 }
 """Functions that read each from its folder into the common form."""
 
