@@ -336,8 +336,12 @@ def classify_images(options: argparse.Namespace) -> int:
         values = metadata.parse(model.clinical, raw)
         analysis = analyse(image, model, remove=options.remove, modality=kind, values=values)
         prediction = analysis.prediction
-        observed = meaning(prediction, options.prevalence)
-        codes = conformal.prediction_set(prediction, options.coverage) if options.coverage is not None else None
+        # the prediction set and the observed risk hold only for images of the kind that the network was trained on
+        doubt = route.doubt if route else ""
+        observed = None if doubt else meaning(prediction, options.prevalence)
+        codes = None
+        if options.coverage is not None and not doubt:
+            codes = conformal.prediction_set(prediction, options.coverage)
         if options.json:
             print(
                 json.dumps(
@@ -361,7 +365,7 @@ def classify_images(options: argparse.Namespace) -> int:
             if codes is not None:
                 print(f"  {conformal.in_words(prediction, options.coverage)}")
         if options.report:
-            write_case(analysis, options, route.doubt if route else "")
+            write_case(analysis, options, doubt)
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
             Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])

@@ -107,6 +107,20 @@ def test_classify_says_what_the_number_means(tmp_path: Path, capsys: pytest.Capt
     assert "The prevalence must be above 0 and below 1" in capsys.readouterr().err
 
 
+def test_an_image_of_something_else_gets_neither_a_set_nor_a_count(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "blank.png"
+    Image.new("RGB", (300, 300), (90, 120, 200)).save(file)
+    command = ["classify", str(file), "--coverage", "0.95", "--json"]
+    assert main(command) == 2
+    assert json.loads(capsys.readouterr().out)["probabilities"] is None
+    assert main([*command, "--anyway"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert sum(answer["probabilities"].values()) == pytest.approx(1)
+    assert {"set", "observed"}.isdisjoint(answer)
+
+
 def test_a_coverage_gives_a_set(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     file = photo(tmp_path / "a.jpg")
     assert main(["classify", str(file), "--model", MODEL, "--json", "--coverage", "0.9"]) == 0
