@@ -201,7 +201,7 @@ def route(
     if answering.modality != kind:
         missing = "" if best[kind] else f" No model for {IMAGES[kind]} is installed."
         doubt = (
-            f"This looks like {ONE[kind]}.{missing} “{answering.title}” was trained on "
+            f"This looks like {ONE[kind]}.{missing} “{answering.short_name}” was trained on "
             f"{IMAGES[answering.modality]}, so its scores do not apply here."
         )
     others = [model for other, model in best.items() if other != kind and model] if unsure and not stated else []

@@ -128,7 +128,7 @@ def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
         return
     models = registry.models()
     titles = {
-        f"{model}-{dataset}": f"{models[model].title}: {count:,} test images of {title(dataset)}"
+        f"{model}-{dataset}": f"{models[model].short_name}: {count:,} test images of {title(dataset)}"
         for (model, dataset), count in tested.items()
     }
     pairs = {f"{model}-{dataset}": (models[model], dataset) for model, dataset in tested}
@@ -151,7 +151,7 @@ def show_performance(table: Table, chosen: Filters) -> None:
         st.info("No model here was tested on this data set.")
         return
     titles = {
-        key: model.title if test == table.id else f"{model.title} ({title(test)})"
+        key: model.short_name if test == table.id else f"{model.short_name} ({title(test)})"
         for key, (model, test) in models.items()
     }
     with address.option("tested_model", titles, next(iter(titles))):
