@@ -98,6 +98,8 @@ def test_a_click_on_a_cell_opens_its_images(app: str, open_page: Callable[..., P
     best = cell.sort_values("p_nv", ascending=False)["image"].head(3)
     for image in best:
         expect(page.get_by_role("link", name=image)).to_be_visible()
+    # scrolling down by less than one screen shows the first picture with the name below it
+    assert bottom(page.get_by_role("link", name=best.iloc[0])) < 2 * HEIGHT
     page.get_by_role("button", name="Attention").first.click()
     expect(page).to_have_url(re.compile("attention"))
 
