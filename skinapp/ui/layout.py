@@ -32,9 +32,13 @@ STYLE = """<style>
 :focus-visible:not(input, textarea), label:has(input:is([type="checkbox"], [type="radio"]):focus-visible),
 :has(> * > input[type="range"]:focus-visible) {
   outline: 2px solid light-dark(black, white) !important; outline-offset: -2px; }
+[data-testid="stPlotlyChart"] :is(.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .annotation-text,
+  .bartext-outside) { fill: currentColor !important; }
+[data-testid="stPlotlyChart"] path:is(.box, .mean) { stroke: currentColor !important; }
 </style>"""
 """CSS that the theme cannot express. Streamlit writes in white on the accent colour, which has to be light enough to be
-readable as text on a dark page; and it draws focus rings in a half-transparent accent, too pale to see."""
+readable as text on a dark page; it draws focus rings in a half-transparent accent, too pale to see; and when the system
+turns dark, the texts and boxes of a chart that is on the page would stay black."""
 
 MENU = {
     "home": ("Home", "home", "What this bench is, and who it is for."),

@@ -55,6 +55,16 @@ def test_the_charts_of_a_page(
     assert {choice: sentences for choice, sentences in found.items() if sentences} == {}
 
 
+@pytest.mark.parametrize("choice", ["explore?view=people", "explore?view=overview", "compare?tab=operating"])
+def test_a_chart_stays_readable_when_the_system_turns_dark(
+    app: str, open_page: Callable[..., Page], choice: str, width: int, dark: bool
+) -> None:
+    page = open_page(f"{app}/{choice}", width, dark)
+    assert problems(page) == []
+    page.emulate_media(color_scheme="light" if dark else "dark")
+    assert problems(page) == []
+
+
 @pytest.mark.parametrize("card", ["ham10000-committee", "ham10000-efficientnetb1"])
 def test_the_layers_of_a_network(app: str, open_page: Callable[..., Page], card: str, width: int, dark: bool) -> None:
     page = open_page(f"{app}/models?card={card}", width, dark)
