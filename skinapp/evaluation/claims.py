@@ -54,7 +54,7 @@ CLAIMS = (
         "accuracy",
         "84.3%",
         "EfficientNetB1 with global average pooling",
-        "How the images were split is not stated",
+        "How the images were split is not stated; taken as at random, whatever their lesions",
         _TUTORIALS,
         "ham10000",
         "ham10000-committee",

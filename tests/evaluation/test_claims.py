@@ -46,14 +46,16 @@ def test_ours_for_seven_classes_are_those_of_the_cards(known: dict[str, Predicti
 
 def test_the_same_test_is_that_of_the_claim_or_missing(known: dict[str, Predictions], compared: list[Compared]) -> None:
     by_value = {one.claim.value: one for one in compared}
-    again = by_value["71% to 75%"].same_test
-    assert again is not None
-    model = known["ham10000-cnn32"].model
-    assert model is not None
-    [test] = [test for test in model.card["other_tests"] if "resampled" in test["name"]]
-    assert (again.score.value, again.images) == (test["scores"]["accuracy"]["value"], test["images"])
-    # the split of the images is not stated, so nothing was trained
-    assert by_value["84.3%"].same_test is None
+    for claim, model_id, protocol in (
+        ("84.3%", "ham10000-efficientnetb1", "split by image"),
+        ("71% to 75%", "ham10000-cnn32", "resampled"),
+    ):
+        again = by_value[claim].same_test
+        assert again is not None
+        model = known[model_id].model
+        assert model is not None
+        [test] = [test for test in model.card["other_tests"] if protocol in test["name"]]
+        assert (again.score.value, again.images) == (test["scores"]["accuracy"]["value"], test["images"])
     assert by_value["85% to 90%"].same_test is by_value["85% to 90%"].repeated is None
 
 
