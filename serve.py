@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from skinapp.errors import SkinappError
 from skinapp.hosting import logs, metrics
+from skinapp.inference import events
 from skinapp.ui import sign_in
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ logs.write_json()
 # where it is installed, rich would write a whole traceback, message included
 st.set_option("logger.enableRich", False)
 try:
-    sign_in.check()
+    events.report(events.SIGN_IN, required=sign_in.check())
     metrics.serve(st.get_option("server.address") or "0.0.0.0")  # noqa: S104 as Streamlit does without an address
 except SkinappError as error:
     raise SystemExit(str(error)) from None

@@ -1,7 +1,7 @@
 """Does what deploy/Dockerfile does on a machine without Docker, and answers its health check.
 
-    python deploy/rehearse.py              # with the packages of this Python
-    python deploy/rehearse.py --install    # with a new virtual environment, as in the image, whose size is printed
+    .venv/bin/python deploy/rehearse.py              # with the packages of this Python
+    .venv/bin/python deploy/rehearse.py --install    # in a new environment, as in the image; prints its size
 
 The files that the image holds are copied to a new folder. The server runs there as an unprivileged user without
 capabilities, in namespaces of its own: every file system is read-only but an empty /tmp, and there is no network but

@@ -82,6 +82,7 @@ def test_a_server_is_ready_with_the_models_that_are_as_published(tmp_path: Path)
     assert "malignancy-cnn64" in left_out["reason"]
     [ready] = [line for line in lines if line["event"] == "readiness"]
     assert (ready["ready"], ready["model"]) == (True, "malignancy-mlp64")
+    assert [line["required"] for line in lines if line["event"] == "sign-in"] == [False]
 
 
 @pytest.mark.slow
@@ -101,12 +102,15 @@ def test_a_server_without_models_runs_and_is_not_ready(tmp_path: Path) -> None:
         ("SKINAPP_METRICS_PORT", "many", "SKINAPP_METRICS_PORT is 'many', which is not a free port"),
         # otherwise it would be open to everyone
         ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: make the file valid TOML"),
+        ("STREAMLIT_SECRETS_FILES", "missing.toml", "missing.toml, which STREAMLIT_SECRETS_FILES names"),
+        ("STREAMLIT_SECRETS_FILES", "folder.toml", "cannot be read (Is a directory)"),
     ],
 )
 def test_a_server_with_an_invalid_setting_stops_with_an_error_message(
     setting: str, value: str, sentence: str, tmp_path: Path
 ) -> None:
     (tmp_path / "secrets.toml").write_text("[auth\nclient_secret = 'swordfish'")
+    (tmp_path / "folder.toml").mkdir()
     value = str(tmp_path / value) if value.endswith(".toml") else value
     with served(tmp_path, free_port(), **{setting: value}) as server:
         _, err = server.communicate(timeout=WITHIN_SECONDS)

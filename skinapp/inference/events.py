@@ -8,7 +8,7 @@ from typing import Any
 
 LOGGER = logging.getLogger("skinapp")
 
-ANSWER, REFUSAL, READINESS, LEFT_OUT = "answer", "refusal", "readiness", "model left out"
+ANSWER, REFUSAL, READINESS, LEFT_OUT, SIGN_IN = "answer", "refusal", "readiness", "model left out", "sign-in"
 """The events."""
 
 UNREADABLE, CHECK_FAILED, NO_MODEL, BUSY = "unreadable image", "check failed", "no model", "busy"

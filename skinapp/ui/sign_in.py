@@ -4,18 +4,36 @@ import importlib.util
 from pathlib import Path
 
 import streamlit as st
+from streamlit import config
 
 from skinapp.errors import DataError
 
 
-def check() -> None:
-    """DataError if the server's secrets cannot be read, as the app would then be open to everyone, or if the package
-    for sign-in is missing."""
-    files = [file for file in st.get_option("secrets.files") if Path(file).exists()]
+def check() -> bool:
+    """Whether visitors must sign in. DataError if the server's secrets cannot be read, as the app would then be open to
+    everyone, or if the package for sign-in is missing."""
+    files = [file for file in st.get_option("secrets.files") if _exists(Path(file))]
     if files and not st.secrets.load_if_toml_exists():
         raise DataError(f"The secrets in {' or '.join(files)} cannot be read: make the file valid TOML, or remove it.")
-    if files and "auth" in st.secrets and not importlib.util.find_spec("authlib"):
+    if not files or "auth" not in st.secrets:
+        return False
+    if not importlib.util.find_spec("authlib"):
         raise DataError("Sign-in is configured, but Authlib is not installed. Install requirements-serve.txt.")
+    return True
+
+
+def _exists(file: Path) -> bool:
+    """Whether there is a file of secrets, which may be missing in the default places only. Streamlit ignores a missing
+    one, and takes one that it may not read for a port in use."""
+    try:
+        file.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        if config.is_manually_set("secrets.files"):
+            raise DataError(f"There is no file {file}, which STREAMLIT_SECRETS_FILES names.") from None
+        return False
+    except OSError as error:
+        raise DataError(f"The secrets in {file} cannot be read ({error.strerror}).") from None
+    return True
 
 
 def required() -> bool:
