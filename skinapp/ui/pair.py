@@ -157,5 +157,6 @@ def _show_notes(model: Model, frame: pd.DataFrame) -> None:
         st.markdown(f"- {sentence}")
     st.caption(
         f"“{model.short_name}”. On {model.card['test']['images']:,} test lesions, the most likely class was correct "
-        f"for {scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). This is not a diagnosis."
+        f"for {scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). This is not a "
+        "diagnosis."
     )
