@@ -104,6 +104,7 @@ def test_a_server_without_models_runs_and_is_not_ready(tmp_path: Path) -> None:
         ("STREAMLIT_SECRETS_FILES", "secrets.toml", "cannot be read: make the file valid TOML"),
         ("STREAMLIT_SECRETS_FILES", "missing.toml", "missing.toml, which STREAMLIT_SECRETS_FILES names"),
         ("STREAMLIT_SECRETS_FILES", "folder.toml", "cannot be read (Is a directory)"),
+        ("STREAMLIT_SECRETS_FILES", "empty.toml", "[auth] of the secrets has no redirect_uri and no cookie_secret"),
     ],
 )
 def test_a_server_with_an_invalid_setting_stops_with_an_error_message(
@@ -111,6 +112,7 @@ def test_a_server_with_an_invalid_setting_stops_with_an_error_message(
 ) -> None:
     (tmp_path / "secrets.toml").write_text("[auth\nclient_secret = 'swordfish'")
     (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "empty.toml").write_text("[auth]\n")
     value = str(tmp_path / value) if value.endswith(".toml") else value
     with served(tmp_path, free_port(), **{setting: value}) as server:
         _, err = server.communicate(timeout=WITHIN_SECONDS)

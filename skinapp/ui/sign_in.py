@@ -8,10 +8,13 @@ from streamlit import config
 
 from skinapp.errors import DataError
 
+REQUIRED = ("redirect_uri", "cookie_secret")
+"""Settings without which Streamlit's sign-in does not work."""
+
 
 def check() -> bool:
     """Whether visitors must sign in. DataError if the server's secrets cannot be read, as the app would then be open to
-    everyone, or if the package for sign-in is missing."""
+    everyone, if they are incomplete, or if the package for sign-in is missing."""
     files = [file for file in st.get_option("secrets.files") if _exists(Path(file))]
     if files and not st.secrets.load_if_toml_exists():
         raise DataError(f"The secrets in {' or '.join(files)} cannot be read: make the file valid TOML, or remove it.")
@@ -19,6 +22,10 @@ def check() -> bool:
         return False
     if not importlib.util.find_spec("authlib"):
         raise DataError("Sign-in is configured, but Authlib is not installed. Install requirements-serve.txt.")
+    missing = [name for name in REQUIRED if not st.secrets["auth"].get(name)]
+    if missing:
+        # Streamlit takes an empty section for none, so the app would be open
+        raise DataError(f"The section [auth] of the secrets has no {' and no '.join(missing)}.")
     return True
 
 
