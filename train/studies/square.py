@@ -198,8 +198,8 @@ def table(results: dict[str, Any]) -> str:
     for measured in results.values():
         for one in measured["sets"].values():
             for part in ("validation", "test"):
-                cells = [Interval(**one[part][name]).text() for name in ("centre", "square")]
-                difference = Interval(**one[part]["difference"]).text("+.3f")
+                cells = [_interval(one[part][name]).text() for name in ("centre", "square")]
+                difference = _interval(one[part]["difference"]).text("+.3f")
                 shares = [f"{one[part][name]:.1%}" for name in ("moved", "several_found")]
                 name = f"{measured['model']} {measured['version']}"
                 rows.append([name, one["name"], part, f"{one[part]['images']:,}", *cells, difference, *shares])
@@ -255,5 +255,11 @@ def _side_by_side(one: Path, other: Path) -> Image.Image:
     return whole
 
 
-def _rounded(interval: Interval) -> dict[str, float]:
-    return {name: round(value, 4) for name, value in dataclasses.asdict(interval).items()}
+def _rounded(interval: Interval) -> dict[str, float | None]:
+    """An interval as JSON, which has no NaN."""
+    limits = dataclasses.asdict(interval).items()
+    return {name: None if np.isnan(value) else round(value, 4) for name, value in limits}
+
+
+def _interval(rounded: dict[str, float | None]) -> Interval:
+    return Interval(**{name: np.nan if value is None else value for name, value in rounded.items()})
