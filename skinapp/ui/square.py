@@ -214,10 +214,13 @@ def _measured(photo: Photo) -> str:
     for one in square.figures()[_kind(photo)]["sets"].values():
         test = one["test"]
         before, after, by = (test[name] for name in ("centre", "square", "difference"))
+        where = f"On {test['images']:,} test images of {one['name']}, squares around small lesions"
+        if by["low"] is None:
+            sentences.append(f"{where} did not change balanced accuracy ({before['value']:.3f}).")
+            continue
         sentences.append(
-            f"On {test['images']:,} test images of {one['name']}, squares around small lesions changed balanced "
-            f"accuracy from {before['value']:.3f} to {after['value']:.3f} (difference {by['value']:+.3f}, 95% interval "
-            f"{by['low']:+.3f} to {by['high']:+.3f})."
+            f"{where} changed balanced accuracy from {before['value']:.3f} to {after['value']:.3f} (difference "
+            f"{by['value']:+.3f}, 95% interval {by['low']:+.3f} to {by['high']:+.3f})."
         )
     return " ".join(sentences)
 
