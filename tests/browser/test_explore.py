@@ -99,6 +99,8 @@ def test_a_cell_opens_its_images_and_the_menu_and_back_keep_the_choices(
     expect(answer).to_be_visible()
     page.get_by_role("link", name="Guide", exact=True).click()
     expect(answer).to_be_hidden()
+    # the address changes after the page, and Back would otherwise leave the page before
+    expect(page).to_have_url(re.compile("/guide"))
     page.go_back()
     expect(answer).to_be_visible()
 
