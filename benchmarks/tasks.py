@@ -123,11 +123,11 @@ def one_by_one() -> Task:
 
 
 FEATURES = ("ham10000-features", "malignancy-features")
-"""The shipped models on features."""
+"""The shipped features models."""
 
 
 def features_photo(name: str) -> Task:
-    """A JPEG file to the probabilities of a model on features and the contributions of the features."""
+    """A JPEG file to the probabilities of a features model and the contributions of the features."""
     from skinapp.images import imaging
     from skinapp.inference import runtime
 

@@ -75,8 +75,8 @@ def show_checks(maps: Sequence[MadeMap], photo: Photo) -> None:
     switch = f"check_{request.name}"
     if request.method.id != "last-convolution":
         st.caption(
-            "The check makes a few more maps with this method, and each takes as long as the first. Its limits were "
-            "chosen for Grad-CAM at the last convolution."
+            "The check makes a few more maps with this method, and each takes as long as the first. The check's limits "
+            "were chosen for Grad-CAM at the last convolution."
         )
         if not st.toggle("Check this map", key=switch):
             return
@@ -181,7 +181,8 @@ def show_limits() -> None:
 with layout.page("Attention", chip=False):
     st.title("Where a model looked", anchor=False)
     st.markdown(
-        "Map the evidence for any class, with several methods, at any block of the network. Nothing you add is stored."
+        "See which parts of the image count towards any class, with several methods and at any depth of the network. "
+        "Nothing you add is stored."
     )
     for reason in registry.problems().values():
         st.warning(reason)

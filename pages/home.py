@@ -59,8 +59,8 @@ def show_doors(best: Model | None) -> None:
         )
         show_door(
             ":material/groups: If you want to know who is in the data",
-            "Age, sex, site, diagnosis and how it was confirmed in the public data sets, and what the data cannot tell "
-            "you, such as how well a model works on dark skin.",
+            "The age, sex, body site and diagnosis in the public data sets, how diagnoses were confirmed, and what "
+            "the data cannot tell you, such as how well a model works on dark skin.",
             dark_skin,
             {"explore": "Explore the data sets"},
         )

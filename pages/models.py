@@ -40,7 +40,7 @@ def show_use(model: Model) -> None:
     )
     with st.container(gap=None):
         st.metric("Balanced accuracy", f"{score.value:.0%}")
-        st.caption(f"{interval}; {test['images']:,} test images of {layout.plain(test['dataset'])}")
+        st.caption(f"{interval}; {test['images']:,} test images from {layout.plain(test['dataset'])}")
     fields = [field.title.lower() for field in model.clinical]
     asks = f" It also uses {joined(fields)}, if you enter them." if fields else ""
     st.markdown(f"For {modality.IMAGES[model.modality]}, {len(model.labels.codes)} classes.{asks}")

@@ -89,7 +89,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--prevalence",
         type=float,
         metavar="SHARE",
-        help="also give the probability of cancer if this share of lesions like this is cancer, such as 0.02",
+        help="also give the probability of cancer where this share of such lesions is cancer, such as 0.02",
     )
     classify.add_argument(
         "--remove",
@@ -111,7 +111,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     patient = classify.add_argument_group(
         "patient metadata",
-        "These apply to all images. Models that use patient metadata read them; all are optional.",
+        "These apply to all images. Models that use patient metadata read it; all are optional.",
     )
     for question in metadata.QUESTIONS:
         patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())
@@ -182,14 +182,14 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         type=float,
         default=0.95,
         metavar="SHARE",
-        help="the share of it that each model is set to find (default: %(default)s)",
+        help="the share of the class in --find that each model is set to find (default: %(default)s)",
     )
     compare.add_argument(
         "--prevalence",
         type=float,
         default=0.05,
         metavar="SHARE",
-        help="the share of the people examined who have it (default: %(default)s)",
+        help="the share of the people examined who have that condition (default: %(default)s)",
     )
     compare.add_argument(
         "--coverage",

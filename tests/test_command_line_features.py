@@ -1,4 +1,4 @@
-"""A model on features on the command line."""
+"""A features model on the command line."""
 
 import json
 from pathlib import Path

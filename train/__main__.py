@@ -137,7 +137,7 @@ example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
 
 Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has already
-learned what the metadata add; otherwise, that is fitted on held-out images.
+learned what the metadata adds; otherwise, that is fitted on held-out images.
 """,
     "pair": """
 example:
@@ -257,7 +257,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
             command.add_argument(
                 "--afterwards",
                 action="store_true",
-                help="for a run with metadata: true, fit what the metadata add on held-out images instead of using "
+                help="for a run with metadata: true, fit what the metadata adds on held-out images instead of using "
                 "what was trained",
             )
         if name in ("fuse", "pair"):

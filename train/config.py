@@ -67,7 +67,7 @@ class Config:
     - `teacher` is the id of an evaluated cross-validation in the same folder of runs: its held-out probabilities make
       up `teacher_share` of the target of each image for which they are known, the published label the rest (Hinton et
       al. 2015, arXiv:1503.02531).
-    - `metadata` also trains what the first data set's patient metadata add to the logits; each field of an image is
+    - `metadata` also trains what the first data set's patient metadata adds to the logits; each field of an image is
       left out with probability `metadata_dropout` each time the image is sampled. The network itself sees the image
       alone.
     - `augmentation` names a policy in train/fit/augmentation.py, `loss` a loss in train/fit/losses.py.

@@ -60,7 +60,7 @@ PARTS += ("arm", "forearm", "hand", "thigh", "lower leg", "foot")
 BACK_AT = 3.2
 """How far the back view is to the right of the front view."""
 MARKER = 24
-"""Pixels across that answer a click in the middle of a part."""
+"""Width, in pixels, of the clickable area in the middle of a part."""
 
 
 def images_by_part(sites: pd.DataFrame) -> pd.Series:

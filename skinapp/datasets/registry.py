@@ -245,7 +245,7 @@ def dataset(id_: str) -> DataSet:
         raise DataError(f"There is no data set '{id_}'; choose one of {', '.join(DATASETS)}.") from None
 
 
-PARTS = {"milk10k-clinical": ("milk10k", "MILK10k, close-ups")}
+PARTS = {"milk10k-clinical": ("milk10k", "MILK10k close-ups")}
 """The test sets that are parts of a data set: its id, and the short name of the part."""
 
 

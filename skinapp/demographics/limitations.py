@@ -242,8 +242,8 @@ def _skin_type(table: Table) -> tuple[str, str]:
             )
     return (
         "Skin type is not recorded",
-        f"None of the {total.images:,} images states a skin type, so how well a model works on dark skin cannot be "
-        "checked.",
+        f"No skin type is recorded for any of the {total.images:,} images, so how well a model works on dark skin "
+        "cannot be checked.",
     )
 
 

@@ -54,7 +54,7 @@ CLAIMS = (
         "accuracy",
         "84.3%",
         "EfficientNetB1 with global average pooling",
-        "How the images were split is not stated; taken as at random, whatever their lesions",
+        "How the images were split is not stated; assumed to be at random, regardless of lesion",
         _TUTORIALS,
         "ham10000",
         "ham10000-committee",
@@ -91,8 +91,8 @@ CLAIMS = (
             score,
             value,
             "Not stated",
-            "Given as what to expect, without network, data or split; with a single AUC, so taken as malignant or "
-            "benign",
+            "Given as a figure to expect; network, data and split are not stated. There is only one AUC, so it is "
+            "assumed to be for malignant or benign",
             _TUTORIALS,
             "malignant_benign",
             "malignancy-efficientnetb1",

@@ -24,7 +24,8 @@ class Measure:
 MEASURES = {
     "roc_auc_target": Measure(
         "ROC AUC, {target}",
-        "The chance that an image of {target} gets a higher probability of it than another image; 0.5 is chance.",
+        "How often an image of {target} gets a higher probability of {target} than an image of something else; 0.5 "
+        "is no better than guessing.",
     ),
     "average_precision_target": Measure(
         "Average precision, {target}", "Precision averaged over recall; chance is the share of images of {target}."

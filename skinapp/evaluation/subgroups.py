@@ -161,7 +161,7 @@ SUBGROUPS = {
 SKIN_TONES = {0: "0, very dark", 5: "5, very light"}
 """Descriptions of the ends of MILK10k's scale."""
 FEW_IMAGES, FEW_ON_A_SIDE = 30, 10
-"""A subgroup with fewer images, or fewer on a side that the score needs, has no score."""
+"""A subgroup with fewer images than this, or fewer on a side that the score needs, has no score."""
 
 SENSITIVITY, SPECIFICITY = "sensitivity_at_threshold", "specificity_at_threshold"
 AT_THRESHOLD = {SENSITIVITY: "Sensitivity at the threshold", SPECIFICITY: "Specificity at the threshold"}

@@ -385,8 +385,8 @@ def _operating_points(card: Card) -> Section:
     return Section(
         "Operating points",
         (
-            "Each threshold applies to the summed probability of the classes that it is for, and was chosen to reach "
-            f"its sensitivity on the first images in its rows. Intervals are 95%. {together}.",
+            "Each threshold applies to the combined probability of its classes, and was chosen to reach the stated "
+            f"sensitivity on the images in the first of its rows. Intervals are 95%. {together}.",
             Table(
                 ("operating point", "threshold", "images", *rates),
                 tuple(
@@ -416,10 +416,11 @@ def _conformal(card: Card) -> Section:
         "Prediction sets",
         (
             "A set holds the classes whose probability reaches their threshold, and always the most probable class. "
-            f"Each threshold is chosen so that the set holds the class for the share of its {members} that the column "
-            f"header gives. The thresholds were computed from {of_each} of each {members.removesuffix('s')} that the "
-            f"model had not seen ({images}){with_metadata}, and apply to images like those. A threshold of 0 means "
-            f"that there were too few {members} for that coverage, so the class is in every set.",
+            f"Each threshold is chosen so that the set contains the class for a given share of the class's {members}: "
+            f"the percentage in the column header. The thresholds were computed from {of_each} of each "
+            f"{members.removesuffix('s')} that the model had not seen ({images}){with_metadata}, and apply to images "
+            f"like those. A threshold of 0 means that there were too few {members} for that coverage, so the class is "
+            "in every set.",
             Table(
                 ("class", members, *(f"{coverage:.0%}" for coverage in stored["coverages"])),
                 tuple(
@@ -558,10 +559,10 @@ def _fusion(card: Card) -> Iterator[Section]:
     fusion, training, members = card["fusion"], card["training"], MEMBERS[card["modality"]]
     base = fusion["base"]
     data = (
-        "cross-validated logits of images whose patients the network had not seen; the scores are of patients that "
+        "cross-validated logits of images whose patients the network had not seen; the scores are for patients that "
         "this fit had not seen either"
         if cross_validated(card)
-        else "the validation images; the scores are of the test images"
+        else "the validation images; the scores are for the test images"
     )
     if "dropout" in fusion:
         made = (
@@ -611,7 +612,7 @@ def _fusion(card: Card) -> Iterator[Section]:
         yield _side_by_side(card, external)
     yield from _chosen_on_held_out(card)
     yield Section(
-        "What the metadata add",
+        "What the metadata adds",
         (
             "This model minus the one that sees only the image, on the same images. McNemar's exact test of accuracy: "
             f"p {'' if fusion['mcnemar_p'] < SMALL_P else '= '}{_p_value(fusion['mcnemar_p'])}.",

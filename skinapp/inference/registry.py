@@ -24,12 +24,12 @@ TREES_FILE = "trees.npz"
 SCHEMA_FILE = Path(__file__).with_name("model.schema.json")
 MAX_ROOT_BYTES = 200 * 1000**2
 """Maximum total size of the shipped model folders, in bytes; a link to the same network in another folder counts as
-nothing."""
+zero."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """The folder of a classifier, committee, pair or model on features whose `model.json` has passed the schema; `card`
+    """The folder of a classifier, committee, pair or features model whose `model.json` has passed the schema; `card`
     is that file, parsed."""
 
     id: str
@@ -147,7 +147,7 @@ def no_models(root: Path | None = None) -> ModelError:
 def ranked(root: Path | None = None) -> list[Model]:
     """The models that can run on one image, the default first: those trained here before adopted ones, diagnosis before
     malignancy, dermoscopy before smartphone, committees before single networks, then by `held_out_score`; those without
-    it come last, and models on features after all networks, so that none of them is a default.
+    it come last, and features models after all networks, so that none of them is a default.
 
     Committees come first because their held-out scores are those of single networks, and the mean of the networks does
     better.

@@ -31,7 +31,7 @@ SECTIONS = {
     "signs": "What people notice",
     "dermatoscope": "Through a dermatoscope",
     "photo": "In a phone photo",
-    "causes": "Where it comes from",
+    "causes": "Causes",
     "advice": "What is usually advised",
 }
 """The fields of an entry in reading order, with their headings."""
@@ -88,7 +88,7 @@ ENTRIES = (
             "red or blue. A photo shows only the outline and the colours, and early melanomas can look like moles."
         ),
         causes=(
-            "Ultraviolet light from the sun or sunbeds, especially sunburn and in fair skin; many moles or unusual "
+            "Ultraviolet light from the sun or sunbeds, especially with sunburn or fair skin; many moles or unusual "
             "ones; melanoma in the family or earlier in life. Melanomas on the palms, on the soles or under the nails "
             "are not caused by the sun, and are the kind most often seen in dark skin."
         ),
@@ -102,8 +102,8 @@ ENTRIES = (
             "or act on mutations."
         ),
         doctor=(
-            "Soon, within days to two weeks, for any spot that is new and different, changes, bleeds or grows. No "
-            "doctor minds a false alarm."
+            "Soon: within two weeks at the latest, for any spot that is new and different, changes, bleeds or grows. "
+            "No doctor minds a false alarm."
         ),
         sources=("DermNet: Melanoma", "NHS: Melanoma skin cancer", "Cancer Research UK: Melanoma skin cancer"),
         pictures=(("ISIC_8437510", "ISIC_9865547"), ("ISIC_1923354", "ISIC_4597624")),
@@ -147,8 +147,8 @@ ENTRIES = (
             "left alone it destroys the tissue around it, which matters on the nose, eyelids and ears."
         ),
         dermatoscope=(
-            "Sharp blood vessels that branch like a tree, blue-grey globules or leaf-like shapes, small sores, and "
-            "shiny white lines. The pigment network of moles is missing."
+            "Clearly visible blood vessels that branch like a tree, blue-grey globules or leaf-like shapes, small "
+            "sores, and shiny white lines. The pigment network of moles is missing."
         ),
         photo=(
             "A pearly, skin-coloured or pink bump with fine red vessels, sometimes with a sore in the middle; or a "
@@ -156,7 +156,7 @@ ENTRIES = (
         ),
         causes=(
             "Ultraviolet light over a lifetime, especially in fair skin; also radiation treatment, a weak immune "
-            "system, and rarely inherited conditions."
+            "system and, rarely, inherited conditions."
         ),
         signs="A spot or sore that does not heal for weeks, bleeds when the face is washed, crusts and comes back.",
         advice=(
@@ -164,7 +164,9 @@ ENTRIES = (
             "ones can be treated with creams, light or freezing, and some with radiation. New ones are common, so the "
             "skin is checked regularly."
         ),
-        doctor="Within weeks for a sore or bump that has not healed after a month, sooner near the eyes.",
+        doctor=(
+            "Within a few weeks for a sore or bump that has not healed after a month, or sooner if it is near the eyes."
+        ),
         sources=(
             "DermNet: Basal cell carcinoma",
             "NHS: Non-melanoma skin cancer",
@@ -180,7 +182,7 @@ ENTRIES = (
             "layer of the skin."
         ),
         dermatoscope=(
-            "Actinic keratosis: a red network around pale hair openings, like a strawberry, with scale. Bowen's "
+            "Actinic keratosis: a red network around pale hair follicles, like a strawberry, with scale. Bowen's "
             "disease: tiny coiled vessels in groups, with scale. Pigmented ones show dots and lines in grey and brown."
         ),
         photo=(
@@ -191,7 +193,10 @@ ENTRIES = (
             "Ultraviolet light over decades, especially in fair skin; a weak immune system; for some cases of Bowen's "
             "disease, papillomaviruses or arsenic."
         ),
-        signs="Skin like sandpaper that catches on clothes, stings or itches, and comes back after scratching.",
+        signs=(
+            "A patch that feels like sandpaper, catches on clothes, stings or itches, and comes back after it is "
+            "scratched off."
+        ),
         advice=(
             "Sun protection, and removal of patches by freezing, creams, light or scraping. Most actinic keratoses "
             "never become cancer, but nobody can tell which will."
@@ -215,15 +220,15 @@ ENTRIES = (
             "the years, but many stay as they are or disappear on their own."
         ),
         dermatoscope=(
-            "A red network around pale hair openings, like a strawberry, with white or yellow scale. Pigmented ones "
-            "show grey dots and lines around the hair openings."
+            "A red network around pale hair follicles, like a strawberry, with white or yellow scale. Pigmented ones "
+            "show grey dots and lines around the hair follicles."
         ),
         photo=(
             "A dry, scaly, pink, red or brown patch a few millimetres wide on the face, scalp, ears, lips, forearms or "
             "hands, often one of many. Scale shows well in light from the side and poorly with flash."
         ),
         causes="Ultraviolet light over decades: outdoor work, fair skin, age. More common with a weak immune system.",
-        signs="Skin like sandpaper that stings or itches a little and comes back after it is scratched off.",
+        signs="A patch that feels like sandpaper, stings or itches a little, and comes back after it is scratched off.",
         advice=(
             "Sun protection, moisturiser, and removal of single patches by freezing or of larger areas with creams or "
             "light."
@@ -256,8 +261,8 @@ ENTRIES = (
             "sun damage."
         ),
         causes=(
-            "Ultraviolet light over decades; a weak immune system, as after a transplant; old scars and wounds; "
-            "smoking, for those on the lips."
+            "Ultraviolet light over decades; a weak immune system, for example after a transplant; old scars and "
+            "wounds; smoking, for those on the lips."
         ),
         signs="A lump or sore that grows over weeks to months, is tender, bleeds easily and does not heal.",
         advice=(
@@ -265,8 +270,8 @@ ENTRIES = (
             "examined, and the skin is checked regularly for some years."
         ),
         doctor=(
-            "Within two weeks for a growing lump or a sore that does not heal, sooner on ears or lips or with a weak "
-            "immune system."
+            "Within two weeks for a growing lump or a sore that does not heal, or sooner if it is on an ear or lip, or "
+            "if your immune immune system."
         ),
         sources=(
             "DermNet: Cutaneous squamous cell carcinoma",
@@ -352,7 +357,7 @@ ENTRIES = (
             "bleed shows one even red-brown to black area."
         ),
         photo=(
-            "A bright red, purple or nearly black dot or bump. Very dark ones, and bleeds under the nails or in the "
+            "A bright red, purple or nearly black dot or bump. Very dark ones, and bleeds under the nails or on the "
             "soles, can look like melanoma."
         ),
         causes=(
@@ -416,7 +421,7 @@ ENTRIES = (
         causes="Mostly ultraviolet light over decades; two growths can meet by chance on sun-damaged skin.",
         signs="Change over weeks to months, bleeding, or a sore that does not heal.",
         advice="It is cut out and examined under the microscope; what follows depends on the cancer.",
-        doctor="Soon, within days to two weeks.",
+        doctor="Soon: within two weeks at the latest.",
         sources=("DermNet: Skin cancer", "Cancer Research UK: Skin cancer"),
     ),
     Entry(
@@ -450,7 +455,7 @@ ENTRIES = (
             "A doctor examines it with a dermatoscope and, if in doubt, removes some or all of it to examine it under "
             "the microscope."
         ),
-        doctor="Soon, within days to two weeks.",
+        doctor="Soon: within two weeks at the latest.",
         sources=("NHS: Melanoma skin cancer", "NHS: Non-melanoma skin cancer", "Cancer Research UK: Skin cancer"),
         pictures=(("ISIC_8437510", "ISIC_9865547"), ("ISIC_9896110", "ISIC_2772400")),
     ),

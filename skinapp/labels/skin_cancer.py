@@ -58,8 +58,8 @@ TOPICS = (
             "a cool, windy or hazy day can have a lot of it.",
             "The **UV index** in weather reports says how strong it is. At 3 or above, protect your skin; at 8 or "
             "above, stay out of the sun around midday.",
-            "Shade, clothes, a hat with a wide brim and sunglasses protect best. Use sunscreen of factor 30 or more on "
-            "the skin that is still exposed; put on plenty, and again every two hours and after swimming.",
+            "Shade, clothes, a hat with a wide brim and sunglasses protect best. Use sunscreen with a factor of 30 or "
+            "more on the skin that is still exposed; put on plenty, and reapply it every two hours and after swimming.",
             "Snow, water and sand reflect ultraviolet light, thin clouds let most of it through, and there is more of "
             "it in the mountains.",
         ),
@@ -71,10 +71,10 @@ TOPICS = (
     Topic(
         "Sunburn",
         (
-            "Each sunburn adds to the risk of skin cancer, and those in childhood add most. A tan is damage too, and "
-            "hardly protects.",
-            "Get out of the sun, cool the skin with water, use a light lotion, and drink. Leave blisters closed, and "
-            "keep the skin covered until it has healed.",
+            "Each sunburn adds to the risk of skin cancer, and those in childhood add most. A tan is a sign of "
+            "damage too, and gives hardly any protection.",
+            "Get out of the sun, cool the skin with water, use a light lotion, and drink plenty of water. Do not "
+            "burst blisters, and keep the skin covered until it has healed.",
             "See a doctor for large blisters, fever, dizziness or vomiting, and for a baby or small child.",
         ),
         ("[NHS: Sunburn](https://www.nhs.uk/conditions/sunburn/)", WHO_UV),

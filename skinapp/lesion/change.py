@@ -192,7 +192,7 @@ def sentence(change: Change) -> str:
         form, unit = (".0%", "") if change.unit == "%" else (".2f", f" {change.unit}" if change.unit else "")
         words = f"{change.name}: {change.before:{form}}{unit}, then {change.after:{form}}{unit}"
     if change.is_usual is None:
-        return f"{words}. It was not measured how far this differs between photos of an unchanged lesion."
+        return f"{words}. How much this differs between photos of an unchanged lesion has not been measured."
     usual = "no more than usual" if change.is_usual else "more than usual"
     return f"{words}: {usual} ({limit(change)} in 95 of 100 pairs of photos of an unchanged lesion)."
 

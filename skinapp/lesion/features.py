@@ -16,7 +16,7 @@ TITLES = {name: title for titles in GROUPS.values() for name, title in titles.it
 SIDE = 224
 """Pixels of the square in which features are measured."""
 CUT = 0.05
-"""A lesion with a larger share of its border pixels at the edge of the square is cut off there."""
+"""A lesion with a larger share of its border pixels than this at the edge of the square is cut off there."""
 
 NO_LESION = "No lesion was found in the square, so no feature can be measured. Put the lesion in the middle."
 COVERS = (

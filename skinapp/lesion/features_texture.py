@@ -20,12 +20,12 @@ RINGS = (1, 4, 8, 16, 32, 64, 112)
 """Limits of the frequency rings, in cycles per side of the square; the last is the finest that 224 pixels show."""
 ORIENTATIONS = 4
 ORIENTED_FROM = 4
-"""The least frequency, in cycles per side, that counts in the directions: lower ones show the lesion's own shape."""
+"""The lowest frequency, in cycles per side, that counts in the directions: lower ones show the lesion's own shape."""
 TAPER = 0.02
 """How softly the spectrum's window begins inside the border: the standard deviation of a blur, in shares of the
 side."""
 FLAT = 1.0
-"""A lesion whose grey values have a smaller standard deviation has no texture."""
+"""A lesion whose grey values have a smaller standard deviation than this has no texture."""
 
 FOURIER = (
     *(f"ring_{low}_{high}" for low, high in itertools.pairwise(RINGS)),
@@ -47,9 +47,9 @@ TITLES = {
         for low, high in itertools.pairwise(RINGS)
     },
     **{
-        f"orientation_{180 * step // ORIENTATIONS}": "Fourier power in its main direction"
+        f"orientation_{180 * step // ORIENTATIONS}": "Fourier power in the main direction"
         if step == 0
-        else f"Fourier power at {180 * step // ORIENTATIONS}° to its main direction"
+        else f"Fourier power at {180 * step // ORIENTATIONS}° to the main direction"
         for step in range(ORIENTATIONS)
     },
     "spectral_slope": "Slope of the Fourier power spectrum",

@@ -22,11 +22,11 @@ from skinapp.images import imaging
 from skinapp.inference import registry
 
 SMALLEST = 0.003
-"""A region with a smaller share of the square does not count as a lesion."""
+"""A region that covers less than this share of the square does not count as a lesion."""
 LARGEST = 0.97
-"""A segmentation with a larger share of the square does not show where the lesion ends."""
+"""A segmentation that covers more than this share of the square does not show where the lesion ends."""
 FLAT = 2.0
-"""An image with a smaller standard deviation, in grey values, counts as empty."""
+"""An image whose grey values have a smaller standard deviation than this counts as empty."""
 
 
 @dataclass(frozen=True)

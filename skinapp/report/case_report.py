@@ -106,7 +106,7 @@ def _answer(analysis: Analysis, coverage: float, prevalence: float | None, doubt
     if analysis.metadata:
         alone = analysis.image_prediction
         blocks.append(
-            f"This includes details about the patient ({_metadata(analysis)}). From the image alone: "
+            f"This answer takes details about the patient into account ({_metadata(analysis)}). From the image alone: "
             f"{analyses.most_likely(alone)}; {_shares(alone)}."
         )
     if not doubt:

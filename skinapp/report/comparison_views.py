@@ -211,7 +211,7 @@ def against_published(models: Iterable[Model | None], names: Names) -> pd.DataFr
             continue
         rows = {(row["score"], row["model"]): row for row in model.card["published"]["rows"]}
         values |= {key: row["value"] for key, row in rows.items()}
-        columns[f"{names[model.id]} minus it"] = {
+        columns[f"{names[model.id]} minus published"] = {
             key: Interval(row["difference"], row["difference_low"], row["difference_high"]).text("+.3f")
             for key, row in rows.items()
         }

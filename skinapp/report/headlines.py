@@ -43,7 +43,7 @@ def dark_skin(datasets: Iterable[str] = DATASETS) -> Headline:
     counts = [limitations.dark_skin(records.shipped(dataset).frame) for dataset in datasets]
     dark, stated = (sum(numbers) for numbers in zip(*counts, strict=True))
     return Headline(
-        "Images of dark skin", f"{dark / stated:.0%}", f"{dark:,} of the {stated:,} that state a skin colour"
+        "Images of dark skin", f"{dark / stated:.0%}", f"{dark:,} of the {stated:,} images with a recorded skin colour"
     )
 
 

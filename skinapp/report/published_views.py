@@ -15,9 +15,9 @@ from skinapp.report.comparison_views import Names
 
 TITLE = "Published accuracies, and ours"
 INTRODUCTION = (
-    "What tutorials report, next to the same network tested the same way, and next to networks tested on lesions that "
-    "none of their training images show. Our scores are those of the models' cards, measured by "
-    "`python -m train evaluate`."
+    "Accuracies reported in tutorials, next to those of the same network tested in the same way, and of networks "
+    "tested on lesions that appear in none of their training images. Our scores are those of the models' cards, "
+    "measured by `python -m train evaluate`."
 )
 REMOVALS = "What removing artefacts changes"
 SEARCH = "A search for the best head and augmentation for a pre-trained network"

@@ -73,7 +73,7 @@ def show(route: Route, photo: Photo) -> None:
 def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
     """Show the photo with its square, which may need changing; return the container next to it, which a phone shows
     first."""
-    words, picture = st.columns(2, gap="medium")
+    words, picture = st.columns(2, gap="small")
     with picture:
         square.show(photo)
         square.offer(photo)
@@ -83,7 +83,7 @@ def _beside_the_photo(photo: Photo) -> "DeltaGenerator":
 def _show_one(route: Route, photo: Photo) -> None:
     model = route.models[0]
     st.session_state[ANSWERED_BY] = model.id
-    words, picture = st.columns([5, 6], gap="medium")
+    words, picture = st.columns([5, 6], gap="small")
     names = ["Every class", "Map", "Segmentation", "Similar cases", "Over time", "Artefacts", "Limits"]
     if model.clinical:
         names.insert(1, "Patient")

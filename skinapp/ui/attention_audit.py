@@ -64,9 +64,9 @@ def _show(model: Model, names: str) -> None:
         for name, older in (("images_of", "HAM10000"), ("outlines", "the published lesion masks"))
     )
     st.caption(
-        f"Measured on up to {table['images'].max():,} test images of {images_of}, with {outlines}, for the predicted "
-        "class; 95% intervals over lesions in brackets. A method is worth its time if it beats the random map and the "
-        "centred blob, and if an untrained network gives a different map."
+        f"Measured on up to {table['images'].max():,} test images from {images_of}, with {outlines}, for the predicted "
+        "class; in brackets, 95% intervals from resampling lesions. A method is worth its time if it beats the random "
+        "map and the centred blob, and if an untrained network gives a different map."
     )
     panel.show_table(
         formatted(table),

@@ -94,7 +94,8 @@ def _show_measured(model: Model) -> None:
         )
     figures = entry["classes"].get(code, entry["all"])
     st.caption(
-        f"{figures['images']:,} test images of {figures['lesions']:,} lesions of {entry['images_of']}, with "
-        f"{entry['outlines']}. Lesions with too little skin beside them are left out. 95% intervals over lesions."
+        f"{figures['images']:,} test images of {figures['lesions']:,} lesions from {entry['images_of']}, with "
+        f"{entry['outlines']}. Lesions with too little skin beside them are left out. Intervals are 95%, from "
+        "resampling lesions."
     )
     panel.show_chart(attribution_views.effects(figures), f"attribution-{model.id}")

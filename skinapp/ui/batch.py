@@ -31,7 +31,7 @@ IN_TOTALS = {
 }
 SHORT = {"small": "Small", "sharpness": "Blurred", "dark": "Dark", "bright": "Very bright", "glare": "Glare"}
 ORDERS = {
-    "added": "As added",
+    "added": "Order added",
     "cancer": "Probability of cancer, highest first",
     "answer": "Answer",
     "quality": "Quality, worst first",

@@ -93,7 +93,7 @@ def _show_test_sets(shared: Shared, known: Mapping[str, Predictions], score: str
     panel.show_table(table, "test_sets", f"{title} of every model on every data set that it was tested on")
     st.caption(
         "Internal test images are held out from the data set that a model was trained on; external ones come from "
-        "elsewhere, and show how much of the score is left there. "
+        "elsewhere, and show how well the score holds up there. "
         + (
             "The change is the score on external images minus the score on the first internal set."
             if chart is not None
@@ -192,7 +192,7 @@ def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Thr
         st.markdown("Nothing is recorded about the people or lesions in these images.")
         return
     left, right = st.columns(2, gap="medium")
-    column = address.selectbox(left, "By", {name: subgroups.SUBGROUPS[name] for name in columns}, "by_fact")
+    column = address.selectbox(left, "Group by", {name: subgroups.SUBGROUPS[name] for name in columns}, "by_fact")
     score = address.selectbox(right, "Score", subgroups.AT_THRESHOLD | _scores(shared), "subgroup_score")
     at = {name: threshold.value for name, threshold in thresholds.items()}
     values = subgroups.values(facts, column)

@@ -83,8 +83,8 @@ def navigation() -> "Page":
 
 
 def show_menu() -> None:
-    """Every page by name, in one row that scrolls sideways on a phone."""
-    with st.container(horizontal=True, wrap=False, vertical_alignment="center", gap="small", key="menu"):
+    """Every page by name: one row, two on a phone."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", key="menu"):
         for name, (title, _, words) in MENU.items():
             choices = address.last_choices(title)
             st.page_link(path(name), label=title, help=words, width="content", query_params=choices or None)

@@ -15,8 +15,9 @@ def show(model: Model) -> Metadata:
     if not model.clinical:
         return {}
     st.caption(
-        "All fields are optional. Each value shifts the probabilities as much as it did among the patients that the "
-        "model was trained on; an empty field changes nothing. If all are empty, the model for images alone answers. "
+        "All fields are optional. Each value shifts the probabilities by as much as it did for the patients that "
+        "the model was trained on; an empty field changes nothing. If you leave them all empty, the image-only model "
+        "answers. "
         "Nothing is stored."
     )
     with st.grid(3, min_column_width=150, gap="small"):

@@ -84,7 +84,7 @@ def choose(left: "DeltaGenerator", middle: "DeltaGenerator", right: "DeltaGenera
     """The sensitivity or threshold, and the prevalence, in three containers."""
     by = address.segmented_control(
         left,
-        "Operating point by",
+        "Set the operating point by",
         {BY_SENSITIVITY: "Sensitivity", BY_THRESHOLD: "Threshold"},
         "by",
         old_labels=OLD_SETTINGS,
@@ -196,7 +196,7 @@ def show(shared: Shared, pair: list[str], answered: Answer, names: Names) -> Non
     st.caption(
         f"Values with 95% intervals. Predictive values and counts per 1,000 people assume that "
         f"{answered.setting.prevalence:.1%} of the people examined have {operating_point_views.article(target)}; among "
-        f"these images it is {shared.positive.mean():.0%}."
+        f"these images the share is {shared.positive.mean():.0%}."
     )
     left, right = st.columns([2, 3], gap="medium")
     with left:
@@ -222,7 +222,7 @@ def _show_outcome(shared: Shared, pair: list[str], answered: Answer, names: Name
     words = {
         "missed": f"{many[0].upper()}{many[1:]} that {{}} misses",
         "detected": f"{many[0].upper()}{many[1:]} that {{}} finds",
-        "alarm": "False alarms of {}",
+        "alarm": "False alarms by {}",
         "passed": "Other images that {} does not flag",
     }
     options = {"": "None"} | {f"{code}:{name}": words[code].format(names[name]) for code in OUTCOMES for name in pair}

@@ -64,7 +64,7 @@ def show_people(table: Table, frame: pd.DataFrame, clicked: Callable[[str], None
         panel.show_chart(views.ages_by_diagnosis(table, frame), "age_by_diagnosis")
         st.caption(
             "The number beside each name is the median. Boxes show the first to third quartiles, whiskers the "
-            "youngest and oldest, and the dashed line the mean. The table gives the mean's 95% interval over lesions."
+            "youngest and oldest, and the dashed line the mean. The table gives the 95% interval of the mean."
         )
     show_shares(table, frame, "sex", "Sex", clicked)
     for column, title in views.SKIN.items():

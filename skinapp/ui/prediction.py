@@ -39,8 +39,8 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
         by_group = analyses.shares(alone).items()
         shares = ", ".join(f"{group_name(name).lower()} {percent(share)}" for name, share in by_group)
         st.markdown(
-            f":material/person: This includes {count} {'detail' if count == 1 else 'details'} about the patient. From "
-            f"the image alone: {analyses.most_likely(alone)} ({shares})."
+            f":material/person: This answer takes {count} {'detail' if count == 1 else 'details'} about the patient "
+            f"into account. From the image alone: {analyses.most_likely(alone)} ({shares})."
         )
     step, reason = analyses.next_step(prediction)
     st.markdown(f":material/stethoscope: **{step}** {reason}")

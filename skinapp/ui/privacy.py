@@ -22,7 +22,7 @@ def show() -> None:
     st.markdown(
         f"""
 - **It stays in the memory of your session**: photos, tables and predictions. They are not written to any file or log,
-  are not part of a page's address, and no other visitor sees them.
+  do not appear in any page's address, and are not visible to other visitors.
 - **When you leave**, the session is kept for {minutes}, in case only the connection broke. Then it ends, and its
   memory is overwritten. “Remove” discards an image at once.
 - **What you save is yours to keep safe**: a saved answer contains your image.
@@ -36,9 +36,9 @@ It adds photos whose names, EXIF data, bytes and pixels it knows, and a table. I
 the answer and the map, saves the report, opens the Attention page, adds several files at once, explores a table of its
 own, runs into a crash, and leaves in the middle of an answer.
 
-Then it searches for them in everything that was written, in the output of the server, in the addresses of the pages and
-on the page of another visitor. After the session has ended, it searches the whole memory of the server. It must find
-nothing, and to show that the search works, it must find them in memory while the session is open.
+Then it searches for all of this in everything that was written, in the output of the server, in the addresses of the
+pages and on the page of another visitor. After the session has ended, it searches the whole memory of the server. It
+must find nothing. To show that the search works, it must find all of it in memory while the session is open.
 """
     )
     st.subheader("What the test does not cover", anchor=False)

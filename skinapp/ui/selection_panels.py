@@ -91,9 +91,9 @@ def show_comparison(table: Table, frame: pd.DataFrame, chosen: Filters, tables: 
         return
     panel.show_chart(chart, "differences")
     st.caption(
-        "Dots to the right mean more, or older, in this selection. The two numbers are this selection / the other, "
-        "with one image per lesion. Differences within the grey band, up to 0.1, are considered small. Lines are 95% "
-        "intervals."
+        "Dots to the right mean more, or older, in this selection. The first number is for this selection, the second "
+        "for the other, counting one image per lesion. Differences within the grey band, up to 0.1, are considered "
+        "small. Lines are 95% intervals."
     )
 
 
@@ -128,7 +128,7 @@ def show_own_performance(table: Table, frame: pd.DataFrame) -> None:
         return
     models = registry.models()
     titles = {
-        f"{model}-{dataset}": f"{models[model].short_name}: {count:,} test images of {title(dataset)}"
+        f"{model}-{dataset}": f"{models[model].short_name}: {count:,} test images from {title(dataset)}"
         for (model, dataset), count in tested.items()
     }
     pairs = {f"{model}-{dataset}": (models[model], dataset) for model, dataset in tested}
@@ -173,7 +173,7 @@ def _cells() -> tuple[str, float]:
     """Let the visitor choose the grouping of the test images, and the widest interval that is shown."""
     with st.grid(2, min_column_width=220, gap=("small", "medium")):
         with address.option("cells", CELLS, "age"):
-            by = st.selectbox("Subgroups by", list(CELLS), format_func=CELLS.__getitem__, key="cells")
+            by = st.selectbox("Group by", list(CELLS), format_func=CELLS.__getitem__, key="cells")
         low, high, default = WIDEST
         with address.number("widest", default, low, high):
             words = "A result with a wider 95% interval is shown as an empty grey ring, without a number."

@@ -55,10 +55,10 @@ def tutorial_figures() -> str:
     at_random, by_lesion, difference = table.loc["accuracy"]
     seen, seen_by_lesion, _ = table.loc["test images of a lesion in training"]
     return (
-        f"In the tutorial, {seen} test images show a lesion that is also in training when images are split at random, "
-        f"and the accuracy is {at_random}, with its 95% interval in brackets. Split by lesion, {seen_by_lesion} do, "
-        f"and the accuracy is {by_lesion}: a difference of {difference}. “Published”, then “Studies”, has the other "
-        "scores."
+        f"In the tutorial, with the images split at random, {seen} test images show a lesion that is also in training, "
+        f"and the accuracy is {at_random} (95% interval in brackets). Split by lesion, the number is {seen_by_lesion} "
+        f"and the accuracy {by_lesion}: a difference of {difference}. The other scores are under “Published”, then "
+        "“Studies”."
     )
 
 

@@ -20,7 +20,7 @@ MODELS = ("ham10000-features", "malignancy-features")
 
 @pytest.fixture
 def copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A models folder with a model on features, a small network for the same images, and the segmentation."""
+    """A models folder with a features model, a small network for the same images, and the segmentation."""
     for name in ("ham10000-features", "ham10000-cnn32", "lesion-segmentation"):
         shutil.copytree(registry.default_root() / name, tmp_path / name)
     monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))

@@ -376,7 +376,7 @@ def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.Monke
     )
     share = {"value": 0.5, "low": None, "high": None}
     test = {"images": 9, "lesions": 9, "same": share, "right": share, "sure": {"all": {"images": 9, "right": share}}}
-    card = {"dataset": "pad_ufes_20", "looked_up": "MILK10k, close-ups", "images": 8, "lesions": 8, "test": test}
+    card = {"dataset": "pad_ufes_20", "looked_up": "MILK10k close-ups", "images": 8, "lesions": 8, "test": test}
     retrieval_index.write(registry.read_model(folder), index, card)
     monkeypatch.setenv("SKINAPP_MODELS", str(tmp_path))
     at = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/attention.py").run()
@@ -385,7 +385,7 @@ def test_similar_cases_of_phone_photos(tmp_path: Path, monkeypatch: pytest.Monke
     assert "The most similar of 8 images from PAD-UFES-20, as the model sees them, one per patient" in text
     assert "isic-archive" not in text
     assert any(
-        "9 test images from MILK10k, close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
+        "9 test images from MILK10k close-ups, the prediction was correct for 50% where all 5 agreed (9 images)"
         in caption.value
         for caption in at.caption
     )

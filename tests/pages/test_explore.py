@@ -111,7 +111,7 @@ def test_models_for_close_ups_are_scored_on_those_of_milk10k() -> None:
     assert at.selectbox(key="tested_model").value == "smartphone-efficientnetb1-6class:milk10k-clinical"
     table = at.dataframe[0].value
     card = registry.model("smartphone-efficientnetb1-6class").card
-    [test] = [one for one in card["other_tests"] if one["name"] == "MILK10k, close-ups"]
+    [test] = [one for one in card["other_tests"] if one["name"] == "MILK10k close-ups"]
     assert table["images"].iloc[0] == test["images"]
     assert not any("diagnosis filter" in one.value for one in at.caption)
     at = opened(

@@ -242,7 +242,7 @@ MILK10K_DERMOSCOPY = dataclasses.replace(
 MILK10K_CLINICAL = dataclasses.replace(
     registry.DATASETS["milk10k"],
     id="milk10k-clinical",
-    name="MILK10k, close-ups",
+    name="MILK10k close-ups",
     labels=PAD_UFES_20,
     modality="smartphone",
     images=("clinical",),
@@ -259,7 +259,7 @@ MILK10K_PAIRS = dataclasses.replace(
 MILK10K_PAIRS_CLINICAL = dataclasses.replace(
     MILK10K_PAIRS,
     id="milk10k-pairs-clinical",
-    name="MILK10k, close-ups of pairs",
+    name="MILK10k close-ups of pairs",
     modality="smartphone",
     images=("clinical",),
 )

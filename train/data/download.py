@@ -432,7 +432,7 @@ def _is_complete(target: Path) -> bool:
     """Whether a data set's folder exists. DataError if it was not made by this command."""
     if target.exists() and not (target / RECORD).exists():
         raise DataError(
-            f"{target} exists but is not from this command; move it away, or choose another folder with --out."
+            f"{target} exists but was not created by this command; move it away, or choose another folder with --out."
         )
     return target.exists()
 

@@ -50,7 +50,10 @@ def distributed(devices: int, batch_size: int) -> Iterator[None]:
 
 def _enough(wanted: int, available: int) -> None:
     if wanted > available:
-        raise DataError(f"--devices is {wanted}, but only {available} available; pass --devices {available}.")
+        raise DataError(
+            f"--devices is {wanted}, but only {available} {'is' if available == 1 else 'are'} available; pass "
+            f"--devices {available}."
+        )
 
 
 IMAGES = "images_on_device"
@@ -66,8 +69,8 @@ class ImagesOnDevice(keras.layers.Layer):
         free = free_memory()
         if free is not None and images.nbytes > free:
             raise DataError(
-                f"The decoded images have {images.nbytes / 1e9:.1f} GB, and the device has {free / 1e9:.1f} GB free; "
-                "lower cache_size, or leave out --images-on-device."
+                f"The decoded images take up {images.nbytes / 1e9:.1f} GB, and the device has {free / 1e9:.1f} GB "
+                "free; lower cache_size, or leave out --images-on-device."
             )
         self.images = self.add_weight(
             shape=images.shape,

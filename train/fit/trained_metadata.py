@@ -44,7 +44,7 @@ class CodedMetadata:
 
 
 def coded_metadata(config: Config, table: pd.DataFrame) -> CodedMetadata:
-    """The metadata of a table in the common form, after splitting; only the first data set's metadata are used.
+    """The metadata of a table in the common form, after splitting; only the first data set's metadata is used.
 
     DataError if the first data set publishes none.
     """

@@ -195,8 +195,8 @@ def with_parts(table: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
 
     if (groups := table["group"].nunique()) < MIN_LESIONS:
         raise DataError(
-            f"The table labels {groups} lesions or patients; {MIN_LESIONS} are needed: a part fits the temperature, "
-            "and scores of the others need intervals."
+            f"The table labels {groups} lesions or patients; {MIN_LESIONS} are needed: some are used to "
+            "fit the temperature, and enough must remain for scores with intervals."
         )
     folds = StratifiedGroupKFold(PARTS, shuffle=True, random_state=0)
     with warnings.catch_warnings():

@@ -31,8 +31,9 @@ LIMITS = {
         "more frequent among the blurrier photos.",
     ),
     "dermoscopy and close-up": (
-        "The images come from five centres, and nearly every lesion was suspicious enough for a biopsy: the data hold "
-        "hardly any harmless lesions of the kind that nobody would examine. Most patients have light skin.",
+        "The images come from five centres, and nearly every lesion was suspicious enough for a biopsy: the data "
+        "contain hardly any of the harmless lesions that nobody would think to have examined. Most patients have "
+        "light skin.",
         "The two images must show the same lesion; whether they do is not checked.",
     ),
 }
@@ -43,7 +44,7 @@ MALIGNANT = {
     "Bowen's disease",
 }
 FUSION_LIMIT = (
-    "The metadata were recorded by the doctors who made the data set, sometimes with a diagnosis in mind; how well the "
+    "The metadata was recorded by the doctors who made the data set, sometimes with a diagnosis in mind; how well the "
     "model does on what patients report at home was not measured."
 )
 VALIDATION = (
@@ -63,8 +64,8 @@ COMMITTEE = (
     "The training images are divided into {parts} parts by lesion or patient. Each network was trained without one of "
     "the parts and is taken from its last epoch. Its predictions for that part, out of fold, were used to choose the "
     "logit adjustment and the operating points, at the temperature {single:.4f}, which was fitted to single networks "
-    "on {data}. The temperature of the committee is extrapolated from that of single networks, by how far their logits "
-    "differ on images that are used neither for training nor for testing."
+    "on {data}. The temperature of the committee is extrapolated from that of single networks, based on how much their "
+    "logits differ on images that are used neither for training nor for testing."
 )
 SETTINGS = (
     "samples_per_epoch",

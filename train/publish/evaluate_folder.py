@@ -263,7 +263,10 @@ def describe(model: registry.Model, result: Evaluation, group_column: str | None
     if result.unlabelled:
         lines.append(f"{result.unlabelled:,} images in the folder have no label and are left out.")
     if result.labels is not model.labels:
-        lines.append("The labels are not the model's classes, so both count as benign or malignant.")
+        lines.append(
+            "The labels are not the model's classes, so labels and predictions are both grouped into benign and "
+            "malignant."
+        )
     if not group_column:
         lines.append(
             "Each image counts as a separate group. If several show one lesion or patient, the intervals are too "

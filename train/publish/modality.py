@@ -297,12 +297,12 @@ def markdown(card: dict[str, Any]) -> str:
     lines = [
         *introduction.splitlines(),
         "",
-        "| images | right | wrongly taken for skin, or for the other kind | and answered without a question "
+        "| images (patients, photographs or kinds of drawing) | right | wrongly taken for skin, or for the other kind | and answered without a question "
         "| as dermoscopy | as a phone photo | as neither |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in card["tests"]:
-        of = f"{row['images']:,}" + (f" of {row['groups']:,}" if row["groups"] < row["images"] else "")
+        of = f"{row['images']:,}" + (f" ({row['groups']:,})" if row["groups"] < row["images"] else "")
         cells = [
             f"{row['name']}: {of}",
             *(in_words(row[key]) for key in ("right", "taken_for_other", "without_asking")),

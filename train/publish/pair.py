@@ -195,7 +195,9 @@ def check(configs: Sequence[Config]) -> None:
                 f"{IMAGES_OF_PAIR[modality]}; --config is for dermoscopy images, --close-up for close-ups."
             )
         if config.fold is None:
-            raise DataError(f"'{config.id}' holds no lesions out, which a pair is fitted to; set 'fold' to a number.")
+            raise DataError(
+                f"'{config.id}' holds out no lesions, and a pair is fitted to held-out lesions; set 'fold' to a number."
+            )
     for name in SAME:
         first, second = (getattr(config, name) for config in configs)
         if first != second:

@@ -140,7 +140,9 @@ def read_rows(path: Path, overrides: tuple[str, ...] = ()) -> list[Row]:
     rows = [Row(BASE, "", base)]
     for name, change in changes.items():
         if not re.fullmatch("[a-z0-9.-]+", str(name)) or name == BASE:
-            raise DataError(f"The row '{name}' needs another name, made of small letters, digits, dots and hyphens.")
+            raise DataError(
+                f"The row '{name}' needs another name, made of lowercase letters, digits, dots and hyphens."
+            )
         try:
             config = from_settings(changed(settings, change))
         except DataError as error:

@@ -74,7 +74,7 @@ All but hairs are detected in a copy of 224 pixels. If more than 75% of the squa
 of a ruler, nothing is removed, and the app says so. The limits were set by looking at training images."""
 
 CONSEQUENCES = """\
-Removals that are on by default are made in the app: on the Classify and Attention pages and in files saved there.
+Removals that are on by default are applied in the app: on the Classify and Attention pages and in files saved there.
 The tab “Artefacts” of the Classify page turns others on, or all off. The command line does not change images, so that
 `classify` and `score` agree with each other and with the published scores, unless `classify --remove KIND,...` is
 given. Pairs of images are not changed either. A network can be trained without artefacts (`remove: [hair, ruler]` in a

@@ -131,7 +131,7 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
         )
         cancer.append({predictor.model.id: predictor.difference(pair) for predictor in predictors})
     if not differences:
-        raise DataError("No pair could be laid over each other; use more pairs.")
+        raise DataError("No pair of photos could be aligned; use more pairs.")
     return {
         "pairs": len(photos),
         "matched": matched,

@@ -211,7 +211,7 @@ def _together(
     """Class indices [n], both tables' probabilities [n, K] and the groups [n] of the images that both have."""
     both = first.merge(second.drop(columns=["group", "label"]), on="image", suffixes=("", "_second"))
     if both.empty:
-        raise DataError(f"The model on features and '{model.id}' share no image; train it on the same data.")
+        raise DataError(f"The features model and '{model.id}' share no image; train it on the same data.")
     columns = [f"p_{code}" for code in model.labels.codes]
     return (
         encode(both["label"], model.labels),

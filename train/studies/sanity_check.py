@@ -323,8 +323,8 @@ def markdown(card: dict[str, Any]) -> str:
     missed = "Every model reaches it."
     if short:
         missed = (
-            f"Not reached by {', '.join(f'`{name}`' for name in short)}. The app shows no map as supported where fewer "
-            "are right."
+            f"Not reached by {', '.join(f'`{name}`' for name in short)}. The app shows none of the maps of such a "
+            "model as supported."
         )
     return "\n".join([*lines, "", f"{aim} {missed}", ""])
 

@@ -137,9 +137,9 @@ def _setting(lesson: Lesson) -> list[Block]:
         f"Images, network, settings and random seed are the same both times. The {len(lesson.table)} images are "
         f"divided into {parts} parts, and {parts} networks are trained, each without one part, on which it is then "
         "tested. So each image is tested once, and nothing is chosen on the part that is tested. The only difference: "
-        "the first time, images are dealt at random; the second time, all images of a lesion go into the same part.",
+        "the first time, images are assigned at random; the second time, all images of a lesion go into the same part.",
         "Intervals are 95% percentile intervals from a bootstrap over whole lesions, and those of differences are "
-        "paired, since both times the same images are tested.",
+        "paired, since the same images are tested both times.",
     ]
 
 
@@ -241,7 +241,7 @@ def _curves(lesson: Lesson, split: str) -> Chart:
     epochs = int(lesson.held_out[split].history["epoch"].max())
     table = pd.concat([history.assign(split=name) for name, history in shown.items()], ignore_index=True)
     last = "; ".join(
-        f"{name}: {history['accuracy'].iloc[-1]:.0%} in training and {history['val_accuracy'].iloc[-1]:.0%} on test"
+        f"{name}: {history['accuracy'].iloc[-1]:.0%} in training and {history['val_accuracy'].iloc[-1]:.0%} in testing"
         for name, history in shown.items()
     )
     return Chart(
@@ -276,7 +276,7 @@ def _comparison(lesson: Lesson) -> list[Block]:
         {
             "Score": names[score].name,
             "Meaning": names[score].meaning,
-            "Split by image less split by lesion": draws.difference(BY_IMAGE, BY_LESION, score).text("+.3f"),
+            "Split by image minus split by lesion": draws.difference(BY_IMAGE, BY_LESION, score).text("+.3f"),
         }
         for score in SHOWN
     )
@@ -286,7 +286,7 @@ def _comparison(lesson: Lesson) -> list[Block]:
         training_views.protocols(board, "The same network"),
         differences,
         f"{tests['only_first']} images are classified correctly only when split by image, and {tests['only_second']} "
-        f"only when split by lesion (McNemar's test, which takes images as independent: p "
+        f"only when split by lesion (McNemar's test, which assumes that images are independent: p "
         f"{comparison_views.p_value(tests['mcnemar_p'])}).",
         f"{BY_IMAGE}.csv and {BY_LESION}.csv, beside this report, have every prediction.",
     ]
@@ -302,10 +302,10 @@ def _maps(lesson: Lesson) -> list[Block]:
     endings = {
         pairs.UNDECIDED: "The interval includes zero: this gives no hint of which networks had seen the lesions.",
         pairs.UNTESTED: "The difference has no interval, so they cannot be compared.",
-        pairs.FIRST: "The networks that had seen the lesions look more at them. A map on the lesion does not show that "
-        "a network knows anything about melanoma.",
-        pairs.SECOND: "The networks that had seen the lesions look less at them, so they also recognise what is "
-        "around a lesion.",
+        pairs.FIRST: "In networks that had seen the lesions, more of the map is on the lesion. A map on the lesion "
+        "does not show that a network knows anything about melanoma.",
+        pairs.SECOND: "In networks that had seen the lesions, less of the map is on the lesion, so these networks "
+        "also recognise what is around it.",
     }
     blocks: list[Block] = [
         "A map shows which part of the image counted towards a class. Does it also show that a network has seen the "

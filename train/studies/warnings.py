@@ -69,8 +69,8 @@ TITLES = {
     "unknown": "not recognised as skin",
     "distance": "far from the training images",
     "disagreement": "disagreement",
-    "distance, as taken": "far from the training images, images as taken alone",
-    "disagreement, as taken": "disagreement, images as taken alone",
+    "distance, as taken": "far from the training images, only images as taken",
+    "disagreement, as taken": "disagreement, only images as taken",
     "map": "map: do not use",
     "weak map": "map: weak or do not use",
 }

@@ -40,7 +40,7 @@ FOURIER = Study(
 FUSION = Study(
     "fusion",
     "What measured features add to networks",
-    "The log probabilities of a network and of a model on features, added with weights that were chosen on images "
+    "The log probabilities of a network and of a features model, added with weights that were chosen on images "
     "held out from training; scores and paired differences are on test images.",
     "python -m train features-study",
 )

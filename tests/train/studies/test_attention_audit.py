@@ -75,7 +75,7 @@ def test_a_model_for_phone_photos_is_measured_by_the_outlines_of_the_network(
     common = ("--model", phone.id, "--untrained", 0, "--runs", close_ups / "runs", "--images", 2)
     assert run(*common, "--methods", "centre", "last-convolution") == 0
     table = pd.read_csv(tmp_path / "models" / phone.id / attention_audit.FILE).set_index("name")
-    assert (table["images_of"] == "MILK10k, close-ups").all()
+    assert (table["images_of"] == "MILK10k close-ups").all()
     assert table["outlines"].str.contains("segmentation network").all()
     # the drawn spot is near the middle, and the network finds it
     assert table.loc["centre", "energy"] > 0.2
