@@ -23,6 +23,7 @@ from skinapp.ui import (
     map_grid,
     map_strip,
     privacy,
+    removal,
     session_images,
     square,
     turn,
@@ -39,7 +40,8 @@ def analyse(models: Sequence[Model], photo: Photo, crop: Crop) -> list[Analysis]
     analyses = []
     for model in models:
         try:
-            analyses.append(analysis.analyse(photos.decoded(photo, crop), model, crop))
+            image = photos.decoded(photo, crop)
+            analyses.append(analysis.analyse(image, model, crop, remove=removal.chosen(model)))
         except SkinappError as error:
             st.error(str(error))
     return analyses

@@ -16,6 +16,8 @@ from skinapp.inference import allowed, metadata, modality, registry
 from skinapp.inference.conformal import COVERAGE, COVERAGES
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from skinapp.evaluation.observed_risk import ObservedRisk
     from skinapp.inference.analysis import Analysis
     from skinapp.inference.runtime import Prediction
@@ -281,7 +283,6 @@ def list_datasets(options: argparse.Namespace) -> int:
 def classify_images(options: argparse.Namespace) -> int:
     if options.close_up:
         return classify_pair(options)
-    from PIL import Image
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
@@ -368,14 +369,13 @@ def classify_images(options: argparse.Namespace) -> int:
             write_case(analysis, options, doubt)
         if overlays and prediction.class_maps is not None:
             cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
-            Image.fromarray(heatmap.overlay(analysis.pixels, cam)).save(overlays[path])
+            write_map(overlays[path], heatmap.overlay(analysis.pixels, cam))
     if not options.json:
         print(CAUTION)
     return 2 if failed else 0
 
 
 def classify_pair(options: argparse.Namespace) -> int:
-    from PIL import Image
 
     from skinapp.attention import heatmap
     from skinapp.images import imaging
@@ -388,10 +388,11 @@ def classify_pair(options: argparse.Namespace) -> int:
         raise DataError("--close-up cannot be combined with --remove.")
     if options.report:
         check_report_file(options.report)
+    paths = [options.images[0], options.close_up]
+    overlays = overlay_files(paths, options.cam_dir) if options.cam_dir else {}
     chosen = registry.model(options.model) if options.model else next(iter(registry.pairs()), None)
     if chosen is None:
         raise ModelError("There is no model for a dermoscopy image and a close-up; leave out --close-up.")
-    paths = [options.images[0], options.close_up]
     warn_unused(
         chosen,
         {
@@ -423,7 +424,7 @@ def classify_pair(options: argparse.Namespace) -> int:
         result = {
             "image": str(paths[0]),
             "close_up": str(paths[1]),
-            "modality": {name: kind.probabilities if kind else None for name, kind in zip(alone, kinds, strict=True)},
+            "modality": {name: kind.probabilities for name, kind in zip(alone, kinds, strict=True)},
             "model": chosen.id,
             "probabilities": dict(zip(codes, combined.probabilities.tolist(), strict=True)),
             "alone": {name: dict(zip(codes, one.probabilities.tolist(), strict=True)) for name, one in alone.items()},
@@ -451,11 +452,10 @@ def classify_pair(options: argparse.Namespace) -> int:
 
         page = case_report.write_pair(analysis, options.coverage or COVERAGE, options.prevalence, mismatches)
         write_page(options.report, page)
-    if options.cam_dir and analysis.prediction.class_maps:
-        files = overlay_files(paths, options.cam_dir)
+    if overlays and analysis.prediction.class_maps:
         cams = pair.maps(analysis.prediction, combined.predicted)
         for path, single, cam in zip(paths, analysis.alone, cams, strict=True):
-            Image.fromarray(heatmap.overlay(single.pixels, cam)).save(files[path])
+            write_map(overlays[path], heatmap.overlay(single.pixels, cam))
     return 0
 
 
@@ -720,6 +720,13 @@ def read_bytes(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise DataError(f"The file {path} cannot be read ({error.strerror}).") from None
+
+
+def write_map(file: Path, pixels: "np.ndarray") -> None:
+    from PIL import Image
+
+    with replacing(file) as partial:
+        Image.fromarray(pixels).save(partial, "PNG")
 
 
 def overlay_files(images: list[Path], folder: Path) -> dict[Path, Path]:

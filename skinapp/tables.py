@@ -63,15 +63,15 @@ def read(
     rows, separator = _head(decoded)
     _check_width(rows[0], name)
     header = has_header(rows[0])
-    columns = _names(rows[0]) if header else []
-    as_text = {cell: str for cell, column in zip(rows[0], columns, strict=False) if column in (text or ())}
+    columns = _columns(rows if header else [[], *rows])
     try:
         table = pd.read_csv(
             io.StringIO(decoded),
             sep=separator,
             decimal="," if text is not None and _decimal_comma(rows) else ".",
+            names=columns,
             header=0 if header else None,
-            dtype=str if text is None else as_text,
+            dtype=str if text is None else {column: str for column in columns if column in (text or ())},
             keep_default_na=text is not None,
             na_filter=text is not None,
             index_col=False,
@@ -84,7 +84,8 @@ def read(
         raise DataError(f"{name} has more than {max_rows:,} rows. Use part of it.")
     if table.empty:
         raise DataError(f"{name} has a header but no rows. Add at least one row.")
-    table.columns = pd.Index(columns if len(columns) == table.shape[1] else _names([""] * table.shape[1]))
+    if header:
+        table = _named(table, len(rows[0]), name)
     require(table, required, name)
     if unique is not None and (twice := table[unique].duplicated()).any():
         raise DataError(f"{name} lists an image twice: {table.loc[twice, unique].iloc[0]}.")
@@ -122,11 +123,13 @@ def chunks(path: Path, *, required: Sequence[str] = ()) -> Iterator[pd.DataFrame
     encoding = _encoding(path, start)
     rows, separator = _head(start.decode(encoding, errors="replace"))
     _check_width(rows[0], str(path))
-    columns, empty = _names(rows[0]), True
+    empty = True
     try:
         reader = pd.read_csv(
             path,
             sep=separator,
+            names=_columns(rows),
+            header=0,
             dtype=str,
             keep_default_na=False,
             na_filter=False,
@@ -140,9 +143,7 @@ def chunks(path: Path, *, required: Sequence[str] = ()) -> Iterator[pd.DataFrame
             for table in reader:
                 if not table.empty:
                     empty = False
-                    if len(columns) != table.shape[1]:
-                        columns = _names([""] * table.shape[1])
-                    table.columns = pd.Index(columns)
+                    table = _named(table, len(rows[0]), str(path))
                     require(table, required, str(path))
                     yield table
     except UNREADABLE as error:
@@ -171,6 +172,22 @@ def require(table: pd.DataFrame, columns: Sequence[str], name: str) -> None:
     if missing:
         plural = "s" * (len(missing) > 1)
         raise DataError(f"{name} lacks the column{plural} {', '.join(missing)}; it has {', '.join(table.columns)}.")
+
+
+def _columns(rows: list[list[str]]) -> list[str]:
+    """A name for every column, as the first of these rows names it; the next may have more cells."""
+    return _names([*rows[0], *[""] * (max(map(len, rows[:2])) - len(rows[0]))])
+
+
+def _named(table: pd.DataFrame, columns: int, name: str) -> pd.DataFrame:
+    """The columns that the header names. DataError if the others, as of rows that end with a separator, are not
+    empty."""
+    surplus = table.iloc[:, columns:]
+    if any((cells.notna() & (cells != "")).any() for _, cells in surplus.items()):
+        raise DataError(
+            f"{name} has rows with more cells than its header. Put cells that contain a separator into quotation marks."
+        )
+    return table.iloc[:, :columns]
 
 
 def _check_width(cells: list[str], name: str) -> None:

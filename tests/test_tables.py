@@ -64,6 +64,8 @@ def test_a_first_line_that_is_data_is_kept() -> None:
         (b"\x89PNG\r\n\x1a\n\0\0\0", "The list is not a text file"),
         (b"image,age\n", "has a header but no rows"),
         (b"image,age\na,1\nb,2,3,4\n", "line 3 has 4 cells where 2 are expected"),
+        (b"image,site,age\na,basal cell, skin,50\n", "rows with more cells than its header"),
+        (b"image,age\na,1,\nb,1,5\n", "rows with more cells than its header"),
         (b"image\na\nb\nc\nd\n", "has more than 3 rows"),
         (b"picture,age\na,1\n", "lacks the column image; it has picture, age"),
         (b"image,age\na,1\na,2\n", "lists an image twice: a"),
@@ -133,7 +135,13 @@ def test_a_plain_table_is_read_as_pandas_reads_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
 @pytest.mark.parametrize(
     "text",
-    [PLAIN.replace("face", "Fuß"), 'a; b ;b\n1;"x\ny";é\n\n2;3\n', "image\na\nb\nc\n", "a\tb\r\n1\t 2\r\n"],
+    [
+        PLAIN.replace("face", "Fuß"),
+        'a; b ;b\n1;"x\ny";é\n\n2;3\n',
+        "image\na\nb\nc\n",
+        "a\tb\r\n1\t 2\r\n",
+        "a,b\n1,2,\n3,4,\n",
+    ],
 )
 def test_a_table_in_chunks_is_the_same_table(
     text: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -156,7 +164,8 @@ def test_an_encoding_is_found_wherever_it_shows(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b" \n", b"image\n", b"PK\x03\x04", b"\0\0", b"a,b\n1,2\n3,4,5\n", b"other\n1\n"]
+    "content",
+    [b"", b" \n", b"image\n", b"PK\x03\x04", b"\0\0", b"a,b\n1,2\n3,4,5\n", b"image,b\n1,2,3\n", b"other\n1\n"],
 )
 def test_chunks_of_a_file_that_is_not_a_table_give_the_same_error(content: bytes, tmp_path: Path) -> None:
     file = tmp_path / "table.csv"

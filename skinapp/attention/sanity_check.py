@@ -143,7 +143,7 @@ def measured(model: Model) -> dict[str, Any] | None:
     """How often the outcome for the model's maps is right, on test lesions; None if this was not measured for the
     current networks."""
     known = card()["models"].get(model.id)
-    return known if known and known["networks"] == networks(model) else None
+    return known if known and known["networks"] == model.hashes else None
 
 
 def trusted(model: Model) -> bool:
@@ -154,10 +154,10 @@ def trusted(model: Model) -> bool:
 
 
 def record(model: Model) -> str:
-    """How far the outcome for the model's maps can be trusted, as text; empty if it was not measured."""
+    """How far the outcome for the model's maps can be trusted, as text."""
     known = measured(model)
     if known is None:
-        return ""
+        return "How often supported maps of this model are right has not been measured."
     shipped, copy = known["shipped"], known["head"]
     supported = shipped["outcomes"][Outcome.SUPPORTED]
     right = f", and other measures confirm {round(shipped['right']['value'] * supported)} of these" if supported else ""
@@ -166,11 +166,6 @@ def record(model: Model) -> str:
         f"{copy['images']} maps of a copy with a random last layer, which nobody should use, "
         f"{copy['outcomes'][Outcome.SUPPORTED]} are supported."
     )
-
-
-def networks(model: Model) -> list[str]:
-    """The hashes of the networks that the model's maps are from."""
-    return model.hashes
 
 
 def gather(

@@ -106,7 +106,9 @@ def dataset_of(isic_id: str) -> str:
 
 
 def _example(isic_id: str) -> Example | None:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinapp" / "examples"
+    # a user without a home directory, as in a container, has no cache
+    home = Path(os.environ.get("HOME", os.devnull))
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "skinapp" / "examples"
     facts, image = folder / f"{isic_id}.json", folder / f"{isic_id}.jpg"
     try:
         known = Example(data=image.read_bytes(), **json.loads(facts.read_text()))

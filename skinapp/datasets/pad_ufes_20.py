@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from skinapp.datasets import metadata
@@ -21,6 +20,7 @@ COLUMNS = {
     **{name: name for name in (*SYMPTOMS, *DIAMETERS)},
 }
 YES_NO = {True: "yes", False: "no", "True": "yes", "False": "no"}
+BIOPSIED = {"yes": "biopsy", "no": "clinical"}
 
 
 def parse(folder: Path) -> pd.DataFrame:
@@ -37,7 +37,7 @@ def arrange(table: pd.DataFrame) -> pd.DataFrame:
         # the table has file names, and a lesion's number is unique only within its patient
         image=frame["image"].str.rsplit(".", n=1).str[0],
         lesion=frame["patient"].astype(str) + "_" + frame["lesion"].astype(str),
-        confirmation=np.where(frame["confirmation"], "biopsy", "clinical"),
+        confirmation=frame["confirmation"].map(YES_NO).map(BIOPSIED),
         skin_type=pd.to_numeric(frame["skin_type"], errors="coerce").round().astype("Int64").astype("string"),
         **{name: frame[name].map(YES_NO) for name in SYMPTOMS},
         # 0 stands for not measured

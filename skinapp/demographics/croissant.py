@@ -86,7 +86,9 @@ def write(folder: Path) -> list[Path]:
         with replacing(folder / f"{dataset}.csv") as partial:
             partial.write_bytes(content)
         with replacing(folder / f"{dataset}.json") as partial:
-            partial.write_text(json.dumps(describe(table, content), indent=2, ensure_ascii=False) + "\n")
+            partial.write_text(
+                json.dumps(describe(table, content), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
         written.append(folder / f"{dataset}.json")
     return written
 

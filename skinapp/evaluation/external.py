@@ -1,7 +1,6 @@
 """One score of a model on every data set that it was tested on, and its drop outside the data that it was trained
 on."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,6 @@ from skinapp.evaluation import bootstrap, comparison, measures
 from skinapp.evaluation.bootstrap import Interval
 from skinapp.evaluation.comparison import CLASSES, MALIGNANT
 from skinapp.evaluation.predictions import Predictions
-from skinapp.inference.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -37,15 +35,10 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
     the resamples of each set are drawn on their own."""
     every: list[Result] = []
     internal: np.ndarray | None = None
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        drawn = [
-            pool.submit(_draws, predictions, dataset, score, target_id, resamples, number)
-            for number, dataset in enumerate(predictions.datasets)
-        ]
-    for dataset, future in zip(predictions.datasets, drawn, strict=True):
+    for number, dataset in enumerate(predictions.datasets):
         external = is_external(predictions, dataset)
         rows = predictions.rows_of(dataset)
-        values = future.result()
+        values = _draws(predictions, dataset, score, target_id, resamples, number)
         groups = bootstrap.count(rows["group"].to_numpy())
         measured, change = UNKNOWN, UNKNOWN
         if values is not None:

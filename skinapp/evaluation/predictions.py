@@ -63,8 +63,7 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """float64 [n, classes], in the order of the labels, none of them 0, each row summing to 1."""
-        values = self.table[self.columns].to_numpy(dtype=np.float64).clip(ROUNDED_AT)
-        return values / values.sum(axis=1, keepdims=True)
+        return normalised(self.table[self.columns])
 
     @property
     def datasets(self) -> list[str]:
@@ -222,12 +221,20 @@ def own(content: bytes, own_id: str, title: str, others: list[Predictions]) -> P
     return replace(complete(read(content, "The file", title), others), id=own_id)
 
 
+def normalised(stored: pd.DataFrame) -> np.ndarray:
+    """Columns of stored probabilities -> float64 [n, classes], none of them 0, each row summing to 1."""
+    values = stored.to_numpy(dtype=np.float64).clip(ROUNDED_AT)
+    return values / values.sum(axis=1, keepdims=True)
+
+
 def complete(own: Predictions, others: list[Predictions]) -> Predictions:
     """`own` completed with the labels, groups and facts that `others` have for its images.
 
     Its own labels, groups and facts take precedence if they are not empty, except for the data set. Images that none of
     `others` has are dropped. DataError if no image is left.
     """
+    if not others:
+        raise registry.no_models()
     known = pd.concat([other.table.drop(columns=other.columns).assign(_set=other.labels.id) for other in others])
     known = known[known.index.isin(own.table.index)]
     if known.empty:

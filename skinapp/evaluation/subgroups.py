@@ -60,7 +60,9 @@ def predictions(model: Model, dataset: str) -> Table:
         known = by_image(shipped(dataset).frame)[["image", "sex", "age", "site", "confirmation"]].astype(
             {"image": object}
         )
-        raw = raw.drop(columns=["sex", "age", "site", "confirmation"]).merge(known, on="image", how="left")
+        raw = raw.drop(columns=["sex", "age", "site", "confirmation"], errors="ignore").merge(
+            known, on="image", how="left"
+        )
     chosen = np.array([label.malignant for label in model.labels.labels])
     sets = [*LABEL_SETS.values(), model.labels]
     known_malignant = {label.code: label.malignant for labels in sets for label in labels.labels}

@@ -33,8 +33,6 @@ from skinapp.errors import ImageError
 from skinapp.images import imaging, taken
 from skinapp.images.imaging import CENTRE, Crop
 
-PROCESSES = 2
-"""The number of images decoded at a time; others wait."""
 START_SECONDS = 60
 READY = b"ready"
 SECONDS = 30.0

@@ -66,7 +66,7 @@ def measure(image: Image.Image, crop: Crop = imaging.CENTRE) -> Quality:
 
 
 def measure_pixels(pixels: np.ndarray, side: int) -> Quality:
-    """The same for a square that is already uint8 [SIDE, SIDE, 3]; `side` is its side in the file."""
+    """The same for a square that is already uint8 [SIDE, SIDE, 3]; `side` is its side in the decoded image."""
     grey = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
     contrast = max(float(grey.std()), 1.0)
     # what a slight blur removes; robust to a few hard edges such as hairs and the rim of a dermatoscope

@@ -7,7 +7,7 @@ app, or in the user's own list. Publishing or adopting a model on this machine, 
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,10 @@ ALL = "SKINAPP_ALLOW_MODELS"
 NETWORKS = (".tflite", ".keras", "trees.npz")
 
 
-def refusal(card: Mapping[str, Any]) -> str | None:
-    """The reason why the networks that a card lists are not used; None if they are."""
-    if os.environ.get(ALL) == "1" or set(_networks(card)) <= _listed():
+def refusal(card: Mapping[str, Any], among: Collection[str] | None = None) -> str | None:
+    """The reason why the networks that a card lists are not used; None if they are `among` the hashes of both lists,
+    which are read unless they are given."""
+    if os.environ.get(ALL) == "1" or set(_networks(card)) <= set(listed() if among is None else among):
         return None
     return (
         f"The model '{card['id']}' did not come with this app and was not made here. A network from an unknown source "
@@ -65,7 +66,8 @@ def _networks(card: Mapping[str, Any]) -> dict[str, str]:
     return {str(file["sha256"]): name for name, file in card["files"].items() if name.endswith(NETWORKS)}
 
 
-def _listed() -> set[str]:
+def listed() -> set[str]:
+    """The hashes in both lists."""
     lines: list[str] = []
     for file in (LISTED, own_list()):
         # missing, or not readable for this user

@@ -26,7 +26,10 @@ Metadata = dict[str, float | str]
 
 WEIGHTS_FILE = "clinical.json"
 MISSING = {"", "nan", "none", "na", "n/a", "unk", "unknown", "missing", "-"}
-YES_NO = {"yes": "yes", "y": "yes", "true": "yes", "1": "yes", "no": "no", "n": "no", "false": "no", "0": "no"}
+YES_NO = {
+    **dict.fromkeys(("yes", "y", "true", "1", "1.0"), "yes"),
+    **dict.fromkeys(("no", "n", "false", "0", "0.0"), "no"),
+}
 
 
 @dataclass(frozen=True)

@@ -247,7 +247,10 @@ def _network(sha256: str) -> Network:
 
 
 def _verified(file: Path, sha256: str) -> bytes:
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise ModelError(f"The file {file.name} cannot be read ({error.strerror}); fetch it again.") from None
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ModelError(f"The file {file.name} was changed after it was published; fetch it again.")
     return content

@@ -245,6 +245,11 @@ def read(folder: Path) -> Model | Segmentation:
     _check_conformal(card)
     if views.UPRIGHT not in card["input"].get("views", (views.UPRIGHT,)):
         raise ModelError(f"The model '{card['id']}' does not list the upright view; fetch the folder again.")
+    return described(card, labels, folder)
+
+
+def described(card: dict[str, Any], labels: LabelSet, folder: Path) -> Model:
+    """The model that a card describes."""
     return Model(
         id=card["id"],
         kind=card["kind"],
@@ -307,9 +312,9 @@ def check_hashes(root: Path | None = None) -> None:
 def _scan(root: Path | None) -> dict[str, Model | Segmentation | str]:
     """Maps each folder name to its content, or to the reason why it cannot be used."""
     root = root or default_root()
-    entries = _read_all(root, hashed=root in _hashed)
+    entries, listed = _read_all(root, hashed=root in _hashed), allowed.listed()
     return {
-        name: entry if isinstance(entry, str) else allowed.refusal(entry.card) or entry
+        name: entry if isinstance(entry, str) else allowed.refusal(entry.card, listed) or entry
         for name, entry in entries.items()
     }
 

@@ -1,6 +1,6 @@
 """The output row of a scored image, or the reason why there is none: the same wherever images are scored.
 
-A row is a dict of plain values and float32 arrays; `parts` says how Parquet stores it, `table` how a CSV does.
+A row is a dict of plain values and float32 arrays; `parts` says how Parquet stores it, `csv_file` how a CSV does.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skinapp.errors import DataError, ImageError, ModelError
+from skinapp.errors import ImageError, ModelError
 from skinapp.images import imaging
 from skinapp.inference import conformal, metadata, runtime
 from skinapp.inference.metadata import Metadata
@@ -94,14 +94,6 @@ def fingerprint(model: Model, extras: Extras) -> str:
     sets = [conformal.check(model, coverage).at(coverage) for coverage in extras.coverages]
     depends_on = [files, card["input"], card.get("inputs"), card["outputs"], malignant, model.temperature, sets]
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
-
-
-def of_case(name: str, case: Case, classifier: Classifier, extras: Extras) -> Row:
-    """Read an image from its file and return its row. A bad image raises nothing: its row has a `reason`."""
-    try:
-        return {"image": name, **predict(read(name, case, classifier.model), classifier, extras)}
-    except (ImageError, DataError) as error:
-        return failure(name, error)
 
 
 def read(name: str, case: Case, model: Model) -> Content:

@@ -188,7 +188,7 @@ def _base(model: Model) -> Model | None:
         base = registry.read_model(model.folder.parent / model.card["fusion"]["base"])
     except ModelError:
         return None
-    return base if base.hashes == model.hashes else None
+    return base if base.runnable and base.hashes == model.hashes else None
 
 
 def check_one_image(model: Model) -> None:

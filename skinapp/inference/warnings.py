@@ -20,7 +20,7 @@ from skinapp.images.imaging import Crop
 from skinapp.images.quality import Quality
 from skinapp.inference import runtime
 from skinapp.inference.analysis import Analysis
-from skinapp.inference.modality import Recognised
+from skinapp.inference.modality import IMAGES, Recognised
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
 
@@ -57,8 +57,9 @@ def rates(name: str, modality: str) -> str:
         return ""
     measured = known["test"]
     return (
-        f"In tests, {_share(measured['with'])} of {measured['images_with']} answers with this warning were wrong, "
-        f"compared with {_share(measured['without'])} of {measured['images_without']} without it."
+        f"In tests of the default model for {IMAGES[modality]}, {_share(measured['with'])} of "
+        f"{measured['images_with']} answers with this warning were wrong, compared with "
+        f"{_share(measured['without'])} of {measured['images_without']} without it."
     )
 
 

@@ -244,7 +244,7 @@ def attention_maps(images: Mapping[Path, Image.Image]) -> Section:
     for file, image in images.items():
         recognised = modality.recognise(image)
         blocks.append(Heading(file.name))
-        if recognised and recognised.kind == "neither":
+        if recognised.kind == "neither":
             blocks.append(f"{modality.looks(recognised)} No map was made.")
         elif not models:
             blocks.append("No model here can make a map.")
@@ -259,7 +259,7 @@ def attention_map(analysis: Analysis) -> Picture:
     """The square that the model saw, next to the same square with its map."""
     model, prediction = analysis.model, analysis.prediction
     assert prediction.class_maps is not None
-    shown = imaging.crop_resize(analysis.image, SIDE)
+    shown = imaging.crop_resize(Image.fromarray(analysis.square), SIDE)
     cam = heatmap.grad_cam(prediction.class_maps, int(prediction.probabilities.argmax()))
     gap = np.full((SIDE, GAP, 3), 255, np.uint8)
     both = Image.fromarray(np.concatenate([shown, gap, heatmap.overlay(shown, cam)], axis=1))

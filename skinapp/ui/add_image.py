@@ -66,12 +66,9 @@ def take_files(key: str) -> None:
         session_images.add_files(uploaded if isinstance(uploaded, list) else [uploaded])
 
 
-def send(
-    data: bytes, name: str, caption: str, page: str = "classify", dataset: str = "", diagnosis: str = ""
-) -> NoReturn:
-    """Go to the classify page, or another, with the image `name` of a public data set and its published diagnosis.
-    `caption` and `diagnosis` are plain text."""
-    session_images.add(published(name, data, caption, dataset, diagnosis))
+def send(photo: Photo, page: str = "classify") -> NoReturn:
+    """Go to the classify page, or another, with this image."""
+    session_images.add(photo)
     # otherwise the query parameters of this page's widgets would be carried over
     st.switch_page(path(page), query_params={})
 
@@ -87,9 +84,15 @@ def hand_over(name: str, data: bytes | None, caption: str, dataset: str = "") ->
 
 
 def published(name: str, data: bytes, caption: str, dataset: str, diagnosis: str) -> Photo:
-    """An image of a public data set."""
+    """The image `name` of a public data set, with its published diagnosis. `caption` and `diagnosis` are plain text."""
     return Photo(
-        name, data, name.replace("/", "-"), plain(caption), dataset=dataset, image=name, diagnosis=plain(diagnosis)
+        session_images.key_of(data),
+        data,
+        name.replace("/", "-"),
+        plain(caption),
+        dataset=dataset,
+        image=name,
+        diagnosis=plain(diagnosis),
     )
 
 

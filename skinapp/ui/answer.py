@@ -1,7 +1,6 @@
 """The answer to one image: as text, with the map over the photo, and everything else in tabs."""
 
 import contextlib
-from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -95,9 +94,9 @@ def _show_one(route: Route, photo: Photo) -> None:
         with tabs["Patient"]:
             values = metadata_form.show(model)
     with tabs["Artefacts"]:
-        remove = removal.choose(model)
+        removal.choose(model)
     with words:
-        made = _first_word_then_answer(route, photo, remove, values)
+        made = _first_word_then_answer(route, photo, values)
     shown = attention_map.of(made, photo)
     observed = None if route.doubt else prediction.what_it_meant(made.prediction)
     with words, st.container(gap="xsmall"):
@@ -158,9 +157,7 @@ def _offer_report(made: Analysis, route: Route, photo: Photo, shown: ExplainedMa
     )
 
 
-def _first_word_then_answer(
-    route: Route, photo: Photo, remove: Sequence[str] | None, values: Metadata | None
-) -> Analysis:
+def _first_word_then_answer(route: Route, photo: Photo, values: Metadata | None) -> Analysis:
     """The analysis. While a committee classifies a new image, the answer of its best single network is shown."""
     # always, so that the answer of another model takes the place of the one before
     place = st.empty()
@@ -168,24 +165,22 @@ def _first_word_then_answer(
     others = registry.ranked() if model.kind == "committee" else []
     alone = next((one for one in others if one.kind == "classifier" and one.labels == model.labels), None)
     if alone is None:
-        return _analyse(route, photo, model, remove, values)
+        return _analyse(route, photo, model, values)
 
     def say() -> None:
-        first = _analyse(route, photo, alone, remove).prediction
+        first = _analyse(route, photo, alone).prediction
         place.caption(
             f"First answer, from one network: {prediction.most_likely_name(first)}, "
             f"{percent(first.probabilities.max())}. The other networks are still running."
         )
 
     photos.cached("first_word", (photo.key, square.crop_of(photo)), say)
-    made = _analyse(route, photo, model, remove, values)
+    made = _analyse(route, photo, model, values)
     place.empty()
     return made
 
 
-def _analyse(
-    route: Route, photo: Photo, model: Model, remove: Sequence[str] | None = None, values: Metadata | None = None
-) -> Analysis:
-    crop = square.crop_of(photo)
+def _analyse(route: Route, photo: Photo, model: Model, values: Metadata | None = None) -> Analysis:
+    crop, remove = square.crop_of(photo), removal.chosen(model)
     image = photos.decoded(photo, crop)
     return analysis.analyse(image, model, crop, remove=remove, modality=route.recognised, values=values)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from skinapp.attention.sanity_check import networks
 from skinapp.errors import ModelError
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
@@ -36,7 +35,7 @@ def with_audit(model: Model) -> Model | None:
     """The model whose table applies to this one: itself, or another with the same networks, and therefore the same
     maps; None where there is none."""
     others = (one for one in registry.models(model.folder.parent).values() if one.id != model.id and one.runnable)
-    same = (other for other in others if networks(other) == networks(model) and other.views == model.views)
+    same = (other for other in others if other.hashes == model.hashes and other.views == model.views)
     return next((one for one in (model, *same) if FILE in one.card["files"]), None)
 
 

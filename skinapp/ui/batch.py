@@ -13,7 +13,7 @@ from skinapp.images import imaging, quality
 from skinapp.inference import analysis, events
 from skinapp.inference.registry import Model
 from skinapp.labels import sets
-from skinapp.ui import gallery, gate, over_time, panel, session_images, square, turn
+from skinapp.ui import gallery, gate, over_time, panel, removal, session_images, square, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.admission import BusyError
 from skinapp.ui.layout import plain
@@ -135,7 +135,7 @@ def _stale(row: Row | None, photo: Photo, chosen: Model | None) -> bool:
 
 
 def _settings(photo: Photo, chosen: Model | None) -> tuple:
-    return (chosen.id if chosen else "", gate.kind_stated(photo), *square.settings(photo).values())
+    return (chosen.id if chosen else "", gate.kind_stated(photo), removal.choices(), *square.settings(photo).values())
 
 
 def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
@@ -147,7 +147,10 @@ def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:
         return Row((), problem=str(error))
     try:
         route = gate.route(models, photo, chosen)
-        made = [analysis.analyse(image, model, crop, modality=route.recognised) for model in route.models]
+        made = [
+            analysis.analyse(image, model, crop, remove=removal.chosen(model), modality=route.recognised)
+            for model in route.models
+        ]
     except SkinappError as error:
         return Row(settings, problem=str(error), state=NOT_ANSWERED)
     prediction = made[0].prediction

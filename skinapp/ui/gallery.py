@@ -181,14 +181,14 @@ def _record(table: Table, record: dict[Any, Any]) -> None:
 
 
 def _buttons(table: Table, record: dict[Any, Any], data: bytes) -> None:
-    diagnosis = table.name(str(record["diagnosis"]))
-    name, caption, dataset = str(record["image"]), session_images.OWN, ""
+    name, photo = str(record["image"]), session_images.own(data)
     if table.id in DATASETS:
-        caption, dataset = f"{record['image']} from {table.title}. {DATASETS[table.id].credit}.", table.id
+        caption = f"{name} from {table.title}. {DATASETS[table.id].credit}."
+        photo = add_image.published(name, data, caption, table.id, table.name(str(record["diagnosis"])))
     if st.button("Classify this image", icon=":material/image_search:", key=f"send_{name}", type="primary"):
-        add_image.send(data, name, caption, dataset=dataset, diagnosis=diagnosis)
+        add_image.send(photo)
     if st.button("See where models look", icon=":material/visibility:", key=f"send_attention_{name}"):
-        add_image.send(data, name, caption, "attention", dataset, diagnosis)
+        add_image.send(photo, "attention")
 
 
 def _text(value: Any) -> str:

@@ -14,7 +14,7 @@ from skinapp.images import imaging, quality
 from skinapp.inference import analysis, modality
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
-from skinapp.ui import gate, map_grid, session_images, square, turn
+from skinapp.ui import gate, map_grid, removal, session_images, square, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.admission import BusyError
 from skinapp.ui.layout import plain
@@ -134,7 +134,8 @@ def _key(request: MapRequest, photo: Photo) -> tuple:
         settings = tuple(square.settings(photo).values())
     except SkinappError:
         settings = ()
-    return photo.key, settings, gate.kind_stated(photo), gate.shows_anyway(photo), request.key
+    removals = removal.chosen(request.model)
+    return photo.key, settings, gate.kind_stated(photo), gate.shows_anyway(photo), tuple(removals), request.key
 
 
 def _tile(
@@ -155,7 +156,7 @@ def _tile(
         if gate.reasons(route, quality.measure(image, crop)) and not gate.shows_anyway(photo):
             return Tile(seen, problem="Fails a check. Open it to see which, and to show its map anyway.")
         if model.id not in analyses:
-            analyses[model.id] = analysis.analyse(image, model, crop)
+            analyses[model.id] = analysis.analyse(image, model, crop, remove=removal.chosen(model))
         made = MapRequest(analyses[model.id], request.target, request.method, request.layer, request.settings)
         raw = catalogue.raw(
             made.method.id, model, made.analysis.pixels, made.target, made.layer, progress, **dict(made.settings)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -17,7 +18,7 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.lesion import change
 from skinapp.lesion.change import Change, Comparison
-from skinapp.ui import gate, panel, prediction, session_images, square, turn
+from skinapp.ui import gate, panel, prediction, removal, session_images, square, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.layout import path, plain
 from skinapp.ui.session_images import Photo
@@ -139,14 +140,16 @@ def _show_dates(selected: Sequence[Photo]) -> list[Photo]:
                 st.markdown(f":small[{plain(_names()[photo.key])}]")
                 key = _date_key(photo)
                 if key not in st.session_state:
-                    st.session_state[key] = isolated.day_taken(photo.data, today)
+                    day = isolated.day_taken(photo.data, today)
+                    # a camera whose clock was never set
+                    st.session_state[key] = day if day and day >= FIRST else None
                 st.date_input("Taken on", min_value=FIRST, max_value=today, key=key, persist_state="session")
                 with st.popover("Ruler or coin", icon=":material/straighten:"):
                     _choose_length(photo)
     if not all(_day(photo) for photo in readable):
         st.caption(
-            "A photo without a date comes last: the camera recorded no date, or one in the future. Enter the date to "
-            "put the photos in order."
+            "A photo without a date comes last: the camera recorded no date, or one that cannot be right. Enter the "
+            "date to put the photos in order."
         )
     return readable
 
@@ -179,13 +182,16 @@ def _keep_box(photo: Photo, key: str) -> None:
 def _millimetres(photo: Photo) -> float | None:
     """The real length of the side of the photo's square; None if it is not known."""
     drawn = st.session_state.get(f"length_box_{photo.key}")
-    length = LENGTHS[st.session_state.get(f"length_{photo.key}", OTHER)]
+    name = st.session_state.get(f"length_{photo.key}", OTHER)
+    length = LENGTHS[name]
     length = length or st.session_state.get(f"length_mm_{photo.key}")
     if not drawn or not length:
         return None
     (width, height), _ = photos.preview_of(photo)
     left, top, right, bottom = drawn
-    pixels = max((right - left) * width, (bottom - top) * height)
+    across, down = (right - left) * width, (bottom - top) * height
+    # a ruler lies along the diagonal of its box, a coin fills it
+    pixels = math.hypot(across, down) if name == OTHER else max(across, down)
     return length * square.crop_of(photo).side * min(width, height) / pixels
 
 
@@ -211,11 +217,12 @@ def _analyse(models: Sequence[Model], chosen: Model | None, selected: Sequence[P
     for photo in selected:
         crop = square.crop_of(photo)
         model = routes[0].models[0]
+        remove = removal.chosen(model)
         made[photo.key] = photos.cached(
             f"over_time_{photo.key}",
-            (photo.key, crop, model.id),
-            lambda photo=photo, crop=crop, model=model: _square_of(  # type: ignore[misc]
-                analysis.analyse(photos.decoded(photo, crop), model, crop)
+            (photo.key, crop, model.id, tuple(remove)),
+            lambda photo=photo, crop=crop, model=model, remove=remove: _square_of(  # type: ignore[misc]
+                analysis.analyse(photos.decoded(photo, crop), model, crop, remove=remove)
             ),
         )
         name, measured = plain(_names()[photo.key]), made[photo.key].quality
@@ -234,7 +241,7 @@ def _square_of(made: Analysis) -> Analysis:
 
 def _compare(pair: tuple[Photo, Photo], made: tuple[Analysis, Analysis]) -> None:
     lengths = _millimetres(pair[0]), _millimetres(pair[1])
-    key = *((photo.key, square.crop_of(photo)) for photo in pair), made[0].model.id, lengths
+    key = *((photo.key, square.crop_of(photo)) for photo in pair), made[0].model.id, made[0].remove, lengths
     comparison = photos.cached("comparison", key, lambda: change.compare(*made, lengths))
     if comparison.alignment is None:
         st.warning(change.NO_MATCH, icon=":material/compare:")

@@ -39,14 +39,14 @@ def decoded(photo: Photo, crop: Crop = imaging.CENTRE) -> Image.Image:
 
 def count_refusal(photo: Photo, reason: str) -> None:
     """Report that an image got no answer: once for each image and reason, however often the page is redrawn."""
-    cached("refusal", (photo.key, reason), lambda: events.refused(reason))
+    counted: set[tuple[str, str]] = st.session_state.setdefault(CACHED + "refusals", set())
+    if (photo.key, reason) not in counted:
+        counted.add((photo.key, reason))
+        events.refused(reason)
 
 
 def recognised(photo: Photo) -> Recognised | None:
-    """The kind of image; None for a drawing, or if the recognition network is not installed.
-
-    ModelError if recognition fails.
-    """
+    """The kind of image; None for a drawing. ModelError if recognition fails."""
     return None if photo.synthetic else cached("recognised", photo.key, lambda: modality.recognise(decoded(photo)))
 
 

@@ -8,26 +8,38 @@ from skinapp.inference.analysis import Analysis
 from skinapp.inference.registry import Model
 from skinapp.ui import photo as photos
 
+CHOICE = "remove_from_"
+"""Prefix of the visitor's choices in the session."""
 
-def choose(model: Model) -> list[str]:
+
+def choose(model: Model) -> None:
     """Let the visitor choose kinds to remove, in addition to those that the model was trained without."""
     if model.removes:
         st.caption(
             f"This model was trained on images without {removal.named(model.removes)}, so these are removed from every "
             "image."
         )
-    return st.pills(
+    st.pills(
         "Remove before classifying",
         [kind for kind in KINDS if kind not in model.removes],
         selection_mode="multi",
-        default=[kind for kind in removal.by_default(model.modality) if kind not in model.removes],
+        default=_default(model),
         format_func=KINDS.__getitem__,
         wrap=True,
-        # the options and their defaults depend on the model
-        key="_".join(("remove", model.modality, *model.removes)),
+        key=_key(model),
         persist_state="session",
         help=f"Anything detected is filled in from the skin around it. {removal.advice(model.modality)}",
     )
+
+
+def chosen(model: Model) -> list[str]:
+    """The kinds to remove for this model, on every page."""
+    return st.session_state.get(_key(model), _default(model))
+
+
+def choices() -> tuple[tuple[str, ...], ...]:
+    """Distinguishes the visitor's choices, for all models."""
+    return tuple((str(key), *st.session_state[key]) for key in sorted(st.session_state, key=str) if CHOICE in str(key))
 
 
 def note(made: Analysis) -> None:
@@ -41,3 +53,12 @@ def show(made: Analysis) -> None:
     if made.removed:
         st.caption(removal.sentence(made.removed))
     st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square as the model saw it")
+
+
+def _default(model: Model) -> list[str]:
+    return [kind for kind in removal.by_default(model.modality) if kind not in model.removes]
+
+
+def _key(model: Model) -> str:
+    # the options and their defaults depend on the model
+    return CHOICE + "_".join((model.modality, *model.removes))

@@ -13,6 +13,7 @@ from skinapp.ui import photo as photos
 from skinapp.ui import segmentation, turn
 from skinapp.ui.explained_map import ExplainedMap
 
+NOT_MEASURED = "How often supported maps of this method are right has not been measured."
 MARKS = {
     Outcome.SUPPORTED: ":green-badge[:material/visibility: {}]",
     Outcome.WEAK: ":orange-badge[:material/visibility: {}]",
@@ -35,11 +36,11 @@ def show_badge(shown: ExplainedMap, switch: str = "") -> None:
         lambda: _gather(shown, mask, switch),
     )
     words = sanity_check.sentence(evidence, shown.model.labels)
-    record = sanity_check.record(shown.model) if shown.method.id == "last-convolution" else ""
+    record = sanity_check.record(shown.model) if shown.method.id == "last-convolution" else NOT_MEASURED
     st.markdown(
         f"{MARKS[evidence.outcome].format(evidence.badge)} :small[{words}]"
         + (f" :small[{missing}]" if missing else ""),
-        help=record or None,
+        help=record,
     )
 
 
@@ -53,7 +54,7 @@ def _gather(shown: ExplainedMap, mask: np.ndarray | None, switch: str) -> Eviden
 
 
 def _evidence(shown: ExplainedMap, mask: np.ndarray | None) -> Evidence:
-    trusted = shown.method.id != "last-convolution" or sanity_check.trusted(shown.model)
+    trusted = sanity_check.trusted(shown.model)
     return sanity_check.gather(
         shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask, trusted
     )

@@ -1,6 +1,7 @@
 """The visitor's images: kept only in their session's memory, shared by all pages, and limited in number and size."""
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -66,6 +67,16 @@ class AddedFile:
     problem: str = ""
 
 
+def key_of(data: bytes) -> str:
+    """The key of an image: a hash of its content, as two images may have the same name."""
+    return hashlib.sha256(data).hexdigest()[:16]
+
+
+def own(data: bytes) -> Photo:
+    """An image of the visitor's, without its name."""
+    return Photo(key_of(data), data, "image", OWN)
+
+
 def held() -> dict[str, Photo]:
     """The images by key, oldest first."""
     return st.session_state.setdefault(IMAGES, {})
@@ -129,7 +140,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
         return
     for file in uploaded[:MAX_FILES]:
         data = file.getvalue()
-        key = hashlib.sha256(data).hexdigest()[:16]
+        key = key_of(data)
         same = next((one.name for one in added if one.key == key), "")
         if file.type == NOT_STORED:
             added.append(
@@ -139,8 +150,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
             added.append(AddedFile(file.name, "", f"The same image as {same}."))
         else:
             added.append(AddedFile(file.name, key))
-            # the stored image contains neither the file's name nor its metadata
-            photos[key] = Photo(key, data, "image", OWN)
+            photos[key] = own(data)
     context = get_script_run_ctx()
     if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
         for file in uploaded:
@@ -244,5 +254,5 @@ def _size() -> int:
 
 def _forget_widgets(key: str) -> None:
     for name in list(st.session_state):
-        if str(name).endswith(f"_{key}"):
+        if re.search(rf"_{re.escape(key)}(_|$)", str(name)):
             st.session_state.pop(name, None)

@@ -214,7 +214,8 @@ def _measured(photo: Photo) -> str:
     for one in square.figures()[_kind(photo)]["sets"].values():
         test = one["test"]
         before, after, by = (test[name] for name in ("centre", "square", "difference"))
-        where = f"On {test['images']:,} test images from {one['name']}, squares around small lesions"
+        images = f"{test['images']:,} test images from {one['name']}"
+        where = f"With the default model, on {images}, squares around small lesions"
         if by["low"] is None:
             sentences.append(f"{where} did not change balanced accuracy ({before['value']:.3f}).")
             continue

@@ -90,6 +90,13 @@ def test_ham10000_is_parsed(tmp_path: Path) -> None:
     assert registry.published("ham10000", tmp_path)["split"].tolist() == ["test", "excluded"]
 
 
+def test_a_lesion_without_a_stated_biopsy_is_not_taken_for_a_biopsied_one(tmp_path: Path) -> None:
+    written(tmp_path / "pad_ufes_20", PAD_UFES_20 | {"biopsed": [None, "False"]})
+    first, second = registry.published("pad_ufes_20", tmp_path)["confirmation"]
+    assert pd.isna(first)
+    assert second == "clinical"
+
+
 def test_pad_ufes_20_is_parsed(tmp_path: Path) -> None:
     written(tmp_path / "pad_ufes_20", PAD_UFES_20)
     first, second = registry.published("pad_ufes_20", tmp_path).to_dict("records")

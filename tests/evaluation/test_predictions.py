@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from skinapp.datasets import registry as data_sets
-from skinapp.errors import DataError
+from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import comparison, predictions
 from skinapp.evaluation.comparison import CLASSES
 from skinapp.inference import registry
@@ -120,6 +120,11 @@ def test_malignant_or_benign_is_derived_from_seven_classes(model: registry.Model
     own = predictions.own(table.to_csv(index=False).encode(), "own", "Mine", [theirs])
     for label, seven in zip(own.table["label"], theirs.table["label"], strict=False):
         assert (label == "malignant") == HAM10000[seven].malignant
+
+
+def test_without_models_there_is_nothing_to_complete_a_file_from() -> None:
+    with pytest.raises(ModelError, match="no usable model"):
+        predictions.own(b"image,p_benign,p_malignant\na,0.5,0.5\n", "own", "Mine", [])
 
 
 def test_no_overlap_is_reported(model: registry.Model) -> None:

@@ -1,5 +1,7 @@
 """Scores in subgroups of people: one set of age bands, and the intervals of `bootstrap`."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -112,6 +114,15 @@ def test_images_of_the_malignant_benign_set_get_their_metadata_from_ham10000() -
     assert table.frame["age"].notna().any()
     women = records.select(table, Filters(sex=("female",)))
     assert 0 < len(women) < len(table.frame)
+
+
+def test_predictions_without_metadata_get_it_from_the_shipped_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    models = registry.models()
+    name = next(key for key, each in models.items() if "malignant_benign" in subgroups.tested_on(each))
+    complete = subgroups.of_model(models[name])
+    bare = complete.table.drop(columns=["sex", "age", "site", "confirmation"])
+    monkeypatch.setattr(subgroups, "of_model", lambda _: dataclasses.replace(complete, table=bare))
+    assert subgroups.predictions(models[name], "malignant_benign").frame["age"].notna().any()
 
 
 def test_a_model_has_no_rows_of_a_data_set_that_it_was_not_tested_on(model: registry.Model) -> None:

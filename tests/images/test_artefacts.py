@@ -93,14 +93,17 @@ def test_an_image_without_content_is_not_changed(pixels: np.ndarray) -> None:
     assert removal.sentence(removed).startswith("Nothing was removed")
 
 
-def test_a_ruler_alone_is_left_and_reported() -> None:
+def test_a_ruler_on_paper_is_found() -> None:
     paper = Image.new("RGB", (224, 224), (236, 236, 230))
     pen = ImageDraw.Draw(paper)
     for tick in range(28):
         pen.line((8 * tick, 0, 8 * tick, 30 if tick % 5 == 0 else 16), fill=(20, 20, 20))
-    pixels = np.asarray(paper)
-    removed = artefacts.remove(pixels, KINDS)
-    assert (removed.pixels == pixels).all() or removed.shares[RULER] < artefacts.LARGEST
+    removed = artefacts.remove(np.asarray(paper), KINDS)
+    assert 0.02 < removed.shares[RULER] < artefacts.LARGEST
+    assert "rulers" in removal.sentence(removed)
+
+
+def test_what_covers_most_of_the_square_is_left_and_reported() -> None:
     # nearly all of the image is within the frame of a dermatoscope: there is no skin to fill it from
     framed = Image.new("RGB", (224, 224), (4, 4, 4))
     framed.paste(Image.new("RGB", (80, 80), (220, 180, 160)), (72, 72))

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from skinapp.errors import DataError, ModelError
+from skinapp.errors import DataError, ImageError, ModelError
 from skinapp.images import imaging
 from skinapp.inference import conformal, parts, registry, rows, runtime
 from skinapp.inference.rows import NO_EXTRAS, Case, Extras
@@ -24,7 +24,8 @@ def test_a_row_holds_the_prediction(
     model: registry.Model, classifier: runtime.Classifier, photos: list[bytes], tmp_path: Path
 ) -> None:
     (tmp_path / "a.jpg").write_bytes(photos[0])
-    row = rows.of_case("a.jpg", Case(tmp_path / "a.jpg", {}), classifier, ALL)
+    content = rows.read("a.jpg", Case(tmp_path / "a.jpg", {}), model)
+    row = {"image": "a.jpg", **rows.predict(content, classifier, ALL)}
     assert list(row) == rows.columns(model, ALL)
     prediction = classifier.predict(imaging.load(photos[0], model.input_size))
     assert [row[f"p_{code}"] for code in model.labels.codes] == prediction.probabilities.tolist()
@@ -42,9 +43,13 @@ def test_a_row_holds_the_prediction(
     assert all(np.array_equal(stored[name], row[name]) for name in row)
 
 
-def test_a_bad_image_is_a_row_with_the_reason(classifier: runtime.Classifier, tmp_path: Path) -> None:
+def test_a_bad_image_is_a_row_with_the_reason(
+    model: registry.Model, classifier: runtime.Classifier, tmp_path: Path
+) -> None:
     (tmp_path / "a.jpg").touch()
-    row = rows.of_case("a.jpg", Case(tmp_path / "a.jpg", {}), classifier, NO_EXTRAS)
+    with pytest.raises(ImageError) as error:
+        rows.predict(rows.read("a.jpg", Case(tmp_path / "a.jpg", {}), model), classifier, NO_EXTRAS)
+    row = rows.failure("a.jpg", error.value)
     assert tuple(row) == rows.FAILURE_COLUMNS
     assert "empty" in row["reason"]
 

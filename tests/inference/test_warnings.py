@@ -36,7 +36,8 @@ def test_a_warning_comes_with_what_was_measured(monkeypatch: pytest.MonkeyPatch)
     assert not warnings.predicts_errors("dark", "dermoscopy")
     assert warnings.predicts_errors("sharpness", "dermoscopy")
     assert warnings.rates("sharpness", "dermoscopy") == (
-        "In tests, 65% (55% to 75%) of 80 answers with this warning were wrong, compared with 22% of 85 without it."
+        "In tests of the default model for dermoscopy images, 65% (55% to 75%) of 80 answers with this warning were "
+        "wrong, compared with 22% of 85 without it."
     )
     # not measured: shown, without figures
     assert warnings.predicts_errors("sharpness", "smartphone")

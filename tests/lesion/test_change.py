@@ -82,7 +82,7 @@ def test_unmeasured_differences_are_not_judged() -> None:
     square = seen(skin(5))
     made = change.changes((square, disc(0.3)), (square, disc(0.6)), 1.0, "dermoscopy and close-up")
     assert {one.is_usual for one in made} == {None}
-    assert "was not measured" in change.sentence(made[0])
+    assert "has not been measured" in change.sentence(made[0])
     assert "than usual" not in change.sentence(made[0])
 
 
@@ -99,7 +99,7 @@ def test_the_noise_of_a_probability_is_that_of_the_current_network(
     monkeypatch.setattr(change, "figures", lambda: known("0" * 64))
     unknown = change.of_cancer(0.1, 0.9, model)
     assert unknown.is_usual is None
-    assert "was not measured" in change.sentence(unknown)
+    assert "has not been measured" in change.sentence(unknown)
 
 
 @pytest.mark.parametrize(("after", "is_usual"), [(0.5, True), (0.65, True), (0.29, False), (0.75, False)])

@@ -17,7 +17,7 @@ from streamlit.testing.v1.element_tree import Multiselect
 
 from skinapp.attention import attribution
 from skinapp.attention import catalogue as methods
-from skinapp.attention.sanity_check import MAX_SIMILARITY, networks
+from skinapp.attention.sanity_check import MAX_SIMILARITY
 from skinapp.formatting import percent
 from skinapp.images import imaging
 from skinapp.inference import registry, retrieval, runtime
@@ -343,12 +343,12 @@ def test_the_figures_of_test_images_are_shown_for_the_networks_that_they_were_me
     share = {"value": 0.1234, "low": 0.1, "high": 0.15}
     feature = dict.fromkeys(("lesion", "skin", "difference", "lesion_changes", "skin_changes"), share)
     figures = {"images": 300, "lesions": 290, "whole": share, "features": dict.fromkeys(attribution.FEATURES, feature)}
-    entry = {"networks": networks(model), "images_of": "HAM10000", "outlines": "masks", "all": figures}
+    entry = {"networks": model.hashes, "images_of": "HAM10000", "outlines": "masks", "all": figures}
     entry |= {"classes": {"mel": {"name": "Melanoma", **figures, "images": 40}}}
     monkeypatch.setattr(attribution, "card", lambda: {"models": {model.id: entry}})
     page.session_state["lesion_panels"] = "Border, colour, texture"
     upload(page, PHOTO)
-    assert any("300 test images of 290 lesions of HAM10000" in caption.value for caption in page.caption)
+    assert any("300 test images of 290 lesions from HAM10000" in caption.value for caption in page.caption)
     page.selectbox(key=f"attribution_class_{model.id}").set_value("mel").run()
     assert any("40 test images" in caption.value for caption in page.caption)
     table = next(table.value for table in page.dataframe if "feature" in table.value)

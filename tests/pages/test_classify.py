@@ -20,7 +20,7 @@ from skinapp.images.imaging import Crop
 from skinapp.inference import analysis, conformal, registry, runtime
 from skinapp.labels import sets
 from skinapp.report import case_report
-from skinapp.ui import layout, session_images
+from skinapp.ui import add_image, layout, session_images
 from skinapp.ui import photo as photos_module
 from skinapp.ui.prediction import group_name
 from tests.pictures import encode, lesion, png
@@ -108,12 +108,12 @@ def test_an_uploaded_photo_gets_exactly_the_librarys_answer(page: AppTest, model
 def test_removals_are_chosen_and_reported(page: AppTest, model: registry.Model) -> None:
     image = synthetic.with_hairs(lesion(400, 300, seed=1), np.random.default_rng(0), 12)
     upload(page, encode(image, "PNG"), "hairy.png")
-    choice = page.pills(key="remove_dermoscopy")
+    choice = page.pills(key="remove_from_dermoscopy")
     assert list(choice.options) == list(removal.KINDS.values())
     assert choice.value == list(removal.by_default("dermoscopy"))
     assert removal.advice("dermoscopy") in choice.help
     for chosen in ([], ["hair", "sticker"]):
-        page.pills(key="remove_dermoscopy").set_value(chosen).run()
+        page.pills(key="remove_from_dermoscopy").set_value(chosen).run()
         assert not page.exception
         made = analysis.analyse(image, model, remove=chosen)
         assert shown(page) == dict(zip(model.labels.codes, made.prediction.probabilities, strict=True))
@@ -122,6 +122,15 @@ def test_removals_are_chosen_and_reported(page: AppTest, model: registry.Model) 
         # next to the answer, and above the square that the model saw
         assert said == ([f":material/healing: {sentence} See “Artefacts” below.", sentence] if sentence else [])
     assert sentence.startswith("Removed: hairs (")
+
+
+def test_every_page_removes_what_was_chosen(page: AppTest, model: registry.Model) -> None:
+    image = synthetic.with_hairs(lesion(400, 300, seed=1), np.random.default_rng(0), 12)
+    upload(page, encode(image, "PNG"), "hairy.png")
+    page.pills(key="remove_from_dermoscopy").set_value(["hair"]).run()
+    page.switch_page("pages/attention.py").run()
+    assert not page.exception
+    assert page.session_state["cached_attention_maps"][0][2] == ("hair",)
 
 
 def test_an_old_link_with_the_option_for_hairs_still_opens() -> None:
@@ -358,6 +367,22 @@ def test_a_removed_photo_leaves_nothing_in_the_session(page: AppTest) -> None:
     assert not page.session_state["images"]
     assert f"crop_side_{photo.key}" not in page.session_state
     assert not page.metric
+
+
+def test_nothing_of_a_removed_photo_is_left_whatever_its_name_ends_in(page: AppTest) -> None:
+    upload(page, PHOTO)
+    [photo] = page.session_state["images"].values()
+    keys = f"same_spot_{photo.key}_other", f"millimetres_{photo.key}_0.5", f"same_spot_other_{photo.key}"
+    for key in keys:
+        page.session_state[key] = True
+    page.button(key="remove_image").click().run()
+    assert not any(key in page.session_state for key in keys)
+
+
+def test_images_of_one_name_from_two_tables_are_two_images() -> None:
+    first, second = (add_image.published("1", data, "", "", "") for data in (b"one", b"two"))
+    assert first.key != second.key
+    assert first.key == session_images.own(b"one").key
 
 
 def test_a_photos_bytes_and_name_are_never_printed() -> None:

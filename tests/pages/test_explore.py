@@ -135,7 +135,7 @@ def test_limits_come_with_numbers() -> None:
     text = words(opened(view="limits"))
     assert "1,954 of 1,954 images of malignant classes (100%)" in text
     assert "1,956 of 7,470 lesions have more than one image" in text
-    assert "None of the 10,015 images states a skin type" in text
+    assert "No skin type is recorded for any of the 10,015 images" in text
     assert "5 or 6" in words(opened(view="limits", data="pad_ufes_20"))
 
 

@@ -136,7 +136,7 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
     assert shown(at) == pytest.approx(expected(phone, {"age": 85.0}))
     first = phone.labels.codes[0]
     assert shown(at)[first] > alone[first]
-    assert "This includes 1 detail about the patient. From the image alone: " in page_text(at)
+    assert "This answer takes 1 detail about the patient into account. From the image alone: " in page_text(at)
 
 
 def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:

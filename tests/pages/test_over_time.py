@@ -7,7 +7,7 @@ from PIL import ExifTags, Image
 from streamlit.testing.v1 import AppTest
 
 from skinapp.lesion import change
-from skinapp.ui import layout, session_images
+from skinapp.ui import layout, over_time, session_images
 from tests.pages.test_classify import headline, upload, upload_several
 from tests.pictures import closer, encode, skin
 
@@ -136,6 +136,32 @@ def test_a_photo_that_cannot_be_read_is_named_and_the_page_stands(page: AppTest)
     uploader.upload("later.jpg", LATER[: len(LATER) // 2]).run()
     assert not page.exception
     assert any("damaged or cut short" in error.value for error in page.error)
+
+
+def test_a_camera_whose_clock_was_never_set_recorded_no_date(page: AppTest) -> None:
+    compare(page, {"first.jpg": photo(11, taken="1980:01:01 00:00:00"), "later.jpg": LATER})
+    assert not page.error
+    assert {day.value for day in page.date_input} == {None, datetime.date(2025, 6, 1)}
+
+
+def test_a_ruler_lies_along_the_diagonal_of_its_box_and_a_coin_fills_it(page: AppTest) -> None:
+    compare(page, {"first.jpg": FIRST, "later.jpg": LATER})
+
+    def first_diameter(name: str, box: tuple[float, float, float, float]) -> float:
+        for one in session_images_of(page):
+            page.selectbox(key=f"length_{one.key}").set_value(name)
+            page.session_state[f"length_mm_{one.key}"] = 23.25
+            page.session_state[f"length_box_{one.key}"] = box
+        page.run()
+        assert not page.exception
+        return float(page.dataframe[0].value.set_index("measure").at[change.DIAMETER, "first"])
+
+    coin, ruler = "1 euro coin, 23.25 mm", over_time.OTHER
+    level, diagonal = (0.2, 0.2, 0.5, 0.2), (0.2, 0.2, 0.5, 0.5)
+    of_coin = pytest.approx(first_diameter(coin, level), abs=0.001)
+    assert first_diameter(ruler, level) == of_coin
+    assert first_diameter(coin, diagonal) == of_coin
+    assert first_diameter(ruler, diagonal) * 2**0.5 == of_coin
 
 
 def test_a_length_in_both_photos_gives_millimetres(page: AppTest) -> None:

@@ -41,7 +41,7 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         "Of 100 test images that got an answer like this",
         "If 2% of lesions like this are cancer",
         "The model saw only what is inside the square",
-        "The square is 180 pixels wide",
+        "The square was read 180 pixels wide",
         f"version {card['version']}",
         "not a diagnostic device",
         "UTC",
@@ -72,8 +72,8 @@ def test_the_sanity_check_of_the_map_is_in_it(made: Analysis) -> None:
 def test_a_square_without_a_lesion_says_so(model: Model) -> None:
     flat = analysis.analyse(Image.new("RGB", (300, 300), (200, 160, 140)), model)
     words = " ".join(str(block) for one in case_report.sections(flat) for block in one.blocks)
-    assert "one colour throughout" in words or "No part of the image counted" in words
-    assert "fails the sanity check" in words or "No part of the image counted" in words
+    assert "one colour throughout" in words
+    assert "fails the sanity check" in words
 
 
 def test_patient_metadata_is_shown_with_the_answer_from_the_image_alone() -> None:

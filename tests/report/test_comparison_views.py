@@ -21,7 +21,7 @@ def test_differences_from_published_models_are_those_of_the_paired_comparison() 
         score = {"Balanced accuracy": "balanced_accuracy", "Accuracy": "accuracy"}[row["Score"]]
         expected = measured.loc[(score, row["Published model"])]
         assert float(row["Its score"]) == pytest.approx(expected["value"], abs=5.1e-4)
-        assert float(row["B1 minus it"].split()[0]) == pytest.approx(expected["ours_minus_theirs"], abs=6e-4)
+        assert float(row["B1 minus published"].split()[0]) == pytest.approx(expected["ours_minus_theirs"], abs=6e-4)
     balanced = table[table["Score"] == "Balanced accuracy"]["Its score"].astype(float)
     assert balanced.is_monotonic_decreasing
 
@@ -31,5 +31,5 @@ def test_models_without_the_comparison_have_no_column() -> None:
     card = {key: value for key, value in model.card.items() if key != "published"}
     without = dataclasses.replace(model, id="without", card=card)
     names = {model.id: "B1", "without": "Another"}
-    assert "Another minus it" not in comparison_views.against_published([model, without, None], names)
+    assert "Another minus published" not in comparison_views.against_published([model, without, None], names)
     assert comparison_views.against_published([without, None], names).empty

@@ -328,19 +328,7 @@ def _hash(file: Path) -> str:
 
 def _provisional(card: dict[str, Any], labels: LabelSet, folder: Path) -> Model:
     """The model for classification, before its card is on disk."""
-    return Model(
-        id=card["id"],
-        kind=card["kind"],
-        title=card["title"],
-        short_name=card["short_name"],
-        task=card["task"],
-        modality=card["modality"],
-        labels=labels,
-        input_size=card["input"]["size"],
-        temperature=card["temperature"],
-        folder=folder,
-        card=card | {"files": registry.fingerprint(folder)},
-    )
+    return registry.described(card | {"files": registry.fingerprint(folder)}, labels, folder)
 
 
 def scored(

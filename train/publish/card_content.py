@@ -156,11 +156,8 @@ def credits_of(parts: Sequence[DataSet]) -> dict[str, str]:
 
 
 def _one_of_several(name: str) -> str:
-    """A data set's name for use in a list of names: its commas and colons would look like those of the list."""
-    if ":" in name:
-        return f"“{name}”"
-    whole, *part = name.split(", ", 1)
-    return f"{whole} ({part[0]})" if part else whole
+    """A data set's name for use in a list of names: its colon would look like those of the list."""
+    return f"“{name}”" if ":" in name else name
 
 
 def _choices(config: Config, evaluation: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from skinapp import tables
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, metrics, significance
 from skinapp.evaluation.bootstrap import RESAMPLES
+from skinapp.evaluation.predictions import normalised
 from skinapp.inference import registry
 from skinapp.labels.sets import LabelSet
 from train.data.datasets import data_root, encode
@@ -19,8 +20,6 @@ PROTOCOL = (
     "arXiv:2602.10624, github.com/SiyuanYan1/DermFM-Zero). Their training part shares lesions or patients with these "
     "images; ours does not."
 )
-ROUNDED_AT = 5e-7
-"""Probabilities are published with six decimals, so a 0 stands for anything below this."""
 NAMES = {
     "biomedclip": "BiomedCLIP",
     "clip-large": "CLIP Large",
@@ -152,5 +151,4 @@ def _predictions(file: Path, labels: LabelSet, more: tuple[str, ...] = ()) -> pd
 
 def _probabilities(table: pd.DataFrame, labels: LabelSet) -> np.ndarray:
     """Probabilities [n, classes] in the order of the labels, none of them 0."""
-    probabilities = table[[f"p_{code}" for code in labels.codes]].to_numpy(dtype=np.float64).clip(min=ROUNDED_AT)
-    return probabilities / probabilities.sum(axis=1, keepdims=True)
+    return normalised(table[[f"p_{code}" for code in labels.codes]])

@@ -30,6 +30,7 @@ from skinapp.lesion import features
 from train.config import build, read_settings
 from train.data.datasets import encode, melanomas, read, sources, with_validation
 from train.data.features import measured
+from train.fit.metadata import log_shares
 from train.publish import card_content
 from train.publish.evaluate import (
     HeldOut,
@@ -277,11 +278,6 @@ def check_agreement(fitted: HistGradientBoostingClassifier, made: Trees, values:
     expected = fitted.decision_function(values).reshape(len(values), -1)
     if not np.array_equal(np.array([made.raw(row) for row in values]), expected):
         raise ModelError("The trees do not give the numbers of scikit-learn; nothing was exported.")
-
-
-def log_shares(labels: np.ndarray, classes: int) -> np.ndarray:
-    """The logarithm of each class's share of class indices [n], [classes]."""
-    return np.log(np.bincount(labels, minlength=classes) / len(labels))
 
 
 def describe(

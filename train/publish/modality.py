@@ -297,7 +297,8 @@ def markdown(card: dict[str, Any]) -> str:
     lines = [
         *introduction.splitlines(),
         "",
-        "| images (patients, photographs or kinds of drawing) | right | wrongly taken for skin, or for the other kind | and answered without a question "
+        "| images (patients, photographs or kinds of drawing) "
+        "| right | wrongly taken for skin, or for the other kind | and answered without a question "
         "| as dermoscopy | as a phone photo | as neither |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from skinapp.attention import attribution, sanity_check
+from skinapp.attention import attribution
 from skinapp.attention.attribution import FEATURES
 from skinapp.errors import DataError, ModelError
 from skinapp.evaluation import bootstrap
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
         raise ModelError(f"The model '{model.id}' is shipped without its network, so it cannot be run.")
     if options.images < 1:
         raise DataError("--images must be at least 1.")
-    stamp = "-".join(network[:12] for network in sanity_check.networks(model))
+    stamp = "-".join(network[:12] for network in model.hashes)
     file = options.runs / "attribution" / f"{model.id}-{stamp}.csv"
     file.parent.mkdir(parents=True, exist_ok=True)
     rows = measure(model, options.images, file)
@@ -89,11 +89,7 @@ def run(options: argparse.Namespace) -> int:
 def current(entries: dict[str, Any]) -> dict[str, Any]:
     """The figures of models that still have the networks that were measured, by model id."""
     known = registry.models()
-    return {
-        name: entry
-        for name, entry in entries.items()
-        if name in known and entry["networks"] == sanity_check.networks(known[name])
-    }
+    return {name: entry for name, entry in entries.items() if name in known and entry["networks"] == known[name].hashes}
 
 
 def measure(model: Model, images: int, file: Path) -> pd.DataFrame:
@@ -160,7 +156,7 @@ def summary(model: Model, rows: pd.DataFrame) -> dict[str, Any]:
         if (part := known[known["class"] == code])["group"].nunique() >= bootstrap.MIN_GROUPS
     }
     return {
-        "networks": sanity_check.networks(model),
+        "networks": model.hashes,
         "title": model.title,
         "images_of": held_out.IMAGES[model.modality],
         "outlines": held_out.MASK_SOURCES[model.modality],

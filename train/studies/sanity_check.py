@@ -89,14 +89,14 @@ def run(options: argparse.Namespace) -> int:
     first: dict[tuple[str, ...], str] = {}
     for model in models:
         # a model that also takes metadata has the same networks, and so the same maps, as the image-only model
-        if tuple(sanity_check.networks(model)) in first:
+        if tuple(model.hashes) in first:
             continue
-        first[tuple(sanity_check.networks(model))] = model.id
+        first[tuple(model.hashes)] = model.id
         chosen = sample(lesions(model.modality), options.images)
         if options.models:
             chosen = chosen[chosen["split"] == "test"]
         for copy in COPIES:
-            stamp = "-".join(network[:12] for network in sanity_check.networks(model))
+            stamp = "-".join(network[:12] for network in model.hashes)
             done = {row["image"] for row in rows if (row["networks"], row["copy"]) == (stamp, copy)}
             left = chosen[~chosen["image"].isin(done)]
             if left.empty:
@@ -116,8 +116,8 @@ def run(options: argparse.Namespace) -> int:
     earlier = sanity_check.card()["models"] if options.models else {}
     card = {"limits": dataclasses.asdict(limits), "models": dict(earlier)}
     for model in models:
-        one = table[(table["model"] == first[tuple(sanity_check.networks(model))]) & (table["split"] == "test")]
-        card["models"][model.id] = {"networks": sanity_check.networks(model), **counts(one, limits)}
+        one = table[(table["model"] == first[tuple(model.hashes)]) & (table["split"] == "test")]
+        card["models"][model.id] = {"networks": model.hashes, **counts(one, limits)}
     with replacing(options.out) as partial:
         partial.write_text(json.dumps(card, indent=2) + "\n")
     sanity_check.card.cache_clear()

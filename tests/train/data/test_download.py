@@ -183,7 +183,7 @@ def test_complete_files_are_not_requested_again(
 
 def test_a_folder_of_other_origin_is_left_alone(ham10000: Publisher, tmp_path: Path) -> None:
     (tmp_path / "ham10000").mkdir()
-    with pytest.raises(DataError, match="not from this command"):
+    with pytest.raises(DataError, match="not created by this command"):
         command("ham10000", "--out", tmp_path)
     assert not ham10000.requests
 

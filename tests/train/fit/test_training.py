@@ -370,7 +370,7 @@ def test_mixed_precision_trains_and_ends_in_float32(tiny: Config, tmp_path: Path
 @pytest.mark.parametrize(
     ("devices", "sentence"),
     [
-        (8, "--devices is 8, but only 1 available; pass --devices 1"),
+        (8, "--devices is 8, but only 1 is available; pass --devices 1"),
         (3, "batch of 8 cannot be shared"),
         (0, "by 0 dev"),
     ],

@@ -16,9 +16,9 @@ def test_data_sets_are_listed_as_in_a_sentence_and_each_licence_once() -> None:
     assert credits_["attribution"].count("MILK study team") == 1
 
 
-def test_a_part_of_a_data_set_is_in_brackets() -> None:
+def test_a_part_of_a_data_set_is_named() -> None:
     assert card_content.credits_of(sources("pad_ufes_20+milk10k-clinical"))["dataset"] == (
-        "PAD-UFES-20 and MILK10k (close-ups)"
+        "PAD-UFES-20 and MILK10k close-ups"
     )
 
 

@@ -120,7 +120,7 @@ def test_benign_and_malignant_are_scored_on_the_sum_of_the_malignant_classes(
     out = folder.parent / "predictions.csv"
     table = "picture,truth\na,benign\nc,malignant\n"
     assert evaluate(folder, table, "--image-column", "picture", "--label-column", "truth", "--out", str(out)) == 0
-    assert "both count as benign or malignant" in capsys.readouterr().out
+    assert "both grouped into benign and malignant" in capsys.readouterr().out
     row = pd.read_csv(out).set_index("image").loc["a"]
     malignancy = runtime.Classifier(model).predict(imaging.load(folder / "a.jpg", model.input_size)).malignancy
     assert (row["p_benign"], row["p_malignant"]) == pytest.approx((1 - malignancy, malignancy), abs=1e-6)

@@ -44,7 +44,7 @@ def test_different_kinds_are_distinguished_on_held_out_images() -> None:
     assert 0 < recogniser.neither_limit < 1
     assert np.isfinite(recogniser.limit)
     page = modality.markdown(card | {"network": "block2 of a network"})
-    assert "| dermoscopy, HAM10000, test lesions: 12 of 4 |" in page
+    assert "| dermoscopy, HAM10000, test lesions: 12 (4) |" in page
     assert "108 dermoscopy images" in page
 
 

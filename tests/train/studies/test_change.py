@@ -78,5 +78,5 @@ def test_the_models_folder_has_its_probabilities_of_cancer(model: Model) -> None
 
 
 def test_pairs_that_never_match(model: Model, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="could be laid over each other"):
+    with pytest.raises(DataError, match="could be aligned"):
         change.measure([model], [pair(tmp_path, (21, 1.0), (22, 1.0))])
