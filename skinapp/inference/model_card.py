@@ -273,9 +273,9 @@ def _scored(card: Card) -> Iterator[Section]:
             yield _tested(card, test)
         else:
             yield Section(
-                "The same network under another protocol",
+                "The same architecture under another protocol",
                 (
-                    "The model in this folder was not trained in this way.",
+                    "Not the model in this folder, but a network of the same architecture.",
                     test["protocol"],
                     _scores(test["scores"]),
                 ),
