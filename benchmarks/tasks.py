@@ -1,8 +1,6 @@
 """The tasks to measure, in our code and in plain code. Each function prepares a task and returns the part to time."""
 
 import functools
-import json
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -67,25 +65,9 @@ def decoding_apart() -> Task:
 
 
 MEMBERS, VIEWS = 5, ("upright", "mirrored", "upside down", "quarter turn")
+"""The networks and views of the shipped committee."""
 SINGLE = "ham10000-efficientnetv2b0"
-"""The network whose copies are the members."""
-
-
-@functools.cache
-def committee() -> registry.Model:
-    """A committee of MEMBERS copies of SINGLE with VIEWS; the weights of a network do not affect its running time."""
-    single = registry.model(SINGLE)
-    folder = Path(tempfile.mkdtemp()) / "committee"
-    folder.mkdir()
-    for name in ("README.md", "predictions.csv", "history.csv"):
-        shutil.copy(single.folder / name, folder)
-    members = [{"file": f"member-{number}.tflite", "fold": number - 1} for number in range(1, MEMBERS + 1)]
-    for member in members:
-        shutil.copy(single.folder / registry.WEIGHTS_FILE, folder / str(member["file"]))
-    card = single.card | {"id": folder.name, "kind": "committee", "members": members}
-    card |= {"input": card["input"] | {"views": list(VIEWS)}, "files": registry.fingerprint(folder)}
-    (folder / registry.CARD_FILE).write_text(json.dumps(card))
-    return registry.read_model(folder)
+"""A network as large as each of its members."""
 
 
 def committee_photo() -> Task:
@@ -94,7 +76,7 @@ def committee_photo() -> Task:
     from skinapp.images import imaging
     from skinapp.inference import runtime
 
-    classifier = runtime.Classifier(committee())
+    classifier = runtime.Classifier(registry.model("ham10000-committee"))
 
     def classify(file: Path) -> object:
         prediction = classifier.predict(imaging.load(file, classifier.model.input_size))
