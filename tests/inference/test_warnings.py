@@ -1,6 +1,7 @@
 """Which warnings are shown, their wording, and when networks disagree."""
 
 import dataclasses
+import json
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,9 @@ def test_moved_squares_stay_within_the_square() -> None:
     assert first == pytest.approx((left, top, right - 12, bottom - 12))
     assert second == pytest.approx((left + 12, top + 12, right, bottom))
     assert imaging.crop_resize(image, 64, warnings.moved(image, crop)[0]).shape == (64, 64, 3)
+
+
+def test_the_error_rates_are_those_of_the_shipped_networks() -> None:
+    for known in json.loads(warnings.CARD_FILE.read_text()).values():
+        # a third number is a release with the same networks
+        assert known["version"].split(".")[:2] == registry.model(known["model"]).card["version"].split(".")[:2]

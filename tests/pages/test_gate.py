@@ -52,7 +52,7 @@ def test_a_blurred_picture_says_how_often_such_answers_were_wrong(
     upload(page, BLURRED)
     [sentence] = warned(page)
     assert "The image is blurred" in sentence
-    assert "In tests of the default model for dermoscopy images, 65% (55% to 75%) of 80 answers with this warning were wrong, compared with 22%" in sentence
+    assert "65% (55% to 75%) of 80 answers with this warning were wrong, compared with 22%" in sentence
     assert not page.metric
 
 
