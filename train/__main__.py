@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from skinapp.errors import SkinappError
+from train.options import add_models, add_runs
 
 RUNS = {
     "prepare": "decode the images of a data set; fit does this too if needed",
@@ -209,13 +210,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 metavar="FILE",
                 help="the settings of the run for close-ups; --config is the one for dermoscopy images",
             )
-        command.add_argument(
-            "--runs",
-            type=Path,
-            default=Path("runs"),
-            metavar="DIR",
-            help="the folder for decoded images and runs (default: %(default)s)",
-        )
+        add_runs(command)
         command.add_argument(
             "settings",
             nargs="*",
@@ -269,13 +264,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
                 help="how much of each class's log share to subtract from its logit, 0 to 1 (default: %(default)s)",
             )
         if name in ("export", "fuse", "pair"):
-            command.add_argument(
-                "--models",
-                type=Path,
-                default=Path("models"),
-                metavar="DIR",
-                help="the folder of the app's models (default: %(default)s)",
-            )
+            add_models(command)
             command.add_argument(
                 "--changes", default="", metavar="TEXT", help="a sentence for the changelog, if the model is replaced"
             )

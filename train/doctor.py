@@ -13,6 +13,7 @@ from pathlib import Path
 
 from skinapp.errors import ModelError, SkinappError
 from skinapp.inference import registry
+from train.options import add_runs
 
 PASS, WARN, FAIL = "pass", "warn", "fail"
 PYTHON = (3, 11)
@@ -44,9 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Check this machine before training: Python, packages, GPU, disk, memory, data sets, initial weights, models. "
         "The exit code is 1 if something must be fixed first."
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="where training writes (default: %(default)s)"
-    )
+    add_runs(parser)
 
 
 def run(options: argparse.Namespace) -> int:

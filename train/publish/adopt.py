@@ -23,6 +23,7 @@ from skinapp.inference.rows import Case
 from skinapp.inference.runtime import softmax
 from skinapp.inference.scoring import classify_all
 from skinapp.labels.sets import LABEL_SETS, MALIGNANCY, Label, LabelSet
+from train.options import add_models
 from train.publish import adopted, evaluate_folder, external
 from train.publish.adopted import Converted, Head, Source
 from train.publish.own_labels import label_set
@@ -89,13 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--title", help="the title of the model (default: its network's name and its id)")
     parser.add_argument("--trained-on", default="not stated", metavar="TEXT", help="what it was trained on")
     parser.add_argument("--licence", default="not stated", metavar="TEXT", help="the licence of the network")
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="the folder of the app's models (default: %(default)s)",
-    )
+    add_models(parser)
     parser.add_argument(
         "--changes", default="", metavar="TEXT", help="a sentence for the changelog, if the model is replaced"
     )

@@ -25,6 +25,7 @@ from skinapp.inference.training_images import OUT_OF_FOLD
 from train.config import Config, load_config
 from train.data.datasets import TRAINABLE, encode, read, sources, with_validation
 from train.fit import metadata as fitting
+from train.options import add_models
 from train.publish import card_content, evaluate
 from train.publish.evaluate import HeldOut
 from train.publish.folder import draft, publish
@@ -40,13 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the settings of its run (default: train/configs/<ID>.yaml)"
     )
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="the folder of the app's models (default: %(default)s)",
-    )
+    add_models(parser)
     parser.add_argument(
         "--changes",
         default="Prediction sets and operating points.",

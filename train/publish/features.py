@@ -31,6 +31,7 @@ from train.config import build, read_settings
 from train.data.datasets import encode, melanomas, read, sources, with_validation
 from train.data.features import measured
 from train.fit.metadata import log_shares
+from train.options import add_models, add_runs
 from train.publish import card_content
 from train.publish.evaluate import (
     HeldOut,
@@ -102,20 +103,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the settings: a file in train/configs/features, or your own",
     )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="the folder for the measured features (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="the folder of the app's models (default: %(default)s)",
-    )
+    add_runs(parser)
+    add_models(parser)
     parser.add_argument(
         "--changes", default="", metavar="TEXT", help="a sentence for the changelog, if the model is replaced"
     )

@@ -27,6 +27,7 @@ from skinapp.inference.registry import Model
 from skinapp.inference.retrieval import Index
 from skinapp.inference.runtime import Classifier
 from train.data import datasets
+from train.options import add_runs
 from train.publish.folder import current, write_card
 from train.studies import held_out
 
@@ -40,9 +41,7 @@ INDEXED = {"dermoscopy": "ham10000", "smartphone": "pad_ufes_20"}
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="ID", help="a model for dermoscopy images or phone photos")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
+    add_runs(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -22,6 +22,7 @@ from skinapp.inference import model_card
 from skinapp.lesion import segmentation
 from train.data import datasets, masks
 from train.data.masks import Segmented
+from train.options import add_models, add_runs
 from train.publish.folder import LICENCE, draft, publish, versions
 from train.publish.retrieval_index import share
 
@@ -59,16 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--epochs", type=int, default=5, metavar="N", help="epochs to train (default: %(default)s)")
     parser.add_argument("--samples", type=int, default=6400, metavar="N", help="views per epoch (default: %(default)s)")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="the folder of the app's models (default: %(default)s)",
-    )
+    add_runs(parser)
+    add_models(parser)
 
 
 def run(options: argparse.Namespace) -> int:

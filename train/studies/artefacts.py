@@ -27,6 +27,7 @@ from skinapp.inference import registry
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier
 from train.data.datasets import TRAINABLE, encode
+from train.options import add_figures
 from train.studies.drawn_artefacts import DRAWINGS
 from train.studies.square import unseen
 
@@ -103,20 +104,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sheets", type=Path, metavar="DIR", help="also write contact sheets of the detections in test images to DIR"
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=removal.FIGURES_FILE,
-        metavar="FILE.json",
-        help="where to write the figures (default: the file in the package)",
-    )
-    parser.add_argument(
-        "--table",
-        type=Path,
-        default=Path("docs/artefacts.md"),
-        metavar="FILE.md",
-        help="where to write the tables (default: %(default)s)",
-    )
+    add_figures(parser, removal.FIGURES_FILE, "docs/artefacts.md")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from skinapp.files import replacing
 from skinapp.images import imaging
 from skinapp.inference import architecture, registry, runtime
 from skinapp.inference.registry import Model
+from train.options import add_runs
 from train.publish.folder import current, write_card
 from train.studies import held_out
 from train.studies.randomised import PARTS, untrained, with_random_head
@@ -92,13 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--methods", nargs="+", metavar="NAME", help="rows of the table to measure, such as rise (default: all)"
     )
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="where measurements are saved (default: %(default)s)",
-    )
+    add_runs(parser)
 
 
 def run(options: argparse.Namespace) -> int:

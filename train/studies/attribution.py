@@ -23,6 +23,7 @@ from skinapp.images import imaging
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier
+from train.options import add_figures, add_runs
 from train.studies import held_out
 
 COLUMNS = (
@@ -46,23 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="test images with enough skin beside the lesion, sampled with a seed (default: %(default)s)",
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=attribution.CARD_FILE,
-        metavar="FILE.json",
-        help="where to write the figures (default: the file in the package)",
-    )
-    parser.add_argument(
-        "--table",
-        type=Path,
-        default=Path("docs/attribution.md"),
-        metavar="FILE.md",
-        help="where to write the tables (default: %(default)s)",
-    )
+    add_runs(parser)
+    add_figures(parser, attribution.CARD_FILE, "docs/attribution.md")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -18,6 +18,7 @@ from skinapp.files import replacing
 from skinapp.inference.conformal import COVERAGE, COVERAGES
 from skinapp.labels.sets import LabelSet
 from skinapp.report import conformal_views
+from train.options import add_models
 
 INTRODUCTION = f"""# Coverage of the prediction sets
 
@@ -30,13 +31,7 @@ SAME = "\\* These images also calibrated the sets, so only other images can show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--models",
-        type=Path,
-        default=Path("models"),
-        metavar="DIR",
-        help="the folder of the app's models (default: %(default)s)",
-    )
+    add_models(parser)
     parser.add_argument(
         "--out",
         type=Path,

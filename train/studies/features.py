@@ -31,6 +31,7 @@ from skinapp.lesion import features, features_border, features_texture
 from train.config import load_config
 from train.data.datasets import encode, read, validation_rows, with_validation
 from train.data.features import measured
+from train.options import add_runs
 from train.publish.features import Config, all_logits, fit
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -62,13 +63,7 @@ class Fusion:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--runs",
-        type=Path,
-        default=Path("runs"),
-        metavar="DIR",
-        help="the folder for the measured features (default: %(default)s)",
-    )
+    add_runs(parser)
     parser.add_argument(
         "--out",
         type=Path,

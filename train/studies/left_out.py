@@ -21,6 +21,7 @@ from skinapp.files import replacing
 from skinapp.inference import model_card
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import label_set
+from train.options import add_runs
 
 if TYPE_CHECKING:
     from train.config import Config
@@ -37,9 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sources", nargs="+", metavar="NAME", help="leave out these sources, each in a run of its own (default: all)"
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
+    add_runs(parser)
     parser.add_argument(
         "--out",
         type=Path,

@@ -16,6 +16,7 @@ from skinapp.evaluation import bootstrap, metrics
 from skinapp.inference import metadata, model_card, registry
 from skinapp.inference.runtime import softmax
 from train.fit import metadata as fitting
+from train.options import add_runs
 
 SCORES: dict[str, bootstrap.Score] = {"balanced accuracy": metrics.balanced_accuracy, "log loss": metrics.log_loss}
 
@@ -24,9 +25,7 @@ WITH, WITHOUT = "with metadata", "without"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the settings of an evaluated run")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
+    add_runs(parser)
     parser.add_argument("--adjustment", type=float, default=0.0, metavar="X", help="as in fuse (default: %(default)s)")
 
 

@@ -12,7 +12,6 @@ map is hidden by the mean colour of the skin instead of a blur.
 import argparse
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Classifier
 from skinapp.lesion import segmentation
 from train.data import masks
+from train.options import add_figures, add_runs
 from train.publish.retrieval_index import share
 from train.studies import held_out
 from train.studies.randomised import with_random_head
@@ -61,23 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="test images; three fifths as many validation images choose the limits (default: %(default)s)",
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=sanity_check.CARD_FILE,
-        metavar="FILE.json",
-        help="where to write limits and figures (default: the file in the package)",
-    )
-    parser.add_argument(
-        "--table",
-        type=Path,
-        default=Path("docs/sanity-check.md"),
-        metavar="FILE.md",
-        help="where to write the table (default: %(default)s)",
-    )
+    add_runs(parser)
+    add_figures(parser, sanity_check.CARD_FILE, "docs/sanity-check.md")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -26,6 +26,7 @@ from skinapp.files import replacing
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import HAM10000
 from train.data.datasets import Dataset, encode, prepare, resampled, with_validation
+from train.options import add_runs
 
 if TYPE_CHECKING:
     import keras
@@ -70,9 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="seed of split, samples and networks (default: %(default)s)"
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of caches (default: %(default)s)"
-    )
+    add_runs(parser)
     parser.add_argument(
         "--out",
         type=Path,

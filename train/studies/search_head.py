@@ -25,6 +25,7 @@ from skinapp.inference import views
 from skinapp.inference.runtime import softmax
 from skinapp.labels.sets import HAM10000
 from train.data.datasets import Dataset, encode, prepare, with_validation
+from train.options import add_runs
 from train.studies.search import CHOSEN_BY, SHOWN, Row, begin, best, check_minimums, read, sample, write
 
 if TYPE_CHECKING:
@@ -69,9 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs", type=int, default=60, metavar="N", help="the most epochs per head (default: %(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of samples, views and heads (default: %(default)s)")
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="folder of caches (default: %(default)s)"
-    )
+    add_runs(parser)
     parser.add_argument(
         "--out",
         type=Path,

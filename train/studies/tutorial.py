@@ -21,6 +21,7 @@ from skinapp.errors import DataError
 from skinapp.files import locked, replacing
 from skinapp.images import imaging
 from skinapp.labels.sets import MALIGNANCY
+from train.options import add_runs
 
 if TYPE_CHECKING:
     from train.config import Config
@@ -62,9 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the settings of the networks (default: %(default)s)",
     )
-    parser.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="the folder of runs (default: %(default)s)"
-    )
+    add_runs(parser)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -7,7 +7,6 @@ distance limit; the figures are from test lesions. For phone photos, the lesions
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from skinapp.inference.analysis import SQUARE_SIDE
 from skinapp.inference.registry import Model
 from skinapp.lesion import segmentation
 from train.data import datasets
+from train.options import add_figures
 from train.studies import held_out, sanity_check
 from train.studies.quality import DEGRADATIONS
 
@@ -113,20 +113,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KIND",
         help="measure the best models for these kinds of image; the figures of others stay (default: all)",
     )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=warnings.CARD_FILE,
-        metavar="FILE.json",
-        help="where to write the figures (default: the file in the package)",
-    )
-    parser.add_argument(
-        "--table",
-        type=Path,
-        default=Path("docs/warnings.md"),
-        metavar="FILE.md",
-        help="where to write the table (default: %(default)s)",
-    )
+    add_figures(parser, warnings.CARD_FILE, "docs/warnings.md")
 
 
 def run(options: argparse.Namespace) -> int:
