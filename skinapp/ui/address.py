@@ -113,10 +113,7 @@ def selectbox(
     **more: Any,
 ) -> str:
     """A select box of `options` (code -> label) that is bound to the address; the first is the default."""
-    first = next(iter(options))
-    with option(key, options, first, old_labels):
-        chosen = where.selectbox(label, list(options), format_func=_labels(options), key=key, **more)
-    return chosen or first
+    return _choice(where.selectbox, label, options, key, old_labels, **more)
 
 
 def segmented_control(
@@ -129,11 +126,20 @@ def segmented_control(
     **more: Any,
 ) -> str:
     """Like `selectbox`, with all options in view."""
+    return _choice(where.segmented_control, label, options, key, old_labels, required=True, **more)
+
+
+def _choice(
+    widget: Callable[..., str | None],
+    label: str,
+    options: Mapping[str, str],
+    key: str,
+    old_labels: Mapping[str, str] | None,
+    **more: Any,
+) -> str:
     first = next(iter(options))
     with option(key, options, first, old_labels):
-        chosen = where.segmented_control(
-            label, list(options), format_func=_labels(options), required=True, key=key, **more
-        )
+        chosen = widget(label, list(options), format_func=_labels(options), key=key, **more)
     return chosen or first
 
 
