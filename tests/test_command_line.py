@@ -96,13 +96,14 @@ def test_classify_says_what_the_number_means(tmp_path: Path, capsys: pytest.Capt
     assert observed["probability"] == pytest.approx(cancer)
     assert observed["low"] <= cancer <= observed["high"]
     share = observed["test_positive"] / observed["test_images"]
-    odds = cancer / (1 - cancer) * (0.02 / 0.98) / (share / (1 - share))
-    assert answer["at_prevalence"] == pytest.approx(odds / (1 + odds))
+    risk = observed["risk"]["value"]
+    odds = risk / (1 - risk) * (0.02 / 0.98) / (share / (1 - share))
+    assert answer["at_prevalence"]["value"] == pytest.approx(odds / (1 + odds))
     assert main(["classify", file, "--model", MODEL, "--prevalence", "0.02"]) == 0
     out = capsys.readouterr().out
     assert "Of 100 test images that got an answer like this" in out
     assert f"based on {observed['images']:,} images" in out
-    assert "If 2% of lesions like this are cancer, this answer means a probability of" in out
+    assert "Where 2% of such lesions are cancer, " in out
     assert main(["classify", file, "--model", MODEL, "--prevalence", "2"]) == 2
     assert "The prevalence must be above 0 and below 1" in capsys.readouterr().err
 

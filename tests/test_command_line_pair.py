@@ -75,9 +75,14 @@ def test_both_images_get_a_set_an_observed_risk_and_a_report(
     printed = json.loads(capsys.readouterr().out)
     assert printed["predicted"] in printed["set"]
     assert printed["observed"]["test_images"] == 1503
-    assert 0 < printed["at_prevalence"] < 1
+    assert 0 < printed["at_prevalence"]["value"] < 1
     html = file.read_text()
-    for words in ("for two images of a lesion", "From the close-up alone: ", "With 95% certainty", "If 2% of lesions"):
+    for words in (
+        "for two images of a lesion",
+        "From the close-up alone: ",
+        "With 95% certainty",
+        "Where 2% of such lesions",
+    ):
         assert words in html, words
     # both images with their squares, and both maps
     assert html.count('<img src="data:image/png;base64,') == 4

@@ -76,7 +76,7 @@ class Evidence:
     part: the pixels where the map is `strongest`, the `detail` everywhere and, with a segmentation, the `lesion` and
     the `skin`. `similarity` compares the map with that of the blurred square, `inside` is the share of the map on the
     lesion, `blob` that of a centred blob, and `share` the lesion's share of the square, all None without a
-    segmentation. `trusted` is whether a supported map of this model is right often enough.
+    segmentation. `trusted` is whether supported maps of this model were right often enough in tests.
     """
 
     index: int
@@ -117,7 +117,7 @@ class Evidence:
     @property
     def outcome(self) -> Outcome:
         """Weak at best without a segmentation, since it is unknown whether the map is on the lesion, and for a model
-        whose supported maps were too often wrong."""
+        whose supported maps were not shown to be right often enough."""
         found = outcome(limits(), self.log_odds_change, self.similarity, self.matters, self.lead)
         return Outcome.WEAK if found == Outcome.SUPPORTED and not self.trusted else found
 
@@ -147,10 +147,10 @@ def measured(model: Model) -> dict[str, Any] | None:
 
 
 def trusted(model: Model) -> bool:
-    """Whether the share of supported maps that are right reaches the aim, or is not known."""
+    """Whether the share of supported maps that are right was measured, and reaches the aim."""
     known = measured(model)
     right = known["shipped"]["right"] if known else None
-    return right is None or right["value"] >= RIGHT
+    return right is not None and right["value"] >= RIGHT
 
 
 def record(model: Model) -> str:
@@ -251,7 +251,7 @@ def _shortfall(evidence: Evidence) -> str:
     assert evidence.share is not None
     assert evidence.lead is not None
     if evidence.lead >= limits().lead:
-        return "In tests, too many such maps of this model were wrong, so it is not shown as supported."
+        return "Tests have not shown that enough such maps of this model are right, so it is not shown as supported."
     if evidence.blob >= evidence.share:
         return (
             f"A blob in the middle of the square, the same for every image, would be {evidence.blob:.0%} on the "

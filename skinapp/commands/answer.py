@@ -14,6 +14,7 @@ from skinapp.inference.conformal import COVERAGES
 from skinapp.inference.registry import Model
 
 if TYPE_CHECKING:
+    from skinapp.evaluation.bootstrap import Interval
     from skinapp.evaluation.observed_risk import ObservedRisk
     from skinapp.inference.analysis import Analysis
     from skinapp.inference.runtime import Prediction
@@ -123,11 +124,9 @@ def in_json(prediction: "Prediction", meant: Meaning) -> dict[str, Any]:
         points = operating_points.of_card(prediction.model.card)
         result["operating_points"] = {point.id: point.reached(by_class(prediction)) for point in points}
     if meant.observed:
-        # JSON has no NaN
-        risk = {name: None if value != value else value for name, value in vars(meant.observed.risk).items()}
-        result["observed"] = dataclasses.asdict(meant.observed) | {"risk": risk}
+        result["observed"] = dataclasses.asdict(meant.observed) | {"risk": _without_nan(meant.observed.risk)}
         if meant.prevalence is not None:
-            result["at_prevalence"] = observed_risk.at_prevalence(meant.observed, meant.prevalence)
+            result["at_prevalence"] = _without_nan(observed_risk.at_prevalence(meant.observed, meant.prevalence))
     return result
 
 
@@ -150,6 +149,11 @@ def warn_unused(model: Model, given: dict[str, str]) -> None:
     unused = [question.flag for question in metadata.QUESTIONS if question.name in given and question.name not in used]
     if unused:
         print(f"The model '{model.id}' does not use {', '.join(unused)}.", file=sys.stderr)
+
+
+def _without_nan(interval: "Interval") -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {name: None if value != value else value for name, value in vars(interval).items()}
 
 
 def by_class(prediction: "Prediction") -> dict[str, float]:

@@ -224,12 +224,16 @@ def associations(frame: pd.DataFrame) -> list[Association]:
 
 def symptoms(frame: pd.DataFrame) -> pd.DataFrame:
     """A row for each symptom and diagnosis: `symptom` (the column), `diagnosis`, `yes` (images with the symptom),
-    `images` (that state it), their `share` (0-1), and its 95% Wilson interval `low` to `high`."""
+    `images` (that state it), their `share` (0-1), and its 95% Wilson interval `low` to `high`, with lesions as the
+    number of cases."""
     rows = []
     for name in (name for name in SYMPTOMS if name in frame):
-        table = cross(frame[frame[name].notna()], "diagnosis", name).reindex(columns=["yes", "no"], fill_value=0)
+        stated = frame[frame[name].notna()]
+        table = cross(stated, "diagnosis", name).reindex(columns=["yes", "no"], fill_value=0)
+        lesions = stated.groupby("diagnosis")["lesion"].nunique()
         for code, yes, no in table.itertuples():
-            rows.append((name, code, yes, yes + no, yes / max(1, yes + no), *wilson(yes, yes + no)))
+            share, cases = yes / max(1, yes + no), lesions.get(code, 0)
+            rows.append((name, code, yes, yes + no, share, *wilson(share * cases, cases)))
     return pd.DataFrame(rows, columns=["symptom", "diagnosis", "yes", "images", "share", "low", "high"])
 
 

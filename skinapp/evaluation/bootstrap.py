@@ -42,6 +42,19 @@ class Proportion:
 
 
 @dataclass(frozen=True)
+class Area:
+    """How well images of some classes, those that are True in `positive` [classes], are ranked above the others by the
+    sum of their probabilities; `area` takes booleans [n], sums [n] and weights [r, n]."""
+
+    positive: tuple[bool, ...]
+    area: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+
+    def __call__(self, labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        chosen = np.array(self.positive)
+        return self.area(chosen[labels], probabilities[:, chosen].sum(axis=1), weights)
+
+
+@dataclass(frozen=True)
 class Interval:
     """A value with its 95% interval; `low` and `high` are NaN if it has none."""
 
@@ -130,9 +143,7 @@ def percentiles(values: np.ndarray) -> Interval:
 
 def score_interval(score: Score, values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> Interval:
     """The interval of a score's `draws` [1 + r] over rows with these labels [n] and groups [n]."""
-    if isinstance(score, Proportion):
-        return interval(values, count(groups, score.eligible(labels)), proportion=True)
-    return interval(values, count(groups))
+    return interval(values, _behind(score, labels, groups), proportion=isinstance(score, Proportion))
 
 
 def difference(
@@ -145,8 +156,17 @@ def difference(
     """
     if identical:
         return Interval(0.0, 0.0, 0.0)
-    rows = score.eligible(labels) if isinstance(score, Proportion) else None
-    return interval(first - second, count(groups, rows))
+    return interval(first - second, _behind(score, labels, groups))
+
+
+def _behind(score: Score, labels: np.ndarray, groups: np.ndarray) -> int:
+    """The number of groups that a score is computed from: of an area, those of the rarer side."""
+    if isinstance(score, Proportion):
+        return count(groups, score.eligible(labels))
+    if isinstance(score, Area):
+        positive = np.array(score.positive)[labels]
+        return min(count(groups, positive), count(groups, ~positive))
+    return count(groups)
 
 
 def intervals(

@@ -38,11 +38,11 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
     for number, dataset in enumerate(predictions.datasets):
         external = is_external(predictions, dataset)
         rows = predictions.rows_of(dataset)
-        values = _draws(predictions, dataset, score, target_id, resamples, number)
+        drawn = _draws(predictions, dataset, score, target_id, resamples, number)
         groups = bootstrap.count(rows["group"].to_numpy())
         measured, change = UNKNOWN, UNKNOWN
-        if values is not None:
-            measured = bootstrap.interval(values, groups)
+        if drawn is not None:
+            values, measured = drawn
             if external and internal is not None:
                 fewest = min(groups, *(one.groups for one in every[:1]))
                 change = bootstrap.interval(values - internal, fewest)
@@ -64,8 +64,9 @@ def is_external(predictions: Predictions, dataset: str) -> bool:
 
 def _draws(
     predictions: Predictions, dataset: str, score: str, target_id: str, resamples: int, seed: int
-) -> np.ndarray | None:
-    """The plain score and that of each resample: [1 + resamples]; None if it is not defined on these images."""
+) -> tuple[np.ndarray, Interval] | None:
+    """The plain score and that of each resample, [1 + resamples], and its interval; None if it is not defined on these
+    images."""
     question = CLASSES if CLASSES in comparison.questions([predictions]) else MALIGNANT
     target = comparison.targets(predictions.labels, dataset).get(target_id)
     try:
@@ -76,4 +77,5 @@ def _draws(
         return None
     weights = bootstrap.weights(shared.groups, resamples, seed)
     function = measures.scores(shared)[score]
-    return bootstrap.draws({score: function}, shared.truth, shared.probabilities[predictions.id], weights)[score]
+    values = bootstrap.draws({score: function}, shared.truth, shared.probabilities[predictions.id], weights)[score]
+    return values, bootstrap.score_interval(function, values, shared.truth, shared.groups)

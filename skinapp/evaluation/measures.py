@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from skinapp.evaluation import bootstrap, metrics
-from skinapp.evaluation.bootstrap import Interval, Score
+from skinapp.evaluation.bootstrap import Area, Interval, Score
 from skinapp.evaluation.comparison import MALIGNANT, Shared, Target
 from skinapp.inference import registry
 
@@ -76,24 +76,14 @@ def scores(shared: Shared) -> dict[str, Score]:
     malignant = tuple(label.malignant for label in labels.labels)
     positive = tuple(code in shared.target.codes for code in labels.codes)
     known = metrics.DIAGNOSIS_SCORES | metrics.malignancy_scores(malignant)
-    known["average_precision_malignancy"] = _precision(malignant)
+    known["average_precision_malignancy"] = Area(malignant, metrics.average_precision)
     if positive != malignant:
         known["roc_auc_target"] = metrics.malignancy_scores(positive)["roc_auc_malignancy"]
-        known["average_precision_target"] = _precision(positive)
+        known["average_precision_target"] = Area(positive, metrics.average_precision)
     if len(labels.codes) == 2:
         # with two classes it is the same as the area for malignancy
         del known["macro_roc_auc"]
     return {name: known[name] for name in MEASURES if name in known}
-
-
-def _precision(positive: tuple[bool, ...]) -> Score:
-    """The average precision of some classes together."""
-    chosen = np.array(positive)
-
-    def precision(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return metrics.average_precision(chosen[truth], probabilities[:, chosen].sum(axis=1), weights)
-
-    return precision
 
 
 @dataclass(frozen=True)

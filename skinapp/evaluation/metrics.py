@@ -7,7 +7,7 @@ which equals that of scikit-learn.
 
 import numpy as np
 
-from skinapp.evaluation.bootstrap import Proportion, Score
+from skinapp.evaluation.bootstrap import Area, Proportion, Score
 from skinapp.evaluation.calibration import expected_calibration_error
 
 
@@ -182,9 +182,6 @@ def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> di
     """Scores of the summed malignant probability; `malignant` marks the malignant classes."""
     chosen = np.asarray(malignant)
 
-    def area(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        return roc_auc(chosen[labels], probabilities[:, chosen].sum(axis=1), weights)
-
     def rate(positive: bool) -> Proportion:
         return Proportion(
             eligible=lambda labels: chosen[labels] == positive,
@@ -192,7 +189,7 @@ def malignancy_scores(malignant: tuple[bool, ...], threshold: float = 0.5) -> di
         )
 
     return {
-        "roc_auc_malignancy": area,
+        "roc_auc_malignancy": Area(tuple(malignant), roc_auc),
         "sensitivity_malignancy": rate(True),
         "specificity_malignancy": rate(False),
     }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from skinapp.demographics.statistics import wilson
 from skinapp.errors import DataError
 from skinapp.evaluation import bootstrap, predictions
 from skinapp.evaluation.bootstrap import Interval
@@ -23,6 +24,8 @@ EDGES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0
 """The possible limits of a bin."""
 WIDEST = 0.2
 """Neighbouring bins are joined until the 95% interval of the share of cancers in them is no wider than this."""
+FEW = 10
+"""With fewer lesions or patients of either kind in a bin, the bootstrap is too narrow."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class ObservedRisk:
 
     @property
     def test_share(self) -> float:
-        """The share of the target among all test images: the prevalence that the probability is calibrated for."""
+        """The share of the target among all test images."""
         return self.test_positive / self.test_images
 
 
@@ -96,28 +99,34 @@ def _of_hundred(share: float) -> str:
     return f"{number} was" if number == "1" else f"{number} were"
 
 
-def at_prevalence(observed: ObservedRisk, prevalence: float) -> float:
-    """The answer's probability among lesions of which the share `prevalence` (0-1, both excluded) is the target.
+def at_prevalence(observed: ObservedRisk, prevalence: float) -> Interval:
+    """The share of the target among lesions with an answer like this one, if the share `prevalence` (0-1, both
+    excluded) of all lesions is the target.
 
-    By Bayes' rule: the odds change by the ratio of the odds of the two prevalences, the other being that of the test
-    images (Saerens et al. 2002, doi:10.1162/089976602753284446). DataError for an impossible prevalence, or where all
-    of the test images, or none, are the target.
+    By Bayes' rule: the odds of the observed share change by the ratio of the odds of the two prevalences, the other
+    being that of the test images (Saerens et al. 2002, doi:10.1162/089976602753284446). DataError for an impossible
+    prevalence, or where all of the test images, or none, are the target. NaN if no test image got such an answer.
     """
     if not 0 < prevalence < 1:
         raise DataError(f"The prevalence must be above 0 and below 1, such as 0.02 for 2%, not {prevalence:g}.")
     if not 0 < observed.test_share < 1:
-        raise DataError("The test images are all of one kind, so the probability at another prevalence is unknown.")
+        raise DataError("The test images are all of one kind, so the share at another prevalence is unknown.")
     ratio = prevalence / (1 - prevalence) / (observed.test_share / (1 - observed.test_share))
-    weighted = observed.probability * ratio
-    return weighted / (weighted + (1 - observed.probability))
+
+    def moved(share: float) -> float:
+        return share * ratio / (share * ratio + 1 - share)
+
+    return Interval(moved(observed.risk.value), moved(observed.risk.low), moved(observed.risk.high))
 
 
 def prevalence_sentence(observed: ObservedRisk, prevalence: float) -> str:
-    """The answer's probability at another prevalence, as a sentence. DataError as `at_prevalence`."""
-    return (
-        f"If {100 * prevalence:g}% of lesions like this are {observed.target}, this answer means a probability of "
-        f"{percent(at_prevalence(observed, prevalence))}."
-    )
+    """What the answer means at another prevalence, as a sentence. DataError as `at_prevalence`."""
+    risk = at_prevalence(observed, prevalence)
+    setting = f"Where {100 * prevalence:g}% of such lesions are {observed.target}"
+    if np.isnan(risk.value):
+        return f"{setting}, what this answer means is not known."
+    interval = f" (95% interval {percent(risk.low)} to {percent(risk.high)})" if risk.exists else ""
+    return f"{setting}, {percent(risk.value)}{interval} of those with an answer like this are."
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,10 @@ def _bins(probability_bytes: bytes, positive_bytes: bytes, group_bytes: bytes) -
             with np.errstate(invalid="ignore"):
                 resampled = drawn_positive[:, first:end].sum(axis=1) / drawn[:, first:end].sum(axis=1)
             risk = bootstrap.interval(np.r_[positive[inside].mean(), resampled], count, proportion=True)
+            rarer = min(bootstrap.count(groups, inside & positive), bootstrap.count(groups, inside & ~positive))
+            if risk.exists and rarer < FEW:
+                low, high = wilson(risk.value * count, count)
+                risk = Interval(risk.value, min(risk.low, low), max(risk.high, high))
         return _Bin(
             EDGES[first],
             EDGES[end],

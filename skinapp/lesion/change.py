@@ -5,6 +5,7 @@ Two photos of an unchanged lesion differ too: in distance, angle, light and focu
 much on pairs of photos of one lesion, for each kind of image, and writes the figures that `noise` reads.
 """
 
+import dataclasses
 import functools
 import json
 from collections.abc import Mapping
@@ -120,6 +121,9 @@ def compare(
             result.append(Change(DIAMETER, lengths[0], lengths[1], "mm", None))
     shares = [next(iter(analyses.shares(one.prediction).values())) for one in (first, second)]
     result.append(of_cancer(shares[0], shares[1], first.model))
+    if alignment is None:
+        # the noise was measured on pairs that can be aligned
+        result = [dataclasses.replace(one, noise=None) for one in result]
     return Comparison(tuple(result), alignment, " ".join(notes))
 
 

@@ -228,7 +228,8 @@ def _internal(card: Card) -> str:
 
 
 def _external(card: Card) -> str:
-    tests = (test for test in card.get("other_tests", ()) if "predictions" in test)
+    trained_on = card["training"]["dataset"]
+    tests = (test for test in card.get("other_tests", ()) if "predictions" in test and test["name"] not in trained_on)
     return " ".join(
         f"{test['name']}, {test['images']:,} images: balanced accuracy "
         f"{Interval(**test['scores']['balanced_accuracy']).text()}."

@@ -193,7 +193,9 @@ def show_subgroups(shared: Shared, pair: list[str], thresholds: Mapping[str, Thr
         return
     left, right = st.columns(2, gap="medium")
     column = address.selectbox(left, "Group by", {name: subgroups.SUBGROUPS[name] for name in columns}, "by_fact")
-    score = address.selectbox(right, "Score", subgroups.AT_THRESHOLD | _scores(shared), "subgroup_score")
+    # macro F1 counts a class that a subgroup lacks as 0
+    scores = {name: title for name, title in _scores(shared).items() if name != "macro_f1"}
+    score = address.selectbox(right, "Score", subgroups.AT_THRESHOLD | scores, "subgroup_score")
     at = {name: threshold.value for name, threshold in thresholds.items()}
     values = subgroups.values(facts, column)
     table = pd.concat(

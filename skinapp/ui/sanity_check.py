@@ -54,7 +54,7 @@ def _gather(shown: ExplainedMap, mask: np.ndarray | None, switch: str) -> Eviden
 
 
 def _evidence(shown: ExplainedMap, mask: np.ndarray | None) -> Evidence:
-    trusted = sanity_check.trusted(shown.model)
+    trusted = shown.method.id == "last-convolution" and sanity_check.trusted(shown.model)
     return sanity_check.gather(
         shown.all_probabilities, shown.explain, shown.analysis.pixels, shown.index, shown.cam, mask, trusted
     )

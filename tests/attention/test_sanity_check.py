@@ -143,8 +143,9 @@ def test_a_model_whose_supported_maps_were_too_often_wrong_has_weak_ones_at_best
         entry = {"networks": model.hashes, "shipped": {"right": {"value": value}}}
         monkeypatch.setattr(sanity_check, "card", lambda entry=entry: {"models": {model.id: entry}})
         assert sanity_check.trusted(model) == expected
+    # measured with other networks
     entry["networks"] = ["other"]
-    assert sanity_check.trusted(model)
+    assert not sanity_check.trusted(model)
 
 
 @pytest.mark.parametrize("mask", [None, np.ones((10, 10), dtype=bool)])

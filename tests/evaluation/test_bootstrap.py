@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skinapp.evaluation import bootstrap, metrics
+from skinapp.evaluation.bootstrap import Area
 from tests.evaluation.strategies import Rows, ones, predictions
 
 
@@ -154,3 +155,12 @@ def test_an_interval_in_words() -> None:
     assert bootstrap.Interval(0.6951, 0.65, 0.739).text() == "0.695 (0.650 to 0.739)"
     assert bootstrap.Interval(1, np.nan, np.nan).text(".0%") == "100% (no interval)"
     assert bootstrap.Interval(np.nan, np.nan, np.nan).text() == "not defined"
+
+
+def test_an_area_needs_twenty_groups_on_both_sides() -> None:
+    labels, groups = np.repeat([0, 1], (19, 100)), np.arange(119)
+    score = Area((True, False), metrics.roc_auc)
+    values = np.linspace(0.8, 0.9, 101)
+    assert not bootstrap.score_interval(score, values, labels, groups).exists
+    labels[19] = 0
+    assert bootstrap.score_interval(score, values, labels, groups).exists

@@ -10,7 +10,7 @@ import pytest
 from skinapp.errors import DataError
 from skinapp.evaluation import observed_risk
 from skinapp.evaluation.bootstrap import Interval
-from skinapp.evaluation.observed_risk import ObservedRisk, at_prevalence, sentence
+from skinapp.evaluation.observed_risk import ObservedRisk, at_prevalence, prevalence_sentence, sentence
 from skinapp.inference import registry
 from skinapp.inference.registry import Model
 from skinapp.inference.runtime import Prediction
@@ -82,13 +82,21 @@ def test_counts_without_an_interval_are_not_made_into_a_share() -> None:
     assert sentence(none) == "None of the test images got an answer like this."
 
 
-def test_the_probability_at_another_prevalence_follows_bayes() -> None:
-    # 1,000 people, 200 with cancer; 40 of them and 60 of the others get this answer
-    assert at_prevalence(observed(0.4), 0.2) == pytest.approx(0.4)
+def test_the_share_at_another_prevalence_follows_bayes() -> None:
+    # 1,000 people, 200 with cancer; 40 of them and 60 of the others get this answer, whatever its probability
+    like_this = replace(observed(0.7), risk=Interval(0.4, 0.0, 1.0))
+    assert at_prevalence(like_this, 0.2).value == pytest.approx(0.4)
     # with 20 of 1,000, 4 of them and 73.5 of the others get it
-    assert at_prevalence(observed(0.4), 0.02) == pytest.approx(4 / (4 + 980 * 60 / 800))
-    assert at_prevalence(observed(0.0), 0.5) == 0
-    assert at_prevalence(observed(1.0), 0.001) == 1
+    assert at_prevalence(like_this, 0.02).value == pytest.approx(4 / (4 + 980 * 60 / 800))
+    assert [at_prevalence(like_this, 0.02).low, at_prevalence(like_this, 0.02).high] == pytest.approx([0, 1])
+    assert prevalence_sentence(like_this, 0.2) == (
+        "Where 20% of such lesions are cancer, 40% (95% interval under 1% to over 99%) of those with an answer like "
+        "this are."
+    )
+    alone = replace(like_this, risk=Interval(0.4, np.nan, np.nan))
+    assert "40% of those" in prevalence_sentence(alone, 0.2)
+    unknown = replace(like_this, images=0, risk=Interval(np.nan, np.nan, np.nan))
+    assert "not known" in prevalence_sentence(unknown, 0.2)
 
 
 @pytest.mark.parametrize("prevalence", [-0.1, 0.0, 1.0, 20.0, float("nan")])

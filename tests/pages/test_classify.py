@@ -148,7 +148,7 @@ def test_the_prediction_set_and_the_observed_risk_are_below_the_answer(page: App
     observed = observed_risk.observed_risk(prediction)
     assert conformal.in_words(prediction, 0.95) in words(page)
     assert observed_risk.sentence(observed) in words(page)
-    assert "of lesions like this are" not in words(page)
+    assert "of such lesions are" not in words(page)
     page.number_input(key="answer_prevalence").set_value(2.0).run()
     assert not page.exception
     assert observed_risk.prevalence_sentence(observed, 0.02) in words(page)

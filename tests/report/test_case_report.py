@@ -39,7 +39,7 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         "Most likely: ",
         " ".join(analysis.next_step(made.prediction)),
         "Of 100 test images that got an answer like this",
-        "If 2% of lesions like this are cancer",
+        "Where 2% of such lesions are cancer",
         "The model saw only what is inside the square",
         "The square was read 180 pixels wide",
         f"version {card['version']}",
@@ -102,7 +102,7 @@ def test_an_image_of_another_kind_gets_neither_a_set_nor_a_count(made: Analysis)
     doubt = "This looks like a phone photo of skin, but the model knows dermoscopy images."
     words = case_report.write(made, prevalence=0.02, doubt=doubt)
     assert doubt in words
-    for left_out in ("certainty", "test images that got", "If 2% of lesions like this"):
+    for left_out in ("certainty", "test images that got", "Where 2% of such lesions"):
         assert left_out not in words
         assert left_out in case_report.write(made, prevalence=0.02)
 

@@ -49,7 +49,7 @@ FUSION_LIMIT = (
 )
 VALIDATION = (
     "Validation: whole lesions of the training part, stratified by diagnosis. Only these were used to choose the "
-    "epoch, input size, logit adjustment and temperature."
+    "epoch, the temperature and the operating points."
 )
 CROSS = (
     "Every network is taken from its last epoch, so no epoch was chosen on the images that are scored; the temperature "
@@ -292,7 +292,7 @@ def limits_of_any(classes: int) -> list[str]:
     """The warnings that every classifier needs, wherever it was trained."""
     return [
         f"It always answers with one of its {classes} classes, whatever the image shows.",
-        "Probabilities are calibrated for this data set's mix of diagnoses and will be off where the mix is different.",
+        "Probabilities depend on the mix of diagnoses in the training data and will be off where the mix is different.",
     ]
 
 

@@ -18,7 +18,7 @@ from train.data.datasets import data_root, encode
 PROTOCOL = (
     "Linear probe of a frozen foundation model; test-set probabilities published with DermFM-Zero (Yan et al. 2026, "
     "arXiv:2602.10624, github.com/SiyuanYan1/DermFM-Zero). Their training part shares lesions or patients with these "
-    "images; ours does not."
+    "images; ours shares no lesion, and no patient where patients are known."
 )
 NAMES = {
     "biomedclip": "BiomedCLIP",

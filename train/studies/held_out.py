@@ -43,6 +43,15 @@ def table(modality: str) -> pd.DataFrame:
     raise DataError(f"A model for {modality} images takes more than one image; choose a model for one.")
 
 
+def unseen(model: Model) -> pd.DataFrame:
+    """`table`, of images that the model was not trained on: the networks of a committee were trained on each other's
+    validation images, so half of the test lesions takes their place."""
+    known = table(model.modality)
+    if model.kind != "committee":
+        return known
+    return known[known["split"] == "test"].assign(split=lambda rows: half(rows["group"]))
+
+
 def half(groups: pd.Series) -> np.ndarray:
     """`validation` or `test` for each row: always the same half of the groups, by a hash of their names."""
     odd = groups.map(lambda group: hashlib.sha256(str(group).encode()).digest()[0] % 2)
