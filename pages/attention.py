@@ -110,8 +110,9 @@ def admitted(usable: dict[str, Model], photo: Photo, crop: Crop) -> bool:
     answered = {model.id for model in found.models} & {st.session_state.get(answer.ANSWERED_BY)}
     alone = [one.id for one in usable.values() if one.modality == found.model.modality and _takes_any_method(one)]
     first = next(iter((*answered, *alone)), found.model.id)
-    if st.session_state.get("attention_first") != (photo.key, first):
-        st.session_state["attention_first"] = photo.key, first
+    chosen = (photo.key, first)
+    if st.session_state.get("attention_first") != chosen or "attention_models" not in st.session_state:
+        st.session_state["attention_first"] = chosen
         st.session_state["attention_models"] = [first]
     return True
 
@@ -123,6 +124,7 @@ def _takes_any_method(model: Model) -> bool:
 @st.fragment
 def show_maps(maps: Sequence[MadeMap], photo: Photo, models: Sequence[Model]) -> None:
     """The maps of the image, and the same of the others. A fragment, so that moving a slider only redraws them."""
+    session_images.leave_unless_current(photo)
     view = map_grid.choose_view()
     map_grid.show(maps, view)
     map_strip.show(maps, photo, models, view, map_controls.MAX_MAPS)
@@ -193,7 +195,7 @@ with layout.page("Attention", chip=False):
         st.error(layout.NO_MODELS)
         st.stop()
     answered = registry.models().get(st.session_state.get(answer.ANSWERED_BY, ""))
-    if answered and not answered.is_network:
+    if answered and not answered.is_network and session_images.current():
         st.info(
             f"Your last answer came from “{layout.plain(answered.short_name)}”. {case_report.no_map(answered)} The "
             "features that led to its answer are on the Classify page."

@@ -30,7 +30,7 @@ def choose_model(models: Mapping[str, Model]) -> Model | None:
 
 def show_row(models: Mapping[str, Model]) -> Model | None:
     """The controls folded into one row, above an answer; returns the chosen model."""
-    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", wrap=False, width="content"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall", width="content"):
         layout.show_image_chip()
         # a new key closes it once another image is there
         with st.popover("Change", icon=":material/tune:", key=f"change_{session_images.additions()}"):

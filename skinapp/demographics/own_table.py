@@ -85,7 +85,10 @@ def build(raw: pd.DataFrame, chosen: Mapping[str, str | None]) -> OwnTable:
 
 
 def _is_header(cells: list[str]) -> bool:
-    """Whether a first row is a header: a row with a number or a known class is not."""
+    """Whether a first row is a header: one with the usual name of a column is, one with a number or a known class is
+    not."""
+    if any(columns.guess(cells).values()):
+        return True
     known = {code.lower() for labels in LABEL_SETS.values() for code in labels.codes} | {"male", "female"}
     return not any(_number(cell) or cell.strip().lower() in known for cell in cells)
 

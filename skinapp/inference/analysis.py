@@ -167,11 +167,13 @@ def agreement(prediction: Prediction) -> str:
     agreed = runtime.agreement(prediction)
     if agreed is None:
         return ""
-    spread = f"{percent(agreed.low)} to {percent(agreed.high)}"
+    labels = prediction.model.labels
+    target = sets.target(labels, [label.code for label in labels.labels if label.malignant])
+    spread = " to ".join(dict.fromkeys((percent(agreed.low), percent(agreed.high))))
     if agreed.networks == 1:
-        return f"Across {agreed.views} views of the image, the probability that it is malignant is {spread}."
+        return f"Across {agreed.views} views of the image, the probability of {target} is {spread}."
     over = f", across {agreed.views} views of the image" if agreed.views > 1 else ""
     return (
         f"{agreed.agreeing} of {agreed.networks} networks predicted this class. Individually{over}, they put the "
-        f"probability that it is malignant at {spread}."
+        f"probability of {target} at {spread}."
     )

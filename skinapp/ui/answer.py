@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from skinapp.errors import ModelError, SegmentationError, SkinappError
+from skinapp.evaluation.observed_risk import ObservedRisk
 from skinapp.formatting import percent
 from skinapp.images import quality
 from skinapp.inference import analysis, events, modality, registry
@@ -27,6 +28,7 @@ from skinapp.ui import (
     removal,
     retrieval,
     segmentation,
+    session_images,
     square,
     turn,
 )
@@ -45,6 +47,7 @@ ANSWERED_BY = "answered_by"
 @turn.needed
 def show(route: Route, photo: Photo) -> None:
     """The answer, or the question that has to be answered first. A fragment, so that a new square redraws only this."""
+    session_images.leave_unless_current(photo)
     try:
         crop = square.crop_of(photo)
         reasons = gate.reasons(route, quality.measure(photos.decoded(photo, crop), crop))
@@ -92,7 +95,7 @@ def _show_one(route: Route, photo: Photo) -> None:
     values: Metadata = {}
     if model.clinical:
         with tabs["Patient"]:
-            values = metadata_form.show(model)
+            values = metadata_form.show(model, photo)
     with tabs["Artefacts"]:
         removal.choose(model)
     with words:
@@ -112,7 +115,7 @@ def _show_one(route: Route, photo: Photo) -> None:
         square.ask_which(photo)
         with st.container(horizontal=True, gap="small"):
             square.offer_change(photo)
-            _offer_report(made, route, photo, shown)
+            _offer_report(made, route, photo, shown, observed)
             if observed:
                 prediction.choose_prevalence(observed)
         pair.show(made, photo)
@@ -142,9 +145,11 @@ def _show_one(route: Route, photo: Photo) -> None:
         model_notes.show_limits(model)
 
 
-def _offer_report(made: Analysis, route: Route, photo: Photo, shown: ExplainedMap | None) -> None:
+def _offer_report(
+    made: Analysis, route: Route, photo: Photo, shown: ExplainedMap | None, observed: ObservedRisk | None
+) -> None:
     """The answer as one HTML file, with the border of the lesion as the visitor left it."""
-    prevalence = prediction.chosen_prevalence()
+    prevalence = prediction.chosen_prevalence(observed)
     lesion = None
     if shown:
         with contextlib.suppress(SegmentationError, ModelError):

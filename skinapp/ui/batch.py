@@ -78,11 +78,17 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     totals = ", ".join(f"{number} {IN_TOTALS[state]}" for state, number in count.items() if number)
     st.markdown(f"**{len(files)} {'file' if len(files) == 1 else 'files'}**: {totals}")
     with st.grid(2, min_column_width=150, gap="small"):
-        order = st.selectbox("Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key="batch_order")
-        filtered = st.selectbox("Show", ["All", *dict.fromkeys(_tags(files))], key="batch_filter")
+        order = st.selectbox(
+            "Sort by", list(ORDERS), format_func=ORDERS.__getitem__, key="batch_order", persist_state="session"
+        )
+        tags = ["All", *dict.fromkeys(_tags(files))]
+        if st.session_state.get("batch_filter") not in tags:
+            st.session_state.pop("batch_filter", None)
+        filtered = st.selectbox("Show", tags, key="batch_filter", persist_state="session")
     anyway = count[FAILS] > 0 and st.toggle(
         "Show answers for images that fail a check",
         key="batch_anyway",
+        persist_state="session",
         help="In tests, answers for such images were wrong more often, or the images do not look like skin.",
     )
     shown = [(file, row) for file, row in files if filtered == "All" or filtered in (row.state, row.answer, row.kind)]

@@ -77,8 +77,9 @@ def choose_own(known: dict[str, Predictions]) -> Predictions | None:
             st.error(plain(str(error)))
             return None
         st.session_state["compare_own_file"] = (file.file_id, own)
-        # compare it right away
+        # compare it right away, on its own test images
         st.session_state["b"] = OWN
+        st.session_state["test"] = own.datasets[0]
     st.caption(f"Test images found in the file: {len(own.table):,}. Label set: {own.labels.id}.")
     return own
 

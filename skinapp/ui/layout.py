@@ -35,10 +35,14 @@ STYLE = """<style>
 [data-testid="stPlotlyChart"] :is(.xtick text, .ytick text, .xtitle, .ytitle, .legendtext, .annotation-text,
   .bartext-outside) { fill: currentColor !important; }
 [data-testid="stPlotlyChart"] path:is(.box, .mean) { stroke: currentColor !important; }
+[data-testid="stMain"] { overflow-anchor: none; }
+@media (hover: none) { [data-testid="stElementContainer"]:has([data-testid="stDataFrame"])
+  [data-testid="stElementToolbar"] { display: none; } }
 </style>"""
 """CSS that the theme cannot express. Streamlit writes in white on the accent colour, which has to be light enough to be
 readable as text on a dark page; it draws focus rings in a half-transparent accent, too pale to see; and when the system
-turns dark, the texts and boxes of a chart that is on the page would stay black."""
+turns dark, the texts and boxes of a chart that is on the page would stay black. Without the line on scrolling, an image
+opened from the grid would be shown from its end; and on a touch screen, a table's toolbar would lie over the tabs."""
 
 MENU = {
     "home": ("Home", "home", "What this bench is, and who it is for."),

@@ -5,23 +5,26 @@ import streamlit as st
 from skinapp.inference import metadata
 from skinapp.inference.metadata import Field, Metadata
 from skinapp.inference.registry import Model
+from skinapp.ui.session_images import Photo
 
 
-def show(model: Model) -> Metadata:
-    """Show the model's questions; return the values, none for a model without questions.
+def show(model: Model, photo: Photo) -> Metadata:
+    """Show the model's questions about the patient of this photo; return the values, none for a model without
+    questions.
 
     DataError if a value is impossible.
     """
     if not model.clinical:
         return {}
     st.caption(
-        "All fields are optional. Each value shifts the probabilities by as much as it did for the patients that "
-        "the model was trained on; an empty field changes nothing. If you leave them all empty, the image-only model "
-        "answers. "
-        "Nothing is stored."
+        "All fields are optional. Each value shifts the probabilities by as much as it did for the patients that the "
+        "model was trained on; an empty field changes nothing. If you leave them all empty, the image-only model "
+        "answers. Nothing is stored, and the next photo starts with empty fields."
     )
     with st.grid(3, min_column_width=150, gap="small"):
-        values = {field.name: _widget(field, f"patient_{model.id}_{field.name}") for field in model.clinical}
+        values = {
+            field.name: _widget(field, f"patient_{model.id}_{field.name}_{photo.key}") for field in model.clinical
+        }
     return metadata.parse(model.clinical, values)
 
 

@@ -63,10 +63,7 @@ def show(made: Analysis, photo: Photo) -> None:
         answered = pair.analyse(models[0], images, crops, kinds)
         combined = answered.prediction.combined
         observed = None if mismatches else prediction.what_it_meant(combined)
-        asked = prediction.what_it_meant(made.prediction)
-        # the visitor was asked how common the target of the first image's model is
-        same = observed and asked and asked.target == observed.target
-        prevalence = prediction.chosen_prevalence() if same else None
+        prevalence = prediction.chosen_prevalence(observed)
         _show(answered, observed, prevalence, familiar=not mismatches)
         prediction.offer_report(
             "Save the answer from both images",

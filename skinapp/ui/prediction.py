@@ -45,7 +45,7 @@ def show_answer(analysis: Analysis, recognised: str, observed: ObservedRisk | No
     step, reason = analyses.next_step(prediction)
     st.markdown(f":material/stethoscope: **{step}** {reason}")
     if observed:
-        show_observed(observed, chosen_prevalence())
+        show_observed(observed, chosen_prevalence(observed))
     said = f"{recognised}. " if recognised else ""
     st.caption(f":material/deployed_code: {said}Answered by “{layout.plain(model.short_name)}”.")
     if sentence := analyses.agreement(prediction):
@@ -84,9 +84,9 @@ def what_it_meant(prediction: Prediction) -> ObservedRisk | None:
     return observed if observed.images else None
 
 
-def chosen_prevalence() -> float | None:
-    """The prevalence of the target in the visitor's setting, 0-1; None until they set it."""
-    percentage = st.session_state.get(PREVALENCE)
+def chosen_prevalence(observed: ObservedRisk | None) -> float | None:
+    """The prevalence of the target in the visitor's setting, 0-1; None until they set it for this target."""
+    percentage = st.session_state.get(f"{PREVALENCE}_{observed.target}") if observed else None
     return None if percentage is None else percentage / 100
 
 
@@ -102,7 +102,7 @@ def choose_prevalence(observed: ObservedRisk) -> None:
             None,
             1.0,
             "%g",
-            key=PREVALENCE,
+            key=f"{PREVALENCE}_{observed.target}",
             persist_state="session",
             placeholder=f"{100 * observed.test_share:.0f} among the test images",
             help="The same answer means less where cancer is rare, and more where it is common, as in a skin cancer "

@@ -98,6 +98,12 @@ def comparing() -> bool:
     return st.session_state.get(CURRENT) == COMPARED and len(held()) > 1
 
 
+def leave_unless_current(photo: Photo) -> None:
+    """In a fragment on this photo: redraw the whole page if a click in it opened another one, or a comparison."""
+    if st.session_state.get(CURRENT, "") not in (photo.key, ""):
+        st.rerun()
+
+
 def files() -> list[AddedFile]:
     """The added files, oldest first, at most MAX_FILES; without photos that were dropped before they were
     classified."""

@@ -149,7 +149,7 @@ def test_the_prediction_set_and_the_observed_risk_are_below_the_answer(page: App
     assert conformal.in_words(prediction, 0.95) in words(page)
     assert observed_risk.sentence(observed) in words(page)
     assert "of such lesions are" not in words(page)
-    page.number_input(key="answer_prevalence").set_value(2.0).run()
+    page.number_input(key=f"answer_prevalence_{observed.target}").set_value(2.0).run()
     assert not page.exception
     assert observed_risk.prevalence_sentence(observed, 0.02) in words(page)
 
@@ -163,7 +163,7 @@ def test_a_model_of_another_kind_of_image_promises_nothing(page: AppTest) -> Non
     assert headline(page)
     assert "certainty" not in words(page)
     assert "test images that got an answer like this" not in words(page)
-    assert "answer_prevalence" not in [box.key for box in page.number_input]
+    assert not any("answer_prevalence" in (box.key or "") for box in page.number_input)
 
 
 def test_without_test_predictions_there_is_no_count(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:

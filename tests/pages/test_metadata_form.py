@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from skinapp.images import imaging
 from skinapp.inference import metadata, registry, runtime
 from skinapp.inference.modality import Recognised
-from skinapp.ui import layout
+from skinapp.ui import layout, session_images
 from tests.metadata_model import make
 from tests.pages.test_classify import shown, upload
 from tests.pictures import encode, lesion
@@ -123,6 +123,21 @@ def test_pictures_not_of_skin_get_no_probabilities_unless_requested() -> None:
     assert at.metric
 
 
+def key(name: str, photo: bytes) -> str:
+    return f"patient_phone_{name}_{session_images.key_of(photo)}"
+
+
+def test_the_next_photo_is_of_another_patient(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    recognise_as("smartphone", monkeypatch)
+    at = upload(open_classify(), PHOTO)
+    at.number_input(key=key("age", PHOTO)).set_value(85).run()
+    at.button(key="remove_image").click().run()
+    assert key("age", PHOTO) not in at.session_state
+    other = encode(lesion(400, 300, seed=9))
+    assert upload(at, other).number_input(key=key("age", other)).value is None
+    assert "into account" not in page_text(at)
+
+
 def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
     phone: registry.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,7 +146,7 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
     alone = expected(phone)
     assert shown(at) == pytest.approx(alone)
     assert "From the image alone" not in page_text(at)
-    at.number_input(key="patient_phone_age").set_value(85).run()
+    at.number_input(key=key("age", PHOTO)).set_value(85).run()
     assert not at.exception
     assert shown(at) == pytest.approx(expected(phone, {"age": 85.0}))
     first = phone.labels.codes[0]
@@ -142,7 +157,7 @@ def test_a_half_filled_form_moves_the_answer_and_the_page_says_from_where(
 def test_the_form_takes_no_impossible_age(phone: registry.Model, monkeypatch: pytest.MonkeyPatch) -> None:
     recognise_as("smartphone", monkeypatch)
     at = upload(open_classify(), PHOTO)
-    age, diameter = (at.number_input(key=f"patient_phone_{name}") for name in ("age", "diameter_1"))
+    age, diameter = (at.number_input(key=key(name, PHOTO)) for name in ("age", "diameter_1"))
     assert (age.label, age.min, age.max) == ("Age (years)", 0, 120)
     assert (diameter.label, diameter.min, diameter.max) == ("Larger diameter (mm)", 0.5, 200)
 

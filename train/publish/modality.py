@@ -63,7 +63,8 @@ It is trained on {dermoscopy:,} dermoscopy images (HAM10000, MILK10k, other imag
 other pictures: crops of the photographs that come with scikit-learn and scikit-image, rotated, with altered light and
 colours, some of them blurred or in the colours of skin; and drawings: {drawings}.
 
-No image is scored by a recogniser that was trained on it, its lesion or patient, its photograph or its kind of drawing.
+No image is scored by a recogniser that was trained on it, its lesion or patient, its photograph or its kind of drawing,
+with one exception: four of the 123 test images from the archive are also in the training part of another set.
 "Other photographs" are those in the folder given with `--photographs`, which are never used for training. Intervals are
 95%, over lesions, patients or photographs; with fewer than 20 of them there is no interval.
 
