@@ -36,6 +36,7 @@ STYLE = """<style>
   .bartext-outside) { fill: currentColor !important; }
 [data-testid="stPlotlyChart"] path:is(.box, .mean) { stroke: currentColor !important; }
 [data-testid="stMain"] { overflow-anchor: none; }
+[data-testid="stBottomBlockContainer"] { padding-block: 0.75rem; }
 @media (hover: none) { [data-testid="stElementContainer"]:has([data-testid="stDataFrame"])
   [data-testid="stElementToolbar"] { display: none; } }
 </style>"""

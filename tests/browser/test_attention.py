@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
 from skinapp.attention import attribution
@@ -16,6 +17,7 @@ from skinapp.images import imaging
 from skinapp.inference import registry
 from tests.browser.charts import charts, problems
 from tests.browser.visitor import PHOTO, as_upload, keep, settle, upload, wider_than_the_screen
+from tests.pictures import encode
 
 
 @pytest.fixture(scope="module")
@@ -134,3 +136,18 @@ def test_the_chart_of_test_images_can_be_read(app: str, open_page: Callable[...,
     page.get_by_role("tab", name="Border, colour, texture").click()
     expect(charts(page)).to_have_count(1, timeout=60_000)
     assert problems_at_both_widths(page) == []
+
+
+@pytest.mark.slow
+def test_another_image_of_the_strip_is_opened(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/classify")
+    mirrored = Image.open(io.BytesIO(PHOTO)).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    page.locator('input[type="file"]').set_input_files([as_upload(PHOTO), as_upload(encode(mirrored), "mirrored.jpg")])
+    expect(page.get_by_text("2 files")).to_be_visible(timeout=60_000)
+    page.get_by_text("Open", exact=True).first.click()
+    page.locator(".st-key-menu").get_by_role("link", name="Attention").click()
+    maps = page.get_by_alt_text(re.compile("^Attention map of"))
+    expect(maps.first).to_be_visible(timeout=60_000)
+    before = maps.first.get_attribute("src")
+    page.get_by_text("Open", exact=True).first.click()
+    expect(maps.first).not_to_have_attribute("src", before or "", timeout=60_000)

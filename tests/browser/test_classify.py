@@ -233,3 +233,14 @@ def test_the_words_of_the_chart_can_be_read_in_the_dark(app: str, open_page: Cal
     red, green, blue = map(int, re.findall(r"\d+", words.evaluate("element => getComputedStyle(element).fill"))[:3])
     assert min(red, green, blue) > 180
     keep(page, "classify-dark")
+
+
+@pytest.mark.slow
+def test_another_photo_from_the_tab_opens_the_comparison(app: str, open_page: Callable[..., Page]) -> None:
+    page = open_page(f"{app}/classify")
+    upload(page, as_upload(PHOTO))
+    headline(page)
+    page.get_by_role("tab", name="Over time").click()
+    uploader = page.get_by_role("tabpanel").filter(has_text="Has this spot changed?")
+    uploader.locator('input[type="file"]').set_input_files(as_upload(encode(lesion(200, 150, seed=1))))
+    expect(page.get_by_role("heading", name="The same spot over time")).to_be_visible(timeout=60_000)
