@@ -89,6 +89,10 @@ def _thumbnails(table: Table, chosen: pd.DataFrame, files: Mapping[str, File]) -
     tiles = _tiles(chosen.sample(frac=1, random_state=0).to_dict("records"), files)
     what = "Lesions" if "modality" in chosen else "Images"
     pages = -(-len(tiles) // PAGE_SIZE)
+    selection = hash(tuple(chosen["image"]))
+    if st.session_state.get("gallery_of", selection) != selection:
+        address.forget("gallery_page")
+    st.session_state["gallery_of"] = selection
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         number = 1
         if pages > 1:
