@@ -1,5 +1,7 @@
 """The choice of artefacts that are removed before classification, and the resulting image."""
 
+from collections.abc import Collection
+
 import streamlit as st
 
 from skinapp.images import removal
@@ -23,7 +25,7 @@ def choose(model: Model) -> None:
         "Remove before classifying",
         [kind for kind in KINDS if kind not in model.removes],
         selection_mode="multi",
-        default=_default(model),
+        default=_default(model.modality, model.removes),
         format_func=KINDS.__getitem__,
         wrap=True,
         key=_key(model),
@@ -34,12 +36,17 @@ def choose(model: Model) -> None:
 
 def chosen(model: Model) -> list[str]:
     """The kinds to remove for this model, on every page."""
-    return st.session_state.get(_key(model), _default(model))
+    return st.session_state.get(_key(model), _default(model.modality, model.removes))
 
 
 def choices() -> tuple[tuple[str, ...], ...]:
-    """Distinguishes the visitor's choices, for all models."""
-    return tuple((str(key), *st.session_state[key]) for key in sorted(st.session_state, key=str) if CHOICE in str(key))
+    """Distinguishes the visitor's choices, for all models; empty if they are the defaults."""
+    changed = []
+    for key in sorted(str(key) for key in st.session_state if str(key).startswith(CHOICE)):
+        modality, *removes = key.removeprefix(CHOICE).split("_")
+        if st.session_state[key] != _default(modality, removes):
+            changed.append((key, *st.session_state[key]))
+    return tuple(changed)
 
 
 def note(made: Analysis) -> None:
@@ -55,8 +62,8 @@ def show(made: Analysis) -> None:
     st.image(made.square, "What the model saw", width=photos.SHOWN_HEIGHT, alt="The square as the model saw it")
 
 
-def _default(model: Model) -> list[str]:
-    return [kind for kind in removal.by_default(model.modality) if kind not in model.removes]
+def _default(modality: str, removes: Collection[str]) -> list[str]:
+    return [kind for kind in removal.by_default(modality) if kind not in removes]
 
 
 def _key(model: Model) -> str:

@@ -139,11 +139,14 @@ def test_answering_resumes_where_it_was_stopped(page: AppTest, monkeypatch: pyte
 def test_one_opens_in_full_and_the_grid_is_there_again(page: AppTest) -> None:
     upload_several(page, PHOTOS)
     [key] = [photo.key for photo in session_photos(page) if photo.data == PHOTOS["photo-2.jpg"]]
+    answers = dict(page.session_state[session_images.ROWS])
     page.button(key=f"open_{key}").click().run()
     assert not page.exception
     in_full = headline(page), shown(page)
     page.button(key="all_files").click().run()
     assert "**4 files**" in text(page)
+    # nothing was answered twice
+    assert all(page.session_state[session_images.ROWS][name] is row for name, row in answers.items())
     alone = AppTest.from_file(layout.PAGES.parent / "app.py", default_timeout=60).switch_page("pages/classify.py").run()
     upload(alone, PHOTOS["photo-2.jpg"])
     assert (headline(alone), shown(alone)) == in_full
