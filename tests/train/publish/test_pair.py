@@ -197,7 +197,7 @@ def test_networks_that_do_not_belong_together_are_refused(
         ),
         "disagree on folds": (dermoscopy, changed(close_up, folds=2)),
         "disagree on image_size": (dermoscopy, changed(close_up, input_size=40)),
-        "'close-up' holds no lesions out": (dermoscopy, changed(close_up, fold=None)),
+        "'close-up' holds out no lesions": (dermoscopy, changed(close_up, fold=None)),
         "no trained network in .*absent; run fit first": (changed(dermoscopy, id="absent"), close_up),
     }
     for sentence, two in refused.items():
