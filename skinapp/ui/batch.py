@@ -22,6 +22,7 @@ from skinapp.ui.session_images import AddedFile, Photo
 
 ANSWERED, OPEN, FAILS = "Answered", "Unclear kind", "Fails a check"
 NOT_ANSWERED, NOT_READ = "Not answered", "Not read"
+OUTDATED = "The settings have changed since it was classified, and it is no longer in memory. Add it again."
 IN_TOTALS = {
     ANSWERED: "answered",
     OPEN: "of unclear kind",
@@ -72,7 +73,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     except BusyError as error:
         turn.show_busy(error, "batch")
         rows = st.session_state[session_images.ROWS]
-    files = [(file, rows.get(file.key) or Row((), problem=file.problem)) for file in session_images.files()]
+    files = [(file, _row_of(file, rows, chosen)) for file in session_images.files()]
     files = [(file, row) for file, row in files if row.thumbnail or row.problem]
     count = {state: sum(row.state == state for _, row in files) for state in IN_TOTALS}
     totals = ", ".join(f"{number} {IN_TOTALS[state]}" for state, number in count.items() if number)
@@ -136,12 +137,26 @@ def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]
     return rows
 
 
+def _row_of(file: AddedFile, rows: dict[str, Row], chosen: Model | None) -> Row:
+    """The result for a file; none from other choices than the present ones, where the image is no longer in memory and
+    so cannot be classified again."""
+    row = rows.get(file.key) or Row((), problem=file.problem)
+    if row.settings and row.settings[0] != _choices(chosen) and file.key not in session_images.held():
+        return Row((), row.thumbnail, OUTDATED, NOT_ANSWERED)
+    return row
+
+
 def _stale(row: Row | None, photo: Photo, chosen: Model | None) -> bool:
     return row is None or row.settings != _settings(photo, chosen)
 
 
 def _settings(photo: Photo, chosen: Model | None) -> tuple:
-    return (chosen.id if chosen else "", gate.kind_stated(photo), removal.choices(), *square.settings(photo).values())
+    return (_choices(chosen), gate.kind_stated(photo), *square.settings(photo).values())
+
+
+def _choices(chosen: Model | None) -> tuple:
+    """The choices that hold for every image."""
+    return (chosen.id if chosen else "", removal.choices())
 
 
 def _answer(photo: Photo, models: Sequence[Model], chosen: Model | None) -> Row:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 OWN = "own"
 """The id of a visitor's uploaded predictions."""
 OWN_NAME = "Your predictions"
+OWN_FILE, COMPUTED_FROM_OWN = "compare_own_file", "compare_own"
+"""In the session: the name and content of the uploaded file, and what was computed from it."""
 
 OLD_DATASETS = {"Malignant vs. benign (Kaggle)": "malignant_benign"}
 """Old labels in shared links."""
@@ -58,30 +60,42 @@ class Choice:
 
 def choose_own(known: dict[str, Predictions]) -> Predictions | None:
     """The visitor's own file; labels and lesions are filled in from the models here. It stays in the session."""
+    if OWN_FILE not in st.session_state:
+        _add_own(known)
+        return None
+    name, own = st.session_state[OWN_FILE]
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{plain(name)}**, in this session's memory only")
+        st.button("Remove", icon=":material/close:", key="remove_own_predictions", on_click=_forget_own)
+    st.caption(f"Test images found in the file: {len(own.table):,}. Label set: {own.labels.id}.")
+    return own
+
+
+def _add_own(known: dict[str, Predictions]) -> None:
+    """Show the uploader, and read the file."""
     st.markdown(
         "A CSV file with the column `image` and a probability for each class, `p_<label>`; or the seven columns of "
         "the ISIC challenge, `image,MEL,NV,BCC,AKIEC,BKL,DF,VASC`. Use the image ids of the test sets here; labels "
         "and lesions are filled in from them. The file stays in this session's memory and is never stored."
     )
     file = st.file_uploader("Your own predictions", type="csv", key="own_predictions")
-    key, own = st.session_state.get("compare_own_file", (None, None))
-    if file is None or key != file.file_id:
-        st.session_state.pop("compare_own", None)
-        st.session_state.pop("compare_own_file", None)
     if file is None:
-        return None
-    if key != file.file_id:
-        try:
-            own = predictions.own(file.getvalue(), OWN, OWN_NAME, list(known.values()))
-        except DataError as error:
-            st.error(plain(str(error)))
-            return None
-        st.session_state["compare_own_file"] = (file.file_id, own)
-        # compare it right away, on its own test images
-        st.session_state["b"] = OWN
-        st.session_state["test"] = own.datasets[0]
-    st.caption(f"Test images found in the file: {len(own.table):,}. Label set: {own.labels.id}.")
-    return own
+        return
+    try:
+        own = predictions.own(file.getvalue(), OWN, OWN_NAME, list(known.values()))
+    except DataError as error:
+        st.error(plain(str(error)))
+        return
+    st.session_state[OWN_FILE] = (file.name, own)
+    # compare it right away, on its own test images
+    st.session_state["b"] = OWN
+    st.session_state["test"] = own.datasets[0]
+    st.rerun()
+
+
+def _forget_own() -> None:
+    for key in (OWN_FILE, COMPUTED_FROM_OWN):
+        st.session_state.pop(key, None)
 
 
 def choose(known: dict[str, Predictions], where: "DeltaGenerator", more: "DeltaGenerator") -> Choice:
@@ -240,10 +254,10 @@ def computed_once(shared: Shared, name: str, compute: Callable[[], T], models: t
     key = (shared.images_digest, shared.question, shared.target.id, *digests, name)
     if OWN not in shared.ids:
         return _for_everyone(key, compute)
-    latest, cached = st.session_state.get("compare_own", (None, {}))
+    latest, cached = st.session_state.get(COMPUTED_FROM_OWN, (None, {}))
     if latest != key[:3]:
         cached = {}
-        st.session_state["compare_own"] = (key[:3], cached)
+        st.session_state[COMPUTED_FROM_OWN] = (key[:3], cached)
     if key not in cached:
         cached[key] = compute()
     return cached[key]

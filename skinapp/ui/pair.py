@@ -19,7 +19,7 @@ from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
 from skinapp.report import case_report, operating_point_views
-from skinapp.ui import panel, prediction, turn
+from skinapp.ui import panel, prediction, session_images, turn
 from skinapp.ui import photo as photos
 from skinapp.ui.session_images import Photo
 
@@ -37,18 +37,26 @@ def show(made: Analysis, photo: Photo) -> None:
     st.space("small")
     first = made.modality.kind if made.modality and made.modality.kind in IMAGES_OF_PAIR else made.model.modality
     [other] = [name for kind, name in IMAGES_OF_PAIR.items() if kind != first]
-    with st.expander(f"Add the {other} of the same lesion", icon=":material/add_photo_alternate:", key="pair"):
-        st.caption("A model that uses both images of a lesion, dermoscopy and close-up, then adds its own answer.")
-        file = st.file_uploader(f"The {other}", key=f"pair_upload_{photo.key}", help=HINT)
-        if file is None:
-            return
+    added = session_images.second(photo)
+    if added is None:
+        _offer(photo, other)
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f":material/photo_library: **With the {other} of the same lesion**")
+        st.button(
+            f"Remove the {other}",
+            icon=":material/close:",
+            key=f"pair_remove_{photo.key}",
+            on_click=session_images.remove_second,
+            args=(photo,),
+        )
         swapped = st.toggle(
             "Swap the two images",
             key=f"pair_swap_{photo.key}",
+            persist_state="session",
             help="The app decides which of the two is the dermoscopy image by looking at your first image.",
         )
     try:
-        added = Photo(file.file_id, file.getvalue(), f"the-{other.replace(' ', '-')}", "Your second image")
         image = photos.cached("pair_image", added.key, lambda: isolated.decode(added.data))
         kind = photos.cached("pair_recognised", added.key, lambda: _recognised(image))
         images, crops, kinds = [made.image, image], [made.crop, imaging.CENTRE], [made.modality, kind]
@@ -57,7 +65,9 @@ def show(made: Analysis, photo: Photo) -> None:
         mismatches = pair.mismatches(kinds)
         for sentence in mismatches:
             st.warning(sentence, icon=":material/warning:")
-        if mismatches and not st.toggle("Show the answer anyway", key=f"pair_anyway_{photo.key}"):
+        if mismatches and not st.toggle(
+            "Show the answer anyway", key=f"pair_anyway_{photo.key}", persist_state="session"
+        ):
             st.columns(2, gap="medium")[0].image(image, added.caption, width="stretch", alt="The second image")
             return
         answered = pair.analyse(models[0], images, crops, kinds)
@@ -73,6 +83,18 @@ def show(made: Analysis, photo: Photo) -> None:
         )
     except SkinappError as error:
         st.error(str(error))
+
+
+def _offer(photo: Photo, other: str) -> None:
+    key = f"pair_upload_{photo.key}"
+
+    def add() -> None:
+        if file := st.session_state[key]:
+            session_images.add_second(photo, file, f"the-{other.replace(' ', '-')}")
+
+    with st.expander(f"Add the {other} of the same lesion", icon=":material/add_photo_alternate:", key="pair"):
+        st.caption("A model that uses both images of a lesion, dermoscopy and close-up, then adds its own answer.")
+        st.file_uploader(f"The {other}", key=key, help=HINT, on_change=add)
 
 
 def _recognised(image: Any) -> modality.Recognised | None:

@@ -35,6 +35,8 @@ IMAGES, PENDING, CURRENT, FILES, NOTES = "images", "pending_images", "current_im
 ADDITIONS = "additions"
 COMPARED = "compared over time"
 """Takes the place of the current image while several are compared."""
+SECOND = "second_image_"
+"""Prefix, before the key of an image, of the other image of the same lesion."""
 ROWS = "batch_rows"
 """The results for the images of a batch, by key."""
 CACHED = "cached_"
@@ -157,10 +159,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
         else:
             added.append(AddedFile(file.name, key))
             photos[key] = own(data)
-    context = get_script_run_ctx()
-    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        for file in uploaded:
-            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+    _free(uploaded)
     if len(uploaded) == 1 and photos:
         [photo] = photos.values()
         add(photo, uploaded[0].name)
@@ -184,6 +183,26 @@ def hold(photo: Photo) -> None:
     held().pop(photo.key, None)
     held()[photo.key] = photo
     _make_room()
+
+
+def second(photo: Photo) -> Photo | None:
+    """The other image of the same lesion, if the visitor added it."""
+    return st.session_state.get(SECOND + photo.key)
+
+
+def add_second(photo: Photo, file: "UploadedFile", name: str) -> None:
+    """Keep the other image of the same lesion for as long as the first, under this name, and free the uploader's
+    copy."""
+    data = file.getvalue()
+    _free([file])
+    st.session_state[SECOND + photo.key] = Photo(key_of(data), data, name, "Your second image")
+    _make_room()
+
+
+def remove_second(photo: Photo) -> None:
+    """Forget the other image of the same lesion, and everything that was computed from it."""
+    st.session_state.pop(SECOND + photo.key, None)
+    forget_computed()
 
 
 def discard(key: str) -> None:
@@ -255,7 +274,16 @@ def _list(added: Sequence[AddedFile]) -> None:
 
 
 def _size() -> int:
-    return sum(len(image.data) for images in (held(), pending()) for image in images.values())
+    seconds = [image for image in map(second, held().values()) if image]
+    return sum(len(image.data) for image in (*held().values(), *pending().values(), *seconds))
+
+
+def _free(uploaded: Sequence["UploadedFile"]) -> None:
+    """Free the copies that Streamlit's uploader holds."""
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in uploaded:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def _forget_widgets(key: str) -> None:

@@ -411,7 +411,12 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Mod
     [weights_now] = [value for key, value in held_now.items() if key[-1] == "weights"]
     assert held_now.keys().isdisjoint(held)
     assert weights_now is not weights
-    at.file_uploader(key="own_predictions").clear().run()
+    # it stays while the visitor is on another page
+    at.switch_page("pages/guide.py").run()
+    at.switch_page("pages/compare.py").run()
+    assert f"**{len(half):,} images**" in " ".join(element.value for element in at.markdown)
+    assert "Your predictions" in set(table_with(at, "origin")["name"])
+    at.button(key="remove_own_predictions").click().run()
     assert not at.exception
     assert at.selectbox(key="b").value != "own"
     assert "none was trained on" in " ".join(element.value for element in at.markdown)

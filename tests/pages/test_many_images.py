@@ -202,12 +202,19 @@ def test_of_51_files_50_are_taken_and_the_oldest_photos_are_dropped(
     assert [photo.data for photo in session_photos(page)] == list(files.values())[30:50]
     assert session_images.TOO_MANY in text(page)
     assert text(page).count("add it again to open it") == 30
+    # those that cannot be classified again do not keep the answer of another model
+    other = next(model.id for model in registry.ranked() if model.modality == "smartphone")
+    page.selectbox(key="model").select(other).run()
+    assert "**50 files**: 20 answered, 30 not answered" in text(page)
+    assert text(page).replace("\\", "").count("no longer in memory. Add it again.") == 30
+    page.selectbox(key="model").select("").run()
+    assert "**50 files**: 50 answered" in text(page)
 
 
-def answered(photo: session_images.Photo, chosen: object) -> object:
+def answered(photo: session_images.Photo, chosen: registry.Model | None) -> object:
     from skinapp.ui import batch
 
-    return batch.Row(batch._settings(photo, None), PHOTOS["photo-0.jpg"], "", batch.ANSWERED, "mole", "nv", 0.9)
+    return batch.Row(batch._settings(photo, chosen), PHOTOS["photo-0.jpg"], "", batch.ANSWERED, "mole", "nv", 0.9)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 from skinapp.images import imaging
 from skinapp.inference import modality, pair, registry
 from skinapp.inference.modality import Recognised
-from skinapp.ui import layout
+from skinapp.ui import layout, session_images
 from tests import pair as pairs
 from tests.pictures import encode, lesion
 
@@ -101,6 +101,24 @@ def test_the_answer_from_both_images_has_the_maps_of_both(root: Path, monkeypatc
     assert any("look swapped" in warning.value for warning in at.warning)
     next(one for one in at.toggle if one.label == "Show the answer anyway").set_value(True).run()
     assert both_images(at) == pytest.approx(expected(root, CLOSE_UP, DERMOSCOPY))
+
+
+def test_the_second_image_stays_until_it_or_the_first_is_removed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
+    at = with_both(uploaded())
+    answered = both_images(at)
+    at.switch_page("pages/guide.py").run()
+    at.switch_page("pages/classify.py").run()
+    assert not at.exception
+    assert both_images(at) == answered
+    next(one for one in at.button if one.label == "Remove the close-up").click().run()
+    assert not both_images(at)
+    with_both(at)
+    assert both_images(at) == answered
+    [key] = at.session_state[session_images.IMAGES]
+    assert at.session_state[session_images.SECOND + key].data == CLOSE_UP
+    at.button(key="remove_image").click().run()
+    assert session_images.SECOND + key not in at.session_state
 
 
 def test_a_close_up_that_comes_first_asks_for_the_dermoscopy_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
