@@ -5,7 +5,7 @@ codes, and labels in old links still work.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -19,7 +19,7 @@ def start_run(page: str) -> None:
     """To be called before the first widget of a page: record which page it is, and whether the visitor has changed a
     widget since the last run."""
     state = st.session_state
-    state["page_shown"] = page
+    state["page_before"], state["page_shown"] = state.get("page_shown"), page
     shown = state.get("values_in_address", {})
     state["widget_changed"] = any(key in state and state[key] != value for key, value in shown.items())
 
@@ -56,6 +56,20 @@ def option(
         key, parse, lambda value: [] if value in (default, None) else [value], lambda value: value in (*options, None)
     ):
         yield
+
+
+def after_going_back(key: str, value: str | None, options: Collection[str]) -> str | None:
+    """Record a state of the page that is no widget's, one of `options` or None, in the query parameter `key`, so that
+    a change of it can be undone by going back; returns the state that the visitor went back to, if not `value`."""
+    state = st.session_state
+    arrived = state["page_before"] != state["page_shown"] and key not in st.query_params
+    if arrived or value != state.get(key):
+        # the address follows the page, not the other way round
+        state["widget_changed"] = True
+    state[key] = value
+    with option(key, {code: code for code in options}):
+        pass
+    return state[key]
 
 
 @contextlib.contextmanager

@@ -110,13 +110,19 @@ def show_image_chip() -> None:
     """The images of the session, with the way to their answers and a button that removes them; nothing without any."""
     several = len(session_images.files())
     photo = session_images.current()
+    # without them, the link would lead from one of several files to all of them
+    choices = address.last_choices(MENU["classify"][0]) or None
     if photo is not None:
-        st.page_link(path("classify"), label="Your image", icon=":material/image:", width="content")
+        st.page_link(
+            path("classify"), label="Your image", icon=":material/image:", width="content", query_params=choices
+        )
         st.button(
             "Remove", icon=":material/close:", key="remove_image", on_click=session_images.remove, args=(photo.key,)
         )
     elif several:
-        st.page_link(path("classify"), label="Your images", icon=":material/photo_library:", width="content")
+        st.page_link(
+            path("classify"), label="Your images", icon=":material/photo_library:", width="content", query_params=choices
+        )
         st.button("Remove all", icon=":material/close:", key="remove_all_images", on_click=session_images.remove_all)
 
 

@@ -11,6 +11,8 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFileRec
 
+from skinapp.ui import address
+
 if TYPE_CHECKING:
     from streamlit.typing import UploadedFile
 
@@ -120,6 +122,17 @@ def notes() -> list[str]:
 def additions() -> int:
     """The number of times that files were added."""
     return st.session_state.get(ADDITIONS, 0)
+
+
+def follow_address() -> None:
+    """Record in the page's address which of several files is open, by its number, so that going back leads to all of
+    them again."""
+    states = {str(number): file.key for number, file in enumerate(files(), 1) if file.key in held()}
+    states["compared"] = COMPARED
+    shown = next((code for code, key in states.items() if key == st.session_state.get(CURRENT)), None)
+    after = address.after_going_back("open", shown if len(files()) > 1 else None, states)
+    if len(files()) > 1 and after != shown:
+        show(states.get(after or ""))
 
 
 def show(key: str | None) -> None:

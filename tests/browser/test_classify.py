@@ -114,6 +114,19 @@ def test_twenty_files_with_two_bad_ones_become_a_csv(app: str, open_page: Callab
     table = pd.read_csv(download.value.path())
     assert list(table["file"]) == [file["name"] for file in (*good, *bad)]
     assert (table["state"] == "Not read").sum() == 2
+    # one of them, and back to all
+    page.get_by_text("Open", exact=True).first.click()
+    expect(page.get_by_role("button", name="All 20 files")).to_be_visible()
+    expect(page).to_have_url(re.compile("open=1"))
+    settle(page)
+    page.go_back()
+    expect(page.get_by_text("2 not read")).to_be_visible()
+    page.go_forward()
+    expect(page.get_by_role("button", name="All 20 files")).to_be_visible()
+    page.get_by_role("link", name="Guide", exact=True).click()
+    expect(page).to_have_url(re.compile("/guide"))
+    page.get_by_role("link", name="Your image").click()
+    expect(page.get_by_role("button", name="All 20 files")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -424,6 +424,18 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Mod
     assert "compare_own_file" not in at.session_state
 
 
+def test_own_predictions_are_compared_on_the_test_images_that_they_are_for() -> None:
+    theirs = predictions.of_model(registry.model(A))
+    table = theirs.rows_of("milk10k")[theirs.columns].reset_index()
+    at = opened(a=A)
+    assert at.selectbox(key="test").value == "ham10000"
+    at.file_uploader(key="own_predictions").upload("mine.csv", table.to_csv(index=False).encode()).run()
+    assert not at.exception
+    assert at.selectbox(key="test").value == "milk10k"
+    assert at.selectbox(key="b").value == "own"
+    assert f"**{len(table):,} images**" in " ".join(element.value for element in at.markdown)
+
+
 BAD_FILES = {
     b"": "is empty",
     b"image,p_benign,p_malignant\na,0.5,0.5\n": "no images in common",

@@ -152,6 +152,29 @@ def test_one_opens_in_full_and_the_grid_is_there_again(page: AppTest) -> None:
     assert (headline(alone), shown(alone)) == in_full
 
 
+def test_going_back_leads_from_one_image_to_the_grid(page: AppTest) -> None:
+    upload_several(page, PHOTOS)
+    assert "open" not in page.query_params
+    third = session_photos(page)[2]
+    page.button(key=f"open_{third.key}").click().run()
+    answer = headline(page)
+    assert page.query_params["open"] == "3"
+    # the image stays open while the visitor is on another page, which knows nothing of that parameter
+    page.switch_page("pages/guide.py").run()
+    page.switch_page("pages/classify.py").run()
+    assert headline(page) == answer
+    del page.query_params["open"]
+    page.run()
+    assert "**4 files**" in text(page)
+    # and forward
+    page.query_params["open"] = "3"
+    page.run()
+    assert headline(page) == answer
+    page.button(key="all_files").click().run()
+    assert "**4 files**" in text(page)
+    assert "open" not in page.query_params
+
+
 def session_photos(at: AppTest) -> list[session_images.Photo]:
     return list(at.session_state["images"].values())
 
