@@ -73,14 +73,10 @@ def send(photo: Photo, page: str = "classify") -> NoReturn:
     st.switch_page(path(page), query_params={})
 
 
-def hand_over(name: str, data: bytes | None, caption: str, dataset: str = "") -> None:
-    """Show this image on the next page that is opened; without its bytes, offer to fetch it by its ISIC id."""
-    if data is None:
-        session_images.show(None)
-        st.session_state["photo_source"] = "sample"
-        st.session_state["isic_id"] = name
-    else:
-        session_images.add(published(name, data, caption, dataset, ""))
+def fetch(isic_id: str) -> None:
+    """Make this image of the ISIC archive the current one. SkinappError if it cannot be fetched."""
+    with st.spinner("Fetching from the ISIC archive"):
+        session_images.add(_from_archive(isic.fetch(isic_id)))
 
 
 def published(name: str, data: bytes, caption: str, dataset: str, diagnosis: str) -> Photo:
@@ -158,11 +154,10 @@ def _offer_archive() -> None:
             help="A public dermoscopy image, fetched from the internet with its licence. The suggested image was not "
             "used for training. Other HAM10000 images may have been.",
         )
-        fetch = st.form_submit_button("Fetch", icon=":material/download:")
-    if fetch:
+        wanted = st.form_submit_button("Fetch", icon=":material/download:")
+    if wanted:
         try:
-            with st.spinner("Fetching from the ISIC archive"):
-                session_images.add(_from_archive(isic.fetch(isic_id)))
+            fetch(isic_id)
         except SkinappError as error:
             st.error(str(error))
         else:

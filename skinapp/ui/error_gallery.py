@@ -19,7 +19,7 @@ from skinapp.images import imaging
 from skinapp.report import error_views
 from skinapp.report.comparison_views import Names
 from skinapp.report.document import Chart
-from skinapp.ui import add_image, address, gallery, layout, panel
+from skinapp.ui import add_image, address, gallery, layout, panel, session_images
 from skinapp.ui.comparison import computed_once, weights_of
 from skinapp.ui.layout import plain
 
@@ -150,12 +150,21 @@ def _show_image(row: dict[Any, Any], dataset: str, key: str) -> None:
     )
     if file or in_archive:
         for page, icon in (("classify", ":material/image_search:"), ("attention", ":material/visibility:")):
-            if st.button(page.capitalize(), icon=icon, key=f"{page}_{key}_{image}", type="tertiary"):
+            if st.button(
+                page.capitalize(),
+                icon=icon,
+                key=f"{page}_{key}_{image}",
+                type="tertiary",
+                help=None if file else "Fetches the image from the ISIC archive.",
+            ):
                 try:
-                    data = imaging.read(file) if file else None
-                except SkinappError:
-                    st.caption(UNREADABLE)
+                    if file:
+                        caption = f"{image} from {data_sets.title(dataset)}, labelled {row['label']}"
+                        photo = add_image.published(image, imaging.read(file), caption, dataset, "")
+                        session_images.add(photo)
+                    else:
+                        add_image.fetch(image)
+                except SkinappError as error:
+                    st.caption(UNREADABLE if file else plain(str(error)))
                     continue
-                title = data_sets.title(dataset)
-                add_image.hand_over(image, data, f"{image} from {title}, labelled {row['label']}", dataset)
                 st.switch_page(layout.path(page))

@@ -121,7 +121,11 @@ def show_image_chip() -> None:
         )
     elif several:
         st.page_link(
-            path("classify"), label="Your images", icon=":material/photo_library:", width="content", query_params=choices
+            path("classify"),
+            label="Your images",
+            icon=":material/photo_library:",
+            width="content",
+            query_params=choices,
         )
         st.button("Remove all", icon=":material/close:", key="remove_all_images", on_click=session_images.remove_all)
 

@@ -12,6 +12,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from skinapp.datasets import isic
 from skinapp.errors import ImageError
 from skinapp.evaluation import (
     bootstrap,
@@ -522,6 +523,15 @@ def test_without_the_images_a_cell_has_ids_and_links(tmp_path: Path, monkeypatch
     assert all(f"[{image}](https://api.isic-archive.com/images/{image}/)" in links for image in missed[:6])
     assert not at.get("imgs")
     assert [button.label for button in at.button][:2] == ["Classify", "Attention"]
+    # on a click, the archive is asked for the image; it cannot be reached here
+    at.button(key=f"attention_outcome_{missed_first(at)}").click().run()
+    assert not at.exception
+    assert at.title[0].value == "Which model is better, and how sure are we?"
+    assert "The ISIC archive could not be reached" in plain_captions(at)
+
+
+def missed_first(at: AppTest) -> str:
+    return str(table_with(at, "confidence")["image"].iloc[0])
 
 
 def test_a_damaged_image_of_a_data_set_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -546,9 +556,12 @@ def test_a_damaged_image_of_a_data_set_is_reported(tmp_path: Path, monkeypatch: 
     assert not at.exception
     assert plain_captions(at).count("The image can no longer be read.") == 2
     # the archive still has the other one
+    example = isic.Example(damaged, encode(lesion()), "CC-0", "Somebody", "Melanoma")
+    monkeypatch.setattr("skinapp.datasets.isic.fetch", lambda isic_id: {damaged: example}[isic_id])
     at.button(key=f"classify_outcome_{damaged}").click().run()
     assert at.title[0].value == "Classify an image"
-    assert at.session_state["isic_id"] == damaged
+    [photo] = at.session_state[session_images.IMAGES].values()
+    assert (photo.image, photo.data) == (damaged, example.data)
 
 
 def with_external(root: Path, model: registry.Model, name: str) -> None:
