@@ -3,7 +3,8 @@
 import re
 import textwrap
 import urllib.parse
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -53,7 +54,7 @@ Namer = Callable[[str], str]
 
 def _cell(**filters: object) -> str:
     """The filter that a bar or cell represents, as the last item of its `customdata`: "diagnosis=mel&site=back"."""
-    return urllib.parse.urlencode(filters)
+    return urllib.parse.urlencode(filters, doseq=True)
 
 
 def bars(
@@ -164,10 +165,16 @@ def age_boxes(summary: pd.DataFrame, name: Namer) -> go.Figure:
 
 
 def share_bars(
-    shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, value_name: Namer = str, column: str = ""
+    shares: pd.DataFrame,
+    counts: pd.DataFrame,
+    name: Namer,
+    value_name: Namer = str,
+    column: str = "",
+    merged: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> go.Figure:
     """`statistics.shares` of a `cross` of diagnoses -> one horizontal bar of 100% per row, the row's name and its count
-    above. `column` is the filter that the segments stand for, together with the diagnosis."""
+    above. `column` is the filter that the segments stand for, together with the diagnosis; `merged` has the values of
+    those that stand for several."""
     figure = go.Figure()
     rows = list(range(len(shares)))
     spare = iter(OTHER_COLOURS * len(shares.columns))
@@ -188,7 +195,7 @@ def share_bars(
             textangle=0,
             insidetextfont={"size": 12, "color": ink_on(shade)},
             customdata=[
-                (name(row), count, _cell(diagnosis=row, **{column: value}) if column else "")
+                (name(row), count, _cell(diagnosis=row, **{column: merged.get(value, value)}) if column else "")
                 for row, count in zip(shares.index, images, strict=True)
             ],
             hovertemplate=f"%{{customdata[0]}}, {value_name(str(value))}: %{{x:.1%}}, %{{customdata[1]:,}} images"
@@ -210,9 +217,15 @@ def share_bars(
     return _below(_clear(figure), height)
 
 
-def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, column: str = "") -> go.Figure:
+def heat_map(
+    shares: pd.DataFrame,
+    counts: pd.DataFrame,
+    name: Namer,
+    column: str = "",
+    merged: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> go.Figure:
     """Values down, diagnoses across; colour is the share of a diagnosis's images, and a cell has its count and share.
-    `column` is the filter that the cells stand for, together with the diagnosis.
+    `column` and `merged` are those of `share_bars`.
 
     The cells are bars, since Plotly selects no cells of a heat map.
     """
@@ -241,7 +254,7 @@ def heat_map(shares: pd.DataFrame, counts: pd.DataFrame, name: Namer, column: st
             customdata=[
                 (
                     f"{name(str(columns[place]))}, {row}: {count:,} images, {share:.1%} of that diagnosis",
-                    _cell(diagnosis=columns[place], **{column: row}) if column else "",
+                    _cell(diagnosis=columns[place], **{column: merged.get(row, row)}) if column else "",
                 )
                 for row, place, count, share in cells
             ],

@@ -88,13 +88,14 @@ def shares(table: pd.DataFrame) -> pd.DataFrame:
     return table.div(table.sum(axis=1), axis=0)
 
 
-def merge_rare_columns(table: pd.DataFrame, keep: int) -> pd.DataFrame:
-    """A `cross` in which all but the `keep` most common columns are merged, to keep its chart readable."""
+def merge_rare_columns(table: pd.DataFrame, keep: int) -> tuple[pd.DataFrame, dict[str, list[str]]]:
+    """A `cross` in which all but the `keep` most common columns are merged, to keep its chart readable; and the values
+    that the merged column stands for, by its name."""
     if table.shape[1] <= keep + 1:
-        return table
+        return table, {}
     order = table.sum().sort_values(ascending=False, kind="stable").index
-    rest = order[keep:]
-    return table[order[:keep]].assign(**{f"{len(rest):,} others": table[rest].sum(axis=1)})
+    rest, name = order[keep:], f"{table.shape[1] - keep:,} others"
+    return table[order[:keep]].assign(**{name: table[rest].sum(axis=1)}), {name: list(map(str, rest))}
 
 
 def age_bands(frame: pd.DataFrame, by: str = "diagnosis", width: int = 5) -> pd.DataFrame:

@@ -100,10 +100,10 @@ def ages_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
 
 def by_diagnosis(table: Table, frame: pd.DataFrame, column: str, title: str) -> Chart:
     """A column's values by diagnosis, each diagnosis as a bar of 100%."""
-    images = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", column), 8)
+    images, merged = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", column), 8)
     shares = statistics.shares(images)
     return Chart(
-        population.share_bars(shares, images, table.name, str.capitalize, column if column in FILTERS else ""),
+        population.share_bars(shares, images, table.name, str.capitalize, column if column in FILTERS else "", merged),
         _with_names(images, table),
         f"{title} by diagnosis. All images: " + listed(images.columns, images.sum()),
     )
@@ -129,9 +129,9 @@ def sites(frame: pd.DataFrame) -> Chart:
 
 def sites_by_diagnosis(table: Table, frame: pd.DataFrame) -> Chart:
     """Images of each diagnosis at each of the most common sites."""
-    images = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", "site"), 20)
+    images, merged = statistics.merge_rare_columns(statistics.cross(frame, "diagnosis", "site"), 20)
     return Chart(
-        population.heat_map(statistics.shares(images), images, table.name, "site"),
+        population.heat_map(statistics.shares(images), images, table.name, "site", merged),
         _with_names(images, table),
         "Images of each diagnosis at each site; the table has the numbers",
     )

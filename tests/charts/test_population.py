@@ -79,6 +79,11 @@ def test_a_cell_and_a_bar_name_their_filter(frame: pd.DataFrame) -> None:
     stands_for = {data[-1]: text for data, text in zip(cells.customdata, cells.text, strict=True)}
     assert stands_for["diagnosis=mel&site=back"] == "324<br>29%"
     assert stands_for["diagnosis=df&site=trunk"] == "0"
+    # a row of the least common sites stands for all of them
+    few, merged = statistics.merge_rare_columns(sites, 12)
+    cells = population.heat_map(statistics.shares(few), few, str, "site", merged).data[0]
+    [others] = [data[-1] for data in cells.customdata if data[0].startswith("mel, 3 others")]
+    assert urllib.parse.parse_qs(others) == {"diagnosis": ["mel"], "site": merged["3 others"]}
     bars = population.bars(statistics.counts(frame, "site"), ["x"] * 15, ["#000000"] * 15, column="site").data[0]
     assert bars.customdata[0][-1] == f"site={urllib.parse.quote_plus(frame['site'].cat.categories[0])}"
     ages = population.age_histogram(statistics.age_bands(frame), str).data[4]

@@ -171,9 +171,11 @@ def test_cross_tables_add_up(ham: Table) -> None:
     assert result.loc["mel", "back"] == 324
     assert result.to_numpy().sum() == 10_015
     assert np.allclose(statistics.shares(result).sum(axis=1), 1)
-    merged = statistics.merge_rare_columns(result, 5)
-    assert list(merged.columns)[-1] == "10 others"
-    assert merged.to_numpy().sum() == 10_015
+    shown, merged = statistics.merge_rare_columns(result, 5)
+    assert list(shown.columns)[-1] == "10 others"
+    assert shown.to_numpy().sum() == 10_015
+    assert set(merged["10 others"]) == set(result.columns) - set(shown.columns)
+    assert statistics.merge_rare_columns(result, 20) == (result, {})
 
 
 def test_ages_in_bands_have_no_gap(small: Table) -> None:
