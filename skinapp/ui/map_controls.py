@@ -80,6 +80,12 @@ def choose_models(usable: dict[str, Model]) -> list[Model]:
         key="attention_models",
         help="One, or two side by side.",
     )
+    for key in chosen:
+        if usable[key].clinical:
+            st.caption(
+                f"“{layout.plain(usable[key].short_name)}” also uses details about the patient. Its maps, and the "
+                "probabilities beside them, come from the image alone."
+            )
     return [usable[key] for key in chosen]
 
 

@@ -111,6 +111,15 @@ def test_a_class_that_one_of_two_models_lacks(page: AppTest) -> None:
     assert "The model 'malignancy-efficientnetb1' has no class 'mel'" in page.warning[0].value
 
 
+def test_a_model_that_uses_patient_details_says_that_its_maps_do_not(page: AppTest) -> None:
+    upload(page, PHOTO)
+    clinical = registry.model("ham10000-efficientnetb1-clinical")
+    page.multiselect(key="attention_models").set_value([clinical.id]).run()
+    assert not page.exception
+    note = "also uses details about the patient. Its maps, and the probabilities beside them, come from the image alone"
+    assert note in " ".join(one.value for one in page.caption)
+
+
 @pytest.mark.usefixtures("clear_dermoscopy")
 def test_another_image_starts_with_its_own_most_likely_class(page: AppTest, model: registry.Model) -> None:
     upload(page, PHOTO)
