@@ -1,16 +1,18 @@
-"""python -m benchmarks.load: many visitors at once on a real server, and with --write the table in the README.
+"""python -m benchmarks.load: many visitors at once on a real server, and with --write the table in the README; with
+--large, the memory for one visitor who adds fifty files of 50 MB instead.
 
 Each visitor is a client of Streamlit's protocol (`benchmarks/visitor.py`) with a different photo: they upload it, read
 the answer, move the square, read again, and leave. Every answer is compared with the library's.
 """
 
 import argparse
+import contextlib
 import itertools
 import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -36,6 +38,8 @@ SIDE = 70
 """Each visitor shrinks the square to this percentage of the shorter side."""
 SESSION_SECONDS = 10
 """How long the server keeps the session of a visitor who has left; the default is 120."""
+LARGE_BYTES = 50 * 10**6
+"""The size of each file of the visitor who adds large ones."""
 FREED_SECONDS = 8
 """How long to wait until it has freed the session's data."""
 
@@ -196,6 +200,48 @@ def measure() -> list[str]:
     return [*rows, "", memory]
 
 
+def measure_large() -> str:
+    """A sentence on what the server holds for one visitor who adds FILES files of LARGE_BYTES."""
+    photo = encode(lesion(*pictures.PHONE_SIZE, seed=1))
+    known = photos(1)
+    with server(f"--server.disconnectedSessionTTL={SESSION_SECONDS}") as (address, process):
+        run_round(address, process, known)
+        wait_until_freed(process)
+        before = megabytes(process)
+        with most_memory(process) as most, Visitor(address) as visitor:
+            # zeros after the end of a JPEG belong to the file, not to the picture
+            visitor.run(
+                visitor.uploaded(
+                    {f"{number}.jpg": photo + number.to_bytes(LARGE_BYTES - len(photo)) for number in range(FILES)}
+                )
+            )
+            said = re.findall(r"\*\*(\d+ files)\*\*: (.+)", visitor.words())
+        wait_until_freed(process)
+        after = megabytes(process)
+    return (
+        f"{said[0][0]} of {LARGE_BYTES // 10**6} MB: {said[0][1]}. Memory: {before:.0f} MB before, at most "
+        f"{most[0]:.0f} MB, {after:.0f} MB after the visitor had left."
+    )
+
+
+@contextlib.contextmanager
+def most_memory(process: int) -> Iterator[list[float]]:
+    """The maximum of the memory of a process and its children while the block runs, in MB."""
+    most, done = [0.0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.05):
+            most[0] = max(most[0], megabytes(process))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        done.set()
+        watcher.join()
+
+
 def wait_until_freed(process: int) -> None:
     """Wait until the data of visitors who left is freed."""
     time.sleep(SESSION_SECONDS + FREED_SECONDS)
@@ -204,7 +250,11 @@ def wait_until_freed(process: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    parser.add_argument("--large", action="store_true", help="measure only one visitor who adds fifty large files")
     options = parser.parse_args()
+    if options.large:
+        print(measure_large())
+        return 0
     print(HEADER, flush=True)
     rows = measure()
     print(f"\n{machine()}")
