@@ -8,6 +8,7 @@ much on pairs of photos of one lesion, for each kind of image, and writes the fi
 import dataclasses
 import functools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,10 @@ TOLERANCE = 4.0
 """Maximum error of a matched point, in pixels."""
 TRIALS = 400
 
+LEAST = 0.005
+"""Added to a probability and to its complement before the log odds are taken: differences among smaller probabilities
+say nothing."""
+
 SIZE, CANCER, DIAMETER = "Size", "Probability of cancer", "Largest diameter"
 NO_MATCH = (
     "These photos could not be aligned: they may show different lesions, or differ too much in sharpness, light or "
@@ -62,8 +67,8 @@ class Alignment:
 @dataclass(frozen=True)
 class Change:
     """A measurement in both photos, its unit ("%", "mm" or ""), and its noise: 95 of 100 pairs of photos of an
-    unchanged lesion differ by less, as a factor for SIZE and as a difference for everything else; None if it was not
-    measured."""
+    unchanged lesion differ by less, as a factor for SIZE, in log odds for CANCER, and as a difference for everything
+    else; None if it was not measured."""
 
     name: str
     before: float
@@ -78,17 +83,21 @@ class Change:
             return None
         if self.name == SIZE:
             return bool(max(self.after / self.before, self.before / self.after) <= self.noise)
+        if self.name == CANCER:
+            return bool(abs(log_odds(self.after) - log_odds(self.before)) <= self.noise)
         return bool(abs(self.after - self.before) <= self.noise)
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The differences between two photos of a lesion; `alignment` is None if they do not match. `note` says what
-    failed: aligning the photos, or finding the lesion in them."""
+    failed: aligning the photos, or finding the lesion in them. `any_beyond` is the share of pairs of photos of an
+    unchanged lesion in which some difference goes beyond its noise; None if it was not measured for these changes."""
 
     changes: tuple[Change, ...]
     alignment: Alignment | None = None
     note: str = ""
+    any_beyond: float | None = None
 
 
 def compare(
@@ -124,7 +133,14 @@ def compare(
     if alignment is None:
         # the noise was measured on pairs that can be aligned
         result = [dataclasses.replace(one, noise=None) for one in result]
-    return Comparison(tuple(result), alignment, " ".join(notes))
+    judged = {one.name for one in result if one.noise is not None}
+    complete = judged == {*noise(kind), CANCER}
+    return Comparison(
+        tuple(result),
+        alignment,
+        " ".join(notes),
+        _of_network(first.model)["any_beyond"] if complete else None,
+    )
 
 
 def align(first: np.ndarray, second: np.ndarray) -> Alignment:
@@ -183,9 +199,12 @@ def changes(
 def of_cancer(before: float, after: float, model: Model) -> Change:
     """The probabilities of cancer that a model gives two photos. Their noise is known only if it was measured with the
     model's current networks."""
-    measured = figures().get(model.modality, {}).get("cancer", {}).get(model.id)
-    current = measured and measured["networks"] == model.hashes
-    return Change(CANCER, before, after, "%", measured["noise"] if current else None)
+    return Change(CANCER, before, after, "%", _of_network(model).get("noise"))
+
+
+def log_odds(probability: float) -> float:
+    """The natural logarithm of the odds, with LEAST added to both sides."""
+    return math.log((probability + LEAST) / (1 - probability + LEAST))
 
 
 def sentence(change: Change) -> str:
@@ -207,6 +226,9 @@ def limit(change: Change) -> str:
         return ""
     if change.name == SIZE:
         return f"{1 / change.noise:.2f} to {change.noise:.2f} times"
+    if change.name == CANCER:
+        low, high = (_from_log_odds(log_odds(change.before) + sign * change.noise) for sign in (-1, 1))
+        return f"{low:.0%} to {high:.0%}"
     return f"a difference of up to {change.noise:{'.0%' if change.unit == '%' else '.2f'}}"
 
 
@@ -214,6 +236,17 @@ def noise(kind: str) -> Mapping[str, float]:
     """The noise of each measurement, by name: the difference that 95 of 100 pairs of photos of an unchanged lesion do
     not exceed, see Change; empty for a kind of image that was not measured."""
     return figures().get(kind, {}).get("noise", {})
+
+
+def _of_network(model: Model) -> dict[str, Any]:
+    """The figures that were measured with the model's current networks; empty if there are none."""
+    measured = figures().get(model.modality, {}).get("cancer", {}).get(model.id, {})
+    return measured if measured.get("networks") == model.hashes else {}
+
+
+def _from_log_odds(value: float) -> float:
+    """The probability with these `log_odds`, 0-1."""
+    return min(1.0, max(0.0, (1 + 2 * LEAST) / (1 + math.exp(-value)) - LEAST))
 
 
 @functools.cache

@@ -53,12 +53,13 @@ def show_lesions(lesions: Sequence[tuple[str, str]], name: str) -> None:
         pictures = examples(isic.address(), tuple(kinds), isic.SHOWN_LICENCES)
     if not pictures:
         links = ", ".join(f"[{isic_id}]({isic.page(isic_id)})" for isic_id in kinds)
-        st.caption(f"The pictures are in the ISIC archive, which this app cannot reach at the moment: {links}.")
+        # not st.caption, here and below: its links are too pale to read
+        words = f"The pictures are in the ISIC archive, which this app cannot reach at the moment: {links}."
+        st.markdown(f":small[{words}]")
         return
     with st.grid(len(pictures), min_column_width=130, gap="small"):
         for picture in pictures:
             with st.container(gap="xsmall"):
                 kind = kinds[picture.example.isic_id]
                 st.image(picture.thumbnail, kind, width="stretch", alt=f"{kind} of {name}")
-                # not st.caption: its links are too pale to read
                 st.markdown(credit(picture.example))

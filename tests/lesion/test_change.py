@@ -90,7 +90,7 @@ def test_the_noise_of_a_probability_is_that_of_the_current_network(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def known(network: str) -> dict[str, Any]:
-        return {model.modality: {"cancer": {model.id: {"noise": 0.3, "networks": [network]}}}}
+        return {model.modality: {"cancer": {model.id: {"noise": 0.3, "any_beyond": 0.2, "networks": [network]}}}}
 
     assert model.weights == ("model.tflite",)
     monkeypatch.setattr(change, "figures", lambda: known(model.card["files"]["model.tflite"]["sha256"]))
@@ -104,9 +104,22 @@ def test_the_noise_of_a_probability_is_that_of_the_current_network(
 
 @pytest.mark.parametrize(("after", "is_usual"), [(0.5, True), (0.65, True), (0.29, False), (0.75, False)])
 def test_noise_decides_for_more_and_for_less(after: float, is_usual: bool) -> None:
-    one = Change(CANCER, 0.5, after, "%", 0.2)
+    one = Change("Asymmetry", 0.5, after, "%", 0.2)
     assert one.is_usual == is_usual
     assert ("no more than usual" in change.sentence(one)) == is_usual
+
+
+def test_a_small_probability_may_rise_by_less_than_a_large_one() -> None:
+    # odds of 1 to 9 times three are 1 to 3, those of 1 to 1 are 3 to 1
+    factor = math.log(3.0)
+    assert Change(CANCER, 0.1, 0.24, "%", factor).is_usual
+    assert not Change(CANCER, 0.1, 0.26, "%", factor).is_usual
+    assert Change(CANCER, 0.5, 0.74, "%", factor).is_usual
+    assert Change(CANCER, 0.74, 0.5, "%", factor).is_usual
+    assert "3% to 26% in 95 of 100" in change.sentence(Change(CANCER, 0.1, 0.2, "%", factor))
+    # the ends of the scale stay on it
+    assert "0% to 1% in 95 of 100" in change.sentence(Change(CANCER, 0.0, 0.0, "%", factor))
+    assert change.limit(Change(CANCER, 1.0, 1.0, "%", factor)) == "99% to 100%"
 
 
 def test_a_lesion_that_shrank() -> None:
@@ -128,7 +141,9 @@ def test_two_photos_of_one_lesion_are_compared(model: Model) -> None:
     assert by_name[SIZE].after / by_name[SIZE].before == pytest.approx(1, abs=0.2)
     assert by_name[SIZE].is_usual
     measured = change.figures()["dermoscopy"]["cancer"].get(model.id, {})
-    assert (by_name[CANCER].noise is not None) == (measured.get("networks") == model.hashes)
+    current = measured.get("networks") == model.hashes
+    assert (by_name[CANCER].noise is not None) == current
+    assert made.any_beyond == (measured["any_beyond"] if current else None)
     assert DIAMETER not in by_name
 
 
@@ -154,6 +169,7 @@ def test_without_a_lesion_only_the_probabilities_are_compared(model: Model) -> N
     bare = np.full((400, 400, 3), (220, 180, 160), np.uint8)
     made = change.compare(analysed(model, closer(skin(11), 400)), analysed(model, bare))
     assert [one.name for one in made.changes] == [CANCER]
+    assert made.any_beyond is None
     assert "cannot be compared" in made.note
 
 
@@ -165,3 +181,5 @@ def test_the_measured_figures(kind: str) -> None:
     assert figures["confused"] < 0.02 * figures["pairs_of_different_lesions"]
     assert figures["noise"][SIZE] > 1
     assert all(value > 0 for value in figures["noise"].values())
+    # one of several measures, each beyond in 5 of 100 pairs
+    assert all(0.05 <= one["any_beyond"] < 0.05 * (len(figures["noise"]) + 1) for one in figures["cancer"].values())

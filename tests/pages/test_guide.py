@@ -93,7 +93,7 @@ def test_the_general_chapter_names_rare_cancers_and_its_sources() -> None:
 def test_pictures_are_links_where_the_archive_is_not_reached() -> None:
     at = open_chapter("diagnoses")
     first, _ = guide.ENTRIES[0].pictures[0]
-    (words,) = (one.value for one in at.caption if "cannot reach" in one.value)
+    (words,) = (one.value for one in at.markdown if "cannot reach" in one.value)
     assert f"https://api.isic-archive.com/images/{first}/" in words
 
 

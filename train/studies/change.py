@@ -99,7 +99,8 @@ def first_and_last(table: pd.DataFrame) -> list[Pair]:
 
 def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
     """How many pairs of the same lesion and of different lesions match, and the noise of each measure and of each
-    model's probability of cancer, over matching pairs whose lesions can be segmented."""
+    model's probability of cancer, over matching pairs whose lesions can be segmented; and, for each model, the share of
+    these pairs in which at least one difference goes beyond its noise."""
     predictors = [Cancer(model) for model in models]
     networks = {model.id: model.hashes for model in models}
     differences: list[dict[str, float]] = []
@@ -132,16 +133,22 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
         cancer.append({predictor.model.id: predictor.difference(pair) for predictor in predictors})
     if not differences:
         raise DataError("No pair of photos could be aligned; use more pairs.")
+    limits, of_cancer = _percentiles(differences), _percentiles(cancer)
+    some = (pd.DataFrame(differences) > pd.Series(limits)).any(axis=1)
     return {
         "pairs": len(photos),
         "matched": matched,
         "measured": len(differences),
         "pairs_of_different_lesions": len(photos) - 1,
         "confused": confused,
-        "noise": _percentiles(differences),
+        "noise": limits,
         "cancer": {
-            model_id: {"noise": noise, "networks": networks[model_id]}
-            for model_id, noise in _percentiles(cancer).items()
+            model_id: {
+                "noise": noise,
+                "any_beyond": round(float((some | (pd.DataFrame(cancer)[model_id] > noise)).mean()), 3),
+                "networks": networks[model_id],
+            }
+            for model_id, noise in of_cancer.items()
         },
     }
 
@@ -162,13 +169,13 @@ class Cancer:
         self.classifier = Classifier(model, threads=1)
 
     def difference(self, pair: Pair) -> float:
-        """The difference between the probabilities of both images. Those in the folder may depend on patient metadata,
-        so they are used for both images or for neither."""
+        """The difference between the log odds of both images. Probabilities in the folder may depend on patient
+        metadata, so they are used for both images or for neither."""
         if all(image in self.known for image in pair.images):
             first, second = (self.known[image] for image in pair.images)
         else:
             first, second = map(self.computed, pair.files)
-        return abs(first - second)
+        return abs(change.log_odds(first) - change.log_odds(second))
 
     def computed(self, file: Path) -> float:
         probabilities = self.classifier.predict(imaging.load(file, self.model.input_size)).probabilities

@@ -1,5 +1,6 @@
 """The noise of measures between two photos of one lesion."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from skinapp.errors import DataError
 from skinapp.inference.registry import Model
-from skinapp.lesion.change import CANCER, SIZE
+from skinapp.lesion.change import CANCER, SIZE, log_odds
 from tests.pictures import closer, skin
 from train.studies import change
 from train.studies.change import Pair
@@ -54,7 +55,8 @@ def test_what_is_measured(model: Model, tmp_path: Path) -> None:
     assert (measured["pairs"], measured["matched"], measured["confused"]) == (4, 3, 0)
     assert 1 <= measured["measured"] <= 3
     assert 1 <= measured["noise"][SIZE] < 1.5
-    assert 0 <= measured["cancer"][model.id]["noise"] <= 1
+    assert 0 <= measured["cancer"][model.id]["noise"] < 5
+    assert 0 <= measured["cancer"][model.id]["any_beyond"] <= 1
     assert measured["cancer"][model.id]["networks"] == [model.card["files"]["model.tflite"]["sha256"]]
     assert CANCER not in measured["noise"]
 
@@ -63,8 +65,8 @@ def test_probabilities_in_the_models_folder_are_used_for_both_images_or_none(mod
     cancer = change.Cancer(model)
     files = saved(tmp_path, 11, 1.0), saved(tmp_path, 11, 1.2)
     cancer.known = {"a": 0.9, "b": 0.2}
-    assert cancer.difference(Pair(files, ("a", "b"))) == pytest.approx(0.7)
-    computed = abs(cancer.computed(files[0]) - cancer.computed(files[1]))
+    assert cancer.difference(Pair(files, ("a", "b"))) == pytest.approx(math.log(0.905 / 0.105 * 0.805 / 0.205))
+    computed = abs(log_odds(cancer.computed(files[0])) - log_odds(cancer.computed(files[1])))
     assert cancer.difference(Pair(files, ("a", "c"))) == computed
 
 
