@@ -208,35 +208,37 @@ def measure_large() -> str:
         run_round(address, process, known)
         wait_until_freed(process)
         before = megabytes(process)
-        with most_memory(process) as most, Visitor(address) as visitor:
+        with peak_memory(process) as peak, Visitor(address) as visitor:
             # zeros after the end of a JPEG belong to the file, not to the picture
             visitor.run(
                 visitor.uploaded(
                     {f"{number}.jpg": photo + number.to_bytes(LARGE_BYTES - len(photo)) for number in range(FILES)}
                 )
             )
-            said = re.findall(r"\*\*(\d+ files)\*\*: (.+)", visitor.words())
+            counts = re.search(r"\*\*(\d+ files)\*\*: (.+)", visitor.words())
+            if not counts:
+                raise SystemExit(f"The page shows no grid: {visitor.words()}")
         wait_until_freed(process)
         after = megabytes(process)
     return (
-        f"{said[0][0]} of {LARGE_BYTES // 10**6} MB: {said[0][1]}. Memory: {before:.0f} MB before, at most "
-        f"{most[0]:.0f} MB, {after:.0f} MB after the visitor had left."
+        f"{counts[1]} of {LARGE_BYTES // 10**6} MB: {counts[2]}. Memory: {before:.0f} MB before, "
+        f"{peak[0]:.0f} MB at its peak, {after:.0f} MB after the visitor had left."
     )
 
 
 @contextlib.contextmanager
-def most_memory(process: int) -> Iterator[list[float]]:
-    """The maximum of the memory of a process and its children while the block runs, in MB."""
-    most, done = [0.0], threading.Event()
+def peak_memory(process: int) -> Iterator[list[float]]:
+    """The peak memory of a process and its children while the block runs, in MB."""
+    peak, done = [0.0], threading.Event()
 
     def watch() -> None:
         while not done.wait(0.05):
-            most[0] = max(most[0], megabytes(process))
+            peak[0] = max(peak[0], megabytes(process))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
     try:
-        yield most
+        yield peak
     finally:
         done.set()
         watcher.join()
@@ -249,8 +251,9 @@ def wait_until_freed(process: int) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load", description=__doc__)
-    parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
-    parser.add_argument("--large", action="store_true", help="measure only one visitor who adds fifty large files")
+    either = parser.add_mutually_exclusive_group()
+    either.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
+    either.add_argument("--large", action="store_true", help="measure only one visitor who adds fifty large files")
     options = parser.parse_args()
     if options.large:
         print(measure_large())

@@ -69,7 +69,6 @@ with layout.page("Classify", chip=False):
     if not models:
         st.error(layout.NO_MODELS)
         st.stop()
-    session_images.follow_address()
     photo = session_images.current()
     several = bool(session_images.files())
     if photo or several:

@@ -39,9 +39,9 @@ TOLERANCE = 4.0
 """Maximum error of a matched point, in pixels."""
 TRIALS = 400
 
-LEAST = 0.005
-"""Added to a probability and to its complement before the log odds are taken: differences among smaller probabilities
-say nothing."""
+OFFSET = 0.005
+"""Added to a probability and to its complement before taking log odds, so that differences between tiny probabilities
+carry little weight."""
 
 SIZE, CANCER, DIAMETER = "Size", "Probability of cancer", "Largest diameter"
 NO_MATCH = (
@@ -91,13 +91,14 @@ class Change:
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The differences between two photos of a lesion; `alignment` is None if they do not match. `note` says what
-    failed: aligning the photos, or finding the lesion in them. `any_beyond` is the share of pairs of photos of an
-    unchanged lesion in which some difference goes beyond its noise; None if it was not measured for these changes."""
+    failed: aligning the photos, or finding the lesion in them. `exceeded` says in how many pairs of photos of an
+    unchanged lesion at least one of these differences exceeds its noise, and in how many they were measured; None if
+    they were not."""
 
     changes: tuple[Change, ...]
     alignment: Alignment | None = None
     note: str = ""
-    any_beyond: float | None = None
+    exceeded: tuple[int, int] | None = None
 
 
 def compare(
@@ -139,7 +140,7 @@ def compare(
         tuple(result),
         alignment,
         " ".join(notes),
-        _of_network(first.model)["any_beyond"] if complete else None,
+        (_of_network(first.model)["exceeded"], figures()[kind]["measured"]) if complete else None,
     )
 
 
@@ -203,8 +204,8 @@ def of_cancer(before: float, after: float, model: Model) -> Change:
 
 
 def log_odds(probability: float) -> float:
-    """The natural logarithm of the odds, with LEAST added to both sides."""
-    return math.log((probability + LEAST) / (1 - probability + LEAST))
+    """The natural logarithm of the odds, with OFFSET added to both sides."""
+    return math.log((probability + OFFSET) / (1 - probability + OFFSET))
 
 
 def sentence(change: Change) -> str:
@@ -228,7 +229,7 @@ def limit(change: Change) -> str:
         return f"{1 / change.noise:.2f} to {change.noise:.2f} times"
     if change.name == CANCER:
         low, high = (_from_log_odds(log_odds(change.before) + sign * change.noise) for sign in (-1, 1))
-        return f"{low:.0%} to {high:.0%}"
+        return f"from {change.before:.0%} to between {low:.0%} and {high:.0%}"
     return f"a difference of up to {change.noise:{'.0%' if change.unit == '%' else '.2f'}}"
 
 
@@ -246,7 +247,7 @@ def _of_network(model: Model) -> dict[str, Any]:
 
 def _from_log_odds(value: float) -> float:
     """The probability with these `log_odds`, 0-1."""
-    return min(1.0, max(0.0, (1 + 2 * LEAST) / (1 + math.exp(-value)) - LEAST))
+    return min(1.0, max(0.0, (1 + 2 * OFFSET) / (1 + math.exp(-value)) - OFFSET))
 
 
 @functools.cache

@@ -58,9 +58,9 @@ def option(
         yield
 
 
-def after_going_back(key: str, value: str | None, options: Collection[str]) -> str | None:
-    """Record a state of the page that is no widget's, one of `options` or None, in the query parameter `key`, so that
-    a change of it can be undone by going back; returns the state that the visitor went back to, if not `value`."""
+def synchronise(key: str, value: str | None, options: Collection[str]) -> str | None:
+    """Keep a state that no widget holds, one of `options` or None, in the query parameter `key`. Returns the state from
+    the address if the visitor went back or forward, otherwise `value`."""
     state = st.session_state
     arrived = state["page_before"] != state["page_shown"] and key not in st.query_params
     if arrived or value != state.get(key):
@@ -68,7 +68,7 @@ def after_going_back(key: str, value: str | None, options: Collection[str]) -> s
         state["widget_changed"] = True
     state[key] = value
     with option(key, {code: code for code in options}):
-        pass
+        pass  # reads and writes the address around a widget, of which there is none
     return state[key]
 
 

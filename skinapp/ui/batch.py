@@ -22,7 +22,8 @@ from skinapp.ui.session_images import AddedFile, Photo
 
 ANSWERED, OPEN, FAILS = "Answered", "Unclear kind", "Fails a check"
 NOT_ANSWERED, NOT_READ = "Not answered", "Not read"
-OUTDATED = "The settings have changed since it was classified, and it is no longer in memory. Add it again."
+DROPPED = "Classified with other settings, and no longer in memory. Add this photo again."
+WAITING = "Not yet classified with the present settings."
 IN_TOTALS = {
     ANSWERED: "answered",
     OPEN: "of unclear kind",
@@ -138,11 +139,14 @@ def _answer_all(models: Sequence[Model], chosen: Model | None) -> dict[str, Row]
 
 
 def _row_of(file: AddedFile, rows: dict[str, Row], chosen: Model | None) -> Row:
-    """The result for a file; none from other choices than the present ones, where the image is no longer in memory and
-    so cannot be classified again."""
+    """The result for a file, but none from other settings than the present ones: the image may be no longer in memory,
+    or the server too busy to classify it again."""
     row = rows.get(file.key) or Row((), problem=file.problem)
-    if row.settings and row.settings[0] != _choices(chosen) and file.key not in session_images.held():
-        return Row((), row.thumbnail, OUTDATED, NOT_ANSWERED)
+    photo = session_images.held().get(file.key)
+    if row.settings and photo is None and row.settings[0] != _choices(chosen):
+        return Row((), row.thumbnail, DROPPED, NOT_ANSWERED)
+    if row.settings and photo and _stale(row, photo, chosen):
+        return Row((), row.thumbnail, WAITING, NOT_ANSWERED)
     return row
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
 from skinapp.datasets import registry as data_sets
 from skinapp.errors import DataError
@@ -24,7 +25,7 @@ from skinapp.formatting import joined
 from skinapp.inference import registry
 from skinapp.labels.sets import MALIGNANCY
 from skinapp.report.comparison_views import Names
-from skinapp.ui import address
+from skinapp.ui import address, session_images
 from skinapp.ui.layout import plain
 
 if TYPE_CHECKING:
@@ -79,13 +80,15 @@ def _add_own(known: dict[str, Predictions]) -> None:
         "and lesions are filled in from them. The file stays in this session's memory and is never stored."
     )
     file = st.file_uploader("Your own predictions", type="csv", key="own_predictions")
-    if file is None:
+    # the browser may resend the file of an uploader that the page has just replaced
+    if file is None or isinstance(file, DeletedFile):
         return
     try:
         own = predictions.own(file.getvalue(), OWN, OWN_NAME, list(known.values()))
     except DataError as error:
         st.error(plain(str(error)))
         return
+    session_images.free_uploads([file])
     st.session_state[OWN_FILE] = (file.name, own)
     # compare it right away, on its own test images
     st.session_state["b"] = OWN

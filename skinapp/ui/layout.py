@@ -170,6 +170,9 @@ def page(title: str, *, chip: bool = True) -> "DeltaGenerator":
         st.rerun()
     st.html(STYLE)
     address.start_run(title)
+    if title == MENU["classify"][0]:
+        # before the menu, whose links have the same parameters
+        session_images.follow_address()
     st.bottom.markdown(f":small[:material/info: {DISCLAIMER}]", text_alignment="center")
     column = st.container(horizontal_alignment="center").container(width=WIDTH)
     with column:

@@ -283,11 +283,15 @@ def _show_changes(comparison: Comparison) -> None:
     judged = [one for one in comparison.changes if one.is_usual is not None]
     beyond = [one.name.lower() for one in judged if not one.is_usual]
     if beyond:
-        rarity = "Each measure goes beyond its limit in 5 of 100 pairs of photos of an unchanged spot."
-        if comparison.any_beyond:
+        rarity = (
+            "Each measure exceeds its limit in 5 of 100 pairs of photos of an unchanged spot, so it is not rare that "
+            f"one of {len(judged)} does."
+        )
+        if comparison.exceeded:
+            exceeded, measured = comparison.exceeded
             rarity = (
-                f"In tests, at least one of these {len(judged)} measures went beyond its limit in "
-                f"{100 * comparison.any_beyond:.0f} of 100 pairs of photos of an unchanged spot."
+                f"In tests, at least one of these {len(judged)} measures exceeded its limit in {exceeded:,} of "
+                f"{measured:,} pairs of photos of an unchanged spot."
             )
         st.markdown(
             f"**Changed more than photos of an unchanged spot usually differ: {', '.join(beyond)}.** If a spot "

@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import DeletedFile
 
 from skinapp.attention import heatmap
 from skinapp.charts import probabilities
@@ -42,7 +43,7 @@ def show(made: Analysis, photo: Photo) -> None:
         _offer(photo, other)
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(f":material/photo_library: **With the {other} of the same lesion**")
+        st.markdown(f":material/photo_library: **{other[0].upper()}{other[1:]} of the same lesion added**")
         st.button(
             f"Remove the {other}",
             icon=":material/close:",
@@ -52,7 +53,7 @@ def show(made: Analysis, photo: Photo) -> None:
         )
         swapped = st.toggle(
             "Swap the two images",
-            key=f"pair_swap_{photo.key}",
+            key=f"pair_swap_{photo.key}_{added.key}",
             persist_state="session",
             help="The app decides which of the two is the dermoscopy image by looking at your first image.",
         )
@@ -66,7 +67,7 @@ def show(made: Analysis, photo: Photo) -> None:
         for sentence in mismatches:
             st.warning(sentence, icon=":material/warning:")
         if mismatches and not st.toggle(
-            "Show the answer anyway", key=f"pair_anyway_{photo.key}", persist_state="session"
+            "Show the answer anyway", key=f"pair_anyway_{photo.key}_{added.key}", persist_state="session"
         ):
             st.columns(2, gap="medium")[0].image(image, added.caption, width="stretch", alt="The second image")
             return
@@ -89,12 +90,16 @@ def _offer(photo: Photo, other: str) -> None:
     key = f"pair_upload_{photo.key}"
 
     def add() -> None:
-        if file := st.session_state[key]:
+        file = st.session_state[key]
+        # the browser may resend the file of an uploader that the page has just replaced
+        if file and not isinstance(file, DeletedFile) and file.type != session_images.NOT_STORED:
             session_images.add_second(photo, file, f"the-{other.replace(' ', '-')}")
 
     with st.expander(f"Add the {other} of the same lesion", icon=":material/add_photo_alternate:", key="pair"):
         st.caption("A model that uses both images of a lesion, dermoscopy and close-up, then adds its own answer.")
-        st.file_uploader(f"The {other}", key=key, help=HINT, on_change=add)
+        file = st.file_uploader(f"The {other}", key=key, help=HINT, on_change=add)
+    if file and file.type == session_images.NOT_STORED:
+        st.error(f"Not read: together, your images exceed {session_images.MEGABYTES}. Remove some, then add it again.")
 
 
 def _recognised(image: Any) -> modality.Recognised | None:

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -34,7 +34,7 @@ NOT_STORED = "application/x-not-stored"
 """The type that marks an uploaded file whose content was dropped because the session's files would exceed MAX_BYTES."""
 
 IMAGES, PENDING, CURRENT, FILES, NOTES = "images", "pending_images", "current_image", "added_files", "image_notes"
-ADDITIONS = "additions"
+ADDITIONS, NUMBERS = "additions", "file_numbers"
 COMPARED = "compared over time"
 """Takes the place of the current image while several are compared."""
 SECOND = "second_image_"
@@ -64,11 +64,13 @@ class Photo:
 
 @dataclass(frozen=True)
 class AddedFile:
-    """An added file: its name, and the key of its image or the reason why there is none."""
+    """An added file: its name, and the key of its image or the reason why there is none. The `number` is its own for
+    as long as the session lasts."""
 
     name: str = field(repr=False)
     key: str
     problem: str = ""
+    number: int = 0
 
 
 def key_of(data: bytes) -> str:
@@ -127,10 +129,10 @@ def additions() -> int:
 def follow_address() -> None:
     """Record in the page's address which of several files is open, by its number, so that going back leads to all of
     them again."""
-    states = {str(number): file.key for number, file in enumerate(files(), 1) if file.key in held()}
+    states = {str(file.number): file.key for file in files() if file.key in held()}
     states["compared"] = COMPARED
     shown = next((code for code, key in states.items() if key == st.session_state.get(CURRENT)), None)
-    after = address.after_going_back("open", shown if len(files()) > 1 else None, states)
+    after = address.synchronise("open", shown if len(files()) > 1 else None, states)
     if len(files()) > 1 and after != shown:
         show(states.get(after or ""))
 
@@ -172,7 +174,7 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
         else:
             added.append(AddedFile(file.name, key))
             photos[key] = own(data)
-    _free(uploaded)
+    free_uploads(uploaded)
     if len(uploaded) == 1 and photos:
         [photo] = photos.values()
         add(photo, uploaded[0].name)
@@ -207,9 +209,10 @@ def add_second(photo: Photo, file: "UploadedFile", name: str) -> None:
     """Keep the other image of the same lesion for as long as the first, under this name, and free the uploader's
     copy."""
     data = file.getvalue()
-    _free([file])
+    free_uploads([file])
     st.session_state[SECOND + photo.key] = Photo(key_of(data), data, name, "Your second image")
-    _make_room()
+    # as the latest, so that others make room for the two
+    hold(photo)
 
 
 def remove_second(photo: Photo) -> None:
@@ -251,6 +254,14 @@ def forget_computed() -> None:
             st.session_state.pop(name, None)
 
 
+def free_uploads(uploaded: Sequence["UploadedFile"]) -> None:
+    """Free the copies that Streamlit's uploader holds of these files."""
+    context = get_script_run_ctx()
+    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
+        for file in uploaded:
+            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
+
+
 def limit_uploads() -> None:
     """Limit the uploaded bytes that the server holds for a session: a file beyond MAX_BYTES is marked NOT_STORED."""
     if getattr(MemoryUploadedFileManager.add_file, "bounded", False):
@@ -283,20 +294,16 @@ def _make_room() -> None:
 def _list(added: Sequence[AddedFile]) -> None:
     """Add to `files`; an image that is already listed moves to the end."""
     again = {one.key for one in added if one.key}
-    st.session_state[FILES] = [*(one for one in files() if one.key not in again), *added][-MAX_FILES:]
+    numbered = []
+    for one in added:
+        number = st.session_state[NUMBERS] = st.session_state.get(NUMBERS, 0) + 1
+        numbered.append(replace(one, number=number))
+    st.session_state[FILES] = [*(one for one in files() if one.key not in again), *numbered][-MAX_FILES:]
 
 
 def _size() -> int:
     seconds = [image for image in map(second, held().values()) if image]
     return sum(len(image.data) for image in (*held().values(), *pending().values(), *seconds))
-
-
-def _free(uploaded: Sequence["UploadedFile"]) -> None:
-    """Free the copies that Streamlit's uploader holds."""
-    context = get_script_run_ctx()
-    if context and isinstance(context.uploaded_file_mgr, MemoryUploadedFileManager):
-        for file in uploaded:
-            context.uploaded_file_mgr.remove_file(context.session_id, file.file_id)
 
 
 def _forget_widgets(key: str) -> None:

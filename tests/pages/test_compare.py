@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -390,7 +391,11 @@ def test_a_new_folder_appears_without_a_restart_and_an_incomplete_one_is_named(
     assert len(at.selectbox(key="a").options) == 2
 
 
-def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Model) -> None:
+def test_a_visitors_own_predictions_can_be_added_and_removed(
+    model: registry.Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed: list[Any] = []
+    monkeypatch.setattr(session_images, "free_uploads", freed.extend)
     theirs = predictions.of_model(model)
     half = theirs.table.iloc[: len(theirs.table) // 2][theirs.columns].reset_index()
     at = opened(a=model.id)
@@ -398,6 +403,7 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(model: registry.Mod
     assert not at.exception
     assert not at.error
     assert at.selectbox(key="b").value == "own"
+    assert [file.name for file in freed] == ["mine.csv"]
     words = " ".join(element.value for element in at.markdown)
     assert f"**{len(half):,} images**" in words
     assert "none was trained on" not in words

@@ -11,7 +11,8 @@ from streamlit.testing.v1 import AppTest
 from skinapp.errors import ModelError
 from skinapp.inference import analysis, registry
 from skinapp.inference.analysis import Analysis
-from skinapp.ui import layout, session_images
+from skinapp.ui import batch, layout, session_images
+from skinapp.ui.admission import BusyError
 from tests import dicom
 from tests.images.test_dicom import BAD as BAD_DICOM
 from tests.pages.test_classify import BAD_FILES, headline, shown, upload, upload_several
@@ -175,6 +176,39 @@ def test_going_back_leads_from_one_image_to_the_grid(page: AppTest) -> None:
     assert "open" not in page.query_params
 
 
+def test_going_back_to_an_image_that_was_removed_leads_to_the_grid(page: AppTest) -> None:
+    upload_several(page, PHOTOS)
+    third = session_photos(page)[2]
+    page.button(key=f"open_{third.key}").click().run()
+    page.button(key="remove_image").click().run()
+    assert "open" not in page.query_params
+    for number in ("3", "nonsense"):
+        page.query_params["open"] = number
+        page.run()
+        assert not page.exception
+        assert "**3 files**" in text(page)
+
+
+def test_a_busy_server_leaves_no_answers_of_another_model_in_the_grid(
+    page: AppTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_several(page, PHOTOS)
+    answer, calls = batch._answer, []
+
+    def busy(photo: session_images.Photo, *settings: Any) -> batch.Row:
+        calls.append(photo)
+        if len(calls) > 1:
+            raise BusyError(3, 10.0)
+        return answer(photo, *settings)
+
+    monkeypatch.setattr(batch, "_answer", busy)
+    other = next(model.id for model in registry.ranked() if model.modality == "smartphone")
+    page.selectbox(key="model").select(other).run()
+    assert not page.exception
+    assert "3 not answered" in text(page)
+    assert text(page).replace("\\", "").count("Not yet classified with the present settings.") == 3
+
+
 def session_photos(at: AppTest) -> list[session_images.Photo]:
     return list(at.session_state["images"].values())
 
@@ -229,14 +263,12 @@ def test_of_51_files_50_are_taken_and_the_oldest_photos_are_dropped(
     other = next(model.id for model in registry.ranked() if model.modality == "smartphone")
     page.selectbox(key="model").select(other).run()
     assert "**50 files**: 20 answered, 30 not answered" in text(page)
-    assert text(page).replace("\\", "").count("no longer in memory. Add it again.") == 30
+    assert text(page).replace("\\", "").count("and no longer in memory. Add this photo again.") == 30
     page.selectbox(key="model").select("").run()
     assert "**50 files**: 50 answered" in text(page)
 
 
 def answered(photo: session_images.Photo, chosen: registry.Model | None) -> object:
-    from skinapp.ui import batch
-
     return batch.Row(batch._settings(photo, chosen), PHOTOS["photo-0.jpg"], "", batch.ANSWERED, "mole", "nv", 0.9)
 
 

@@ -111,7 +111,7 @@ def test_the_second_image_stays_until_it_or_the_first_is_removed(root: Path, mon
     at.switch_page("pages/classify.py").run()
     assert not at.exception
     assert both_images(at) == answered
-    next(one for one in at.button if one.label == "Remove the close-up").click().run()
+    remove_second(at)
     assert not both_images(at)
     with_both(at)
     assert both_images(at) == answered
@@ -119,6 +119,36 @@ def test_the_second_image_stays_until_it_or_the_first_is_removed(root: Path, mon
     assert at.session_state[session_images.SECOND + key].data == CLOSE_UP
     at.button(key="remove_image").click().run()
     assert session_images.SECOND + key not in at.session_state
+
+
+def remove_second(at: AppTest) -> None:
+    next(one for one in at.button if one.label == "Remove the close-up").click().run()
+
+
+def test_another_second_image_is_checked_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen(monkeypatch, {400: "dermoscopy", 300: "dermoscopy"})
+    at = with_both(uploaded())
+    next(one for one in at.toggle if one.label == "Show the answer anyway").set_value(True).run()
+    assert both_images(at)
+    remove_second(at)
+    with_both(at, encode(lesion(300, 320, seed=3)))
+    assert any("looks like a dermoscopy image" in warning.value for warning in at.warning)
+    assert not both_images(at)
+
+
+def test_the_second_image_counts_and_others_make_room_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
+    at = uploaded()
+    other = encode(lesion(400, 300, seed=4))
+    at.file_uploader[0].upload("other.jpg", other).run()
+    first, _ = at.session_state[session_images.IMAGES]
+    at.button(key="all_files").click().run()
+    at.button(key=f"open_{first}").click().run()
+    monkeypatch.setattr(session_images, "MAX_BYTES", len(DERMOSCOPY) + len(other) + len(CLOSE_UP) - 1)
+    with_both(at)
+    # the one on the page stays, with its second image
+    assert both_images(at)
+    assert list(at.session_state[session_images.IMAGES]) == [first]
 
 
 def test_a_close_up_that_comes_first_asks_for_the_dermoscopy_image(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

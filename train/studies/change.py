@@ -99,8 +99,8 @@ def first_and_last(table: pd.DataFrame) -> list[Pair]:
 
 def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
     """How many pairs of the same lesion and of different lesions match, and the noise of each measure and of each
-    model's probability of cancer, over matching pairs whose lesions can be segmented; and, for each model, the share of
-    these pairs in which at least one difference goes beyond its noise."""
+    model's probability of cancer, over matching pairs whose lesions can be segmented; and, for each model, in how many
+    of these pairs at least one difference exceeds its noise."""
     predictors = [Cancer(model) for model in models]
     networks = {model.id: model.hashes for model in models}
     differences: list[dict[str, float]] = []
@@ -133,8 +133,7 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
         cancer.append({predictor.model.id: predictor.difference(pair) for predictor in predictors})
     if not differences:
         raise DataError("No pair of photos could be aligned; use more pairs.")
-    limits, of_cancer = _percentiles(differences), _percentiles(cancer)
-    some = (pd.DataFrame(differences) > pd.Series(limits)).any(axis=1)
+    limits = _percentiles(differences)
     return {
         "pairs": len(photos),
         "matched": matched,
@@ -145,12 +144,20 @@ def measure(models: Sequence[Model], photos: Sequence[Pair]) -> dict[str, Any]:
         "cancer": {
             model_id: {
                 "noise": noise,
-                "any_beyond": round(float((some | (pd.DataFrame(cancer)[model_id] > noise)).mean()), 3),
+                "exceeded": exceeding(
+                    [row | {change.CANCER: one[model_id]} for row, one in zip(differences, cancer, strict=True)],
+                    limits | {change.CANCER: noise},
+                ),
                 "networks": networks[model_id],
             }
-            for model_id, noise in of_cancer.items()
+            for model_id, noise in _percentiles(cancer).items()
         },
     }
+
+
+def exceeding(rows: list[dict[str, float]], limits: dict[str, float]) -> int:
+    """The number of rows in which at least one value exceeds its limit."""
+    return sum(any(row[name] > limit for name, limit in limits.items()) for row in rows)
 
 
 class Cancer:

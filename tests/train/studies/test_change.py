@@ -56,9 +56,15 @@ def test_what_is_measured(model: Model, tmp_path: Path) -> None:
     assert 1 <= measured["measured"] <= 3
     assert 1 <= measured["noise"][SIZE] < 1.5
     assert 0 <= measured["cancer"][model.id]["noise"] < 5
-    assert 0 <= measured["cancer"][model.id]["any_beyond"] <= 1
+    # the largest difference exceeds the 95th percentile
+    assert 1 <= measured["cancer"][model.id]["exceeded"] <= measured["measured"]
     assert measured["cancer"][model.id]["networks"] == [model.card["files"]["model.tflite"]["sha256"]]
     assert CANCER not in measured["noise"]
+
+
+def test_a_pair_in_which_any_measure_exceeds_its_limit_counts_once() -> None:
+    rows = [{"a": a, "b": b} for a, b in ((0.0, 0.0), (2.0, 0.0), (0.0, 2.0), (2.0, 2.0), (1.0, 1.0))]
+    assert change.exceeding(rows, {"a": 1.0, "b": 1.0}) == 3
 
 
 def test_probabilities_in_the_models_folder_are_used_for_both_images_or_none(model: Model, tmp_path: Path) -> None:
