@@ -39,7 +39,7 @@ def show_row(models: Mapping[str, Model]) -> Model | None:
         files = session_images.files()
         if len(files) > 1 and (session_images.current() or session_images.comparing()):
             st.button(
-                f"All {len(files)} files",
+                "Both files" if len(files) == 2 else f"All {len(files)} files",
                 icon=":material/grid_view:",
                 key="all_files",
                 on_click=session_images.show,
