@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import DeletedFile
 
 from skinapp.datasets import registry as data_sets
 from skinapp.errors import DataError
@@ -80,8 +79,7 @@ def _add_own(known: dict[str, Predictions]) -> None:
         "and lesions are filled in from them. The file stays in this session's memory and is never stored."
     )
     file = st.file_uploader("Your own predictions", type="csv", key="own_predictions")
-    # the browser may resend the file of an uploader that the page has just replaced
-    if file is None or isinstance(file, DeletedFile):
+    if file is None:
         return
     try:
         own = predictions.own(file.getvalue(), OWN, OWN_NAME, list(known.values()))
