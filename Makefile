@@ -17,7 +17,7 @@ help:
 	@echo "make load    measure the app with fifty simultaneous visitors"
 	@echo "make fuzz    decode 10,000 mutated image files, with limits on time and memory"
 	@echo "make lock    write the versions and hashes of all packages to the files requirements*.lock"
-	@echo "make audit   check these versions for known vulnerabilities (needs pypi.org)"
+	@echo "make audit   check these versions for known vulnerabilities (needs the Python Package Index)"
 	@echo "make setup   install everything for development and training"
 	@echo "make research also install PyTorch and grad-cam, for more attention methods (several GB)"
 	@echo "make cluster also install Ray and JAX, to score and train on several machines"
