@@ -76,7 +76,7 @@ LOCK := .venv-tools/bin/uv pip compile --universal --python-version 3.11 --gener
 	--no-annotate --quiet
 PIN := echo 'backports-strenum<1.3' |
 
-.venv-tools/installed:
+.venv-tools/installed: Makefile
 	$(PYTHON) -m venv .venv-tools
 	.venv-tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9 pip-audit==2.10.1
 	touch $@

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HEADER = """\
-| measured | the plain way | here | ratio | lowest to highest | target |
+| measured | plain code | here | ratio | lowest to highest | target |
 |---|---|---|---|---|---|"""
 
 

@@ -34,7 +34,7 @@ def open_images(prefix: str, clicked: str) -> None:
     """In a callback: filter by a cell, and show its images."""
     filters.apply(prefix, clicked)
     st.session_state["view"] = "images"
-    st.session_state.pop("gallery_page", None)
+    address.forget("gallery_page")
 
 
 with layout.page("Explore"):

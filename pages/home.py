@@ -88,7 +88,7 @@ with layout.page("Home"):
                 st.switch_page(layout.path("attention"))
             if not tour.running():
                 st.button("Take the tour", icon=":material/tour:", key="start_tour", on_click=tour.start)
-        st.caption("No photo at hand? Try the drawing on the Classify page. Nothing you add is stored.")
+        st.caption("No photo at hand? Choose “Example” on the Classify page. Nothing you add is stored.")
         privacy.link()
     drawing.image(
         cover(), "A computer-generated drawing", width="stretch", alt="Drawing of a brown lesion on skin with two hairs"

@@ -55,7 +55,7 @@ def show_use(model: Model) -> None:
 def show_strengths(model: Model) -> None:
     """What the model is good and bad at, as its card says."""
     for title, icon, sentences, none in (
-        ("Good at", ":green[:material/check_circle:]", model.card["good_at"], "No class."),
+        ("Good at", ":green[:material/check_circle:]", model.card["good_at"], "None of its classes."),
         ("Bad at", ":red[:material/cancel:]", model.card["bad_at"], "No class with enough test images."),
     ):
         st.subheader(title, anchor=False)
@@ -76,7 +76,7 @@ def show_contract(model: Model) -> None:
         "Title": card["title"],
         "Id": model.id,
         "Task": "diagnosis" if model.task == "diagnosis" else "malignant or benign",
-        "Kind of image": model.modality,
+        "Kind of image": modality.IMAGES[model.modality],
         "Version": card["version"],
         "Input": f"{'two images, each ' if model.kind == 'pair' else ''}{size} x {size} px, {entry['channels']}, "
         f"{entry['dtype']} from {low} to {high}",

@@ -50,7 +50,7 @@ def test_classify_says_how_far_the_networks_agree(root: Path, photo: Path, capsy
     assert main(["classify", str(photo), "--model", "committee"]) == 0
     text = capsys.readouterr().out
     assert f"{agreed.agreeing} of 3 networks predicted this class" in text
-    assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
+    assert "At 95% sensitivity for cancer or pre-cancer, this image is at or above the threshold" in text
 
 
 def test_a_single_network_reports_no_agreement(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,7 @@ def test_score_reads_the_metadata_and_says_which_columns_are_missing(
     # in the last two, the values of age and diameter are swapped
     table.write_text("image,age,diameter_1\na.jpg,85,\nb.jpg,,\nc.jpg,12 mm,\nd.jpg,,1975\n")
     assert main(["score", str(table), "--model", "phone", "--out", str(out)]) == 0
-    assert "has no column for sex, itch: unknown for every image" in capsys.readouterr().err
+    assert "has no column for sex, itch, which will count as unknown" in capsys.readouterr().err
     with out.open(newline="") as file:
         scored = {row["image"]: row for row in csv.DictReader(file)}
     assert list(scored) == ["a.jpg", "b.jpg"]
@@ -78,6 +78,10 @@ def test_score_reads_the_metadata_and_says_which_columns_are_missing(
         expected = runtime.classifier(phone).predict(pixels, values).probabilities
         found = [float(scored[name][f"p_{code}"]) for code in phone.labels.codes]
         assert found == pytest.approx(expected.tolist(), abs=1e-5)
+    # the rows without any metadata are from the image-only model; the run can still be continued
+    before = out.read_text()
+    assert main(["score", str(table), "--model", "phone", "--out", str(out)]) == 0
+    assert out.read_text() == before
     with (photo.parent / "p.failed.csv").open(newline="") as file:
         reasons = {row["image"]: row["reason"] for row in csv.DictReader(file)}
     assert list(reasons) == ["c.jpg", "d.jpg"]

@@ -63,6 +63,14 @@ def test_both_images_are_answered_together(
     text = capsys.readouterr().out
     assert f"With the close-up {close_up}" in text
     assert "From the close-up alone: " in text
+    assert "Warning, close-up" not in text
+    assert set(printed["warnings"]) == {"dermoscopy", "close_up"}
+
+    Path(close_up).write_bytes(encode(lesion(320, 240, seed=320).point(lambda value: value // 12)))
+    assert main(command) == 0
+    assert "Warning, close-up: " in capsys.readouterr().out
+    assert main([*command, "--json"]) == 0
+    assert any("dark" in one for one in json.loads(capsys.readouterr().out)["warnings"]["close_up"])
 
 
 def test_both_images_get_a_set_an_observed_risk_and_a_report(

@@ -70,7 +70,7 @@ TOOLS = {
     ),
     "features-study": (
         "train.studies.features",
-        "test the published claim for Fourier features, and fuse the feature models with networks",
+        "test the published claim for Fourier features, and fuse the features models with networks",
     ),
     "segment": ("train.publish.segmentation", "train the lesion segmentation network and write its model folder"),
     "retrieval-index": ("train.publish.retrieval_index", "index training images, to show similar cases"),
@@ -138,7 +138,7 @@ example:
   python -m train fuse --config train/configs/ham10000-efficientnetb1.yaml --title "Seven kinds, with age, sex and site"
 
 Run it after export; it writes models/<id>-clinical/. The network stays the same. A run with metadata: true has already
-learned what the metadata adds; otherwise, that is fitted on held-out images.
+learnt what the metadata adds; otherwise, that is fitted on held-out images.
 """,
     "pair": """
 example:

@@ -251,7 +251,7 @@ def _shortfall(evidence: Evidence) -> str:
     assert evidence.share is not None
     assert evidence.lead is not None
     if evidence.lead >= limits().lead:
-        return "Tests have not shown that enough such maps of this model are right, so it is not shown as supported."
+        return "Tests have not shown that maps like this from this model are right often enough, so it counts as weak."
     if evidence.blob >= evidence.share:
         return (
             f"A blob in the middle of the square, the same for every image, would be {evidence.blob:.0%} on the "

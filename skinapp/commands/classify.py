@@ -31,7 +31,7 @@ def add(commands: "Commands") -> None:
         "--close-up",
         type=Path,
         metavar="PHOTO",
-        help="a clinical close-up of the same lesion as IMAGE, a single dermoscopy image: both are classified together",
+        help="a clinical close-up of the lesion in IMAGE, which is then one dermoscopy image: classifies both together",
     )
     parser.add_argument(
         "--anyway",
@@ -65,7 +65,7 @@ def add(commands: "Commands") -> None:
     )
     patient = parser.add_argument_group(
         "patient metadata",
-        "These apply to all images. Models that use patient metadata read it; all are optional.",
+        "These options apply to all images, and all are optional. Models that do not use patient metadata ignore them.",
     )
     for question in metadata.QUESTIONS:
         patient.add_argument(question.flag, metavar=question.form, help=f"{question.title}. {question.hint}".strip())

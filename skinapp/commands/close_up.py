@@ -75,15 +75,28 @@ def _print_json(
         "modality": {name: kind.probabilities for name, kind in zip(alone, kinds, strict=True)},
         "model": analysis.prediction.combined.model.id,
         "alone": {name: answer.by_class(one) for name, one in alone.items()},
+        "warnings": {
+            name: list(answer.warnings_of(one).values()) for name, one in zip(alone, analysis.alone, strict=True)
+        },
     }
     print(json.dumps(result | answer.in_json(analysis.prediction.combined, meant)))
 
 
 def _print(path: Path, analysis: "PairAnalysis", said: list[str]) -> None:
+    from skinapp.inference import warnings
     from skinapp.inference.analysis import most_likely
 
     alone = zip(("dermoscopy image", "close-up"), analysis.prediction.alone, strict=True)
+    close_up = analysis.alone[1]
+    # `said` has the warnings about the dermoscopy image
+    problems = warnings.of_quality(close_up.quality, close_up.model.modality).values()
     answer.show(
-        path, analysis.combined, [*said, *(f"From the {name} alone: {most_likely(one)}" for name, one in alone)]
+        path,
+        analysis.combined,
+        [
+            *said,
+            *(f"Warning, close-up: {sentence}" for sentence in problems),
+            *(f"From the {name} alone: {most_likely(one)}" for name, one in alone),
+        ],
     )
     print(answer.CAUTION)

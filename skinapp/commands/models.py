@@ -19,6 +19,7 @@ def add(commands: "Commands") -> None:
 
 def run(options: argparse.Namespace) -> int:
     from skinapp.evaluation.bootstrap import Interval
+    from skinapp.inference import modality
 
     models = registry.models()
     if options.json:
@@ -26,7 +27,8 @@ def run(options: argparse.Namespace) -> int:
     else:
         for model in models.values():
             figure = f"balanced accuracy {Interval(**model.card['scores']['balanced_accuracy']).text()}"
-            print(f"{model.id}  {model.title}; {model.modality}; {figure}, n = {model.card['test']['images']:,}")
+            images = f"n = {model.card['test']['images']:,}"
+            print(f"{model.id}  {model.title}; {modality.IMAGES[model.modality]}; {figure}, {images}")
     if not models:
         raise registry.no_models()
     for problem in registry.problems().values():

@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
             summary = score(options.source, model, options.out, progress, extras, shard)
     if summary.missing_columns:
         names = ", ".join(summary.missing_columns)
-        print(f"{options.source} has no column for {names}: unknown for every image.", file=sys.stderr)
+        print(f"{options.source} has no column for {names}, which will count as unknown.", file=sys.stderr)
     if summary.repeated:
         print(f"Repeated rows in {options.source}: {summary.repeated:,}; each image was scored once.", file=sys.stderr)
     if summary.duplicates:

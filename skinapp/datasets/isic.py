@@ -41,7 +41,7 @@ HAM10000 = range(24306, 34321)
 """The range of HAM10000's image numbers in the archive."""
 
 
-SLOW = "The ISIC archive is too slow at the moment. Try again later, or use the drawing."
+SLOW = "The ISIC archive is too slow at the moment. Try again later."
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _fetch(isic_id: str, deadline: float) -> Example:
         if getattr(getattr(error, "response", None), "status_code", None) == HTTPStatus.NOT_FOUND:
             raise SkinappError(f"The ISIC archive has no public image {isic_id}; check the number.") from None
         raise SkinappError(
-            "The ISIC archive could not be reached or sent an unexpected response. Try again later, or use the drawing."
+            "The ISIC archive could not be reached or sent an unexpected response. Try again later."
         ) from error
 
 

@@ -45,7 +45,9 @@ def results(predictions: Predictions, score: str, target_id: str, resamples: int
             values, measured = drawn
             if external and internal is not None:
                 fewest = min(groups, *(one.groups for one in every[:1]))
-                change = bootstrap.interval(values - internal, fewest)
+                # a change from or to a score without an interval has none either
+                both = measured.exists and every[0].score.exists
+                change = bootstrap.interval(values - internal, fewest if both else 0)
             elif internal is None and not external:
                 internal = values
         every.append(Result(predictions.id, dataset, external, len(rows), groups, measured, change))

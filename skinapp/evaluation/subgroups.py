@@ -229,13 +229,16 @@ def by_subgroup(
     or the score has no interval in it.
     """
     two_sided = "roc_auc" in score or score.startswith(("balanced", "average", "macro"))
+    malignant = np.array([label.malignant for label in shared.labels.labels])[shared.truth]
     rows: list[dict[str, Any]] = []
     for value in of_images.cat.remove_unused_categories().cat.categories:
         chosen = (of_images == value).to_numpy()
         images, positive = int(chosen.sum()), int(shared.positive[chosen].sum())
-        needed = dict.fromkeys((SENSITIVITY, "sensitivity_malignancy"), positive)
-        needed |= dict.fromkeys((SPECIFICITY, "specificity_malignancy"), images - positive)
-        smaller_side = min(positive, images - positive) if two_sided else needed.get(score, images)
+        # the scores of malignancy are not about the target
+        found = int(malignant[chosen].sum()) if score.endswith("_malignancy") else positive
+        needed = dict.fromkeys((SENSITIVITY, "sensitivity_malignancy"), found)
+        needed |= dict.fromkeys((SPECIFICITY, "specificity_malignancy"), images - found)
+        smaller_side = min(found, images - found) if two_sided else needed.get(score, images)
         enough = images >= FEW_IMAGES and smaller_side >= FEW_ON_A_SIDE
         for model_id in models:
             interval = Interval(np.nan, np.nan, np.nan)

@@ -43,7 +43,7 @@ def serve(address: str) -> None:
         from prometheus_client import start_http_server
     except ImportError:
         raise DataError(
-            f"{PORT} is set, but prometheus-client is not installed. Install requirements-serve.txt, or unset it."
+            f"{PORT} is set, but prometheus-client is not installed. Install requirements-serve.txt, or unset {PORT}."
         ) from None
     try:
         start_http_server(int(port), address)

@@ -41,7 +41,7 @@ MAX_PIXELS = 150_000_000
 MAX_FULL_PIXELS = 40_000_000
 """For every other format, which has to be decoded in full, at up to 10 bytes per pixel."""
 LARGE_PIXELS = 4_000_000
-"""Images with at least this many pixels wait for one of the two slots of `_large_decodes`."""
+"""Images with more pixels than this wait for one of the two slots of `_large_decodes`."""
 BAND_PIXELS = 1_000_000
 """Pixels that are converted to 8 bits at a time."""
 MIN_SIDE = 64

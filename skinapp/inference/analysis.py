@@ -153,7 +153,7 @@ def next_step(prediction: Prediction) -> tuple[str, str]:
     if worrying >= WORTH_A_VISIT:
         return (
             "Have a doctor look at it.",
-            f"The model gives cancer and pre-cancer a combined probability of {percent(worrying)}, too much to ignore.",
+            f"The model gives cancer and pre-cancer a combined probability of {percent(worrying)}, too high to ignore.",
         )
     return (
         "This is not an all-clear.",

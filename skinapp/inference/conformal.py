@@ -99,8 +99,8 @@ def in_words(prediction: "Prediction", coverage: float) -> str:
     reached = prediction.probabilities >= np.array(check(prediction.model, coverage).at(coverage))
     if not reached.any():
         return (
-            f"No class's probability is as high as it is for {coverage:.0%} of images of that class, so the model "
-            f"cannot tell. The closest is {names}."
+            f"No class is likely enough to be included with {coverage:.0%} certainty, so the model cannot tell. The "
+            f"closest is {names}."
         )
     return f"With {coverage:.0%} certainty{', one of' if len(codes) > 1 else ''}: {names}."
 

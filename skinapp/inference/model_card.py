@@ -566,23 +566,23 @@ def _fusion(card: Card) -> Iterator[Section]:
     )
     if "dropout" in fusion:
         made = (
-            "trained together with the network. Each answer was left out with probability "
+            "trained together with the network. Each value was left out with probability "
             f"{fusion['dropout']:g} every time an image was used. The temperature, {card['temperature']:.4f}, was "
             f"fitted on {data}."
         )
     else:
         made = (
             f"multinomial logistic regression with an L2 penalty of {fusion['penalty']:g}, on {data}. Each row was "
-            "also used with some or all answers removed."
+            "also used with some or all values removed."
         )
     yield Section(
         "",
         (
             card["intended_use"],
-            f"The network of [{base}](../{base}/README.md), combined with what is known about the patient. No "
-            "question has to be answered: a missing answer changes nothing.",
+            f"The network of [{base}](../{base}/README.md), combined with what is known about the patient. All "
+            "fields are optional: a missing value changes nothing.",
             _list(
-                f"**Logits**: {fusion['scale']:.3f} times the image's logits, plus a weight for each answer "
+                f"**Logits**: {fusion['scale']:.3f} times the image's logits, plus a weight for each value "
                 f"(`{metadata.WEIGHTS_FILE}`). Class maps are exact for what the image contributes.",
                 f"**Fit**: {made} Logit adjustment {fusion['adjustment']:g}.",
                 "**Left out**: whether a biopsy was taken, since that gives the diagnosis away.",
@@ -590,7 +590,7 @@ def _fusion(card: Card) -> Iterator[Section]:
                 f"**Trained on**: {training['dataset']}. {training['attribution']}",
             ),
             Table(
-                ("question", "answer"),
+                ("field", "values"),
                 tuple((field.title, _allowed(field)) for field in metadata.fields_of(card)),
             ),
         ),

@@ -93,6 +93,9 @@ def fingerprint(model: Model, extras: Extras) -> str:
     malignant = [[label.code, label.malignant] for label in model.labels.labels]
     sets = [conformal.check(model, coverage).at(coverage) for coverage in extras.coverages]
     depends_on = [files, card["input"], card.get("inputs"), card["outputs"], malignant, model.temperature, sets]
+    if base := runtime.base(model):
+        # it answers for an image without metadata
+        depends_on.append(fingerprint(base, extras))
     return hashlib.sha256(json.dumps(depends_on, sort_keys=True).encode()).hexdigest()
 
 

@@ -121,7 +121,7 @@ class Classifier:
         if model.clinical:
             content = registry.verified_bytes(model, metadata.WEIGHTS_FILE)
             self._fusion = metadata.from_json(content, model.clinical, len(model.labels.codes))
-        self._base = _base(model)
+        self._base = base(model)
         self._lock = threading.Lock()
         self.model = model
 
@@ -179,7 +179,7 @@ class Classifier:
         return answering, logits, softmax(total / answering.temperature)
 
 
-def _base(model: Model) -> Model | None:
+def base(model: Model) -> Model | None:
     """The model for images alone with the same network; None for a model that uses no metadata, or if its base is not
     in the folder next to it."""
     if "fusion" not in model.card:

@@ -271,7 +271,7 @@ ENTRIES = (
         ),
         doctor=(
             "Within two weeks for a growing lump or a sore that does not heal, or sooner if it is on an ear or lip, or "
-            "if your immune immune system."
+            "if your immune system is weak."
         ),
         sources=(
             "DermNet: Cutaneous squamous cell carcinoma",

@@ -83,7 +83,7 @@ def overview(models: Sequence[Model]) -> Section:
         {
             "Model": model.id,
             "Title": model.title,
-            "Kind of image": model.modality,
+            "Kind of image": modality.IMAGES[model.modality],
             "Trained on": model.card["training"]["dataset"],
             "Tested on": f"{model.card['test']['images']:,} images",
             **{MEASURES[score].name: _score_words(model, score) for score in OVERVIEW},

@@ -147,7 +147,7 @@ def _image(analysis: Analysis) -> list[Block]:
         caption += f" {removal.sentence(analysis.removed)}"
     return [
         Picture(png(picture.in_image(small, analysis.crop)), caption),
-        f"{kind}The square was read {measured.side:,} pixels wide. Sharpness {measured.sharpness:.3f}; "
+        f"{kind}The square is {measured.side:,} pixels wide. Sharpness {measured.sharpness:.3f}; "
         f"brightness {measured.brightness:.0f} of 255; glare on {measured.glare:.1%} of the square.",
         *(problems or ["No problems found with sharpness, light or glare."]),
     ]
@@ -203,7 +203,7 @@ def _map(analysis: Analysis, lesion: Segmentation | None) -> list[Block]:
         *([note] if note else []),
         *_border(analysis, lesion),
         "Grad-CAM at the last convolution: it shows where the evidence for a class is, not whether that evidence is "
-        "good. Patient metadata does not affect it.",
+        "good. Details about the patient do not affect it.",
     ]
 
 

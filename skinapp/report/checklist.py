@@ -131,7 +131,7 @@ def _predictors(card: Card) -> str:
 
 def _missing_values(card: Card) -> str:
     if metadata.fields_of(card):
-        return "Any question about the patient can be left unanswered; it then adds nothing to the answer."
+        return "Every detail about the patient is optional; one that is missing changes nothing."
     if card["kind"] == "features":
         return "A feature that cannot be measured is missing; the trees were trained with missing features."
     return "The image is the only input, so no value can be missing."

@@ -265,7 +265,7 @@ def _published(point: Published, labels: LabelSet, probabilities: Mapping[str, f
     where = "at or above" if point.reached(probabilities) else "below"
     wanted = point.of or sets.target(labels, point.classes)
     return (
-        f"{point.sensitivity:.0%} sensitivity for {wanted}: {where} the threshold "
+        f"At {point.sensitivity:.0%} sensitivity for {wanted}, this image is {where} the threshold "
         f"(probability {share:.1%}, threshold {point.threshold:.1%}). On images from {name}: sensitivity "
         f"{sensitivity.text('.0%')}, specificity {specificity.text('.0%')}."
     )

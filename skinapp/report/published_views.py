@@ -19,7 +19,7 @@ INTRODUCTION = (
     "tested on lesions that appear in none of their training images. Our scores are those of the models' cards, "
     "measured by `python -m train evaluate`."
 )
-REMOVALS = "What removing artefacts changes"
+REMOVALS = "The effect of removing artefacts"
 SEARCH = "A search for the best head and augmentation for a pre-trained network"
 SCORES = {"accuracy": "accuracy", "sensitivity_malignancy": "sensitivity (recall)", AREA: "ROC AUC"}
 SAME_TEST, REPEATED, OURS = "Same network, same test", "Same network, lesions held out", "Our model, lesions held out"
@@ -126,9 +126,9 @@ def removals(modality: str) -> pd.DataFrame:
         {
             "Removed": removal.KINDS[kind],
             "Probability of the right class, drawn artefacts": _change(one["drawn"]["validation"]["removed"]),
-            "Probability of the right class, real ones": _change(one["real"]["validation"]),
-            "Accuracy, real ones": _change(one["real"]["validation"], "accuracy"),
-            "Images with real ones": one["real"]["validation"]["images"],
+            "Probability of the right class, real artefacts": _change(one["real"]["validation"]),
+            "Accuracy, real artefacts": _change(one["real"]["validation"], "accuracy"),
+            "Images with real artefacts": one["real"]["validation"]["images"],
             "By default": "on" if one["on"] else "off",
         }
         for kind, one in removal.figures()[modality]["kinds"].items()

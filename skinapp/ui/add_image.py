@@ -18,7 +18,7 @@ from skinapp.ui.session_images import Photo
 SOURCES = {
     "upload": ":material/upload: Upload",
     "camera": ":material/photo_camera: Camera",
-    "sample": ":material/image: Without a photo",
+    "sample": ":material/image: Example",
 }
 SUGGESTED_ISIC_ID = "ISIC_0030623"
 """An image of the test split: the bundled HAM10000 models have never seen it or its lesion."""

@@ -44,7 +44,7 @@ class Wait:
     @property
     def sentence(self) -> str:
         others = "1 visitor is" if self.ahead == 1 else f"{self.ahead} visitors are"
-        return f"Waiting for your turn: {others} ahead of you, about {duration(self.seconds)}."
+        return f"Waiting for your turn. {others} ahead of you; it should take about {duration(self.seconds)}."
 
 
 def duration(seconds: float) -> str:

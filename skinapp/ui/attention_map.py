@@ -75,7 +75,7 @@ def show_details(analysis: Analysis, photo: Photo, shown: ExplainedMap | None) -
         # a new square or image starts with its own most likely class
         key=_class_key(analysis, photo),
         help="Grad-CAM at the network's last convolution. It is coarse, and it shows where the evidence for a class "
-        "is, not whether that evidence is good. Patient metadata does not affect it.",
+        "is, not whether that evidence is good. Details about the patient do not affect it.",
     )
     overlay = heatmap.overlay(analysis.square, shown.cam, st.session_state.get("map_opacity", OPACITY) / 100)
     with st.container(horizontal=True, gap="small"):
@@ -94,4 +94,4 @@ def show_details(analysis: Analysis, photo: Photo, shown: ExplainedMap | None) -
 
 
 def _class_key(analysis: Analysis, photo: Photo) -> str:
-    return f"map_class_{analysis.prediction.predicted}_{photo.key}"
+    return f"map_class_{analysis.model.id}_{analysis.prediction.predicted}_{photo.key}"

@@ -72,7 +72,7 @@ def _show_squares(shown: ExplainedMap, changed: dict[str, Change], result: Attri
     st.caption(
         f"Probabilities of “{layout.plain(shown.name)}”. Any change to an image affects the answer, so the same change "
         "is made to an area of the same size and shape beside the lesion. Changed squares look unlike the images that "
-        "the model was trained on. The outline comes from the Segmentation tab, where you can correct it."
+        "the model was trained on. The lesion's border comes from the Segmentation tab, where you can correct it."
     )
 
 

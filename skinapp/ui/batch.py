@@ -22,8 +22,8 @@ from skinapp.ui.session_images import AddedFile, Photo
 
 ANSWERED, OPEN, FAILS = "Answered", "Unclear kind", "Fails a check"
 NOT_ANSWERED, NOT_READ = "Not answered", "Not read"
-DROPPED = "Classified with other settings, and no longer in memory. Add this photo again."
-WAITING = "Not yet classified with the present settings."
+DROPPED = "Classified with other settings, and no longer in memory. Add this photo again to classify it."
+WAITING = "Not yet classified with the current settings."
 IN_TOTALS = {
     ANSWERED: "answered",
     OPEN: "of unclear kind",
@@ -91,7 +91,7 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
         "Show answers for images that fail a check",
         key="batch_anyway",
         persist_state="session",
-        help="In tests, answers for such images were wrong more often, or the images do not look like skin.",
+        help="Either answers for such images were wrong more often in tests, or the image does not look like skin.",
     )
     shown = [(file, row) for file, row in files if filtered == "All" or filtered in (row.state, row.answer, row.kind)]
     shown.sort(key=lambda pair: _place(order, *pair))
@@ -236,7 +236,7 @@ def _show_card(number: int, file: AddedFile, row: Row, anyway: bool) -> None:
         )
     else:
         st.markdown("**No answer yet**")
-    st.caption(" · ".join([row.kind, *warnings, row.answered_by]))
+    st.caption(" · ".join(plain(one) for one in (row.kind, *warnings, row.answered_by) if one))
     if row.doubt:
         st.caption(f":orange[:material/help: {row.doubt}]")
     if file.key in session_images.held():

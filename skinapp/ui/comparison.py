@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from skinapp.datasets import registry as data_sets
 from skinapp.errors import DataError
@@ -200,7 +201,7 @@ def not_trained_on(shared: Shared, known: Mapping[str, Predictions]) -> str:
             unknown.append(names[name])
     if not unknown:
         return ", and that none was trained on"
-    return f"; whether {joined(unknown)} learned from them is not known here"
+    return f"; it is not known whether {joined(unknown)} {'were' if len(unknown) > 1 else 'was'} trained on them"
 
 
 def names_of(models: Mapping[str, Predictions]) -> Names:
@@ -255,6 +256,9 @@ def computed_once(shared: Shared, name: str, compute: Callable[[], T], models: t
     key = (shared.images_digest, shared.question, shared.target.id, *digests, name)
     if OWN not in shared.ids:
         return _for_everyone(key, compute)
+    if get_script_run_ctx() is None:
+        # a download is written outside any session, where the session state is everyone's
+        return compute()
     latest, cached = st.session_state.get(COMPUTED_FROM_OWN, (None, {}))
     if latest != key[:3]:
         cached = {}

@@ -46,7 +46,7 @@ turns dark, the texts and boxes of a chart that is on the page would stay black.
 opened from the grid would be shown from its end; and on a touch screen, a table's toolbar would lie over the tabs."""
 
 MENU = {
-    "home": ("Home", "home", "What this bench is, and who it is for."),
+    "home": ("Home", "home", "What this app is, and who it is for."),
     "classify": ("Classify", "image_search", "Add an image to see the probability of every class."),
     "attention": ("Attention", "visibility", "Where a model looked: any class, by many methods, with sanity checks."),
     "explore": ("Explore", "groups", "Who is in the data sets: age, sex, site, diagnosis, and what is missing."),

@@ -51,7 +51,8 @@ class MapRequest:
     def key(self) -> tuple:
         """Distinguishes the maps of one image."""
         settings = tuple(self.settings.items())
-        return self.model.id, self.method.id, self.layer, self.target, settings, self.model.folder
+        removed = tuple(self.analysis.remove)
+        return self.model.id, self.method.id, self.layer, self.target, settings, removed, self.model.folder
 
     @property
     def probability(self) -> str:
@@ -117,7 +118,7 @@ def within_bounds(requests: list[MapRequest]) -> list[MapRequest]:
 def _choose_targets(analyses: list[Analysis], photo: Photo) -> list[Target]:
     """Let the visitor choose the classes to explain, from all models; initially the most likely one of the first
     model."""
-    names = {label.code: label.name for analysis in analyses for label in analysis.model.labels.labels}
+    names = _names_of_classes([analysis.model for analysis in analyses])
     predicted = analyses[0].prediction.predicted
     classes, other_class = st.columns([3, 2], gap="medium")
     codes = classes.multiselect(
@@ -138,6 +139,13 @@ def _choose_targets(analyses: list[Analysis], photo: Photo) -> list[Target]:
         "of the difference between the two logits.",
     )
     return [(code, other) if other else code for code in codes]
+
+
+def _names_of_classes(models: list[Model]) -> dict[str, str]:
+    """Maps the codes of all models to names, each unique, since the browser returns names."""
+    names = {label.code: label.name for model in models for label in model.labels.labels}
+    shared = Counter(names.values())
+    return {code: name if shared[name] == 1 else f"{name} ({code})" for code, name in names.items()}
 
 
 def _choose_methods(models: list[Model]) -> list[Method]:

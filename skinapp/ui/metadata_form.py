@@ -17,9 +17,9 @@ def show(model: Model, photo: Photo) -> Metadata:
     if not model.clinical:
         return {}
     st.caption(
-        "All fields are optional. Each value shifts the probabilities by as much as it did for the patients that the "
-        "model was trained on; an empty field changes nothing. If you leave them all empty, the image-only model "
-        "answers. Nothing is stored, and the next photo starts with empty fields."
+        "All fields are optional. Each detail shifts the probabilities by an amount that the model learnt from other "
+        "patients; an empty field changes nothing. If you leave them all empty, the image-only model answers. Nothing "
+        "is stored, and the next photo starts with empty fields."
     )
     with st.grid(3, min_column_width=150, gap="small"):
         values = {

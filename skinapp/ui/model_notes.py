@@ -69,8 +69,8 @@ def show_limits(model: Model) -> None:
         st.subheader("What this does not tell you", anchor=False)
         st.markdown(
             f"""
-- **It is not a diagnosis.** The model compares {used} with the images it was trained on. It knows nothing else about
-  your history or the rest of your skin.
+- **It is not a diagnosis.** The answer is based on {used} alone. The model has not seen the rest of your skin, and it
+  does not know your medical history.
 - **It is often wrong.** On {model.card["test"]["images"]:,} test images like those it was trained on, the most likely
   class was correct for {share("accuracy")}.{elsewhere} {sensitivity}
 - {source} {others}, photos of a screen, other cameras and darker skin can give

@@ -3,7 +3,8 @@
 import dataclasses
 import datetime
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -87,10 +88,11 @@ def show(models: Sequence[Model], chosen: Model | None) -> None:
     last = later[-1]
     if len(later) > 1:
         keys = {photo.key: photo for photo in later}
+        titles = _unique({photo.key: _title(photo) for photo in later})
         key = st.segmented_control(
             f"Compare {plain(names[first.key])} with",
             list(keys),
-            format_func=lambda key: _title(keys[key]),
+            format_func=titles.__getitem__,
             default=last.key,
             required=True,
             key=f"over_time_later_{'_'.join(keys)}",
@@ -284,8 +286,8 @@ def _show_changes(comparison: Comparison) -> None:
     beyond = [one.name.lower() for one in judged if not one.is_usual]
     if beyond:
         rarity = (
-            "Each measure exceeds its limit in 5 of 100 pairs of photos of an unchanged spot, so it is not rare that "
-            f"one of {len(judged)} does."
+            "Each measure exceeds its limit in 5 of 100 pairs of photos of an unchanged spot, so with "
+            f"{len(judged)} measures, one often does by chance."
         )
         if comparison.exceeded:
             exceeded, measured = comparison.exceeded
@@ -294,8 +296,8 @@ def _show_changes(comparison: Comparison) -> None:
                 f"{measured:,} pairs of photos of an unchanged spot."
             )
         st.markdown(
-            f"**Changed more than photos of an unchanged spot usually differ: {', '.join(beyond)}.** If a spot "
-            f"changes, have a doctor look at it. {rarity}"
+            f"**Larger than the usual difference between photos of an unchanged spot: {', '.join(beyond)}.** If a "
+            f"spot changes, have a doctor look at it. {rarity}"
         )
     elif judged:
         st.markdown(
@@ -305,7 +307,7 @@ def _show_changes(comparison: Comparison) -> None:
         )
     else:
         st.markdown(
-            "**Whether these differences are usual is not known.** If a spot changes, have a doctor look at it."
+            "**It is not known whether differences like these are usual.** If a spot changes, have a doctor look at it."
         )
     if comparison.note and comparison.alignment:
         st.caption(comparison.note)
@@ -323,7 +325,7 @@ def _table(changes: Sequence[Change]) -> pd.DataFrame:
             "first": [round(one.before, 4) for one in changes],
             "later": [round(one.after, 4) for one in changes],
             "unit": ["share, 0-1" if one.unit == "%" else one.unit for one in changes],
-            "unchanged lesions": [change.limit(one) for one in changes],
+            "usual difference": [change.limit(one) for one in changes],
             "result": [words[one.is_usual] for one in changes],
         }
     )
@@ -356,7 +358,16 @@ def _add(key: str) -> None:
 def _names() -> dict[str, str]:
     """Key of an image -> the name of its file."""
     known = {file.key: file.name for file in session_images.files() if file.key}
-    return {key: known.get(key, photo.name) for key, photo in session_images.held().items()}
+    return _unique({key: known.get(key, photo.name) for key, photo in session_images.held().items()})
+
+
+def _unique(names: Mapping[str, str]) -> dict[str, str]:
+    """The same names, numbered where several are alike: the browser returns names, not keys."""
+    alike, so_far, unique = Counter(names.values()), Counter[str](), {}
+    for key, name in names.items():
+        so_far[name] += 1
+        unique[key] = name if alike[name] == 1 else f"{name} ({so_far[name]})"
+    return unique
 
 
 def _title(photo: Photo) -> str:

@@ -141,6 +141,7 @@ def _read(uploads: "Sequence[UploadedFile]", folder: bool) -> None:
         path, data = PurePosixPath(one.name), one.getvalue()
         held |= {path.stem: data, f"{path.parent.name}/{path.stem}": data}
     st.session_state["own_images"] = held
+    session_images.free_uploads(uploads)
 
 
 def _built(chosen: tuple[tuple[str, str | None], ...]) -> OwnTable:

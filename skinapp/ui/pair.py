@@ -14,14 +14,15 @@ from skinapp.evaluation.observed_risk import ObservedRisk
 from skinapp.formatting import percent
 from skinapp.images import imaging, isolated
 from skinapp.inference import analysis as analyses
-from skinapp.inference import conformal, modality, pair, registry
+from skinapp.inference import conformal, modality, pair, registry, warnings
 from skinapp.inference.analysis import Analysis
 from skinapp.inference.model_card import IMAGES_OF_PAIR
 from skinapp.inference.pair import PairAnalysis
 from skinapp.inference.registry import Model
 from skinapp.report import case_report, operating_point_views
-from skinapp.ui import panel, prediction, session_images, turn
+from skinapp.ui import gate, panel, prediction, session_images, turn
 from skinapp.ui import photo as photos
+from skinapp.ui.layout import plain
 from skinapp.ui.session_images import Photo
 
 HINT = "It stays in this session's memory and is never stored."
@@ -36,7 +37,8 @@ def show(made: Analysis, photo: Photo) -> None:
     if not models:
         return
     st.space("small")
-    first = made.modality.kind if made.modality and made.modality.kind in IMAGES_OF_PAIR else made.model.modality
+    recognised = made.modality.kind if made.modality and made.modality.kind in IMAGES_OF_PAIR else made.model.modality
+    first = gate.kind_stated(photo) or recognised
     [other] = [name for kind, name in IMAGES_OF_PAIR.items() if kind != first]
     added = session_images.second(photo)
     if added is None:
@@ -72,6 +74,10 @@ def show(made: Analysis, photo: Photo) -> None:
             st.columns(2, gap="medium")[0].image(image, added.caption, width="stretch", alt="The second image")
             return
         answered = pair.analyse(models[0], images, crops, kinds)
+        # the page has already said what is wrong with the first
+        [theirs] = [one for one in answered.alone if one.image is image]
+        for sentence in warnings.of_quality(theirs.quality, theirs.model.modality).values():
+            st.warning(f"The second image: {sentence}", icon=":material/warning:")
         combined = answered.prediction.combined
         observed = None if mismatches else prediction.what_it_meant(combined)
         prevalence = prediction.chosen_prevalence(observed)
@@ -180,7 +186,7 @@ def _show_notes(model: Model, frame: pd.DataFrame) -> None:
     for sentence in operating_point_views.published(model, dict(zip(frame["code"], frame["probability"], strict=True))):
         st.markdown(f"- {sentence}")
     st.caption(
-        f"“{model.short_name}”. On {model.card['test']['images']:,} test lesions, the most likely class was correct "
-        f"for {scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). This is not a "
+        f"“{plain(model.short_name)}”. On {model.card['test']['images']:,} test lesions, the most likely class was "
+        f"correct for {scores['value']:.0%} (95% interval {scores['low']:.0%} to {scores['high']:.0%}). This is not a "
         "diagnosis."
     )

@@ -69,8 +69,8 @@ def offer_report(label: str, write: Callable[[], str], file: str, key: str) -> N
         key=key,
         icon=":material/download:",
         on_click="ignore",
-        help="One HTML file with what you added, where the model looked, every probability and what they mean. It "
-        "opens offline and prints well. It contains what you added, so be careful who you send it to.",
+        help="One HTML file with your image, where the model looked, every probability, and what it all means. It "
+        "opens offline and prints well. It also contains any details you entered, so be careful who you send it to.",
     )
 
 
@@ -94,7 +94,7 @@ def choose_prevalence(observed: ObservedRisk) -> None:
     """A button with a control for how common the target is."""
     if not 0 < observed.test_share < 1:
         return
-    with st.popover("How common is it?", icon=":material/percent:"):
+    with st.popover(f"How common is {observed.target}?", icon=":material/percent:"):
         st.number_input(
             f"In your setting, how many of 100 lesions like this are {observed.target}?",
             0.1,

@@ -132,7 +132,9 @@ def _overwrite_thread_cache() -> None:
 
 def _overwrite_free_blocks() -> None:
     """Overwrite the remains of Python's freed small objects, such as file names: allocate zeros of every size until a
-    new memory area is needed."""
+    new memory area is needed. On Linux only, where the address space is known."""
+    if sys.platform != "linux":
+        return
     for size in OBJECT_SIZES:
         held: list[bytes | None] = [None] * MAX_OBJECTS
         length, before = size - sys.getsizeof(b""), _address_space()

@@ -181,7 +181,8 @@ def add_files(sent: Sequence["UploadedFile | DeletedFile"]) -> None:
         return
     st.session_state[ADDITIONS] = additions() + 1
     _list(added)
-    st.session_state[PENDING] = photos
+    listed = {one.key for one in files()}
+    st.session_state[PENDING] = {key: photo for key, photo in (pending() | photos).items() if key in listed}
     st.session_state[NOTES] = []
     if len(uploaded) > MAX_FILES:
         st.session_state[NOTES] = [
@@ -280,15 +281,22 @@ def limit_uploads() -> None:
 
 def _make_room() -> None:
     """Drop the oldest images until the session is within its limits."""
-    images = held()
-    while len(images) > MAX_IMAGES or (len(images) > (not pending()) and _size() > MAX_BYTES):
-        oldest = next(iter(images))
-        del images[oldest]
-        _forget_widgets(oldest)
-        if oldest not in st.session_state.get(ROWS, {}):
-            st.session_state[FILES] = [one for one in files() if one.key != oldest]
-        if TOO_MANY not in notes():
-            st.session_state[NOTES] = [*notes(), TOO_MANY]
+    images, waiting = held(), pending()
+    while len(images) > MAX_IMAGES or (len(images) > (not waiting) and _size() > MAX_BYTES):
+        _drop(images)
+    while len(waiting) > 1 and _size() > MAX_BYTES:
+        _drop(waiting)
+
+
+def _drop(images: dict[str, Photo]) -> None:
+    """Drop the oldest of these images, and tell the visitor."""
+    oldest = next(iter(images))
+    del images[oldest]
+    _forget_widgets(oldest)
+    if oldest not in st.session_state.get(ROWS, {}):
+        st.session_state[FILES] = [one for one in files() if one.key != oldest]
+    if TOO_MANY not in notes():
+        st.session_state[NOTES] = [*notes(), TOO_MANY]
 
 
 def _list(added: Sequence[AddedFile]) -> None:

@@ -3,8 +3,11 @@
 It follows the classic tutorial on skin lesions, which docs/tutorial.md goes through with 300 images.
 """
 
+import contextlib
+
 import streamlit as st
 
+from skinapp.errors import DataError
 from skinapp.evaluation import studies
 
 STEPS = {
@@ -14,7 +17,7 @@ STEPS = {
     "explore": "**Look at the data first.** “Images per lesion” shows that many lesions were photographed more than "
     "once. If images are split at random, a model is tested on lesions that it saw in training. Then open "
     "“Confirmation” and “Limits”: what else can go wrong?",
-    "classify": "**Run a model.** Add an image, or choose “Without a photo”. Read past the first line: how likely the "
+    "classify": "**Run a model.** Add an image, or choose “Example”. Read past the first line: how likely the "
     "other classes are, what answers like this meant for test images, and where the model looked.",
     "compare": "**Compare, with intervals.** “Published”, then “Same network, two tests”, shows one network scored "
     "twice: on lesions that it had never seen, and the way many tutorials do it. See which score looks better, and "
@@ -74,7 +77,8 @@ def show(page: str, titles: dict[str, str]) -> str | None:
         st.caption(f":material/tour: Tour, step {number + 1} of {len(pages)}")
         st.markdown(STEPS[page])
         if page == "compare":
-            st.markdown(tutorial_figures())
+            with contextlib.suppress(DataError):
+                st.markdown(tutorial_figures())
         with st.container(horizontal=True, gap="small"):
             requested = following is not None and st.button(
                 f"Next: {titles[following]}", type="primary", icon=":material/arrow_forward:", key="tour_next"

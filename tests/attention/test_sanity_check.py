@@ -137,7 +137,7 @@ def test_a_model_whose_supported_maps_were_too_often_wrong_has_weak_ones_at_best
     assert supported.outcome == Outcome.SUPPORTED
     not_trusted = dataclasses.replace(supported, trusted=False)
     assert not_trusted.outcome == Outcome.WEAK
-    assert "not shown as supported" in sanity_check.sentence(not_trusted, SET)
+    assert "so it counts as weak" in sanity_check.sentence(not_trusted, SET)
     model = registry.ranked()[0]
     for value, expected in ((0.94, False), (0.95, True)):
         entry = {"networks": model.hashes, "shipped": {"right": {"value": value}}}

@@ -226,7 +226,7 @@ def test_home_leads_to_classify_and_a_drawing_needs_no_photo(app: str, open_page
     page = open_page(app, 390)
     keep(page, "home")
     page.get_by_role("button", name="Classify an image").click()
-    page.get_by_text("Without a photo").click()
+    page.get_by_test_id("stButtonGroup").get_by_text("Example").click()
     headline(page)
     expect(page.get_by_text("Not a photo of skin")).to_be_visible()
     assert not wider_than_the_screen(page)

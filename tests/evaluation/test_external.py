@@ -52,6 +52,19 @@ def test_a_set_without_the_target_has_no_score_of_it(tested: Predictions) -> Non
     assert (other.dataset, other.images) == ("elsewhere", len(without.rows_of("elsewhere")))
 
 
+def test_a_change_to_a_score_without_an_interval_has_none() -> None:
+    own, other = made("m", HAM10000, images=300, seed=1), made("m", HAM10000, seed=2, start=300)
+    malignant = other.table["label"].isin([label.code for label in HAM10000.labels if label.malignant])
+    few = other.table.drop(other.table.index[malignant][4:]).assign(dataset="elsewhere")
+    both = dataclasses.replace(own, table=pd.concat([own.table, few]), further=("elsewhere",))
+    own_result, other_result = external.results(both, "roc_auc_malignancy", "mel", RESAMPLES)
+    assert own_result.score.exists
+    assert other_result.groups >= 20
+    assert not other_result.score.exists
+    assert other_result.change.value == pytest.approx(other_result.score.value - own_result.score.value)
+    assert not other_result.change.exists
+
+
 def test_a_set_that_gave_training_images_is_internal() -> None:
     committee, single = (
         predictions.of_model(registry.model(f"ham10000-{name}")) for name in ("committee", "efficientnetv2b0")

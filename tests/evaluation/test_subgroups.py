@@ -180,6 +180,16 @@ def test_subgroups_equal_the_score_of_their_rows(shared: Shared, weights: np.nda
     assert ages["images"].sum() == shared.facts["age"].notna().sum()
 
 
+def test_scores_of_malignancy_do_not_depend_on_the_target(model: registry.Model) -> None:
+    tables = []
+    for target in (None, comparison.targets(HAM10000)["df"]):
+        shared = comparison.share([of_model(model)], CLASSES, target=target)
+        facts = subgroups.values(shared.facts, "age")
+        tables.append(subgroups.by_subgroup(shared, shared.weights(100), facts, "roc_auc_malignancy", shared.ids, {}))
+    assert tables[0]["value"].notna().sum() > 2
+    pd.testing.assert_series_equal(tables[0]["value"], tables[1]["value"])
+
+
 def test_the_largest_gap_is_named() -> None:
     rows = [
         ("m", "male", 0.9, 0.85, 0.95),

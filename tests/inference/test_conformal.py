@@ -49,6 +49,6 @@ def test_an_answer_below_every_threshold_says_that_the_model_cannot_tell(model: 
     uncertain = answer(model, mel=0.25, nv=0.24)
     assert prediction_set(uncertain, 0.95) == ("mel",)
     assert in_words(uncertain, 0.95) == (
-        "No class's probability is as high as it is for 95% of images of that class, so the model cannot tell. The "
-        "closest is melanoma."
+        "No class is likely enough to be included with 95% certainty, so the model cannot tell. The closest is "
+        "melanoma."
     )

@@ -59,7 +59,7 @@ def test_the_answer_says_how_far_the_networks_agree(root: Path) -> None:
     assert f"{agreed.agreeing} of 3 networks predicted this class" in captions
     assert "across 4 views of the image" in captions
     text = " ".join(element.value for element in at.markdown)
-    assert "95% sensitivity for cancer or pre-cancer: at or above the threshold" in text
+    assert "At 95% sensitivity for cancer or pre-cancer, this image is at or above the threshold" in text
     assert "specificity 61% (50% to 70%)" in text
 
 

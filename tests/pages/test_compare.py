@@ -407,7 +407,7 @@ def test_a_visitors_own_predictions_can_be_added_and_removed(
     words = " ".join(element.value for element in at.markdown)
     assert f"**{len(half):,} images**" in words
     assert "none was trained on" not in words
-    assert "whether the model behind your predictions learned from them is not known" in words
+    assert "it is not known whether the model behind your predictions was trained on them" in words
     assert "Your predictions" in set(table_with(at, "origin")["name"])
     assert "Your predictions" in plain_captions(at)
     _, held = at.session_state["compare_own"]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 from streamlit.testing.v1 import AppTest
 
 from skinapp.evaluation import subgroups
 from skinapp.inference import registry
 from skinapp.report import population_views
-from skinapp.ui import filters, layout
+from skinapp.ui import filters, layout, session_images
 from tests.pictures import encode, lesion, small_ham10000
 from tests.sources import write_milk10k
 
@@ -371,8 +372,12 @@ def isic_files() -> dict[str, bytes]:
     return {"isic/metadata.csv": table} | files
 
 
-def test_a_folder_of_isic_cli_gets_its_thumbnails() -> None:
+def test_a_folder_of_isic_cli_gets_its_thumbnails(monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[UploadedFile] = []
+    monkeypatch.setattr(session_images, "free_uploads", freed.extend)
     at = own_folder(isic_files())
+    # the session holds the files now
+    assert {file.name for file in freed} == set(isic_files())
     assert metrics(at)["Images"] == "2"
     at.button_group(key="view").set_value("images").run()
     assert len(at.image) == 2

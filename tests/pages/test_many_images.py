@@ -137,6 +137,24 @@ def test_answering_resumes_where_it_was_stopped(page: AppTest, monkeypatch: pyte
     assert calls.count(calls[0]) == 1
 
 
+def test_files_added_while_others_wait_do_not_replace_them(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy = [True]
+
+    def interrupted(photo: session_images.Photo, *_: object) -> object:
+        if busy[0]:
+            st.stop()
+        return answered(photo, None)
+
+    monkeypatch.setattr("skinapp.ui.batch._answer", interrupted)
+    names = list(PHOTOS)
+    upload_several(page, {name: PHOTOS[name] for name in names[:2]})
+    upload_several(page, {name: PHOTOS[name] for name in names[2:]})
+    assert len(page.session_state[session_images.PENDING]) == len(PHOTOS)
+    busy[0] = False
+    page.run()
+    assert f"**{len(PHOTOS)} files**: {len(PHOTOS)} answered" in text(page)
+
+
 def test_one_opens_in_full_and_the_grid_is_there_again(page: AppTest) -> None:
     upload_several(page, PHOTOS)
     [key] = [photo.key for photo in session_photos(page) if photo.data == PHOTOS["photo-2.jpg"]]
@@ -206,7 +224,7 @@ def test_a_busy_server_leaves_no_answers_of_another_model_in_the_grid(
     page.selectbox(key="model").select(other).run()
     assert not page.exception
     assert "3 not answered" in text(page)
-    assert text(page).replace("\\", "").count("Not yet classified with the present settings.") == 3
+    assert text(page).replace("\\", "").count("Not yet classified with the current settings.") == 3
 
 
 def session_photos(at: AppTest) -> list[session_images.Photo]:
@@ -263,7 +281,7 @@ def test_of_51_files_50_are_taken_and_the_oldest_photos_are_dropped(
     other = next(model.id for model in registry.ranked() if model.modality == "smartphone")
     page.selectbox(key="model").select(other).run()
     assert "**50 files**: 20 answered, 30 not answered" in text(page)
-    assert text(page).replace("\\", "").count("and no longer in memory. Add this photo again.") == 30
+    assert text(page).replace("\\", "").count("and no longer in memory. Add this photo again to classify it.") == 30
     page.selectbox(key="model").select("").run()
     assert "**50 files**: 50 answered" in text(page)
 

@@ -120,6 +120,11 @@ def test_of_three_photos_two_are_chosen_and_more_can_be(page: AppTest) -> None:
     assert "at least two photos" in words(page)
 
 
+def test_photos_of_one_name_can_be_told_apart() -> None:
+    names = over_time._unique({"a": "image.jpg", "b": "other.jpg", "c": "image.jpg"})
+    assert names == {"a": "image.jpg (1)", "b": "other.jpg", "c": "image.jpg (2)"}
+
+
 def test_a_second_photo_can_be_added_to_an_answer(page: AppTest) -> None:
     upload(page, FIRST)
     headline(page)

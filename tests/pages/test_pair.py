@@ -136,6 +136,16 @@ def test_another_second_image_is_checked_again(root: Path, monkeypatch: pytest.M
     assert not both_images(at)
 
 
+def test_a_dark_second_image_has_its_warning(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
+    at = with_both(uploaded())
+    assert not any("The second image" in warning.value for warning in at.warning)
+    remove_second(at)
+    with_both(at, encode(lesion(300, 320, seed=2).point(lambda value: value // 12)))
+    assert both_images(at)
+    assert any("The second image: " in warning.value and "dark" in warning.value for warning in at.warning)
+
+
 def test_the_second_image_counts_and_others_make_room_for_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen(monkeypatch, {400: "dermoscopy", 300: "smartphone"})
     at = uploaded()
@@ -197,4 +207,4 @@ def test_the_models_page_shows_it(root: Path) -> None:
     text = " ".join(element.value for element in at.markdown).replace("\\", "")
     assert "**Network**: 2 x efficientnetv2b0" in text
     assert "**Input**: two images, each 32 x 32 px" in text
-    assert "**Kind of image**: dermoscopy and close-up" in text
+    assert "**Kind of image**: a dermoscopy image and a close-up of each lesion" in text

@@ -113,7 +113,7 @@ def test_a_waiting_visitor_is_told_for_how_long(monkeypatch: pytest.MonkeyPatch)
     begun.wait(TIMEOUT_SECONDS)
     upload(at, PHOTO)
     thread.join()
-    assert said[0] == "Waiting for your turn: 1 visitor is ahead of you, about 4 seconds."
+    assert said[0] == "Waiting for your turn. 1 visitor is ahead of you; it should take about 4 seconds."
     assert headline(at)
 
 

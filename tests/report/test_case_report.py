@@ -41,7 +41,7 @@ def test_the_report_has_everything(made: Analysis, html: str) -> None:
         "Of 100 test images that got an answer like this",
         "Where 2% of such lesions are cancer",
         "The model saw only what is inside the square",
-        "The square was read 180 pixels wide",
+        "The square is 180 pixels wide",
         f"version {card['version']}",
         "not a diagnostic device",
         "UTC",

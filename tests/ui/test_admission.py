@@ -128,7 +128,7 @@ def test_the_expected_wait_follows_the_place_and_the_time_that_turns_take(monkey
             assert shown.wait(TIMEOUT_SECONDS)
         last.result(TIMEOUT_SECONDS)
     assert waits[0] == Wait(2, 20.0)
-    assert waits[0].sentence == "Waiting for your turn: 2 visitors are ahead of you, about 20 seconds."
+    assert waits[0].sentence == "Waiting for your turn. 2 visitors are ahead of you; it should take about 20 seconds."
     # the turns took no time, so the next is expected to take less
     with ThreadPoolExecutor(1) as pool:
         shown.clear()

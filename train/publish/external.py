@@ -29,6 +29,8 @@ def check(model: Model, name: str, table: pd.DataFrame) -> None:
     they have other classes, are too few for intervals, or are in the folder already."""
     if model.kind == "pair":
         raise DataError(f"'{model.id}' takes two images of a lesion; external results are of single images.")
+    if model.clinical:
+        raise DataError(f"'{model.id}' also uses patient metadata; external results are of models of images alone.")
     if not slug(name) or len(name) > LONGEST_NAME or not name.isprintable():
         raise DataError(f"The name of a result needs letters or digits, and at most {LONGEST_NAME} characters.")
     names = [model.card["test"]["dataset"], *predictions.of_model(model).datasets]

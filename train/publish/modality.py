@@ -224,7 +224,7 @@ def learn(table: pd.DataFrame, seen: np.ndarray) -> tuple[Recogniser, dict[str, 
         "phone photos, PAD-UFES-20, held-out patients": plain & (table["dataset"] == "pad_ufes_20"),
         "other photographs, as they are": named & plain,
         "other photographs, altered views": named & ~plain,
-        "photographs learnt from, each held out once": table["dataset"] == "photographs",
+        "training photographs, each held out once": table["dataset"] == "photographs",
         "microscope and fundus images, each held out once": table["dataset"] == "microscope",
         "drawings, each kind held out once": table["dataset"] == "drawn",
     }
@@ -299,7 +299,7 @@ def markdown(card: dict[str, Any]) -> str:
         *introduction.splitlines(),
         "",
         "| images (patients, photographs or kinds of drawing) "
-        "| right | wrongly taken for skin, or for the other kind | and answered without a question "
+        "| right | wrongly taken for skin, or for the other kind | of these, answered without asking "
         "| as dermoscopy | as a phone photo | as neither |",
         "|---|---|---|---|---|---|---|",
     ]

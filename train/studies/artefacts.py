@@ -291,7 +291,7 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
         "Test images were not used for this decision. " + (f"On: {removal.named(on)}." if on else "No removal is on.")
     )
     yield _table(
-        ["", "probability, drawn", "probability, real", "accuracy, real", "real ones", "by default"],
+        ["", "probability, drawn", "probability, real", "accuracy, real", "real artefacts", "by default"],
         [
             [
                 KINDS[kind],
@@ -305,8 +305,8 @@ def _sections(figures: dict[str, Any]) -> Iterator[str]:
         ],
     )
     yield (
-        "Differences on validation images, with removal minus without; “real ones” is the number of images with a real "
-        "artefact."
+        "Differences on validation images, with removal minus without; “real artefacts” is the number of images "
+        "with one."
     )
     yield CONSEQUENCES
     yield "## Drawn over test images"

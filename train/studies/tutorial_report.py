@@ -21,7 +21,7 @@ from skinapp.report import comparison_views, document, population_views, trainin
 from skinapp.report.document import Block, Chart, Picture, Section
 from train.studies.tutorial import BY_IMAGE, BY_LESION, CLASSES, DATASET, IMAGES_EACH, LESIONS, SPLITS, HeldOut
 
-TITLE = "The same images, split wrongly and rightly"
+TITLE = "The same images, split the wrong way and the right way"
 CAUTION = (
     "For learning only. These networks were trained on a few hundred images, and their scores say nothing about a "
     "clinic."
@@ -201,10 +201,10 @@ def _split(lesson: Lesson, split: str) -> list[Block]:
     }[split]
     caught = (
         f"Now look at what was tested: {seen} of the {total} test images ({seen / total:.0%}) show a lesion of which "
-        "another image was in training. These networks were asked about lesions that they knew."
+        "another image was in training. These networks were tested on lesions that they had already seen."
         if seen
-        else f"None of the {total} test images shows a lesion that was in training. This is what the networks know "
-        "about lesions that they have never seen, and every new patient's lesion is one of those."
+        else f"None of the {total} test images shows a lesion that was in training. This is how well the "
+        "networks do on lesions that they have never seen, which is what every new patient brings."
     )
     return [
         f"{how} Accuracy: {accuracy.text('.0%')}.",
@@ -319,7 +319,7 @@ def _maps(lesson: Lesson) -> list[Block]:
             f"{len(rows)} images are classified correctly by a network that had seen their lesion and wrongly by the "
             f"one that had not. {'The first of each class' if len(rows) > EXAMPLES else 'These'}: the image, the map "
             "of the former and the map of the latter, both for the right diagnosis. Yellow areas counted most towards "
-            "it; without any, nothing did."
+            "it; if there are none, no part of the image did."
         )
     for row in _some_of_each(rows, lesson.shared.truth):
         likely = [
@@ -368,6 +368,6 @@ REMEMBER = (
     "Split by lesion, or by patient if you know them. Split first; oversample and augment afterwards, and only what is "
     "in training.",
     "Report an interval, and compare models on the same images.",
-    "A score that pleases you is the one to check first.",
-    "A plausible map does not make a score honest.",
+    "First check the scores that you like best.",
+    "A plausible map does not make a score valid.",
 )

@@ -91,9 +91,9 @@ and disagreement are not shown for that kind of image, and a quality warning bec
 then no longer withheld. The sanity check, the kind of image and "not recognised as skin" are always shown: they
 say how far the map can be used, which model answered, and that it was not trained on such images. With answers for
 fewer than {bootstrap.MIN_GROUPS} lesions with or without a warning, nothing is decided, and the warning is kept. The
-figures are from test lesions, which were not used for these decisions. The networks of a committee were trained on each
-other's validation lesions, so half of the test lesions of HAM10000 takes their place. Phone photos are MILK10k's
-close-ups here, of which the same is done."""
+figures are from test lesions, which were not used for these decisions. The networks of a committee were trained on
+each other's validation lesions, so half of HAM10000's test lesions are used for these decisions instead. Phone photos
+are MILK10k's close-ups here, and their test lesions are divided in the same way."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -128,7 +128,7 @@ def test_trained_in_metadata_are_published_with_a_temperature_from_validation(
     totals = fuse.added(fields, fusion, table, validation)
     assert model.temperature == round(evaluate.fit_temperature(totals, validation.labels), 4)
     card = (folder / "README.md").read_text()
-    assert "trained together with the network. Each answer was left out with probability 0.5" in card
+    assert "trained together with the network. Each value was left out with probability 0.5" in card
     assert "multinomial" not in card
 
     predictions = pd.read_csv(folder / "predictions.csv").set_index("image")

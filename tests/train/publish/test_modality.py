@@ -35,10 +35,10 @@ def test_different_kinds_are_distinguished_on_held_out_images() -> None:
     assert list(tests) == [
         "dermoscopy, HAM10000, test lesions",
         "close-ups, MILK10k, test lesions",
-        "photographs learnt from, each held out once",
+        "training photographs, each held out once",
     ]
     assert all(row["right"]["value"] >= 0.75 for row in tests.values())
-    photographs = tests["photographs learnt from, each held out once"]
+    photographs = tests["training photographs, each held out once"]
     assert photographs["recognised_as"]["neither"] == round(photographs["right"]["value"] * 120)
     # one in a hundred held-out skin images is beyond each limit
     assert 0 < recogniser.neither_limit < 1

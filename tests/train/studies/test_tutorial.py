@@ -111,7 +111,7 @@ def test_the_page_states_what_is_counted() -> None:
     with_others, leak = tutorial_report.sharing(frame)
     assert f"{frame['images'].sum():,} images, but only {frame['lesion'].nunique():,} lesions" in text
     assert f"{with_others:.0%} of the images show a lesion that another image shows too" in text
-    assert f"of a random fifth, {leak:.0%} show a lesion that is also in training" in text
+    assert f"held out for testing, {leak:.0%} of them show a lesion that is also in training" in text
 
 
 def split_predictions(
