@@ -12,7 +12,6 @@ run over their user's own files, call `skinapp.images.imaging`.
 import atexit
 import contextlib
 import datetime
-import fcntl
 import gc
 import json
 import logging
@@ -94,6 +93,9 @@ class _Decoder:
     """A decoder process, and the memory that it shares with this one. OSError if it cannot be started."""
 
     def __init__(self) -> None:
+        # Windows does not have it
+        import fcntl
+
         descriptor = os.memfd_create("pixels", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:

@@ -118,7 +118,8 @@ def test_malignant_or_benign_is_derived_from_seven_classes(model: registry.Model
     theirs = predictions.of_model(model)
     table = pd.DataFrame({"image": theirs.table.index[:40], "p_benign": 0.5, "p_malignant": 0.5})
     own = predictions.own(table.to_csv(index=False).encode(), "own", "Mine", [theirs])
-    for label, seven in zip(own.table["label"], theirs.table["label"], strict=False):
+    assert own.table.index.equals(theirs.table.index[:40])
+    for label, seven in zip(own.table["label"], theirs.table["label"][:40], strict=True):
         assert (label == "malignant") == HAM10000[seven].malignant
 
 

@@ -94,7 +94,7 @@ def fit_stage(
         return generator.choice(train_rows, config.samples_per_epoch, p=weights)
 
     images = np.arange(len(data.images), dtype=np.int32) if stored else data.images
-    batches = Batches(images, targets, offsets, rows, config.batch_size, coded_metadata, config.metadata_dropout)
+    batches = Batches(images, targets, offsets, rows, config.batch_size, coded_metadata, config.metadata_dropout, seed)
     network.freeze(model, stage.frozen_blocks)
     loss = losses.build(
         config.loss,
@@ -176,10 +176,11 @@ class Batches(keras.utils.PyDataset):
         batch: int,
         coded_metadata: CodedMetadata | None = None,
         dropout: float = 0.0,
+        seed: int = 0,
     ):
         super().__init__()
         self.images, self.targets, self.offsets, self.rows, self.batch = images, targets, offsets, rows, batch
-        self.coded_metadata, self.dropout = coded_metadata, dropout
+        self.coded_metadata, self.dropout, self.seed = coded_metadata, dropout, seed
         self.start(0)
 
     def start(self, epoch: int) -> None:
@@ -195,7 +196,7 @@ class Batches(keras.utils.PyDataset):
         targets = self.targets[rows[own]]
         inputs = {"images": self.images[rows[own]], "targets": targets, "offsets": self.offsets[rows[own]]}
         if self.coded_metadata:
-            generator = np.random.default_rng([self.epoch, index])
+            generator = np.random.default_rng([self.seed, self.epoch, index])
             inputs["metadata"] = self.coded_metadata.with_dropout(rows, self.dropout, generator)[own]
         return inputs, {"loss": targets, "logits": targets}
 

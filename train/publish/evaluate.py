@@ -41,8 +41,8 @@ CALIBRATION: dict[str, bootstrap.Score] = {"expected_calibration_error": calibra
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The images used for model selection: their name, class indices [n], probabilities [n, classes], groups [n], and
-    whether they are known to be melanomas [n]."""
+    """Images that the model was not trained on: their name, class indices [n], probabilities [n, classes],
+    groups [n], and whether they are known to be melanomas [n]."""
 
     name: str
     labels: np.ndarray

@@ -136,7 +136,7 @@ def export(config: Config, runs: Path, models: Path, changes: str = "") -> Path:
     shares = log_shares(held_out.labels, len(labels.codes))
     everything = with_validation(table, config.folds, None, config.seed)
     train = (everything["split"] == "train").to_numpy()
-    fitted = fit(config, values[train], encode(table.loc[train, "label"], labels), held_out.iterations)
+    fitted = fit(config, values[train], encode(table.loc[train, "label"], labels), held_out.iterations, len(shares))
     made = to_trees(fitted, tuple(features.TITLES), -config.logit_adjustment * shares)
     content = trees.save(made)
     made = trees.load(content)
@@ -196,7 +196,7 @@ def cross_validated(config: Config, table: pd.DataFrame, values: np.ndarray) -> 
     for fold in range(config.folds):
         split = with_validation(table, config.folds, fold, config.seed)["split"]
         train, held_back = np.flatnonzero(split == "train"), np.flatnonzero(split == "validation")
-        fitted = fit(config, values[train], encoded[train], config.iterations)
+        fitted = fit(config, values[train], encoded[train], config.iterations, len(labels.codes))
         for iteration, raw in enumerate(fitted.staged_decision_function(values[held_back])):
             staged[iteration, held_back] = all_logits(raw)
         for iteration, raw in enumerate(fitted.staged_decision_function(values[train])):
@@ -215,8 +215,11 @@ def log_loss(labels: np.ndarray, logits: np.ndarray) -> float:
     return float(metrics.log_loss(labels, softmax(logits), np.ones((1, len(labels))))[0])
 
 
-def fit(config: Config, values: np.ndarray, labels: np.ndarray, iterations: int) -> HistGradientBoostingClassifier:
-    """Boosted trees on features [n, F], NaN where missing, and class indices [n]."""
+def fit(
+    config: Config, values: np.ndarray, labels: np.ndarray, iterations: int, classes: int
+) -> HistGradientBoostingClassifier:
+    """Boosted trees on features [n, F], NaN where missing, and class indices [n]. DataError if one of the
+    `classes` has no image."""
     trained = HistGradientBoostingClassifier(
         learning_rate=config.learning_rate,
         max_iter=iterations,
@@ -228,7 +231,7 @@ def fit(config: Config, values: np.ndarray, labels: np.ndarray, iterations: int)
     )
     with threadpool_limits(limits=1, user_api="openmp"):
         trained.fit(values, labels)
-    if len(trained.classes_) < labels.max() + 1:
+    if len(trained.classes_) < classes:
         raise DataError("A class has no training image; use other data.")
     return trained
 

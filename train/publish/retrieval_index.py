@@ -196,9 +196,7 @@ def fewest(tried: dict[int, dict[str, Any]]) -> int:
 def share(values: np.ndarray, groups: np.ndarray) -> dict[str, float | None]:
     """The mean of values [n] with its 95% interval from a bootstrap over groups; None if there are too few."""
     weights = bootstrap.weights(groups, RESAMPLES, seed=0)
-    counted = np.concatenate([np.ones((1, len(values))), weights])
-    with np.errstate(invalid="ignore"):
-        interval = bootstrap.interval(counted @ values / counted.sum(axis=1), bootstrap.count(groups), proportion=True)
+    interval = bootstrap.mean(values, np.ones(len(values), dtype=bool), groups, weights, proportion=True)
     return {key: None if np.isnan(value) else round(value, 4) for key, value in vars(interval).items()}
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from skinapp.errors import DataError
 from skinapp.evaluation import operating_points
 from skinapp.inference import feature_model, registry, trees
 from skinapp.inference.runtime import softmax
@@ -99,24 +100,30 @@ def test_no_lesion_is_predicted_by_trees_that_were_trained_on_it() -> None:
     right = (held_out.logits.argmax(axis=1) == held_out.labels).mean()
     assert right < 0.75
     labels = (rows["label"] == "malignant").to_numpy().astype(int)
-    everything = publishing.fit(config, values, labels, 30)
+    everything = publishing.fit(config, values, labels, 30, 2)
     assert everything.score(values, labels) > 0.9
 
 
 def test_the_adjustment_is_in_the_trees_and_not_in_the_scores_of_scikit_learn() -> None:
     rows, values = drawn(200)
     labels = (rows["label"] == "malignant").to_numpy().astype(int)
-    fitted = publishing.fit(CONFIG, values, labels, 5)
+    fitted = publishing.fit(CONFIG, values, labels, 5, 2)
     shares = publishing.log_shares(labels, 2)
     plain, adjusted = (publishing.to_trees(fitted, tuple(features.TITLES), -x * shares) for x in (0.0, 0.5))
     assert adjusted.logits(values[0]) == pytest.approx(plain.logits(values[0]) - 0.5 * shares)
     publishing.check_agreement(fitted, adjusted, values)
 
 
+def test_every_class_needs_a_training_image() -> None:
+    _, values = drawn(200)
+    with pytest.raises(DataError, match="no training image"):
+        publishing.fit(CONFIG, values, np.arange(200) % 2, 5, 3)
+
+
 def test_trees_that_differ_from_scikit_learn_are_not_published() -> None:
     rows, values = drawn(200)
     labels = (rows["label"] == "malignant").to_numpy().astype(int)
-    fitted = publishing.fit(CONFIG, values, labels, 5)
+    fitted = publishing.fit(CONFIG, values, labels, 5, 2)
     made = publishing.to_trees(fitted, tuple(features.TITLES), np.zeros(2))
     wrong = dataclasses.replace(made, value=np.where(made.value > 0, made.value + 1e-12, made.value))
     with pytest.raises(publishing.ModelError, match="not give the numbers"):
