@@ -128,7 +128,8 @@ def claim(table: pd.DataFrame, sets: dict[str, np.ndarray]) -> list[tuple[str, .
         for protocol, divided, groups in divisions(table, labels):
             probabilities = np.full((len(table), 2), np.nan)
             for train, test in divided:
-                trees = fit(Config("", "", "", DATASET, MALIGNANCY.id), values[train], labels[train], ITERATIONS)
+                config = Config("", "", "", DATASET, MALIGNANCY.id)
+                trees = fit(config, values[train], labels[train], ITERATIONS, len(MALIGNANCY.codes))
                 probabilities[test] = softmax(all_logits(trees.decision_function(values[test])))
             tested = np.flatnonzero(np.isfinite(probabilities[:, 0]))
             scores = bootstrap.intervals(CLAIMED, labels[tested], probabilities[tested], groups[tested])
